@@ -1,0 +1,1 @@
+//! Sinks of runtime events: console, run folder, metrics, weights.

@@ -1,0 +1,23 @@
+//! Links that carry tensors between neighbouring stages (DESIGN §6).
+//!
+//! A [`Link`] is one end of the hop between stage k and stage k+1. Each hop has three lanes
+//! ([`Lane`]): activations and evaluation inputs travel up, gradients travel down. Every lane is
+//! FIFO and bounded, so the numbers of a run depend on the order of the actions of each stage and
+//! on nothing else: a Kahn process network.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`threads`] | stages are threads of one process; a message is a move of ownership, never a copy |
+//! | [`sequential`] | all stages in one thread; a receive that would block is an error, not a hang |
+//!
+//! **Invariant:** this crate knows no tensor library; a payload is any `T: Send`.
+
+mod link;
+mod message;
+pub mod sequential;
+mod stop;
+pub mod threads;
+
+pub use link::{Link, LinkError};
+pub use message::{Content, Header, Lane, Message};
+pub use stop::{StopSignal, StopSource, stop_channel};

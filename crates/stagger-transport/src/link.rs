@@ -1,0 +1,60 @@
+//! The contract of every transport.
+
+use crate::message::{Lane, Message};
+
+/// One end of the hop between two neighbouring stages.
+///
+/// The protocol, the same for every transport:
+/// - The lower end (of stage k) sends on [`Lane::Activation`] and [`Lane::Evaluation`] and receives
+///   on [`Lane::Gradient`]; the upper end (of stage k+1) does the reverse.
+/// - Each lane delivers every message exactly once, in the order of sending.
+/// - `send` blocks while the lane holds as many messages as its capacity. A capacity of 0 is a
+///   rendezvous: `send` returns when the other end has taken the message.
+/// - While the upper end waits on [`Lane::Evaluation`] it goes on taking in activations. The stage
+///   below sends activations that this stage consumes only after its evaluation, so with a small
+///   forward queue the two would otherwise wait for each other. At most `m_k − m_{k+1}`
+///   activations wait at the receiver then (DESIGN §2, fact 4).
+/// - When the run is stopped, every blocked call returns [`LinkError::Stopped`] at once.
+pub trait Link<T>: Send {
+    /// Sends a message on the lane its header names.
+    ///
+    /// # Errors
+    /// [`LinkError::Stopped`] when the run stops first, [`LinkError::PeerGone`] when the other end
+    /// no longer exists, [`LinkError::WrongDirection`] when this end does not send on that lane.
+    fn send(&mut self, message: Message<T>) -> Result<(), LinkError>;
+
+    /// Takes the next message of a lane, waiting for it.
+    ///
+    /// # Errors
+    /// As [`Link::send`]; [`LinkError::Empty`] from transports that never wait.
+    fn receive(&mut self, lane: Lane) -> Result<Message<T>, LinkError>;
+}
+
+/// Why a link did not carry a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The run is stopping: another stage failed.
+    #[error("the run is stopping")]
+    Stopped,
+    /// The neighbour has dropped its end.
+    #[error("the neighbouring stage is gone: its end of the {lane} lane is closed")]
+    PeerGone {
+        /// The lane that was used.
+        lane: Lane,
+    },
+    /// The end does not do that.
+    #[error("this end of the link does not {verb} on the {lane} lane")]
+    WrongDirection {
+        /// `send` or `receive`.
+        verb: &'static str,
+        /// The lane that was asked for.
+        lane: Lane,
+    },
+    /// A transport that never waits had nothing to deliver.
+    #[error("nothing to receive on the {lane} lane")]
+    Empty {
+        /// The lane that was asked for.
+        lane: Lane,
+    },
+}

@@ -1,0 +1,57 @@
+//! What travels over a link.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The three kinds of traffic of a hop. Each is FIFO by itself; lanes do not order each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Outputs of training forwards, from stage k to stage k+1.
+    Activation,
+    /// Gradients of those outputs, from stage k+1 to stage k.
+    Gradient,
+    /// Outputs of evaluation forwards, from stage k to stage k+1.
+    Evaluation,
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Lane::Activation => "activation",
+            Lane::Gradient => "gradient",
+            Lane::Evaluation => "evaluation",
+        })
+    }
+}
+
+/// Where a message belongs and when it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The lane it travels on.
+    pub lane: Lane,
+    /// Training batch index, or index of the evaluation batch on [`Lane::Evaluation`].
+    pub batch: usize,
+    /// Version of the sender's parameters that computed the payload.
+    pub version: usize,
+    /// When it was sent, since the start of the run.
+    pub sent_at: Duration,
+}
+
+/// A payload, or the word that none follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content<T> {
+    /// The tensor itself.
+    Payload(T),
+    /// The stream of this lane ends before [`Header::batch`]: of training, because the run was
+    /// cut short; of evaluation, because the test set is through.
+    End,
+}
+
+/// One message of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message<T> {
+    /// Where it belongs.
+    pub header: Header,
+    /// What it carries.
+    pub content: Content<T>,
+}

@@ -1,0 +1,89 @@
+//! Links within one thread, for executing all stages one action at a time.
+//!
+//! Queues are unbounded and nothing waits: the caller runs every action only when its inputs are
+//! there, so an empty queue is a defect of the order and is reported as [`LinkError::Empty`].
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::link::{Link, LinkError};
+use crate::message::{Lane, Message};
+
+/// One end of a hop; see [`pair`].
+#[derive(Debug)]
+pub struct End<T> {
+    up: Queue<T>,
+    evaluation: Queue<T>,
+    down: Queue<T>,
+    side: Side,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Lower,
+    Upper,
+}
+
+type Queue<T> = Arc<Mutex<VecDeque<Message<T>>>>;
+
+/// The lower end (of stage k) and the upper end (of stage k+1) of a hop.
+#[must_use]
+pub fn pair<T>() -> (End<T>, End<T>) {
+    let (up, evaluation, down) = (Queue::default(), Queue::default(), Queue::default());
+    let lower = End {
+        up: Arc::clone(&up),
+        evaluation: Arc::clone(&evaluation),
+        down: Arc::clone(&down),
+        side: Side::Lower,
+    };
+    (
+        lower,
+        End {
+            up,
+            evaluation,
+            down,
+            side: Side::Upper,
+        },
+    )
+}
+
+impl<T> End<T> {
+    /// The queue of a lane, and the side that sends on it.
+    fn queue(&self, lane: Lane) -> (&Queue<T>, Side) {
+        match lane {
+            Lane::Activation => (&self.up, Side::Lower),
+            Lane::Evaluation => (&self.evaluation, Side::Lower),
+            Lane::Gradient => (&self.down, Side::Upper),
+        }
+    }
+}
+
+impl<T: Send> Link<T> for End<T> {
+    fn send(&mut self, message: Message<T>) -> Result<(), LinkError> {
+        let lane = message.header.lane;
+        let (queue, sender) = self.queue(lane);
+        if sender != self.side {
+            return Err(LinkError::WrongDirection { verb: "send", lane });
+        }
+        queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(message);
+        Ok(())
+    }
+
+    fn receive(&mut self, lane: Lane) -> Result<Message<T>, LinkError> {
+        let (queue, sender) = self.queue(lane);
+        if sender == self.side {
+            return Err(LinkError::WrongDirection {
+                verb: "receive",
+                lane,
+            });
+        }
+        let message = queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        message.ok_or(LinkError::Empty { lane })
+    }
+}
