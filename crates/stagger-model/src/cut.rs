@@ -1,0 +1,296 @@
+//! Cutting a model into stages at block boundaries.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use crate::block_costs::{BlockCosts, CostModel};
+use crate::error::ModelError;
+use crate::model::Model;
+use crate::partition::best_sizes;
+
+/// How blocks are dealt out to stages: `auto`, `uniform`, or the number of blocks of each stage, as in `7,4`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// The largest stage cost is as small as it can be.
+    #[default]
+    Auto,
+    /// Stages differ by at most one block; the first ones have more.
+    Uniform,
+    /// The number of blocks of each stage.
+    Explicit(Vec<usize>),
+}
+
+/// Why a model cannot be cut as asked.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CutError {
+    /// The text is no balance.
+    #[error(
+        "`{text}` is no balance: `{found}` at position {position} is not a number of blocks (at least 1); \
+         write `auto`, `uniform`, or the number of blocks of each stage as in `7,4`"
+    )]
+    Notation {
+        /// The whole text.
+        text: String,
+        /// The part that is wrong.
+        found: String,
+        /// Where it starts, counted in characters from 1.
+        position: usize,
+    },
+    /// There are more stages than blocks.
+    #[error(
+        "model `{model}` has {blocks} blocks, too few for {stages} stages of at least one block each; \
+         use at most {blocks} stages or a deeper model"
+    )]
+    TooManyStages {
+        /// The model.
+        model: String,
+        /// Its number of blocks.
+        blocks: usize,
+        /// The number of stages asked for.
+        stages: usize,
+    },
+    /// There are no stages.
+    #[error("model `{model}` cannot be cut into 0 stages; use at least 1")]
+    NoStages {
+        /// The model.
+        model: String,
+    },
+    /// An explicit balance is for another number of stages.
+    #[error(
+        "the balance `{balance}` is for {found} stages but there are {expected}; \
+         give one number of blocks for each stage"
+    )]
+    StageCount {
+        /// The balance.
+        balance: String,
+        /// The number of stages.
+        expected: usize,
+        /// The number of stages of the balance.
+        found: usize,
+    },
+    /// An explicit balance has a stage without blocks.
+    #[error(
+        "the balance `{balance}` leaves stage {stage} without blocks; give each stage at least 1"
+    )]
+    EmptyStage {
+        /// The balance.
+        balance: String,
+        /// The stage, counted from 0.
+        stage: usize,
+    },
+    /// An explicit balance is for another number of blocks.
+    #[error(
+        "the balance `{balance}` deals out {found} blocks but model `{model}` has {expected}; \
+         change it so that the numbers add up to {expected}"
+    )]
+    BlockCount {
+        /// The balance.
+        balance: String,
+        /// The model.
+        model: String,
+        /// The number of blocks of the model.
+        expected: usize,
+        /// The sum of the balance.
+        found: usize,
+    },
+    /// The number of measured costs is not that of the blocks.
+    #[error(
+        "a cut expects {expected} {pass} costs, one per block, but gets {found}; measure this model"
+    )]
+    CostCount {
+        /// `forward` or `backward`.
+        pass: &'static str,
+        /// The number of blocks.
+        expected: usize,
+        /// The number of costs.
+        found: usize,
+    },
+    /// A measured cost is no length of time.
+    #[error("the {pass} cost of block {block} is {found}; expected a finite number of at least 0")]
+    CostValue {
+        /// `forward` or `backward`.
+        pass: &'static str,
+        /// The block, counted from 0.
+        block: usize,
+        /// The cost.
+        found: String,
+    },
+    /// The model is not sound.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+impl FromStr for Balance {
+    type Err = CutError;
+
+    fn from_str(text: &str) -> Result<Self, CutError> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "auto" => return Ok(Self::Auto),
+            "uniform" => return Ok(Self::Uniform),
+            _ => {}
+        }
+        let mut sizes = Vec::new();
+        let mut position = 1;
+        for part in text.split(',') {
+            match part.trim().parse() {
+                Ok(size) if size > 0 => sizes.push(size),
+                _ => {
+                    let indent = part.chars().take_while(|c| c.is_whitespace()).count();
+                    return Err(CutError::Notation {
+                        text: text.to_owned(),
+                        found: part.trim().to_owned(),
+                        position: position + indent,
+                    });
+                }
+            }
+            position += part.chars().count() + 1;
+        }
+        Ok(Self::Explicit(sizes))
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Uniform => f.write_str("uniform"),
+            Self::Explicit(sizes) => f.write_str(&list(sizes)),
+        }
+    }
+}
+
+fn list(sizes: &[usize]) -> String {
+    sizes
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+impl Balance {
+    /// Cuts the model into as many stages as `recompute` has entries; entry k says whether stage k runs its forward
+    /// twice. `costs` are measured ones; without them [`Balance::Auto`] estimates with [`CostModel::default`].
+    ///
+    /// # Errors
+    /// [`CutError`] when there are no stages or more than blocks, when an explicit balance does not fit model or
+    /// stages, or when measured costs do not fit the model.
+    pub fn cut(
+        &self,
+        model: &Model,
+        recompute: &[bool],
+        costs: Option<&BlockCosts>,
+    ) -> Result<Cut, CutError> {
+        let blocks = model.blocks.len();
+        let stages = recompute.len();
+        if stages == 0 {
+            return Err(CutError::NoStages {
+                model: model.name.clone(),
+            });
+        }
+        if stages > blocks {
+            return Err(CutError::TooManyStages {
+                model: model.name.clone(),
+                blocks,
+                stages,
+            });
+        }
+        let sizes = match self {
+            Self::Uniform => (0..stages)
+                .map(|k| blocks / stages + usize::from(k < blocks % stages))
+                .collect(),
+            Self::Explicit(sizes) => {
+                if sizes.len() != stages {
+                    let balance = self.to_string();
+                    let found = sizes.len();
+                    return Err(CutError::StageCount {
+                        balance,
+                        expected: stages,
+                        found,
+                    });
+                }
+                sizes.clone()
+            }
+            Self::Auto => {
+                let estimated;
+                let costs = match costs {
+                    Some(measured) => measured,
+                    None => {
+                        estimated = BlockCosts::estimate(model, &CostModel::default())?;
+                        &estimated
+                    }
+                };
+                costs.validate(blocks)?;
+                best_sizes(blocks, stages, |stage, range| {
+                    costs.stage(range, recompute[stage])
+                })
+            }
+        };
+        Cut::new(model, &sizes)
+    }
+}
+
+/// A model cut into stages: for each stage its blocks. Together they cover all blocks, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    stages: Vec<Range<usize>>,
+}
+
+impl Cut {
+    /// A cut into stages of these numbers of blocks.
+    ///
+    /// # Errors
+    /// [`CutError::NoStages`], [`CutError::EmptyStage`] or [`CutError::BlockCount`] when they do not cover the model.
+    pub fn new(model: &Model, sizes: &[usize]) -> Result<Self, CutError> {
+        if sizes.is_empty() {
+            return Err(CutError::NoStages {
+                model: model.name.clone(),
+            });
+        }
+        if let Some(stage) = sizes.iter().position(|&size| size == 0) {
+            return Err(CutError::EmptyStage {
+                balance: list(sizes),
+                stage,
+            });
+        }
+        let found = sizes
+            .iter()
+            .fold(0, |sum: usize, &size| sum.saturating_add(size));
+        let expected = model.blocks.len();
+        if found != expected {
+            let (balance, model) = (list(sizes), model.name.clone());
+            return Err(CutError::BlockCount {
+                balance,
+                model,
+                expected,
+                found,
+            });
+        }
+        let mut start = 0;
+        let ranges = sizes.iter().map(|size| {
+            start += size;
+            start - size..start
+        });
+        Ok(Self {
+            stages: ranges.collect(),
+        })
+    }
+
+    /// The blocks of each stage.
+    pub fn stages(&self) -> &[Range<usize>] {
+        &self.stages
+    }
+
+    /// The number of blocks of each stage.
+    pub fn sizes(&self) -> Vec<usize> {
+        self.stages.iter().map(ExactSizeIterator::len).collect()
+    }
+}
+
+/// Writes the number of blocks of each stage, as [`Balance`] reads it: `7,4`.
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&list(&self.sizes()))
+    }
+}

@@ -1,0 +1,131 @@
+//! What can be wrong with a model as a whole.
+
+use crate::shape::ShapeError;
+
+/// Why a model cannot be built or is not sound.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The zoo has no model of this name.
+    #[error(
+        "there is no model `{name}`{} The zoo has {} and every resnetN with N = 6n + 2 up to {deepest}",
+        question(.suggestion), .known.join(", ")
+    )]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The known name that it is most like, if it is like any.
+        suggestion: Option<String>,
+        /// All names, in the order in which they are listed.
+        known: Vec<&'static str>,
+        /// The largest depth N of the general rule for `resnetN`.
+        deepest: usize,
+    },
+    /// The name is that of a published network which the general rule for `resnetN` would get wrong.
+    #[error(
+        "`{name}` is the name of an ImageNet network, which the zoo does not have; \
+         for a CIFAR ResNet of about that depth use `{instead}`"
+    )]
+    OtherNetwork {
+        /// The name asked for.
+        name: String,
+        /// A basic-block network of similar depth.
+        instead: String,
+    },
+    /// The images are too small for the number of times that the model halves them.
+    #[error(
+        "model `{model}` expects images of at least {smallest}x{smallest} pixels, \
+         since it halves them {halvings} times, but they are {}x{}; \
+         use larger images or a model that shrinks them less",
+        found[1], found[2]
+    )]
+    InputTooSmall {
+        /// The model.
+        model: String,
+        /// The smallest side, in pixels.
+        smallest: usize,
+        /// How many times it halves them.
+        halvings: u32,
+        /// Channels, height, width of the images.
+        found: [usize; 3],
+    },
+    /// A dimension of the input is 0.
+    #[error(
+        "model `{model}` expects an input of at least one channel, row and column but gets {found:?} \
+         (channels, height, width)"
+    )]
+    EmptyInput {
+        /// The model.
+        model: String,
+        /// Channels, height, width.
+        found: [usize; 3],
+    },
+    /// The number of classes is 0.
+    #[error("model `{model}` expects at least 1 class but gets 0")]
+    NoClasses {
+        /// The model.
+        model: String,
+    },
+    /// There is no block at all.
+    #[error("model `{model}` has no blocks; give it at least one")]
+    NoBlocks {
+        /// The model.
+        model: String,
+    },
+    /// A block has no layers.
+    #[error("model `{model}`, block `{block}`: has no layers; give it one or leave the block out")]
+    EmptyBlock {
+        /// The model.
+        model: String,
+        /// The block.
+        block: String,
+    },
+    /// A layer does not fit what comes before it.
+    #[error("model `{model}`, block `{block}`: {reason}")]
+    Shape {
+        /// The model.
+        model: String,
+        /// The block that holds the layer.
+        block: String,
+        /// What does not fit.
+        reason: Box<ShapeError>,
+    },
+    /// The last block does not end in one value per class.
+    #[error(
+        "model `{model}` expects its last block to end in shape [{classes}], one value per class, \
+         but it ends in {found:?}; end it with a linear layer of {classes} outputs"
+    )]
+    Output {
+        /// The model.
+        model: String,
+        /// The number of classes.
+        classes: usize,
+        /// The shape that it ends in.
+        found: Vec<usize>,
+    },
+    /// Two parameters, buffers or dropout layers have the same name.
+    #[error("model `{model}` has the name `{name}` twice; give each layer a name of its own")]
+    DuplicateName {
+        /// The model.
+        model: String,
+        /// The name.
+        name: String,
+    },
+    /// A block is asked for that the model does not have.
+    #[error("model `{model}` has {blocks} blocks, so there is no block {found}")]
+    BlockIndex {
+        /// The model.
+        model: String,
+        /// Its number of blocks.
+        blocks: usize,
+        /// The index asked for.
+        found: usize,
+    },
+}
+
+fn question(suggestion: &Option<String>) -> String {
+    match suggestion {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => ".".to_owned(),
+    }
+}

@@ -1,0 +1,222 @@
+//! One layer of a network, as data.
+
+use serde::{Deserialize, Serialize};
+
+/// One layer of a network. It holds no numbers, only what is needed to derive shapes, parameters and cost, and
+/// for an engine to build the real thing (DESIGN §5).
+///
+/// Shapes in this crate leave out the batch dimension: `[C, H, W]` for images, `[F]` for feature vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Layer {
+    /// Cross-correlation with a square kernel: `[in_channels, H, W]` to `[out_channels, H', W']`,
+    /// `H' = (H + 2·padding − kernel) / stride + 1` rounded down.
+    Conv2d {
+        /// Prefix of the parameter names, such as `layer1.0.conv1`.
+        name: String,
+        /// Channels of the input.
+        in_channels: usize,
+        /// Channels of the output.
+        out_channels: usize,
+        /// Side of the square kernel, in pixels.
+        kernel: usize,
+        /// Step between two outputs, in pixels, the same in both directions.
+        #[serde(default = "one")]
+        stride: usize,
+        /// Zeros added on each of the four sides, in pixels.
+        #[serde(default)]
+        padding: usize,
+        /// Whether a bias per output channel is added.
+        #[serde(default)]
+        bias: bool,
+    },
+    /// Batch normalisation over N, H and W with a learnt scale and shift per channel (Ioffe and Szegedy 2015).
+    BatchNorm2d {
+        /// Prefix of the parameter and buffer names.
+        name: String,
+        /// Channels of input and output.
+        channels: usize,
+        /// Added to the variance before the square root.
+        #[serde(default = "default_epsilon")]
+        epsilon: f64,
+        /// Weight of the new batch in the running statistics, as in PyTorch:
+        /// `running = (1 − momentum) · running + momentum · batch`, with the unbiased variance.
+        #[serde(default = "default_momentum")]
+        momentum: f64,
+    },
+    /// `max(x, 0)`, any shape.
+    Relu,
+    /// `body(x) + shortcut(x)`, where an empty list is the identity. A ReLU after the sum is a layer of its own.
+    Residual {
+        /// The layers of the main branch.
+        body: Vec<Layer>,
+        /// The layers of the other branch; empty for the identity.
+        #[serde(default)]
+        shortcut: Vec<Layer>,
+    },
+    /// Maximum over a square window, sizes rounded down as in [`Layer::Conv2d`]; padding never wins the maximum.
+    MaxPool2d {
+        /// Side of the square window, in pixels.
+        kernel: usize,
+        /// Step between two windows, in pixels.
+        stride: usize,
+        /// Pixels added on each side; at most half of `kernel`.
+        #[serde(default)]
+        padding: usize,
+    },
+    /// Mean over H and W: `[C, H, W]` to `[C, 1, 1]`.
+    GlobalAvgPool,
+    /// Any shape to `[F]`, in row-major order.
+    Flatten,
+    /// `W·x + b`: `[inputs]` to `[outputs]`.
+    Linear {
+        /// Prefix of the parameter names.
+        name: String,
+        /// Features of the input.
+        inputs: usize,
+        /// Features of the output.
+        outputs: usize,
+        /// Whether a bias is added.
+        #[serde(default = "yes")]
+        bias: bool,
+    },
+    /// Zeroes each element with the given probability in training and scales the rest by `1 / (1 − probability)`.
+    Dropout {
+        /// Name that keys the random stream, so that recomputing sees the mask of the forward (DESIGN §4).
+        name: String,
+        /// Probability of zeroing, at least 0 and below 1.
+        probability: f64,
+    },
+    /// The parameter-free shortcut "option A" of He et al. 2015 (§3.3): `x[:, :, ::stride, ::stride]`, with
+    /// `(out_channels − in_channels) / 2` zero channels before and as many after.
+    SubsamplePad {
+        /// Step between the pixels that are kept.
+        stride: usize,
+        /// Channels of the input.
+        in_channels: usize,
+        /// Channels of the output; at least `in_channels`, and the difference is even.
+        out_channels: usize,
+    },
+}
+
+/// PyTorch's default of [`Layer::BatchNorm2d`]'s `epsilon`.
+pub const DEFAULT_EPSILON: f64 = 1e-5;
+/// PyTorch's default of [`Layer::BatchNorm2d`]'s `momentum`.
+pub const DEFAULT_MOMENTUM: f64 = 0.1;
+
+fn one() -> usize {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_epsilon() -> f64 {
+    DEFAULT_EPSILON
+}
+
+fn default_momentum() -> f64 {
+    DEFAULT_MOMENTUM
+}
+
+impl Layer {
+    /// A 3×3 convolution with padding 1 and without bias.
+    pub fn conv3x3(
+        name: impl Into<String>,
+        in_channels: usize,
+        out_channels: usize,
+        stride: usize,
+    ) -> Self {
+        Self::Conv2d {
+            name: name.into(),
+            in_channels,
+            out_channels,
+            kernel: 3,
+            stride,
+            padding: 1,
+            bias: false,
+        }
+    }
+
+    /// A 1×1 convolution without padding and without bias.
+    pub fn conv1x1(
+        name: impl Into<String>,
+        in_channels: usize,
+        out_channels: usize,
+        stride: usize,
+    ) -> Self {
+        Self::Conv2d {
+            name: name.into(),
+            in_channels,
+            out_channels,
+            kernel: 1,
+            stride,
+            padding: 0,
+            bias: false,
+        }
+    }
+
+    /// Batch normalisation with PyTorch's default `epsilon` and `momentum`.
+    pub fn batch_norm(name: impl Into<String>, channels: usize) -> Self {
+        Self::BatchNorm2d {
+            name: name.into(),
+            channels,
+            epsilon: DEFAULT_EPSILON,
+            momentum: DEFAULT_MOMENTUM,
+        }
+    }
+
+    /// A linear layer with bias.
+    pub fn linear(name: impl Into<String>, inputs: usize, outputs: usize) -> Self {
+        Self::Linear {
+            name: name.into(),
+            inputs,
+            outputs,
+            bias: true,
+        }
+    }
+
+    /// The kind, spelt as in a model file: `conv2d`, `batch-norm2d`, `relu`, ….
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Conv2d { .. } => "conv2d",
+            Self::BatchNorm2d { .. } => "batch-norm2d",
+            Self::Relu => "relu",
+            Self::Residual { .. } => "residual",
+            Self::MaxPool2d { .. } => "max-pool2d",
+            Self::GlobalAvgPool => "global-avg-pool",
+            Self::Flatten => "flatten",
+            Self::Linear { .. } => "linear",
+            Self::Dropout { .. } => "dropout",
+            Self::SubsamplePad { .. } => "subsample-pad",
+        }
+    }
+
+    /// The layer's own name, where it has one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Conv2d { name, .. }
+            | Self::BatchNorm2d { name, .. }
+            | Self::Linear { name, .. }
+            | Self::Dropout { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What to call the layer in a message or a table: its name, else its kind.
+    pub fn label(&self) -> &str {
+        self.name().unwrap_or(self.kind())
+    }
+
+    /// Calls `visit` for this layer and, for a residual, then for every layer inside it: body, then shortcut.
+    pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Layer)) {
+        visit(self);
+        if let Self::Residual { body, shortcut } = self {
+            for layer in body.iter().chain(shortcut) {
+                layer.walk(visit);
+            }
+        }
+    }
+}

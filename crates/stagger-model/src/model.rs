@@ -1,0 +1,193 @@
+//! A whole network: input shape, classes, and blocks.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::block::Block;
+use crate::error::ModelError;
+use crate::layer::Layer;
+use crate::parameter::{Buffer, Parameter};
+use crate::shape::ShapeError;
+
+/// A network as data (DESIGN §5). Reading one from a file checks it as [`Model::new`] does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
+pub struct Model {
+    /// Its name, such as `resnet20`.
+    pub name: String,
+    /// Shape of one image: channels, height, width.
+    pub input: [usize; 3],
+    /// Number of classes: features of the last block's output.
+    pub classes: usize,
+    /// The blocks, in order.
+    pub blocks: Vec<Block>,
+}
+
+/// The fields of a [`Model`] as a file has them, before they are checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    name: String,
+    input: [usize; 3],
+    classes: usize,
+    blocks: Vec<Block>,
+}
+
+impl TryFrom<Unchecked> for Model {
+    type Error = ModelError;
+
+    fn try_from(file: Unchecked) -> Result<Self, ModelError> {
+        Self::new(file.name, file.input, file.classes, file.blocks)
+    }
+}
+
+impl Model {
+    /// A checked model.
+    ///
+    /// # Errors
+    /// As [`Model::validate`].
+    pub fn new(
+        name: impl Into<String>,
+        input: [usize; 3],
+        classes: usize,
+        blocks: Vec<Block>,
+    ) -> Result<Self, ModelError> {
+        let model = Self {
+            name: name.into(),
+            input,
+            classes,
+            blocks,
+        };
+        model.validate()?;
+        Ok(model)
+    }
+
+    /// Checks what every use of a model relies on: it has blocks and each has layers, shapes fit from the input to
+    /// `[classes]`, and no two parameters, buffers or dropout layers share a name.
+    ///
+    /// # Errors
+    /// The [`ModelError`] of the first of these that does not hold.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        let model = || self.name.clone();
+        if self.input.contains(&0) {
+            return Err(ModelError::EmptyInput {
+                model: model(),
+                found: self.input,
+            });
+        }
+        if self.classes == 0 {
+            return Err(ModelError::NoClasses { model: model() });
+        }
+        if self.blocks.is_empty() {
+            return Err(ModelError::NoBlocks { model: model() });
+        }
+        if let Some(empty) = self.blocks.iter().find(|block| block.layers.is_empty()) {
+            return Err(ModelError::EmptyBlock {
+                model: model(),
+                block: empty.name.clone(),
+            });
+        }
+        let output = self.stage_input_shape(self.blocks.len())?;
+        if output != [self.classes] {
+            return Err(ModelError::Output {
+                model: model(),
+                classes: self.classes,
+                found: output,
+            });
+        }
+        let mut seen = BTreeSet::new();
+        for name in self.names() {
+            if !seen.insert(name.clone()) {
+                return Err(ModelError::DuplicateName {
+                    model: model(),
+                    name,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The shape of what enters block `block`, for one sample; of the model's output for `block` = number of blocks.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] when a block before it does not fit, [`ModelError::BlockIndex`] when there is no such
+    /// block.
+    pub fn stage_input_shape(&self, block: usize) -> Result<Vec<usize>, ModelError> {
+        let before = self
+            .blocks
+            .get(..block)
+            .ok_or_else(|| self.no_block(block))?;
+        before.iter().try_fold(self.input.to_vec(), |shape, block| {
+            block
+                .output_shape(&shape)
+                .map_err(|reason| self.shape_error(block, reason))
+        })
+    }
+
+    /// The parameters of these blocks, in order.
+    ///
+    /// # Panics
+    /// When the range reaches beyond the last block.
+    pub fn parameters(&self, blocks: Range<usize>) -> Vec<Parameter> {
+        self.blocks[blocks]
+            .iter()
+            .flat_map(Block::parameters)
+            .collect()
+    }
+
+    /// The buffers of these blocks, in order.
+    ///
+    /// # Panics
+    /// When the range reaches beyond the last block.
+    pub fn buffers(&self, blocks: Range<usize>) -> Vec<Buffer> {
+        self.blocks[blocks]
+            .iter()
+            .flat_map(Block::buffers)
+            .collect()
+    }
+
+    /// The number of learnt values in the whole model.
+    pub fn parameter_count(&self) -> u64 {
+        let all = self.parameters(0..self.blocks.len());
+        all.iter().fold(0, |sum: u64, parameter| {
+            sum.saturating_add(parameter.elements())
+        })
+    }
+
+    pub(crate) fn shape_error(&self, block: &Block, reason: ShapeError) -> ModelError {
+        ModelError::Shape {
+            model: self.name.clone(),
+            block: block.name.clone(),
+            reason: Box::new(reason),
+        }
+    }
+
+    pub(crate) fn no_block(&self, found: usize) -> ModelError {
+        ModelError::BlockIndex {
+            model: self.name.clone(),
+            blocks: self.blocks.len(),
+            found,
+        }
+    }
+
+    /// Names that have to differ from one another.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let all = 0..self.blocks.len();
+        let parameters = self
+            .parameters(all.clone())
+            .into_iter()
+            .map(|found| found.name);
+        let buffers = self.buffers(all).into_iter().map(|found| found.name);
+        let mut dropouts = Vec::new();
+        for layer in self.blocks.iter().flat_map(|block| &block.layers) {
+            layer.walk(&mut |layer| {
+                if let Layer::Dropout { name, .. } = layer {
+                    dropouts.push(name.clone());
+                }
+            });
+        }
+        parameters.chain(buffers).chain(dropouts)
+    }
+}

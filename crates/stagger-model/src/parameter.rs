@@ -1,0 +1,164 @@
+//! Parameters and buffers of a layer: names and shapes as PyTorch has them.
+
+use crate::init::Initializer;
+use crate::layer::Layer;
+use crate::shape::elements;
+
+/// What a parameter is, from which its initial values follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ParameterKind {
+    /// Convolution weight, `[out_channels, in_channels, kernel, kernel]`.
+    ConvWeight,
+    /// Weight of a linear layer, `[outputs, inputs]`.
+    LinearWeight,
+    /// Bias of a convolution or linear layer, `[out_channels]` or `[outputs]`.
+    Bias,
+    /// Scale of a batch normalisation (PyTorch: `weight`), `[channels]`.
+    Scale,
+    /// Shift of a batch normalisation (PyTorch: `bias`), `[channels]`.
+    Shift,
+}
+
+/// A tensor that training changes through its gradient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// The PyTorch name, such as `layer1.0.conv1.weight`.
+    pub name: String,
+    /// The shape in PyTorch's memory layout.
+    pub shape: Vec<usize>,
+    /// What it is.
+    pub kind: ParameterKind,
+}
+
+impl Parameter {
+    /// The number of values.
+    pub fn elements(&self) -> u64 {
+        elements(&self.shape)
+    }
+
+    /// How its values start out; see [`Initializer::for_parameter`].
+    pub fn initializer(&self) -> Initializer {
+        Initializer::for_parameter(self.kind, &self.shape)
+    }
+}
+
+/// What a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BufferKind {
+    /// Running mean of a batch normalisation; starts at 0.
+    RunningMean,
+    /// Running variance of a batch normalisation; starts at 1.
+    RunningVariance,
+}
+
+impl BufferKind {
+    /// The value that all elements start with.
+    pub fn initial_value(self) -> f32 {
+        match self {
+            Self::RunningMean => 0.0,
+            Self::RunningVariance => 1.0,
+        }
+    }
+}
+
+/// A tensor that training changes without a gradient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// The PyTorch name, such as `bn1.running_mean`.
+    pub name: String,
+    /// The shape, `[channels]`.
+    pub shape: Vec<usize>,
+    /// What it holds.
+    pub kind: BufferKind,
+}
+
+impl Layer {
+    /// The parameters, in PyTorch's order: weight before bias, body before shortcut.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let mut found = Vec::new();
+        self.walk(&mut |layer| layer.own_parameters(&mut found));
+        found
+    }
+
+    /// The buffers: running mean, then running variance, of every batch normalisation, body before shortcut.
+    pub fn buffers(&self) -> Vec<Buffer> {
+        let mut found = Vec::new();
+        self.walk(&mut |layer| {
+            if let Self::BatchNorm2d { name, channels, .. } = layer {
+                for (suffix, kind) in [
+                    ("running_mean", BufferKind::RunningMean),
+                    ("running_var", BufferKind::RunningVariance),
+                ] {
+                    let name = format!("{name}.{suffix}");
+                    found.push(Buffer {
+                        name,
+                        shape: vec![*channels],
+                        kind,
+                    });
+                }
+            }
+        });
+        found
+    }
+
+    /// The names `….num_batches_tracked`, one per batch normalisation, that PyTorch expects in a weights file
+    /// (a 64-bit integer scalar each). They take no part in training, so they are not among the buffers.
+    pub fn batch_counters(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.walk(&mut |layer| {
+            if let Self::BatchNorm2d { name, .. } = layer {
+                found.push(format!("{name}.num_batches_tracked"));
+            }
+        });
+        found
+    }
+
+    fn own_parameters(&self, found: &mut Vec<Parameter>) {
+        let mut push = |name: &str, suffix: &str, shape: Vec<usize>, kind| {
+            found.push(Parameter {
+                name: format!("{name}.{suffix}"),
+                shape,
+                kind,
+            });
+        };
+        match self {
+            Self::Conv2d {
+                name,
+                in_channels,
+                out_channels,
+                kernel,
+                bias,
+                ..
+            } => {
+                let shape = vec![*out_channels, *in_channels, *kernel, *kernel];
+                push(name, "weight", shape, ParameterKind::ConvWeight);
+                if *bias {
+                    push(name, "bias", vec![*out_channels], ParameterKind::Bias);
+                }
+            }
+            Self::BatchNorm2d { name, channels, .. } => {
+                push(name, "weight", vec![*channels], ParameterKind::Scale);
+                push(name, "bias", vec![*channels], ParameterKind::Shift);
+            }
+            Self::Linear {
+                name,
+                inputs,
+                outputs,
+                bias,
+            } => {
+                push(
+                    name,
+                    "weight",
+                    vec![*outputs, *inputs],
+                    ParameterKind::LinearWeight,
+                );
+                if *bias {
+                    push(name, "bias", vec![*outputs], ParameterKind::Bias);
+                }
+            }
+            _ => {}
+        }
+    }
+}

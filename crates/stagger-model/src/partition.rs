@@ -1,0 +1,126 @@
+//! The best way to deal a row of blocks out to stages, exactly, by dynamic programming.
+
+use std::ops::Range;
+
+/// Number of blocks of each of `stages` consecutive, non-empty stages, such that the largest stage cost is as small
+/// as it can be; among those, the sum of squared stage costs is smallest; among those, the first stage is shortest,
+/// then the second, and so on.
+///
+/// `cost(stage, blocks)` is not negative. Needs `1 ≤ stages ≤ blocks`; O(stages · blocks²) calls.
+pub(crate) fn best_sizes(
+    blocks: usize,
+    stages: usize,
+    cost: impl Fn(usize, Range<usize>) -> f64,
+) -> Vec<usize> {
+    let (_, largest) = fold_from_the_end(blocks, stages, |stage, range, rest| {
+        Some(cost(stage, range).max(rest))
+    });
+    let (next, _) = fold_from_the_end(blocks, stages, |stage, range, rest| {
+        let own = cost(stage, range);
+        (own <= largest).then_some(own * own + rest)
+    });
+    let mut start = 0;
+    let mut sizes = Vec::with_capacity(stages);
+    for ends in &next {
+        sizes.push(ends[start] - start);
+        start = ends[start];
+    }
+    sizes
+}
+
+/// For every stage and first block, the end of that stage that makes `value(stage, blocks, value of the rest)` least
+/// (the smallest such end), and that least value for the whole row. `None` rules a range out.
+fn fold_from_the_end(
+    blocks: usize,
+    stages: usize,
+    value: impl Fn(usize, Range<usize>, f64) -> Option<f64>,
+) -> (Vec<Vec<usize>>, f64) {
+    let mut rest = vec![f64::INFINITY; blocks + 1];
+    rest[blocks] = 0.0;
+    let mut next = vec![vec![blocks; blocks + 1]; stages];
+    for stage in (0..stages).rev() {
+        let mut best = vec![f64::INFINITY; blocks + 1];
+        // Each stage before and after this one needs at least one block.
+        for start in stage..=blocks - (stages - stage) {
+            let last_end = blocks - (stages - stage - 1);
+            for (end, &after) in rest.iter().enumerate().take(last_end + 1).skip(start + 1) {
+                match value(stage, start..end, after) {
+                    Some(found) if found < best[start] => {
+                        best[start] = found;
+                        next[stage][start] = end;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        rest = best;
+    }
+    (next, rest[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Every way to write `blocks` as a sum of `stages` positive numbers, in lexicographic order.
+    fn all_sizes(blocks: usize, stages: usize) -> Vec<Vec<usize>> {
+        if stages == 1 {
+            return vec![vec![blocks]];
+        }
+        let mut found = Vec::new();
+        for first in 1..=blocks - (stages - 1) {
+            for mut rest in all_sizes(blocks - first, stages - 1) {
+                rest.insert(0, first);
+                found.push(rest);
+            }
+        }
+        found
+    }
+
+    fn stage_costs(sizes: &[usize], cost: impl Fn(usize, Range<usize>) -> f64) -> Vec<f64> {
+        let mut start = 0;
+        let stages = sizes.iter().enumerate();
+        let costs = stages.map(|(stage, size)| {
+            start += size;
+            cost(stage, start - size..start)
+        });
+        costs.collect()
+    }
+
+    proptest! {
+        // Integer costs make every sum exact, so that ties are ties.
+        #[test]
+        fn agrees_with_trying_everything(
+            (weights, extra) in (1_usize..8).prop_flat_map(|blocks| (
+                prop::collection::vec(0_u32..6, blocks),
+                prop::collection::vec(1_u32..3, 1..=blocks),
+            )),
+        ) {
+            let cost = |stage: usize, range: Range<usize>| {
+                f64::from(extra[stage] * weights[range].iter().sum::<u32>())
+            };
+            let found = best_sizes(weights.len(), extra.len(), cost);
+            let key = |sizes: &Vec<usize>| {
+                let costs = stage_costs(sizes, cost);
+                let largest = costs.iter().copied().fold(0.0, f64::max);
+                let squares: f64 = costs.iter().map(|own| own * own).sum();
+                (largest, squares)
+            };
+            // `min_by` keeps the first of equals, which is the lexicographically smallest.
+            let all = all_sizes(weights.len(), extra.len());
+            let best = all.iter().min_by(|a, b| key(a).partial_cmp(&key(b)).unwrap()).unwrap();
+            prop_assert_eq!(&found, best);
+        }
+    }
+
+    #[test]
+    fn ties_prefer_equal_stages_then_short_first_ones() {
+        let by = |weights: &'static [f64]| {
+            move |_: usize, range: Range<usize>| weights[range].iter().sum()
+        };
+        assert_eq!(best_sizes(4, 3, by(&[4.0, 1.0, 1.0, 0.0])), [1, 1, 2]);
+        assert_eq!(best_sizes(3, 2, by(&[1.0, 1.0, 1.0])), [1, 2]);
+        assert_eq!(best_sizes(5, 5, by(&[1.0, 2.0, 3.0, 4.0, 5.0])), [1; 5]);
+    }
+}

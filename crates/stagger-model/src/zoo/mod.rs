@@ -1,0 +1,146 @@
+//! The model zoo: published networks by name.
+
+mod cifar_resnet;
+mod cifar_resnet18;
+mod names;
+mod preactivation_resnet;
+mod vgg;
+
+use crate::block::Block;
+use crate::error::ModelError;
+use crate::model::Model;
+
+pub use names::MODEL_NAMES;
+
+/// A network of the zoo: what a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    /// Basic blocks, 6n + 2 layers.
+    CifarResnet { depth: usize },
+    /// Pre-activation bottlenecks, 9n + 2 layers.
+    PreactivationResnet { depth: usize },
+    /// ResNet-18 with a stem for small images.
+    CifarResnet18,
+    /// VGG with batch normalisation, by its number of layers.
+    Vgg { depth: usize },
+}
+
+impl Network {
+    /// The name in the form that the zoo lists.
+    fn name(self) -> String {
+        match self {
+            Self::CifarResnet { depth } | Self::PreactivationResnet { depth } => {
+                format!("resnet{depth}")
+            }
+            Self::CifarResnet18 => "resnet18-cifar".to_owned(),
+            Self::Vgg { depth } => format!("vgg{depth}-bn"),
+        }
+    }
+
+    /// How many times it halves the sides of the image.
+    fn halvings(self) -> u32 {
+        match self {
+            Self::CifarResnet { .. } | Self::PreactivationResnet { .. } => 2,
+            Self::CifarResnet18 => 3,
+            Self::Vgg { .. } => 5,
+        }
+    }
+
+    fn blocks(self, channels: usize, classes: usize) -> Vec<Block> {
+        match self {
+            Self::CifarResnet { depth } => cifar_resnet::blocks(depth, channels, classes),
+            Self::PreactivationResnet { depth } => {
+                preactivation_resnet::blocks(depth, channels, classes)
+            }
+            Self::CifarResnet18 => cifar_resnet18::blocks(channels, classes),
+            Self::Vgg { depth } => vgg::blocks(depth, channels, classes),
+        }
+    }
+}
+
+impl Model {
+    /// The zoo's model of this name, for images of `input` = `[channels, height, width]`.
+    ///
+    /// | names | network |
+    /// | --- | --- |
+    /// | `resnet8`, `resnet20`, …, every `resnetN` with N = 6n + 2 | basic blocks, 16/32/64 channels, option A shortcuts |
+    /// | `resnet164` | pre-activation bottlenecks, N = 9n + 2 |
+    /// | `resnet18-cifar` | ResNet-18 with a 3×3 stem and no pooling behind it |
+    /// | `vgg11-bn`, `vgg16-bn`, also `vgg11`, `vgg16` | VGG with batch normalisation and one linear classifier |
+    ///
+    /// Upper and lower case, `-` and `_` make no difference.
+    ///
+    /// # Errors
+    /// [`ModelError::Unknown`] or [`ModelError::OtherNetwork`] for the name; [`ModelError::EmptyInput`],
+    /// [`ModelError::InputTooSmall`] or [`ModelError::NoClasses`] for the rest.
+    pub fn by_name(name: &str, input: [usize; 3], classes: usize) -> Result<Self, ModelError> {
+        let network = names::network(name)?;
+        let model = network.name();
+        if input.contains(&0) {
+            return Err(ModelError::EmptyInput {
+                model,
+                found: input,
+            });
+        }
+        let halvings = network.halvings();
+        let smallest = 1 << halvings;
+        if input[1].min(input[2]) < smallest {
+            return Err(ModelError::InputTooSmall {
+                model,
+                smallest,
+                halvings,
+                found: input,
+            });
+        }
+        Self::new(model, input, classes, network.blocks(input[0], classes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_name_builds_under_its_own_name_with_one_and_three_channels() {
+        for name in MODEL_NAMES {
+            for channels in [1, 3] {
+                let model = Model::by_name(name, [channels, 32, 32], 7).unwrap();
+                assert_eq!(model.name, name);
+                assert_eq!(model.stage_input_shape(model.blocks.len()).unwrap(), [7]);
+            }
+        }
+    }
+
+    #[test]
+    fn resnets_take_fashion_mnist_images() {
+        let model = Model::by_name("resnet20", [1, 28, 28], 10).unwrap();
+        let before_head = model.stage_input_shape(model.blocks.len() - 1).unwrap();
+        assert_eq!(before_head, [64, 7, 7]);
+    }
+
+    #[test]
+    fn images_that_are_too_small_are_refused_with_the_smallest_size() {
+        let message = Model::by_name("vgg16", [3, 28, 28], 10)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            message,
+            "model `vgg16-bn` expects images of at least 32x32 pixels, since it halves them 5 times, \
+             but they are 28x28; use larger images or a model that shrinks them less"
+        );
+        assert!(Model::by_name("resnet8", [3, 4, 4], 10).is_ok());
+        assert!(Model::by_name("resnet8", [3, 3, 4], 10).is_err());
+    }
+
+    #[test]
+    fn images_without_channels_and_models_without_classes_are_refused() {
+        let message = Model::by_name("resnet8", [0, 32, 32], 10)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("gets [0, 32, 32]"), "{message}");
+        let message = Model::by_name("resnet8", [3, 32, 32], 0)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("at least 1 class"), "{message}");
+    }
+}

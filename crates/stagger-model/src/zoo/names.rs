@@ -1,0 +1,181 @@
+//! From a name to a network, and to the nearest one when there is none of that name.
+
+use super::Network;
+use crate::error::ModelError;
+
+/// The zoo's names in the order in which messages list them. Every other `resnetN` with N = 6n + 2 works too.
+pub const MODEL_NAMES: [&str; 12] = [
+    "resnet8",
+    "resnet14",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet98",
+    "resnet110",
+    "resnet164",
+    "resnet18-cifar",
+    "vgg11-bn",
+    "vgg16-bn",
+];
+
+/// The deepest network of He et al. 2015 (§4.2). A limit at all, so that a slip of the finger does not fill memory.
+const DEEPEST: usize = 1202;
+
+/// Depths of ImageNet networks that are of the form 6n + 2 by accident.
+const IMAGENET_DEPTHS: [usize; 2] = [50, 152];
+
+/// The network of this name; upper and lower case, `-` and `_` make no difference.
+pub(super) fn network(name: &str) -> Result<Network, ModelError> {
+    let plain = name.trim().to_ascii_lowercase().replace('_', "-");
+    match plain.as_str() {
+        "resnet164" => return Ok(Network::PreactivationResnet { depth: 164 }),
+        "resnet18-cifar" => return Ok(Network::CifarResnet18),
+        "vgg11" | "vgg11-bn" => return Ok(Network::Vgg { depth: 11 }),
+        "vgg16" | "vgg16-bn" => return Ok(Network::Vgg { depth: 16 }),
+        _ => {}
+    }
+    match depth(&plain) {
+        Some(depth) if IMAGENET_DEPTHS.contains(&depth) => Err(ModelError::OtherNetwork {
+            name: name.to_owned(),
+            instead: format!("resnet{}", nearest_depth(depth)),
+        }),
+        Some(depth) if is_basic(depth) => Ok(Network::CifarResnet { depth }),
+        _ => Err(ModelError::Unknown {
+            name: name.to_owned(),
+            suggestion: suggestion(&plain),
+            known: MODEL_NAMES.to_vec(),
+            deepest: DEEPEST,
+        }),
+    }
+}
+
+/// N of `resnetN`.
+fn depth(plain: &str) -> Option<usize> {
+    plain.strip_prefix("resnet")?.parse().ok()
+}
+
+fn is_basic(depth: usize) -> bool {
+    (8..=DEEPEST).contains(&depth) && depth % 6 == 2 && !IMAGENET_DEPTHS.contains(&depth)
+}
+
+/// The depth nearest to this one that the general rule takes; the smaller of two.
+fn nearest_depth(depth: usize) -> usize {
+    let nearest = (8..=DEEPEST).filter(|&other| is_basic(other));
+    nearest
+        .min_by_key(|other| other.abs_diff(depth))
+        .unwrap_or(8)
+}
+
+/// The name most like this one, if any is like it at all.
+fn suggestion(plain: &str) -> Option<String> {
+    if plain.is_empty() {
+        return None;
+    }
+    if let Some(longer) = MODEL_NAMES
+        .iter()
+        .find(|known| known.starts_with(&format!("{plain}-")))
+    {
+        return Some((*longer).to_owned());
+    }
+    if let Some(depth) = depth(plain) {
+        return Some(format!("resnet{}", nearest_depth(depth)));
+    }
+    // The part before the hyphen too, so that `vgg19` is like `vgg16-bn`.
+    let distance = |known: &str| {
+        edits(plain, known).min(edits(plain, known.split('-').next().unwrap_or(known)))
+    };
+    let nearest = MODEL_NAMES
+        .into_iter()
+        .min_by_key(|known| distance(known))?;
+    (distance(nearest) <= 3.min(nearest.len() / 2)).then(|| nearest.to_owned())
+}
+
+/// Levenshtein distance: the least number of characters to insert, delete or replace.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(name: &str) -> String {
+        network(name).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn case_underscores_and_short_vgg_names_are_accepted() {
+        assert_eq!(
+            network("ResNet20").unwrap(),
+            Network::CifarResnet { depth: 20 }
+        );
+        assert_eq!(network("resnet18_cifar").unwrap(), Network::CifarResnet18);
+        assert_eq!(network("vgg11").unwrap(), network("VGG11_bn").unwrap());
+    }
+
+    #[test]
+    fn every_depth_of_the_form_6n_plus_2_is_accepted_up_to_1202() {
+        assert_eq!(
+            network("resnet26").unwrap(),
+            Network::CifarResnet { depth: 26 }
+        );
+        assert!(network("resnet1202").is_ok());
+        assert!(network("resnet1208").is_err());
+        assert!(network("resnet2").is_err());
+    }
+
+    #[test]
+    fn resnet164_is_the_bottleneck_network_although_164_is_6n_plus_2() {
+        assert_eq!(
+            network("resnet164").unwrap(),
+            Network::PreactivationResnet { depth: 164 }
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_list_and_the_nearest_name() {
+        assert_eq!(
+            error("resnet21"),
+            "there is no model `resnet21`; did you mean `resnet20`? The zoo has resnet8, resnet14, resnet20, \
+             resnet32, resnet44, resnet56, resnet98, resnet110, resnet164, resnet18-cifar, vgg11-bn, vgg16-bn \
+             and every resnetN with N = 6n + 2 up to 1202"
+        );
+        assert!(error("resnt20").contains("did you mean `resnet20`"));
+        assert!(error("resnet18").contains("did you mean `resnet18-cifar`"));
+        assert!(error("vgg19").contains("did you mean `vgg11-bn`"));
+        assert!(
+            error("alexnet-for-birds")
+                .starts_with("there is no model `alexnet-for-birds`. The zoo has")
+        );
+        assert!(error("").starts_with("there is no model ``. The zoo has"));
+    }
+
+    #[test]
+    fn names_of_imagenet_networks_are_not_taken_for_cifar_ones() {
+        assert_eq!(
+            error("resnet50"),
+            "`resnet50` is the name of an ImageNet network, which the zoo does not have; \
+             for a CIFAR ResNet of about that depth use `resnet44`"
+        );
+        assert!(error("resnet152").contains("use `resnet146`"));
+    }
+
+    #[test]
+    fn edits_counts_insertions_deletions_and_replacements() {
+        assert_eq!(edits("kitten", "sitting"), 3);
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(edits("same", "same"), 0);
+    }
+}

@@ -1,0 +1,145 @@
+//! Cutting a model into stages.
+
+use proptest::prelude::*;
+use stagger_model::{Balance, BlockCosts, CostModel, Cut, Model};
+
+fn resnet20() -> Model {
+    Model::by_name("resnet20", [3, 32, 32], 10).unwrap()
+}
+
+fn parse(text: &str) -> Result<Balance, String> {
+    text.parse::<Balance>().map_err(|error| error.to_string())
+}
+
+fn refusal(balance: &str, stages: usize) -> String {
+    let recompute = vec![false; stages];
+    parse(balance)
+        .unwrap()
+        .cut(&resnet20(), &recompute, None)
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn balances_are_read_and_written() {
+    assert_eq!(parse(" Auto "), Ok(Balance::Auto));
+    assert_eq!(parse("uniform"), Ok(Balance::Uniform));
+    assert_eq!(parse("7, 4"), Ok(Balance::Explicit(vec![7, 4])));
+    assert_eq!(parse("11"), Ok(Balance::Explicit(vec![11])));
+    for text in ["auto", "uniform", "7,4"] {
+        assert_eq!(parse(text).unwrap().to_string(), text);
+    }
+}
+
+#[test]
+fn a_wrong_balance_says_what_is_wrong_and_where() {
+    assert_eq!(
+        parse("7, x4").unwrap_err(),
+        "`7, x4` is no balance: `x4` at position 4 is not a number of blocks (at least 1); \
+         write `auto`, `uniform`, or the number of blocks of each stage as in `7,4`"
+    );
+    assert!(parse("7,0").unwrap_err().contains("`0` at position 3"));
+    assert!(parse("7,4,").unwrap_err().contains("`` at position 5"));
+    assert!(parse("").unwrap_err().contains("`` at position 1"));
+    assert!(
+        parse("99999999999999999999")
+            .unwrap_err()
+            .contains("at position 1")
+    );
+}
+
+#[test]
+fn a_balance_that_does_not_fit_is_refused() {
+    assert_eq!(
+        refusal("auto", 12),
+        "model `resnet20` has 11 blocks, too few for 12 stages of at least one block each; \
+         use at most 11 stages or a deeper model"
+    );
+    assert_eq!(
+        refusal("7,4", 3),
+        "the balance `7,4` is for 2 stages but there are 3; give one number of blocks for each stage"
+    );
+    assert_eq!(
+        refusal("7,5", 2),
+        "the balance `7,5` deals out 12 blocks but model `resnet20` has 11; \
+         change it so that the numbers add up to 11"
+    );
+    assert!(refusal("auto", 0).contains("cannot be cut into 0 stages"));
+    let message = Cut::new(&resnet20(), &[11, 0]).unwrap_err().to_string();
+    assert!(
+        message.contains("leaves stage 1 without blocks"),
+        "{message}"
+    );
+    let both = [usize::MAX, usize::MAX];
+    assert!(Cut::new(&resnet20(), &both).is_err());
+}
+
+#[test]
+fn uniform_stages_differ_by_at_most_one_block() {
+    let cut = |stages| {
+        Balance::Uniform
+            .cut(&resnet20(), &vec![true; stages], None)
+            .unwrap()
+    };
+    assert_eq!(cut(2).to_string(), "6,5");
+    assert_eq!(cut(4).to_string(), "3,3,3,2");
+    assert_eq!(cut(11).to_string(), "1,1,1,1,1,1,1,1,1,1,1");
+}
+
+#[test]
+fn recomputing_stages_get_less_work() {
+    let model = resnet20();
+    let cut = |recompute| Balance::Auto.cut(&model, recompute, None).unwrap().sizes();
+    let stale = cut(&[true, false])[0];
+    let synchronous = cut(&[false, false])[0];
+    assert!(stale < synchronous, "{stale} {synchronous}");
+}
+
+#[test]
+fn measured_costs_replace_the_estimate() {
+    let model = resnet20();
+    let mut forward = vec![0.0; 11];
+    forward[0] = 1.0;
+    forward[10] = 1.0;
+    let costs = BlockCosts {
+        forward,
+        backward: vec![0.0; 11],
+    };
+    let cut = Balance::Auto
+        .cut(&model, &[false, false], Some(&costs))
+        .unwrap();
+    assert_eq!(cut.to_string(), "1,10");
+    let short = BlockCosts {
+        forward: vec![1.0; 3],
+        backward: vec![1.0; 11],
+    };
+    let message = Balance::Auto
+        .cut(&model, &[false, false], Some(&short))
+        .unwrap_err();
+    assert!(
+        message.to_string().contains("11 forward costs"),
+        "{message}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn auto_covers_all_blocks_and_beats_uniform(recompute in prop::collection::vec(any::<bool>(), 1..12)) {
+        let model = resnet20();
+        let costs = BlockCosts::estimate(&model, &CostModel::default()).unwrap();
+        let largest = |cut: &Cut| {
+            let stages = cut.stages().iter().zip(&recompute);
+            stages.map(|(blocks, &again)| costs.stage(blocks.clone(), again)).fold(0.0, f64::max)
+        };
+        let auto = Balance::Auto.cut(&model, &recompute, None).unwrap();
+        let uniform = Balance::Uniform.cut(&model, &recompute, None).unwrap();
+        for cut in [&auto, &uniform] {
+            let covered: Vec<usize> = cut.stages().iter().cloned().flatten().collect();
+            prop_assert_eq!(covered, (0..11).collect::<Vec<_>>());
+            prop_assert!(cut.stages().iter().all(|blocks| !blocks.is_empty()));
+            let again: Balance = cut.to_string().parse().unwrap();
+            prop_assert_eq!(&again.cut(&model, &recompute, None).unwrap(), cut);
+        }
+        prop_assert!(largest(&auto) <= largest(&uniform));
+    }
+}

@@ -1,0 +1,113 @@
+//! Parameter counts and multiply-adds of the zoo against published figures.
+
+use stagger_model::Model;
+
+fn zoo(name: &str, classes: usize) -> Model {
+    Model::by_name(name, [3, 32, 32], classes).unwrap()
+}
+
+fn multiply_adds(model: &Model) -> u64 {
+    model.cost(0..model.blocks.len()).unwrap().multiply_adds
+}
+
+/// A figure published in millions with `digits` after the point.
+#[track_caller]
+fn assert_millions(found: u64, published: &str) {
+    let digits = published.split('.').nth(1).map_or(0, str::len);
+    assert_eq!(format!("{:.digits$}", found as f64 / 1e6), published);
+}
+
+/// He et al. 2015, "Deep Residual Learning", table 6: 0.27, 0.46, 0.66, 0.85, 1.7, 19.4 M parameters, with option A
+/// shortcuts. To the unit: the totals that the port akamaster/pytorch_resnet_cifar10 prints for its networks.
+#[test]
+fn parameters_of_cifar_resnets() {
+    for (name, exact, published) in [
+        ("resnet20", 269_722, "0.27"),
+        ("resnet32", 464_154, "0.46"),
+        ("resnet44", 658_586, "0.66"),
+        ("resnet56", 853_018, "0.85"),
+        ("resnet110", 1_727_962, "1.7"),
+        ("resnet1202", 19_421_274, "19.4"),
+    ] {
+        let found = zoo(name, 10).parameter_count();
+        assert_eq!(found, exact, "{name}");
+        assert_millions(found, published);
+    }
+}
+
+/// Derived by hand for depth 6n + 2 and C classes: the stem has 27·16 weights, each of 2n convolutions of a group of
+/// width w has 9w² but the first of groups 2 and 3, which has half; 2 parameters per channel of the 6n + 1
+/// normalisations; the head has 64C + C.
+#[test]
+fn parameters_of_cifar_resnets_follow_the_formula() {
+    for depth in [8, 14, 20, 26, 98] {
+        let n = (depth as u64 - 2) / 6;
+        let convolutions: u64 = 27 * 16
+            + [16_u64, 32, 64]
+                .iter()
+                .map(|w| 2 * n * 9 * w * w)
+                .sum::<u64>()
+            - [32_u64, 64].iter().map(|w| 9 * w * w / 2).sum::<u64>();
+        let normalisations = 2 * (16 + 2 * n * (16 + 32 + 64));
+        let found = zoo(&format!("resnet{depth}"), 100).parameter_count();
+        assert_eq!(
+            found,
+            convolutions + normalisations + 64 * 100 + 100,
+            "{depth}"
+        );
+    }
+}
+
+/// Baselines of the literature on pruning, which calls multiply-adds FLOPs. ResNet-56 and ResNet-110: 125.49 M and
+/// 252.89 M since Lin et al. 2020, "HRank". ResNet-20: 4.06e7 in He et al. 2018, "Soft Filter Pruning".
+#[test]
+fn multiply_adds_of_cifar_resnets() {
+    for (name, published) in [
+        ("resnet20", "40.6"),
+        ("resnet56", "125.49"),
+        ("resnet110", "252.89"),
+    ] {
+        assert_millions(multiply_adds(&zoo(name, 10)), published);
+    }
+}
+
+/// By hand: every 3×3 convolution that keeps its width costs 16·16·9·32² = 32·32·9·16² = 64·64·9·8² = 2,359,296, the
+/// first of groups 2 and 3 half of it, the stem 27·16·32², the classifier 640.
+#[test]
+fn multiply_adds_of_cifar_resnets_follow_the_formula() {
+    for (name, n) in [("resnet8", 1), ("resnet20", 3), ("resnet110", 18)] {
+        let full = 2_359_296;
+        let expected = 27 * 16 * 1024 + (3 * 2 * n - 2) * full + 2 * (full / 2) + 640;
+        assert_eq!(multiply_adds(&zoo(name, 10)), expected, "{name}");
+    }
+}
+
+/// Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", table 1: ResNet-164 has
+/// 1.70 M parameters and 4.99e8 FLOPs (two per multiply-add) on CIFAR-10, 1.73 M on CIFAR-100.
+#[test]
+fn preactivation_resnet164() {
+    let model = zoo("resnet164", 10);
+    assert_millions(model.parameter_count(), "1.70");
+    assert_millions(zoo("resnet164", 100).parameter_count(), "1.73");
+    let flops = model.cost(0..model.blocks.len()).unwrap().flops() as f64;
+    assert!((flops / 4.99e8 - 1.0).abs() < 0.01, "{flops}");
+}
+
+/// kuangliu/pytorch-cifar: the parameter totals that torchsummary prints, and multiply-adds of 0.56 G (ResNet-18),
+/// 153 M and 314 M (VGG-11, VGG-16) as in Sun et al., "NeuralFuse", table 7, which also counts normalisation or bias.
+#[test]
+fn resnet18_and_vgg_for_small_images() {
+    for (name, parameters, published) in [
+        ("resnet18-cifar", 11_173_962, 557.14e6),
+        ("vgg11-bn", 9_231_114, 153.5e6),
+        ("vgg16-bn", 14_728_266, 314.43e6),
+    ] {
+        let model = zoo(name, 10);
+        assert_eq!(model.parameter_count(), parameters, "{name}");
+        let found = multiply_adds(&model) as f64;
+        assert!(
+            found < published && found > 0.99 * published,
+            "{name}: {found}"
+        );
+    }
+}
