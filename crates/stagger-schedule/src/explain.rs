@@ -1,0 +1,42 @@
+//! A schedule in plain text: what it does, what it removes, what it costs.
+
+mod grid;
+mod layout;
+mod prose;
+mod table;
+
+use crate::{Facts, Schedule};
+
+/// Widest line, in characters.
+const WIDTH: usize = 100;
+
+/// Explains a schedule in plain text, with the grid of a run of so many batches.
+///
+/// The text has lines of at most 100 characters (except where a notation is longer), no control
+/// characters but line ends, and ends with one. Long grids are split into panels, and cut after
+/// 200 ticks.
+pub fn explain(schedule: &Schedule, batches: usize) -> String {
+    let facts = Facts::of(schedule);
+    let grid = if facts.is_lock_free() {
+        grid::clocked(schedule, batches)
+    } else {
+        grid::dataflow(schedule, batches)
+    };
+    let sections = [
+        ("", prose::headline(schedule)),
+        ("Grid", grid),
+        ("Stages", table::stages(&facts)),
+        ("Staleness", table::versions(&facts)),
+        ("Locks", prose::locks(&facts.locks)),
+        ("Costs", prose::costs(&facts)),
+        ("Neighbours", prose::neighbours(schedule)),
+    ];
+    let mut text = String::new();
+    for (title, body) in sections {
+        if !title.is_empty() {
+            text += &format!("\n{title}\n\n");
+        }
+        text += &body;
+    }
+    text
+}

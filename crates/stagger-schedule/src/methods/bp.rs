@@ -1,0 +1,101 @@
+//! BP: backpropagation over stages, also called naive model parallelism.
+//!
+//! Notation: `bp`. All locks are held: one stage works at a time. It is the reference for the
+//! numbers of all other methods, and DSP with m = 0 everywhere.
+
+use std::sync::Arc;
+
+use super::Built;
+use crate::notation::{Arguments, Fault};
+use crate::stale_program::StaleProgram;
+use crate::{
+    BackwardWeights, Horizon, Kept, Method, NotationProblem, Program, Relation, StagePolicy,
+};
+
+/// Backpropagation over a number of stages.
+#[derive(Debug)]
+struct Bp {
+    stages: usize,
+}
+
+/// A right notation.
+pub(super) fn example(_stages: Option<usize>) -> String {
+    "bp".to_owned()
+}
+
+/// `bp` fits every number of stages, so that number has to be given.
+pub(super) fn build(arguments: &Arguments, stages: Option<usize>) -> Built {
+    arguments.none("bp")?;
+    let stages =
+        stages.ok_or_else(|| Fault::at(1, NotationProblem::StagesUnknown { method: "bp" }))?;
+    Ok(Arc::new(Bp { stages }))
+}
+
+impl Method for Bp {
+    fn name(&self) -> &'static str {
+        "bp"
+    }
+
+    fn title(&self) -> &'static str {
+        "Backpropagation"
+    }
+
+    fn notation(&self) -> String {
+        "bp".to_owned()
+    }
+
+    fn stages(&self) -> usize {
+        self.stages
+    }
+
+    fn policy(&self, stage: usize) -> StagePolicy {
+        assert!(stage < self.stages, "stage {stage} of {}", self.stages);
+        StagePolicy {
+            staleness: 0,
+            forward_queue: 0,
+            backward_queue: 0,
+            backward_weights: BackwardWeights::Current,
+            kept: Kept::Graph,
+        }
+    }
+
+    fn program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
+        Box::new(StaleProgram::new(self.policy(stage), horizon))
+    }
+
+    fn meaning(&self) -> String {
+        if self.stages == 1 {
+            return "Plain training on one device: forward, backward and update of a batch, then \
+                    the next batch."
+                .to_owned();
+        }
+        "A batch goes up through all stages, its gradient comes down again, and only then does the \
+         next batch start. Every gradient is exact, and all devices but one wait."
+            .to_owned()
+    }
+
+    fn relations(&self) -> Vec<Relation> {
+        let relation = |other: String, difference: &str| Relation {
+            other,
+            difference: difference.to_owned(),
+        };
+        if self.stages == 1 {
+            return vec![relation(
+                "dsp(0;0)".to_owned(),
+                "The same: with one stage there is nothing to be stale against.",
+            )];
+        }
+        let zeros = vec!["0"; self.stages].join(",");
+        vec![
+            relation(
+                format!("dsp({zeros};{zeros})"),
+                "The same run, bit for bit: BP is DSP with m = 0 everywhere.",
+            ),
+            relation(
+                super::dsp::example(Some(self.stages)),
+                "The smallest lock-free DSP: all stages work at once, on gradients that are a few \
+                 updates stale.",
+            ),
+        ]
+    }
+}

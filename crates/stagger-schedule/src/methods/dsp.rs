@@ -1,0 +1,216 @@
+//! DSP: Diversely Stale Parameters, with the idea of Layer-wise Staleness.
+//!
+//! Source: Xu, Huo, Huang, "On the Acceleration of Deep Learning Model Parallelism with
+//! Staleness", CVPR 2020, arXiv 1909.02625; our reading of it is DESIGN §2.
+//!
+//! Notation: `dsp(c_0,…;m_0,…)`, `dsp(m=m_0,…)`, `dsp`. Locks removed: forward where c ≥ 1,
+//! backward where b ≥ 1. Cost: the inputs of m + 1 batches per stage, one weight copy, and a
+//! second forward pass on every stage with m > 0.
+
+use std::sync::Arc;
+
+use super::Built;
+use crate::notation::{Arguments, Fault, Number};
+use crate::stale_program::StaleProgram;
+use crate::{
+    BackwardWeights, Horizon, Kept, MAX_STAGES, MAX_STALENESS, Method, NotationProblem, Program,
+    Relation, StagePolicy,
+};
+
+/// DSP with the queue lengths `c` and the staleness `m` of every stage, both of length K.
+#[derive(Debug)]
+struct Dsp {
+    c: Vec<usize>,
+    m: Vec<usize>,
+}
+
+/// The smallest lock-free configuration, written out where that is short.
+pub(super) fn example(stages: Option<usize>) -> String {
+    match stages.unwrap_or(3) {
+        stages @ 1..=8 => Dsp::smallest_lock_free(stages).notation(),
+        _ => "dsp".to_owned(),
+    }
+}
+
+/// Checks the rules of DESIGN §2; every fault points at the number that breaks one.
+pub(super) fn build(arguments: &Arguments, stages: Option<usize>) -> Built {
+    let [c, m] = arguments.lists(["c", "m"])?;
+    let dsp = match (c, m) {
+        (None, None) => {
+            let unknown = NotationProblem::StagesUnknown { method: "dsp" };
+            Dsp::smallest_lock_free(stages.ok_or(Fault::at(1, unknown))?)
+        }
+        (Some(c), None) => {
+            return Err(c.fault(NotationProblem::MissingList { name: "m" }));
+        }
+        (None, Some(m)) => {
+            let m = check_staleness(&m.whole_numbers(MAX_STALENESS)?, stages)?;
+            let c = gaps(&m).map(|gap| gap.div_ceil(2)).collect();
+            Dsp { c, m }
+        }
+        (Some(c), Some(m)) => {
+            let c = c.whole_numbers(MAX_STALENESS)?;
+            let m = m.whole_numbers(MAX_STALENESS)?;
+            check_lengths(&c, &m, stages)?;
+            let m = check_staleness(&m, stages)?;
+            let c = check_queues(&c, &m)?;
+            Dsp { c, m }
+        }
+    };
+    Ok(Arc::new(dsp))
+}
+
+/// `c` and `m` are equally long. If not, the one that does not fit the number of stages is pointed
+/// at; without that number, `m`.
+fn check_lengths(c: &[Number], m: &[Number], stages: Option<usize>) -> Result<(), Fault> {
+    if c.len() == m.len() {
+        return Ok(());
+    }
+    let wrong = if stages == Some(m.len()) { c } else { m };
+    Err(wrong[0].fault(NotationProblem::Lengths {
+        c: c.len(),
+        m: m.len(),
+    }))
+}
+
+/// `m` has one number per stage, does not increase, and ends with 0.
+fn check_staleness(m: &[Number], stages: Option<usize>) -> Result<Vec<usize>, Fault> {
+    let found = m.len();
+    if found > MAX_STAGES {
+        return Err(m[MAX_STAGES].fault(NotationProblem::StageCount { found }));
+    }
+    if let Some(expected) = stages.filter(|&expected| expected != found) {
+        return Err(m[0].fault(NotationProblem::StageMismatch { found, expected }));
+    }
+    for (stage, pair) in m.windows(2).enumerate() {
+        let (below, found) = (pair[0].value, pair[1].value);
+        if found > below {
+            let stage = stage + 1;
+            return Err(pair[1].fault(NotationProblem::Increasing {
+                stage,
+                found,
+                below,
+            }));
+        }
+    }
+    check_last("m", m)?;
+    Ok(m.iter().map(|number| number.value).collect())
+}
+
+/// `c` leaves a backward queue of at least 0 at every hop, and ends with 0.
+fn check_queues(c: &[Number], m: &[usize]) -> Result<Vec<usize>, Fault> {
+    check_last("c", c)?;
+    for (stage, (number, gap)) in c.iter().zip(gaps(m)).enumerate() {
+        if number.value > gap {
+            let found = number.value;
+            return Err(number.fault(NotationProblem::QueueTooLong { stage, found, gap }));
+        }
+    }
+    Ok(c.iter().map(|number| number.value).collect())
+}
+
+/// The last stage has no stage above it to run ahead of.
+fn check_last(name: &'static str, list: &[Number]) -> Result<(), Fault> {
+    match list.last() {
+        Some(last) if last.value != 0 => Err(last.fault(NotationProblem::LastNotZero {
+            name,
+            found: last.value,
+        })),
+        _ => Ok(()),
+    }
+}
+
+/// `m_k − m_{k+1}` of every stage: what may be in flight between it and the next. 0 at the last.
+fn gaps(m: &[usize]) -> impl Iterator<Item = usize> {
+    let above = m.iter().skip(1).chain([&0]);
+    m.iter().zip(above).map(|(m, above)| m - above)
+}
+
+impl Dsp {
+    /// `c = 1` and `b = 1`, hence two units of staleness, at every hop.
+    fn smallest_lock_free(stages: usize) -> Self {
+        let above = |stage| stages - 1 - stage;
+        Dsp {
+            c: (0..stages).map(|stage| above(stage).min(1)).collect(),
+            m: (0..stages).map(|stage| 2 * above(stage)).collect(),
+        }
+    }
+}
+
+impl Method for Dsp {
+    fn name(&self) -> &'static str {
+        "dsp"
+    }
+
+    fn title(&self) -> &'static str {
+        "Diversely Stale Parameters"
+    }
+
+    fn notation(&self) -> String {
+        notation(&self.c, &self.m)
+    }
+
+    fn stages(&self) -> usize {
+        self.m.len()
+    }
+
+    fn policy(&self, stage: usize) -> StagePolicy {
+        let staleness = self.m[stage];
+        let above = self.m.get(stage + 1).copied().unwrap_or(0);
+        StagePolicy {
+            staleness,
+            forward_queue: self.c[stage],
+            backward_queue: staleness - above - self.c[stage],
+            backward_weights: BackwardWeights::Current,
+            // Without staleness the graph of the forward pass is still the right one.
+            kept: if staleness == 0 {
+                Kept::Graph
+            } else {
+                Kept::Input
+            },
+        }
+    }
+
+    fn program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
+        Box::new(StaleProgram::new(self.policy(stage), horizon))
+    }
+
+    fn meaning(&self) -> String {
+        if self.m[0] == 0 {
+            return if self.stages() == 1 {
+                "One stage, no staleness: plain training on one device."
+            } else {
+                "No staleness anywhere: this is backpropagation, one stage at a time."
+            }
+            .to_owned();
+        }
+        "Stage k forwards batch n + m_k, keeps only its input and sends the output up; then it runs \
+         batch n forward again at its newest parameters, pulls the gradient from above back \
+         through that, sends its own gradient down, and updates at once. The gradient of batch n \
+         thus sees outputs of lower stages that were computed some updates ago: the lower the \
+         stage, the staler."
+            .to_owned()
+    }
+
+    fn relations(&self) -> Vec<Relation> {
+        super::dsp_relations::of(&self.c, &self.m)
+    }
+}
+
+/// The full form: `dsp(1,1,0;4,2,0)`.
+pub(super) fn notation(c: &[usize], m: &[usize]) -> String {
+    format!("dsp({};{})", comma_separated(c), comma_separated(m))
+}
+
+/// The short form that leaves the queues to us: `dsp(m=4,2,0)`.
+pub(super) fn notation_of_staleness(m: &[usize]) -> String {
+    format!("dsp(m={})", comma_separated(m))
+}
+
+fn comma_separated(numbers: &[usize]) -> String {
+    numbers
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}

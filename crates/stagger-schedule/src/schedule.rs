@@ -1,0 +1,123 @@
+//! A method on a number of stages.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::methods;
+use crate::notation::{self, Fault};
+use crate::{Horizon, Method, NotationError, NotationProblem, Program, StagePolicy};
+
+/// The largest number of stages.
+pub const MAX_STAGES: usize = 64;
+
+/// The largest staleness and queue length, in batches.
+pub const MAX_STALENESS: usize = 1000;
+
+/// A method on K stages: for every stage a program and a policy.
+///
+/// [`Display`](fmt::Display) prints the canonical notation. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    method: Arc<dyn Method>,
+}
+
+impl Schedule {
+    /// Reads a schedule from its notation, for `stages` stages if that number is known.
+    ///
+    /// The notation is the name of a method, with arguments in parentheses where it has any:
+    ///
+    /// | notation | meaning |
+    /// | --- | --- |
+    /// | `bp` | backpropagation, one stage at a time |
+    /// | `dsp(1,1,0;4,2,0)` | DSP with queue lengths `c` and staleness `m` of every stage |
+    /// | `dsp(m=4,2,0)` | the same `m`; `c` is half of `m_k − m_{k+1}`, rounded up |
+    /// | `dsp` | the smallest lock-free DSP: `c = 1` and two units of `m` per hop |
+    ///
+    /// Letter case and white space do not matter.
+    ///
+    /// ```
+    /// use stagger_schedule::Schedule;
+    ///
+    /// let schedule = Schedule::parse("DSP", Some(3))?;
+    /// assert_eq!(schedule.to_string(), "dsp(1,1,0;4,2,0)");
+    ///
+    /// let error = Schedule::parse("dsp(1,1,0;4,2)", None).unwrap_err();
+    /// assert_eq!(error.column(), 11);
+    /// # Ok::<(), stagger_schedule::NotationError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the text is not a schedule, describes an impossible one, does not fit `stages`, or needs
+    /// `stages` and does not get it. The error names the column and shows a right example.
+    pub fn parse(text: &str, stages: Option<usize>) -> Result<Self, NotationError> {
+        let example = methods::default_example(stages);
+        let call = notation::read(text).map_err(|fault| fault.in_text(text, &example))?;
+        let entry = methods::find(&call.name).map_err(|fault| fault.in_text(text, &example))?;
+        let example = (entry.example)(stages);
+        check_stages(stages)
+            .and_then(|()| (entry.build)(&call.arguments, stages))
+            .map(Schedule::from)
+            .map_err(|fault| fault.in_text(text, &example))
+    }
+
+    /// The number of stages, K ≥ 1.
+    pub fn stages(&self) -> usize {
+        self.method.stages()
+    }
+
+    /// The name of the method in the notation: `dsp`.
+    pub fn method_name(&self) -> &'static str {
+        self.method.name()
+    }
+
+    /// The method itself.
+    pub fn method(&self) -> &dyn Method {
+        &*self.method
+    }
+
+    /// Queues, staleness and memory of a stage.
+    ///
+    /// # Panics
+    ///
+    /// If `stage` is not below [`stages`](Schedule::stages).
+    pub fn policy(&self, stage: usize) -> StagePolicy {
+        self.method.policy(stage)
+    }
+
+    /// The policies of all stages, from stage 0 up.
+    pub fn policies(&self) -> Vec<StagePolicy> {
+        (0..self.stages()).map(|stage| self.policy(stage)).collect()
+    }
+
+    /// What a stage does, action by action.
+    ///
+    /// # Panics
+    ///
+    /// If `stage` is not below [`stages`](Schedule::stages).
+    pub fn program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
+        self.method.program(stage, horizon)
+    }
+}
+
+impl From<Arc<dyn Method>> for Schedule {
+    fn from(method: Arc<dyn Method>) -> Self {
+        Schedule { method }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.method.notation())
+    }
+}
+
+/// The number of stages comes from beside the notation, so a wrong one is reported at its start.
+fn check_stages(stages: Option<usize>) -> Result<(), Fault> {
+    match stages {
+        Some(found) if !(1..=MAX_STAGES).contains(&found) => {
+            Err(Fault::at(1, NotationProblem::StageCount { found }))
+        }
+        _ => Ok(()),
+    }
+}
