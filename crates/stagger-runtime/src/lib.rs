@@ -1,1 +1,31 @@
 //! Workers that execute schedule programs, one per stage, and the events they emit.
+//!
+//! A [`Plan`] says what to run: a schedule, how far, and the learning rate. Two executors run the
+//! same worker over the same programs:
+//!
+//! | module | how |
+//! | --- | --- |
+//! | [`threads`] | one OS thread per stage, bounded links; the real thing |
+//! | [`sequential`] | one thread, one action at a time in the interpreter's order; the reference |
+//!
+//! Both give the same numbers to the bit (DESIGN §2, fact 1), which the tests hold.
+//!
+//! **Invariants:** the runtime emits [`Event`]s and never prints; it knows an engine only through
+//! [`stagger_engine::Stage`]; a stage that fails releases all others at once.
+
+mod dataset_feeds;
+mod event;
+mod fault;
+mod feed;
+mod interrupt;
+mod plan;
+pub mod sequential;
+pub mod threads;
+mod worker;
+
+pub use dataset_feeds::dataset_feeds;
+pub use event::Event;
+pub use fault::{EventError, Fault, FeedError, RunError};
+pub use feed::{Feeds, Inputs, Labels};
+pub use interrupt::Interrupt;
+pub use plan::{Outcome, Plan};

@@ -1,0 +1,79 @@
+//! What a run tells the world. Terminal, files and dashboards are sinks of these (DESIGN §7).
+
+use std::time::Duration;
+
+use stagger_engine::StageState;
+use stagger_schedule::Action;
+
+/// Something that happened. Times are since the start of the run, which is when every stage has
+/// been built.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Every stage has been built; the clock starts.
+    Started {
+        /// Number of stages, K.
+        stages: usize,
+    },
+    /// A stage has completed an action.
+    Acted {
+        /// The stage.
+        stage: usize,
+        /// What it did.
+        action: Action,
+        /// When it began.
+        started_at: Duration,
+        /// When it was done.
+        ended_at: Duration,
+        /// The part of that time in which it waited for a neighbour or for the loader.
+        waited: Duration,
+        /// For a backward: the updates between this batch's forward and this backward, counted.
+        staleness: Option<usize>,
+    },
+    /// The last stage has computed the loss of a training batch.
+    Trained {
+        /// The batch.
+        batch: usize,
+        /// Samples in it.
+        samples: usize,
+        /// Mean loss over its samples (with label smoothing, when that is on).
+        loss: f32,
+        /// Samples whose label had the highest score.
+        correct_top1: usize,
+        /// Samples whose label was among the five highest scores.
+        correct_top5: usize,
+        /// Learning rate of this batch.
+        learning_rate: f64,
+        /// When.
+        at: Duration,
+    },
+    /// The last stage has finished an evaluation of w^version over the whole test set.
+    Evaluated {
+        /// Version of the parameters.
+        version: usize,
+        /// Samples in the test set.
+        samples: usize,
+        /// Mean loss over them.
+        loss: f64,
+        /// Samples whose label had the highest score.
+        correct_top1: usize,
+        /// Samples whose label was among the five highest scores.
+        correct_top5: usize,
+        /// When.
+        at: Duration,
+    },
+    /// A stage's part of w^version.
+    Snapshot {
+        /// The stage.
+        stage: usize,
+        /// Version of the parameters.
+        version: usize,
+        /// Parameters, running statistics and optimizer state.
+        state: StageState,
+    },
+    /// The run was asked to stop: batches from this one on are left out, the rest drains.
+    Interrupted {
+        /// The first batch that is left out.
+        batch: usize,
+    },
+}

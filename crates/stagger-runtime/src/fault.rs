@@ -1,0 +1,118 @@
+//! What ends a run early.
+
+use std::error::Error;
+
+use stagger_engine::EngineError;
+use stagger_schedule::Action;
+use stagger_transport::{Lane, LinkError};
+
+/// Why the training or test data could not be had.
+pub type FeedError = Box<dyn Error + Send + Sync>;
+
+/// Why a receiver of events gave up, for example a full disk.
+pub type EventError = Box<dyn Error + Send + Sync>;
+
+/// What went wrong inside a stage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The engine refused or failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The loader failed.
+    #[error("the data could not be loaded: {0}")]
+    Feed(#[source] FeedError),
+    /// Training diverged.
+    #[error(
+        "the loss is {value}: training diverged; lower the learning rate, add warm-up \
+         (--warmup-batches) or clip gradients (--clip-norm)"
+    )]
+    NonFiniteLoss {
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A neighbour could not be reached.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A message came out of turn: the two programs disagree.
+    #[error("on the {lane} lane batch {expected} was expected and batch {found} came")]
+    OutOfOrder {
+        /// The lane.
+        lane: Lane,
+        /// The batch that the program asked for.
+        expected: usize,
+        /// The batch that came.
+        found: usize,
+    },
+    /// A program asked for something that its earlier actions do not provide.
+    #[error("the program does not fit the stage: {what}")]
+    Program {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The stage panicked.
+    #[error("panic: {message}")]
+    Panic {
+        /// The panic's message.
+        message: String,
+    },
+}
+
+/// Why a run ended before its time.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A stage could not be built.
+    #[error("stage {stage} could not be built: {cause}")]
+    Build {
+        /// The stage.
+        stage: usize,
+        /// Why.
+        #[source]
+        cause: Fault,
+    },
+    /// A stage failed while training.
+    #[error("stage {stage} failed at {action}, version {version}: {cause}")]
+    Stage {
+        /// The stage.
+        stage: usize,
+        /// What it was doing; names the batch.
+        action: Action,
+        /// Version of its parameters.
+        version: usize,
+        /// Why.
+        #[source]
+        cause: Fault,
+    },
+    /// A receiver of events failed.
+    #[error("the run was stopped: {0}")]
+    Event(#[source] EventError),
+    /// A stage's thread could not be started.
+    #[error("the thread of stage {stage} could not be started: {cause}")]
+    Spawn {
+        /// The stage.
+        stage: usize,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The interpreter found no stage able to go on.
+    #[error("the schedule's programs block each other: {what}")]
+    Deadlock {
+        /// The interpreter's account.
+        what: String,
+    },
+}
+
+impl RunError {
+    /// Whether this is only the echo of a failure elsewhere.
+    pub(crate) fn is_echo(&self) -> bool {
+        matches!(
+            self,
+            RunError::Stage {
+                cause: Fault::Link(LinkError::Stopped),
+                ..
+            }
+        )
+    }
+}

@@ -1,0 +1,46 @@
+//! Where the first stage's inputs and the last stage's labels come from.
+//!
+//! Labels are not sent through the pipeline: the order of samples is a function of (seed, epoch),
+//! so the last stage derives its own (DESIGN §4).
+
+use stagger_engine::HostTensor;
+
+use crate::fault::FeedError;
+
+/// Inputs of stage 0.
+pub trait Inputs: Send {
+    /// Inputs of a training batch, shape `[N, C, H, W]`. Asked for in order, each once.
+    ///
+    /// # Errors
+    /// When the data cannot be read.
+    fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError>;
+
+    /// Inputs of an evaluation batch, or `None` past the last. Each evaluation begins at 0.
+    ///
+    /// # Errors
+    /// When the data cannot be read.
+    fn evaluation(&mut self, batch: usize) -> Result<Option<HostTensor>, FeedError>;
+}
+
+/// Labels of stage K−1.
+pub trait Labels: Send {
+    /// Labels of a training batch, `[N]`.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError>;
+
+    /// Labels of an evaluation batch, `[N]`.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError>;
+}
+
+/// Both ends of the pipeline.
+pub struct Feeds {
+    /// For stage 0.
+    pub inputs: Box<dyn Inputs>,
+    /// For stage K−1.
+    pub labels: Box<dyn Labels>,
+}

@@ -1,0 +1,30 @@
+//! A request to end a run early and cleanly, as Ctrl-C makes it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set from anywhere; stage 0 looks at it before every forward.
+///
+/// The first stage then announces the end in its own stream of activations, so every stage leaves
+/// out the same batches, and what is in flight drains: the run ends at a version all agree on.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// An interrupt that has not been requested.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the run to end. Returns whether it had been asked before.
+    pub fn request(&self) -> bool {
+        self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the run has been asked to end.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

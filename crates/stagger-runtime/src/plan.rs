@@ -1,0 +1,38 @@
+//! What to run, and what came of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stagger_schedule::{Horizon, Schedule};
+
+/// Everything the stages of a run agree on.
+#[derive(Clone)]
+pub struct Plan {
+    /// The method and its K stages.
+    pub schedule: Schedule,
+    /// How many batches, and where to evaluate and snapshot.
+    pub horizon: Horizon,
+    /// Learning rate of a batch: a function of the batch index alone (DESIGN §4).
+    pub learning_rate: Arc<dyn Fn(usize) -> f64 + Send + Sync>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("schedule", &self.schedule)
+            .field("horizon", &self.horizon)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a run ended, when it did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Version of the parameters at the end: the number of batches trained.
+    pub version: usize,
+    /// Whether the run was cut short by an [`Interrupt`](crate::Interrupt).
+    pub interrupted: bool,
+    /// From the start of the clock to the end of the last stage.
+    pub wall: Duration,
+}

@@ -1,0 +1,90 @@
+//! The reference executor: all stages in one thread, one action at a time.
+
+use std::time::Instant;
+
+use crossbeam_channel::unbounded;
+use stagger_engine::{EngineError, Stage};
+use stagger_schedule::Interpreter;
+use stagger_transport::sequential::pair;
+
+use crate::event::Event;
+use crate::fault::{EventError, RunError};
+use crate::feed::Feeds;
+use crate::interrupt::Interrupt;
+use crate::plan::{Outcome, Plan};
+use crate::worker::{Ports, Worker, deal_feeds};
+
+/// Runs the plan in the order of the schedule's interpreter.
+///
+/// # Errors
+/// The first failure of any stage or of `on_event`.
+pub fn run<S: Stage>(
+    plan: &Plan,
+    build: impl Fn(usize) -> Result<S, EngineError>,
+    feeds: Feeds,
+    on_event: impl FnMut(Event) -> Result<(), EventError>,
+) -> Result<Outcome, RunError> {
+    let interpreter = Interpreter::new(&plan.schedule, &plan.horizon);
+    run_in_order(interpreter, plan, build, feeds, on_event)
+}
+
+/// Runs the plan in the order of a given interpreter of its schedule.
+///
+/// # Errors
+/// The first failure of any stage or of `on_event`.
+pub fn run_in_order<S: Stage>(
+    interpreter: Interpreter,
+    plan: &Plan,
+    build: impl Fn(usize) -> Result<S, EngineError>,
+    feeds: Feeds,
+    mut on_event: impl FnMut(Event) -> Result<(), EventError>,
+) -> Result<Outcome, RunError> {
+    let stages = plan.schedule.stages();
+    let mut ports: Vec<_> = (0..stages)
+        .map(|_| Ports {
+            below: None,
+            above: None,
+        })
+        .collect();
+    for hop in 0..stages - 1 {
+        let (lower, upper) = pair();
+        ports[hop].above = Some(Box::new(lower));
+        ports[hop + 1].below = Some(Box::new(upper));
+    }
+    let (events_in, events_out) = unbounded();
+    let clock = Instant::now();
+    let mut workers = Vec::with_capacity(stages);
+    for (index, (ports, feed)) in ports.into_iter().zip(deal_feeds(feeds, stages)).enumerate() {
+        let stage = build(index).map_err(|error| RunError::Build {
+            stage: index,
+            cause: error.into(),
+        })?;
+        let (interrupt, events) = (Interrupt::new(), events_in.clone());
+        workers.push(Worker::new(
+            plan, index, stage, ports, feed, interrupt, events, clock,
+        ));
+    }
+    on_event(Event::Started { stages }).map_err(RunError::Event)?;
+    for turn in interpreter {
+        let (stage, action) = turn.map_err(|deadlock| RunError::Deadlock {
+            what: deadlock.to_string(),
+        })?;
+        let worker = &mut workers[stage];
+        let version = worker.version();
+        worker.execute(action).map_err(|cause| RunError::Stage {
+            stage,
+            action,
+            version,
+            cause,
+        })?;
+        for event in events_out.try_iter() {
+            on_event(event).map_err(RunError::Event)?;
+        }
+    }
+    let version = workers.iter().map(Worker::version).max().unwrap_or(0);
+    Ok(Outcome {
+        version,
+        interrupted: false,
+        wall: clock.elapsed(),
+    })
+}

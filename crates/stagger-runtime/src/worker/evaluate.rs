@@ -1,0 +1,73 @@
+//! Evaluation of w^n: the test set travels the same pipeline in a lane of its own (DESIGN §4).
+
+use stagger_engine::Stage;
+use stagger_transport::{Content, Lane};
+
+use super::{Flow, Worker, expect_batch, waiting};
+use crate::event::Event;
+use crate::fault::Fault;
+
+/// Running sums of an evaluation.
+#[derive(Default)]
+struct Tally {
+    samples: usize,
+    loss_sum: f64,
+    correct_top1: usize,
+    correct_top5: usize,
+}
+
+impl<S: Stage> Worker<S> {
+    /// Passes the whole test set through this stage at its current parameters. Training queues
+    /// keep their content.
+    pub(super) fn evaluate(&mut self, version: usize) -> Result<Flow, Fault> {
+        let mut tally = Tally::default();
+        for batch in 0.. {
+            let Some(input) = self.take_evaluation_input(batch)? else {
+                self.send_up(Lane::Evaluation, batch, Content::End)?;
+                break;
+            };
+            let output = self.stage.evaluate(&input)?;
+            match self.labels.as_mut() {
+                None => self.send_up(Lane::Evaluation, batch, Content::Payload(output))?,
+                Some(labels) => {
+                    let labels = labels.evaluation(batch).map_err(Fault::Feed)?;
+                    let score = self.stage.loss(&output, &labels)?;
+                    tally.samples += labels.len();
+                    tally.loss_sum += f64::from(score.value) * labels.len() as f64;
+                    tally.correct_top1 += score.correct_top1;
+                    tally.correct_top5 += score.correct_top5;
+                }
+            }
+        }
+        if self.labels.is_some() {
+            self.emit(Event::Evaluated {
+                version,
+                samples: tally.samples,
+                loss: tally.loss_sum / tally.samples as f64,
+                correct_top1: tally.correct_top1,
+                correct_top5: tally.correct_top5,
+                at: self.clock.elapsed(),
+            });
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn take_evaluation_input(&mut self, batch: usize) -> Result<Option<S::Activation>, Fault> {
+        if let Some(below) = self.ports.below.as_mut() {
+            let message = waiting(&mut self.waited, || below.receive(Lane::Evaluation))?;
+            expect_batch(&message, batch)?;
+            return Ok(match message.content {
+                Content::Payload(input) => Some(input),
+                Content::End => None,
+            });
+        }
+        let inputs = self.inputs.as_mut();
+        let inputs = inputs.ok_or(Fault::Program {
+            what: "a first stage without inputs",
+        })?;
+        match waiting(&mut self.waited, || inputs.evaluation(batch)).map_err(Fault::Feed)? {
+            Some(host) => Ok(Some(self.stage.upload(host)?)),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! A stage that fails ends the run: the others are released, the error names stage and batch.
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use stagger_engine::{EngineError, HostTensor, Loss, Stage, StageState, UpdateReport};
+use stagger_runtime::{
+    Event, Fault, FeedError, Feeds, Inputs, Interrupt, Labels, RunError, threads,
+};
+use stagger_schedule::Action;
+use support::{ToyFeed, ToyStage, ToyTensor, Trace, feeds, oracle, plan};
+
+/// What a [`Flaky`] stage does at its chosen batch.
+#[derive(Clone, Copy)]
+enum Flaw {
+    Panic,
+    Error,
+    Nan,
+}
+
+/// A toy stage with a flaw.
+struct Flaky {
+    inner: ToyStage,
+    flaw: Option<(Flaw, usize)>,
+    updates: usize,
+}
+
+impl Stage for Flaky {
+    type Activation = ToyTensor;
+    type Graph = <ToyStage as Stage>::Graph;
+
+    fn upload(&self, host: HostTensor) -> Result<ToyTensor, EngineError> {
+        self.inner.upload(host)
+    }
+    fn forward(&mut self, input: &ToyTensor, batch: usize) -> Result<ToyTensor, EngineError> {
+        self.inner.forward(input, batch)
+    }
+    fn record(
+        &mut self,
+        input: &ToyTensor,
+        batch: usize,
+    ) -> Result<(ToyTensor, Self::Graph), EngineError> {
+        match self.flaw {
+            Some((Flaw::Panic, at)) if at == batch => panic!("the device caught fire"),
+            Some((Flaw::Error, at)) if at == batch => Err(EngineError::Labels {
+                labels: 1,
+                logits: vec![2, 2],
+            }),
+            _ => self.inner.record(input, batch),
+        }
+    }
+    fn backward(
+        &mut self,
+        graph: Self::Graph,
+        output_grad: ToyTensor,
+    ) -> Result<Option<ToyTensor>, EngineError> {
+        self.inner.backward(graph, output_grad)
+    }
+    fn loss(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Loss<ToyTensor>, EngineError> {
+        let mut loss = self.inner.loss(logits, labels)?;
+        if let Some((Flaw::Nan, at)) = self.flaw
+            && at == self.updates
+        {
+            loss.value = f32::NAN;
+        }
+        Ok(loss)
+    }
+    fn update(&mut self, learning_rate: f64) -> Result<UpdateReport, EngineError> {
+        self.updates += 1;
+        self.inner.update(learning_rate)
+    }
+    fn evaluate(&mut self, input: &ToyTensor) -> Result<ToyTensor, EngineError> {
+        self.inner.evaluate(input)
+    }
+    fn export(&self) -> Result<StageState, EngineError> {
+        self.inner.export()
+    }
+    fn import(&mut self, state: &StageState) -> Result<(), EngineError> {
+        self.inner.import(state)
+    }
+}
+
+fn run_flaky(flawed: usize, flaw: Flaw, batch: usize) -> RunError {
+    let plan = plan("dsp(1,1,0;4,2,0)", 3, 1_000, &[]);
+    let build = |stage| {
+        let flaw = (stage == flawed).then_some((flaw, batch));
+        Ok(Flaky {
+            inner: ToyStage::new(stage),
+            flaw,
+            updates: 0,
+        })
+    };
+    threads::run(&plan, build, feeds(), &Interrupt::new(), |_| Ok(())).expect_err("a flaw")
+}
+
+#[test]
+fn a_panic_names_its_stage_and_batch() {
+    for flawed in 0..3 {
+        let error = run_flaky(flawed, Flaw::Panic, 7);
+        let RunError::Stage {
+            stage,
+            action,
+            version,
+            cause: Fault::Panic { message },
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            (*stage, *version, message.as_str()),
+            (flawed, 7, "the device caught fire")
+        );
+        assert!(matches!(
+            action,
+            Action::Recompute { batch: 7 } | Action::Forward { batch: 7 }
+        ));
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("stage {flawed} failed")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_engine_error_keeps_its_sentence() {
+    let error = run_flaky(1, Flaw::Error, 3);
+    assert!(
+        matches!(
+            &error,
+            RunError::Stage {
+                stage: 1,
+                version: 3,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains("one label per row"), "{error}");
+}
+
+#[test]
+fn a_nan_loss_stops_the_run() {
+    let error = run_flaky(2, Flaw::Nan, 5);
+    let RunError::Stage {
+        stage: 2,
+        version: 5,
+        cause: Fault::NonFiniteLoss { value },
+        ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert!(value.is_nan());
+    assert!(
+        error.to_string().contains("lower the learning rate"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_stage_that_cannot_be_built_releases_the_others() {
+    let plan = plan("dsp", 4, 100, &[]);
+    let build = |stage| match stage {
+        2 => Err(EngineError::Labels {
+            labels: 1,
+            logits: vec![],
+        }),
+        _ => Ok(ToyStage::new(stage)),
+    };
+    let result = threads::run(&plan, build, feeds(), &Interrupt::new(), |_| Ok(()));
+    assert!(
+        matches!(result, Err(RunError::Build { stage: 2, .. })),
+        "{result:?}"
+    );
+}
+
+/// Inputs that fail at a batch.
+struct BadFile(usize);
+
+impl Inputs for BadFile {
+    fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
+        if batch == self.0 {
+            Err("record 9 is damaged".into())
+        } else {
+            Inputs::train(&mut ToyFeed, batch)
+        }
+    }
+    fn evaluation(&mut self, batch: usize) -> Result<Option<HostTensor>, FeedError> {
+        Inputs::evaluation(&mut ToyFeed, batch)
+    }
+}
+
+#[test]
+fn a_loader_error_in_the_middle_ends_the_run() {
+    let plan = plan("dsp", 3, 100, &[]);
+    let feeds = Feeds {
+        inputs: Box::new(BadFile(11)),
+        labels: Box::new(ToyFeed),
+    };
+    let error = threads::run(
+        &plan,
+        |k| Ok(ToyStage::new(k)),
+        feeds,
+        &Interrupt::new(),
+        |_| Ok(()),
+    )
+    .expect_err("bad file");
+    assert!(
+        matches!(
+            &error,
+            RunError::Stage {
+                stage: 0,
+                action: Action::Forward { batch: 11 },
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains("record 9 is damaged"), "{error}");
+}
+
+#[test]
+fn a_failing_receiver_of_events_ends_the_run() {
+    let plan = plan("dsp", 3, 10_000, &[]);
+    let on_event = |event| match event {
+        Event::Trained { batch: 5, .. } => Err("the disk is full".into()),
+        _ => Ok(()),
+    };
+    let result = threads::run(
+        &plan,
+        |k| Ok(ToyStage::new(k)),
+        feeds(),
+        &Interrupt::new(),
+        on_event,
+    );
+    let error = result.expect_err("a full disk");
+    assert_eq!(error.to_string(), "the run was stopped: the disk is full");
+}
+
+/// Labels that ask for an interrupt while batch `at` is on the last stage.
+struct InterruptAt {
+    at: usize,
+    interrupt: Interrupt,
+    asked: AtomicUsize,
+}
+
+impl Labels for InterruptAt {
+    fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if batch == self.at {
+            self.interrupt.request();
+        }
+        Labels::train(&mut ToyFeed, batch)
+    }
+    fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Labels::evaluation(&mut ToyFeed, batch)
+    }
+}
+
+/// An interrupt drains: every stage ends at the same version, with the weights of a run that was
+/// planned to end there.
+#[test]
+fn an_interrupt_drains_to_a_common_version() {
+    for (schedule, m) in [("bp", [0, 0, 0]), ("dsp(1,1,0;4,2,0)", [4, 2, 0])] {
+        for at in [0, 1, 6] {
+            let plan = plan(schedule, 3, 100_000, &[50_000, 100_000]);
+            let interrupt = Interrupt::new();
+            let labels = InterruptAt {
+                at,
+                interrupt: interrupt.clone(),
+                asked: AtomicUsize::new(0),
+            };
+            let feeds = Feeds {
+                inputs: Box::new(ToyFeed),
+                labels: Box::new(labels),
+            };
+            let mut trace = Trace::new(3);
+            let outcome = threads::run(
+                &plan,
+                |k| Ok(ToyStage::new(k)),
+                feeds,
+                &interrupt,
+                |e| trace.take(e),
+            )
+            .expect("an interrupt is no failure");
+            assert!(outcome.interrupted);
+            assert!(
+                outcome.version > at && outcome.version < 100_000,
+                "{outcome:?}"
+            );
+            let reference = oracle::train(&m, outcome.version, &[]);
+            assert_eq!(trace.losses, reference.losses);
+            assert_eq!(trace.toy_weights(), reference.weights);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! A toy engine and what a run of it leaves behind.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod oracle;
+pub mod toy;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use stagger_engine::{Activation, EngineError, HostTensor, Loss, Stage, StageState, UpdateReport};
+use stagger_runtime::{Event, EventError, FeedError, Feeds, Inputs, Labels, Plan};
+use stagger_schedule::{Horizon, Schedule};
+use stagger_transport::{Lane, Link, LinkError, Message};
+
+use toy::{Rows, WIDTH, Weights};
+
+/// Rows in host memory.
+#[derive(Clone)]
+pub struct ToyTensor(pub Rows);
+
+impl Activation for ToyTensor {
+    fn to_host(&self) -> Result<HostTensor, EngineError> {
+        HostTensor::new(self.shape(), self.0.concat())
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        vec![self.0.len(), WIDTH]
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.0.len() * WIDTH * size_of::<f32>()
+    }
+}
+
+/// Stage k of the toy network. Keeps its graph as (weights of the recording, input).
+pub struct ToyStage {
+    first: bool,
+    weights: Weights,
+    velocity: Weights,
+    grad: Weights,
+}
+
+impl ToyStage {
+    pub fn new(stage: usize) -> Self {
+        let zero = [0.0; WIDTH * WIDTH + WIDTH];
+        let weights = toy::initial_weights(stage);
+        Self {
+            first: stage == 0,
+            weights,
+            velocity: zero,
+            grad: zero,
+        }
+    }
+}
+
+impl Stage for ToyStage {
+    type Activation = ToyTensor;
+    type Graph = (Weights, Rows);
+
+    fn upload(&self, host: HostTensor) -> Result<ToyTensor, EngineError> {
+        let row = |row: &[f32]| std::array::from_fn(|i| row[i]);
+        Ok(ToyTensor(host.data.chunks_exact(WIDTH).map(row).collect()))
+    }
+
+    fn forward(&mut self, input: &ToyTensor, _batch: usize) -> Result<ToyTensor, EngineError> {
+        Ok(ToyTensor(toy::forward(&self.weights, &input.0)))
+    }
+
+    fn record(
+        &mut self,
+        input: &ToyTensor,
+        batch: usize,
+    ) -> Result<(ToyTensor, Self::Graph), EngineError> {
+        Ok((self.forward(input, batch)?, (self.weights, input.0.clone())))
+    }
+
+    fn backward(
+        &mut self,
+        (weights, inputs): Self::Graph,
+        output_grad: ToyTensor,
+    ) -> Result<Option<ToyTensor>, EngineError> {
+        let (input_grads, weight_grad) = toy::pull_back(&weights, &inputs, &output_grad.0);
+        for (sum, grad) in self.grad.iter_mut().zip(weight_grad) {
+            *sum += grad;
+        }
+        Ok((!self.first).then_some(ToyTensor(input_grads)))
+    }
+
+    fn loss(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Loss<ToyTensor>, EngineError> {
+        let (value, grads) = toy::loss(&logits.0, labels);
+        Ok(Loss {
+            value,
+            grad: ToyTensor(grads),
+            correct_top1: 0,
+            correct_top5: 0,
+        })
+    }
+
+    fn update(&mut self, learning_rate: f64) -> Result<UpdateReport, EngineError> {
+        toy::step(
+            &mut self.weights,
+            &mut self.velocity,
+            &self.grad,
+            learning_rate,
+        );
+        self.grad = [0.0; WIDTH * WIDTH + WIDTH];
+        Ok(UpdateReport::default())
+    }
+
+    fn evaluate(&mut self, input: &ToyTensor) -> Result<ToyTensor, EngineError> {
+        self.forward(input, 0)
+    }
+
+    fn export(&self) -> Result<StageState, EngineError> {
+        let mut state = StageState::default();
+        let tensor = HostTensor::new(vec![self.weights.len()], self.weights.to_vec())?;
+        state.tensors.insert("weights".into(), tensor);
+        Ok(state)
+    }
+
+    fn import(&mut self, state: &StageState) -> Result<(), EngineError> {
+        self.weights.copy_from_slice(&state.tensors["weights"].data);
+        Ok(())
+    }
+}
+
+/// The toy data, at both ends.
+pub struct ToyFeed;
+
+impl Inputs for ToyFeed {
+    fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
+        let rows = toy::batch_inputs(batch);
+        Ok(HostTensor::new(vec![rows.len(), WIDTH], rows.concat())?)
+    }
+
+    fn evaluation(&mut self, batch: usize) -> Result<Option<HostTensor>, FeedError> {
+        let more = batch < oracle::EVALUATION_BATCHES;
+        more.then(|| Inputs::train(self, oracle::EVALUATION_OFFSET + batch))
+            .transpose()
+    }
+}
+
+impl Labels for ToyFeed {
+    fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Ok(toy::batch_labels(batch))
+    }
+
+    fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Ok(toy::batch_labels(oracle::EVALUATION_OFFSET + batch))
+    }
+}
+
+pub fn feeds() -> Feeds {
+    Feeds {
+        inputs: Box::new(ToyFeed),
+        labels: Box::new(ToyFeed),
+    }
+}
+
+/// A plan that evaluates at the given versions and snapshots at its end.
+pub fn plan(schedule: &str, stages: usize, batches: usize, evaluate_at: &[usize]) -> Plan {
+    Plan {
+        schedule: Schedule::parse(schedule, Some(stages)).expect("a valid schedule"),
+        horizon: Horizon {
+            batches,
+            evaluate_at: evaluate_at.to_vec(),
+            snapshot_at: vec![batches],
+        },
+        learning_rate: Arc::new(toy::learning_rate),
+    }
+}
+
+/// What a run leaves behind, in terms that do not depend on timing.
+#[derive(Debug, Default, PartialEq)]
+pub struct Trace {
+    pub losses: Vec<f32>,
+    pub evaluations: Vec<f64>,
+    /// Final parameters and buffers of each stage.
+    pub states: Vec<StageState>,
+    /// Greatest counted staleness of each stage.
+    pub staleness: Vec<usize>,
+}
+
+impl Trace {
+    pub fn new(stages: usize) -> Self {
+        let states = vec![StageState::default(); stages];
+        Self {
+            states,
+            staleness: vec![0; stages],
+            ..Self::default()
+        }
+    }
+
+    pub fn take(&mut self, event: Event) -> Result<(), EventError> {
+        match event {
+            Event::Trained { batch, loss, .. } => {
+                assert_eq!(batch, self.losses.len(), "each batch once and in order");
+                self.losses.push(loss);
+            }
+            Event::Evaluated { loss, .. } => self.evaluations.push(loss),
+            Event::Snapshot { stage, state, .. } => self.states[stage] = state,
+            Event::Acted {
+                stage,
+                staleness: Some(found),
+                ..
+            } => {
+                self.staleness[stage] = self.staleness[stage].max(found);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The toy weights among the states.
+    pub fn toy_weights(&self) -> Vec<Weights> {
+        let weights =
+            |state: &StageState| std::array::from_fn(|i| state.tensors["weights"].data[i]);
+        self.states.iter().map(weights).collect()
+    }
+}
+
+/// A link that dawdles for a pseudo-random time before every message.
+pub struct Dawdling<T> {
+    pub inner: Box<dyn Link<T>>,
+    pub state: u64,
+}
+
+impl<T> Dawdling<T> {
+    fn pause(&mut self) {
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        match self.state >> 61 {
+            0 => thread::sleep(Duration::from_micros(self.state >> 54 & 127)),
+            1 | 2 => thread::yield_now(),
+            _ => {}
+        }
+    }
+}
+
+impl<T: Send> Link<T> for Dawdling<T> {
+    fn send(&mut self, message: Message<T>) -> Result<(), LinkError> {
+        self.pause();
+        self.inner.send(message)
+    }
+
+    fn receive(&mut self, lane: Lane) -> Result<Message<T>, LinkError> {
+        self.pause();
+        self.inner.receive(lane)
+    }
+}
