@@ -1,0 +1,121 @@
+//! Files that are there whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::ReportError;
+
+/// Writes `bytes` to `path` such that whoever looks, even after a crash, finds the former content
+/// or the new one, never a part: a temporary file in the same folder is written, flushed to disk,
+/// and renamed over `path`; then the folder is flushed.
+///
+/// # Errors
+/// [`ReportError::Io`] when any of these steps fails. The former content is still there then, and
+/// the temporary file is not.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    let partial = partial_path(path);
+    let written = write_and_rename(path, &partial, bytes);
+    if written.is_err() {
+        // Nothing better can be done than to report the first failure.
+        let _ = fs::remove_file(&partial);
+    }
+    written.map_err(|source| ReportError::io("write", path, source))
+}
+
+/// The temporary name next to `path`: `.NAME.partial`.
+pub(crate) fn partial_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".partial");
+    path.with_file_name(name)
+}
+
+fn write_and_rename(path: &Path, partial: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(partial, path)?;
+    sync_folder(path)
+}
+
+/// Makes the new name of a file durable. Folders can be flushed on Unix only.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<OsString> {
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect()
+    }
+
+    #[test]
+    fn replaces_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        write_atomic(&path, b"one, which is longer").unwrap();
+        write_atomic(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(names(folder.path()), ["a.bin"]);
+    }
+
+    #[test]
+    fn a_leftover_of_a_crash_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        fs::write(partial_path(&path), b"half of something much longer").unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(folder.path()), ["a.bin"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn full_disk_keeps_the_former_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        write_atomic(&path, b"old").unwrap();
+        std::os::unix::fs::symlink("/dev/full", partial_path(&path)).unwrap();
+        let error = write_atomic(&path, b"new").unwrap_err().to_string();
+        assert!(error.contains("a.bin: No space left on device"), "{error}");
+        assert!(error.contains("free some space"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["a.bin"]);
+    }
+
+    #[test]
+    fn missing_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone").join("a.bin");
+        let error = write_atomic(&path, b"new").unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("could not write {}", path.display())),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_failed_rename_leaves_no_partial_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), b"").unwrap();
+        assert!(write_atomic(&path, b"new").is_err());
+        assert_eq!(names(folder.path()), ["taken"]);
+    }
+}

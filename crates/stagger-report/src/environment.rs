@@ -1,0 +1,107 @@
+//! Where a run took place.
+
+use std::{env, fs, thread};
+
+use serde::{Deserialize, Serialize};
+
+/// Facts about the host and the program, written to `environment.json` of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Name of the host, where it is known.
+    pub host: Option<String>,
+    /// The processor's own name, where it is known.
+    pub cpu: Option<String>,
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// Main memory of the host in bytes, where it is known.
+    pub memory_bytes: Option<u64>,
+    /// Operating system, with the kernel's release where it is known: `linux 6.1.0`.
+    pub os: String,
+    /// Processor architecture: `x86_64`.
+    pub architecture: String,
+    /// Version of the program.
+    pub stagger_version: String,
+    /// The commit that it was built from, where it is known.
+    pub git_commit: Option<String>,
+}
+
+impl Environment {
+    /// Looks around. The program's own version and commit come from whoever built it.
+    pub fn gather(stagger_version: &str, git_commit: Option<&str>) -> Self {
+        let read = |path| fs::read_to_string(path).ok();
+        let line = |path| {
+            read(path)
+                .map(|text| text.trim().to_owned())
+                .filter(|t| !t.is_empty())
+        };
+        let release = line("/proc/sys/kernel/osrelease");
+        Self {
+            host: line("/proc/sys/kernel/hostname").or_else(|| env::var("HOSTNAME").ok()),
+            cpu: read("/proc/cpuinfo").and_then(|text| cpu_name(&text)),
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: read("/proc/meminfo").and_then(|text| total_memory(&text)),
+            os: match release {
+                Some(release) => format!("{} {release}", env::consts::OS),
+                None => env::consts::OS.to_owned(),
+            },
+            architecture: env::consts::ARCH.to_owned(),
+            stagger_version: stagger_version.to_owned(),
+            git_commit: git_commit.map(str::to_owned),
+        }
+    }
+
+    /// As indented JSON with a final line break: the content of `environment.json`.
+    pub fn to_json(&self) -> String {
+        // A struct of strings and numbers always has a JSON form.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+}
+
+/// The first `model name` of `/proc/cpuinfo`.
+fn cpu_name(cpuinfo: &str) -> Option<String> {
+    let line = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// The `MemTotal` line of `/proc/meminfo`, in bytes.
+fn total_memory(meminfo: &str) -> Option<u64> {
+    let value = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    value
+        .trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_proc() {
+        let cpuinfo = "processor\t: 0\nmodel name\t: AMD EPYC 9B45\nprocessor\t: 1\n";
+        assert_eq!(cpu_name(cpuinfo).as_deref(), Some("AMD EPYC 9B45"));
+        assert_eq!(cpu_name("Hardware : arm\n"), None);
+        assert_eq!(
+            total_memory("MemTotal:  1024 kB\nMemFree: 1 kB\n"),
+            Some(1 << 20)
+        );
+        assert_eq!(total_memory("MemTotal: ? kB\n"), None);
+    }
+
+    #[test]
+    fn json_reads_back() {
+        let here = Environment::gather("0.1.0", Some("66b9456"));
+        let json = here.to_json();
+        assert!(json.ends_with("}\n"));
+        assert_eq!(serde_json::from_str::<Environment>(&json).unwrap(), here);
+        assert!(here.cores >= 1);
+        assert_eq!(here.git_commit.as_deref(), Some("66b9456"));
+    }
+}

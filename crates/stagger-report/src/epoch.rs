@@ -1,0 +1,280 @@
+//! Events, epoch by epoch.
+
+use std::collections::VecDeque;
+
+use stagger_runtime::Event;
+use stagger_schedule::Action;
+
+use crate::stage_tally::{Acted, StageTally, bubble_share, percent, rate};
+use crate::summary::{EpochSummary, StageSummary};
+
+/// Where a run's epochs end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochPlan {
+    /// Batches of a whole epoch, at least 1.
+    pub batches_per_epoch: usize,
+    /// Batches of the whole run; when they are no multiple of the former, the last epoch is short.
+    pub batches: usize,
+    /// Versions that are evaluated, sorted. Those at the end of an epoch belong to its summary.
+    pub evaluate_at: Vec<usize>,
+}
+
+impl EpochPlan {
+    /// Number of epochs, whole or not.
+    pub fn epochs(&self) -> usize {
+        self.batches.div_ceil(self.per_epoch())
+    }
+
+    /// The epoch of a batch, from 0.
+    pub(crate) fn epoch_of(&self, batch: usize) -> usize {
+        batch / self.per_epoch()
+    }
+
+    /// Version of the parameters after an epoch counted from 0.
+    fn end_of(&self, epoch: usize) -> usize {
+        ((epoch + 1) * self.per_epoch()).min(self.batches)
+    }
+
+    fn per_epoch(&self) -> usize {
+        self.batches_per_epoch.max(1)
+    }
+}
+
+/// Turns events into one [`EpochSummary`] per epoch.
+///
+/// Stages end an epoch at different times, and a stage may be in the next one before another has
+/// ended the last. Memory grows with the stages and the epochs between the first and the last of
+/// them, not with the batches.
+#[derive(Clone, Debug)]
+pub struct EpochTally {
+    plan: EpochPlan,
+    stages: Vec<StageInEpoch>,
+    /// Epochs not yet summed up, without gaps.
+    pending: VecDeque<PendingEpoch>,
+    /// The epoch, from 0, of the first of them.
+    first_pending: usize,
+}
+
+/// A stage, and how far it is.
+#[derive(Clone, Debug, Default)]
+struct StageInEpoch {
+    tally: StageTally,
+    /// Its epoch, from 0.
+    epoch: usize,
+    version: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PendingEpoch {
+    /// Of the stages that have ended it.
+    ended: Vec<Option<StageTally>>,
+    batches: usize,
+    samples: usize,
+    loss_sum: f64,
+    correct_top1: usize,
+    correct_top5: usize,
+    learning_rate: f64,
+    test: Option<TestScore>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct TestScore {
+    loss: f64,
+    top1: f64,
+    top5: f64,
+}
+
+impl EpochTally {
+    /// A tally of a run that has not begun; [`Event::Started`] tells it the number of stages.
+    pub fn new(plan: EpochPlan) -> Self {
+        Self {
+            plan,
+            stages: Vec::new(),
+            pending: VecDeque::new(),
+            first_pending: 0,
+        }
+    }
+
+    /// Where the epochs end.
+    pub fn plan(&self) -> &EpochPlan {
+        &self.plan
+    }
+
+    /// Takes the next event. Returns a summary once all stages have ended the epoch and, where one
+    /// is due, the evaluation of its last version has come.
+    pub fn event(&mut self, event: &Event) -> Option<EpochSummary> {
+        match *event {
+            Event::Started { stages } => self.stages = vec![StageInEpoch::default(); stages],
+            Event::Acted {
+                stage,
+                action,
+                started_at,
+                ended_at,
+                waited,
+                staleness,
+            } => {
+                self.acted(
+                    stage,
+                    Acted {
+                        action,
+                        started_at,
+                        ended_at,
+                        waited,
+                        staleness,
+                    },
+                );
+            }
+            Event::Trained {
+                batch,
+                samples,
+                loss,
+                correct_top1,
+                correct_top5,
+                learning_rate,
+                ..
+            } => {
+                if let Some(epoch) = self.pending(self.plan.epoch_of(batch)) {
+                    epoch.batches += 1;
+                    epoch.samples += samples;
+                    epoch.loss_sum += f64::from(loss) * samples as f64;
+                    epoch.correct_top1 += correct_top1;
+                    epoch.correct_top5 += correct_top5;
+                    epoch.learning_rate = learning_rate;
+                }
+            }
+            Event::Evaluated {
+                version,
+                samples,
+                loss,
+                correct_top1,
+                correct_top5,
+                ..
+            } => {
+                let epoch = self.plan.epoch_of(version.saturating_sub(1));
+                let ends = version > 0 && self.plan.end_of(epoch) == version;
+                if let Some(epoch) = self.pending(epoch).filter(|_| ends) {
+                    let top1 = percent(correct_top1, samples);
+                    let top5 = percent(correct_top5, samples);
+                    epoch.test = Some(TestScore { loss, top1, top5 });
+                }
+            }
+            _ => {}
+        }
+        self.is_ready().then(|| self.sum_up())
+    }
+
+    /// Sums up what is left when no further event comes: the epoch that an interrupt or a failure
+    /// cut short, and whole ones whose evaluation did not come. Epochs without a trained batch are
+    /// left out.
+    pub fn flush(&mut self) -> Vec<EpochSummary> {
+        let mut summaries = Vec::new();
+        while let Some(epoch) = self.pending.front_mut() {
+            for (ended, stage) in epoch.ended.iter_mut().zip(&mut self.stages) {
+                if ended.is_none() && stage.epoch == self.first_pending {
+                    *ended = Some(stage.tally.cut());
+                    stage.epoch += 1;
+                }
+            }
+            if epoch.samples > 0 {
+                summaries.push(self.sum_up());
+            } else {
+                self.pending.pop_front();
+                self.first_pending += 1;
+            }
+        }
+        summaries
+    }
+
+    /// Samples per second of the last stage in its present epoch; 0 before its first batch is done.
+    pub(crate) fn rate_so_far(&self) -> f64 {
+        let Some(last) = self.stages.last() else {
+            return 0.0;
+        };
+        let pending = last.epoch.checked_sub(self.first_pending);
+        let samples = pending
+            .and_then(|at| self.pending.get(at))
+            .map_or(0, |epoch| epoch.samples);
+        rate(samples, last.tally.wall())
+    }
+
+    fn acted(&mut self, stage: usize, acted: Acted) {
+        let Some(of_stage) = self.stages.get_mut(stage) else {
+            return;
+        };
+        of_stage.tally.add(acted);
+        let Action::Update { version } = acted.action else {
+            return;
+        };
+        of_stage.version = version + 1;
+        if of_stage.version != self.plan.end_of(of_stage.epoch) {
+            return;
+        }
+        let (epoch, tally) = (of_stage.epoch, of_stage.tally.cut());
+        of_stage.epoch += 1;
+        if let Some(ended) = self
+            .pending(epoch)
+            .and_then(|epoch| epoch.ended.get_mut(stage))
+        {
+            *ended = Some(tally);
+        }
+    }
+
+    /// The sums of an epoch counted from 0; `None` when it has been summed up already.
+    fn pending(&mut self, epoch: usize) -> Option<&mut PendingEpoch> {
+        let at = epoch.checked_sub(self.first_pending)?;
+        while self.pending.len() <= at {
+            let ended = vec![None; self.stages.len()];
+            self.pending.push_back(PendingEpoch {
+                ended,
+                ..PendingEpoch::default()
+            });
+        }
+        self.pending.get_mut(at)
+    }
+
+    /// Whether the first pending epoch is complete.
+    fn is_ready(&self) -> bool {
+        let due = self.plan.end_of(self.first_pending);
+        self.pending.front().is_some_and(|epoch| {
+            epoch.ended.iter().all(Option::is_some)
+                && (epoch.test.is_some() || self.plan.evaluate_at.binary_search(&due).is_err())
+        })
+    }
+
+    /// Takes the first pending epoch out.
+    fn sum_up(&mut self) -> EpochSummary {
+        let sums = self.pending.pop_front().unwrap_or_default();
+        let epoch = self.first_pending;
+        self.first_pending += 1;
+
+        let wall = sums
+            .ended
+            .last()
+            .and_then(Option::as_ref)
+            .map(StageTally::wall);
+        let wall = wall.unwrap_or_default();
+        let trained = self.stages.last().map_or(0, |last| last.version);
+        let stages: Vec<StageSummary> = sums
+            .ended
+            .into_iter()
+            .map(|stage| stage.unwrap_or_default().summary())
+            .collect();
+        EpochSummary {
+            epoch: epoch + 1,
+            epochs: self.plan.epochs(),
+            version: self.plan.end_of(epoch).min(trained),
+            batches: sums.batches,
+            train_loss: sums.loss_sum / sums.samples.max(1) as f64,
+            train_top1: percent(sums.correct_top1, sums.samples),
+            train_top5: percent(sums.correct_top5, sums.samples),
+            learning_rate: sums.learning_rate,
+            test_loss: sums.test.map(|test| test.loss),
+            test_top1: sums.test.map(|test| test.top1),
+            test_top5: sums.test.map(|test| test.top5),
+            images_per_second: rate(sums.samples, wall),
+            wall,
+            bubble_share: bubble_share(&stages),
+            stages,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One line per epoch, for people.
+
+use crate::summary::EpochSummary;
+
+/// The line of an epoch, without a line break. Lines of one run are aligned below each other:
+///
+/// ```text
+/// epoch 2/4 · loss  0.412 · train  86.1 % · test  93.2 % (top-5  99.7 %) · lr 0.0854 ·    512 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0
+/// ```
+///
+/// Losses are means over samples, `train` and `test` top-1 accuracies, the learning rate that of
+/// the last batch, `busy` the share of each stage's time in which it computed, `bubble` what is
+/// missing to all of it on average, `staleness` the mean of each stage.
+pub fn format_epoch(summary: &EpochSummary) -> String {
+    let digits = summary.epochs.to_string().len();
+    let percents = |shares: &mut dyn Iterator<Item = f64>| -> String {
+        shares
+            .map(|share| format!(" {:3.0} %", 100.0 * share))
+            .collect()
+    };
+    let busy = percents(&mut summary.stages.iter().map(|stage| stage.busy_share));
+    let staleness: String = summary
+        .stages
+        .iter()
+        .map(|stage| short_mean(stage.staleness_mean))
+        .collect();
+    format!(
+        "epoch {:digits$}/{} · loss {:6.3} · train {:5.1} % · test {} · lr {} · {:6.0} images/s · \
+         busy{busy} · bubble{} · staleness{staleness}",
+        summary.epoch,
+        summary.epochs,
+        summary.train_loss,
+        summary.train_top1,
+        test_scores(summary),
+        learning_rate(summary.learning_rate),
+        summary.images_per_second,
+        percents(&mut std::iter::once(summary.bubble_share)),
+    )
+}
+
+/// ` 93.2 % (top-5  99.7 %)`, or a dash of the same width.
+fn test_scores(summary: &EpochSummary) -> String {
+    match (summary.test_top1, summary.test_top5) {
+        (Some(top1), Some(top5)) => format!("{top1:5.1} % (top-5 {top5:5.1} %)"),
+        _ => format!("{:>5}{:18}", "–", ""),
+    }
+}
+
+/// Six characters: four decimals, or powers of ten for rates that these would hide.
+fn learning_rate(rate: f64) -> String {
+    if rate == 0.0 || rate >= 0.001 {
+        format!("{rate:6.4}")
+    } else {
+        format!("{rate:6.1e}")
+    }
+}
+
+/// A mean that is as good as whole is printed so.
+fn short_mean(mean: f64) -> String {
+    if (mean - mean.round()).abs() < 0.05 {
+        format!(" {mean:.0}")
+    } else {
+        format!(" {mean:.1}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::summary::StageSummary;
+
+    fn stage(busy_share: f64, staleness_mean: f64) -> StageSummary {
+        StageSummary {
+            busy_share,
+            forward: Duration::ZERO,
+            recompute: Duration::ZERO,
+            backward: Duration::ZERO,
+            update: Duration::ZERO,
+            waited: Duration::ZERO,
+            staleness_mean,
+            staleness_max: staleness_mean.ceil() as usize,
+        }
+    }
+
+    fn summary() -> EpochSummary {
+        EpochSummary {
+            epoch: 2,
+            epochs: 12,
+            version: 200,
+            batches: 100,
+            train_loss: 0.4123,
+            train_top1: 86.14,
+            train_top5: 99.0,
+            learning_rate: 0.08536,
+            test_loss: Some(0.2),
+            test_top1: Some(93.21),
+            test_top5: Some(99.7),
+            images_per_second: 511.8,
+            wall: Duration::from_secs(25),
+            stages: vec![stage(0.98, 1.98), stage(0.96, 0.0)],
+            bubble_share: 0.03,
+        }
+    }
+
+    #[test]
+    fn lines_align() {
+        let first = EpochSummary {
+            epoch: 1,
+            train_loss: 2.3,
+            train_top1: 9.96,
+            learning_rate: 0.1,
+            stages: vec![stage(0.5, 1.5), stage(1.0, 0.0)],
+            bubble_share: 0.25,
+            ..summary()
+        };
+        let unevaluated = EpochSummary {
+            epoch: 11,
+            test_loss: None,
+            test_top1: None,
+            test_top5: None,
+            learning_rate: 4.27e-5,
+            images_per_second: 10234.0,
+            ..summary()
+        };
+        let perfect = EpochSummary {
+            epoch: 12,
+            train_loss: 0.0004,
+            train_top1: 100.0,
+            test_top1: Some(100.0),
+            test_top5: Some(100.0),
+            learning_rate: 0.0,
+            ..summary()
+        };
+        let lines = [first, summary(), unevaluated, perfect].map(|epoch| format_epoch(&epoch));
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        epoch  1/12 · loss  2.300 · train  10.0 % · test  93.2 % (top-5  99.7 %) · lr 0.1000 ·    512 images/s · busy  50 % 100 % · bubble  25 % · staleness 1.5 0
+        epoch  2/12 · loss  0.412 · train  86.1 % · test  93.2 % (top-5  99.7 %) · lr 0.0854 ·    512 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0
+        epoch 11/12 · loss  0.412 · train  86.1 % · test     –                   · lr 4.3e-5 ·  10234 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0
+        epoch 12/12 · loss  0.000 · train 100.0 % · test 100.0 % (top-5 100.0 %) · lr 0.0000 ·    512 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0
+    ");
+        let widths = lines.map(|line| line.split(" · staleness").next().unwrap().chars().count());
+        assert!(widths.iter().all(|&width| width == widths[0]), "{widths:?}");
+    }
+}

@@ -1,0 +1,241 @@
+//! Writer of `metrics.jsonl`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use stagger_runtime::{Event, Outcome, RunError};
+use stagger_schedule::Action;
+
+use crate::epoch::EpochTally;
+use crate::error::ReportError;
+use crate::memory::peak_resident_bytes;
+use crate::metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord};
+use crate::sink::Sink;
+use crate::stage_tally::percent;
+
+/// Writes one [`Record`] per line. Lines reach the file at the start, at the end of each epoch and
+/// at the end of the run, so that training does not wait for the disk.
+pub struct MetricsFile {
+    out: BufWriter<Box<dyn Write + Send>>,
+    path: PathBuf,
+    tally: EpochTally,
+    stages: usize,
+    /// Version of the last stage.
+    version: usize,
+    /// End of the last action of any stage.
+    last_at: Duration,
+}
+
+impl MetricsFile {
+    /// Makes the file and writes the `run` record with these facts.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when the file exists or cannot be written.
+    pub fn create(
+        path: &Path,
+        tally: EpochTally,
+        facts: Map<String, Value>,
+    ) -> Result<Self, ReportError> {
+        let file = File::create_new(path);
+        let file = file.map_err(|source| ReportError::io("create", path, source))?;
+        Self::new(Box::new(file), path, tally, facts)
+    }
+
+    fn new(
+        out: Box<dyn Write + Send>,
+        path: &Path,
+        tally: EpochTally,
+        facts: Map<String, Value>,
+    ) -> Result<Self, ReportError> {
+        let mut metrics = Self {
+            out: BufWriter::with_capacity(1 << 16, out),
+            path: path.to_owned(),
+            tally,
+            stages: 0,
+            version: 0,
+            last_at: Duration::ZERO,
+        };
+        metrics.write(&Record::Run(RunRecord {
+            format_version: METRICS_FORMAT,
+            facts,
+        }))?;
+        metrics.flush()?;
+        Ok(metrics)
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), ReportError> {
+        let written = serde_json::to_writer(&mut self.out, record).map_err(io::Error::from);
+        let written = written.and_then(|()| self.out.write_all(b"\n"));
+        written.map_err(|source| ReportError::io("write", &self.path, source))
+    }
+
+    fn flush(&mut self) -> Result<(), ReportError> {
+        self.out
+            .flush()
+            .map_err(|source| ReportError::io("write", &self.path, source))
+    }
+}
+
+impl Sink for MetricsFile {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        match *event {
+            Event::Started { stages } => self.stages = stages,
+            Event::Acted {
+                stage,
+                action,
+                ended_at,
+                ..
+            } => {
+                self.last_at = self.last_at.max(ended_at);
+                if let Action::Update { version } = action
+                    && stage + 1 == self.stages
+                {
+                    self.version = version + 1;
+                }
+            }
+            Event::Trained {
+                batch,
+                samples,
+                loss,
+                correct_top1,
+                correct_top5,
+                learning_rate,
+                at,
+            } => {
+                self.write(&Record::Batch(BatchRecord {
+                    batch,
+                    epoch: self.tally.plan().epoch_of(batch) + 1,
+                    loss,
+                    top1: percent(correct_top1, samples),
+                    top5: percent(correct_top5, samples),
+                    lr: learning_rate,
+                    samples,
+                    at,
+                }))?;
+            }
+            _ => {}
+        }
+        if let Some(summary) = self.tally.event(event) {
+            self.write(&Record::Epoch(summary))?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        for summary in self.tally.flush() {
+            self.write(&Record::Epoch(summary))?;
+        }
+        let peak_memory_bytes = peak_resident_bytes();
+        self.write(&Record::End(match end {
+            Ok(&Outcome {
+                version,
+                interrupted,
+                wall,
+            }) => EndRecord {
+                version,
+                interrupted,
+                wall,
+                peak_memory_bytes,
+                error: None,
+            },
+            Err(error) => EndRecord {
+                version: self.version,
+                interrupted: false,
+                wall: self.last_at,
+                peak_memory_bytes,
+                error: Some(error.to_string()),
+            },
+        }))?;
+        self.flush()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs::OpenOptions;
+
+    use super::*;
+    use crate::epoch::EpochPlan;
+
+    fn tally() -> EpochTally {
+        EpochTally::new(EpochPlan {
+            batches_per_epoch: 1,
+            batches: 2,
+            evaluate_at: vec![],
+        })
+    }
+
+    fn full() -> File {
+        OpenOptions::new().write(true).open("/dev/full").unwrap()
+    }
+
+    #[test]
+    fn a_full_disk_is_one_clear_error() {
+        let path = Path::new("runs/a/metrics.jsonl");
+        let made = MetricsFile::new(Box::new(full()), path, tally(), Map::new());
+        assert_eq!(
+            made.err().unwrap().to_string(),
+            "could not write runs/a/metrics.jsonl: No space left on device (os error 28); free some \
+             space, or choose another disk with --output"
+        );
+    }
+
+    /// A disk that takes a while to fill up.
+    struct Filling(usize);
+
+    impl Write for Filling {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0 == 0 {
+                return full().write(bytes);
+            }
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_is_noticed_at_the_end_of_the_epoch() {
+        let path = Path::new("metrics.jsonl");
+        let mut metrics =
+            MetricsFile::new(Box::new(Filling(100)), path, tally(), Map::new()).unwrap();
+        let at = Duration::from_secs(1);
+        metrics.event(&Event::Started { stages: 1 }).unwrap();
+        let trained = Event::Trained {
+            batch: 0,
+            samples: 2,
+            loss: 1.0,
+            correct_top1: 1,
+            correct_top5: 2,
+            learning_rate: 0.1,
+            at,
+        };
+        metrics.event(&trained).unwrap();
+        let update = Event::Acted {
+            stage: 0,
+            action: Action::Update { version: 0 },
+            started_at: at,
+            ended_at: at,
+            waited: Duration::ZERO,
+            staleness: None,
+        };
+        let error = metrics.event(&update).unwrap_err().to_string();
+        assert!(
+            error.starts_with("could not write metrics.jsonl: No space left"),
+            "{error}"
+        );
+        assert!(
+            metrics
+                .finish(Err(&RunError::Event("full".into())))
+                .is_err()
+        );
+    }
+}

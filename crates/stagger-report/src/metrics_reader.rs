@@ -1,0 +1,145 @@
+//! Reader of `metrics.jsonl`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use crate::error::ReportError;
+use crate::metrics::{METRICS_FORMAT, Record};
+
+/// Longest line that is read; records of a hundred stages stay far below.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+
+/// Reads all records of a metrics file. A run that is still going on, or that was killed, has no
+/// `end` record.
+///
+/// # Errors
+/// [`ReportError::Io`] when the file cannot be read, [`ReportError::Metrics`] with the number of
+/// the first line that is no record, is cut short, or is out of place.
+pub fn read_metrics(path: &Path) -> Result<Vec<Record>, ReportError> {
+    let unreadable = |source| ReportError::io("read", path, source);
+    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+    let mut records = Vec::new();
+    let mut bytes = Vec::new();
+    for line in 1.. {
+        bytes.clear();
+        let read = file
+            .by_ref()
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut bytes);
+        if read.map_err(unreadable)? == 0 {
+            break;
+        }
+        let record = read_line(&bytes, line).map_err(|what| ReportError::Metrics {
+            path: path.to_owned(),
+            line,
+            what,
+        })?;
+        records.push(record);
+    }
+    if records.is_empty() {
+        let what = "the file is empty; a run record was expected".to_owned();
+        return Err(ReportError::Metrics {
+            path: path.to_owned(),
+            line: 1,
+            what,
+        });
+    }
+    Ok(records)
+}
+
+fn read_line(bytes: &[u8], line: usize) -> Result<Record, String> {
+    let Some(text) = bytes.strip_suffix(b"\n") else {
+        return Err(match bytes.len() as u64 {
+            MAX_LINE_BYTES => format!("the line is longer than {MAX_LINE_BYTES} bytes"),
+            _ => "the line is cut short; the run was killed while it was written".to_owned(),
+        });
+    };
+    let record = serde_json::from_slice(text).map_err(|error| format!("no record: {error}"))?;
+    match &record {
+        Record::Run(_) if line > 1 => Err("a second run record; expected only one".to_owned()),
+        Record::Run(run) if run.format_version != METRICS_FORMAT => Err(format!(
+            "the format version is {}; this version of stagger reads {METRICS_FORMAT}",
+            run.format_version
+        )),
+        Record::Run(_) => Ok(record),
+        _ if line == 1 => Err("the first record is not a run record".to_owned()),
+        _ => Ok(record),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const RUN: &str = r#"{"kind":"run","format_version":1,"facts":{}}"#;
+    const END: &str = r#"{"kind":"end","version":3,"interrupted":true,"wall_seconds":1.5,"peak_memory_bytes":null,"error":null}"#;
+
+    fn read(content: &str) -> Result<Vec<Record>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        fs::write(&path, content).unwrap();
+        read_metrics(&path)
+            .map_err(|error| error.to_string().replace(&path.display().to_string(), "m"))
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let cases = [
+            ("", "m, line 1: the file is empty"),
+            (
+                &format!("{END}\n"),
+                "m, line 1: the first record is not a run record",
+            ),
+            (&format!("{RUN}\n{RUN}\n"), "m, line 2: a second run record"),
+            (&format!("{RUN}\n{END}\n\n"), "m, line 3: no record: EOF"),
+            (
+                &format!("{RUN}\n{{\"kind\":\"soup\"}}\n"),
+                "m, line 2: no record: unknown variant `soup`",
+            ),
+            (
+                &format!("{RUN}\n{}\n", END.replace("1.5", "-1.5")),
+                "m, line 2: no record: ",
+            ),
+            (
+                &format!("{RUN}\n{}", &END[..20]),
+                "m, line 2: the line is cut short",
+            ),
+            (
+                &RUN.replace(":1,", ":2,"),
+                "m, line 1: the line is cut short",
+            ),
+            (
+                &(RUN.replace(":1,", ":2,") + "\n"),
+                "m, line 1: the format version is 2",
+            ),
+            (
+                &"x".repeat(2 << 20),
+                "m, line 1: the line is longer than 1048576 bytes",
+            ),
+        ];
+        for (content, expected) in cases {
+            let error = read(content).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_an_end_is_read() {
+        assert_eq!(read(&format!("{RUN}\n")).unwrap().len(), 1);
+        assert_eq!(read(&format!("{RUN}\n{END}\n")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = read_metrics(Path::new("/gone/metrics.jsonl"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("could not read /gone/metrics.jsonl: "),
+            "{error}"
+        );
+    }
+}

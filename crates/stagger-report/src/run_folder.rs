@@ -1,0 +1,405 @@
+//! The folder that holds everything a run leaves behind.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::atomic_file::{partial_path, write_atomic};
+use crate::error::ReportError;
+use crate::utc::utc_file_stamp;
+
+/// Folder of runs whose output path was not chosen.
+pub const DEFAULT_BASE: &str = "runs";
+
+/// Name of the merged configuration inside a run folder.
+pub const CONFIG_FILE: &str = "config.toml";
+/// Name of the log for people.
+pub const LOG_FILE: &str = "run.log";
+/// Name of the metrics: one JSON record per line, see [`crate::Record`].
+pub const METRICS_FILE: &str = "metrics.jsonl";
+/// Name of the weights after the last epoch.
+pub const LAST_WEIGHTS_FILE: &str = "last.safetensors";
+/// Name of the weights with the highest test accuracy.
+pub const BEST_WEIGHTS_FILE: &str = "best.safetensors";
+/// Name of the facts about host and program, see [`crate::Environment`].
+pub const ENVIRONMENT_FILE: &str = "environment.json";
+
+const ALL_FILES: [&str; 6] = [
+    CONFIG_FILE,
+    LOG_FILE,
+    METRICS_FILE,
+    LAST_WEIGHTS_FILE,
+    BEST_WEIGHTS_FILE,
+    ENVIRONMENT_FILE,
+];
+/// What every run leaves that came to an end; `best` needs an evaluation.
+const OF_A_FINISHED_RUN: [&str; 3] = [CONFIG_FILE, METRICS_FILE, LAST_WEIGHTS_FILE];
+
+/// The folder of one run.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// The folders that [`RunFolder::create`] made, outermost first.
+    made: Vec<PathBuf>,
+}
+
+impl RunFolder {
+    /// Makes the folder, and its parents where they are missing. A folder that exists is taken only
+    /// when it is empty.
+    ///
+    /// # Errors
+    /// [`ReportError::Occupied`] when something is there already, [`ReportError::Io`] when the
+    /// folder cannot be made or cannot be written to. What was made until then is removed again.
+    pub fn create(path: &Path) -> Result<Self, ReportError> {
+        match fs::symlink_metadata(path) {
+            Ok(_) => refuse_occupied(path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(source) => return Err(ReportError::io("create the folder", path, source)),
+        }
+        let mut folder = Self {
+            path: path.to_owned(),
+            made: Vec::new(),
+        };
+        let prepared = folder.make().and_then(|()| folder.try_writing());
+        prepared
+            .map(|()| folder)
+            .map_err(|source| match source.kind() {
+                // Another run was faster.
+                ErrorKind::AlreadyExists => occupied(path, "a folder already"),
+                _ => ReportError::io("create the folder", path, source),
+            })
+    }
+
+    /// Makes a folder of a name that nobody else has: [`default_path`], and when another run took
+    /// it in the same second, the next free one.
+    ///
+    /// # Errors
+    /// As [`RunFolder::create`].
+    pub fn create_named(base: &Path, name: &str, now: SystemTime) -> Result<Self, ReportError> {
+        let first = default_path(base, name, now);
+        let mut path = first.clone();
+        let mut number = 1;
+        loop {
+            match Self::create(&path) {
+                Err(ReportError::Occupied { .. }) => {
+                    number += 1;
+                    path.clone_from(&first);
+                    path.as_mut_os_string().push(format!("-{number}"));
+                }
+                created_or_failed => return created_or_failed,
+            }
+        }
+    }
+
+    /// Opens the folder of a finished run for reading.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when there is no such folder, [`ReportError::Incomplete`] when one of
+    /// the files is missing that every run leaves behind; it names all that are.
+    pub fn open(path: &Path) -> Result<Self, ReportError> {
+        let folder = Self {
+            path: path.to_owned(),
+            made: Vec::new(),
+        };
+        fs::read_dir(path)
+            .map_err(|source| ReportError::io("open the run folder", path, source))?;
+        let gone: Vec<_> = OF_A_FINISHED_RUN
+            .into_iter()
+            .filter(|name| !folder.file(name).is_file())
+            .collect();
+        if let Some((last, others)) = gone.split_last() {
+            let missing = match others {
+                [] => format!("{last} is"),
+                _ => format!("{} and {last} are", others.join(", ")),
+            };
+            return Err(ReportError::Incomplete {
+                path: path.to_owned(),
+                missing,
+            });
+        }
+        Ok(folder)
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Path of a file inside, which need not exist.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a file inside, whole or not at all; see [`write_atomic`].
+    ///
+    /// # Errors
+    /// As [`write_atomic`].
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), ReportError> {
+        write_atomic(&self.file(name), bytes)
+    }
+
+    /// Takes back [`RunFolder::create`], for runs that fail before they begin: removes the files of
+    /// a run, then the folders that were made. What anyone else put there stays, and so do the
+    /// folders around it.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when a file cannot be removed.
+    pub fn discard(self) -> Result<(), ReportError> {
+        let files = ALL_FILES.iter().map(|name| self.file(name));
+        for file in files.flat_map(|file| [partial_path(&file), file]) {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    return Err(ReportError::io("remove", &file, error));
+                }
+                // Most of them were never written.
+                _ => {}
+            }
+        }
+        self.remove_made();
+        Ok(())
+    }
+
+    /// From the inside out; a folder that holds something else is not ours to remove.
+    fn remove_made(&self) {
+        self.made
+            .iter()
+            .rev()
+            .all(|folder| fs::remove_dir(folder).is_ok());
+    }
+
+    /// Makes the folder and its missing parents, all of them or none.
+    fn make(&mut self) -> io::Result<()> {
+        let missing: Vec<_> = self
+            .path
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+            .map(Path::to_owned)
+            .collect();
+        for folder in missing.into_iter().rev() {
+            match DirBuilder::new().create(&folder) {
+                Ok(()) => self.made.push(folder),
+                // Another run made the same parent in the meantime.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && folder != self.path => {}
+                Err(error) => {
+                    self.remove_made();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out about a full or read-only disk now rather than after an epoch.
+    fn try_writing(&self) -> io::Result<()> {
+        let probe = partial_path(&self.file(CONFIG_FILE));
+        let written = fs::write(&probe, [b'\n'; 4096]);
+        let removed = fs::remove_file(&probe);
+        written.and(removed).inspect_err(|_| self.remove_made())
+    }
+}
+
+/// Where a run goes whose output path was not chosen: `BASE/2026-11-23T05-50-27-NAME`, with the
+/// start in UTC. Characters of the name that are not letters, digits, `.`, `_` or `-` become `-`.
+pub fn default_path(base: &Path, name: &str, now: SystemTime) -> PathBuf {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "._-".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
+    let name: String = name.chars().map(plain).collect();
+    base.join(format!("{}-{name}", utc_file_stamp(now)))
+}
+
+/// Succeeds for an empty folder.
+fn refuse_occupied(path: &Path) -> Result<(), ReportError> {
+    if !path.is_dir() {
+        return Err(occupied(path, "a file already"));
+    }
+    match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(occupied(path, "a folder that is not empty")),
+        Err(source) => Err(ReportError::io("read the folder", path, source)),
+    }
+}
+
+fn occupied(path: &Path, what: &'static str) -> ReportError {
+    ReportError::Occupied {
+        path: path.to_owned(),
+        what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_795_413_027)
+    }
+
+    #[test]
+    fn makes_parents_and_stays_empty() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("a/b/run");
+        let folder = RunFolder::create(&path).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        folder.write(CONFIG_FILE, b"seed = 1\n").unwrap();
+        assert_eq!(fs::read(path.join("config.toml")).unwrap(), b"seed = 1\n");
+    }
+
+    #[test]
+    fn a_taken_path_is_refused_with_advice() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("run");
+        fs::write(&path, b"precious").unwrap();
+        let error = RunFolder::create(&path).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "the output path {} is a file already; choose another with --output, or remove it",
+                path.display()
+            )
+        );
+        let error = RunFolder::create(base.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("is a folder that is not empty; choose another"),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn an_empty_folder_is_taken_and_outlives_a_discard() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(base.path()).unwrap();
+        folder.write(CONFIG_FILE, b"").unwrap();
+        folder.discard().unwrap();
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn discard_removes_what_was_made_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("a/b/run");
+        let folder = RunFolder::create(&path).unwrap();
+        for name in ALL_FILES {
+            folder.write(name, b"x").unwrap();
+        }
+        fs::write(base.path().join("a/notes.txt"), b"mine").unwrap();
+        folder.discard().unwrap();
+        assert!(!base.path().join("a/b").exists());
+        assert!(base.path().join("a/notes.txt").exists());
+
+        let folder = RunFolder::create(&path).unwrap();
+        fs::write(path.join("notes.txt"), b"mine").unwrap();
+        folder.discard().unwrap();
+        assert!(path.join("notes.txt").exists());
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let base = tempfile::tempdir().unwrap();
+        fs::write(base.path().join("file"), b"").unwrap();
+        let path = base.path().join("file/run");
+        let error = RunFolder::create(&path).unwrap_err().to_string();
+        assert!(error.starts_with("could not create the folder"), "{error}");
+        assert!(error.contains("file/run"), "{error}");
+    }
+
+    /// `/sys` takes no folders, not even from root.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn read_only_place_comes_with_advice() {
+        let error = RunFolder::create(Path::new("/sys/stagger/run"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("could not create the folder /sys/stagger/run: "),
+            "{error}"
+        );
+        assert!(
+            error.contains("choose a place that can be written with --output"),
+            "{error}"
+        );
+    }
+
+    /// A file system whose folder takes names but no bytes: the probe leads to `/dev/full`.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn full_disk_is_found_at_once() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = RunFolder {
+            path: base.path().to_owned(),
+            made: Vec::new(),
+        };
+        let probe = partial_path(&folder.file(CONFIG_FILE));
+        std::os::unix::fs::symlink("/dev/full", &probe).unwrap();
+        assert_eq!(
+            folder.try_writing().unwrap_err().kind(),
+            ErrorKind::StorageFull
+        );
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn default_names_are_readable_and_never_collide() {
+        let base = tempfile::tempdir().unwrap();
+        let path = default_path(Path::new("runs"), "dsp-resnet8/shapes", now());
+        assert_eq!(
+            path,
+            Path::new("runs/2026-11-23T05-50-27-dsp-resnet8-shapes")
+        );
+
+        let names: Vec<_> = (0..3)
+            .map(|_| {
+                let folder = RunFolder::create_named(base.path(), "bp", now()).unwrap();
+                folder.write(CONFIG_FILE, b"").unwrap();
+                folder
+                    .path()
+                    .file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        let first = "2026-11-23T05-50-27-bp";
+        assert_eq!(
+            names,
+            [first.to_owned(), format!("{first}-2"), format!("{first}-3")]
+        );
+    }
+
+    #[test]
+    fn opening_names_what_is_missing() {
+        let base = tempfile::tempdir().unwrap();
+        let error = RunFolder::open(&base.path().join("gone"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("could not open the run folder"),
+            "{error}"
+        );
+
+        let folder = RunFolder::create(&base.path().join("run")).unwrap();
+        let error = RunFolder::open(folder.path()).unwrap_err().to_string();
+        assert!(error.ends_with("config.toml, metrics.jsonl and last.safetensors are missing"));
+        folder.write(CONFIG_FILE, b"").unwrap();
+        folder.write(METRICS_FILE, b"").unwrap();
+        let error = RunFolder::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.ends_with("of a finished run: last.safetensors is missing"),
+            "{error}"
+        );
+        folder.write(LAST_WEIGHTS_FILE, b"").unwrap();
+        assert_eq!(
+            RunFolder::open(folder.path()).unwrap().path(),
+            folder.path()
+        );
+    }
+}

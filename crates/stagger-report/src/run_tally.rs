@@ -1,0 +1,121 @@
+//! Events, over a whole run: what to compare throughputs with.
+
+use stagger_runtime::Event;
+use stagger_schedule::Action;
+
+use crate::stage_tally::{Acted, StageTally, bubble_share, percent, rate};
+use crate::summary::{RunSummary, StageSummary};
+
+/// Throughput, busy shares and best accuracy of a run.
+///
+/// The first batches fill the pipeline and the caches; `skip` leaves them out. Each stage's clock
+/// starts at the end of its update of the last batch that is skipped and stops with its last
+/// training action; evaluations and snapshots in between are left out.
+#[derive(Clone, Debug)]
+pub struct RunTally {
+    skip: usize,
+    stages: Vec<StageInRun>,
+    batches: usize,
+    samples: usize,
+    best_test_top1: Option<(usize, f64)>,
+}
+
+#[derive(Clone, Debug)]
+struct StageInRun {
+    tally: StageTally,
+    /// Whether the skipped batches are behind it.
+    counts: bool,
+}
+
+impl RunTally {
+    /// A tally that leaves out the first `skip` batches.
+    pub fn new(skip: usize) -> Self {
+        Self {
+            skip,
+            stages: Vec::new(),
+            batches: 0,
+            samples: 0,
+            best_test_top1: None,
+        }
+    }
+
+    /// Takes the next event.
+    pub fn event(&mut self, event: &Event) {
+        match *event {
+            Event::Started { stages } => {
+                let counts = self.skip == 0;
+                self.stages = vec![
+                    StageInRun {
+                        tally: StageTally::default(),
+                        counts
+                    };
+                    stages
+                ];
+            }
+            Event::Acted {
+                stage,
+                action,
+                started_at,
+                ended_at,
+                waited,
+                staleness,
+            } => {
+                let Some(stage) = self.stages.get_mut(stage) else {
+                    return;
+                };
+                stage.tally.add(Acted {
+                    action,
+                    started_at,
+                    ended_at,
+                    waited,
+                    staleness,
+                });
+                if action
+                    == (Action::Update {
+                        version: self.skip.wrapping_sub(1),
+                    })
+                {
+                    stage.tally.cut();
+                    stage.counts = true;
+                }
+            }
+            Event::Trained { batch, samples, .. } if batch >= self.skip => {
+                self.batches += 1;
+                self.samples += samples;
+            }
+            Event::Evaluated {
+                version,
+                samples,
+                correct_top1,
+                ..
+            } => {
+                let top1 = percent(correct_top1, samples);
+                if self.best_test_top1.is_none_or(|(_, best)| top1 > best) {
+                    self.best_test_top1 = Some((version, top1));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What it comes to so far.
+    pub fn summary(&self) -> RunSummary {
+        let of_stage = |stage: &StageInRun| stage.counts.then(|| stage.tally.clone());
+        let tallies: Vec<_> = self
+            .stages
+            .iter()
+            .map(|stage| of_stage(stage).unwrap_or_default())
+            .collect();
+        let wall = tallies.last().map(StageTally::wall).unwrap_or_default();
+        let stages: Vec<StageSummary> = tallies.iter().map(StageTally::summary).collect();
+        RunSummary {
+            batches: self.batches,
+            samples: self.samples,
+            images_per_second: rate(self.samples, wall),
+            wall,
+            bubble_share: bubble_share(&stages),
+            stages,
+            best_test_top1: self.best_test_top1,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What one stage did over a stretch of the run.
+
+use std::time::Duration;
+
+use stagger_schedule::Action;
+
+use crate::summary::StageSummary;
+
+/// Running sums over a stage's training actions.
+///
+/// The stretch begins with the first training action, or where [`StageTally::cut`] ended the last
+/// one. Evaluations and snapshots are no training: their time is left out of the wall.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StageTally {
+    began: Option<Duration>,
+    /// End of the last training action.
+    ended: Duration,
+    /// Time of evaluations and snapshots between two training actions.
+    paused: Duration,
+    /// The same since the last training action; counts once another one follows.
+    paused_since: Duration,
+    forward: Duration,
+    recompute: Duration,
+    backward: Duration,
+    update: Duration,
+    waited: Duration,
+    backwards: usize,
+    staleness_sum: usize,
+    staleness_max: usize,
+}
+
+/// One completed action, as in `Event::Acted`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acted {
+    pub action: Action,
+    pub started_at: Duration,
+    pub ended_at: Duration,
+    pub waited: Duration,
+    pub staleness: Option<usize>,
+}
+
+impl StageTally {
+    pub fn add(&mut self, acted: Acted) {
+        let lasted = acted.ended_at.saturating_sub(acted.started_at);
+        let busy = lasted.saturating_sub(acted.waited);
+        match acted.action {
+            Action::Forward { .. } => self.forward += busy,
+            Action::Recompute { .. } => self.recompute += busy,
+            Action::Backward { .. } => self.backward += busy,
+            Action::Update { .. } => self.update += busy,
+            Action::Evaluate { .. } | Action::Snapshot { .. } => {
+                if self.began.is_some() {
+                    self.paused_since += lasted;
+                }
+                return;
+            }
+        }
+        self.began.get_or_insert(acted.started_at);
+        self.ended = acted.ended_at;
+        self.paused += std::mem::take(&mut self.paused_since);
+        self.waited += acted.waited;
+        if let Some(staleness) = acted.staleness {
+            self.backwards += 1;
+            self.staleness_sum += staleness;
+            self.staleness_max = self.staleness_max.max(staleness);
+        }
+    }
+
+    /// Ends the stretch with the last training action; the next one begins there.
+    pub fn cut(&mut self) -> StageTally {
+        let next = Self {
+            began: self.began.map(|_| self.ended),
+            ended: self.ended,
+            ..Self::default()
+        };
+        std::mem::replace(self, next)
+    }
+
+    /// Length of the stretch without evaluations and snapshots.
+    pub fn wall(&self) -> Duration {
+        let Some(began) = self.began else {
+            return Duration::ZERO;
+        };
+        self.ended.saturating_sub(began).saturating_sub(self.paused)
+    }
+
+    pub fn summary(&self) -> StageSummary {
+        let busy = self.forward + self.recompute + self.backward + self.update;
+        StageSummary {
+            busy_share: share(busy, self.wall()),
+            forward: self.forward,
+            recompute: self.recompute,
+            backward: self.backward,
+            update: self.update,
+            waited: self.waited,
+            staleness_mean: self.staleness_sum as f64 / self.backwards.max(1) as f64,
+            staleness_max: self.staleness_max,
+        }
+    }
+}
+
+/// Part of `whole`; 0 of nothing.
+fn share(part: Duration, whole: Duration) -> f64 {
+    if whole.is_zero() {
+        0.0
+    } else {
+        part.as_secs_f64() / whole.as_secs_f64()
+    }
+}
+
+/// One minus the mean busy share: the share of time in which a stage waits.
+pub(crate) fn bubble_share(stages: &[StageSummary]) -> f64 {
+    let busy: f64 = stages.iter().map(|stage| stage.busy_share).sum();
+    1.0 - busy / stages.len().max(1) as f64
+}
+
+/// Samples per second; 0 when no time has passed.
+pub(crate) fn rate(samples: usize, wall: Duration) -> f64 {
+    if wall.is_zero() {
+        0.0
+    } else {
+        samples as f64 / wall.as_secs_f64()
+    }
+}
+
+/// Percent that `part` is of `whole`; 0 of nothing.
+pub(crate) fn percent(part: usize, whole: usize) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        100.0 * part as f64 / whole as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acted(action: Action, from: u64, to: u64, waited: u64) -> Acted {
+        Acted {
+            action,
+            started_at: Duration::from_secs(from),
+            ended_at: Duration::from_secs(to),
+            waited: Duration::from_secs(waited),
+            staleness: None,
+        }
+    }
+
+    #[test]
+    fn pauses_are_neither_busy_nor_wall() {
+        let mut tally = StageTally::default();
+        tally.add(acted(Action::Evaluate { version: 0 }, 0, 10, 9));
+        assert_eq!(tally.wall(), Duration::ZERO);
+        tally.add(acted(Action::Forward { batch: 0 }, 10, 14, 1));
+        tally.add(acted(Action::Evaluate { version: 1 }, 14, 100, 50));
+        tally.add(acted(Action::Backward { batch: 0 }, 101, 104, 0));
+        // A pause at the end is followed by no training: not part of the stretch.
+        tally.add(acted(Action::Snapshot { version: 1 }, 104, 200, 0));
+        assert_eq!(tally.wall(), Duration::from_secs(8));
+        let summary = tally.summary();
+        assert_eq!(summary.forward, Duration::from_secs(3));
+        assert_eq!(summary.waited, Duration::from_secs(1));
+        assert_eq!(summary.busy_share, 6.0 / 8.0);
+    }
+
+    #[test]
+    fn the_next_stretch_begins_where_the_last_one_was_cut() {
+        let mut tally = StageTally::default();
+        tally.add(acted(Action::Update { version: 0 }, 0, 4, 0));
+        let first = tally.cut();
+        assert_eq!(first.wall(), Duration::from_secs(4));
+        assert_eq!(tally.wall(), Duration::ZERO);
+        tally.add(acted(Action::Evaluate { version: 1 }, 4, 9, 0));
+        tally.add(acted(Action::Update { version: 1 }, 10, 14, 0));
+        // The second in between was spent neither training nor evaluating.
+        assert_eq!(tally.wall(), Duration::from_secs(5));
+        assert_eq!(tally.summary().busy_share, 0.8);
+    }
+
+    #[test]
+    fn nothing_done_is_no_division_by_zero() {
+        let summary = StageTally::default().summary();
+        assert_eq!((summary.busy_share, summary.staleness_mean), (0.0, 0.0));
+        assert_eq!(rate(5, Duration::ZERO), 0.0);
+    }
+}

@@ -1,0 +1,9 @@
+//! The sinks, fed with streams of events as a pipeline emits them.
+
+mod console;
+mod epochs;
+mod metrics;
+mod run_log;
+mod stream;
+mod throughput;
+mod weights;
