@@ -1,0 +1,284 @@
+//! The binary layout of CIFAR-10 and CIFAR-100.
+//!
+//! A file is a row of records; a record is its label bytes (one for CIFAR-10; coarse, then fine
+//! for CIFAR-100) and 3,072 bytes of pixels: 32×32, red plane, green plane, blue plane. See
+//! <https://www.cs.toronto.edu/~kriz/cifar.html>. The number of records is free.
+
+use std::fs;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::augmentation::Augmentation;
+use crate::dataset::Split;
+use crate::error::DataError;
+use crate::file;
+use crate::memory::InMemory;
+use crate::normalization::Normalization;
+
+const SHAPE: [usize; 3] = [3, 32, 32];
+const IMAGE_BYTES: usize = 3 * 32 * 32;
+
+/// Which of the two layouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One label byte, 10 classes.
+    Cifar10,
+    /// A coarse label, which is skipped, and a fine label; 100 classes.
+    Cifar100,
+}
+
+/// Labels and pixels of the records of one or more files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Class of each record.
+    pub labels: Vec<u16>,
+    /// 3,072 bytes of each record: C, H, W.
+    pub pixels: Vec<u8>,
+}
+
+impl Layout {
+    /// Number of classes.
+    pub fn classes(self) -> usize {
+        match self {
+            Layout::Cifar10 => 10,
+            Layout::Cifar100 => 100,
+        }
+    }
+
+    fn label_bytes(self) -> usize {
+        match self {
+            Layout::Cifar10 => 1,
+            Layout::Cifar100 => 2,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Layout::Cifar10 => "cifar10",
+            Layout::Cifar100 => "cifar100",
+        }
+    }
+
+    fn class_name_file(self) -> &'static str {
+        match self {
+            Layout::Cifar10 => "batches.meta.txt",
+            Layout::Cifar100 => "fine_label_names.txt",
+        }
+    }
+
+    /// Appends the records that `reader` gives up to its end; `path` is for messages. On an
+    /// error the records before it are in `records`.
+    ///
+    /// # Errors
+    /// [`DataError::Truncated`] if it ends within a record, [`DataError::LabelOutOfRange`],
+    /// [`DataError::Empty`] if there is no record, [`DataError::Io`].
+    pub fn read(
+        self,
+        mut reader: impl Read,
+        path: &Path,
+        records: &mut Records,
+    ) -> Result<(), DataError> {
+        let mut bytes = [0; IMAGE_BYTES + 2];
+        let label_bytes = self.label_bytes();
+        let bytes = &mut bytes[..label_bytes + IMAGE_BYTES];
+        for record in 0.. {
+            let found = file::read_up_to(&mut reader, bytes).map_err(DataError::io(path))?;
+            match found {
+                0 if record == 0 => {
+                    return Err(DataError::Empty {
+                        what: path.display().to_string(),
+                    });
+                }
+                0 => break,
+                _ if found < bytes.len() => {
+                    return Err(DataError::Truncated {
+                        path: path.to_path_buf(),
+                        record,
+                        expected_bytes: bytes.len() as u64,
+                        found_bytes: found as u64,
+                    });
+                }
+                _ => {}
+            }
+            let label = usize::from(bytes[label_bytes - 1]);
+            let classes = self.classes();
+            if label >= classes {
+                let path = path.to_path_buf();
+                return Err(DataError::LabelOutOfRange {
+                    path,
+                    record,
+                    label,
+                    classes,
+                });
+            }
+            records.labels.push(label as u16);
+            records.pixels.extend_from_slice(&bytes[label_bytes..]);
+        }
+        Ok(())
+    }
+
+    fn read_files(self, paths: &[PathBuf]) -> Result<Records, DataError> {
+        let mut opened = Vec::new();
+        let mut size_bytes = 0;
+        for path in paths {
+            let (file, bytes) = file::open(path)?;
+            size_bytes += bytes;
+            opened.push((file, path));
+        }
+        let mut records = Records::default();
+        // The size of files that exist, so no promise of a header is trusted.
+        records.pixels.reserve_exact(size_bytes as usize);
+        for (file, path) in opened {
+            self.read(BufReader::with_capacity(1 << 16, file), path, &mut records)?;
+        }
+        Ok(records)
+    }
+
+    fn class_names(self, folder: &Path) -> Result<Vec<String>, DataError> {
+        let path = folder.join(self.class_name_file());
+        if !path.exists() {
+            return Ok((0..self.classes()).map(|class| class.to_string()).collect());
+        }
+        let names = file::lines(&path)?;
+        if names.len() != self.classes() {
+            let (expected, found) = (self.classes(), names.len());
+            return Err(DataError::ClassNames {
+                path,
+                expected,
+                found,
+            });
+        }
+        Ok(names)
+    }
+
+    fn normalization(self) -> Normalization {
+        match self {
+            Layout::Cifar10 => Normalization::cifar10(),
+            Layout::Cifar100 => Normalization::cifar100(),
+        }
+    }
+}
+
+/// The training and the test files in `folder`, if both are there: `data_batch_N.bin` in the order
+/// of N and `test_batch.bin`, or `train.bin` and `test.bin`.
+pub(crate) fn files(layout: Layout, folder: &Path) -> Option<(Vec<PathBuf>, PathBuf)> {
+    let (train, test) = match layout {
+        Layout::Cifar10 => (numbered(folder), folder.join("test_batch.bin")),
+        Layout::Cifar100 => {
+            let train = folder.join("train.bin");
+            (
+                if train.exists() {
+                    vec![train]
+                } else {
+                    Vec::new()
+                },
+                folder.join("test.bin"),
+            )
+        }
+    };
+    (!train.is_empty() && test.exists()).then_some((train, test))
+}
+
+fn numbered(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut files: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            let number = name
+                .to_str()?
+                .strip_prefix("data_batch_")?
+                .strip_suffix(".bin")?;
+            Some((number.parse().ok()?, folder.join(&name)))
+        })
+        .collect();
+    files.sort();
+    files.into_iter().map(|(_, path)| path).collect()
+}
+
+/// Reads the set in `folder`, whose files are `train` and `test`.
+pub(crate) fn open(
+    layout: Layout,
+    folder: &Path,
+    (train, test): (Vec<PathBuf>, PathBuf),
+) -> Result<Split, DataError> {
+    let class_names = layout.class_names(folder)?;
+    let part = |paths: &[PathBuf]| {
+        let Records { labels, pixels } = layout.read_files(paths)?;
+        InMemory::new(layout.name(), class_names.clone(), SHAPE, labels, pixels)
+    };
+    Ok(Split {
+        train: Arc::new(part(&train)?),
+        test: Arc::new(part(&[test])?),
+        normalization: layout.normalization(),
+        augmentation: Augmentation::crop(SHAPE, true),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(layout: Layout, bytes: &[u8]) -> Result<Records, DataError> {
+        let mut records = Records::default();
+        layout
+            .read(bytes, Path::new("x.bin"), &mut records)
+            .map(|()| records)
+    }
+
+    #[test]
+    fn records_come_back_in_order() {
+        let mut bytes = vec![7; 1 + IMAGE_BYTES];
+        bytes.extend(vec![3; 1 + IMAGE_BYTES]);
+        let records = read(Layout::Cifar10, &bytes).unwrap();
+        assert_eq!(records.labels, [7, 3]);
+        assert_eq!(records.pixels[..IMAGE_BYTES], [7; IMAGE_BYTES]);
+        assert_eq!(records.pixels[IMAGE_BYTES..], [3; IMAGE_BYTES]);
+    }
+
+    #[test]
+    fn the_fine_label_is_the_second_byte() {
+        let mut bytes = vec![19, 99];
+        bytes.extend([1; IMAGE_BYTES]);
+        assert_eq!(read(Layout::Cifar100, &bytes).unwrap().labels, [99]);
+        bytes[1] = 100;
+        let error = read(Layout::Cifar100, &bytes).unwrap_err();
+        insta::assert_snapshot!(
+            error,
+            @"x.bin: record 0 has label 100, but there are only 100 classes (0 to 99)"
+        );
+    }
+
+    #[test]
+    fn an_incomplete_record_is_named() {
+        let error = read(Layout::Cifar10, &[0; 2 * 3073 + 5]).unwrap_err();
+        insta::assert_snapshot!(
+            error,
+            @"x.bin is truncated: record 2 has 3073 bytes, but only 5 are there; fetch the file again"
+        );
+        assert!(matches!(
+            read(Layout::Cifar100, &[]),
+            Err(DataError::Empty { .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(
+            head in proptest::collection::vec(any::<u8>(), 0..64),
+            length in 0usize..8_000,
+            wide: bool,
+        ) {
+            let bytes: Vec<u8> = head.iter().cycle().take(length).copied().collect();
+            let layout = if wide { Layout::Cifar100 } else { Layout::Cifar10 };
+            if let Ok(records) = read(layout, &bytes) {
+                prop_assert_eq!(records.labels.len() * IMAGE_BYTES, records.pixels.len());
+                prop_assert_eq!(bytes.len() % (layout.label_bytes() + IMAGE_BYTES), 0);
+                prop_assert!(records.labels.iter().all(|&l| usize::from(l) < layout.classes()));
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a data set offers, and what belongs to a training and a test set together.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::augmentation::Augmentation;
+use crate::error::DataError;
+use crate::normalization::Normalization;
+
+/// Labelled images of one size.
+///
+/// Images are numbered from 0; the number is the identity of an image: order of training,
+/// augmentation and labels are all derived from it.
+pub trait Dataset: Send + Sync {
+    /// Name of the data set, as [`crate::open`] takes it.
+    fn name(&self) -> &str;
+    /// Number of images.
+    fn len(&self) -> usize;
+    /// Whether there is no image. The sets of this crate never are.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Number of classes.
+    fn classes(&self) -> usize;
+    /// Names of the classes, by label.
+    fn class_names(&self) -> &[String];
+    /// Channels, height and width in pixels of every image.
+    fn shape(&self) -> [usize; 3];
+    /// Label of an image, below [`Dataset::classes`].
+    ///
+    /// # Panics
+    /// If `index` is not below [`Dataset::len`].
+    fn label(&self, index: usize) -> usize;
+    /// Writes image `index` to `pixels`: channel by channel, row by row (C, H, W), 0 to 255.
+    ///
+    /// # Errors
+    /// If `index` or the length of `pixels` is wrong, or the image's file cannot be read.
+    fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError>;
+    /// A number that differs, but for chance, between data sets with different content: equal
+    /// fingerprints make two runs comparable.
+    fn fingerprint(&self) -> u64;
+}
+
+/// A training and a test set, and how images of both become numbers.
+#[derive(Clone)]
+pub struct Split {
+    /// The images to train on.
+    pub train: Arc<dyn Dataset>,
+    /// The images to evaluate on; same shape and classes.
+    pub test: Arc<dyn Dataset>,
+    /// Per-channel normalisation of both.
+    pub normalization: Normalization,
+    /// What is done to training images; never to test images.
+    pub augmentation: Augmentation,
+}
+
+impl fmt::Debug for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Split")
+            .field("name", &self.train.name())
+            .field("shape", &self.train.shape())
+            .field("classes", &self.train.classes())
+            .field("train", &self.train.len())
+            .field("test", &self.test.len())
+            .field("normalization", &self.normalization)
+            .field("augmentation", &self.augmentation)
+            .finish()
+    }
+}
+
+/// Labels of the images `indices`, in that order.
+///
+/// The last stage of a pipeline derives its labels with this and its own
+/// [`Sampler`](crate::Sampler); labels are not sent along (DESIGN §4).
+///
+/// # Panics
+/// If an index is not below the length of the data set.
+pub fn labels(dataset: &dyn Dataset, indices: &[usize]) -> Vec<usize> {
+    indices.iter().map(|&index| dataset.label(index)).collect()
+}
+
+/// Checks the arguments of [`Dataset::image`].
+pub(crate) fn check_image(
+    index: usize,
+    len: usize,
+    shape: [usize; 3],
+    pixels: &[u8],
+) -> Result<(), DataError> {
+    let expected = shape.iter().product();
+    if index >= len {
+        return Err(DataError::IndexOutOfRange { index, len });
+    }
+    if pixels.len() != expected {
+        return Err(DataError::BufferSize {
+            expected,
+            found: pixels.len(),
+        });
+    }
+    Ok(())
+}

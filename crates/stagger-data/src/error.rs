@@ -1,0 +1,306 @@
+//! What can be wrong with a data set.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Every error of this crate; each message is one sentence that says what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// No data set has this name.
+    #[error("there is no data set '{name}'; known are {known}")]
+    UnknownDataset {
+        /// The name asked for.
+        name: String,
+        /// The names that exist, separated by commas.
+        known: String,
+    },
+    /// The data set lies in files, and no folder was given.
+    #[error("{dataset} needs a data folder that holds {looks_for}; {hint}")]
+    MissingDataDir {
+        /// Name of the data set.
+        dataset: &'static str,
+        /// The files it reads.
+        looks_for: &'static str,
+        /// Where the files come from.
+        hint: &'static str,
+    },
+    /// The folder does not hold the files of the data set.
+    #[error("{dataset}: {} does not hold {looks_for}: {reason}; {hint}", .dir.display())]
+    NotFound {
+        /// Name of the data set.
+        dataset: &'static str,
+        /// The folder given.
+        dir: PathBuf,
+        /// The files it reads.
+        looks_for: &'static str,
+        /// What was found instead.
+        reason: String,
+        /// Where the files come from.
+        hint: &'static str,
+    },
+    /// The images of this data set have one size and are not resized.
+    #[error(
+        "{dataset} has images of {native}×{native} pixels that are not resized, but an image size \
+         of {requested} was asked for; leave the image size out"
+    )]
+    FixedImageSize {
+        /// Name of the data set.
+        dataset: &'static str,
+        /// Side of its images in pixels.
+        native: usize,
+        /// The size asked for.
+        requested: usize,
+    },
+    /// An image size that cannot be resized to.
+    #[error("an image size of {requested} was asked for; it must be from 1 to {most} pixels")]
+    ImageSize {
+        /// The size asked for.
+        requested: usize,
+        /// The largest side.
+        most: usize,
+    },
+    /// A file or folder cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file ends within a record, or before its last one.
+    #[error(
+        "{} is truncated: record {record} has {expected_bytes} bytes, but only {found_bytes} are \
+         there; fetch the file again",
+        .path.display()
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Number of the incomplete record, from 0.
+        record: usize,
+        /// Bytes of a whole record.
+        expected_bytes: u64,
+        /// Bytes found of this record.
+        found_bytes: u64,
+    },
+    /// A file ends within its header.
+    #[error(
+        "{} is truncated: its header has {expected_bytes} bytes, but only {found_bytes} are \
+         there; fetch the file again",
+        .path.display()
+    )]
+    TruncatedHeader {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the header.
+        expected_bytes: usize,
+        /// Bytes of the file.
+        found_bytes: usize,
+    },
+    /// A file goes on after its last record.
+    #[error(
+        "{} goes on after its {records} records: expected {expected_bytes} bytes in all, found \
+         more; fetch the file again",
+        .path.display()
+    )]
+    TrailingBytes {
+        /// The file.
+        path: PathBuf,
+        /// Records announced by the header.
+        records: usize,
+        /// Bytes of header and records.
+        expected_bytes: u64,
+    },
+    /// The first bytes of a file are not those of its format.
+    #[error(
+        "{} is not an IDX file of the expected kind: it starts with {found:#010x}, expected \
+         {expected:#010x}; fetch the file again",
+        .path.display()
+    )]
+    BadMagic {
+        /// The file.
+        path: PathBuf,
+        /// The first four bytes of the format, big-endian.
+        expected: u32,
+        /// The first four bytes of the file.
+        found: u32,
+    },
+    /// A compressed file does not decompress.
+    #[error("{} is a corrupt gzip file: {source}; fetch the file again", .path.display())]
+    CorruptGzip {
+        /// The file.
+        path: PathBuf,
+        /// The decompressor's reason.
+        source: io::Error,
+    },
+    /// A record's label is not a class.
+    #[error(
+        "{}: record {record} has label {label}, but there are only {classes} classes (0 to {})",
+        .path.display(), .classes.saturating_sub(1)
+    )]
+    LabelOutOfRange {
+        /// The file.
+        path: PathBuf,
+        /// Number of the record, from 0.
+        record: usize,
+        /// Its label.
+        label: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Images and labels come from two files that do not belong together.
+    #[error(
+        "{} holds {images} images, but {} holds {labels} labels; both must come from one set",
+        .images_path.display(), .labels_path.display()
+    )]
+    CountMismatch {
+        /// File of the images.
+        images_path: PathBuf,
+        /// Number of images.
+        images: usize,
+        /// File of the labels.
+        labels_path: PathBuf,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A file declares images of another size than its data set has.
+    #[error(
+        "{} holds images of {}×{} pixels (height × width), expected {}×{}",
+        .path.display(), .found[0], .found[1], .expected[0], .expected[1]
+    )]
+    WrongDimensions {
+        /// The file.
+        path: PathBuf,
+        /// Height and width the data set has.
+        expected: [usize; 2],
+        /// Height and width the file declares.
+        found: [usize; 2],
+    },
+    /// A file declares more than its size can hold, or more than is read.
+    #[error("{} declares {found} {what}, more than the {limit} that {why}", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What is counted.
+        what: &'static str,
+        /// The count declared.
+        found: u64,
+        /// The largest count accepted.
+        limit: u64,
+        /// Where the limit comes from.
+        why: &'static str,
+    },
+    /// A file of class names does not name every class once.
+    #[error("{} names {found} classes, expected {expected}", .path.display())]
+    ClassNames {
+        /// The file.
+        path: PathBuf,
+        /// Number of classes.
+        expected: usize,
+        /// Names found.
+        found: usize,
+    },
+    /// An image does not decode.
+    #[error("{} does not decode: {reason}; replace or remove the file", .path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// The folder of a class holds no image.
+    #[error("class folder {} holds no .jpg, .jpeg or .png file", .path.display())]
+    EmptyClass {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The evaluation images have a class that the training images lack.
+    #[error(
+        "{} is a class of the evaluation images, but there is no folder of that name among the \
+         training images",
+        .path.display()
+    )]
+    UnknownClass {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A data set, or one of its files, holds no record.
+    #[error("{what} holds no images")]
+    Empty {
+        /// File, folder or data set.
+        what: String,
+    },
+    /// An index is not below the length of the data set.
+    #[error("image {index} was asked for, but the data set holds {len}")]
+    IndexOutOfRange {
+        /// The index.
+        index: usize,
+        /// Images in the data set.
+        len: usize,
+    },
+    /// The buffer for an image has another size than the image.
+    #[error("an image has {expected} bytes, but the buffer for it has {found}")]
+    BufferSize {
+        /// Bytes of an image.
+        expected: usize,
+        /// Bytes of the buffer.
+        found: usize,
+    },
+    /// A batch size of 0.
+    #[error("the batch size is 0; it must be at least 1")]
+    ZeroBatchSize,
+    /// The last batch is dropped and there is no other.
+    #[error(
+        "{len} images do not fill one batch of {batch_size}, and incomplete batches are dropped; \
+         choose a smaller batch size"
+    )]
+    NoFullBatch {
+        /// Images in the data set.
+        len: usize,
+        /// Images per batch.
+        batch_size: usize,
+    },
+    /// The sampler draws from a data set of another length.
+    #[error("the sampler draws from {sampler} images, but {dataset} holds {found}")]
+    SamplerLength {
+        /// Length given to the sampler.
+        sampler: usize,
+        /// Name of the data set.
+        dataset: String,
+        /// Its length.
+        found: usize,
+    },
+    /// The normalisation has another number of channels than the images.
+    #[error("the normalisation has {found} channels, but the images have {expected}")]
+    NormalizationChannels {
+        /// Channels of the images.
+        expected: usize,
+        /// Channels of the normalisation.
+        found: usize,
+    },
+    /// A thread of the loader cannot be started.
+    #[error("cannot start a loader thread: {source}")]
+    Spawn {
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A thread of the loader panicked; this is a defect of stagger or of a [`crate::Dataset`].
+    #[error("the loader panicked at batch {batch}: {message}")]
+    WorkerPanicked {
+        /// Global index of the batch that was being prepared.
+        batch: usize,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+impl DataError {
+    /// An [`DataError::Io`] at `path`; made for `map_err`.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> DataError + '_ {
+        move |source| DataError::Io {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}

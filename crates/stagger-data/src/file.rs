@@ -1,0 +1,108 @@
+//! Opens and reads files of unknown origin with bounds on what is allocated.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::error::DataError;
+
+/// Opens a regular file (symbolic links are followed) and tells its size in bytes.
+///
+/// # Errors
+/// [`DataError::Io`] if it cannot be opened or is a folder, pipe or device.
+pub(crate) fn open(path: &Path) -> Result<(File, u64), DataError> {
+    // Asked before opening: opening a pipe would wait for its other end.
+    let metadata = fs::metadata(path).map_err(DataError::io(path))?;
+    if !metadata.is_file() {
+        let source = io::Error::other("not a regular file");
+        return Err(DataError::Io {
+            path: path.to_path_buf(),
+            source,
+        });
+    }
+    let file = File::open(path).map_err(DataError::io(path))?;
+    Ok((file, metadata.len()))
+}
+
+/// Reads a whole file of at most `limit_bytes`.
+///
+/// # Errors
+/// [`DataError::Io`], or [`DataError::TooLarge`] if the file is larger.
+pub(crate) fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, DataError> {
+    let (file, size_bytes) = open(path)?;
+    if size_bytes > limit_bytes {
+        return Err(DataError::TooLarge {
+            path: path.to_path_buf(),
+            what: "bytes",
+            found: size_bytes,
+            limit: limit_bytes,
+            why: "are read of such a file",
+        });
+    }
+    let mut bytes = Vec::with_capacity(size_bytes as usize);
+    // The file may grow while it is read.
+    file.take(limit_bytes)
+        .read_to_end(&mut bytes)
+        .map_err(DataError::io(path))?;
+    Ok(bytes)
+}
+
+/// Fills as much of `buffer` as `reader` gives and returns how much that is.
+pub(crate) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// The non-empty lines of a small text file, trimmed.
+///
+/// # Errors
+/// [`DataError::Io`] if it cannot be read or is not UTF-8, [`DataError::TooLarge`] above 64 KiB.
+pub(crate) fn lines(path: &Path) -> Result<Vec<String>, DataError> {
+    let text = String::from_utf8(read(path, 1 << 16)?)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        .map_err(DataError::io(path))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_string).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_above_the_limit_and_folders_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        fs::write(&path, " a \n\nb\r\n").unwrap();
+        assert_eq!(lines(&path).unwrap(), ["a", "b"]);
+        assert_eq!(read(&path, 8).unwrap().len(), 8);
+        assert!(matches!(
+            read(&path, 7),
+            Err(DataError::TooLarge {
+                found: 8,
+                limit: 7,
+                ..
+            })
+        ));
+        assert!(matches!(read(folder.path(), 7), Err(DataError::Io { .. })));
+        fs::write(&path, [0xff]).unwrap();
+        assert!(matches!(lines(&path), Err(DataError::Io { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("x"), "abc").unwrap();
+        std::os::unix::fs::symlink("x", folder.path().join("link")).unwrap();
+        assert_eq!(read(&folder.path().join("link"), 9).unwrap(), b"abc");
+    }
+}

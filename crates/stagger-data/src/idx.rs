@@ -1,0 +1,356 @@
+//! The IDX layout of MNIST and its relatives, plain or compressed with gzip.
+//!
+//! A file starts with a magic number (two zero bytes, 0x08 for bytes, the number of dimensions),
+//! then the dimensions as 32-bit big-endian numbers, then the data. Images have three dimensions
+//! (count, height, width), labels one.
+
+use std::fs::File;
+use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::DataError;
+use crate::file;
+
+const LABEL_MAGIC: u32 = 0x0000_0801;
+const IMAGE_MAGIC: u32 = 0x0000_0803;
+/// No more than this is read of a file, whatever its header declares: 2 GiB.
+const LIMIT_BYTES: u64 = 1 << 31;
+/// Deflate cannot compress better than 1 : 1032.
+const DEFLATE_LIMIT: u64 = 1032;
+/// Bytes fetched at one time: memory grows with what is there, not with what was promised.
+const STEP_BYTES: usize = 1 << 20;
+
+/// The content of a file of images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// Number of images.
+    pub count: usize,
+    /// Height and width of every image in pixels.
+    pub size: [usize; 2],
+    /// Images one after another, row by row.
+    pub pixels: Vec<u8>,
+}
+
+/// Reads a file of images from `reader`, which holds `size_bytes` bytes before decompression;
+/// `path` is for messages.
+///
+/// # Errors
+/// [`DataError::BadMagic`], [`DataError::TruncatedHeader`], [`DataError::TooLarge`] if the header
+/// declares more than the file can hold, [`DataError::Truncated`], [`DataError::TrailingBytes`],
+/// [`DataError::CorruptGzip`], [`DataError::Empty`], [`DataError::Io`].
+pub fn read_images(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Images, DataError> {
+    let mut file = Idx::new(reader, size_bytes, path)?;
+    let [count, height, width] = file.header(IMAGE_MAGIC)?;
+    if height == 0 || width == 0 {
+        return Err(DataError::Empty {
+            what: path.display().to_string(),
+        });
+    }
+    let pixels = file.data(count, u64::from(height) * u64::from(width), 16)?;
+    Ok(Images {
+        count: count as usize,
+        size: [height as usize, width as usize],
+        pixels,
+    })
+}
+
+/// Reads a file of labels, each of which must be below `classes`; otherwise as [`read_images`].
+///
+/// # Errors
+/// As [`read_images`], and [`DataError::LabelOutOfRange`].
+pub fn read_labels(
+    reader: impl Read,
+    size_bytes: u64,
+    path: &Path,
+    classes: usize,
+) -> Result<Vec<u16>, DataError> {
+    let mut file = Idx::new(reader, size_bytes, path)?;
+    let [count] = file.header(LABEL_MAGIC)?;
+    let labels = file.data(count, 1, 8)?;
+    let check = |(record, &label): (usize, &u8)| {
+        let label = u16::from(label);
+        if usize::from(label) < classes {
+            return Ok(label);
+        }
+        let (path, label) = (path.to_path_buf(), usize::from(label));
+        Err(DataError::LabelOutOfRange {
+            path,
+            record,
+            label,
+            classes,
+        })
+    };
+    labels.iter().enumerate().map(check).collect()
+}
+
+/// Opens a file for [`read_images`] or [`read_labels`].
+pub(crate) fn open(path: &Path) -> Result<(BufReader<File>, u64), DataError> {
+    let (file, size_bytes) = file::open(path)?;
+    Ok((BufReader::with_capacity(1 << 16, file), size_bytes))
+}
+
+type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
+
+enum Source<R: Read> {
+    Plain(Whole<R>),
+    Gzip(Box<MultiGzDecoder<BufReader<Whole<R>>>>),
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Source::Plain(reader) => reader.read(buffer),
+            Source::Gzip(reader) => reader.read(buffer),
+        }
+    }
+}
+
+struct Idx<'a, R: Read> {
+    source: Source<R>,
+    /// The most bytes that the content can have.
+    capacity_bytes: u64,
+    path: &'a Path,
+}
+
+impl<'a, R: Read> Idx<'a, R> {
+    /// Looks at the first two bytes: gzip's are 1f 8b, IDX's are 00 00. The name does not count.
+    fn new(mut reader: R, size_bytes: u64, path: &'a Path) -> Result<Self, DataError> {
+        let mut start = vec![0; 2];
+        let found = file::read_up_to(&mut reader, &mut start).map_err(DataError::io(path))?;
+        start.truncate(found);
+        let compressed = start == [0x1f, 0x8b];
+        let whole = Cursor::new(start).chain(reader);
+        let (source, capacity_bytes) = if compressed {
+            let decoder = MultiGzDecoder::new(BufReader::new(whole));
+            (
+                Source::Gzip(Box::new(decoder)),
+                size_bytes.saturating_mul(DEFLATE_LIMIT),
+            )
+        } else {
+            (Source::Plain(whole), size_bytes)
+        };
+        Ok(Self {
+            source,
+            capacity_bytes: capacity_bytes.min(LIMIT_BYTES),
+            path,
+        })
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, DataError> {
+        file::read_up_to(&mut self.source, buffer).map_err(|source| {
+            let path = self.path.to_path_buf();
+            match self.source {
+                Source::Gzip(_) => DataError::CorruptGzip { path, source },
+                Source::Plain(_) => DataError::Io { path, source },
+            }
+        })
+    }
+
+    /// Checks the magic number and returns the dimensions.
+    fn header<const D: usize>(&mut self, magic: u32) -> Result<[u32; D], DataError> {
+        let mut words = [0; 4];
+        for i in 0..=D {
+            let mut bytes = [0; 4];
+            let found = self.fill(&mut bytes)?;
+            if found < 4 {
+                let (path, expected_bytes) = (self.path.to_path_buf(), 4 * (D + 1));
+                let found_bytes = 4 * i + found;
+                return Err(DataError::TruncatedHeader {
+                    path,
+                    expected_bytes,
+                    found_bytes,
+                });
+            }
+            words[i] = u32::from_be_bytes(bytes);
+            // The first word is the magic number; what follows a wrong one has no meaning.
+            if words[0] != magic {
+                let path = self.path.to_path_buf();
+                return Err(DataError::BadMagic {
+                    path,
+                    expected: magic,
+                    found: words[0],
+                });
+            }
+        }
+        Ok(std::array::from_fn(|i| words[i + 1]))
+    }
+
+    /// Reads `count` records of `record_bytes` each, after which the file must end.
+    fn data(
+        &mut self,
+        count: u32,
+        record_bytes: u64,
+        header_bytes: u64,
+    ) -> Result<Vec<u8>, DataError> {
+        let path = || self.path.to_path_buf();
+        if count == 0 {
+            return Err(DataError::Empty {
+                what: self.path.display().to_string(),
+            });
+        }
+        let declared = u64::from(count).saturating_mul(record_bytes);
+        // A plain file that is a little short is reported as truncated, with the record.
+        let bound = match self.source {
+            Source::Plain(_) => LIMIT_BYTES,
+            Source::Gzip(_) => self.capacity_bytes,
+        };
+        if declared > bound {
+            return Err(DataError::TooLarge {
+                path: path(),
+                what: "bytes of data",
+                found: declared,
+                limit: bound,
+                why: "a file of this size can hold",
+            });
+        }
+        let mut data = Vec::new();
+        while (data.len() as u64) < declared {
+            let start = data.len();
+            data.resize(
+                start + (declared - start as u64).min(STEP_BYTES as u64) as usize,
+                0,
+            );
+            let found = self.fill(&mut data[start..])?;
+            if start + found < data.len() {
+                let total = (start + found) as u64;
+                return Err(DataError::Truncated {
+                    path: path(),
+                    record: (total / record_bytes) as usize,
+                    expected_bytes: record_bytes,
+                    found_bytes: total % record_bytes,
+                });
+            }
+        }
+        if self.fill(&mut [0])? > 0 {
+            let (records, expected_bytes) = (count as usize, header_bytes + declared);
+            return Err(DataError::TrailingBytes {
+                path: path(),
+                records,
+                expected_bytes,
+            });
+        }
+        data.shrink_to_fit();
+        Ok(data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+    use proptest::prelude::*;
+
+    fn idx(magic: u32, dimensions: &[u32], data: &[u8]) -> Vec<u8> {
+        let mut bytes = magic.to_be_bytes().to_vec();
+        for dimension in dimensions {
+            bytes.extend(dimension.to_be_bytes());
+        }
+        bytes.extend(data);
+        bytes
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn images(bytes: &[u8]) -> Result<Images, DataError> {
+        read_images(bytes, bytes.len() as u64, Path::new("x"))
+    }
+
+    fn labels(bytes: &[u8]) -> Result<Vec<u16>, DataError> {
+        read_labels(bytes, bytes.len() as u64, Path::new("x"), 10)
+    }
+
+    #[test]
+    fn plain_and_compressed_files_give_the_same() {
+        let bytes = idx(IMAGE_MAGIC, &[2, 1, 3], &[1, 2, 3, 4, 5, 6]);
+        let expected = Images {
+            count: 2,
+            size: [1, 3],
+            pixels: vec![1, 2, 3, 4, 5, 6],
+        };
+        assert_eq!(images(&bytes).unwrap(), expected);
+        assert_eq!(images(&gzip(&bytes)).unwrap(), expected);
+        let bytes = idx(LABEL_MAGIC, &[3], &[9, 0, 4]);
+        assert_eq!(labels(&gzip(&bytes)).unwrap(), [9, 0, 4]);
+    }
+
+    #[test]
+    fn wrong_files_are_told_apart() {
+        let message = |bytes: &[u8]| images(bytes).unwrap_err().to_string();
+        insta::assert_snapshot!(message(&idx(LABEL_MAGIC, &[1], &[0])), @"x is not an IDX file of the expected kind: it starts with 0x00000801, expected 0x00000803; fetch the file again");
+        insta::assert_snapshot!(message(&[0, 0, 8, 3, 0, 0]), @"x is truncated: its header has 16 bytes, but only 6 are there; fetch the file again");
+        insta::assert_snapshot!(message(&idx(IMAGE_MAGIC, &[3, 2, 2], &[0; 9])), @"x is truncated: record 2 has 4 bytes, but only 1 are there; fetch the file again");
+        insta::assert_snapshot!(message(&idx(IMAGE_MAGIC, &[2, 2, 2], &[0; 9])), @"x goes on after its 2 records: expected 24 bytes in all, found more; fetch the file again");
+        insta::assert_snapshot!(message(&idx(IMAGE_MAGIC, &[0, 2, 2], &[])), @"x holds no images");
+        insta::assert_snapshot!(labels(&idx(LABEL_MAGIC, &[2], &[1, 10])).unwrap_err(), @"x: record 1 has label 10, but there are only 10 classes (0 to 9)");
+    }
+
+    #[test]
+    fn headers_cannot_ask_for_memory() {
+        let huge = idx(IMAGE_MAGIC, &[u32::MAX; 3], &[0; 9]);
+        assert!(matches!(images(&huge), Err(DataError::TooLarge { .. })));
+        let large = idx(IMAGE_MAGIC, &[1000, 1000, 1000], &[0; 9]);
+        assert!(matches!(
+            images(&large),
+            Err(DataError::Truncated { record: 0, .. })
+        ));
+        assert!(matches!(
+            images(&gzip(&large)),
+            Err(DataError::TooLarge { .. })
+        ));
+    }
+
+    #[test]
+    fn a_damaged_gzip_file_is_named_so() {
+        let data: Vec<u8> = (0..4000u32).map(|i| ((i * i) >> 3) as u8).collect();
+        let bytes = gzip(&idx(IMAGE_MAGIC, &[10, 20, 20], &data));
+        let cut = &bytes[..bytes.len() / 2];
+        assert!(matches!(images(cut), Err(DataError::CorruptGzip { .. })));
+        let mut flipped = bytes.clone();
+        let checksum = flipped.len() - 6;
+        flipped[checksum] ^= 1;
+        assert!(matches!(
+            images(&flipped),
+            Err(DataError::CorruptGzip { .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = images(&bytes);
+            let _ = labels(&bytes);
+            let gzipped = [&[0x1f, 0x8b, 8, 0], &bytes[..]].concat();
+            prop_assert!(images(&gzipped).is_err());
+        }
+
+        #[test]
+        fn arbitrary_headers_never_panic(
+            dimensions: [u32; 3], small in 0u32..5, data in proptest::collection::vec(0u8..9, 0..60),
+        ) {
+            for dimensions in [dimensions, dimensions.map(|d| d % 5), [small, dimensions[1] % 9, 1]] {
+                let bytes = idx(IMAGE_MAGIC, &dimensions, &data);
+                for bytes in [bytes.clone(), gzip(&bytes)] {
+                    if let Ok(images) = images(&bytes) {
+                        prop_assert_eq!(images.pixels, data.clone());
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn every_truncation_is_an_error(cut in 0usize..300, compressed: bool) {
+            let whole = idx(IMAGE_MAGIC, &[4, 8, 8], &[5; 256]);
+            let whole = if compressed { gzip(&whole) } else { whole };
+            let cut = cut % whole.len();
+            prop_assert!(images(&whole[..cut]).is_err());
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A folder of images, one folder per class: `train/CLASS/*` and `val/CLASS/*` (or `test`).
+//!
+//! The size of all images is the one asked for; else, if all files have one size of at most
+//! 512×512, that one; else 224×224. Images of another size are cut to the centre and resized. The
+//! set is decoded once and kept in memory if it fits, else each image is decoded when it is used.
+
+mod decode;
+mod fit;
+mod scan;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::augmentation::Augmentation;
+use crate::dataset::{Dataset, Split, check_image};
+use crate::error::DataError;
+use crate::file;
+use crate::memory::InMemory;
+use crate::normalization::Normalization;
+use crate::parallel::fill_images;
+use scan::Item;
+
+const NAME: &str = "image-folder";
+/// Side of the images if they differ in size and none is asked for.
+const DEFAULT_SIDE: usize = 224;
+/// Largest side that is taken over from the files.
+const MOST_NATIVE_SIDE: usize = 512;
+/// Largest side that can be asked for.
+const MOST_SIDE: usize = 4096;
+/// Largest image file in bytes.
+const FILE_LIMIT_BYTES: u64 = 1 << 28;
+/// Enough of most files to hold their header.
+const HEAD_BYTES: u64 = 1 << 14;
+
+/// The folders of training and evaluation images, or a sentence that says what is there instead.
+pub(crate) fn locate(folder: &Path) -> Result<[PathBuf; 2], String> {
+    scan::locate(folder)
+}
+
+/// Reads the set whose folders [`locate`] found. `image_size` is the side in pixels of the images
+/// to make; `cache_bytes` is the most that decoded images may take, training and evaluation
+/// together.
+pub(crate) fn open(
+    folders: &[PathBuf; 2],
+    image_size: Option<usize>,
+    cache_bytes: u64,
+) -> Result<Split, DataError> {
+    let scan::Listing {
+        class_names,
+        train,
+        test,
+    } = scan::scan(folders)?;
+    let size = match image_size {
+        Some(side) if !(1..=MOST_SIDE).contains(&side) => {
+            return Err(DataError::ImageSize {
+                requested: side,
+                most: MOST_SIDE,
+            });
+        }
+        Some(side) => [side, side],
+        None => common_size(train.iter().chain(&test))?.unwrap_or([DEFAULT_SIDE; 2]),
+    };
+    let total_bytes = (train.len() + test.len()) as u64 * (3 * size[0] * size[1]) as u64;
+    let part = |items: Vec<Item>| -> Result<Arc<dyn Dataset>, DataError> {
+        let fingerprint = scan::fingerprint(&class_names, &items, size);
+        let folder = Folder {
+            class_names: class_names.clone(),
+            items,
+            size,
+            fingerprint,
+        };
+        if total_bytes <= cache_bytes {
+            Ok(Arc::new(folder.decoded()?))
+        } else {
+            Ok(Arc::new(folder))
+        }
+    };
+    let train = part(train)?;
+    let normalization = Normalization::measure(train.as_ref())?;
+    let augmentation = Augmentation::crop(train.shape(), true);
+    Ok(Split {
+        train,
+        test: part(test)?,
+        normalization,
+        augmentation,
+    })
+}
+
+/// Height and width of all images, if they share one that is not too large to train on.
+fn common_size<'a>(items: impl Iterator<Item = &'a Item>) -> Result<Option<[usize; 2]>, DataError> {
+    let mut common = None;
+    for item in items {
+        let size = dimensions(&item.path)?;
+        if size.into_iter().max() > Some(MOST_NATIVE_SIDE) || *common.get_or_insert(size) != size {
+            return Ok(None);
+        }
+    }
+    Ok(common)
+}
+
+fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
+    let (file, size_bytes) = file::open(path)?;
+    let mut head = Vec::new();
+    File::take(file, HEAD_BYTES)
+        .read_to_end(&mut head)
+        .map_err(DataError::io(path))?;
+    let found = match decode::dimensions(&head) {
+        // A header may be long, for instance with a preview in it.
+        Err(_) if size_bytes > HEAD_BYTES => {
+            decode::dimensions(&file::read(path, FILE_LIMIT_BYTES)?)
+        }
+        found => found,
+    };
+    found.map_err(|reason| DataError::Decode {
+        path: path.to_path_buf(),
+        reason,
+    })
+}
+
+/// Images that are decoded whenever they are asked for.
+#[derive(Debug)]
+struct Folder {
+    class_names: Vec<String>,
+    items: Vec<Item>,
+    size: [usize; 2],
+    fingerprint: u64,
+}
+
+impl Folder {
+    /// Decodes every image, on the cores at hand.
+    fn decoded(self) -> Result<InMemory, DataError> {
+        let image_bytes = self.shape().iter().product();
+        let mut pixels = vec![0; self.len() * image_bytes];
+        fill_images(&mut pixels, image_bytes, |index, image| {
+            self.image(index, image)
+        })?;
+        let labels = self.items.iter().map(|item| item.label).collect();
+        let shape = self.shape();
+        let set = InMemory::new(NAME, self.class_names, shape, labels, pixels)?;
+        Ok(set.with_fingerprint(self.fingerprint))
+    }
+}
+
+impl Dataset for Folder {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn classes(&self) -> usize {
+        self.class_names.len()
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        [3, self.size[0], self.size[1]]
+    }
+
+    fn label(&self, index: usize) -> usize {
+        usize::from(self.items[index].label)
+    }
+
+    fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError> {
+        check_image(index, self.len(), self.shape(), pixels)?;
+        let path = &self.items[index].path;
+        let bytes = file::read(path, FILE_LIMIT_BYTES)?;
+        let image = decode::decode(&bytes).map_err(|reason| DataError::Decode {
+            path: path.clone(),
+            reason,
+        })?;
+        fit::fit(&image, self.size, pixels);
+        Ok(())
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+}

@@ -1,0 +1,51 @@
+//! Data sets, augmentation, deterministic sampling and background loading for stagger.
+//!
+//! ```
+//! use stagger_data::{Images, Loader, LoaderOptions, Sampler, labels, shapes};
+//!
+//! let split = shapes::draw(0, 100, 20)?;
+//! let mut sampler = Sampler::new(split.train.len(), 32, 1)?;
+//! let loader = Loader::start(
+//!     Images::train(&split),
+//!     sampler.clone(),
+//!     0..sampler.batches_per_epoch(),
+//!     LoaderOptions::default(),
+//! )?;
+//! for batch in loader {
+//!     let batch = batch?;
+//!     let labels = labels(split.train.as_ref(), sampler.indices(batch.batch));
+//!     assert_eq!(batch.shape, [labels.len(), 3, 32, 32]);
+//! }
+//! # Ok::<(), stagger_data::DataError>(())
+//! ```
+//!
+//! Everything random is a function of (seed, purpose, epoch, image), never of the order of calls
+//! or of threads (DESIGN §4). Files are distrusted: sizes and labels are checked, allocations are
+//! bounded by what is there, and messages name the file and the record.
+
+mod augmentation;
+pub mod cifar;
+mod dataset;
+mod error;
+mod file;
+mod fingerprint;
+pub mod idx;
+mod image_folder;
+mod loader;
+mod memory;
+mod mnist;
+mod normalization;
+mod parallel;
+mod random;
+mod registry;
+mod sampler;
+pub mod shapes;
+
+pub use augmentation::{Augmentation, Placement};
+pub use dataset::{Dataset, Split, labels};
+pub use error::DataError;
+pub use loader::{ImageBatch, Images, Loader, LoaderOptions};
+pub use memory::InMemory;
+pub use normalization::Normalization;
+pub use registry::{NAMES, OpenOptions, open};
+pub use sampler::Sampler;
