@@ -1,0 +1,36 @@
+//! What backpropagation makes of the same stages, for comparison.
+
+use stagger_report::{RunSummary, RunTally};
+use stagger_runtime::{Interrupt, RunError, threads};
+use stagger_schedule::{Horizon, Schedule};
+
+use super::build;
+use crate::failure::Failure;
+use crate::flags::high::TrainJob;
+
+/// Batches at the start of a run that fill caches and pipeline and are not timed.
+pub const WARMUP_BATCHES: usize = 8;
+
+/// Trains throw-away stages with backpropagation and times them. `None` when the run is too short
+/// to say anything.
+pub fn run(job: &TrainJob, interrupt: &Interrupt) -> Result<Option<RunSummary>, Failure> {
+    let batches = (WARMUP_BATCHES + job.calibration_batches).min(job.horizon.batches);
+    if job.calibration_batches == 0 || batches <= WARMUP_BATCHES {
+        return Ok(None);
+    }
+    let schedule = Schedule::parse("bp", Some(job.schedule.stages()))?;
+    let plan = build::plan(job, schedule, Horizon::of(batches));
+    let mut tally = RunTally::new(WARMUP_BATCHES);
+    let outcome = threads::run(
+        &plan,
+        |stage| build::stage(job, stage),
+        build::feeds(job, 0..batches)?,
+        interrupt,
+        |event| {
+            tally.event(&event);
+            Ok(())
+        },
+    );
+    let outcome = outcome.map_err(|error: RunError| Failure::Run(error.into()))?;
+    if outcome.interrupted { Err(Failure::Interrupted) } else { Ok(Some(tally.summary())) }
+}

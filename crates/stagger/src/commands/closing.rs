@@ -1,0 +1,97 @@
+//! What a training run says at its end: throughput beside backpropagation's, and memory.
+
+use stagger_data::Dataset;
+use stagger_model::{StageMemory, StageSummaryInput, quantity};
+use stagger_report::RunSummary;
+use stagger_runtime::Outcome;
+use stagger_schedule::{Facts, Kept};
+
+use crate::flags::high::TrainJob;
+
+/// The line on the calibration.
+pub fn calibration(job: &TrainJob, baseline: &RunSummary) -> String {
+    format!(
+        "calibration: bp on {}, {} batches: {:.0} images/s",
+        same_stages(job),
+        baseline.batches,
+        baseline.images_per_second
+    )
+}
+
+fn same_stages(job: &TrainJob) -> String {
+    match job.schedule.stages() {
+        1 => "the same stage".to_owned(),
+        stages => format!("the same {stages} stages"),
+    }
+}
+
+/// The last lines of a run.
+pub fn lines(
+    job: &TrainJob,
+    outcome: &Outcome,
+    run: &RunSummary,
+    baseline: Option<&RunSummary>,
+    peak_bytes: Option<u64>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    let how = if outcome.interrupted { "interrupted" } else { "done" };
+    let best = run.best_test_top1.map_or(String::new(), |(version, top1)| {
+        format!(", best test accuracy {top1:.1} % at version {version}")
+    });
+    let seconds = outcome.wall.as_secs_f64();
+    lines.push(format!("{how} at version {} after {seconds:.1} s{best}", outcome.version));
+    if run.batches > 0 {
+        lines.push(throughput(job, run, baseline));
+    }
+    if let Some(peak_bytes) = peak_bytes {
+        lines.push(memory(job, peak_bytes));
+    }
+    lines
+}
+
+fn throughput(job: &TrainJob, run: &RunSummary, baseline: Option<&RunSummary>) -> String {
+    let rate = run.images_per_second;
+    let own = format!("throughput: {} {rate:.0} images/s", job.schedule);
+    match baseline.filter(|baseline| baseline.images_per_second > 0.0) {
+        None => own,
+        Some(baseline) => format!(
+            "{own}, bp on {} {:.0} images/s: {:.2} times (at most {:.2} times, for an ideal cut \
+             and cores that do not slow each other down)",
+            same_stages(job),
+            baseline.images_per_second,
+            rate / baseline.images_per_second,
+            Facts::of(&job.schedule).ideal_speedup,
+        ),
+    }
+}
+
+/// Peak memory, and the parts of it that follow from shapes.
+fn memory(job: &TrainJob, peak_bytes: u64) -> String {
+    let batch_size = job.values.batch_size.unwrap_or_default();
+    let stages = job.schedule.policies();
+    let estimate = |(stage, policy): (usize, &stagger_schedule::StagePolicy)| {
+        let blocks = job.cut.stages()[stage].clone();
+        let input = job.model.stage_input_shape(blocks.start).ok()?;
+        let cost = job.model.cost(blocks).ok()?;
+        let recompute = policy.kept == Kept::Input;
+        let stage = StageSummaryInput { staleness: policy.staleness, recompute };
+        Some(StageMemory::estimate(&cost, &input, stage, batch_size))
+    };
+    let parts: Vec<StageMemory> = stages.iter().enumerate().filter_map(estimate).collect();
+    let sum = |part: fn(&StageMemory) -> u64| parts.iter().map(part).sum::<u64>();
+    let data_bytes = data_bytes(job.split.train.as_ref()) + data_bytes(job.split.test.as_ref());
+    format!(
+        "memory: peak {} resident; from shapes: images {}, weights, gradients and momentum {}, \
+         kept inputs {}, graphs {}; the rest is the engine's working memory",
+        quantity::bytes(peak_bytes),
+        quantity::bytes(data_bytes),
+        quantity::bytes(sum(|part| part.parameter_bytes)),
+        quantity::bytes(sum(|part| part.kept_input_bytes)),
+        quantity::bytes(sum(|part| part.graph_bytes)),
+    )
+}
+
+/// Bytes of a decoded data set.
+fn data_bytes(dataset: &dyn Dataset) -> u64 {
+    dataset.len() as u64 * dataset.shape().iter().product::<usize>() as u64
+}

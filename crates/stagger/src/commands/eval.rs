@@ -1,0 +1,83 @@
+//! `stagger eval`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use stagger_engine::{EngineError, Stage, StageState};
+use stagger_report::{
+    BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights,
+};
+use stagger_runtime::{Event, Interrupt, threads};
+use stagger_schedule::{Horizon, Schedule};
+
+use super::{build, print};
+use crate::failure::Failure;
+use crate::flags::config_file;
+use crate::flags::high::{self, TrainJob};
+use crate::flags::low::EvalArgs;
+
+/// Evaluates the weights of a run on its test set.
+pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
+    let folder = RunFolder::open(&arguments.run)?;
+    let mut values = config_file::read(&folder.file(CONFIG_FILE))?;
+    values.data_dir = arguments.data_dir.or(values.data_dir);
+    values.eval_batch_size = arguments.eval_batch_size.or(values.eval_batch_size);
+    let job = high::train(values)?;
+
+    let path = match arguments.weights.as_str() {
+        "best" => folder.file(BEST_WEIGHTS_FILE),
+        "last" => folder.file(LAST_WEIGHTS_FILE),
+        other => PathBuf::from(other),
+    };
+    let weights = read_weights(&path)?;
+    let stages = (0..job.schedule.stages()).map(|stage| stage_state(&job, &weights.state, stage));
+    let states: Vec<StageState> = stages.collect();
+    // What does not fit is told before anything runs.
+    for stage in 0..states.len() {
+        load(&job, &states, stage)
+            .with_context(|| format!("the weights {} do not fit", path.display()))?;
+    }
+    let line = evaluate(&job, &states)?;
+    print(&format!("{}: {line}\n", path.display()))?;
+    Ok(())
+}
+
+fn stage_state(job: &TrainJob, whole: &StageState, stage: usize) -> StageState {
+    whole.of_blocks(&job.model, job.cut.stages()[stage].clone())
+}
+
+fn load(
+    job: &TrainJob,
+    states: &[StageState],
+    stage: usize,
+) -> Result<stagger_engine::burn::CpuStage, EngineError> {
+    let mut built = build::stage(job, stage)?;
+    built.import(&states[stage])?;
+    Ok(built)
+}
+
+/// Runs a program that does nothing but evaluate, over the stages of the run.
+fn evaluate(job: &TrainJob, states: &[StageState]) -> Result<String, Failure> {
+    let schedule = Schedule::parse("bp", Some(job.schedule.stages()))?;
+    let horizon = Horizon { batches: 0, evaluate_at: vec![0], snapshot_at: vec![] };
+    let mut line = String::new();
+    let outcome = threads::run(
+        &build::plan(job, schedule, horizon),
+        |stage| load(job, states, stage),
+        build::feeds(job, 0..0)?,
+        &Interrupt::new(),
+        |event| {
+            if let Event::Evaluated { samples, loss, correct_top1, correct_top5, .. } = event {
+                let percent = |correct: usize| 100.0 * correct as f64 / samples as f64;
+                let (top1, top5) = (percent(correct_top1), percent(correct_top5));
+                line = format!(
+                    "test {top1:.1} % (top-5 {top5:.1} %) · loss {loss:.3} · {samples} samples"
+                );
+            }
+            Ok(())
+        },
+    );
+    outcome.map_err(|error| Failure::Run(error.into()))?;
+    Ok(line)
+}
+

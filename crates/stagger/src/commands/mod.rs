@@ -1,0 +1,19 @@
+//! One file per verb.
+
+mod build;
+mod calibrate;
+mod closing;
+pub mod eval;
+pub mod explain;
+pub mod summary;
+pub mod train;
+
+use std::io::{self, Write};
+
+/// Prints to standard output. A reader that has gone away, as `head` does, is no failure.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,194 @@
+//! `stagger train`.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value};
+use stagger_report::{
+    CONFIG_FILE, Console, DEFAULT_BASE, ENVIRONMENT_FILE, Environment, EpochPlan, EpochTally,
+    LOG_FILE, METRICS_FILE, MetricsFile, RunFolder, RunLog, RunTally, Sink, Sinks, WeightsFiles,
+    peak_resident_bytes, reset_peak_resident,
+};
+use stagger_runtime::{Interrupt, threads};
+
+use super::{build, calibrate, closing, print};
+use crate::failure::Failure;
+use crate::flags::config_file;
+use crate::flags::high::{self, TrainJob};
+use crate::flags::low::TrainArgs;
+
+/// Trains.
+pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
+    let mut values = arguments.values;
+    if let Some(path) = &arguments.config {
+        values = values.or(config_file::read(path)?);
+    }
+    let job = high::train(values)?;
+    build::check_specs(&job)?;
+    let interrupt = listen_for_interrupts()?;
+    quiet_panics_of_stages();
+
+    let folder = create_folder(&job)?;
+    let result = Journal::open(&folder, &job).and_then(|mut journal| {
+        let result = train(&job, &folder, &interrupt, &mut journal);
+        if let Some(sentence) = result.as_ref().err().and_then(Failure::sentence) {
+            // The failure itself is what the user has to hear of, whatever becomes of the log.
+            let _ = journal.log.line(&format!("error: {sentence}"));
+        }
+        result
+    });
+    if let Err(Failure::Request(_)) = &result {
+        // Nothing has run: leave nothing behind.
+        folder.discard()?;
+    }
+    result
+}
+
+/// What people read: the terminal, and the log that keeps it.
+struct Journal {
+    log: RunLog,
+}
+
+impl Journal {
+    fn open(folder: &RunFolder, job: &TrainJob) -> Result<Self, Failure> {
+        let config = toml::to_string(&job.values).context("the config cannot be written as TOML")?;
+        folder.write(CONFIG_FILE, config.as_bytes())?;
+        let environment =
+            Environment::gather(env!("CARGO_PKG_VERSION"), option_env!("STAGGER_COMMIT"));
+        folder.write(ENVIRONMENT_FILE, environment.to_json().as_bytes())?;
+        Ok(Self { log: RunLog::create(&folder.file(LOG_FILE))? })
+    }
+
+    fn say(&mut self, line: &str) -> Result<()> {
+        self.log.line(line)?;
+        print(&format!("{line}\n"))?;
+        Ok(())
+    }
+}
+
+fn train(
+    job: &TrainJob,
+    folder: &RunFolder,
+    interrupt: &Interrupt,
+    journal: &mut Journal,
+) -> Result<(), Failure> {
+    journal.say(&headline(job))?;
+    journal.say(&format!("run folder: {}", folder.path().display()))?;
+    let baseline = calibrate::run(job, interrupt)?;
+    if let Some(baseline) = &baseline {
+        journal.say(&closing::calibration(job, baseline))?;
+    }
+
+    reset_peak_resident();
+    let tally = EpochTally::new(EpochPlan {
+        batches_per_epoch: job.sampler.batches_per_epoch(),
+        batches: job.horizon.batches,
+        evaluate_at: job.horizon.evaluate_at.clone(),
+    });
+    let mut sinks = Sinks::new();
+    let metrics_path = folder.file(METRICS_FILE);
+    sinks.push(MetricsFile::create(&metrics_path, tally.clone(), facts(job))?);
+    sinks.push(WeightsFiles::new(folder, metadata(job)));
+    sinks.push(journal.log.sink(tally.clone()));
+    sinks.push(Console::new(Box::new(io::stdout()), tally, io::stderr().is_terminal()));
+    let mut throughput = RunTally::new(calibrate::WARMUP_BATCHES.min(job.horizon.batches - 1));
+
+    let ended = threads::run(
+        &build::plan(job, job.schedule.clone(), job.horizon.clone()),
+        |stage| build::stage(job, stage),
+        build::feeds(job, 0..job.horizon.batches)?,
+        interrupt,
+        |event| {
+            throughput.event(&event);
+            Ok(sinks.event(&event)?)
+        },
+    );
+    let finished = sinks.finish(ended.as_ref());
+    let outcome = ended.map_err(|error| Failure::Run(error.into()))?;
+    finished.map_err(|error| Failure::Run(error.into()))?;
+    let summary = throughput.summary();
+    for line in closing::lines(job, &outcome, &summary, baseline.as_ref(), peak_resident_bytes()) {
+        journal.say(&line)?;
+    }
+    if outcome.interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+}
+
+fn headline(job: &TrainJob) -> String {
+    let engine = job.values.engine.as_deref().unwrap_or_default();
+    let stages = job.schedule.stages();
+    format!(
+        "{} on {} · {} on {stages} {} (blocks {}) · engine {engine} · {} batches of {}",
+        job.model.name,
+        job.split.train.name(),
+        job.schedule,
+        if stages == 1 { "stage" } else { "stages" },
+        job.cut,
+        job.horizon.batches,
+        job.values.batch_size.unwrap_or_default(),
+    )
+}
+
+fn create_folder(job: &TrainJob) -> Result<RunFolder, Failure> {
+    Ok(match &job.values.output {
+        Some(path) => RunFolder::create(path)?,
+        None => {
+            RunFolder::create_named(Path::new(DEFAULT_BASE), &job.label(), SystemTime::now())?
+        }
+    })
+}
+
+/// What the first line of the metrics says about the run.
+fn facts(job: &TrainJob) -> Map<String, Value> {
+    let mut facts = Map::new();
+    let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+    add("model", job.model.name.clone().into());
+    add("dataset", job.split.train.name().into());
+    add("data_fingerprint", format!("{:016x}", job.split.train.fingerprint()).into());
+    add("schedule", job.schedule.to_string().into());
+    add("stages", job.schedule.stages().into());
+    add("cut", job.cut.sizes().into());
+    add("batch_size", job.values.batch_size.into());
+    add("batches", job.horizon.batches.into());
+    add("seed", job.seed.into());
+    facts
+}
+
+/// What a weights file says about itself.
+fn metadata(job: &TrainJob) -> BTreeMap<String, String> {
+    let entry = |name: &str, value: String| (name.to_owned(), value);
+    BTreeMap::from([
+        entry("model", job.model.name.clone()),
+        entry("dataset", job.split.train.name().to_owned()),
+        entry("classes", job.model.classes.to_string()),
+        entry("schedule", job.schedule.to_string()),
+        entry("seed", job.seed.to_string()),
+    ])
+}
+
+/// The first Ctrl-C (or termination request) lets the run drain; the second ends it at once.
+fn listen_for_interrupts() -> Result<Interrupt> {
+    let interrupt = Interrupt::new();
+    let requested = interrupt.clone();
+    ctrlc::set_handler(move || {
+        if requested.request() {
+            process::exit(130);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(interrupt)
+}
+
+/// A panic of a stage becomes the run's error, which says all that the usual message would.
+fn quiet_panics_of_stages() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let thread = std::thread::current();
+        if !thread.name().is_some_and(|name| name.starts_with("stage-")) {
+            usual(info);
+        }
+    }));
+}

@@ -1,0 +1,33 @@
+//! What holds when nobody says otherwise.
+
+use super::low::TrainValues;
+
+/// Default values that do not depend on other values. The default run is the shortest command that
+/// shows what stagger does: DSP over two stages on a built-in data set.
+#[must_use]
+pub fn train() -> TrainValues {
+    TrainValues {
+        model: Some("resnet8".into()),
+        dataset: Some("shapes".into()),
+        cache_bytes: Some(1 << 30),
+        augment: Some(true),
+        workers: Some(1),
+        stages: Some(2),
+        schedule: Some("dsp".into()),
+        balance: Some("auto".into()),
+        engine: Some("burn".into()),
+        epochs: Some(4),
+        batch_size: Some(64),
+        drop_last: Some(false),
+        optimizer: Some("momentum".into()),
+        lr: Some(0.1),
+        lr_schedule: Some("cosine".into()),
+        lr_gamma: Some(0.1),
+        momentum: Some(0.9),
+        nesterov: Some(false),
+        weight_decay: Some(5e-4),
+        label_smoothing: Some(0.0),
+        seed: Some(1),
+        ..TrainValues::default()
+    }
+}

@@ -1,0 +1,263 @@
+//! Values, complete and checked, as something that can run.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
+use stagger_engine::{Decay, LearningRate, Optimizer, Warmup, WeightDecay};
+use stagger_model::{Balance, Cut, Layer, Model};
+use stagger_schedule::{Horizon, Kept, Schedule};
+
+use super::defaults;
+use super::low::TrainValues;
+
+/// A training run, ready to start: everything has been opened and checked against everything else.
+#[derive(Clone, Debug)]
+pub struct TrainJob {
+    /// All values, for the run folder's config file.
+    pub values: TrainValues,
+    /// The data.
+    pub split: Split,
+    /// The network.
+    pub model: Model,
+    /// The method on its stages.
+    pub schedule: Schedule,
+    /// Blocks of each stage.
+    pub cut: Cut,
+    /// Order of the training samples.
+    pub sampler: Sampler,
+    /// How many batches, and where to evaluate.
+    pub horizon: Horizon,
+    /// How gradients become updates.
+    pub optimizer: Optimizer,
+    /// Learning rate of each batch.
+    pub learning_rate: LearningRate,
+    /// Samples per batch of the evaluation.
+    pub eval_batch_size: usize,
+    /// Batches of backpropagation to time for comparison.
+    pub calibration_batches: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl TrainJob {
+    /// Label smoothing of the training loss.
+    #[must_use]
+    pub fn label_smoothing(&self) -> f64 {
+        self.values.label_smoothing.unwrap_or_default()
+    }
+
+    /// A name for the run's folder: schedule, model and data set.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}-{}-{}", self.schedule.method_name(), self.model.name, self.split.train.name())
+    }
+}
+
+/// Fills in defaults, opens the data, builds the model, and checks that all of it fits together.
+///
+/// # Errors
+/// One sentence on the first value that is wrong.
+pub fn train(values: TrainValues) -> Result<TrainJob> {
+    let mut values = values.or(defaults::train());
+    let batch_size = at_least_one(values.batch_size, "--batch-size")?;
+    let eval_batch_size = at_least_one(values.eval_batch_size.or(Some(batch_size)), "--eval-batch-size")?;
+    let epochs = at_least_one(values.epochs, "--epochs")?;
+    let stages = at_least_one(values.stages, "--stages")?;
+    at_least_one(values.workers, "--workers")?;
+    if let Some(batches) = values.max_batches {
+        at_least_one(Some(batches), "--max-batches")?;
+    }
+    check_engine(values.engine.as_deref().unwrap_or_default())?;
+    let schedule = schedule(values.schedule.as_deref().unwrap_or_default(), stages)?;
+    let balance: Balance = values.balance.as_deref().unwrap_or_default().parse().context("--balance")?;
+    let optimizer = optimizer(&values)?;
+
+    let split = open(&values)?;
+    let name = values.model.as_deref().unwrap_or_default();
+    let model = Model::by_name(name, split.train.shape(), split.train.classes())?;
+    let cut = balance.cut(&model, &recomputes(&schedule), None)?;
+    let seed = values.seed.unwrap_or_default();
+    let mut sampler = Sampler::new(split.train.len(), batch_size, seed)?;
+    if values.drop_last == Some(true) {
+        sampler = sampler.drop_last()?;
+    }
+    check_batch_norm(&model, &sampler, batch_size, split.train.len())?;
+
+    let horizon = horizon(sampler.batches_per_epoch(), epochs, values.max_batches)?;
+    let learning_rate = learning_rate(&mut values, epochs, sampler.batches_per_epoch(), horizon.batches)?;
+    let asynchronous = schedule.policies().iter().any(|policy| policy.staleness > 0);
+    let calibration_batches = values.calibration_batches.unwrap_or(if asynchronous { 40 } else { 0 });
+    values.calibration_batches = Some(calibration_batches);
+    values.eval_batch_size = Some(eval_batch_size);
+    Ok(TrainJob {
+        values,
+        split,
+        model,
+        schedule,
+        cut,
+        sampler,
+        horizon,
+        optimizer,
+        learning_rate,
+        eval_batch_size,
+        calibration_batches,
+        seed,
+    })
+}
+
+/// Opens the data set that the values name.
+///
+/// # Errors
+/// When its files are missing or damaged.
+pub fn open(values: &TrainValues) -> Result<Split> {
+    let name = values.dataset.as_deref().unwrap_or_default();
+    let options = OpenOptions {
+        data_dir: values.data_dir.clone(),
+        image_size: values.image_size,
+        cache_bytes: values.cache_bytes.unwrap_or_default(),
+        seed: DATA_SEED,
+    };
+    let mut split = stagger_data::open(name, &options)?;
+    if values.augment == Some(false) {
+        split.augmentation = Augmentation::NONE;
+    }
+    Ok(split)
+}
+
+/// The built-in data set is one data set: training seeds do not change it.
+const DATA_SEED: u64 = 0;
+
+/// Reads a schedule for a number of stages.
+///
+/// # Errors
+/// When the notation is wrong.
+pub fn schedule(text: &str, stages: usize) -> Result<Schedule> {
+    Ok(Schedule::parse(text, Some(stages))?)
+}
+
+/// Which stages run their forward twice.
+#[must_use]
+pub fn recomputes(schedule: &Schedule) -> Vec<bool> {
+    schedule.policies().iter().map(|policy| policy.kept == Kept::Input).collect()
+}
+
+fn at_least_one(value: Option<usize>, flag: &str) -> Result<usize> {
+    match value {
+        Some(value) if value > 0 => Ok(value),
+        _ => bail!("{flag} is 0; give a whole number of at least 1"),
+    }
+}
+
+fn check_engine(name: &str) -> Result<()> {
+    match name {
+        "burn" => Ok(()),
+        _ => bail!("there is no engine `{name}` in this build; use --engine burn"),
+    }
+}
+
+/// A batch of one sample has no variance to normalise by (where a layer sees one value per
+/// channel), and next to none anywhere else.
+fn check_batch_norm(model: &Model, sampler: &Sampler, batch_size: usize, samples: usize) -> Result<()> {
+    let mut layers = model.blocks.iter().flat_map(|block| &block.layers);
+    if !layers.any(has_batch_norm) {
+        return Ok(());
+    }
+    if batch_size == 1 {
+        bail!(
+            "--batch-size 1 does not work with {}: batch normalisation needs at least 2 samples \
+             per batch; use --batch-size 2 or more",
+            model.name
+        );
+    }
+    if sampler.batches_per_epoch() * batch_size == samples + batch_size - 1 {
+        bail!(
+            "with --batch-size {batch_size} the last batch of the {samples} training samples \
+             holds 1, and batch normalisation needs at least 2; use another --batch-size or \
+             --drop-last"
+        );
+    }
+    Ok(())
+}
+
+fn has_batch_norm(layer: &Layer) -> bool {
+    let mut found = false;
+    layer.walk(&mut |layer| found |= matches!(layer, Layer::BatchNorm2d { .. }));
+    found
+}
+
+/// Evaluates and snapshots after every epoch and at the end.
+fn horizon(per_epoch: usize, epochs: usize, max_batches: Option<usize>) -> Result<Horizon> {
+    let planned = per_epoch
+        .checked_mul(epochs)
+        .ok_or_else(|| anyhow!("--epochs {epochs} is more than can be counted; use fewer"))?;
+    let batches = planned.min(max_batches.unwrap_or(planned));
+    let mut marks: Vec<usize> = (1..=batches / per_epoch).map(|epoch| epoch * per_epoch).collect();
+    if marks.last() != Some(&batches) {
+        marks.push(batches);
+    }
+    Ok(Horizon { batches, evaluate_at: marks.clone(), snapshot_at: marks })
+}
+
+fn optimizer(values: &TrainValues) -> Result<Optimizer> {
+    let rate = values.weight_decay.unwrap_or_default();
+    let weight_decay = WeightDecay::everywhere(rate);
+    let optimizer = match values.optimizer.as_deref().unwrap_or_default() {
+        "sgd" => Optimizer::Sgd { weight_decay },
+        "momentum" => Optimizer::Momentum {
+            beta: values.momentum.unwrap_or_default(),
+            nesterov: if values.nesterov == Some(true) { 1.0 } else { 0.0 },
+            weight_decay,
+        },
+        "adamw" => Optimizer::AdamW {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: WeightDecay::matrices(rate),
+        },
+        other => bail!("there is no optimizer `{other}`; use sgd, momentum or adamw"),
+    };
+    optimizer.validate()?;
+    Ok(optimizer)
+}
+
+/// Builds the learning-rate schedule and writes the values that follow from the length of the run
+/// back to `values`.
+fn learning_rate(
+    values: &mut TrainValues,
+    epochs: usize,
+    per_epoch: usize,
+    batches: usize,
+) -> Result<LearningRate> {
+    let base = values.lr.unwrap_or_default();
+    if !base.is_finite() || base <= 0.0 {
+        bail!("--lr {base} is not a learning rate; give a number above 0, such as 0.1");
+    }
+    let warmup_batches = *values.warmup_batches.get_or_insert((batches / 10).min(200));
+    let decay = match values.lr_schedule.as_deref().unwrap_or_default() {
+        "constant" => Decay::Constant,
+        "cosine" => Decay::Cosine { batches, last: 0.0 },
+        "step" => {
+            let steps = values.lr_steps.get_or_insert(vec![epochs / 2, epochs * 3 / 4]);
+            if !steps.is_sorted() {
+                bail!("--lr-steps must rise; give for example --lr-steps 80,120");
+            }
+            let factor = values.lr_gamma.unwrap_or_default();
+            if !factor.is_finite() || factor <= 0.0 {
+                bail!("--lr-gamma {factor} is not a factor; give a number above 0, such as 0.1");
+            }
+            Decay::Step { at: steps.iter().map(|epoch| epoch.saturating_mul(per_epoch)).collect(), factor }
+        }
+        other => {
+            bail!("there is no learning-rate schedule `{other}`; use constant, step or cosine")
+        }
+    };
+    Ok(LearningRate { base, decay, warmup: Warmup { batches: warmup_batches, first: 0.0 } })
+}
+
+/// The learning rate as the runtime takes it.
+#[must_use]
+pub fn rate_of_batch(learning_rate: &LearningRate) -> Arc<dyn Fn(usize) -> f64 + Send + Sync> {
+    let learning_rate = learning_rate.clone();
+    Arc::new(move |batch| learning_rate.at(batch))
+}
