@@ -25,7 +25,10 @@ pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
 /// Finds out what is wrong with a stage before anything is written or started.
 pub fn check_specs(job: &TrainJob) -> Result<()> {
     (0..job.schedule.stages()).try_for_each(|stage| {
-        spec(job, stage).validate().map(drop).with_context(|| format!("stage {stage}"))
+        spec(job, stage)
+            .validate()
+            .map(drop)
+            .with_context(|| format!("stage {stage}"))
     })
 }
 
@@ -36,12 +39,25 @@ pub fn stage(job: &TrainJob, stage: usize) -> Result<CpuStage, EngineError> {
 
 /// A plan for the job's stages.
 pub fn plan(job: &TrainJob, schedule: Schedule, horizon: Horizon) -> Plan {
-    Plan { schedule, horizon, learning_rate: high::rate_of_batch(&job.learning_rate) }
+    Plan {
+        schedule,
+        horizon,
+        learning_rate: high::rate_of_batch(&job.learning_rate),
+    }
 }
 
 /// Feeds that train on these batches.
 pub fn feeds(job: &TrainJob, batches: Range<usize>) -> Result<Feeds, DataError> {
     let workers = job.values.workers.unwrap_or(1);
-    let options = LoaderOptions { workers, ..LoaderOptions::default() };
-    dataset_feeds(&job.split, &job.sampler, batches, job.eval_batch_size, options)
+    let options = LoaderOptions {
+        workers,
+        ..LoaderOptions::default()
+    };
+    dataset_feeds(
+        &job.split,
+        &job.sampler,
+        batches,
+        job.eval_batch_size,
+        options,
+    )
 }

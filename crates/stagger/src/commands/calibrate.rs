@@ -32,5 +32,9 @@ pub fn run(job: &TrainJob, interrupt: &Interrupt) -> Result<Option<RunSummary>, 
         },
     );
     let outcome = outcome.map_err(|error: RunError| Failure::Run(error.into()))?;
-    if outcome.interrupted { Err(Failure::Interrupted) } else { Ok(Some(tally.summary())) }
+    if outcome.interrupted {
+        Err(Failure::Interrupted)
+    } else {
+        Ok(Some(tally.summary()))
+    }
 }

@@ -34,12 +34,19 @@ pub fn lines(
     peak_bytes: Option<u64>,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    let how = if outcome.interrupted { "interrupted" } else { "done" };
+    let how = if outcome.interrupted {
+        "interrupted"
+    } else {
+        "done"
+    };
     let best = run.best_test_top1.map_or(String::new(), |(version, top1)| {
         format!(", best test accuracy {top1:.1} % at version {version}")
     });
     let seconds = outcome.wall.as_secs_f64();
-    lines.push(format!("{how} at version {} after {seconds:.1} s{best}", outcome.version));
+    lines.push(format!(
+        "{how} at version {} after {seconds:.1} s{best}",
+        outcome.version
+    ));
     if run.batches > 0 {
         lines.push(throughput(job, run, baseline));
     }
@@ -74,7 +81,10 @@ fn memory(job: &TrainJob, peak_bytes: u64) -> String {
         let input = job.model.stage_input_shape(blocks.start).ok()?;
         let cost = job.model.cost(blocks).ok()?;
         let recompute = policy.kept == Kept::Input;
-        let stage = StageSummaryInput { staleness: policy.staleness, recompute };
+        let stage = StageSummaryInput {
+            staleness: policy.staleness,
+            recompute,
+        };
         Some(StageMemory::estimate(&cost, &input, stage, batch_size))
     };
     let parts: Vec<StageMemory> = stages.iter().enumerate().filter_map(estimate).collect();

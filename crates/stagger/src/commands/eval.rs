@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use stagger_engine::{EngineError, Stage, StageState};
-use stagger_report::{
-    BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights,
-};
+use stagger_report::{BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights};
 use stagger_runtime::{Event, Interrupt, threads};
 use stagger_schedule::{Horizon, Schedule};
 
@@ -59,7 +57,11 @@ fn load(
 /// Runs a program that does nothing but evaluate, over the stages of the run.
 fn evaluate(job: &TrainJob, states: &[StageState]) -> Result<String, Failure> {
     let schedule = Schedule::parse("bp", Some(job.schedule.stages()))?;
-    let horizon = Horizon { batches: 0, evaluate_at: vec![0], snapshot_at: vec![] };
+    let horizon = Horizon {
+        batches: 0,
+        evaluate_at: vec![0],
+        snapshot_at: vec![],
+    };
     let mut line = String::new();
     let outcome = threads::run(
         &build::plan(job, schedule, horizon),
@@ -67,7 +69,14 @@ fn evaluate(job: &TrainJob, states: &[StageState]) -> Result<String, Failure> {
         build::feeds(job, 0..0)?,
         &Interrupt::new(),
         |event| {
-            if let Event::Evaluated { samples, loss, correct_top1, correct_top5, .. } = event {
+            if let Event::Evaluated {
+                samples,
+                loss,
+                correct_top1,
+                correct_top5,
+                ..
+            } = event
+            {
                 let percent = |correct: usize| 100.0 * correct as f64 / samples as f64;
                 let (top1, top5) = (percent(correct_top1), percent(correct_top5));
                 line = format!(
@@ -80,4 +89,3 @@ fn evaluate(job: &TrainJob, states: &[StageState]) -> Result<String, Failure> {
     outcome.map_err(|error| Failure::Run(error.into()))?;
     Ok(line)
 }
-

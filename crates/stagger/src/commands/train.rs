@@ -55,12 +55,15 @@ struct Journal {
 
 impl Journal {
     fn open(folder: &RunFolder, job: &TrainJob) -> Result<Self, Failure> {
-        let config = toml::to_string(&job.values).context("the config cannot be written as TOML")?;
+        let config =
+            toml::to_string(&job.values).context("the config cannot be written as TOML")?;
         folder.write(CONFIG_FILE, config.as_bytes())?;
         let environment =
             Environment::gather(env!("CARGO_PKG_VERSION"), option_env!("STAGGER_COMMIT"));
         folder.write(ENVIRONMENT_FILE, environment.to_json().as_bytes())?;
-        Ok(Self { log: RunLog::create(&folder.file(LOG_FILE))? })
+        Ok(Self {
+            log: RunLog::create(&folder.file(LOG_FILE))?,
+        })
     }
 
     fn say(&mut self, line: &str) -> Result<()> {
@@ -91,10 +94,18 @@ fn train(
     });
     let mut sinks = Sinks::new();
     let metrics_path = folder.file(METRICS_FILE);
-    sinks.push(MetricsFile::create(&metrics_path, tally.clone(), facts(job))?);
+    sinks.push(MetricsFile::create(
+        &metrics_path,
+        tally.clone(),
+        facts(job),
+    )?);
     sinks.push(WeightsFiles::new(folder, metadata(job)));
     sinks.push(journal.log.sink(tally.clone()));
-    sinks.push(Console::new(Box::new(io::stdout()), tally, io::stderr().is_terminal()));
+    sinks.push(Console::new(
+        Box::new(io::stdout()),
+        tally,
+        io::stderr().is_terminal(),
+    ));
     let mut throughput = RunTally::new(calibrate::WARMUP_BATCHES.min(job.horizon.batches - 1));
 
     let ended = threads::run(
@@ -111,10 +122,20 @@ fn train(
     let outcome = ended.map_err(|error| Failure::Run(error.into()))?;
     finished.map_err(|error| Failure::Run(error.into()))?;
     let summary = throughput.summary();
-    for line in closing::lines(job, &outcome, &summary, baseline.as_ref(), peak_resident_bytes()) {
+    for line in closing::lines(
+        job,
+        &outcome,
+        &summary,
+        baseline.as_ref(),
+        peak_resident_bytes(),
+    ) {
         journal.say(&line)?;
     }
-    if outcome.interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+    if outcome.interrupted {
+        Err(Failure::Interrupted)
+    } else {
+        Ok(())
+    }
 }
 
 fn headline(job: &TrainJob) -> String {
@@ -135,9 +156,7 @@ fn headline(job: &TrainJob) -> String {
 fn create_folder(job: &TrainJob) -> Result<RunFolder, Failure> {
     Ok(match &job.values.output {
         Some(path) => RunFolder::create(path)?,
-        None => {
-            RunFolder::create_named(Path::new(DEFAULT_BASE), &job.label(), SystemTime::now())?
-        }
+        None => RunFolder::create_named(Path::new(DEFAULT_BASE), &job.label(), SystemTime::now())?,
     })
 }
 
@@ -147,7 +166,10 @@ fn facts(job: &TrainJob) -> Map<String, Value> {
     let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
     add("model", job.model.name.clone().into());
     add("dataset", job.split.train.name().into());
-    add("data_fingerprint", format!("{:016x}", job.split.train.fingerprint()).into());
+    add(
+        "data_fingerprint",
+        format!("{:016x}", job.split.train.fingerprint()).into(),
+    );
     add("schedule", job.schedule.to_string().into());
     add("stages", job.schedule.stages().into());
     add("cut", job.cut.sizes().into());

@@ -31,8 +31,13 @@ pub fn read(path: &Path) -> Result<TrainValues> {
 /// Parses the text of a config file; the error is one sentence that names the line.
 fn parse(text: &str) -> Result<TrainValues, String> {
     toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        format!("line {line}: {}", error.message().trim().replace('\n', ", "))
+        let line = error
+            .span()
+            .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        format!(
+            "line {line}: {}",
+            error.message().trim().replace('\n', ", ")
+        )
     })
 }
 
@@ -45,7 +50,10 @@ mod tests {
         let file = parse("model = \"resnet20\"\nbatch-size = 128\nwd = 1e-4\n").unwrap();
         assert_eq!(file.batch_size, Some(128));
         assert_eq!(file.weight_decay, Some(1e-4));
-        let flags = TrainValues { batch_size: Some(32), ..TrainValues::default() };
+        let flags = TrainValues {
+            batch_size: Some(32),
+            ..TrainValues::default()
+        };
         let merged = flags.or(file);
         assert_eq!(merged.batch_size, Some(32));
         assert_eq!(merged.model.as_deref(), Some("resnet20"));
@@ -54,7 +62,10 @@ mod tests {
     #[test]
     fn errors_name_the_line() {
         let unknown = parse("model = \"resnet20\"\nbatchsize = 128\n").unwrap_err();
-        assert!(unknown.starts_with("line 2: unknown field `batchsize`"), "{unknown}");
+        assert!(
+            unknown.starts_with("line 2: unknown field `batchsize`"),
+            "{unknown}"
+        );
         let kind = parse("\n\nepochs = \"many\"\n").unwrap_err();
         assert!(kind.starts_with("line 3: invalid type"), "{kind}");
         let syntax = parse("epochs = = 3").unwrap_err();

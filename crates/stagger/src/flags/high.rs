@@ -50,7 +50,12 @@ impl TrainJob {
     /// A name for the run's folder: schedule, model and data set.
     #[must_use]
     pub fn label(&self) -> String {
-        format!("{}-{}-{}", self.schedule.method_name(), self.model.name, self.split.train.name())
+        format!(
+            "{}-{}-{}",
+            self.schedule.method_name(),
+            self.model.name,
+            self.split.train.name()
+        )
     }
 }
 
@@ -61,7 +66,10 @@ impl TrainJob {
 pub fn train(values: TrainValues) -> Result<TrainJob> {
     let mut values = values.or(defaults::train());
     let batch_size = at_least_one(values.batch_size, "--batch-size")?;
-    let eval_batch_size = at_least_one(values.eval_batch_size.or(Some(batch_size)), "--eval-batch-size")?;
+    let eval_batch_size = at_least_one(
+        values.eval_batch_size.or(Some(batch_size)),
+        "--eval-batch-size",
+    )?;
     let epochs = at_least_one(values.epochs, "--epochs")?;
     let stages = at_least_one(values.stages, "--stages")?;
     at_least_one(values.workers, "--workers")?;
@@ -70,7 +78,12 @@ pub fn train(values: TrainValues) -> Result<TrainJob> {
     }
     check_engine(values.engine.as_deref().unwrap_or_default())?;
     let schedule = schedule(values.schedule.as_deref().unwrap_or_default(), stages)?;
-    let balance: Balance = values.balance.as_deref().unwrap_or_default().parse().context("--balance")?;
+    let balance: Balance = values
+        .balance
+        .as_deref()
+        .unwrap_or_default()
+        .parse()
+        .context("--balance")?;
     let optimizer = optimizer(&values)?;
 
     let split = open(&values)?;
@@ -85,9 +98,20 @@ pub fn train(values: TrainValues) -> Result<TrainJob> {
     check_batch_norm(&model, &sampler, batch_size, split.train.len())?;
 
     let horizon = horizon(sampler.batches_per_epoch(), epochs, values.max_batches)?;
-    let learning_rate = learning_rate(&mut values, epochs, sampler.batches_per_epoch(), horizon.batches)?;
-    let asynchronous = schedule.policies().iter().any(|policy| policy.staleness > 0);
-    let calibration_batches = values.calibration_batches.unwrap_or(if asynchronous { 40 } else { 0 });
+    let learning_rate = learning_rate(
+        &mut values,
+        epochs,
+        sampler.batches_per_epoch(),
+        horizon.batches,
+    )?;
+    let asynchronous = schedule
+        .policies()
+        .iter()
+        .any(|policy| policy.staleness > 0);
+    let calibration_batches =
+        values
+            .calibration_batches
+            .unwrap_or(if asynchronous { 40 } else { 0 });
     values.calibration_batches = Some(calibration_batches);
     values.eval_batch_size = Some(eval_batch_size);
     Ok(TrainJob {
@@ -139,7 +163,11 @@ pub fn schedule(text: &str, stages: usize) -> Result<Schedule> {
 /// Which stages run their forward twice.
 #[must_use]
 pub fn recomputes(schedule: &Schedule) -> Vec<bool> {
-    schedule.policies().iter().map(|policy| policy.kept == Kept::Input).collect()
+    schedule
+        .policies()
+        .iter()
+        .map(|policy| policy.kept == Kept::Input)
+        .collect()
 }
 
 fn at_least_one(value: Option<usize>, flag: &str) -> Result<usize> {
@@ -158,7 +186,12 @@ fn check_engine(name: &str) -> Result<()> {
 
 /// A batch of one sample has no variance to normalise by (where a layer sees one value per
 /// channel), and next to none anywhere else.
-fn check_batch_norm(model: &Model, sampler: &Sampler, batch_size: usize, samples: usize) -> Result<()> {
+fn check_batch_norm(
+    model: &Model,
+    sampler: &Sampler,
+    batch_size: usize,
+    samples: usize,
+) -> Result<()> {
     let mut layers = model.blocks.iter().flat_map(|block| &block.layers);
     if !layers.any(has_batch_norm) {
         return Ok(());
@@ -192,11 +225,17 @@ fn horizon(per_epoch: usize, epochs: usize, max_batches: Option<usize>) -> Resul
         .checked_mul(epochs)
         .ok_or_else(|| anyhow!("--epochs {epochs} is more than can be counted; use fewer"))?;
     let batches = planned.min(max_batches.unwrap_or(planned));
-    let mut marks: Vec<usize> = (1..=batches / per_epoch).map(|epoch| epoch * per_epoch).collect();
+    let mut marks: Vec<usize> = (1..=batches / per_epoch)
+        .map(|epoch| epoch * per_epoch)
+        .collect();
     if marks.last() != Some(&batches) {
         marks.push(batches);
     }
-    Ok(Horizon { batches, evaluate_at: marks.clone(), snapshot_at: marks })
+    Ok(Horizon {
+        batches,
+        evaluate_at: marks.clone(),
+        snapshot_at: marks,
+    })
 }
 
 fn optimizer(values: &TrainValues) -> Result<Optimizer> {
@@ -206,7 +245,11 @@ fn optimizer(values: &TrainValues) -> Result<Optimizer> {
         "sgd" => Optimizer::Sgd { weight_decay },
         "momentum" => Optimizer::Momentum {
             beta: values.momentum.unwrap_or_default(),
-            nesterov: if values.nesterov == Some(true) { 1.0 } else { 0.0 },
+            nesterov: if values.nesterov == Some(true) {
+                1.0
+            } else {
+                0.0
+            },
             weight_decay,
         },
         "adamw" => Optimizer::AdamW {
@@ -238,7 +281,9 @@ fn learning_rate(
         "constant" => Decay::Constant,
         "cosine" => Decay::Cosine { batches, last: 0.0 },
         "step" => {
-            let steps = values.lr_steps.get_or_insert(vec![epochs / 2, epochs * 3 / 4]);
+            let steps = values
+                .lr_steps
+                .get_or_insert(vec![epochs / 2, epochs * 3 / 4]);
             if !steps.is_sorted() {
                 bail!("--lr-steps must rise; give for example --lr-steps 80,120");
             }
@@ -246,13 +291,26 @@ fn learning_rate(
             if !factor.is_finite() || factor <= 0.0 {
                 bail!("--lr-gamma {factor} is not a factor; give a number above 0, such as 0.1");
             }
-            Decay::Step { at: steps.iter().map(|epoch| epoch.saturating_mul(per_epoch)).collect(), factor }
+            Decay::Step {
+                at: steps
+                    .iter()
+                    .map(|epoch| epoch.saturating_mul(per_epoch))
+                    .collect(),
+                factor,
+            }
         }
         other => {
             bail!("there is no learning-rate schedule `{other}`; use constant, step or cosine")
         }
     };
-    Ok(LearningRate { base, decay, warmup: Warmup { batches: warmup_batches, first: 0.0 } })
+    Ok(LearningRate {
+        base,
+        decay,
+        warmup: Warmup {
+            batches: warmup_batches,
+            first: 0.0,
+        },
+    })
 }
 
 /// The learning rate as the runtime takes it.

@@ -114,7 +114,12 @@ pub struct TrainValues {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub eval_batch_size: Option<usize>,
     /// Optimizer: sgd, momentum, adamw [default: momentum]
-    #[arg(long, visible_alias = "opt", value_name = "NAME", help_heading = "Training")]
+    #[arg(
+        long,
+        visible_alias = "opt",
+        value_name = "NAME",
+        help_heading = "Training"
+    )]
     #[serde(alias = "opt")]
     pub optimizer: Option<String>,
     /// Peak learning rate [default: 0.1]
@@ -124,7 +129,12 @@ pub struct TrainValues {
     #[arg(long, value_name = "NAME", help_heading = "Training")]
     pub lr_schedule: Option<String>,
     /// Epochs at which the step schedule lowers the rate [default: half and three quarters]
-    #[arg(long, value_name = "EPOCHS", value_delimiter = ',', help_heading = "Training")]
+    #[arg(
+        long,
+        value_name = "EPOCHS",
+        value_delimiter = ',',
+        help_heading = "Training"
+    )]
     pub lr_steps: Option<Vec<usize>>,
     /// Factor of each step [default: 0.1]
     #[arg(long, value_name = "FACTOR", help_heading = "Training")]
@@ -139,7 +149,12 @@ pub struct TrainValues {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Training")]
     pub nesterov: Option<bool>,
     /// Weight decay [default: 0.0005]
-    #[arg(long, visible_alias = "wd", value_name = "FACTOR", help_heading = "Training")]
+    #[arg(
+        long,
+        visible_alias = "wd",
+        value_name = "FACTOR",
+        help_heading = "Training"
+    )]
     #[serde(alias = "wd")]
     pub weight_decay: Option<f64>,
     /// Label smoothing, 0 to below 1 [default: 0]
@@ -165,10 +180,36 @@ impl TrainValues {
             ($($field:ident),* $(,)?) => { Self { $($field: self.$field.or(other.$field)),* } };
         }
         first!(
-            model, dataset, data_dir, image_size, cache_bytes, augment, workers, stages, schedule,
-            balance, engine, calibration_batches, epochs, max_batches, batch_size, drop_last,
-            eval_batch_size, optimizer, lr, lr_schedule, lr_steps, lr_gamma, warmup_batches,
-            momentum, nesterov, weight_decay, label_smoothing, clip_norm, seed, output,
+            model,
+            dataset,
+            data_dir,
+            image_size,
+            cache_bytes,
+            augment,
+            workers,
+            stages,
+            schedule,
+            balance,
+            engine,
+            calibration_batches,
+            epochs,
+            max_batches,
+            batch_size,
+            drop_last,
+            eval_batch_size,
+            optimizer,
+            lr,
+            lr_schedule,
+            lr_steps,
+            lr_gamma,
+            warmup_batches,
+            momentum,
+            nesterov,
+            weight_decay,
+            label_smoothing,
+            clip_norm,
+            seed,
+            output,
         )
     }
 }

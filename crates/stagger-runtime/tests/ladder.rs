@@ -1,0 +1,324 @@
+//! Rungs 3, 5, 6 and 7 of the ladder (DESIGN §8) on a real engine: convolutions, batch
+//! normalisation, dropout, a residual block, momentum; all comparisons bit for bit, and of
+//! everything a stage holds: parameters, running statistics and optimizer state.
+
+mod support;
+
+use std::sync::Arc;
+
+use stagger_engine::burn::CpuStage;
+use stagger_engine::{HostTensor, Optimizer, Stage, StageSpec, StageState, WeightDecay};
+use stagger_model::{Balance, Block, Cut, Layer, Model};
+use stagger_runtime::{FeedError, Feeds, Inputs, Interrupt, Labels, Plan, sequential, threads};
+use stagger_schedule::{Horizon, Kept, Schedule};
+use support::{Dawdling, Trace};
+
+const BATCHES: usize = 9;
+const CLASSES: usize = 3;
+const EVALUATE_AT: [usize; 2] = [4, BATCHES];
+
+/// Six blocks, so that up to six stages can be cut.
+fn model() -> Model {
+    let conv_bn = |name: &str, from: usize, to: usize, stride: usize| {
+        vec![
+            Layer::conv3x3(&format!("{name}.conv"), from, to, stride),
+            Layer::batch_norm(&format!("{name}.bn"), to),
+            Layer::Relu,
+        ]
+    };
+    let residual = |name: &str| {
+        let mut body = conv_bn(name, 4, 4, 1);
+        body.pop();
+        vec![
+            Layer::Residual {
+                body,
+                shortcut: vec![],
+            },
+            Layer::Relu,
+        ]
+    };
+    let dropout = Layer::Dropout {
+        name: "drop".into(),
+        probability: 0.25,
+    };
+    let mut strided = conv_bn("down", 4, 6, 2);
+    strided.push(dropout);
+    let head = vec![
+        Layer::GlobalAvgPool,
+        Layer::Flatten,
+        Layer::linear("linear", 6, CLASSES),
+    ];
+    let blocks = vec![
+        Block::new("stem", conv_bn("stem", 3, 4, 1)),
+        Block::new("res1", residual("res1")),
+        Block::new("res2", residual("res2")),
+        Block::new("down", strided),
+        Block::new("last", conv_bn("last", 6, 6, 1)),
+        Block::new("head", head),
+    ];
+    Model::new("tiny", [3, 6, 6], CLASSES, blocks).expect("a valid model")
+}
+
+/// Batches of 4 samples; every third is smaller, like the last of an epoch.
+fn samples(batch: usize) -> usize {
+    if batch % 3 == 2 { 2 } else { 4 }
+}
+
+struct Noise;
+
+impl Inputs for Noise {
+    fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
+        let samples = samples(batch);
+        let mut state = batch as u64 + 1;
+        let data = (0..samples * 3 * 6 * 6).map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+        });
+        Ok(HostTensor::new(vec![samples, 3, 6, 6], data.collect())?)
+    }
+
+    fn evaluation(&mut self, batch: usize) -> Result<Option<HostTensor>, FeedError> {
+        (batch < 2)
+            .then(|| Inputs::train(self, 100 + batch))
+            .transpose()
+    }
+}
+
+impl Labels for Noise {
+    fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Ok((0..samples(batch))
+            .map(|sample| (batch + sample) % CLASSES)
+            .collect())
+    }
+
+    fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Labels::train(self, 100 + batch)
+    }
+}
+
+fn feeds() -> Feeds {
+    Feeds {
+        inputs: Box::new(Noise),
+        labels: Box::new(Noise),
+    }
+}
+
+fn learning_rate(batch: usize) -> f64 {
+    0.1 / (1.0 + batch as f64)
+}
+
+fn build(model: &Model, cut: &Cut, stage: usize) -> CpuStage {
+    let spec = StageSpec {
+        optimizer: Optimizer::Momentum {
+            beta: 0.9,
+            nesterov: 1.0,
+            weight_decay: WeightDecay::everywhere(1e-3),
+        },
+        label_smoothing: 0.1,
+        ..StageSpec::new(model, cut.stages()[stage].clone(), 7)
+    };
+    CpuStage::new(&spec, Default::default()).expect("a valid stage")
+}
+
+fn plan(schedule: &str, stages: usize) -> Plan {
+    Plan {
+        schedule: Schedule::parse(schedule, Some(stages)).expect("a valid schedule"),
+        horizon: Horizon {
+            batches: BATCHES,
+            evaluate_at: EVALUATE_AT.to_vec(),
+            snapshot_at: vec![BATCHES],
+        },
+        learning_rate: Arc::new(learning_rate),
+    }
+}
+
+fn cut(model: &Model, schedule: &Schedule) -> Cut {
+    let recompute: Vec<bool> = schedule
+        .policies()
+        .iter()
+        .map(|policy| policy.kept == Kept::Input)
+        .collect();
+    Balance::Uniform
+        .cut(model, &recompute, None)
+        .expect("enough blocks")
+}
+
+fn run_threads(schedule: &str, stages: usize, delays: u64) -> Trace {
+    let (model, plan) = (model(), plan(schedule, stages));
+    let cut = cut(&model, &plan.schedule);
+    let mut trace = Trace::new(stages);
+    let outcome = threads::run_with_links(
+        &plan,
+        |stage| Ok(build(&model, &cut, stage)),
+        feeds(),
+        &Interrupt::new(),
+        |event| trace.take(event),
+        |inner| {
+            Box::new(Dawdling {
+                inner,
+                state: delays,
+            })
+        },
+    );
+    assert_eq!(outcome.expect("the run succeeds").version, BATCHES);
+    trace
+}
+
+fn run_sequential(schedule: &str, stages: usize) -> Trace {
+    let (model, plan) = (model(), plan(schedule, stages));
+    let cut = cut(&model, &plan.schedule);
+    let mut trace = Trace::new(stages);
+    let build = |stage| Ok(build(&model, &cut, stage));
+    sequential::run(&plan, build, feeds(), |event| trace.take(event)).expect("the run succeeds");
+    trace
+}
+
+/// The states of all stages as that of the whole model.
+fn whole(trace: &Trace) -> StageState {
+    let mut whole = StageState::default();
+    trace
+        .states
+        .iter()
+        .for_each(|state| whole.merge(state.clone()));
+    whole
+}
+
+/// A training loop as anyone would write it, without the runtime.
+fn plain_loop() -> (Vec<f32>, StageState) {
+    let model = model();
+    let cut = Cut::new(&model, &[model.blocks.len()]).expect("one stage");
+    let mut stage = build(&model, &cut, 0);
+    let mut losses = Vec::new();
+    for batch in 0..BATCHES {
+        let input = stage
+            .upload(Inputs::train(&mut Noise, batch).unwrap())
+            .unwrap();
+        let (logits, graph) = stage.record(&input, batch).unwrap();
+        let loss = stage
+            .loss(&logits, &Labels::train(&mut Noise, batch).unwrap())
+            .unwrap();
+        losses.push(loss.value);
+        stage.backward(graph, loss.grad).unwrap();
+        stage.update(learning_rate(batch)).unwrap();
+    }
+    (losses, stage.export().unwrap())
+}
+
+#[test]
+fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage() {
+    let (losses, state) = plain_loop();
+    for stages in 1..=6 {
+        let trace = run_threads("bp", stages, 3);
+        assert_eq!(trace.losses, losses, "{stages} stages");
+        assert_eq!(whole(&trace), state, "{stages} stages");
+        assert_eq!(
+            trace.evaluations,
+            run_threads("bp", 1, 0).evaluations,
+            "{stages} stages"
+        );
+    }
+}
+
+#[test]
+fn dsp_without_staleness_equals_bp() {
+    assert_eq!(
+        run_threads("dsp(0,0,0;0,0,0)", 3, 5),
+        run_threads("bp", 3, 11)
+    );
+    assert_eq!(run_threads("dsp", 1, 0), run_threads("bp", 1, 0));
+}
+
+#[test]
+fn queues_do_not_move_numbers_and_staleness_does() {
+    let base = run_threads("dsp(1,1,0;4,2,0)", 3, 1);
+    for schedule in ["dsp(0,0,0;4,2,0)", "dsp(2,2,0;4,2,0)", "dsp(0,1,0;4,2,0)"] {
+        assert_eq!(base, run_threads(schedule, 3, 2), "{schedule}");
+    }
+    assert_ne!(base.losses, run_threads("dsp(m=3,2,0)", 3, 1).losses);
+}
+
+#[test]
+fn threads_equal_the_interpreter_whatever_the_delays() {
+    for (schedule, stages) in [
+        ("bp", 2),
+        ("dsp", 2),
+        ("dsp", 4),
+        ("dsp(0,2,1,0;5,4,2,0)", 4),
+    ] {
+        let reference = run_sequential(schedule, stages);
+        for delays in [1, 99] {
+            assert_eq!(
+                run_threads(schedule, stages, delays),
+                reference,
+                "{schedule}"
+            );
+        }
+    }
+}
+
+/// DSP from its definition: activations go up through states of the past, which are kept and
+/// loaded again for the purpose; gradients come down through today's.
+fn oracle(m: &[usize]) -> (Vec<f32>, StageState) {
+    let model = model();
+    let cut = Balance::Uniform
+        .cut(&model, &vec![false; m.len()], None)
+        .unwrap();
+    let mut today: Vec<_> = (0..m.len()).map(|k| build(&model, &cut, k)).collect();
+    let mut past: Vec<_> = (0..m.len()).map(|k| build(&model, &cut, k)).collect();
+    let mut history: Vec<Vec<StageState>> = today
+        .iter()
+        .map(|stage| vec![stage.export().unwrap()])
+        .collect();
+    let mut losses = Vec::new();
+    for j in 0..BATCHES {
+        let mut inputs = vec![
+            today[0]
+                .upload(Inputs::train(&mut Noise, j).unwrap())
+                .unwrap(),
+        ];
+        for k in 0..m.len() {
+            past[k].import(&history[k][j.saturating_sub(m[k])]).unwrap();
+            let output = past[k].forward(&inputs[k], j).unwrap();
+            inputs.push(output);
+        }
+        let labels = Labels::train(&mut Noise, j).unwrap();
+        let mut grad = None;
+        for k in (0..m.len()).rev() {
+            let (output, graph) = today[k].record(&inputs[k], j).unwrap();
+            let output_grad = grad.take().unwrap_or_else(|| {
+                let loss = today[k].loss(&output, &labels).unwrap();
+                losses.push(loss.value);
+                loss.grad
+            });
+            grad = today[k].backward(graph, output_grad).unwrap();
+            today[k].update(learning_rate(j)).unwrap();
+            let state = today[k].export().unwrap();
+            history[k].push(state);
+        }
+    }
+    let mut whole = StageState::default();
+    history
+        .into_iter()
+        .filter_map(|mut h| h.pop())
+        .for_each(|state| whole.merge(state));
+    (losses, whole)
+}
+
+#[test]
+fn dsp_equals_its_definition_on_a_real_engine() {
+    for m in [
+        vec![2, 0],
+        vec![1, 0],
+        vec![4, 2, 0],
+        vec![3, 3, 0],
+        vec![5, 4, 1, 0],
+    ] {
+        let list = m.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let trace = run_threads(&format!("dsp(m={list})"), m.len(), 17);
+        let (losses, state) = oracle(&m);
+        assert_eq!(trace.losses, losses, "m = {list}");
+        assert_eq!(whole(&trace), state, "m = {list}");
+    }
+}
