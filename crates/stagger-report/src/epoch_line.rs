@@ -25,17 +25,26 @@ pub fn format_epoch(summary: &EpochSummary) -> String {
         .map(|stage| short_mean(stage.staleness_mean))
         .collect();
     format!(
-        "epoch {:digits$}/{} · loss {:6.3} · train {:5.1} % · test {} · lr {} · {:6.0} images/s · \
+        "epoch {:digits$}/{} · loss {} · train {:5.1} % · test {} · lr {} · {:6.0} images/s · \
          busy{busy} · bubble{} · staleness{staleness}",
         summary.epoch,
         summary.epochs,
-        summary.train_loss,
+        loss(summary.train_loss),
         summary.train_top1,
         test_scores(summary),
         learning_rate(summary.learning_rate),
         summary.images_per_second,
         percents(&mut std::iter::once(summary.bubble_share)),
     )
+}
+
+/// Six characters, but for what has diverged.
+fn loss(mean: f64) -> String {
+    if mean < 1e4 {
+        format!("{mean:6.3}")
+    } else {
+        format!("{mean:6.1e}")
+    }
 }
 
 /// ` 93.2 % (top-5  99.7 %)`, or a dash of the same width.

@@ -72,7 +72,10 @@ pub enum RunError {
         cause: Fault,
     },
     /// A stage failed while training.
-    #[error("stage {stage} failed at {action}, version {version}: {cause}")]
+    #[error(
+        "stage {stage} failed in {}, version {version}: {cause}",
+        phrase(action)
+    )]
     Stage {
         /// The stage.
         stage: usize,
@@ -102,6 +105,18 @@ pub enum RunError {
         /// The interpreter's account.
         what: String,
     },
+}
+
+/// An action in words: `the forward of batch 7`.
+fn phrase(action: &Action) -> String {
+    match action {
+        Action::Forward { batch } => format!("the forward of batch {batch}"),
+        Action::Recompute { batch } => format!("the recompute of batch {batch}"),
+        Action::Backward { batch } => format!("the backward of batch {batch}"),
+        Action::Update { version } => format!("the update of batch {version}"),
+        Action::Evaluate { version } => format!("the evaluation of version {version}"),
+        Action::Snapshot { version } => format!("the snapshot of version {version}"),
+    }
 }
 
 impl RunError {

@@ -115,11 +115,14 @@ fn a_panic_names_its_stage_and_batch() {
             action,
             Action::Recompute { batch: 7 } | Action::Forward { batch: 7 }
         ));
+        let sentence = error.to_string();
         assert!(
-            error
-                .to_string()
-                .contains(&format!("stage {flawed} failed")),
-            "{error}"
+            sentence.starts_with(&format!("stage {flawed} failed in the ")),
+            "{sentence}"
+        );
+        assert!(
+            sentence.contains("of batch 7, version 7: panic: "),
+            "{sentence}"
         );
     }
 }

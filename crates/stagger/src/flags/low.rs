@@ -19,7 +19,7 @@ pub struct Cli {
 #[allow(clippy::large_enum_variant, reason = "parsed once")]
 pub enum Command {
     /// Train a network, cut into stages that run in parallel
-    #[command(after_help = TRAIN_EXAMPLES)]
+    #[command(after_help = TRAIN_EXAMPLES, args_override_self = true)]
     Train(TrainArgs),
     /// Evaluate the weights of a run
     Eval(EvalArgs),

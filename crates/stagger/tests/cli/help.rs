@@ -1,0 +1,29 @@
+//! What the binary says about itself.
+
+use crate::support::Bench;
+
+#[test]
+fn help_lists_verbs_and_flags() {
+    let bench = Bench::new();
+    insta::assert_snapshot!("help", bench.stagger("--help").stdout);
+    insta::assert_snapshot!("train_help", bench.stagger("train --help").stdout);
+    insta::assert_snapshot!("explain_help", bench.stagger("explain --help").stdout);
+}
+
+#[test]
+fn explain_and_summary_print_what_the_libraries_say() {
+    let bench = Bench::new();
+    let explained = bench.stagger("explain dsp(1,1,0;4,2,0) --batches 8");
+    assert_eq!(explained.status, 0, "{}", explained.stderr);
+    let schedule = stagger::schedule::Schedule::parse("dsp(1,1,0;4,2,0)", None).unwrap();
+    assert_eq!(explained.stdout, stagger::schedule::explain(&schedule, 8));
+    // Three stages, where the notation does not say.
+    assert_eq!(
+        bench.stagger("explain dsp --batches 8").stdout,
+        explained.stdout
+    );
+
+    let summary = bench.stagger("summary resnet20 --stages 2 --schedule dsp");
+    assert_eq!(summary.status, 0, "{}", summary.stderr);
+    assert!(summary.stdout.contains("269,722"), "{}", summary.stdout);
+}

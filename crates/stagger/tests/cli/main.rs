@@ -1,0 +1,8 @@
+//! The binary as its users meet it.
+
+mod support;
+
+mod help;
+mod refusals;
+mod runs;
+mod signals;

@@ -1,0 +1,210 @@
+//! Whatever cannot be done: one sentence, exit status 2, and nothing left behind.
+
+use std::fs;
+use std::io::Cursor;
+
+use crate::support::{Bench, is_empty};
+
+/// Checks status, that there is one line of error that says `expected`, and that no file came to
+/// be.
+fn refused(arguments: &str, expected: &str) {
+    let bench = Bench::new();
+    refused_in(&bench, arguments, expected);
+    assert!(
+        is_empty(bench.folder.path()),
+        "{arguments} left something behind"
+    );
+}
+
+fn refused_in(bench: &Bench, arguments: &str, expected: &str) {
+    let output = bench.stagger(arguments);
+    assert_eq!(output.status, 2, "{arguments}: {}", output.stderr);
+    assert_eq!(
+        output.stderr.lines().count(),
+        1,
+        "{arguments}: {}",
+        output.stderr
+    );
+    assert!(
+        output.stderr.starts_with("error: "),
+        "{arguments}: {}",
+        output.stderr
+    );
+    assert!(
+        output.stderr.contains(expected),
+        "{arguments}: {}",
+        output.stderr
+    );
+}
+
+#[test]
+fn flags() {
+    for (arguments, expected) in [
+        (
+            "train --model resnet9",
+            "there is no model `resnet9`; did you mean `resnet8`?",
+        ),
+        ("train --dataset cifar", "there is no data set 'cifar'"),
+        ("train --schedule dsp(1;2)", "column 7: m has 1 numbers"),
+        ("train --schedule pipedram", "column 1"),
+        ("train --stages 6", "has 5 blocks, too few for 6 stages"),
+        ("train --stages 0", "--stages is 0"),
+        ("train --stages 65", "65"),
+        (
+            "train --balance 1,2",
+            "deals out 3 blocks but model `resnet8` has 5",
+        ),
+        ("train --balance 1,2,2", "3"),
+        ("train --epochs 0", "--epochs is 0"),
+        ("train --max-batches 0", "--max-batches is 0"),
+        (
+            "train --batch-size 1",
+            "batch normalisation needs at least 2 samples",
+        ),
+        (
+            "train --batch-size 3333",
+            "the last batch of the 10000 training samples holds 1",
+        ),
+        ("train --batch-size 20000 --drop-last", "20000"),
+        ("train --lr -0.1", "unexpected argument"),
+        ("train --lr=-0.1", "--lr -0.1 is not a learning rate"),
+        ("train --lr NaN", "--lr NaN is not a learning rate"),
+        (
+            "train --lr-schedule linear",
+            "there is no learning-rate schedule `linear`",
+        ),
+        (
+            "train --lr-schedule step --lr-steps 3,1",
+            "--lr-steps must rise",
+        ),
+        ("train --optimizer lion", "there is no optimizer `lion`"),
+        ("train --momentum 1.5", "beta to be at least 0 and below 1"),
+        ("train --weight-decay -1", "unexpected argument"),
+        ("train --label-smoothing 1", "label smoothing"),
+        ("train --clip-norm 0", "gradient clipping"),
+        (
+            "train --engine torch",
+            "there is no engine `torch` in this build",
+        ),
+        ("explain dsp(1,1,0;4,2)", "column 11"),
+        (
+            "summary resnet20 --stages 12",
+            "has 11 blocks, too few for 12 stages",
+        ),
+        ("summary resnet20 --input 3x32", "`3x32` is not a shape"),
+        (
+            "eval --run nowhere",
+            "could not open the run folder nowhere",
+        ),
+    ] {
+        if expected == "unexpected argument" {
+            let output = Bench::new().stagger(arguments);
+            assert_eq!(output.status, 2, "{arguments}");
+            assert!(output.stderr.contains(expected), "{}", output.stderr);
+        } else {
+            refused(arguments, expected);
+        }
+    }
+}
+
+#[test]
+fn config_files() {
+    let bench = Bench::new();
+    fs::write(
+        bench.path("typo.toml"),
+        "model = \"resnet8\"\nbatchsize = 8\n",
+    )
+    .unwrap();
+    refused_in(
+        &bench,
+        "train --config typo.toml",
+        "typo.toml: line 2: unknown field `batchsize`",
+    );
+    refused_in(
+        &bench,
+        "train --config none.toml",
+        "cannot read the config file none.toml",
+    );
+}
+
+#[test]
+fn data() {
+    refused("train --dataset cifar10", "--data-dir");
+    refused("train --dataset cifar10 --data-dir .", "data_batch_1.bin");
+
+    let bench = Bench::new();
+    for folder in ["train/a", "train/b", "val/a", "val/b"] {
+        fs::create_dir_all(bench.path(folder)).unwrap();
+    }
+    let run = "train --dataset image-folder --data-dir . --output run";
+    refused_in(&bench, run, "no ");
+    for folder in ["train/a", "train/b", "val/a", "val/b"] {
+        // A grey 8 × 8 PNG.
+        let picture = image(8);
+        fs::write(bench.path(folder).join("1.png"), &picture).unwrap();
+        fs::write(bench.path(folder).join("2.png"), &picture).unwrap();
+    }
+    refused_in(
+        &bench,
+        &format!("{run} --model vgg11"),
+        "at least 32x32 pixels",
+    );
+    fs::write(bench.path("train/b/2.png"), b"not a picture").unwrap();
+    refused_in(&bench, run, "2.png");
+    fs::write(bench.path("train/b/2.png"), &image(8)[..40]).unwrap();
+    refused_in(&bench, run, "2.png");
+    assert!(!bench.path("run").exists());
+
+    fs::write(bench.path("data_batch_1.bin"), vec![0; 3073 + 100]).unwrap();
+    fs::write(bench.path("test_batch.bin"), vec![0; 3073]).unwrap();
+    let run = "train --dataset cifar10 --data-dir . --output run";
+    refused_in(&bench, run, "data_batch_1.bin");
+    let mut records = vec![0; 2 * 3073];
+    records[3073] = 10;
+    fs::write(bench.path("data_batch_1.bin"), &records).unwrap();
+    refused_in(&bench, run, "record 1");
+    fs::write(bench.path("data_batch_1.bin"), b"").unwrap();
+    refused_in(&bench, run, "data_batch_1.bin");
+    assert!(!bench.path("run").exists());
+}
+
+#[test]
+fn output_folders() {
+    let bench = Bench::new();
+    fs::write(bench.path("file"), "precious").unwrap();
+    refused_in(
+        &bench,
+        "train --output file",
+        "is a file already; choose another",
+    );
+    fs::create_dir(bench.path("full")).unwrap();
+    fs::write(bench.path("full/notes.txt"), "precious").unwrap();
+    refused_in(
+        &bench,
+        "train --output full",
+        "is a folder that is not empty",
+    );
+    assert_eq!(
+        fs::read_to_string(bench.path("full/notes.txt")).unwrap(),
+        "precious"
+    );
+    // Nobody can make folders there, not even root.
+    if cfg!(target_os = "linux") {
+        refused_in(
+            &bench,
+            "train --output /sys/run",
+            "could not create the folder /sys/run",
+        );
+    }
+}
+
+/// A grey picture as PNG.
+fn image(side: u32) -> Vec<u8> {
+    let picture =
+        image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x * 7 + y * 3) as u8]));
+    let mut bytes = Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}

@@ -1,0 +1,82 @@
+//! A small vocabulary for running the binary.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use stagger::report::{Record, read_metrics, read_weights};
+use tempfile::TempDir;
+
+/// The binary, in a folder of its own.
+pub struct Bench {
+    pub folder: TempDir,
+}
+
+/// What a command gave.
+pub struct Output {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder for the test"),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs `stagger` with arguments separated by spaces.
+    pub fn stagger(&self, arguments: &str) -> Output {
+        let mut command = Command::cargo_bin("stagger").expect("the binary is built");
+        command
+            .current_dir(&self.folder)
+            .args(arguments.split_whitespace());
+        let output = command.output().expect("the binary starts");
+        Output {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("text"),
+            stderr: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
+    /// Trains a few small batches of the built-in data into the folder `name`; more arguments may
+    /// override those given here.
+    pub fn train(&self, name: &str, arguments: &str) -> Output {
+        let output = self.stagger(&format!(
+            "train --batch-size 8 --max-batches 4 --eval-batch-size 250 --calibration-batches 0 \
+             --lr 0.01 --output {name} {arguments}"
+        ));
+        assert_eq!(output.status, 0, "{}", output.stderr);
+        output
+    }
+
+    /// Content of the weights file of a run, without metadata.
+    pub fn weights(&self, run: &str) -> stagger::engine::StageState {
+        read_weights(&self.path(run).join("last.safetensors"))
+            .expect("weights")
+            .state
+    }
+
+    pub fn metrics(&self, run: &str) -> Vec<Record> {
+        read_metrics(&self.path(run).join("metrics.jsonl")).expect("metrics")
+    }
+
+    /// Losses of the batches of a run.
+    pub fn losses(&self, run: &str) -> Vec<f32> {
+        let loss = |record: &Record| match record {
+            Record::Batch(batch) => Some(batch.loss),
+            _ => None,
+        };
+        self.metrics(run).iter().filter_map(loss).collect()
+    }
+}
+
+/// Whether a folder holds anything.
+pub fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).expect("a folder").next().is_none()
+}
