@@ -3,7 +3,7 @@
 //!
 //! This crate is the facade: it re-exports the crates that make up stagger, and holds the
 //! command line. A program that wants to train from its own code uses them as
-//! `examples/train_from_code.rs` does.
+//! `examples/timeline.rs` does.
 //!
 //! | crate | what is in it |
 //! | --- | --- |

@@ -115,7 +115,11 @@ fn a_last_smaller_batch_trains() {
             Record::Batch(batch) => Some(batch.samples),
             _ => None,
         };
-        bench.metrics(run).iter().filter_map(samples).collect::<Vec<_>>()
+        bench
+            .metrics(run)
+            .iter()
+            .filter_map(samples)
+            .collect::<Vec<_>>()
     };
     assert_eq!(epochs("", "whole"), [8, 8, 4, 8, 8, 4]);
     assert_eq!(epochs("--drop-last", "dropped"), [8, 8, 8, 8]);

@@ -1,0 +1,128 @@
+//! State in and out.
+
+use std::collections::BTreeMap;
+
+use burn_backend::tensor::FloatTensor;
+
+use crate::error::EngineError;
+use crate::state::StageState;
+use crate::tensor::HostTensor;
+
+use super::super::convert::{filled, to_device, to_host};
+use super::super::kernels::Kernels;
+use super::super::parameters::Gradients;
+use super::BurnStage;
+
+/// Slot name of the step counter, in PyTorch's spelling.
+const STEP: &str = "step";
+
+impl<B: Kernels> BurnStage<B> {
+    /// Names and shapes of everything that the stage's state holds.
+    fn expected(&self, with_optimizer: bool) -> BTreeMap<String, Vec<usize>> {
+        let mut expected = BTreeMap::new();
+        for statistics in &self.statistics {
+            let (name, shape) = (&statistics.name, vec![statistics.channels()]);
+            expected.insert(format!("{name}.running_mean"), shape.clone());
+            expected.insert(format!("{name}.running_var"), shape);
+        }
+        for each in &self.trained {
+            let name = &each.info.name;
+            expected.insert(name.clone(), each.info.shape.clone());
+            if !with_optimizer {
+                continue;
+            }
+            for slot in self.optimizer.slots() {
+                expected.insert(
+                    StageState::optimizer_name(name, slot),
+                    each.info.shape.clone(),
+                );
+            }
+            if self.optimizer.counts_steps() {
+                expected.insert(StageState::optimizer_name(name, STEP), vec![1]);
+            }
+        }
+        expected
+    }
+
+    pub(super) fn export_state(&self) -> Result<StageState, EngineError> {
+        let mut state = StageState::default();
+        let mut put = |name: String, tensor: &FloatTensor<B>| -> Result<(), EngineError> {
+            state.tensors.insert(name, to_host::<B>(tensor.clone())?);
+            Ok(())
+        };
+        for statistics in &self.statistics {
+            put(
+                format!("{}.running_mean", statistics.name),
+                &statistics.mean,
+            )?;
+            put(
+                format!("{}.running_var", statistics.name),
+                &statistics.variance,
+            )?;
+        }
+        for (each, weight) in self.trained.iter().zip(&self.weights) {
+            let name = &each.info.name;
+            put(name.clone(), weight)?;
+            for (slot, tensor) in self.optimizer.slots().iter().zip(&each.slots) {
+                put(StageState::optimizer_name(name, slot), tensor)?;
+            }
+        }
+        if self.optimizer.counts_steps() {
+            for each in &self.trained {
+                let name = StageState::optimizer_name(&each.info.name, STEP);
+                let step = HostTensor {
+                    shape: vec![1],
+                    data: vec![self.steps as f32],
+                };
+                state.tensors.insert(name, step);
+            }
+        }
+        for statistics in &self.statistics {
+            let name = format!("{}.num_batches_tracked", statistics.name);
+            state.counters.insert(name, statistics.batches);
+        }
+        Ok(state)
+    }
+
+    pub(super) fn import_state(&mut self, state: &StageState) -> Result<(), EngineError> {
+        let with_optimizer = state.has_optimizer();
+        state.check(&self.label, &self.expected(with_optimizer))?;
+        let counters: Vec<String> = self
+            .statistics
+            .iter()
+            .map(|statistics| format!("{}.num_batches_tracked", statistics.name))
+            .collect();
+        if let Some(name) = state.counters.keys().find(|name| !counters.contains(name)) {
+            let (stage, name) = (self.label.clone(), name.clone());
+            return Err(EngineError::Unexpected { stage, name });
+        }
+
+        let read = |name: &str| -> FloatTensor<B> {
+            // The check above has seen every name that is asked for here.
+            let tensor = state.tensors.get(name).cloned().unwrap_or_default();
+            to_device::<B>(&tensor.shape, tensor.data, self.precision, &self.device)
+        };
+        for (statistics, counter) in self.statistics.iter_mut().zip(&counters) {
+            statistics.mean = read(&format!("{}.running_mean", statistics.name));
+            statistics.variance = read(&format!("{}.running_var", statistics.name));
+            statistics.batches = state.counters.get(counter).copied().unwrap_or(0);
+        }
+        self.steps = 0;
+        for (each, weight) in self.trained.iter_mut().zip(&mut self.weights) {
+            let name = &each.info.name;
+            *weight = read(name);
+            for (slot, tensor) in self.optimizer.slots().iter().zip(&mut each.slots) {
+                *tensor = match with_optimizer {
+                    true => read(&StageState::optimizer_name(name, slot)),
+                    false => filled::<B>(&each.info.shape, 0.0, self.precision, &self.device),
+                };
+            }
+            let step = state.tensors.get(&StageState::optimizer_name(name, STEP));
+            if let Some(&step) = step.and_then(|step| step.data.first()) {
+                self.steps = step as u64;
+            }
+        }
+        self.gradients = Gradients::none(self.weights.len());
+        Ok(())
+    }
+}

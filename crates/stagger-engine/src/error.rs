@@ -1,0 +1,160 @@
+//! What can go wrong in an engine.
+
+use stagger_model::ModelError;
+
+use crate::optimizer::OptimizerError;
+
+/// Why a stage cannot be built, or cannot do what it is asked.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The model as a whole is not sound.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The optimizer's settings are not sound.
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerError),
+    /// The blocks of the stage are not blocks of the model, or there are none.
+    #[error(
+        "a stage of blocks {start}..{end} expects at least one block within the {blocks} of the model; \
+         choose a cut inside the model"
+    )]
+    Blocks {
+        /// First block.
+        start: usize,
+        /// One past the last block.
+        end: usize,
+        /// Blocks of the model.
+        blocks: usize,
+    },
+    /// A setting of the stage lies outside its range.
+    #[error("{setting} expects {expected} but is {found}")]
+    Setting {
+        /// Which setting.
+        setting: &'static str,
+        /// The range.
+        expected: &'static str,
+        /// The value.
+        found: f64,
+    },
+    /// A layer that this engine does not have.
+    #[error(
+        "layer `{layer}` is of a kind that engine `{engine}` does not have; use another engine"
+    )]
+    UnknownLayer {
+        /// The layer.
+        layer: String,
+        /// The engine.
+        engine: &'static str,
+    },
+    /// A tensor with too few or too many values for its shape.
+    #[error(
+        "a tensor of shape {shape:?} expects the product of its sides but holds {found} values"
+    )]
+    TensorSize {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its number of values.
+        found: usize,
+    },
+    /// A tensor of the wrong shape enters a stage.
+    #[error(
+        "the {what} of stage `{stage}` expects shape {} but has {found:?}",
+        per_sample(.expected)
+    )]
+    Shape {
+        /// `input` or `output gradient`.
+        what: &'static str,
+        /// First and last block of the stage.
+        stage: String,
+        /// Shape of one sample.
+        expected: Vec<usize>,
+        /// Shape found, batch dimension included.
+        found: Vec<usize>,
+    },
+    /// Batch normalisation over a single value.
+    #[error(
+        "batch normalisation `{layer}` expects at least 2 values per channel but the batch has {values} \
+         (samples x height x width); use a larger batch size, or drop the last, smaller batch"
+    )]
+    OneValuePerChannel {
+        /// The layer.
+        layer: String,
+        /// Values per channel.
+        values: usize,
+    },
+    /// Labels and logits do not belong together.
+    #[error(
+        "the loss expects one label per row of the logits but gets {labels} labels for logits of shape {logits:?}"
+    )]
+    Labels {
+        /// Number of labels.
+        labels: usize,
+        /// Shape of the logits.
+        logits: Vec<usize>,
+    },
+    /// A label that is no class.
+    #[error(
+        "label {label} at position {position} of the batch is out of range: the model has {classes} classes, \
+         numbered from 0; check the data set or the number of classes"
+    )]
+    LabelOutOfRange {
+        /// Index in the batch.
+        position: usize,
+        /// The label.
+        label: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// An update with nothing to update by.
+    #[error("stage `{stage}` cannot update: no backward pass has run since its last update")]
+    NoGradient {
+        /// First and last block of the stage.
+        stage: String,
+    },
+    /// A tensor that the stage needs is not in the state.
+    #[error(
+        "the state lacks `{name}`, which stage `{stage}` expects with shape {expected:?}; load the state of the same model"
+    )]
+    Missing {
+        /// First and last block of the stage.
+        stage: String,
+        /// Name of the tensor.
+        name: String,
+        /// Its shape.
+        expected: Vec<usize>,
+    },
+    /// A tensor in the state that the stage does not have.
+    #[error(
+        "the state holds `{name}`, which stage `{stage}` does not have; load the state of the same model, cut and optimizer"
+    )]
+    Unexpected {
+        /// First and last block of the stage.
+        stage: String,
+        /// Name of the tensor.
+        name: String,
+    },
+    /// A tensor in the state of another shape than the stage's.
+    #[error(
+        "`{name}` in the state expects shape {expected:?} but has {found:?}; load the state of the same model"
+    )]
+    StateShape {
+        /// Name of the tensor.
+        name: String,
+        /// The stage's shape.
+        expected: Vec<usize>,
+        /// The state's shape.
+        found: Vec<usize>,
+    },
+    /// The tensor library failed, for instance for want of device memory.
+    #[error("the tensor backend failed: {message}")]
+    Backend {
+        /// What it said.
+        message: String,
+    },
+}
+
+fn per_sample(expected: &[usize]) -> String {
+    let sides: Vec<String> = expected.iter().map(usize::to_string).collect();
+    format!("[N, {}]", sides.join(", "))
+}

@@ -1,0 +1,26 @@
+//! Engines that turn a slice of a model into an executable stage, and optimizers (DESIGN §5).
+//!
+//! [`Stage`] is the seam: whoever executes a schedule sees nothing but it. [`burn::BurnStage`] implements it over
+//! Burn's backends; with [`burn::CpuStage`], the pure-Rust CPU backend, all of a stage's work happens on the thread
+//! that calls it, and the numbers depend on neither timing nor other threads.
+
+pub mod burn;
+mod error;
+mod initial;
+mod learning_rate;
+mod loss;
+mod optimizer;
+mod random;
+mod stage;
+mod state;
+mod tensor;
+
+pub use error::EngineError;
+pub use initial::initial_values;
+pub use learning_rate::{Decay, LearningRate, Warmup};
+pub use loss::{Loss, LossOnHost, cross_entropy};
+pub use optimizer::{Optimizer, OptimizerError, WeightDecay};
+pub use random::dropout_mask;
+pub use stage::{Activation, Stage, StageSpec, UpdateReport};
+pub use state::StageState;
+pub use tensor::HostTensor;

@@ -1,0 +1,119 @@
+//! A stage's state, as named tensors in host memory.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use stagger_model::Model;
+
+use crate::error::EngineError;
+use crate::tensor::HostTensor;
+
+/// Prefix of optimizer state: `optimizer.<parameter>.<slot>`.
+const OPTIMIZER: &str = "optimizer.";
+
+/// Everything a stage has learnt, by name. Parameters and buffers have PyTorch's names and memory layouts
+/// (`layer1.0.conv1.weight`, `bn1.running_mean`); optimizer state is `optimizer.<parameter>.<slot>` with the slots of
+/// [`crate::Optimizer::slots`], and for optimizers that count steps `optimizer.<parameter>.step`, `[1]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageState {
+    /// Parameters, buffers and optimizer state.
+    pub tensors: BTreeMap<String, HostTensor>,
+    /// PyTorch's `….num_batches_tracked`: 64-bit integers, on disk scalars.
+    pub counters: BTreeMap<String, u64>,
+}
+
+impl StageState {
+    /// The name of a parameter's optimizer state.
+    pub fn optimizer_name(parameter: &str, slot: &str) -> String {
+        format!("{OPTIMIZER}{parameter}.{slot}")
+    }
+
+    /// Whether any optimizer state is in it.
+    pub fn has_optimizer(&self) -> bool {
+        self.tensors.keys().any(|name| name.starts_with(OPTIMIZER))
+    }
+
+    /// Takes over all entries of another stage's state, replacing those of the same name: the states of all stages
+    /// merged are that of the whole model.
+    pub fn merge(&mut self, other: Self) {
+        self.tensors.extend(other.tensors);
+        self.counters.extend(other.counters);
+    }
+
+    /// Only the entries of these blocks: a stage's share of the whole model's state. Names that belong to no block
+    /// are left out.
+    ///
+    /// # Panics
+    /// When the range reaches beyond the last block.
+    pub fn of_blocks(&self, model: &Model, blocks: Range<usize>) -> Self {
+        let mut part = Self::default();
+        for buffer in model.buffers(blocks.clone()) {
+            self.copy_tensor(&buffer.name, &mut part);
+        }
+        for parameter in model.parameters(blocks.clone()) {
+            self.copy_tensor(&parameter.name, &mut part);
+            let prefix = format!("{OPTIMIZER}{}.", parameter.name);
+            for name in self.tensors.keys().filter(|name| name.starts_with(&prefix)) {
+                self.copy_tensor(name, &mut part);
+            }
+        }
+        for layer in model.blocks[blocks].iter().flat_map(|block| &block.layers) {
+            for name in layer.batch_counters() {
+                if let Some(&count) = self.counters.get(&name) {
+                    part.counters.insert(name, count);
+                }
+            }
+        }
+        part
+    }
+
+    /// Only parameters, buffers and counters: what a weights file for PyTorch holds.
+    pub fn without_optimizer(mut self) -> Self {
+        self.tensors.retain(|name, _| !name.starts_with(OPTIMIZER));
+        self
+    }
+
+    fn copy_tensor(&self, name: &str, to: &mut Self) {
+        if let Some(tensor) = self.tensors.get(name) {
+            to.tensors.insert(name.to_owned(), tensor.clone());
+        }
+    }
+
+    /// Checks that the tensors are exactly `expected`, name by name and shape by shape.
+    pub(crate) fn check(
+        &self,
+        stage: &str,
+        expected: &BTreeMap<String, Vec<usize>>,
+    ) -> Result<(), EngineError> {
+        for (name, shape) in expected {
+            let Some(tensor) = self.tensors.get(name) else {
+                let (stage, name, expected) = (stage.to_owned(), name.clone(), shape.clone());
+                return Err(EngineError::Missing {
+                    stage,
+                    name,
+                    expected,
+                });
+            };
+            tensor.check()?;
+            if tensor.shape != *shape {
+                let (expected, found) = (shape.clone(), tensor.shape.clone());
+                return Err(EngineError::StateShape {
+                    name: name.clone(),
+                    expected,
+                    found,
+                });
+            }
+        }
+        match self
+            .tensors
+            .keys()
+            .find(|name| !expected.contains_key(*name))
+        {
+            Some(name) => Err(EngineError::Unexpected {
+                stage: stage.to_owned(),
+                name: name.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+}

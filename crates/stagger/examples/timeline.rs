@@ -1,0 +1,220 @@
+//! Trains a few batches with backpropagation and with DSP from one's own code, and draws what each
+//! stage did when, as measured:
+//!
+//! ```text
+//! cargo run --release -p stagger --example timeline > docs/timeline.svg
+//! ```
+
+use std::error::Error;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stagger::data::{LoaderOptions, OpenOptions, Sampler, open};
+use stagger::engine::burn::CpuStage;
+use stagger::engine::{Optimizer, StageSpec, WeightDecay};
+use stagger::model::{Balance, Model};
+use stagger::runtime::{Event, Interrupt, Plan, dataset_feeds, threads};
+use stagger::schedule::{Action, Horizon, Kept, Schedule};
+
+const STAGES: usize = 2;
+const BATCHES: usize = 24;
+/// The first batches fill caches; the picture begins after them.
+const FIRST_DRAWN: usize = 8;
+const DRAWN: Duration = Duration::from_millis(900);
+
+/// A bar of the picture.
+struct Bar {
+    stage: usize,
+    action: Action,
+    start: Duration,
+    end: Duration,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut picture = Picture::new();
+    for notation in ["bp", "dsp"] {
+        let schedule = Schedule::parse(notation, Some(STAGES))?;
+        picture.row_group(&schedule.to_string(), &train(&schedule)?);
+    }
+    println!("{}", picture.finish());
+    Ok(())
+}
+
+/// Trains, and gives what every stage did.
+fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
+    let split = open("shapes", &OpenOptions::default())?;
+    let sampler = Sampler::new(split.train.len(), 128, 1)?;
+    let model = Model::by_name("resnet8", split.train.shape(), split.train.classes())?;
+    let policies = schedule.policies();
+    let recompute: Vec<bool> = policies
+        .iter()
+        .map(|policy| policy.kept == Kept::Input)
+        .collect();
+    let cut = Balance::Auto.cut(&model, &recompute, None)?;
+    let plan = Plan {
+        schedule: schedule.clone(),
+        horizon: Horizon::of(BATCHES),
+        learning_rate: Arc::new(|_batch| 0.05),
+    };
+    let optimizer = Optimizer::Momentum {
+        beta: 0.9,
+        nesterov: 0.0,
+        weight_decay: WeightDecay::everywhere(5e-4),
+    };
+    let build = |stage: usize| {
+        let blocks = cut.stages()[stage].clone();
+        let spec = StageSpec {
+            optimizer: optimizer.clone(),
+            ..StageSpec::new(&model, blocks, 1)
+        };
+        CpuStage::new(&spec, Default::default())
+    };
+    let feeds = dataset_feeds(&split, &sampler, 0..BATCHES, 128, LoaderOptions::default())?;
+    let mut bars = Vec::new();
+    threads::run(&plan, build, feeds, &Interrupt::new(), |event| {
+        if let Event::Acted {
+            stage,
+            action,
+            started_at,
+            ended_at,
+            waited,
+            ..
+        } = event
+        {
+            // An action waits for its input before it computes.
+            bars.push(Bar {
+                stage,
+                action,
+                start: started_at + waited,
+                end: ended_at,
+            });
+        }
+        Ok(())
+    })?;
+    Ok(bars)
+}
+
+const WIDTH: f64 = 960.0;
+const LEFT: f64 = 70.0;
+const ROW: f64 = 34.0;
+
+/// An SVG under construction.
+struct Picture {
+    body: String,
+    y: f64,
+}
+
+impl Picture {
+    fn new() -> Self {
+        Self {
+            body: String::new(),
+            y: 10.0,
+        }
+    }
+
+    fn text(&mut self, x: f64, size: u32, content: &str) {
+        let y = self.y;
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            self.body,
+            r##"<text x="{x}" y="{y}" font-size="{size}" fill="#333">{content}</text>"##
+        );
+    }
+
+    fn row_group(&mut self, title: &str, bars: &[Bar]) {
+        let from = bars
+            .iter()
+            .filter(|bar| {
+                bar.stage == STAGES - 1
+                    && bar.action
+                        == (Action::Update {
+                            version: FIRST_DRAWN,
+                        })
+            })
+            .map(|bar| bar.end)
+            .next()
+            .unwrap_or_default();
+        let updates = bars.iter().filter(|bar| {
+            bar.stage == 0
+                && matches!(bar.action, Action::Update { .. })
+                && bar.end > from
+                && bar.end <= from + DRAWN
+        });
+        let rate = updates.count() as f64 / DRAWN.as_secs_f64();
+        self.y += 18.0;
+        self.text(0.0, 14, &format!("{title}: {rate:.1} batches per second"));
+        self.y += 8.0;
+        for stage in (0..STAGES).rev() {
+            let top = self.y;
+            let (width, height) = (WIDTH - LEFT, ROW - 6.0);
+            let _ = writeln!(
+                self.body,
+                r##"<rect x="{LEFT}" y="{top}" width="{width}" height="{height}" fill="#f0f0f0"/>"##
+            );
+            for bar in bars.iter().filter(|bar| bar.stage == stage) {
+                self.bar(bar, from, top);
+            }
+            self.y += ROW / 2.0;
+            self.text(0.0, 13, &format!("stage {stage}"));
+            self.y += ROW / 2.0;
+        }
+        self.y += 8.0;
+    }
+
+    fn bar(&mut self, bar: &Bar, from: Duration, top: f64) {
+        let scale = (WIDTH - LEFT) / DRAWN.as_secs_f64();
+        let at = |time: Duration| {
+            (time.as_secs_f64() - from.as_secs_f64()).clamp(0.0, DRAWN.as_secs_f64()) * scale
+        };
+        let (x, width) = (LEFT + at(bar.start), at(bar.end) - at(bar.start));
+        let (color, batch) = match bar.action {
+            Action::Forward { batch } => ("#4c86c6", Some(batch)),
+            Action::Recompute { batch } => ("#9cc2e8", Some(batch)),
+            Action::Backward { batch } => ("#e08a3c", Some(batch)),
+            _ => ("#777777", None),
+        };
+        if width < 0.5 {
+            return;
+        }
+        let height = ROW - 6.0;
+        let _ = writeln!(
+            self.body,
+            r##"<rect x="{x:.1}" y="{top}" width="{width:.1}" height="{height}" fill="{color}" stroke="#fff" stroke-width="0.6"/>"##
+        );
+        if let Some(batch) = batch.filter(|_| width > 16.0) {
+            let (x, y) = (x + width / 2.0, top + height / 2.0 + 4.0);
+            let _ = writeln!(
+                self.body,
+                r##"<text x="{x:.1}" y="{y}" font-size="11" fill="#fff" text-anchor="middle">{batch}</text>"##
+            );
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.y += 14.0;
+        let legend = [
+            ("#4c86c6", "forward"),
+            ("#9cc2e8", "recompute"),
+            ("#e08a3c", "backward"),
+            ("#777777", "update"),
+            ("#f0f0f0", "waiting"),
+        ];
+        let y = self.y;
+        for (index, (color, name)) in legend.iter().enumerate() {
+            let x = LEFT + 130.0 * index as f64;
+            let _ = writeln!(
+                self.body,
+                r##"<rect x="{x}" y="{}" width="12" height="12" fill="{color}" stroke="#999"/>"##,
+                y - 10.0
+            );
+            self.text(x + 18.0, 12, name);
+        }
+        let height = self.y + 12.0;
+        format!(
+            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif"><rect width="{WIDTH}" height="{height}" fill="#fff"/>
+{}</svg>"##,
+            self.body
+        )
+    }
+}
