@@ -85,6 +85,10 @@ pub struct Subsample {
 ///
 /// The defaults compose Burn's operations, so an empty `impl` makes any backend an engine.
 pub trait Kernels: Backend {
+    /// Ends a step of the calling thread, an update or the evaluation of a batch: a backend that keeps memory for the
+    /// next step lets go of what this one did not use.
+    fn settle() {}
+
     /// Cross-correlation of `[N, C, H, W]` with `[O, C, k, k]`, plus a bias `[O]` if there is one.
     fn convolution(
         input: FloatTensor<Self>,

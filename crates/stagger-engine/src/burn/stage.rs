@@ -271,11 +271,13 @@ impl<B: Kernels> Stage for BurnStage<B> {
                 learning_rate,
             );
         }
+        B::settle();
         Ok(report)
     }
 
     fn evaluate(&mut self, input: &Self::Activation) -> Result<Self::Activation, EngineError> {
         let output = self.layers.evaluate(self.input(input)?, &self.pass(0))?;
+        B::settle();
         Ok(BurnActivation::from_primitive(output))
     }
 

@@ -14,7 +14,10 @@ pub const WARMUP_BATCHES: usize = 8;
 /// Trains throw-away stages with backpropagation and times them. `None` when the run is too short
 /// to say anything.
 pub fn run(job: &TrainJob, interrupt: &Interrupt) -> Result<Option<RunSummary>, Failure> {
-    let batches = (WARMUP_BATCHES + job.calibration_batches).min(job.horizon.batches);
+    let batches = job
+        .calibration_batches
+        .saturating_add(WARMUP_BATCHES)
+        .min(job.horizon.batches);
     if job.calibration_batches == 0 || batches <= WARMUP_BATCHES {
         return Ok(None);
     }

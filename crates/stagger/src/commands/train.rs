@@ -30,7 +30,7 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
     let job = high::train(values)?;
     build::check_specs(&job)?;
     let interrupt = listen_for_interrupts()?;
-    quiet_panics_of_stages();
+    quiet_panics_of_workers();
 
     let folder = create_folder(&job)?;
     let result = Journal::open(&folder, &job).and_then(|mut journal| {
@@ -129,7 +129,8 @@ fn train(
         baseline.as_ref(),
         peak_resident_bytes(),
     ) {
-        journal.say(&line)?;
+        // The run has left its weights by now: they stay, whatever becomes of the log.
+        journal.say(&line).map_err(Failure::Run)?;
     }
     if outcome.interrupted {
         Err(Failure::Interrupted)
@@ -204,12 +205,13 @@ fn listen_for_interrupts() -> Result<Interrupt> {
     Ok(interrupt)
 }
 
-/// A panic of a stage becomes the run's error, which says all that the usual message would.
-fn quiet_panics_of_stages() {
+/// A panic of a stage or a loader becomes the run's error, which says all that the usual message would.
+fn quiet_panics_of_workers() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let thread = std::thread::current();
-        if !thread.name().is_some_and(|name| name.starts_with("stage-")) {
+        let is_worker = |name: &str| name.starts_with("stage-") || name.starts_with("loader-");
+        if !thread.name().is_some_and(is_worker) {
             usual(info);
         }
     }));

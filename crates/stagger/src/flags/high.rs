@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
 use stagger_engine::{Decay, LearningRate, Optimizer, Warmup, WeightDecay};
 use stagger_model::{Balance, Cut, Layer, Model};
@@ -219,11 +219,15 @@ fn has_batch_norm(layer: &Layer) -> bool {
     found
 }
 
+/// Far above any real run; the marks of every epoch are kept in memory.
+const MAX_EPOCHS: usize = 1_000_000;
+
 /// Evaluates and snapshots after every epoch and at the end.
 fn horizon(per_epoch: usize, epochs: usize, max_batches: Option<usize>) -> Result<Horizon> {
-    let planned = per_epoch
-        .checked_mul(epochs)
-        .ok_or_else(|| anyhow!("--epochs {epochs} is more than can be counted; use fewer"))?;
+    if epochs > MAX_EPOCHS {
+        bail!("--epochs {epochs} is more than any run needs; give at most {MAX_EPOCHS}");
+    }
+    let planned = per_epoch.saturating_mul(epochs);
     let batches = planned.min(max_batches.unwrap_or(planned));
     let mut marks: Vec<usize> = (1..=batches / per_epoch)
         .map(|epoch| epoch * per_epoch)

@@ -3,6 +3,7 @@
 mod support;
 
 mod help;
+mod real_data;
 mod refusals;
 mod runs;
 mod signals;

@@ -56,6 +56,7 @@ fn flags() {
         ),
         ("train --balance 1,2,2", "3"),
         ("train --epochs 0", "--epochs is 0"),
+        ("train --epochs 1000000000000", "is more than any run needs"),
         ("train --max-batches 0", "--max-batches is 0"),
         (
             "train --batch-size 1",

@@ -31,6 +31,10 @@ use super::kernels::{
 };
 
 impl Kernels for Flex {
+    fn settle() {
+        buffers::settle();
+    }
+
     fn convolution(
         input: FlexTensor,
         weight: FlexTensor,
