@@ -8,6 +8,6 @@ data=${1:?the folder of the pictures}
 output=${2:-runs/cifar10-resnet20-cpu}
 for schedule in dsp bp; do
   cargo run --quiet --release -- train --model resnet20 --dataset image-folder --data-dir "$data" \
-    --stages 2 --schedule "$schedule" --batch-size 128 --epochs 3 --weight-decay 1e-4 --seed 1 \
+    --stages 2 --schedule "$schedule" --batch-size 128 --epochs 3 --lr 0.02 --weight-decay 1e-4 --seed 1 \
     --calibration-batches 0 --output "$output/$schedule"
 done

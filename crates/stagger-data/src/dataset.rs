@@ -36,6 +36,10 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// If `index` or the length of `pixels` is wrong, or the image's file cannot be read.
     fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError>;
+    /// Bytes of the images that are kept in memory, decoded; 0 where they are decoded on demand.
+    fn resident_bytes(&self) -> u64 {
+        0
+    }
     /// A number that differs, but for chance, between data sets with different content: equal
     /// fingerprints make two runs comparable.
     fn fingerprint(&self) -> u64;

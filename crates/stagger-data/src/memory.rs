@@ -120,6 +120,10 @@ impl Dataset for InMemory {
         Ok(())
     }
 
+    fn resident_bytes(&self) -> u64 {
+        self.pixels.len() as u64
+    }
+
     fn fingerprint(&self) -> u64 {
         self.fingerprint
     }

@@ -18,7 +18,7 @@ mod tensor;
 pub use error::EngineError;
 pub use initial::initial_values;
 pub use learning_rate::{Decay, LearningRate, Warmup};
-pub use loss::{Loss, LossOnHost, cross_entropy};
+pub use loss::{Loss, LossOnHost, Score, cross_entropy};
 pub use optimizer::{Optimizer, OptimizerError, WeightDecay};
 pub use random::dropout_mask;
 pub use stage::{Activation, Stage, StageSpec, UpdateReport};

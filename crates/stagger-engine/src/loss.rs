@@ -15,6 +15,17 @@ pub struct Loss<A> {
     pub correct_top5: usize,
 }
 
+/// What an evaluation learns from the logits of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Mean cross-entropy over the batch, without label smoothing.
+    pub loss: f32,
+    /// As in [`Loss`].
+    pub correct_top1: usize,
+    /// As in [`Loss`].
+    pub correct_top5: usize,
+}
+
 /// A [`Loss`] whose gradient is in host memory, row-major.
 pub type LossOnHost = Loss<Vec<f32>>;
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use stagger_model::Model;
 
 use crate::error::EngineError;
-use crate::loss::Loss;
+use crate::loss::{Loss, Score};
 use crate::optimizer::Optimizer;
 use crate::state::StageState;
 use crate::tensor::HostTensor;
@@ -179,6 +179,12 @@ pub trait Stage {
         logits: &Self::Activation,
         labels: &[usize],
     ) -> Result<Loss<Self::Activation>, EngineError>;
+
+    /// Judges the logits of an evaluation: plain cross-entropy without smoothing, and accuracy.
+    ///
+    /// # Errors
+    /// As [`Stage::loss`].
+    fn score(&self, logits: &Self::Activation, labels: &[usize]) -> Result<Score, EngineError>;
 
     /// Clips the gradient, takes an optimizer step and clears the gradient.
     ///

@@ -78,8 +78,11 @@ impl Console {
     }
 }
 
-fn is_closed(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::BrokenPipe
+/// Whether an error of writing to the output means that nobody reads it any more: a closed pipe, or
+/// a terminal that is gone.
+pub fn is_closed(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.kind() == ErrorKind::BrokenPipe || (cfg!(unix) && error.raw_os_error() == Some(EIO))
 }
 
 impl Sink for Console {

@@ -39,7 +39,7 @@ mod weights;
 mod weights_file;
 
 pub use atomic_file::write_atomic;
-pub use console::Console;
+pub use console::{Console, is_closed};
 pub use environment::Environment;
 pub use epoch::{EpochPlan, EpochTally};
 pub use epoch_line::format_epoch;

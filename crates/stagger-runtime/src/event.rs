@@ -53,7 +53,7 @@ pub enum Event {
         version: usize,
         /// Samples in the test set.
         samples: usize,
-        /// Mean loss over them.
+        /// Mean loss over them, without label smoothing.
         loss: f64,
         /// Samples whose label had the highest score.
         correct_top1: usize,

@@ -24,8 +24,8 @@ pub enum Fault {
     Feed(#[source] FeedError),
     /// Training diverged.
     #[error(
-        "the loss is {value}: training diverged; lower the learning rate, add warm-up \
-         (--warmup-batches) or clip gradients (--clip-norm)"
+        "the loss is {value}: training diverged; lower the learning rate, lengthen \
+         its warm-up or clip gradients"
     )]
     NonFiniteLoss {
         /// NaN or an infinity.

@@ -22,6 +22,12 @@ impl Interrupt {
         self.0.swap(true, Ordering::Relaxed)
     }
 
+    /// The flag itself, for signal handlers: storing `true` asks the run to end.
+    #[must_use]
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// Whether the run has been asked to end.
     #[must_use]
     pub fn is_requested(&self) -> bool {

@@ -6,13 +6,14 @@ use crossbeam_channel::unbounded;
 use stagger_engine::{EngineError, Stage};
 use stagger_schedule::Interpreter;
 use stagger_transport::sequential::pair;
+use stagger_transport::stop_channel;
 
 use crate::event::Event;
 use crate::fault::{EventError, RunError};
 use crate::feed::Feeds;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
-use crate::worker::{Ports, Worker, deal_feeds};
+use crate::worker::{Ports, Seat, Worker, deal_feeds};
 
 /// Runs the plan in the order of the schedule's interpreter.
 ///
@@ -52,6 +53,8 @@ pub fn run_in_order<S: Stage>(
         ports[hop + 1].below = Some(Box::new(upper));
     }
     let (events_in, events_out) = unbounded();
+    // Never raised: an error of one stage ends the loop over all.
+    let (_stop_source, stop) = stop_channel();
     let clock = Instant::now();
     let mut workers = Vec::with_capacity(stages);
     for (index, (ports, feed)) in ports.into_iter().zip(deal_feeds(feeds, stages)).enumerate() {
@@ -59,10 +62,16 @@ pub fn run_in_order<S: Stage>(
             stage: index,
             cause: error.into(),
         })?;
-        let (interrupt, events) = (Interrupt::new(), events_in.clone());
-        workers.push(Worker::new(
-            plan, index, stage, ports, feed, interrupt, events, clock,
-        ));
+        let seat = Seat {
+            index,
+            ports,
+            feed,
+            interrupt: Interrupt::new(),
+            stop: stop.clone(),
+            events: events_in.clone(),
+            clock,
+        };
+        workers.push(Worker::new(plan, stage, seat));
     }
     on_event(Event::Started { stages }).map_err(RunError::Event)?;
     for turn in interpreter {

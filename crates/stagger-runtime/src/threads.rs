@@ -14,10 +14,10 @@ use stagger_transport::{Link, StopSignal, StopSource, stop_channel};
 
 use crate::event::Event;
 use crate::fault::{EventError, Fault, RunError};
-use crate::feed::{Feeds, Inputs, Labels};
+use crate::feed::Feeds;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
-use crate::worker::{Flow, Ports, Worker, deal_feeds};
+use crate::worker::{Feed, Flow, Ports, Seat, Worker, deal_feeds};
 
 /// Runs the plan to its end, to an interrupt, or to the first failure.
 ///
@@ -72,12 +72,15 @@ where
     };
 
     let ended = thread::scope(|scope| {
+        // Should `on_event` panic, the scope joins the stages before it passes the panic on.
+        let _release = RaiseOnDrop(&stop_source);
         let mut threads = Vec::with_capacity(stages);
         for (index, (ports, feed)) in ports.into_iter().zip(feeds).enumerate() {
             let runner = Runner {
                 plan,
                 index,
                 interrupt: interrupt.clone(),
+                stop: stop.clone(),
                 events: events_in.clone(),
                 ready: ready_in.clone(),
                 start: start_out.clone(),
@@ -134,6 +137,15 @@ where
         interrupted: end.interrupted,
         wall,
     })
+}
+
+/// Raises the stop on the way out.
+struct RaiseOnDrop<'a>(&'a StopSource);
+
+impl Drop for RaiseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.raise();
+    }
 }
 
 /// Waits until all stages are built, then starts the common clock. `None` when one could not be
@@ -211,6 +223,7 @@ struct Runner<'a> {
     plan: &'a Plan,
     index: usize,
     interrupt: Interrupt,
+    stop: StopSignal,
     events: Sender<Event>,
     ready: Sender<()>,
     start: Receiver<Instant>,
@@ -226,7 +239,7 @@ impl Runner<'_> {
         self,
         build: impl Fn(usize) -> Result<S, EngineError>,
         ports: Ports<S::Activation>,
-        feed: (Option<Box<dyn Inputs>>, Option<Box<dyn Labels>>),
+        feed: Feed,
     ) -> Option<End> {
         let (stage, failure) = (self.index, self.failure);
         let built = match guard(|| build(stage).map_err(Fault::from)) {
@@ -240,16 +253,16 @@ impl Runner<'_> {
         self.ready.send(()).ok()?;
         drop(self.ready);
         let clock = self.start.recv().ok()?;
-        let mut worker = Worker::new(
-            self.plan,
-            stage,
-            built,
+        let seat = Seat {
+            index: stage,
             ports,
             feed,
-            self.interrupt,
-            self.events,
+            interrupt: self.interrupt,
+            stop: self.stop,
+            events: self.events,
             clock,
-        );
+        };
+        let mut worker = Worker::new(self.plan, built, seat);
         let program = self.plan.schedule.program(stage, &self.plan.horizon);
         train(&mut worker, stage, program)
             .map_err(|error| failure.report(error))

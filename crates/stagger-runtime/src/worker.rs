@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use stagger_engine::Stage;
 use stagger_schedule::{Action, Kept, StagePolicy};
-use stagger_transport::{Content, Header, Lane, Link, Message};
+use stagger_transport::{Content, Header, Lane, Link, LinkError, Message, StopSignal};
 
 use crate::event::Event;
 use crate::fault::Fault;
@@ -58,6 +58,7 @@ pub(crate) struct Worker<S: Stage> {
     labels: Option<Box<dyn Labels>>,
     learning_rate: Arc<dyn Fn(usize) -> f64 + Send + Sync>,
     interrupt: Interrupt,
+    stop: StopSignal,
     version: usize,
     kept_inputs: VecDeque<KeptInput<S::Activation>>,
     kept_graphs: VecDeque<KeptGraph<S>>,
@@ -69,11 +70,23 @@ pub(crate) struct Worker<S: Stage> {
     staleness: Option<usize>,
 }
 
+/// Inputs on stage 0, labels on stage K−1.
+pub(crate) type Feed = (Option<Box<dyn Inputs>>, Option<Box<dyn Labels>>);
+
+/// Everything around a stage that is not the stage.
+pub(crate) struct Seat<T> {
+    pub index: usize,
+    pub ports: Ports<T>,
+    pub feed: Feed,
+    pub interrupt: Interrupt,
+    pub stop: StopSignal,
+    pub events: Sender<Event>,
+    /// Start of the run.
+    pub clock: Instant,
+}
+
 /// Gives stage 0 the inputs and stage K−1 the labels.
-pub(crate) fn deal_feeds(
-    feeds: Feeds,
-    stages: usize,
-) -> Vec<(Option<Box<dyn Inputs>>, Option<Box<dyn Labels>>)> {
+pub(crate) fn deal_feeds(feeds: Feeds, stages: usize) -> Vec<Feed> {
     let mut dealt: Vec<_> = (0..stages).map(|_| (None, None)).collect();
     if let Some(first) = dealt.first_mut() {
         first.0 = Some(feeds.inputs);
@@ -85,18 +98,17 @@ pub(crate) fn deal_feeds(
 }
 
 impl<S: Stage> Worker<S> {
-    /// `feed` holds the inputs on stage 0 and the labels on stage K−1; `clock` is the start of the
-    /// run.
-    pub fn new(
-        plan: &Plan,
-        index: usize,
-        stage: S,
-        ports: Ports<S::Activation>,
-        feed: (Option<Box<dyn Inputs>>, Option<Box<dyn Labels>>),
-        interrupt: Interrupt,
-        events: Sender<Event>,
-        clock: Instant,
-    ) -> Self {
+    /// The worker of a built stage in its seat.
+    pub fn new(plan: &Plan, stage: S, seat: Seat<S::Activation>) -> Self {
+        let Seat {
+            index,
+            ports,
+            feed,
+            interrupt,
+            stop,
+            events,
+            clock,
+        } = seat;
         Self {
             index,
             policy: plan.schedule.policy(index),
@@ -106,6 +118,7 @@ impl<S: Stage> Worker<S> {
             labels: feed.1,
             learning_rate: Arc::clone(&plan.learning_rate),
             interrupt,
+            stop,
             version: 0,
             kept_inputs: VecDeque::new(),
             kept_graphs: VecDeque::new(),
@@ -123,6 +136,7 @@ impl<S: Stage> Worker<S> {
 
     /// Executes one action and emits its events.
     pub fn execute(&mut self, action: Action) -> Result<Flow, Fault> {
+        self.check_stop()?;
         let started_at = self.clock.elapsed();
         self.waited = Duration::ZERO;
         self.staleness = None;
@@ -145,6 +159,15 @@ impl<S: Stage> Worker<S> {
             });
         }
         Ok(flow)
+    }
+
+    /// Links notice a stop only when they are used; a single stage has none.
+    fn check_stop(&self) -> Result<(), Fault> {
+        if self.stop.is_raised() {
+            Err(LinkError::Stopped.into())
+        } else {
+            Ok(())
+        }
     }
 
     fn forward(&mut self, batch: usize) -> Result<Flow, Fault> {

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stagger_engine::{EngineError, HostTensor, Loss, Stage, StageState, UpdateReport};
+use stagger_engine::{EngineError, HostTensor, Loss, Score, Stage, StageState, UpdateReport};
 use stagger_runtime::{
     Event, Fault, FeedError, Feeds, Inputs, Interrupt, Labels, RunError, threads,
 };
@@ -65,6 +65,9 @@ impl Stage for Flaky {
             loss.value = f32::NAN;
         }
         Ok(loss)
+    }
+    fn score(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Score, EngineError> {
+        self.inner.score(logits, labels)
     }
     fn update(&mut self, learning_rate: f64) -> Result<UpdateReport, EngineError> {
         self.updates += 1;
@@ -225,22 +228,32 @@ fn a_loader_error_in_the_middle_ends_the_run() {
     assert!(error.to_string().contains("record 9 is damaged"), "{error}");
 }
 
+/// A single stage too, which has no link to notice the stop by.
 #[test]
 fn a_failing_receiver_of_events_ends_the_run() {
-    let plan = plan("dsp", 3, 10_000, &[]);
+    for (schedule, stages) in [("dsp", 3), ("bp", 1)] {
+        let plan = plan(schedule, stages, 1_000_000_000, &[]);
+        let on_event = |event| match event {
+            Event::Trained { batch: 5, .. } => Err("the disk is full".into()),
+            _ => Ok(()),
+        };
+        let build = |stage| Ok(ToyStage::new(stage));
+        let result = threads::run(&plan, build, feeds(), &Interrupt::new(), on_event);
+        let error = result.expect_err("a full disk");
+        assert_eq!(error.to_string(), "the run was stopped: the disk is full");
+    }
+}
+
+#[test]
+#[should_panic = "the receiver gave up"]
+fn a_panicking_receiver_of_events_releases_the_stages() {
+    let plan = plan("dsp", 3, 1_000_000_000, &[]);
     let on_event = |event| match event {
-        Event::Trained { batch: 5, .. } => Err("the disk is full".into()),
+        Event::Trained { batch: 5, .. } => panic!("the receiver gave up"),
         _ => Ok(()),
     };
-    let result = threads::run(
-        &plan,
-        |k| Ok(ToyStage::new(k)),
-        feeds(),
-        &Interrupt::new(),
-        on_event,
-    );
-    let error = result.expect_err("a full disk");
-    assert_eq!(error.to_string(), "the run was stopped: the disk is full");
+    let build = |stage| Ok(ToyStage::new(stage));
+    let _ = threads::run(&plan, build, feeds(), &Interrupt::new(), on_event);
 }
 
 /// Labels that ask for an interrupt while batch `at` is on the last stage.

@@ -149,6 +149,7 @@ fn run_threads(schedule: &str, stages: usize, delays: u64) -> Trace {
     let (model, plan) = (model(), plan(schedule, stages));
     let cut = cut(&model, &plan.schedule);
     let mut trace = Trace::new(stages);
+    let hop = std::cell::Cell::new(delays);
     let outcome = threads::run_with_links(
         &plan,
         |stage| Ok(build(&model, &cut, stage)),
@@ -156,10 +157,9 @@ fn run_threads(schedule: &str, stages: usize, delays: u64) -> Trace {
         &Interrupt::new(),
         |event| trace.take(event),
         |inner| {
-            Box::new(Dawdling {
-                inner,
-                state: delays,
-            })
+            hop.set(hop.get().wrapping_mul(31).wrapping_add(7));
+            let state = hop.get();
+            Box::new(Dawdling { inner, state })
         },
     );
     assert_eq!(outcome.expect("the run succeeds").version, BATCHES);

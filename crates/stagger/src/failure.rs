@@ -11,8 +11,11 @@ pub enum Failure {
     Request(Error),
     /// A run started and failed.
     Run(Error),
-    /// A run was interrupted, and has drained.
-    Interrupted,
+    /// A run was interrupted. If it had started to train, it has drained and left its weights.
+    Interrupted {
+        /// Whether it had started to train.
+        trained: bool,
+    },
 }
 
 impl Failure {
@@ -20,7 +23,7 @@ impl Failure {
     pub fn sentence(&self) -> Option<String> {
         match self {
             Failure::Request(error) | Failure::Run(error) => Some(sentence(error)),
-            Failure::Interrupted => None,
+            Failure::Interrupted { .. } => None,
         }
     }
 
@@ -29,7 +32,7 @@ impl Failure {
         match self {
             Failure::Run(_) => ExitCode::from(1),
             Failure::Request(_) => ExitCode::from(2),
-            Failure::Interrupted => ExitCode::from(130),
+            Failure::Interrupted { .. } => ExitCode::from(130),
         }
     }
 }

@@ -7,7 +7,7 @@ use burn_backend::{FloatDType, TensorMetadata};
 use stagger_model::Layer as ModelLayer;
 
 use crate::error::EngineError;
-use crate::loss::{Loss, cross_entropy};
+use crate::loss::{Loss, LossOnHost, Score, cross_entropy};
 use crate::optimizer::Optimizer;
 use crate::stage::{Stage, StageSpec, UpdateReport};
 use crate::state::StageState;
@@ -155,6 +155,24 @@ impl<B: Kernels> BurnStage<B> {
         })
     }
 
+    /// The logits' shape, and their loss.
+    fn judge(
+        &self,
+        logits: &BurnActivation<B>,
+        labels: &[usize],
+        smoothing: f64,
+    ) -> Result<(Vec<usize>, LossOnHost), EngineError> {
+        let logits = to_host::<B>(logits.primitive().clone())?;
+        let &[_, classes] = logits.shape.as_slice() else {
+            return Err(EngineError::Labels {
+                labels: labels.len(),
+                logits: logits.shape,
+            });
+        };
+        let loss = cross_entropy(&logits.data, classes, labels, smoothing)?;
+        Ok((logits.shape, loss))
+    }
+
     fn input(&self, input: &BurnActivation<B>) -> Result<FloatTensor<B>, EngineError> {
         self.checked("input", &self.input_shape, input.primitive())
     }
@@ -215,21 +233,23 @@ impl<B: Kernels> Stage for BurnStage<B> {
         logits: &Self::Activation,
         labels: &[usize],
     ) -> Result<Loss<Self::Activation>, EngineError> {
-        let logits = to_host::<B>(logits.primitive().clone())?;
-        let &[_, classes] = logits.shape.as_slice() else {
-            return Err(EngineError::Labels {
-                labels: labels.len(),
-                logits: logits.shape,
-            });
-        };
-        let loss = cross_entropy(&logits.data, classes, labels, self.label_smoothing)?;
+        let (shape, loss) = self.judge(logits, labels, self.label_smoothing)?;
         let grad = HostTensor {
-            shape: logits.shape,
+            shape,
             data: loss.grad,
         };
         Ok(Loss {
             value: loss.value,
             grad: self.upload(grad)?,
+            correct_top1: loss.correct_top1,
+            correct_top5: loss.correct_top5,
+        })
+    }
+
+    fn score(&self, logits: &Self::Activation, labels: &[usize]) -> Result<Score, EngineError> {
+        let (_, loss) = self.judge(logits, labels, 0.0)?;
+        Ok(Score {
+            loss: loss.value,
             correct_top1: loss.correct_top1,
             correct_top5: loss.correct_top5,
         })

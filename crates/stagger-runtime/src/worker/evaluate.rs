@@ -22,6 +22,7 @@ impl<S: Stage> Worker<S> {
     pub(super) fn evaluate(&mut self, version: usize) -> Result<Flow, Fault> {
         let mut tally = Tally::default();
         for batch in 0.. {
+            self.check_stop()?;
             let Some(input) = self.take_evaluation_input(batch)? else {
                 self.send_up(Lane::Evaluation, batch, Content::End)?;
                 break;
@@ -31,9 +32,9 @@ impl<S: Stage> Worker<S> {
                 None => self.send_up(Lane::Evaluation, batch, Content::Payload(output))?,
                 Some(labels) => {
                     let labels = labels.evaluation(batch).map_err(Fault::Feed)?;
-                    let score = self.stage.loss(&output, &labels)?;
+                    let score = self.stage.score(&output, &labels)?;
                     tally.samples += labels.len();
-                    tally.loss_sum += f64::from(score.value) * labels.len() as f64;
+                    tally.loss_sum += f64::from(score.loss) * labels.len() as f64;
                     tally.correct_top1 += score.correct_top1;
                     tally.correct_top5 += score.correct_top5;
                 }

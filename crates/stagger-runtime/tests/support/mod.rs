@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use stagger_engine::{Activation, EngineError, HostTensor, Loss, Stage, StageState, UpdateReport};
+use stagger_engine::{
+    Activation, EngineError, HostTensor, Loss, Score, Stage, StageState, UpdateReport,
+};
 use stagger_runtime::{Event, EventError, FeedError, Feeds, Inputs, Labels, Plan};
 use stagger_schedule::{Horizon, Schedule};
 use stagger_transport::{Lane, Link, LinkError, Message};
@@ -92,6 +94,15 @@ impl Stage for ToyStage {
         Ok(Loss {
             value,
             grad: ToyTensor(grads),
+            correct_top1: 0,
+            correct_top5: 0,
+        })
+    }
+
+    fn score(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Score, EngineError> {
+        let loss = toy::loss(&logits.0, labels).0;
+        Ok(Score {
+            loss,
             correct_top1: 0,
             correct_top5: 0,
         })

@@ -1,5 +1,6 @@
 //! What backpropagation makes of the same stages, for comparison.
 
+use anyhow::Error;
 use stagger_report::{RunSummary, RunTally};
 use stagger_runtime::{Interrupt, RunError, threads};
 use stagger_schedule::{Horizon, Schedule};
@@ -34,9 +35,11 @@ pub fn run(job: &TrainJob, interrupt: &Interrupt) -> Result<Option<RunSummary>, 
             Ok(())
         },
     );
-    let outcome = outcome.map_err(|error: RunError| Failure::Run(error.into()))?;
+    let outcome = outcome.map_err(|error: RunError| {
+        Failure::Run(Error::from(error).context("the calibration with bp failed"))
+    })?;
     if outcome.interrupted {
-        Err(Failure::Interrupted)
+        Err(Failure::Interrupted { trained: false })
     } else {
         Ok(Some(tally.summary()))
     }

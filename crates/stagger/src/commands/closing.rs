@@ -1,12 +1,13 @@
 //! What a training run says at its end: throughput beside backpropagation's, and memory.
 
-use stagger_data::Dataset;
+use std::ops::Range;
+
 use stagger_model::{StageMemory, StageSummaryInput, quantity};
 use stagger_report::RunSummary;
 use stagger_runtime::Outcome;
-use stagger_schedule::{Facts, Kept};
+use stagger_schedule::Facts;
 
-use crate::flags::high::TrainJob;
+use crate::flags::high::{self, TrainJob};
 
 /// The line on the calibration.
 pub fn calibration(job: &TrainJob, baseline: &RunSummary) -> String {
@@ -74,34 +75,28 @@ fn throughput(job: &TrainJob, run: &RunSummary, baseline: Option<&RunSummary>) -
 
 /// Peak memory, and the parts of it that follow from shapes.
 fn memory(job: &TrainJob, peak_bytes: u64) -> String {
-    let batch_size = job.values.batch_size.unwrap_or_default();
-    let stages = job.schedule.policies();
-    let estimate = |(stage, policy): (usize, &stagger_schedule::StagePolicy)| {
-        let blocks = job.cut.stages()[stage].clone();
-        let input = job.model.stage_input_shape(blocks.start).ok()?;
-        let cost = job.model.cost(blocks).ok()?;
-        let recompute = policy.kept == Kept::Input;
-        let stage = StageSummaryInput {
-            staleness: policy.staleness,
-            recompute,
-        };
-        Some(StageMemory::estimate(&cost, &input, stage, batch_size))
+    let estimate = |(blocks, input): (&Range<usize>, StageSummaryInput)| {
+        let shape = job.model.stage_input_shape(blocks.start).ok()?;
+        let cost = job.model.cost(blocks.clone()).ok()?;
+        Some(StageMemory::estimate(&cost, &shape, input, job.batch_size))
     };
-    let parts: Vec<StageMemory> = stages.iter().enumerate().filter_map(estimate).collect();
+    let stages = job
+        .cut
+        .stages()
+        .iter()
+        .zip(high::summary_inputs(&job.schedule));
+    let parts: Vec<StageMemory> = stages.filter_map(estimate).collect();
     let sum = |part: fn(&StageMemory) -> u64| parts.iter().map(part).sum::<u64>();
-    let data_bytes = data_bytes(job.split.train.as_ref()) + data_bytes(job.split.test.as_ref());
+    let data_bytes = job.split.train.resident_bytes() + job.split.test.resident_bytes();
+    // Weights, gradients, and the optimizer's own.
+    let copies = 2 + job.optimizer.slots().len() as u64;
     format!(
-        "memory: peak {} resident; from shapes: images {}, weights, gradients and momentum {}, \
+        "memory: peak {} resident; from shapes: images {}, weights, gradients and optimizer {}, \
          kept inputs {}, graphs {}; the rest is the engine's working memory",
         quantity::bytes(peak_bytes),
         quantity::bytes(data_bytes),
-        quantity::bytes(sum(|part| part.parameter_bytes)),
+        quantity::bytes(job.model.parameter_count() * size_of::<f32>() as u64 * copies),
         quantity::bytes(sum(|part| part.kept_input_bytes)),
         quantity::bytes(sum(|part| part.graph_bytes)),
     )
-}
-
-/// Bytes of a decoded data set.
-fn data_bytes(dataset: &dyn Dataset) -> u64 {
-    dataset.len() as u64 * dataset.shape().iter().product::<usize>() as u64
 }

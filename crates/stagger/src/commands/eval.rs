@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use stagger_engine::{EngineError, Stage, StageState};
 use stagger_report::{BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights};
 use stagger_runtime::{Event, Interrupt, threads};
@@ -27,10 +27,27 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         "last" => folder.file(LAST_WEIGHTS_FILE),
         other => PathBuf::from(other),
     };
+    if arguments.weights == "best" && !path.exists() {
+        return Err(anyhow!(
+            "{} has no {BEST_WEIGHTS_FILE}: the run ended before its first evaluation; use \
+             --weights last",
+            arguments.run.display()
+        )
+        .into());
+    }
     let weights = read_weights(&path)?;
     let stages = (0..job.schedule.stages()).map(|stage| stage_state(&job, &weights.state, stage));
     let states: Vec<StageState> = stages.collect();
-    // What does not fit is told before anything runs.
+    // What does not fit is told before anything runs: too much here, too little below.
+    let known = |name: &String| states.iter().any(|state| state.tensors.contains_key(name));
+    if let Some(name) = weights.state.tensors.keys().find(|name| !known(name)) {
+        return Err(anyhow!(
+            "the weights {} do not fit {}: it has no `{name}`; they belong to another model",
+            path.display(),
+            job.model.name
+        )
+        .into());
+    }
     for stage in 0..states.len() {
         load(&job, &states, stage)
             .with_context(|| format!("the weights {} do not fit", path.display()))?;

@@ -10,10 +10,11 @@ pub mod train;
 
 use std::io::{self, Write};
 
-/// Prints to standard output. A reader that has gone away, as `head` does, is no failure.
+/// Prints to standard output. A reader that has gone away, as `head` or a closed terminal, is no
+/// failure.
 fn print(text: &str) -> io::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if stagger_report::is_closed(&error) => Ok(()),
         result => result,
     }
 }

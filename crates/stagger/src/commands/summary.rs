@@ -1,8 +1,7 @@
 //! `stagger summary`.
 
 use anyhow::{Context, Result, bail};
-use stagger_model::{Balance, Model, StageSummaryInput, summary};
-use stagger_schedule::Kept;
+use stagger_model::{Balance, Model, summary};
 
 use super::print;
 use crate::failure::Failure;
@@ -19,14 +18,7 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
         arguments.classes,
     )?;
     let cut = balance.cut(&model, &high::recomputes(&schedule), None)?;
-    let stages: Vec<_> = schedule
-        .policies()
-        .iter()
-        .map(|policy| StageSummaryInput {
-            staleness: policy.staleness,
-            recompute: policy.kept == Kept::Input,
-        })
-        .collect();
+    let stages = high::summary_inputs(&schedule);
     print(&summary(&model, &cut, &stages, arguments.batch_size)?)?;
     Ok(())
 }

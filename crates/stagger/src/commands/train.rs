@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::process;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use stagger_report::{
     CONFIG_FILE, Console, DEFAULT_BASE, ENVIRONMENT_FILE, Environment, EpochPlan, EpochTally,
     LOG_FILE, METRICS_FILE, MetricsFile, RunFolder, RunLog, RunTally, Sink, Sinks, WeightsFiles,
@@ -41,9 +42,10 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
         }
         result
     });
-    if let Err(Failure::Request(_)) = &result {
-        // Nothing has run: leave nothing behind.
-        folder.discard()?;
+    if let Err(Failure::Request(_) | Failure::Interrupted { trained: false }) = &result {
+        // Nothing has been trained: leave nothing behind. What went wrong before matters more than
+        // what goes wrong here.
+        let _ = folder.discard();
     }
     result
 }
@@ -81,7 +83,11 @@ fn train(
 ) -> Result<(), Failure> {
     journal.say(&headline(job))?;
     journal.say(&format!("run folder: {}", folder.path().display()))?;
-    let baseline = calibrate::run(job, interrupt)?;
+    let baseline = calibrate::run(job, interrupt);
+    if let Err(Failure::Interrupted { .. }) = &baseline {
+        journal.say("interrupted in the calibration: nothing has been trained")?;
+    }
+    let baseline = baseline?;
     if let Some(baseline) = &baseline {
         journal.say(&closing::calibration(job, baseline))?;
     }
@@ -133,7 +139,7 @@ fn train(
         journal.say(&line).map_err(Failure::Run)?;
     }
     if outcome.interrupted {
-        Err(Failure::Interrupted)
+        Err(Failure::Interrupted { trained: true })
     } else {
         Ok(())
     }
@@ -150,7 +156,7 @@ fn headline(job: &TrainJob) -> String {
         if stages == 1 { "stage" } else { "stages" },
         job.cut,
         job.horizon.batches,
-        job.values.batch_size.unwrap_or_default(),
+        job.batch_size,
     )
 }
 
@@ -174,7 +180,7 @@ fn facts(job: &TrainJob) -> Map<String, Value> {
     add("schedule", job.schedule.to_string().into());
     add("stages", job.schedule.stages().into());
     add("cut", job.cut.sizes().into());
-    add("batch_size", job.values.batch_size.into());
+    add("batch_size", job.batch_size.into());
     add("batches", job.horizon.batches.into());
     add("seed", job.seed.into());
     facts
@@ -192,16 +198,16 @@ fn metadata(job: &TrainJob) -> BTreeMap<String, String> {
     ])
 }
 
-/// The first Ctrl-C (or termination request) lets the run drain; the second ends it at once.
+/// The first Ctrl-C (or termination request) lets the run drain; the second ends it at once. Other
+/// signals are left alone: under `nohup`, a closed terminal does not end a run.
 fn listen_for_interrupts() -> Result<Interrupt> {
     let interrupt = Interrupt::new();
-    let requested = interrupt.clone();
-    ctrlc::set_handler(move || {
-        if requested.request() {
-            process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
+    for signal in [SIGINT, SIGTERM] {
+        // The order matters: the first signal finds the flag down and only raises it.
+        flag::register_conditional_shutdown(signal, 130, interrupt.flag())
+            .and_then(|_| flag::register(signal, interrupt.flag()))
+            .context("cannot listen for Ctrl-C")?;
+    }
     Ok(interrupt)
 }
 

@@ -20,14 +20,29 @@ pub fn train() -> TrainValues {
         batch_size: Some(64),
         drop_last: Some(false),
         optimizer: Some("momentum".into()),
-        lr: Some(0.1),
         lr_schedule: Some("cosine".into()),
-        lr_gamma: Some(0.1),
-        momentum: Some(0.9),
-        nesterov: Some(false),
         weight_decay: Some(5e-4),
         label_smoothing: Some(0.0),
         seed: Some(1),
         ..TrainValues::default()
+    }
+}
+
+/// Default values of settings that only some optimizers and learning-rate schedules have.
+pub fn dependent(values: &mut TrainValues) {
+    match values.optimizer.as_deref() {
+        Some("momentum") => {
+            values.momentum.get_or_insert(0.9);
+            values.nesterov.get_or_insert(false);
+        }
+        // Adam's steps do not shrink with the gradient.
+        Some("adamw") => {
+            values.lr.get_or_insert(1e-3);
+        }
+        _ => {}
+    }
+    values.lr.get_or_insert(0.1);
+    if values.lr_schedule.as_deref() == Some("step") {
+        values.lr_gamma.get_or_insert(0.1);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
 use stagger_engine::{Decay, LearningRate, Optimizer, Warmup, WeightDecay};
-use stagger_model::{Balance, Cut, Layer, Model};
-use stagger_schedule::{Horizon, Kept, Schedule};
+use stagger_model::{Balance, Cut, Layer, Model, StageSummaryInput};
+use stagger_schedule::{Horizon, Kept, Schedule, StagePolicy};
 
 use super::defaults;
 use super::low::TrainValues;
@@ -32,6 +32,8 @@ pub struct TrainJob {
     pub optimizer: Optimizer,
     /// Learning rate of each batch.
     pub learning_rate: LearningRate,
+    /// Samples per batch.
+    pub batch_size: usize,
     /// Samples per batch of the evaluation.
     pub eval_batch_size: usize,
     /// Batches of backpropagation to time for comparison.
@@ -65,6 +67,19 @@ impl TrainJob {
 /// One sentence on the first value that is wrong.
 pub fn train(values: TrainValues) -> Result<TrainJob> {
     let mut values = values.or(defaults::train());
+    refuse_unused(&values)?;
+    defaults::dependent(&mut values);
+    if values
+        .output
+        .as_ref()
+        .is_some_and(|path| path.as_os_str().is_empty())
+    {
+        bail!("--output is empty; name a folder that does not exist, or leave the flag out");
+    }
+    if let Some(folder) = &mut values.data_dir {
+        // The config in the run folder has to mean the same from everywhere.
+        *folder = std::path::absolute(&*folder).context("--data-dir")?;
+    }
     let batch_size = at_least_one(values.batch_size, "--batch-size")?;
     let eval_batch_size = at_least_one(
         values.eval_batch_size.or(Some(batch_size)),
@@ -124,6 +139,7 @@ pub fn train(values: TrainValues) -> Result<TrainJob> {
         horizon,
         optimizer,
         learning_rate,
+        batch_size,
         eval_batch_size,
         calibration_batches,
         seed,
@@ -160,6 +176,16 @@ pub fn schedule(text: &str, stages: usize) -> Result<Schedule> {
     Ok(Schedule::parse(text, Some(stages))?)
 }
 
+/// What a model's summary has to know of each stage.
+#[must_use]
+pub fn summary_inputs(schedule: &Schedule) -> Vec<StageSummaryInput> {
+    let input = |policy: &StagePolicy| StageSummaryInput {
+        staleness: policy.staleness,
+        recompute: policy.kept == Kept::Input,
+    };
+    schedule.policies().iter().map(input).collect()
+}
+
 /// Which stages run their forward twice.
 #[must_use]
 pub fn recomputes(schedule: &Schedule) -> Vec<bool> {
@@ -168,6 +194,37 @@ pub fn recomputes(schedule: &Schedule) -> Vec<bool> {
         .iter()
         .map(|policy| policy.kept == Kept::Input)
         .collect()
+}
+
+/// A value that nothing looks at is a misunderstanding.
+fn refuse_unused(values: &TrainValues) -> Result<()> {
+    let optimizer = values.optimizer.as_deref().unwrap_or_default();
+    let momentum = [
+        ("--momentum", values.momentum.is_some()),
+        ("--nesterov", values.nesterov.is_some()),
+    ];
+    for (flag, _) in momentum
+        .iter()
+        .filter(|(_, given)| *given && optimizer != "momentum")
+    {
+        bail!(
+            "{flag} does nothing with --optimizer {optimizer}; leave it out, or use --optimizer momentum"
+        );
+    }
+    let schedule = values.lr_schedule.as_deref().unwrap_or_default();
+    let steps = [
+        ("--lr-steps", values.lr_steps.is_some()),
+        ("--lr-gamma", values.lr_gamma.is_some()),
+    ];
+    for (flag, _) in steps
+        .iter()
+        .filter(|(_, given)| *given && schedule != "step")
+    {
+        bail!(
+            "{flag} does nothing with --lr-schedule {schedule}; leave it out, or use --lr-schedule step"
+        );
+    }
+    Ok(())
 }
 
 fn at_least_one(value: Option<usize>, flag: &str) -> Result<usize> {
@@ -203,7 +260,7 @@ fn check_batch_norm(
             model.name
         );
     }
-    if sampler.batches_per_epoch() * batch_size == samples + batch_size - 1 {
+    if sampler.batch_len(sampler.batches_per_epoch() - 1) == 1 {
         bail!(
             "with --batch-size {batch_size} the last batch of the {samples} training samples \
              holds 1, and batch normalisation needs at least 2; use another --batch-size or \

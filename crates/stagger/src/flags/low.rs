@@ -122,7 +122,7 @@ pub struct TrainValues {
     )]
     #[serde(alias = "opt")]
     pub optimizer: Option<String>,
-    /// Peak learning rate [default: 0.1]
+    /// Peak learning rate [default: 0.1; for adamw 0.001]
     #[arg(long, value_name = "RATE", help_heading = "Training")]
     pub lr: Option<f64>,
     /// Learning rate over time: constant, step, cosine [default: cosine]

@@ -138,7 +138,7 @@ fn data() {
         fs::create_dir_all(bench.path(folder)).unwrap();
     }
     let run = "train --dataset image-folder --data-dir . --output run";
-    refused_in(&bench, run, "no ");
+    refused_in(&bench, run, "holds no .jpg, .jpeg or .png file");
     for folder in ["train/a", "train/b", "val/a", "val/b"] {
         // A grey 8 × 8 PNG.
         let picture = image(8);

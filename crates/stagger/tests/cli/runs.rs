@@ -1,6 +1,7 @@
 //! Runs that succeed, and runs that start and fail.
 
 use std::fs;
+use std::io::{self, Write};
 use std::process::Command;
 
 use stagger::report::Record;
@@ -99,18 +100,9 @@ fn eight_stages_give_the_numbers_of_one() {
 #[test]
 fn a_last_smaller_batch_trains() {
     let bench = Bench::new();
-    let records = |count: usize| -> Vec<u8> {
-        let record = |index: usize| {
-            let pixel = move |at: usize| (index * 31 + at * 7) as u8;
-            std::iter::once(index as u8 % 10).chain((0..3072).map(pixel))
-        };
-        (0..count).flat_map(record).collect()
-    };
-    fs::write(bench.path("data_batch_1.bin"), records(20)).unwrap();
-    fs::write(bench.path("test_batch.bin"), records(10)).unwrap();
+    let data = bench.tiny_data();
     let epochs = |extra: &str, run: &str| {
-        let data = "--dataset cifar10 --data-dir . --max-batches 99 --epochs 2";
-        bench.train(run, &format!("{data} {extra}"));
+        bench.train(run, &format!("{data} --max-batches 99 --epochs 2 {extra}"));
         let samples = |record: &Record| match record {
             Record::Batch(batch) => Some(batch.samples),
             _ => None,
@@ -123,6 +115,25 @@ fn a_last_smaller_batch_trains() {
     };
     assert_eq!(epochs("", "whole"), [8, 8, 4, 8, 8, 4]);
     assert_eq!(epochs("--drop-last", "dropped"), [8, 8, 8, 8]);
+}
+
+/// ResNet-20 has all of ResNet-8's tensors, and more.
+#[test]
+fn eval_refuses_the_weights_of_another_model() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    bench.train("small", &data);
+    bench.train("large", &format!("{data} --model resnet20"));
+    for (run, weights, expected) in [
+        ("small", "large", "they belong to another model"),
+        ("large", "small", "lacks"),
+    ] {
+        let eval = bench.stagger(&format!(
+            "eval --run {run} --weights {weights}/last.safetensors"
+        ));
+        assert_eq!(eval.status, 2, "{}", eval.stdout);
+        assert!(eval.stderr.contains(expected), "{}", eval.stderr);
+    }
 }
 
 #[test]
@@ -168,7 +179,7 @@ fn a_full_disk_is_one_sentence() {
         .output()
         .is_ok_and(|output| output.status.success());
     if !mounted {
-        println!("skipped: a small disk cannot be mounted here");
+        let _ = writeln!(io::stderr(), "skipped: a small disk cannot be mounted here");
         return;
     }
     let run = bench.stagger(
