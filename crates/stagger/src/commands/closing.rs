@@ -63,8 +63,8 @@ fn throughput(job: &TrainJob, run: &RunSummary, baseline: Option<&RunSummary>) -
     match baseline.filter(|baseline| baseline.images_per_second > 0.0) {
         None => own,
         Some(baseline) => format!(
-            "{own}, bp on {} {:.0} images/s: {:.2} times (at most {:.2} times, for an ideal cut \
-             and cores that do not slow each other down)",
+            "{own}, bp on {} {:.0} images/s: {:.2} times (the ideal is {:.2} times; the \
+             calibration is short, so this is rough)",
             same_stages(job),
             baseline.images_per_second,
             rate / baseline.images_per_second,
