@@ -21,8 +21,8 @@ const EVALUATE_AT: [usize; 2] = [4, BATCHES];
 fn model() -> Model {
     let conv_bn = |name: &str, from: usize, to: usize, stride: usize| {
         vec![
-            Layer::conv3x3(&format!("{name}.conv"), from, to, stride),
-            Layer::batch_norm(&format!("{name}.bn"), to),
+            Layer::conv3x3(format!("{name}.conv"), from, to, stride),
+            Layer::batch_norm(format!("{name}.bn"), to),
             Layer::Relu,
         ]
     };

@@ -199,30 +199,40 @@ pub fn recomputes(schedule: &Schedule) -> Vec<bool> {
 /// A value that nothing looks at is a misunderstanding.
 fn refuse_unused(values: &TrainValues) -> Result<()> {
     let optimizer = values.optimizer.as_deref().unwrap_or_default();
-    let momentum = [
-        ("--momentum", values.momentum.is_some()),
-        ("--nesterov", values.nesterov.is_some()),
-    ];
-    for (flag, _) in momentum
-        .iter()
-        .filter(|(_, given)| *given && optimizer != "momentum")
-    {
-        bail!(
-            "{flag} does nothing with --optimizer {optimizer}; leave it out, or use --optimizer momentum"
-        );
-    }
     let schedule = values.lr_schedule.as_deref().unwrap_or_default();
-    let steps = [
-        ("--lr-steps", values.lr_steps.is_some()),
-        ("--lr-gamma", values.lr_gamma.is_some()),
-    ];
-    for (flag, _) in steps
-        .iter()
-        .filter(|(_, given)| *given && schedule != "step")
-    {
-        bail!(
-            "{flag} does nothing with --lr-schedule {schedule}; leave it out, or use --lr-schedule step"
-        );
+    for (flag, given, needs, right, found) in [
+        (
+            "--momentum",
+            values.momentum.is_some(),
+            "--optimizer",
+            "momentum",
+            optimizer,
+        ),
+        (
+            "--nesterov",
+            values.nesterov.is_some(),
+            "--optimizer",
+            "momentum",
+            optimizer,
+        ),
+        (
+            "--lr-steps",
+            values.lr_steps.is_some(),
+            "--lr-schedule",
+            "step",
+            schedule,
+        ),
+        (
+            "--lr-gamma",
+            values.lr_gamma.is_some(),
+            "--lr-schedule",
+            "step",
+            schedule,
+        ),
+    ] {
+        if given && found != right {
+            bail!("{flag} does nothing with {needs} {found}; leave it out, or use {needs} {right}");
+        }
     }
     Ok(())
 }
