@@ -4,7 +4,9 @@
 pub mod oracle;
 pub mod toy;
 
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::process;
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
@@ -163,6 +165,7 @@ impl Labels for ToyFeed {
 }
 
 pub fn feeds() -> Feeds {
+    watch_for_hangs();
     Feeds {
         inputs: Box::new(ToyFeed),
         labels: Box::new(ToyFeed),
@@ -182,6 +185,19 @@ pub fn plan(schedule: &str, stages: usize, batches: usize, evaluate_at: &[usize]
     }
 }
 
+/// Ends the test binary when it takes longer than any healthy machine needs: a run that hangs has to
+/// fail, not to wait for somebody to look.
+pub fn watch_for_hangs() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        thread::spawn(|| {
+            thread::sleep(Duration::from_secs(300));
+            let _ = writeln!(io::stderr(), "a run hangs: 300 s have passed");
+            process::exit(101);
+        });
+    });
+}
+
 /// What a run leaves behind, in terms that do not depend on timing.
 #[derive(Debug, Default, PartialEq)]
 pub struct Trace {
@@ -195,6 +211,7 @@ pub struct Trace {
 
 impl Trace {
     pub fn new(stages: usize) -> Self {
+        watch_for_hangs();
         let states = vec![StageState::default(); stages];
         Self {
             states,

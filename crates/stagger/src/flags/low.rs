@@ -7,7 +7,12 @@ use serde::{Deserialize, Serialize};
 
 /// Train deep convolutional networks split over several devices, with diversely stale parameters.
 #[derive(Debug, Parser)]
-#[command(name = "stagger", version, arg_required_else_help = true)]
+#[command(
+    name = "stagger",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -36,7 +36,8 @@ impl Bench {
         command
             .current_dir(&self.folder)
             .args(arguments.split_whitespace());
-        let output = command.output().expect("the binary starts");
+        // No terminal on any stream: help is as wide as its limit.
+        let output = command.write_stdin("").output().expect("the binary starts");
         Output {
             status: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).expect("text"),
