@@ -92,7 +92,7 @@ fn memory(job: &TrainJob, peak_bytes: u64) -> String {
     let copies = 2 + job.optimizer.slots().len() as u64;
     format!(
         "memory: peak {} resident; from shapes: images {}, weights, gradients and optimizer {}, \
-         kept inputs {}, graphs {}; the rest is the engine's working memory",
+         kept inputs {}, graphs at most {} (the engine does not keep every output)",
         quantity::bytes(peak_bytes),
         quantity::bytes(data_bytes),
         quantity::bytes(job.model.parameter_count() * size_of::<f32>() as u64 * copies),
