@@ -3,6 +3,7 @@
 use stagger_model::ModelError;
 
 use crate::optimizer::OptimizerError;
+use crate::precision::Precision;
 
 /// Why a stage cannot be built, or cannot do what it is asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -46,6 +47,18 @@ pub enum EngineError {
         layer: String,
         /// The engine.
         engine: &'static str,
+    },
+    /// A number format that an engine does not compute in.
+    #[error(
+        "engine `{engine}` computes in {expected}, not in {found}; use another engine or format"
+    )]
+    Precision {
+        /// The engine.
+        engine: &'static str,
+        /// What was asked for.
+        found: Precision,
+        /// What it has.
+        expected: &'static str,
     },
     /// A tensor with too few or too many values for its shape.
     #[error(

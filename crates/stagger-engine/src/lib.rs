@@ -1,15 +1,17 @@
 //! Engines that turn a slice of a model into an executable stage, and optimizers (DESIGN §5).
 //!
-//! [`Stage`] is the seam: whoever executes a schedule sees nothing but it. [`burn::BurnStage`] implements it over
-//! Burn's backends; with [`burn::CpuStage`], the pure-Rust CPU backend, all of a stage's work happens on the thread
-//! that calls it, and the numbers depend on neither timing nor other threads.
+//! [`Stage`] is the seam: whoever executes a schedule sees nothing but it. [`layered::LayeredStage`] implements it
+//! with layers over [`layered::Kernels`], which an engine brings. With [`burn::CpuStage`], the pure-Rust CPU engine, all
+//! of a stage's work happens on the thread that calls it, and the numbers depend on neither timing nor other threads.
 
 pub mod burn;
 mod error;
 mod initial;
+pub mod layered;
 mod learning_rate;
 mod loss;
 mod optimizer;
+mod precision;
 mod random;
 mod stage;
 mod state;
@@ -20,6 +22,7 @@ pub use initial::initial_values;
 pub use learning_rate::{Decay, LearningRate, Warmup};
 pub use loss::{Loss, LossOnHost, Score, cross_entropy};
 pub use optimizer::{Optimizer, OptimizerError, WeightDecay};
+pub use precision::{Precision, UnknownPrecision};
 pub use random::dropout_mask;
 pub use stage::{Activation, Stage, StageSpec, UpdateReport};
 pub use state::StageState;

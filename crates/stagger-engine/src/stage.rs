@@ -7,6 +7,7 @@ use stagger_model::Model;
 use crate::error::EngineError;
 use crate::loss::{Loss, Score};
 use crate::optimizer::Optimizer;
+use crate::precision::Precision;
 use crate::state::StageState;
 use crate::tensor::HostTensor;
 
@@ -29,10 +30,12 @@ pub struct StageSpec<'a> {
     pub clip_norm: Option<f64>,
     /// Label smoothing of the loss, at least 0 and below 1.
     pub label_smoothing: f64,
+    /// Format in which the stage computes.
+    pub precision: Precision,
 }
 
 impl<'a> StageSpec<'a> {
-    /// The stage of these blocks, with plain SGD, no clipping and no label smoothing; `first` and `last` follow from
+    /// The stage of these blocks, with plain SGD, no clipping and no label smoothing, in `f32`; `first` and `last` follow from
     /// the blocks.
     pub fn new(model: &'a Model, blocks: Range<usize>, seed: u64) -> Self {
         Self {
@@ -46,6 +49,7 @@ impl<'a> StageSpec<'a> {
             },
             clip_norm: None,
             label_smoothing: 0.0,
+            precision: Precision::F32,
         }
     }
 
@@ -158,6 +162,18 @@ pub trait Stage {
         input: &Self::Activation,
         batch: usize,
     ) -> Result<(Self::Activation, Self::Graph), EngineError>;
+
+    /// As [`Stage::record`] when nobody reads the output, which may then be left out.
+    ///
+    /// # Errors
+    /// As [`Stage::forward`].
+    fn recompute(
+        &mut self,
+        input: &Self::Activation,
+        batch: usize,
+    ) -> Result<Self::Graph, EngineError> {
+        Ok(self.record(input, batch)?.1)
+    }
 
     /// Pulls a gradient of the output back through the graph, adds to the parameters' gradients, and gives the
     /// gradient of the input; `None` on the first stage.

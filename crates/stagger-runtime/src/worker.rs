@@ -204,7 +204,18 @@ impl<S: Stage> Worker<S> {
         let kept = kept.ok_or(Fault::Program {
             what: "a recompute without a kept input",
         })?;
-        self.build_graph(batch, kept.version, &kept.input)?;
+        if self.labels.is_some() {
+            // The loss is taken from the output.
+            self.build_graph(batch, kept.version, &kept.input)?;
+        } else {
+            let graph = self.stage.recompute(&kept.input, batch)?;
+            self.kept_graphs.push_back(KeptGraph {
+                batch,
+                forward_version: kept.version,
+                graph,
+                loss_grad: None,
+            });
+        }
         Ok(Flow::Continue)
     }
 

@@ -1,174 +1,357 @@
-//! The heavy operations, with Burn's own as the default.
+//! Burn's backends as kernels of layers.
 
-mod generic;
+use burn_backend::tensor::{Device, FloatTensor, IntTensor};
+use burn_backend::{FloatDType, Shape, TensorMetadata, get_or_init_device_settings};
 
-use burn_backend::Backend;
-use burn_backend::tensor::FloatTensor;
+use crate::error::EngineError;
+use crate::layered::{
+    Convolution, Kernels, Normalization, NormalizationGrads, NormalizationTape, Normalized,
+    ParameterStep, ProductGrads, ProductWants, Subsample, Window,
+};
+use crate::optimizer::Optimizer;
+use crate::precision::Precision;
+use crate::tensor::HostTensor;
 
-pub(crate) use generic::Generic;
+use super::backend::BurnKernels;
+use super::convert::{filled, to_device, to_host, to_scalar};
+use super::step::step;
 
-/// Geometry of a square convolution without dilation or groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Convolution {
-    /// Step between two outputs, in pixels.
-    pub stride: usize,
-    /// Zeros on each side, in pixels.
-    pub padding: usize,
-}
+impl<B: BurnKernels> Kernels for B {
+    type Tensor = FloatTensor<B>;
+    type Device = Device<B>;
+    type Indices = IntTensor<B>;
 
-/// Gradients of a convolution.
-#[derive(Clone, Debug)]
-pub struct ConvolutionGrads<B: Backend> {
-    /// Of the input, if it was asked for.
-    pub input: Option<FloatTensor<B>>,
-    /// Of the weight, `[out, in, kernel, kernel]`.
-    pub weight: FloatTensor<B>,
-    /// Of the bias, `[out]`, if it was asked for.
-    pub bias: Option<FloatTensor<B>>,
-}
+    const ENGINE: &'static str = "burn";
 
-/// Which gradients of a convolution are wanted, besides that of its weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvolutionWants {
-    /// That of the input.
-    pub input: bool,
-    /// That of the bias.
-    pub bias: bool,
-}
+    fn prepare(_: &Self::Device, precision: Precision) -> Result<(), EngineError> {
+        format(precision).map(drop)
+    }
 
-/// The parameters of a batch normalisation, with or without a ReLU after it.
-#[derive(Clone, Debug)]
-pub struct Normalization<B: Backend> {
-    /// Scale γ, `[C]`.
-    pub scale: FloatTensor<B>,
-    /// Shift β, `[C]`.
-    pub shift: FloatTensor<B>,
-    /// Added to the variance before the square root.
-    pub epsilon: f64,
-    /// Whether the output is cut off at 0.
-    pub relu: bool,
-}
+    fn settle() {
+        <B as BurnKernels>::settle();
+    }
 
-/// Output and statistics of a batch normalisation.
-#[derive(Clone, Debug)]
-pub struct Normalized<B: Backend> {
-    /// `[N, C, H, W]`.
-    pub output: FloatTensor<B>,
-    /// Batch mean, `[C]`.
-    pub mean: FloatTensor<B>,
-    /// Biased batch variance, `[C]`.
-    pub variance: FloatTensor<B>,
-}
+    fn upload(
+        host: HostTensor,
+        precision: Precision,
+        device: &Self::Device,
+    ) -> Result<Self::Tensor, EngineError> {
+        Ok(to_device::<B>(
+            &host.shape,
+            host.data,
+            format(precision)?,
+            device,
+        ))
+    }
 
-/// Gradients of a batch normalisation.
-#[derive(Clone, Debug)]
-pub struct NormalizationGrads<B: Backend> {
-    /// Of the input, `[N, C, H, W]`.
-    pub input: FloatTensor<B>,
-    /// Of the scale, `[C]`.
-    pub scale: FloatTensor<B>,
-    /// Of the shift, `[C]`.
-    pub shift: FloatTensor<B>,
-}
+    fn download(tensor: &Self::Tensor) -> Result<HostTensor, EngineError> {
+        to_host::<B>(tensor.clone())
+    }
 
-/// Geometry of `x[:, :, ::stride, ::stride]` with zero channels around.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subsample {
-    /// Step between the pixels that are kept.
-    pub stride: usize,
-    /// Zero channels before, and as many after.
-    pub padding: usize,
-}
+    fn filled(
+        shape: &[usize],
+        value: f64,
+        precision: Precision,
+        device: &Self::Device,
+    ) -> Result<Self::Tensor, EngineError> {
+        Ok(filled::<B>(shape, value, format(precision)?, device))
+    }
 
-/// What layers call for their heavy work. Tensors are `[N, C, H, W]` in whatever memory order; a result must depend
-/// on the values alone, not on that order, and must be the same bits every time.
-///
-/// The defaults compose Burn's operations, so an empty `impl` makes any backend an engine.
-pub trait Kernels: Backend {
-    /// Ends a step of the calling thread, an update or the evaluation of a batch: a backend that keeps memory for the
-    /// next step lets go of what this one did not use.
-    fn settle() {}
+    fn cast(tensor: &Self::Tensor, precision: Precision) -> Result<Self::Tensor, EngineError> {
+        Ok(B::float_cast(tensor.clone(), format(precision)?))
+    }
 
-    /// Cross-correlation of `[N, C, H, W]` with `[O, C, k, k]`, plus a bias `[O]` if there is one.
+    fn shape(tensor: &Self::Tensor) -> Vec<usize> {
+        tensor.shape().to_vec()
+    }
+
+    fn size_bytes(tensor: &Self::Tensor) -> usize {
+        tensor.shape().num_elements() * tensor.dtype().size()
+    }
+
     fn convolution(
-        input: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
+        input: Self::Tensor,
+        weight: Self::Tensor,
+        bias: Option<Self::Tensor>,
         geometry: Convolution,
-    ) -> FloatTensor<Self> {
-        Generic::<Self>::convolution(input, weight, bias, geometry)
+    ) -> Result<Self::Tensor, EngineError> {
+        Ok(<B as BurnKernels>::convolution(
+            input, weight, bias, geometry,
+        ))
     }
 
-    /// Gradients of [`Kernels::convolution`].
     fn convolution_backward(
-        input: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        output_grad: FloatTensor<Self>,
+        input: Self::Tensor,
+        weight: Self::Tensor,
+        output_grad: Self::Tensor,
         geometry: Convolution,
-        wants: ConvolutionWants,
-    ) -> ConvolutionGrads<Self> {
-        Generic::<Self>::convolution_backward(input, weight, output_grad, geometry, wants)
+        wants: ProductWants,
+    ) -> Result<ProductGrads<Self::Tensor>, EngineError> {
+        Ok(<B as BurnKernels>::convolution_backward(
+            input,
+            weight,
+            output_grad,
+            geometry,
+            wants,
+        ))
     }
 
-    /// Batch normalisation with the statistics of the batch.
-    fn normalize(input: FloatTensor<Self>, with: &Normalization<Self>) -> Normalized<Self> {
-        Generic::<Self>::normalize(input, with)
+    fn normalize(
+        input: Self::Tensor,
+        with: &Normalization<Self::Tensor>,
+        addend: Option<Self::Tensor>,
+        _wants_output: bool,
+    ) -> Result<Normalized<Self::Tensor>, EngineError> {
+        let Some(addend) = addend else {
+            return Ok(<B as BurnKernels>::normalize(input, with));
+        };
+        let result = <B as BurnKernels>::normalize(input, &without_relu(with));
+        let output = result
+            .output
+            .map(|output| <B as BurnKernels>::sum(output, addend, with.relu));
+        Ok(Normalized { output, ..result })
     }
 
-    /// Batch normalisation with given statistics, `[C]` each.
     fn normalize_by(
-        input: FloatTensor<Self>,
-        with: &Normalization<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        Generic::<Self>::normalize_by(input, with, mean, variance)
+        input: Self::Tensor,
+        with: &Normalization<Self::Tensor>,
+        mean: Self::Tensor,
+        variance: Self::Tensor,
+        addend: Option<Self::Tensor>,
+    ) -> Result<Self::Tensor, EngineError> {
+        let Some(addend) = addend else {
+            return Ok(<B as BurnKernels>::normalize_by(
+                input, with, mean, variance,
+            ));
+        };
+        let plain = without_relu(with);
+        let output = <B as BurnKernels>::normalize_by(input, &plain, mean, variance);
+        Ok(<B as BurnKernels>::sum(output, addend, with.relu))
     }
 
-    /// Gradients of [`Kernels::normalize`], whose `input` and `result` these are.
     fn normalize_backward(
-        input: FloatTensor<Self>,
-        result: Normalized<Self>,
-        with: &Normalization<Self>,
-        output_grad: FloatTensor<Self>,
-    ) -> NormalizationGrads<Self> {
-        Generic::<Self>::normalize_backward(input, result, with, output_grad)
+        tape: NormalizationTape<Self::Tensor>,
+        with: &Normalization<Self::Tensor>,
+        output_grad: Self::Tensor,
+    ) -> Result<NormalizationGrads<Self::Tensor>, EngineError> {
+        let NormalizationTape {
+            input,
+            added,
+            mut result,
+            ..
+        } = tape;
+        if !added {
+            return Ok(<B as BurnKernels>::normalize_backward(
+                input,
+                result,
+                with,
+                output_grad,
+            ));
+        }
+        let grad = match result.output.take() {
+            Some(output) if with.relu => <B as BurnKernels>::rectify_backward(output, output_grad),
+            _ => output_grad,
+        };
+        let plain = without_relu(with);
+        let grads = <B as BurnKernels>::normalize_backward(input, result, &plain, grad.clone());
+        Ok(NormalizationGrads {
+            addend: Some(grad),
+            ..grads
+        })
     }
 
-    /// Whether [`Kernels::normalize_backward`] reads the output; if not, layers do not keep it.
-    fn normalize_backward_reads_output(with: &Normalization<Self>) -> bool {
-        with.relu
+    fn keeps_output(with: &Normalization<Self::Tensor>, added: bool) -> bool {
+        if added {
+            with.relu
+        } else {
+            B::normalize_backward_reads_output(with)
+        }
     }
 
-    /// `max(x, 0)`.
-    fn rectify(input: FloatTensor<Self>) -> FloatTensor<Self> {
-        Generic::<Self>::rectify(input)
+    fn rectify(input: Self::Tensor) -> Result<Self::Tensor, EngineError> {
+        Ok(<B as BurnKernels>::rectify(input))
     }
 
-    /// The gradient where the output is above 0, else 0.
     fn rectify_backward(
-        output: FloatTensor<Self>,
-        output_grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        Generic::<Self>::rectify_backward(output, output_grad)
+        output: Self::Tensor,
+        output_grad: Self::Tensor,
+    ) -> Result<Self::Tensor, EngineError> {
+        Ok(<B as BurnKernels>::rectify_backward(output, output_grad))
     }
 
-    /// `a + b`, cut off at 0 if `relu`.
-    fn sum(a: FloatTensor<Self>, b: FloatTensor<Self>, relu: bool) -> FloatTensor<Self> {
-        Generic::<Self>::sum(a, b, relu)
+    fn sum(a: Self::Tensor, b: Self::Tensor, relu: bool) -> Result<Self::Tensor, EngineError> {
+        Ok(<B as BurnKernels>::sum(a, b, relu))
     }
 
-    /// Every `stride`-th pixel, between zero channels.
-    fn subsample(input: FloatTensor<Self>, geometry: Subsample) -> FloatTensor<Self> {
-        Generic::<Self>::subsample(input, geometry)
+    fn multiply(a: Self::Tensor, b: Self::Tensor) -> Result<Self::Tensor, EngineError> {
+        Ok(B::float_mul(a, b))
     }
 
-    /// Gradient of [`Kernels::subsample`] for an input of `[N, C, H, W]` = `shape`.
+    fn subsample(input: Self::Tensor, geometry: Subsample) -> Result<Self::Tensor, EngineError> {
+        Ok(<B as BurnKernels>::subsample(input, geometry))
+    }
+
     fn subsample_backward(
-        output_grad: FloatTensor<Self>,
+        output_grad: Self::Tensor,
         shape: [usize; 4],
         geometry: Subsample,
-    ) -> FloatTensor<Self> {
-        Generic::<Self>::subsample_backward(output_grad, shape, geometry)
+    ) -> Result<Self::Tensor, EngineError> {
+        Ok(<B as BurnKernels>::subsample_backward(
+            output_grad,
+            shape,
+            geometry,
+        ))
+    }
+
+    fn max_pool(
+        input: Self::Tensor,
+        window: Window,
+    ) -> Result<(Self::Tensor, Self::Indices), EngineError> {
+        let indices = get_or_init_device_settings::<B>(&input.device()).int_dtype;
+        let found = B::max_pool2d_with_indices(
+            input,
+            [window.kernel; 2],
+            [window.stride; 2],
+            [window.padding; 2],
+            [1, 1],
+            false,
+            indices,
+        );
+        Ok((found.output, found.indices))
+    }
+
+    fn max_pool_backward(
+        input: Self::Tensor,
+        indices: Self::Indices,
+        output_grad: Self::Tensor,
+        window: Window,
+    ) -> Result<Self::Tensor, EngineError> {
+        let grads = B::max_pool2d_with_indices_backward(
+            input,
+            [window.kernel; 2],
+            [window.stride; 2],
+            [window.padding; 2],
+            [1, 1],
+            false,
+            output_grad,
+            indices,
+        );
+        Ok(grads.x_grad)
+    }
+
+    fn global_average(input: Self::Tensor) -> Result<Self::Tensor, EngineError> {
+        Ok(B::adaptive_avg_pool2d(input, [1, 1]))
+    }
+
+    fn global_average_backward(
+        output_grad: Self::Tensor,
+        shape: [usize; 4],
+    ) -> Result<Self::Tensor, EngineError> {
+        // Burn reads nothing of the input but its shape.
+        let (device, dtype) = (output_grad.device(), output_grad.dtype());
+        let input = B::float_zeros(shape.into(), &device, dtype.into());
+        Ok(B::adaptive_avg_pool2d_backward(input, output_grad))
+    }
+
+    fn reshape(tensor: Self::Tensor, shape: &[usize]) -> Result<Self::Tensor, EngineError> {
+        Ok(B::float_reshape(tensor, Shape::from(shape.to_vec())))
+    }
+
+    fn linear(
+        input: Self::Tensor,
+        weight: Self::Tensor,
+        bias: Option<Self::Tensor>,
+    ) -> Result<Self::Tensor, EngineError> {
+        let output = B::float_matmul(input, B::float_transpose(weight));
+        let Some(bias) = bias else { return Ok(output) };
+        let outputs = bias.shape()[0];
+        let row = B::float_reshape(bias, Shape::new([1, outputs]));
+        Ok(B::float_add(output, row))
+    }
+
+    fn linear_backward(
+        input: Self::Tensor,
+        weight: Self::Tensor,
+        output_grad: Self::Tensor,
+        wants: ProductWants,
+    ) -> Result<ProductGrads<Self::Tensor>, EngineError> {
+        let bias = wants.bias.then(|| {
+            let sum = B::float_sum_dim(output_grad.clone(), 0);
+            let outputs = sum.shape()[1];
+            B::float_reshape(sum, Shape::new([outputs]))
+        });
+        let transposed = B::float_transpose(output_grad.clone());
+        Ok(ProductGrads {
+            weight: B::float_matmul(transposed, input),
+            bias,
+            input: wants.input.then(|| B::float_matmul(output_grad, weight)),
+        })
+    }
+
+    fn accumulate(sum: Self::Tensor, gradient: Self::Tensor) -> Result<Self::Tensor, EngineError> {
+        Ok(B::float_add(sum, gradient))
+    }
+
+    fn blend(
+        running: Self::Tensor,
+        keep: f64,
+        batch: Self::Tensor,
+        gain: f64,
+    ) -> Result<Self::Tensor, EngineError> {
+        let kept = B::float_mul_scalar(running, keep.into());
+        Ok(B::float_add(kept, B::float_mul_scalar(batch, gain.into())))
+    }
+
+    fn square_sum(tensors: &[&Self::Tensor]) -> Result<f64, EngineError> {
+        let mut squares = 0.0;
+        for &tensor in tensors {
+            // Summing in f64 keeps the norm independent of how the stage's parameters are shaped.
+            let tensor = B::float_cast(tensor.clone(), FloatDType::F64);
+            squares += to_scalar::<B>(B::float_sum(B::float_mul(tensor.clone(), tensor)))?;
+        }
+        Ok(squares)
+    }
+
+    fn scale(tensor: Self::Tensor, factor: f64) -> Result<Self::Tensor, EngineError> {
+        Ok(B::float_mul_scalar(tensor, factor.into()))
+    }
+
+    fn step(
+        optimizer: &Optimizer,
+        number: u64,
+        learning_rate: f64,
+        parameters: Vec<ParameterStep<'_, Self::Tensor>>,
+    ) -> Result<(), EngineError> {
+        for each in parameters {
+            let old = each.weight.clone();
+            *each.weight = step::<B>(
+                optimizer,
+                old,
+                each.gradient,
+                each.slots,
+                number,
+                learning_rate,
+            );
+        }
+        Ok(())
+    }
+}
+
+fn without_relu<T: Clone>(with: &Normalization<T>) -> Normalization<T> {
+    Normalization {
+        relu: false,
+        ..with.clone()
+    }
+}
+
+fn format(precision: Precision) -> Result<FloatDType, EngineError> {
+    match precision {
+        Precision::F32 => Ok(FloatDType::F32),
+        Precision::F64 => Ok(FloatDType::F64),
+        found => Err(EngineError::Precision {
+            engine: "burn",
+            found,
+            expected: "f32",
+        }),
     }
 }

@@ -5,10 +5,10 @@ use burn_backend::tensor::FloatTensor;
 
 use crate::optimizer::Optimizer;
 
-use super::kernels::Kernels;
+use super::backend::BurnKernels;
 
 /// One step on one parameter: its new value. `step` counts from 1.
-pub(crate) fn step<B: Kernels>(
+pub(crate) fn step<B: BurnKernels>(
     optimizer: &Optimizer,
     weight: FloatTensor<B>,
     gradient: FloatTensor<B>,

@@ -2,9 +2,9 @@
 
 mod loops;
 
-use burn_flex::{Flex, FlexTensor};
+use burn_flex::FlexTensor;
 
-use crate::burn::kernels::{Normalization, NormalizationGrads, Normalized};
+use crate::layered::{Normalization, NormalizationGrads, Normalized};
 
 use super::arch;
 use super::buffers::take;
@@ -12,8 +12,11 @@ use super::memory::{change, channels_last, from_channels_last, recycle, row_majo
 use super::moments::Rows;
 use loops::{Affine, GradientSums, Line, Moments, Normalize, Pull};
 
-/// As [`crate::burn::Kernels::normalize`].
-pub(super) fn normalize(input: FlexTensor, with: &Normalization<Flex>) -> Normalized<Flex> {
+/// As [`crate::burn::BurnKernels::normalize`].
+pub(super) fn normalize(
+    input: FlexTensor,
+    with: &Normalization<FlexTensor>,
+) -> Normalized<FlexTensor> {
     let input = channels_last(input);
     let [_, channels, ..] = sides(&input);
     let (mean, variance) = arch().dispatch(Moments {
@@ -24,16 +27,16 @@ pub(super) fn normalize(input: FlexTensor, with: &Normalization<Flex>) -> Normal
     let (mean, variance): (Vec<f32>, Vec<f32>) = (single(mean), single(variance));
     let output = apply(input, &mean, &variance, with);
     Normalized {
-        output,
+        output: Some(output),
         mean: row_major(mean, &[channels]),
         variance: row_major(variance, &[channels]),
     }
 }
 
-/// As [`crate::burn::Kernels::normalize_by`].
+/// As [`crate::burn::BurnKernels::normalize_by`].
 pub(super) fn normalize_by(
     input: FlexTensor,
-    with: &Normalization<Flex>,
+    with: &Normalization<FlexTensor>,
     mean: FlexTensor,
     variance: FlexTensor,
 ) -> FlexTensor {
@@ -45,7 +48,7 @@ fn apply(
     input: FlexTensor,
     mean: &[f32],
     variance: &[f32],
-    with: &Normalization<Flex>,
+    with: &Normalization<FlexTensor>,
 ) -> FlexTensor {
     let affine = affine(mean, variance, with);
     let mut output = take(values(&input).len());
@@ -60,7 +63,7 @@ fn apply(
     output
 }
 
-fn affine(mean: &[f32], variance: &[f32], with: &Normalization<Flex>) -> Affine {
+fn affine(mean: &[f32], variance: &[f32], with: &Normalization<FlexTensor>) -> Affine {
     let rows = Rows::of(mean.len());
     let (scale, shift) = (with.scale.to_contiguous(), with.shift.to_contiguous());
     let factors = values(&scale)
@@ -76,14 +79,14 @@ fn affine(mean: &[f32], variance: &[f32], with: &Normalization<Flex>) -> Affine 
     }
 }
 
-/// As [`crate::burn::Kernels::normalize_backward`]: with `x̂ = (x − mean)/√(variance + ε)` and `g` the gradient that
+/// As [`crate::burn::BurnKernels::normalize_backward`]: with `x̂ = (x − mean)/√(variance + ε)` and `g` the gradient that
 /// the ReLU lets through, `dγ = Σ g·x̂`, `dβ = Σ g`, `dx = γ/√(variance + ε) · (g − mean(g) − x̂·mean(g·x̂))`.
 pub(super) fn normalize_backward(
     input: FlexTensor,
-    result: &Normalized<Flex>,
-    with: &Normalization<Flex>,
+    result: &Normalized<FlexTensor>,
+    with: &Normalization<FlexTensor>,
     output_grad: FlexTensor,
-) -> NormalizationGrads<Flex> {
+) -> NormalizationGrads<FlexTensor> {
     let input = channels_last(input);
     let output_grad = channels_last(output_grad);
     let [_, channels, ..] = sides(&input);
@@ -130,5 +133,6 @@ pub(super) fn normalize_backward(
         input: input_grad,
         scale: row_major(scale_grad.collect(), &[channels]),
         shift: row_major(grads.iter().map(|&sum| sum as f32).collect(), &[channels]),
+        addend: None,
     }
 }

@@ -3,7 +3,7 @@
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
-use crate::burn::kernels::Convolution;
+use crate::layered::Convolution;
 
 use super::arch;
 use super::memory::{row_major, sides, values};

@@ -25,12 +25,14 @@ use burn_backend::DType;
 use burn_flex::{Flex, FlexTensor};
 use pulp::Arch;
 
-use super::kernels::{
-    Convolution, ConvolutionGrads, ConvolutionWants, Generic, Kernels, Normalization,
-    NormalizationGrads, Normalized, Subsample,
+use crate::layered::{
+    Convolution, Normalization, NormalizationGrads, Normalized, ProductGrads, ProductWants,
+    Subsample,
 };
 
-impl Kernels for Flex {
+use super::backend::{BurnKernels, Generic};
+
+impl BurnKernels for Flex {
     fn settle() {
         buffers::settle();
     }
@@ -52,8 +54,8 @@ impl Kernels for Flex {
         weight: FlexTensor,
         output_grad: FlexTensor,
         geometry: Convolution,
-        wants: ConvolutionWants,
-    ) -> ConvolutionGrads<Self> {
+        wants: ProductWants,
+    ) -> ProductGrads<FlexTensor> {
         // With more padding than the kernel reaches over, whole outputs see nothing but zeros; nobody builds that.
         let reaches = geometry.padding < weight.layout().shape()[2];
         if !single([&input, &weight, &output_grad]) || !reaches {
@@ -75,14 +77,14 @@ impl Kernels for Flex {
             .then(|| correlate::input_grad(sides, weight, &output_grad, geometry));
         let bias = wants.bias.then(|| moments::channel_sums(&output_grad));
         memory::recycle(output_grad);
-        ConvolutionGrads {
+        ProductGrads {
             input: input_grad,
             weight: weight_grad,
             bias,
         }
     }
 
-    fn normalize(input: FlexTensor, with: &Normalization<Self>) -> Normalized<Self> {
+    fn normalize(input: FlexTensor, with: &Normalization<FlexTensor>) -> Normalized<FlexTensor> {
         if !single([&input]) {
             return Generic::<Self>::normalize(input, with);
         }
@@ -91,7 +93,7 @@ impl Kernels for Flex {
 
     fn normalize_by(
         input: FlexTensor,
-        with: &Normalization<Self>,
+        with: &Normalization<FlexTensor>,
         mean: FlexTensor,
         variance: FlexTensor,
     ) -> FlexTensor {
@@ -103,17 +105,17 @@ impl Kernels for Flex {
 
     fn normalize_backward(
         input: FlexTensor,
-        result: Normalized<Self>,
-        with: &Normalization<Self>,
+        result: Normalized<FlexTensor>,
+        with: &Normalization<FlexTensor>,
         output_grad: FlexTensor,
-    ) -> NormalizationGrads<Self> {
+    ) -> NormalizationGrads<FlexTensor> {
         if !single([&input, &output_grad]) {
             return Generic::<Self>::normalize_backward(input, result, with, output_grad);
         }
         batch_norm::normalize_backward(input, &result, with, output_grad)
     }
 
-    fn normalize_backward_reads_output(with: &Normalization<Self>) -> bool {
+    fn normalize_backward_reads_output(with: &Normalization<FlexTensor>) -> bool {
         // The f32 kernel computes the ReLU's mask from the input again, which it reads anyway.
         with.relu && !single([&with.scale])
     }

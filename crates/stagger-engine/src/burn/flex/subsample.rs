@@ -2,7 +2,7 @@
 
 use burn_flex::FlexTensor;
 
-use crate::burn::kernels::Subsample;
+use crate::layered::Subsample;
 
 use super::memory::{channels_last, from_channels_last, sides, values};
 

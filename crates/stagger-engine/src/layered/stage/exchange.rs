@@ -2,26 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use burn_backend::tensor::FloatTensor;
-
 use crate::error::EngineError;
+use crate::layered::kernels::Kernels;
+use crate::layered::parameters::Gradients;
 use crate::state::StageState;
 use crate::tensor::HostTensor;
 
-use super::super::convert::{filled, to_device, to_host};
-use super::super::kernels::Kernels;
-use super::super::parameters::Gradients;
-use super::BurnStage;
+use super::LayeredStage;
 
 /// Slot name of the step counter, in PyTorch's spelling.
 const STEP: &str = "step";
 
-impl<B: Kernels> BurnStage<B> {
+impl<K: Kernels> LayeredStage<K> {
     /// Names and shapes of everything that the stage's state holds.
     fn expected(&self, with_optimizer: bool) -> BTreeMap<String, Vec<usize>> {
         let mut expected = BTreeMap::new();
         for statistics in &self.statistics {
-            let (name, shape) = (&statistics.name, vec![statistics.channels()]);
+            let (name, shape) = (&statistics.name, vec![statistics.channels]);
             expected.insert(format!("{name}.running_mean"), shape.clone());
             expected.insert(format!("{name}.running_var"), shape);
         }
@@ -46,8 +43,8 @@ impl<B: Kernels> BurnStage<B> {
 
     pub(super) fn export_state(&self) -> Result<StageState, EngineError> {
         let mut state = StageState::default();
-        let mut put = |name: String, tensor: &FloatTensor<B>| -> Result<(), EngineError> {
-            state.tensors.insert(name, to_host::<B>(tensor.clone())?);
+        let mut put = |name: String, tensor: &K::Tensor| -> Result<(), EngineError> {
+            state.tensors.insert(name, K::download(tensor)?);
             Ok(())
         };
         for statistics in &self.statistics {
@@ -62,7 +59,7 @@ impl<B: Kernels> BurnStage<B> {
         }
         for (each, weight) in self.trained.iter().zip(&self.weights) {
             let name = &each.info.name;
-            put(name.clone(), weight)?;
+            put(name.clone(), each.master.as_ref().unwrap_or(weight))?;
             for (slot, tensor) in self.optimizer.slots().iter().zip(&each.slots) {
                 put(StageState::optimizer_name(name, slot), tensor)?;
             }
@@ -97,27 +94,26 @@ impl<B: Kernels> BurnStage<B> {
             return Err(EngineError::Unexpected { stage, name });
         }
 
-        let read = |name: &str| -> FloatTensor<B> {
-            // The check above has seen every name that is asked for here.
-            let tensor = state.tensors.get(name).cloned().unwrap_or_default();
-            to_device::<B>(&tensor.shape, tensor.data, self.precision, &self.device)
-        };
+        // The check above has seen every name that is asked for here.
+        let host = |name: &str| state.tensors.get(name).cloned().unwrap_or_default();
+        let (precision, device) = (self.precision, &self.device);
+        let read = |name: &str| K::upload(host(name), precision.master(), device);
         for (statistics, counter) in self.statistics.iter_mut().zip(&counters) {
-            statistics.mean = read(&format!("{}.running_mean", statistics.name));
-            statistics.variance = read(&format!("{}.running_var", statistics.name));
+            statistics.mean = read(&format!("{}.running_mean", statistics.name))?;
+            statistics.variance = read(&format!("{}.running_var", statistics.name))?;
             statistics.batches = state.counters.get(counter).copied().unwrap_or(0);
         }
         self.steps = 0;
         for (each, weight) in self.trained.iter_mut().zip(&mut self.weights) {
-            let name = &each.info.name;
-            *weight = read(name);
+            let name = each.info.name.clone();
+            *weight = each.set(host(&name), precision, device)?;
             for (slot, tensor) in self.optimizer.slots().iter().zip(&mut each.slots) {
                 *tensor = match with_optimizer {
-                    true => read(&StageState::optimizer_name(name, slot)),
-                    false => filled::<B>(&each.info.shape, 0.0, self.precision, &self.device),
+                    true => read(&StageState::optimizer_name(&name, slot))?,
+                    false => K::filled(&each.info.shape, 0.0, precision.master(), device)?,
                 };
             }
-            let step = state.tensors.get(&StageState::optimizer_name(name, STEP));
+            let step = state.tensors.get(&StageState::optimizer_name(&name, STEP));
             if let Some(&step) = step.and_then(|step| step.data.first()) {
                 self.steps = step as u64;
             }

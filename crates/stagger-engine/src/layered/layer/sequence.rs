@@ -1,11 +1,10 @@
-//! Layers one after another, built from the model's list.
+//! Layers in a row, built from the model's data.
 
-use burn_backend::tensor::FloatTensor;
 use stagger_model::Layer as ModelLayer;
 
-use crate::burn::kernels::{Convolution, Kernels, Subsample};
-use crate::burn::parameters::Gradients;
 use crate::error::EngineError;
+use crate::layered::kernels::{Convolution, Kernels, Subsample, Window};
+use crate::layered::parameters::Gradients;
 
 use super::batch_norm::BatchNorm;
 use super::conv::Conv;
@@ -14,15 +13,15 @@ use super::flatten::Flatten;
 use super::linear::Linear;
 use super::pool::{GlobalAvgPool, MaxPool};
 use super::relu::Relu;
-use super::residual::Residual;
+use super::residual::{Join, Residual};
 use super::subsample_pad::SubsamplePad;
-use super::{BatchStatistics, Layer, Pass, Pullback};
+use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
 
 /// Layers one after another.
-pub(crate) struct Sequence<B: Kernels>(Vec<Box<dyn Layer<B>>>);
+pub(crate) struct Sequence<K: Kernels>(Vec<Box<dyn Layer<K>>>);
 
 /// The ways back of a [`Sequence`], in forward order.
-pub(crate) struct SequencePullback<B: Kernels>(Vec<Box<dyn Pullback<B>>>);
+pub(crate) struct SequencePullback<K: Kernels>(Vec<Box<dyn Pullback<K>>>);
 
 /// Hands out the indices of parameters and of running statistics in the order in which the model lists them.
 #[derive(Default)]
@@ -41,16 +40,27 @@ impl Numbering {
         self.statistics += 1;
         self.statistics - 1
     }
+
+    fn batch_norm(&mut self, name: &str, epsilon: f64, relu: bool) -> BatchNorm {
+        BatchNorm {
+            name: name.to_owned(),
+            scale: self.parameter(),
+            shift: self.parameter(),
+            statistics: self.statistics(),
+            epsilon,
+            relu,
+        }
+    }
 }
 
-impl<B: Kernels> Sequence<B> {
-    /// Builds the layers. A ReLU right after a batch normalisation or a residual becomes part of it, which saves
-    /// passes over memory.
+impl<K: Kernels> Sequence<K> {
+    /// Builds the layers. A ReLU right after a batch normalisation or a residual becomes part of it, and the sum of a
+    /// residual becomes part of the batch normalisation that ends its body: both save passes over memory.
     pub(crate) fn build<'a>(
         layers: impl IntoIterator<Item = &'a ModelLayer>,
         numbering: &mut Numbering,
     ) -> Result<Self, EngineError> {
-        let mut built: Vec<Box<dyn Layer<B>>> = Vec::new();
+        let mut built: Vec<Box<dyn Layer<K>>> = Vec::new();
         let mut layers = layers.into_iter().peekable();
         while let Some(layer) = layers.next() {
             let mut takes_relu = || {
@@ -72,29 +82,22 @@ impl<B: Kernels> Sequence<B> {
                         padding: *padding,
                     },
                 }),
-                ModelLayer::BatchNorm2d { name, epsilon, .. } => Box::new(BatchNorm {
-                    name: name.clone(),
-                    scale: numbering.parameter(),
-                    shift: numbering.parameter(),
-                    statistics: numbering.statistics(),
-                    epsilon: *epsilon,
-                    relu: takes_relu(),
-                }),
+                ModelLayer::BatchNorm2d { name, epsilon, .. } => {
+                    Box::new(numbering.batch_norm(name, *epsilon, takes_relu()))
+                }
                 ModelLayer::Relu => Box::new(Relu),
-                ModelLayer::Residual { body, shortcut } => Box::new(Residual {
-                    body: Self::build(body, numbering)?,
-                    shortcut: Self::build(shortcut, numbering)?,
-                    relu: takes_relu(),
-                }),
+                ModelLayer::Residual { body, shortcut } => {
+                    Box::new(residual(body, shortcut, takes_relu(), numbering)?)
+                }
                 ModelLayer::MaxPool2d {
                     kernel,
                     stride,
                     padding,
-                } => Box::new(MaxPool {
+                } => Box::new(MaxPool(Window {
                     kernel: *kernel,
                     stride: *stride,
                     padding: *padding,
-                }),
+                })),
                 ModelLayer::GlobalAvgPool => Box::new(GlobalAvgPool),
                 ModelLayer::Flatten => Box::new(Flatten),
                 ModelLayer::Linear { bias, .. } => Box::new(Linear {
@@ -109,18 +112,15 @@ impl<B: Kernels> Sequence<B> {
                     stride,
                     in_channels,
                     out_channels,
-                } => {
-                    let padding = (out_channels - in_channels) / 2;
-                    Box::new(SubsamplePad(Subsample {
-                        stride: *stride,
-                        padding,
-                    }))
-                }
+                } => Box::new(SubsamplePad(Subsample {
+                    stride: *stride,
+                    padding: (out_channels - in_channels) / 2,
+                })),
                 other => {
                     let layer = other.label().to_owned();
                     return Err(EngineError::UnknownLayer {
                         layer,
-                        engine: "burn",
+                        engine: K::ENGINE,
                     });
                 }
             });
@@ -130,9 +130,9 @@ impl<B: Kernels> Sequence<B> {
 
     pub(crate) fn forward(
         &self,
-        input: FloatTensor<B>,
-        pass: &Pass<'_, B>,
-    ) -> Result<FloatTensor<B>, EngineError> {
+        input: K::Tensor,
+        pass: &Pass<'_, K>,
+    ) -> Result<K::Tensor, EngineError> {
         self.0
             .iter()
             .try_fold(input, |tensor, layer| layer.forward(tensor, pass))
@@ -140,44 +140,87 @@ impl<B: Kernels> Sequence<B> {
 
     pub(crate) fn record(
         &self,
-        input: FloatTensor<B>,
-        pass: &Pass<'_, B>,
-        seen: &mut Vec<BatchStatistics<B>>,
-    ) -> Result<(FloatTensor<B>, SequencePullback<B>), EngineError> {
+        input: K::Tensor,
+        pass: &Pass<'_, K>,
+        seen: &mut Vec<BatchStatistics<K>>,
+    ) -> Result<(K::Tensor, SequencePullback<K>), EngineError> {
         let mut tensor = input;
         let mut pullbacks = Vec::with_capacity(self.0.len());
         for layer in &self.0 {
-            let (output, pullback) = layer.record(tensor, pass, seen)?;
+            let (output, pullback): Recorded<K> = layer.record(tensor, pass, seen)?;
             tensor = output;
             pullbacks.push(pullback);
         }
         Ok((tensor, SequencePullback(pullbacks)))
     }
 
+    /// As [`Sequence::record`] when nobody reads the output: the last layer leaves out what only its output needs.
+    pub(crate) fn replay(
+        &self,
+        input: K::Tensor,
+        pass: &Pass<'_, K>,
+        seen: &mut Vec<BatchStatistics<K>>,
+    ) -> Result<SequencePullback<K>, EngineError> {
+        let mut pullbacks = Vec::with_capacity(self.0.len());
+        if let Some((last, layers)) = self.0.split_last() {
+            let mut tensor = input;
+            for layer in layers {
+                let (output, pullback) = layer.record(tensor, pass, seen)?;
+                tensor = output;
+                pullbacks.push(pullback);
+            }
+            pullbacks.push(last.replay(tensor, pass, seen)?);
+        }
+        Ok(SequencePullback(pullbacks))
+    }
+
     pub(crate) fn evaluate(
         &self,
-        input: FloatTensor<B>,
-        pass: &Pass<'_, B>,
-    ) -> Result<FloatTensor<B>, EngineError> {
+        input: K::Tensor,
+        pass: &Pass<'_, K>,
+    ) -> Result<K::Tensor, EngineError> {
         self.0
             .iter()
             .try_fold(input, |tensor, layer| layer.evaluate(tensor, pass))
     }
 }
 
-impl<B: Kernels> SequencePullback<B> {
+/// Builds a residual; the model numbers the body's parameters before the shortcut's.
+fn residual<K: Kernels>(
+    body: &[ModelLayer],
+    shortcut: &[ModelLayer],
+    relu: bool,
+    numbering: &mut Numbering,
+) -> Result<Residual<K>, EngineError> {
+    let (body, join) = match body.split_last() {
+        Some((ModelLayer::BatchNorm2d { name, epsilon, .. }, before)) => {
+            let before = Sequence::build(before, numbering)?;
+            let join = Join::Normalization(numbering.batch_norm(name, *epsilon, relu));
+            (before, join)
+        }
+        _ => (Sequence::build(body, numbering)?, Join::Sum { relu }),
+    };
+    Ok(Residual {
+        body,
+        shortcut: Sequence::build(shortcut, numbering)?,
+        join,
+    })
+}
+
+impl<K: Kernels> SequencePullback<K> {
     /// Pulls a gradient back through all layers. Each layer's memory is freed as soon as it is done.
     pub(crate) fn pull(
         self,
-        output_grad: FloatTensor<B>,
-        gradients: &mut Gradients<B>,
+        output_grad: K::Tensor,
+        gradients: &mut Gradients<K>,
         wants_input: bool,
-    ) -> Option<FloatTensor<B>> {
+    ) -> Result<Option<K::Tensor>, EngineError> {
         let mut grad = Some(output_grad);
         for (index, pullback) in self.0.into_iter().enumerate().rev() {
+            let Some(output_grad) = grad else { break };
             // Only the first layer may leave its input's gradient out: all others feed the one before.
-            grad = pullback.pull(grad?, gradients, wants_input || index > 0);
+            grad = pullback.pull(output_grad, gradients, wants_input || index > 0)?;
         }
-        grad
+        Ok(grad)
     }
 }

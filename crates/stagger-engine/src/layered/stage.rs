@@ -1,33 +1,31 @@
-//! A stage over a Burn backend.
+//! A stage that runs its layers over an engine's kernels.
 
 mod exchange;
 
-use burn_backend::tensor::{Device, FloatTensor};
-use burn_backend::{FloatDType, TensorMetadata};
 use stagger_model::Layer as ModelLayer;
 
 use crate::error::EngineError;
 use crate::loss::{Loss, LossOnHost, Score, cross_entropy};
 use crate::optimizer::Optimizer;
+use crate::precision::Precision;
 use crate::stage::{Stage, StageSpec, UpdateReport};
 use crate::state::StageState;
 use crate::tensor::HostTensor;
 
-use super::activation::BurnActivation;
-use super::convert::{to_device, to_host};
-use super::kernels::Kernels;
+use super::activation::LayeredActivation;
+use super::kernels::{Kernels, ParameterStep};
 use super::layer::{Pass, Sequence, SequencePullback};
 use super::parameters::{Gradients, RunningStatistics, Trained};
-use super::step::step;
 
-/// A slice of a model on one device of backend `B`; see [`Stage`].
-pub struct BurnStage<B: Kernels> {
+/// A slice of a model on one device, by the kernels `K`; see [`Stage`].
+pub struct LayeredStage<K: Kernels> {
     label: String,
-    layers: Sequence<B>,
-    weights: Vec<FloatTensor<B>>,
-    trained: Vec<Trained<B>>,
-    gradients: Gradients<B>,
-    statistics: Vec<RunningStatistics<B>>,
+    layers: Sequence<K>,
+    trained: Vec<Trained<K>>,
+    /// The parameters as passes take them.
+    weights: Vec<K::Tensor>,
+    gradients: Gradients<K>,
+    statistics: Vec<RunningStatistics<K>>,
     optimizer: Optimizer,
     /// Updates since the optimizer started.
     steps: u64,
@@ -38,46 +36,39 @@ pub struct BurnStage<B: Kernels> {
     /// Shapes of one sample.
     input_shape: Vec<usize>,
     output_shape: Vec<usize>,
-    precision: FloatDType,
-    device: Device<B>,
+    precision: Precision,
+    device: K::Device,
 }
 
 /// What a recorded pass keeps: per layer the tensors that its backward reads, with the weights of that pass.
-pub struct BurnGraph<B: Kernels>(SequencePullback<B>);
+pub struct LayeredGraph<K: Kernels>(SequencePullback<K>);
 
-/// Handles of all parameters of a stage at one version. Cheap: values are copied only when an update has to write to
-/// weights that someone still holds.
+/// Handles of all parameters of a stage at one version, in the format of its passes. Cheap: values are copied only when
+/// an update has to write to weights that someone still holds.
 #[derive(Clone, Debug)]
-pub struct Weights<B: Kernels>(Vec<FloatTensor<B>>);
+pub struct Weights<K: Kernels>(Vec<K::Tensor>);
 
-impl<B: Kernels> BurnStage<B> {
-    /// Builds the stage on a device, with initial weights drawn by (seed, parameter name), in `f32`.
+impl<K: Kernels> LayeredStage<K> {
+    /// Builds the stage on a device, with initial weights drawn by (seed, parameter name). Call it on the thread that
+    /// will run the stage.
     ///
     /// # Errors
-    /// As [`StageSpec::validate`], and for a layer that this engine does not have.
-    pub fn new(spec: &StageSpec<'_>, device: Device<B>) -> Result<Self, EngineError> {
-        Self::with_precision(spec, device, FloatDType::F32)
-    }
-
-    pub(crate) fn with_precision(
-        spec: &StageSpec<'_>,
-        device: Device<B>,
-        precision: FloatDType,
-    ) -> Result<Self, EngineError> {
+    /// As [`StageSpec::validate`], for a layer or a format that this engine does not have, and when the device fails.
+    pub fn new(spec: &StageSpec<'_>, device: K::Device) -> Result<Self, EngineError> {
         let (input_shape, output_shape) = spec.validate()?;
+        let precision = spec.precision;
+        K::prepare(&device, precision)?;
         let blocks = &spec.model.blocks[spec.blocks.clone()];
         let layers: Vec<&ModelLayer> = blocks.iter().flat_map(|block| &block.layers).collect();
         let slots = spec.optimizer.slots().len();
-        let parameters = spec.model.parameters(spec.blocks.clone());
-        let trained: Vec<Trained<B>> = parameters
-            .into_iter()
-            .map(|info| Trained::new(info, slots, precision, &device))
-            .collect();
-        let weights: Vec<_> = trained
-            .iter()
-            .map(|each| each.initial(spec.seed, precision, &device))
-            .collect();
-        let mut statistics = Vec::new();
+        let (mut trained, mut weights) = (Vec::new(), Vec::new());
+        for info in spec.model.parameters(spec.blocks.clone()) {
+            let value = Trained::<K>::initial(&info, spec.seed);
+            let (parameter, weight) = Trained::new(info, value, slots, precision, &device)?;
+            trained.push(parameter);
+            weights.push(weight);
+        }
+        let mut norms = Vec::new();
         for layer in &layers {
             layer.walk(&mut |layer| {
                 if let ModelLayer::BatchNorm2d {
@@ -87,19 +78,22 @@ impl<B: Kernels> BurnStage<B> {
                     ..
                 } = layer
                 {
-                    let (name, channels, momentum) = (name.clone(), *channels, *momentum);
-                    let initial =
-                        RunningStatistics::initial(name, channels, momentum, precision, &device);
-                    statistics.push(initial);
+                    norms.push((name.clone(), *channels, *momentum));
                 }
             });
         }
+        let statistics = norms
+            .into_iter()
+            .map(|(name, channels, momentum)| {
+                RunningStatistics::initial(name, channels, momentum, precision, &device)
+            })
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             label: spec.label(),
             layers: Sequence::build(layers, &mut Default::default())?,
-            gradients: Gradients::none(weights.len()),
-            weights,
+            gradients: Gradients::none(trained.len()),
             trained,
+            weights,
             statistics,
             optimizer: spec.optimizer.clone(),
             steps: 0,
@@ -115,17 +109,18 @@ impl<B: Kernels> BurnStage<B> {
     }
 
     /// The parameters as they are now.
-    pub fn weights(&self) -> Weights<B> {
+    pub fn weights(&self) -> Weights<K> {
         Weights(self.weights.clone())
     }
 
     /// Runs the following passes on other weights of this stage, such as an older version or a prediction, and gives
-    /// back the present ones. Gradients, optimizer state and running statistics stay.
-    pub fn replace_weights(&mut self, weights: Weights<B>) -> Weights<B> {
+    /// back the present ones, which have to be put back before the next update. Gradients, optimizer state and running
+    /// statistics stay.
+    pub fn replace_weights(&mut self, weights: Weights<K>) -> Weights<K> {
         Weights(std::mem::replace(&mut self.weights, weights.0))
     }
 
-    fn pass(&self, batch: usize) -> Pass<'_, B> {
+    fn pass(&self, batch: usize) -> Pass<'_, K> {
         Pass {
             weights: &self.weights,
             statistics: &self.statistics,
@@ -140,11 +135,11 @@ impl<B: Kernels> BurnStage<B> {
         &self,
         what: &'static str,
         expected: &[usize],
-        tensor: &FloatTensor<B>,
-    ) -> Result<FloatTensor<B>, EngineError> {
-        let found = tensor.shape().to_vec();
+        tensor: &K::Tensor,
+    ) -> Result<K::Tensor, EngineError> {
+        let found = K::shape(tensor);
         if found.first().is_some_and(|&samples| samples > 0) && found[1..] == *expected {
-            return Ok(tensor.clone());
+            return K::take_over(tensor, &self.device);
         }
         let (stage, expected) = (self.label.clone(), expected.to_vec());
         Err(EngineError::Shape {
@@ -158,11 +153,11 @@ impl<B: Kernels> BurnStage<B> {
     /// The logits' shape, and their loss.
     fn judge(
         &self,
-        logits: &BurnActivation<B>,
+        logits: &LayeredActivation<K>,
         labels: &[usize],
         smoothing: f64,
     ) -> Result<(Vec<usize>, LossOnHost), EngineError> {
-        let logits = to_host::<B>(logits.primitive().clone())?;
+        let logits = K::download(logits.tensor())?;
         let &[_, classes] = logits.shape.as_slice() else {
             return Err(EngineError::Labels {
                 labels: labels.len(),
@@ -173,19 +168,38 @@ impl<B: Kernels> BurnStage<B> {
         Ok((logits.shape, loss))
     }
 
-    fn input(&self, input: &BurnActivation<B>) -> Result<FloatTensor<B>, EngineError> {
-        self.checked("input", &self.input_shape, input.primitive())
+    fn input(&self, input: &LayeredActivation<K>) -> Result<K::Tensor, EngineError> {
+        self.checked("input", &self.input_shape, input.tensor())
+    }
+
+    fn output(&self, output: K::Tensor) -> Result<LayeredActivation<K>, EngineError> {
+        K::hand_over(&output, &self.device)?;
+        Ok(LayeredActivation::from_tensor(output))
+    }
+
+    /// Clips the gradient.
+    fn clip(&self, gradients: &mut Gradients<K>) -> Result<UpdateReport, EngineError> {
+        let mut report = UpdateReport::default();
+        if let Some(limit) = self.clip_norm {
+            let norm = gradients.norm()?;
+            report.gradient_norm = Some(norm);
+            if norm > limit {
+                // 1e-6 as in PyTorch's clip_grad_norm_.
+                gradients.scale(limit / (norm + 1e-6))?;
+            }
+        }
+        Ok(report)
     }
 }
 
-impl<B: Kernels> Stage for BurnStage<B> {
-    type Activation = BurnActivation<B>;
-    type Graph = BurnGraph<B>;
+impl<K: Kernels> Stage for LayeredStage<K> {
+    type Activation = LayeredActivation<K>;
+    type Graph = LayeredGraph<K>;
 
     fn upload(&self, host: HostTensor) -> Result<Self::Activation, EngineError> {
         host.check()?;
-        let tensor = to_device::<B>(&host.shape, host.data, self.precision, &self.device);
-        Ok(BurnActivation::from_primitive(tensor))
+        let tensor = K::upload(host, self.precision, &self.device)?;
+        Ok(LayeredActivation::from_tensor(tensor))
     }
 
     fn forward(
@@ -194,7 +208,7 @@ impl<B: Kernels> Stage for BurnStage<B> {
         batch: usize,
     ) -> Result<Self::Activation, EngineError> {
         let output = self.layers.forward(self.input(input)?, &self.pass(batch))?;
-        Ok(BurnActivation::from_primitive(output))
+        self.output(output)
     }
 
     fn record(
@@ -206,9 +220,23 @@ impl<B: Kernels> Stage for BurnStage<B> {
         let pass = self.pass(batch);
         let (output, graph) = self.layers.record(self.input(input)?, &pass, &mut seen)?;
         for statistics in seen {
-            self.statistics[statistics.index].update(statistics);
+            self.statistics[statistics.index].update(statistics)?;
         }
-        Ok((BurnActivation::from_primitive(output), BurnGraph(graph)))
+        Ok((self.output(output)?, LayeredGraph(graph)))
+    }
+
+    fn recompute(
+        &mut self,
+        input: &Self::Activation,
+        batch: usize,
+    ) -> Result<Self::Graph, EngineError> {
+        let mut seen = Vec::with_capacity(self.statistics.len());
+        let pass = self.pass(batch);
+        let graph = self.layers.replay(self.input(input)?, &pass, &mut seen)?;
+        for statistics in seen {
+            self.statistics[statistics.index].update(statistics)?;
+        }
+        Ok(LayeredGraph(graph))
     }
 
     fn backward(
@@ -216,16 +244,15 @@ impl<B: Kernels> Stage for BurnStage<B> {
         graph: Self::Graph,
         output_grad: Self::Activation,
     ) -> Result<Option<Self::Activation>, EngineError> {
-        self.checked(
-            "output gradient",
-            &self.output_shape,
-            output_grad.primitive(),
-        )?;
-        let grad = output_grad.into_primitive();
-        let input_grad = graph.0.pull(grad, &mut self.gradients, !self.first);
-        Ok(input_grad
+        let (what, tensor) = ("output gradient", output_grad.tensor());
+        // The handle that came in is let go of, so that kernels may write into its memory.
+        let grad = self.checked(what, &self.output_shape, tensor)?;
+        drop(output_grad);
+        let input_grad = graph.0.pull(grad, &mut self.gradients, !self.first)?;
+        input_grad
             .filter(|_| !self.first)
-            .map(BurnActivation::from_primitive))
+            .map(|grad| self.output(grad))
+            .transpose()
     }
 
     fn loss(
@@ -256,49 +283,39 @@ impl<B: Kernels> Stage for BurnStage<B> {
     }
 
     fn update(&mut self, learning_rate: f64) -> Result<UpdateReport, EngineError> {
-        let parameters = self.weights.len();
+        let parameters = self.trained.len();
         let mut gradients = std::mem::replace(&mut self.gradients, Gradients::none(parameters));
         if parameters > 0 && gradients.0.iter().all(Option::is_none) {
             return Err(EngineError::NoGradient {
                 stage: self.label.clone(),
             });
         }
-        let mut report = UpdateReport::default();
-        if let Some(limit) = self.clip_norm {
-            let norm = gradients.norm()?;
-            report.gradient_norm = Some(norm);
-            if norm > limit {
-                // 1e-6 as in PyTorch's clip_grad_norm_.
-                gradients.scale(limit / (norm + 1e-6));
-            }
-        }
+        let report = self.clip(&mut gradients)?;
         self.steps += 1;
-        let each = self
-            .weights
-            .iter_mut()
-            .zip(&mut self.trained)
-            .zip(gradients.0);
-        for ((weight, trained), gradient) in each {
-            let Some(gradient) = gradient else { continue };
-            let slots = &mut trained.slots;
-            let old = weight.clone();
-            *weight = step::<B>(
-                &self.optimizer,
-                old,
-                gradient,
-                slots,
-                self.steps,
-                learning_rate,
-            );
-        }
-        B::settle();
+        let each = self.trained.iter_mut().zip(&mut self.weights);
+        let steps = each
+            .zip(gradients.0)
+            .filter_map(|((trained, weight), gradient)| {
+                let (weight, rounded) = match &mut trained.master {
+                    Some(master) => (master, Some(weight)),
+                    None => (weight, None),
+                };
+                Some(ParameterStep {
+                    weight,
+                    gradient: gradient?,
+                    slots: &mut trained.slots,
+                    rounded,
+                })
+            });
+        K::step(&self.optimizer, self.steps, learning_rate, steps.collect())?;
+        K::settle();
         Ok(report)
     }
 
     fn evaluate(&mut self, input: &Self::Activation) -> Result<Self::Activation, EngineError> {
         let output = self.layers.evaluate(self.input(input)?, &self.pass(0))?;
-        B::settle();
-        Ok(BurnActivation::from_primitive(output))
+        K::settle();
+        self.output(output)
     }
 
     fn export(&self) -> Result<StageState, EngineError> {

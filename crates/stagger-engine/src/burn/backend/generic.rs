@@ -6,8 +6,8 @@ use burn_backend::ops::ConvOptions;
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, Shape, Slice, TensorMetadata};
 
-use super::{
-    Convolution, ConvolutionGrads, ConvolutionWants, Normalization, NormalizationGrads, Normalized,
+use crate::layered::{
+    Convolution, Normalization, NormalizationGrads, Normalized, ProductGrads, ProductWants,
     Subsample,
 };
 
@@ -29,8 +29,8 @@ impl<B: Backend> Generic<B> {
         weight: FloatTensor<B>,
         output_grad: FloatTensor<B>,
         geometry: Convolution,
-        wants: ConvolutionWants,
-    ) -> ConvolutionGrads<B> {
+        wants: ProductWants,
+    ) -> ProductGrads<FloatTensor<B>> {
         let options = geometry.options();
         let input_grad = wants.input.then(|| {
             let (input, weight) = (input.clone(), weight.clone());
@@ -42,14 +42,17 @@ impl<B: Backend> Generic<B> {
             B::float_reshape(sum, Shape::new([channels]))
         });
         let weight = B::conv2d_weight_backward(input, weight, output_grad, options);
-        ConvolutionGrads {
+        ProductGrads {
             input: input_grad,
             weight,
             bias,
         }
     }
 
-    pub(crate) fn normalize(input: FloatTensor<B>, with: &Normalization<B>) -> Normalized<B> {
+    pub(crate) fn normalize(
+        input: FloatTensor<B>,
+        with: &Normalization<FloatTensor<B>>,
+    ) -> Normalized<FloatTensor<B>> {
         let (scale, shift) = (with.scale.clone(), with.shift.clone());
         let result = B::batch_norm_train(input, scale, shift, with.epsilon);
         let output = if with.relu {
@@ -58,7 +61,7 @@ impl<B: Backend> Generic<B> {
             result.output
         };
         Normalized {
-            output,
+            output: Some(output),
             mean: result.mean,
             variance: result.variance,
         }
@@ -66,7 +69,7 @@ impl<B: Backend> Generic<B> {
 
     pub(crate) fn normalize_by(
         input: FloatTensor<B>,
-        with: &Normalization<B>,
+        with: &Normalization<FloatTensor<B>>,
         mean: FloatTensor<B>,
         variance: FloatTensor<B>,
     ) -> FloatTensor<B> {
@@ -77,14 +80,13 @@ impl<B: Backend> Generic<B> {
 
     pub(crate) fn normalize_backward(
         input: FloatTensor<B>,
-        result: Normalized<B>,
-        with: &Normalization<B>,
+        result: Normalized<FloatTensor<B>>,
+        with: &Normalization<FloatTensor<B>>,
         output_grad: FloatTensor<B>,
-    ) -> NormalizationGrads<B> {
-        let output_grad = if with.relu {
-            B::relu_backward(result.output, output_grad)
-        } else {
-            output_grad
+    ) -> NormalizationGrads<FloatTensor<B>> {
+        let output_grad = match result.output {
+            Some(output) if with.relu => B::relu_backward(output, output_grad),
+            _ => output_grad,
         };
         let grads = B::batch_norm_train_backward(
             input,
@@ -98,6 +100,7 @@ impl<B: Backend> Generic<B> {
             input: grads.x_grad,
             scale: grads.gamma_grad,
             shift: grads.beta_grad,
+            addend: None,
         }
     }
 

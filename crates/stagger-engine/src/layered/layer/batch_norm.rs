@@ -1,0 +1,186 @@
+//! Batch normalisation, with the residual sum and the ReLU that follow it.
+
+use crate::error::EngineError;
+use crate::layered::kernels::{Kernels, Normalization, NormalizationTape, Normalized};
+use crate::layered::parameters::Gradients;
+
+use super::{BatchStatistics, Layer, Pass, Pullback, Recorded, sides};
+
+/// Batch normalisation, with indices of its parameters and running statistics.
+pub(super) struct BatchNorm {
+    pub name: String,
+    pub scale: usize,
+    pub shift: usize,
+    pub statistics: usize,
+    pub epsilon: f64,
+    pub relu: bool,
+}
+
+/// The way back through a batch normalisation.
+pub(super) struct BatchNormPullback<K: Kernels> {
+    scale: usize,
+    shift: usize,
+    with: Normalization<K::Tensor>,
+    tape: NormalizationTape<K::Tensor>,
+}
+
+/// Gradients that go on: of the input, and of the addend if there was one.
+pub(super) struct BatchNormGrads<K: Kernels> {
+    pub input: K::Tensor,
+    pub addend: Option<K::Tensor>,
+}
+
+impl BatchNorm {
+    fn normalization<K: Kernels>(&self, pass: &Pass<'_, K>) -> Normalization<K::Tensor> {
+        Normalization {
+            scale: pass.weights[self.scale].clone(),
+            shift: pass.weights[self.shift].clone(),
+            epsilon: self.epsilon,
+            relu: self.relu,
+        }
+    }
+
+    /// Values per channel, of which training needs at least two: one alone always becomes the shift.
+    fn count<K: Kernels>(&self, input: &K::Tensor) -> Result<usize, EngineError> {
+        let [samples, _, height, width] = sides::<K>(input);
+        match samples * height * width {
+            values @ 0..=1 => Err(EngineError::OneValuePerChannel {
+                layer: self.name.clone(),
+                values,
+            }),
+            values => Ok(values),
+        }
+    }
+
+    /// Training forward, with what is added before the ReLU.
+    pub(super) fn forward_plus<K: Kernels>(
+        &self,
+        input: K::Tensor,
+        addend: Option<K::Tensor>,
+        pass: &Pass<'_, K>,
+    ) -> Result<K::Tensor, EngineError> {
+        self.count::<K>(&input)?;
+        let result = K::normalize(input, &self.normalization(pass), addend, true)?;
+        wanted::<K>(result.output)
+    }
+
+    /// As [`BatchNorm::forward_plus`], with the way back. The output is `None` when it is not wanted.
+    pub(super) fn record_plus<K: Kernels>(
+        &self,
+        input: K::Tensor,
+        addend: Option<K::Tensor>,
+        pass: &Pass<'_, K>,
+        seen: &mut Vec<BatchStatistics<K>>,
+        wants_output: bool,
+    ) -> Result<(Option<K::Tensor>, BatchNormPullback<K>), EngineError> {
+        let count = self.count::<K>(&input)?;
+        let with = self.normalization(pass);
+        let added = addend.is_some();
+        let keeps_output = K::keeps_output(&with, added);
+        let kept = (self.relu && !keeps_output)
+            .then(|| addend.clone())
+            .flatten();
+        let needs_output = wants_output || keeps_output;
+        let result = K::normalize(input.clone(), &with, addend, needs_output)?;
+        seen.push(BatchStatistics {
+            index: self.statistics,
+            mean: result.mean.clone(),
+            variance: result.variance.clone(),
+            count,
+        });
+        let output = result.output.clone();
+        let result = Normalized {
+            output: result.output.filter(|_| keeps_output),
+            ..result
+        };
+        let pullback = BatchNormPullback {
+            scale: self.scale,
+            shift: self.shift,
+            with,
+            tape: NormalizationTape {
+                input,
+                addend: kept,
+                added,
+                result,
+            },
+        };
+        Ok((output, pullback))
+    }
+
+    /// Inference forward, with what is added before the ReLU.
+    pub(super) fn evaluate_plus<K: Kernels>(
+        &self,
+        input: K::Tensor,
+        addend: Option<K::Tensor>,
+        pass: &Pass<'_, K>,
+    ) -> Result<K::Tensor, EngineError> {
+        let statistics = &pass.statistics[self.statistics];
+        let (mean, variance) = (statistics.mean.clone(), statistics.variance.clone());
+        K::normalize_by(input, &self.normalization(pass), mean, variance, addend)
+    }
+}
+
+/// An output that was asked for.
+pub(super) fn wanted<K: Kernels>(output: Option<K::Tensor>) -> Result<K::Tensor, EngineError> {
+    output.ok_or_else(|| EngineError::Backend {
+        message: format!("engine {} left out an output that was asked for", K::ENGINE),
+    })
+}
+
+impl<K: Kernels> BatchNormPullback<K> {
+    /// Adds to the parameters' gradients and gives those that go on.
+    pub(super) fn pull_plus(
+        self,
+        output_grad: K::Tensor,
+        gradients: &mut Gradients<K>,
+    ) -> Result<BatchNormGrads<K>, EngineError> {
+        let grads = K::normalize_backward(self.tape, &self.with, output_grad)?;
+        gradients.add(self.scale, grads.scale)?;
+        gradients.add(self.shift, grads.shift)?;
+        Ok(BatchNormGrads {
+            input: grads.input,
+            addend: grads.addend,
+        })
+    }
+}
+
+impl<K: Kernels> Layer<K> for BatchNorm {
+    fn forward(&self, input: K::Tensor, pass: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
+        self.forward_plus(input, None, pass)
+    }
+
+    fn record(
+        &self,
+        input: K::Tensor,
+        pass: &Pass<'_, K>,
+        seen: &mut Vec<BatchStatistics<K>>,
+    ) -> Result<Recorded<K>, EngineError> {
+        let (output, pullback) = self.record_plus(input, None, pass, seen, true)?;
+        Ok((wanted::<K>(output)?, Box::new(pullback)))
+    }
+
+    fn replay(
+        &self,
+        input: K::Tensor,
+        pass: &Pass<'_, K>,
+        seen: &mut Vec<BatchStatistics<K>>,
+    ) -> Result<Box<dyn Pullback<K>>, EngineError> {
+        let (_, pullback) = self.record_plus(input, None, pass, seen, false)?;
+        Ok(Box::new(pullback))
+    }
+
+    fn evaluate(&self, input: K::Tensor, pass: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
+        self.evaluate_plus(input, None, pass)
+    }
+}
+
+impl<K: Kernels> Pullback<K> for BatchNormPullback<K> {
+    fn pull(
+        self: Box<Self>,
+        output_grad: K::Tensor,
+        gradients: &mut Gradients<K>,
+        _: bool,
+    ) -> Result<Option<K::Tensor>, EngineError> {
+        Ok(Some(self.pull_plus(output_grad, gradients)?.input))
+    }
+}

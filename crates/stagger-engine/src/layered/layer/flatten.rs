@@ -1,0 +1,44 @@
+//! Flattening.
+
+use crate::error::EngineError;
+use crate::layered::kernels::Kernels;
+use crate::layered::parameters::Gradients;
+
+use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
+
+/// `[N, …]` to `[N, F]`.
+pub(super) struct Flatten;
+
+struct FlattenPullback {
+    shape: Vec<usize>,
+}
+
+impl<K: Kernels> Layer<K> for Flatten {
+    fn forward(&self, input: K::Tensor, _: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
+        let shape = K::shape(&input);
+        let features = shape.iter().skip(1).product();
+        K::reshape(input, &[shape[0], features])
+    }
+
+    fn record(
+        &self,
+        input: K::Tensor,
+        pass: &Pass<'_, K>,
+        _: &mut Vec<BatchStatistics<K>>,
+    ) -> Result<Recorded<K>, EngineError> {
+        let shape = K::shape(&input);
+        let output = self.forward(input, pass)?;
+        Ok((output, Box::new(FlattenPullback { shape })))
+    }
+}
+
+impl<K: Kernels> Pullback<K> for FlattenPullback {
+    fn pull(
+        self: Box<Self>,
+        output_grad: K::Tensor,
+        _: &mut Gradients<K>,
+        _: bool,
+    ) -> Result<Option<K::Tensor>, EngineError> {
+        Ok(Some(K::reshape(output_grad, &self.shape)?))
+    }
+}
