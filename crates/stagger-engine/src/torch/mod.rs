@@ -1,0 +1,3 @@
+//! Engine `torch`: stages over libtorch.
+
+mod shim;
