@@ -60,7 +60,9 @@ mod torch {
             // `-isystem`: warnings in libtorch's headers are not ours to settle.
             .flag("-isystem")
             .flag(include)
-            .files(sources.filter(|path| path.extension().is_some_and(|extension| extension == "cpp")))
+            .files(
+                sources.filter(|path| path.extension().is_some_and(|extension| extension == "cpp")),
+            )
             .compile("stagger_torch_shim");
     }
 }
