@@ -1,8 +1,11 @@
-//! Tells the binary which commit it was built from, where that is known.
+//! Tells the binary which commit it was built from, where that is known, and where libtorch lies, where it is used.
 
 use std::process::Command;
 
 fn main() {
+    if let Ok(argument) = std::env::var("DEP_STAGGER_TORCH_LINK_ARG") {
+        println!("cargo::rustc-link-arg={argument}");
+    }
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();

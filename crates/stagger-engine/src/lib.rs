@@ -16,6 +16,8 @@ mod random;
 mod stage;
 mod state;
 mod tensor;
+#[cfg(feature = "torch")]
+pub mod torch;
 
 pub use error::EngineError;
 pub use initial::initial_values;

@@ -1,0 +1,143 @@
+//! The threads of the calling thread's operations.
+
+use std::any::Any;
+use std::ffi::{c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use super::check;
+use crate::EngineError;
+
+unsafe extern "C" {
+    fn stagger_parallel_for(
+        begin: i64,
+        end: i64,
+        grain: i64,
+        body: extern "C" fn(*mut c_void, i64, i64),
+        context: *mut c_void,
+    ) -> *mut c_char;
+    fn stagger_set_flush_denormal(flush: bool) -> bool;
+}
+
+struct Context<'a> {
+    body: &'a (dyn Fn(usize, usize) + Sync),
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+extern "C" fn run(context: *mut c_void, first: i64, last: i64) {
+    // SAFETY: `parallel_for` passes a `Context` that outlives the call, and shares it only as `&`; it is `Sync`.
+    let context = unsafe { &*context.cast::<Context<'_>>() };
+    // The bounds lie within those of `parallel_for`, which were `usize`.
+    let chunk = || (context.body)(first as usize, last as usize);
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(chunk)) {
+        let mut first_panic = context.panic.lock().unwrap_or_else(PoisonError::into_inner);
+        first_panic.get_or_insert(panic);
+    }
+}
+
+/// Calls `body(first, last)` for ranges `first..last` that together are `begin..end`, each index in exactly one, on the
+/// threads that `tch::set_num_threads` gave the calling thread. Ranges are not split below `grain` indices. Within
+/// another `parallel_for`, everything runs on the calling thread.
+///
+/// # Errors
+///
+/// [`EngineError::Backend`] if libtorch cannot run it.
+///
+/// # Panics
+///
+/// With the panic of `body`, after all ranges have ended.
+pub fn parallel_for(
+    begin: usize,
+    end: usize,
+    grain: usize,
+    body: &(dyn Fn(usize, usize) + Sync),
+) -> Result<(), EngineError> {
+    let context = Context {
+        body,
+        panic: Mutex::new(None),
+    };
+    let bound = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+    // SAFETY: `context` outlives the call, which returns after the last range has ended; `run` does not unwind.
+    let answer = unsafe {
+        stagger_parallel_for(
+            bound(begin),
+            bound(end),
+            bound(grain.max(1)),
+            run,
+            (&raw const context).cast_mut().cast(),
+        )
+    };
+    let panic = context.panic.into_inner();
+    if let Some(panic) = panic.unwrap_or_else(PoisonError::into_inner) {
+        resume_unwind(panic);
+    }
+    check(answer)
+}
+
+/// Whether the calling thread takes denormal numbers for 0 from now on, which spares the CPU a slow path. `false` if
+/// the CPU cannot.
+pub fn set_flush_denormal(flush: bool) -> bool {
+    // SAFETY: sets a control register of the calling thread; Rust code assumes nothing about denormal results here,
+    // as no constant is folded across the call.
+    unsafe { stagger_set_flush_denormal(flush) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn every_index_is_covered_once_on_the_threads_given() {
+        for threads in [1, 2] {
+            tch::set_num_threads(threads);
+            let visits: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
+            let seen = Mutex::new(HashSet::new());
+            parallel_for(10, 990, 7, &|first, last| {
+                seen.lock().unwrap().insert(std::thread::current().id());
+                for visit in &visits[first..last] {
+                    visit.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .unwrap();
+            for (index, visit) in visits.iter().enumerate() {
+                let expected = usize::from((10..990).contains(&index));
+                assert_eq!(visit.load(Ordering::Relaxed), expected, "index {index}");
+            }
+            assert_eq!(seen.into_inner().unwrap().len(), threads as usize);
+        }
+        parallel_for(5, 5, 1, &|_, _| panic!("an empty range has nothing to run")).unwrap();
+    }
+
+    #[test]
+    fn a_panic_comes_back_after_the_other_ranges_ran() {
+        tch::set_num_threads(2);
+        let reached = AtomicUsize::new(0);
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            parallel_for(0, 100, 1, &|first, last| {
+                reached.fetch_add(last - first, Ordering::Relaxed);
+                if (first..last).contains(&99) {
+                    panic!("at 99");
+                }
+            })
+        }))
+        .unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"at 99"));
+        assert_eq!(reached.load(Ordering::Relaxed), 100);
+    }
+
+    #[test]
+    fn denormals_are_flushed_when_asked() {
+        let half_of_smallest =
+            || std::hint::black_box(f32::MIN_POSITIVE) * std::hint::black_box(0.5);
+        assert!(half_of_smallest() > 0.0);
+        if set_flush_denormal(true) {
+            let flushed = half_of_smallest();
+            set_flush_denormal(false);
+            assert_eq!(flushed, 0.0);
+        }
+        assert!(half_of_smallest() > 0.0);
+    }
+}
