@@ -5,7 +5,9 @@
 //! of a stage's work happens on the thread that calls it, and the numbers depend on neither timing nor other threads.
 
 pub mod burn;
+pub mod channels_last;
 mod error;
+mod fused_step;
 mod initial;
 pub mod layered;
 mod learning_rate;
@@ -20,6 +22,7 @@ mod tensor;
 pub mod torch;
 
 pub use error::EngineError;
+pub use fused_step::Parameter;
 pub use initial::initial_values;
 pub use learning_rate::{Decay, LearningRate, Warmup};
 pub use loss::{Loss, LossOnHost, Score, cross_entropy};
