@@ -181,12 +181,15 @@ pub trait Kernels: Sized + 'static {
     /// Bytes of the values.
     fn size_bytes(tensor: &Self::Tensor) -> usize;
 
-    /// Called on a tensor that leaves the stage, on the thread that has computed it.
+    /// Makes a tensor ready to leave the stage, on the thread that has computed it.
     ///
     /// # Errors
     /// As [`Kernels::upload`].
-    fn hand_over(_tensor: &Self::Tensor, _device: &Self::Device) -> Result<(), EngineError> {
-        Ok(())
+    fn hand_over(
+        tensor: Self::Tensor,
+        _device: &Self::Device,
+    ) -> Result<Self::Tensor, EngineError> {
+        Ok(tensor)
     }
 
     /// Makes a tensor of another stage usable on this thread and device.

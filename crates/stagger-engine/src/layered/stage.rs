@@ -173,7 +173,7 @@ impl<K: Kernels> LayeredStage<K> {
     }
 
     fn output(&self, output: K::Tensor) -> Result<LayeredActivation<K>, EngineError> {
-        K::hand_over(&output, &self.device)?;
+        let output = K::hand_over(output, &self.device)?;
         Ok(LayeredActivation::from_tensor(output))
     }
 

@@ -1,4 +1,59 @@
-//! Engine `torch`: stages over libtorch.
+//! Engine `torch`: stages over libtorch, on the CPU and on CUDA devices.
+//!
+//! Convolutions and linear layers are libtorch's (oneDNN on the CPU, cuDNN and cuBLAS on GPUs), called without autograd.
+//! On the CPU, everything between them runs in fused loops over channels-last memory ([`crate::channels_last`]), in
+//! place wherever nobody else holds the tensor; elsewhere it is composed of libtorch's operations.
 
-#[allow(dead_code, unused_imports)]
+mod device;
+mod direct;
+mod host;
+mod kernels;
+mod library;
+mod order;
 mod shim;
+mod step;
+mod tensor;
+
+pub use device::{TorchDevice, set_tf32};
+pub use shim::{MemoryStats, empty_cache, memory_stats, reset_peak_memory};
+pub use tensor::TorchTensor;
+
+use crate::layered::LayeredStage;
+
+/// libtorch as kernels of layers.
+#[derive(Clone, Copy, Debug)]
+pub struct Torch;
+
+/// A stage over libtorch.
+pub type TorchStage = LayeredStage<Torch>;
+
+#[cfg(test)]
+mod wide {
+    use tch::{Kind, Tensor};
+
+    use crate::layered::gradient_check::Wide;
+
+    use super::order::ordered;
+    use super::tensor::sides;
+    use super::{Torch, TorchDevice, TorchTensor};
+
+    impl Wide for Torch {
+        fn device() -> TorchDevice {
+            TorchDevice::default()
+        }
+
+        fn tensor(values: &[f64], shape: &[usize]) -> TorchTensor {
+            let tensor = Tensor::from_slice(values).reshape(sides(shape));
+            ordered(tensor).unwrap().into()
+        }
+
+        fn values(tensor: &TorchTensor) -> Vec<f64> {
+            let tensor = tensor
+                .as_tensor()
+                .to_kind(Kind::Double)
+                .contiguous()
+                .view(-1);
+            tensor.try_into().unwrap()
+        }
+    }
+}

@@ -26,8 +26,7 @@ pub use layers::{
     Normalized, ThreeGrads, ThreeWants, batch_norm, batch_norm_backward, convolution_backward,
 };
 pub use memory::{
-    empty, empty_like_channels_last, is_unique, use_count, values_bf16, values_bf16_mut,
-    values_f32, values_f32_mut,
+    Stored, empty, empty_like_channels_last, is_unique, use_count, values, values_mut,
 };
 pub use threads::{parallel_for, set_flush_denormal};
 

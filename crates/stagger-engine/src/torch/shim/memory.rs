@@ -8,6 +8,7 @@ use torch_sys::C_tensor;
 
 use super::{check, take_some};
 use crate::EngineError;
+use crate::channels_last::{Bf16, Element};
 
 unsafe extern "C" {
     fn stagger_use_count(tensor: *const C_tensor) -> usize;
@@ -44,57 +45,40 @@ pub fn is_unique(tensor: &Tensor) -> bool {
     use_count(tensor) == 1
 }
 
-/// The values of a dense `f32` tensor on the CPU, in the order of memory: `[N, C, H, W]`, or `[N, H, W, C]` where it is
+/// A type of values that libtorch stores.
+///
+/// # Safety
+///
+/// The type has the size and alignment of `KIND`, and all its bit patterns are valid.
+pub unsafe trait Stored: Element {
+    /// What libtorch calls it.
+    const KIND: Kind;
+}
+
+// SAFETY: `f32` is what `Kind::Float` holds.
+unsafe impl Stored for f32 {
+    const KIND: Kind = Kind::Float;
+}
+
+// SAFETY: `Bf16` wraps the 16 bits that `Kind::BFloat16` holds, and has their alignment.
+unsafe impl Stored for Bf16 {
+    const KIND: Kind = Kind::BFloat16;
+}
+
+/// The values of a dense tensor on the CPU, in the order of memory: `[N, C, H, W]`, or `[N, H, W, C]` where it is
 /// channels_last.
 ///
-/// While the slice lives, the tensor must not be written through another handle; [`values_f32_mut`] sees to that,
+/// While the slice lives, the tensor must not be written through another handle; [`values_mut`] sees to that,
 /// operations in place do not.
 ///
 /// # Errors
 ///
 /// [`EngineError::Backend`] for another kind or device, or strides that leave gaps or permute otherwise.
-pub fn values_f32(tensor: &Tensor) -> Result<&[f32], EngineError> {
-    // SAFETY: `f32` is what `Kind::Float` holds.
-    unsafe { values(tensor, Kind::Float) }
-}
-
-/// As [`values_f32`], for writing.
-///
-/// # Errors
-///
-/// As for [`values_f32`], and if there is another handle on the memory.
-pub fn values_f32_mut(tensor: &mut Tensor) -> Result<&mut [f32], EngineError> {
-    // SAFETY: `f32` is what `Kind::Float` holds.
-    unsafe { values_mut(tensor, Kind::Float) }
-}
-
-/// As [`values_f32`], for `bf16`: the bits of each value.
-///
-/// # Errors
-///
-/// As for [`values_f32`].
-pub fn values_bf16(tensor: &Tensor) -> Result<&[u16], EngineError> {
-    // SAFETY: `Kind::BFloat16` holds 16 bits per value, aligned to 2 bytes.
-    unsafe { values(tensor, Kind::BFloat16) }
-}
-
-/// As [`values_f32_mut`], for `bf16`: the bits of each value.
-///
-/// # Errors
-///
-/// As for [`values_f32_mut`].
-pub fn values_bf16_mut(tensor: &mut Tensor) -> Result<&mut [u16], EngineError> {
-    // SAFETY: `Kind::BFloat16` holds 16 bits per value, aligned to 2 bytes.
-    unsafe { values_mut(tensor, Kind::BFloat16) }
-}
-
-/// # Safety
-///
-/// `T` has the size and alignment of `kind`, and all its bit patterns are valid.
-unsafe fn values<T>(tensor: &Tensor, kind: Kind) -> Result<&[T], EngineError> {
+pub fn values<T: Stored>(tensor: &Tensor) -> Result<&[T], EngineError> {
     let (mut data, mut count) = (null(), 0);
+    let kind = number(T::KIND)?;
     // SAFETY: a live handle, and room for the two results.
-    check(unsafe { stagger_values(&mut data, &mut count, tensor.as_ptr(), number(kind)?) })?;
+    check(unsafe { stagger_values(&mut data, &mut count, tensor.as_ptr(), kind) })?;
     if count == 0 {
         return Ok(&[]);
     }
@@ -103,12 +87,13 @@ unsafe fn values<T>(tensor: &Tensor, kind: Kind) -> Result<&[T], EngineError> {
     Ok(unsafe { std::slice::from_raw_parts(data.cast::<T>(), count) })
 }
 
-/// # Safety
+/// As [`values`], for writing.
 ///
-/// As for [`values`].
-unsafe fn values_mut<T>(tensor: &mut Tensor, kind: Kind) -> Result<&mut [T], EngineError> {
-    // SAFETY: by the contract above.
-    let count = unsafe { values::<T>(tensor, kind) }?.len();
+/// # Errors
+///
+/// As for [`values`], and if there is another handle on the memory.
+pub fn values_mut<T: Stored>(tensor: &mut Tensor) -> Result<&mut [T], EngineError> {
+    let count = values::<T>(tensor)?.len();
     if !is_unique(tensor) {
         return Err(EngineError::Backend {
             message: format!(
@@ -229,24 +214,24 @@ mod tests {
     fn slices_read_and_write_in_the_order_of_memory() {
         let mut tensor = numbers().contiguous();
         tensor = tensor.copy();
-        values_f32_mut(&mut tensor).unwrap()[3] = 30.0;
+        values_mut::<f32>(&mut tensor).unwrap()[3] = 30.0;
         assert_eq!(tensor.double_value(&[0, 0, 1, 1]), 30.0);
-        assert_eq!(values_f32(&tensor).unwrap()[2..5], [2.0, 30.0, 4.0]);
+        assert_eq!(values::<f32>(&tensor).unwrap()[2..5], [2.0, 30.0, 4.0]);
 
         let last = numbers().permute([0, 2, 3, 1]).contiguous();
         let last = last.permute([0, 3, 1, 2]);
         assert_eq!(
-            values_f32(&last).unwrap(),
+            values::<f32>(&last).unwrap(),
             [0.0, 4.0, 1.0, 5.0, 2.0, 6.0, 3.0, 7.0]
         );
 
         let mut half = tensor.to_kind(Kind::BFloat16);
-        assert_eq!(values_bf16(&half).unwrap()[1], 0x3f80);
-        values_bf16_mut(&mut half).unwrap()[0] = 0x4000;
+        assert_eq!(values::<Bf16>(&half).unwrap()[1].0, 0x3f80);
+        values_mut::<Bf16>(&mut half).unwrap()[0] = Bf16(0x4000);
         assert_eq!(half.double_value(&[0, 0, 0, 0]), 2.0);
 
         let nothing = Tensor::zeros([0, 3], (Kind::Float, Device::Cpu));
-        assert!(values_f32(&nothing).unwrap().is_empty());
+        assert!(values::<f32>(&nothing).unwrap().is_empty());
     }
 
     #[test]
@@ -260,17 +245,17 @@ mod tests {
             (&permuted, "neither contiguous nor channels_last"),
             (&Tensor::new(), "undefined"),
         ] {
-            let message = values_f32(tensor).unwrap_err().to_string();
+            let message = values::<f32>(tensor).unwrap_err().to_string();
             assert!(message.contains(reason), "{message}");
         }
-        assert!(values_bf16(&numbers()).is_err());
+        assert!(values::<Bf16>(&numbers()).is_err());
 
         let mut tensor = numbers().copy();
         let view = tensor.narrow(1, 0, 1);
-        let message = values_f32_mut(&mut tensor).unwrap_err().to_string();
+        let message = values_mut::<f32>(&mut tensor).unwrap_err().to_string();
         assert!(message.contains("2 handles"), "{message}");
         drop(view);
-        assert!(values_f32_mut(&mut tensor).is_ok());
+        assert!(values_mut::<f32>(&mut tensor).is_ok());
     }
 
     #[test]
