@@ -98,14 +98,6 @@ pub fn convolution_backward(
     padding: [i64; 2],
     wants: ThreeWants,
 ) -> Result<ThreeGrads, EngineError> {
-    if weight.dim() != 4 {
-        return Err(EngineError::Backend {
-            message: format!(
-                "the weight of a convolution expects 4 dimensions but has shape {:?}",
-                weight.size()
-            ),
-        });
-    }
     let mut grads = [null_mut(); 3];
     // SAFETY: live handles; `grads`, `stride`, `padding` and `wants` hold as many values as are read or written.
     unsafe {
@@ -255,13 +247,32 @@ mod tests {
 
     #[test]
     fn shapes_that_do_not_fit_are_an_error() {
-        let (grad, input) = (random(&[1, 5, 9, 7]), random(&[1, 4, 9, 7]));
-        let wrong = random(&[5, 3, 3, 3]);
-        let found = convolution_backward(&grad, &input, &wrong, [1, 1], [1, 1], ALL);
-        assert!(matches!(found, Err(EngineError::Backend { message }) if !message.is_empty()));
-        let flat = random(&[5]);
-        assert!(convolution_backward(&grad, &input, &flat, [1, 1], [1, 1], ALL).is_err());
-        assert!(batch_norm(&input, Some(&flat), None, None, 0.1, 1e-5).is_err());
+        let fails = |output_grad: &[i64], weight: &[i64], stride, padding| {
+            let (grad, input) = (random(output_grad), random(&[1, 4, 9, 7]));
+            let found = convolution_backward(&grad, &input, &random(weight), stride, padding, ALL);
+            matches!(found, Err(EngineError::Backend { message }) if !message.is_empty())
+        };
+        assert!(!fails(&[1, 5, 9, 7], &[5, 4, 3, 3], [1, 1], [1, 1]));
+        assert!(fails(&[1, 5, 9, 7], &[5, 3, 3, 3], [1, 1], [1, 1]));
+        assert!(fails(&[1, 5, 9, 7], &[5], [1, 1], [1, 1]));
+        assert!(fails(&[1, 5, 9, 6], &[5, 4, 3, 3], [1, 1], [1, 1]));
+        assert!(fails(&[2, 5, 9, 7], &[5, 4, 3, 3], [1, 1], [1, 1]));
+        assert!(fails(&[1, 5, 9, 7], &[5, 4, 3, 3], [0, 1], [1, 1]));
+        assert!(fails(&[1, 5, 1, 1], &[5, 4, 11, 9], [1, 1], [0, 0]));
+
+        let (input, three, four) = (random(&[2, 4, 3, 3]), random(&[3]), random(&[4]));
+        let forward = |weight, bias| batch_norm(&input, weight, bias, None, 0.1, 1e-5).is_err();
+        assert!(!forward(Some(&four), Some(&four)));
+        assert!(forward(Some(&three), Some(&four)) && forward(Some(&four), Some(&three)));
+        let narrower = random(&[2, 4, 3, 2]);
+        let backward = |grad, weight, mean, inverse_std| {
+            batch_norm_backward(grad, &input, weight, mean, inverse_std, 1e-5, ALL).is_err()
+        };
+        assert!(!backward(&input, Some(&four), &four, &four));
+        assert!(backward(&narrower, Some(&four), &four, &four));
+        assert!(backward(&input, Some(&three), &four, &four));
+        assert!(backward(&input, Some(&four), &three, &four));
+        assert!(backward(&input, Some(&four), &four, &three));
     }
 
     #[test]

@@ -199,8 +199,11 @@ mod tests {
         drop(clone);
         let view = tensor.narrow(0, 1, 2);
         assert_eq!((use_count(&tensor), use_count(&view)), (2, 2));
+        drop(view);
+        let detached = tensor.detach();
+        assert_eq!((use_count(&tensor), use_count(&detached)), (2, 2));
         drop(tensor);
-        assert!(is_unique(&view));
+        assert!(is_unique(&detached));
 
         let leaf = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let saved = &leaf * 2.0;

@@ -29,6 +29,16 @@ void store(std::tuple<Tensor, Tensor, Tensor>&& found, Tensor** results) {
   results[2] = handle(std::move(std::get<2>(found)));
 }
 
+// libtorch reads as many values per channel as the input has channels, whatever there is.
+void check_per_channel(const char* what, const Tensor* tensor, const Tensor& input) {
+  TORCH_CHECK(
+      tensor == nullptr || tensor->sizes() == at::IntArrayRef{input.size(1)}, "the ", what,
+      " of batch normalisation expects shape [", input.size(1), "] but has ", tensor->sizes());
+  TORCH_CHECK(
+      tensor == nullptr || tensor->device() == input.device(), "the ", what, " lies on ", tensor->device(),
+      ", the input of batch normalisation on ", input.device());
+}
+
 std::vector<Tensor> list(const Tensor* const* tensors, size_t count) {
   std::vector<Tensor> found;
   found.reserve(count);
@@ -53,6 +63,20 @@ char* stagger_convolution_backward(
     Tensor** results, const Tensor* output_grad, const Tensor* input, const Tensor* weight,
     const int64_t* stride, const int64_t* padding, const bool* wants) {
   return guard([&] {
+    TORCH_CHECK(
+        input->dim() == 4 && weight->dim() == 4 && input->size(1) == weight->size(1),
+        "a convolution expects input [N, I, H, W] and weight [O, I, h, w] but has ", input->sizes(), " and ",
+        weight->sizes());
+    TORCH_CHECK(stride[0] > 0 && stride[1] > 0, "a convolution expects strides above 0");
+    std::array<int64_t, 4> expected{input->size(0), weight->size(0), 0, 0};
+    for (size_t i = 0; i < 2; ++i) {
+      const int64_t room = input->size(2 + i) + 2 * padding[i] - weight->size(2 + i);
+      TORCH_CHECK(room >= 0 && padding[i] >= 0, "the kernel of a convolution does not fit into its input");
+      expected[2 + i] = room / stride[i] + 1;
+    }
+    TORCH_CHECK(
+        output_grad->sizes() == at::IntArrayRef(expected), "the output gradient of a convolution expects shape ",
+        at::IntArrayRef(expected), " but has ", output_grad->sizes());
     const std::array<int64_t, 1> bias{weight->size(0)};
     store(
         at::convolution_backward(
@@ -68,6 +92,11 @@ char* stagger_batch_norm(
     Tensor** results, const Tensor* input, const Tensor* weight, const Tensor* bias,
     const Tensor* running_mean, const Tensor* running_var, double momentum, double epsilon) {
   return guard([&] {
+    TORCH_CHECK(input->dim() >= 2, "batch normalisation expects [N, channels, ...] but has ", input->sizes());
+    check_per_channel("weight", weight, *input);
+    check_per_channel("bias", bias, *input);
+    check_per_channel("running mean", running_mean, *input);
+    check_per_channel("running variance", running_var, *input);
     store(
         at::native_batch_norm(
             *input, stagger::optional(weight), stagger::optional(bias),
@@ -81,6 +110,13 @@ char* stagger_batch_norm_backward(
     Tensor** results, const Tensor* output_grad, const Tensor* input, const Tensor* weight,
     const Tensor* mean, const Tensor* inverse_std, double epsilon, const bool* wants) {
   return guard([&] {
+    TORCH_CHECK(
+        input->dim() >= 2 && output_grad->sizes() == input->sizes(),
+        "the output gradient of batch normalisation expects shape ", input->sizes(), " but has ",
+        output_grad->sizes());
+    check_per_channel("weight", weight, *input);
+    check_per_channel("mean", mean, *input);
+    check_per_channel("inverse standard deviation", inverse_std, *input);
     store(
         at::native_batch_norm_backward(
             *output_grad, *input, stagger::optional(weight), std::nullopt, std::nullopt, *mean,
