@@ -92,7 +92,6 @@ def shapes(options, rank):
     size = options.batch_size // options.micro_batches
     found = models.blocks(options.model, options.seed)
     images = torch.empty(size, *models.IMAGE, device="meta").to(memory_format=torch.channels_last)
-    # Batch normalisation in training mode refuses nothing on the meta device, and changes nothing.
     first = models.Stage(found[: options.cut], True, False, options.dtype).to("meta")
     with torch.no_grad():
         between = torch.empty(first(images).shape, dtype=between_dtype(options), device="meta")

@@ -44,9 +44,7 @@ class BasicBlock(nn.Module):
         if self.stride != 1:
             sides = (0, 0, 0, 0, self.new_channels, self.new_channels)
             shortcut = functional.pad(images[:, :, ::2, ::2], sides)
-        # A sum that bf16 autocast left in two types cannot be taken in place.
-        hidden = hidden.add_(shortcut) if hidden.dtype == shortcut.dtype else hidden + shortcut
-        return functional.relu(hidden, inplace=True)
+        return functional.relu(hidden.add_(shortcut), inplace=True)
 
 
 class Head(nn.Module):

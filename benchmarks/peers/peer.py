@@ -36,6 +36,7 @@ def parse():
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cores", default="0,1")
+    parser.add_argument("--limit", type=float, default=900, help="seconds after which a measurement is given up")
     parser.add_argument("--profile", action="store_true", help="time the blocks one by one instead, on the first core")
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--meeting", help=argparse.SUPPRESS)
@@ -66,6 +67,7 @@ def lead(options):
     with tempfile.TemporaryDirectory() as folder:
         meeting = os.path.join(folder, "meeting")
         processes = []
+        deadline = time.monotonic() + options.limit
         try:
             for rank in range(1 if options.profile else KINDS[options.kind]):
                 command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--rank", str(rank), "--meeting", meeting]
@@ -74,6 +76,9 @@ def lead(options):
             while any(process.poll() is None for process in processes):
                 if any(process.poll() not in (None, 0) for process in processes):
                     break
+                if time.monotonic() > deadline:
+                    sys.exit(f"{options.kind} on {options.model} is not done after {options.limit:.0f} s; "
+                             "give it more with --limit, or fewer --steps")
                 time.sleep(0.05)
             failed = [rank for rank, process in enumerate(processes) if process.poll() not in (None, 0)]
             if failed:
