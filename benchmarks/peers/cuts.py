@@ -1,0 +1,86 @@
+"""The best cut of a synchronous pipeline of two: searched once per host and setting, remembered in .cuts.json.
+
+The search measures every block by itself, starts where the two sides are closest, and tries the pipeline there and at
+two places on each side; where blocks are many, in steps of more than one block, then the neighbours of the best.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+REMEMBERED = os.path.join(HERE, ".cuts.json")
+STEPS = ["--steps", "7", "--warmup", "2"]
+
+
+def best(host, flags, run):
+    """The cut for the pipeline that `flags` describes. `run(flags)` measures one and gives its report."""
+    remembered = {}
+    if os.path.exists(REMEMBERED):
+        with open(REMEMBERED, encoding="utf-8") as file:
+            remembered = json.load(file)
+    key = " ".join([host, *flags])
+    if key not in remembered:
+        remembered[key] = search(flags, run)
+        with open(REMEMBERED, "w", encoding="utf-8") as file:
+            json.dump(remembered, file, indent=1)
+    return remembered[key]["cut"]
+
+
+def search(flags, run):
+    seconds = block_seconds(flags)
+    total = len(seconds)
+    centre = min(range(1, total), key=lambda cut: max(sum(seconds[:cut]), sum(seconds[cut:])))
+    stride = max(1, total // 28)
+    step_seconds = {}
+
+    def measure(candidates):
+        for cut in candidates:
+            if 0 < cut < total and cut not in step_seconds:
+                step_seconds[cut] = statistics.median(run([*flags, *STEPS, "--cut", str(cut)])["seconds"])
+        return min(step_seconds, key=step_seconds.get)
+
+    found = measure(centre + stride * step for step in range(-2, 3))
+    if stride > 1:
+        found = measure((found - 1, found + 1))
+    print(f"cut of {' '.join(flags)}: {found} of {total} blocks; milliseconds of a step by cut: "
+          f"{ {cut: round(1000 * seconds) for cut, seconds in sorted(step_seconds.items())} }", file=sys.stderr)
+    return {"cut": found, "step_seconds": dict(sorted(step_seconds.items()))}
+
+
+def block_seconds(flags):
+    """Forward and backward of each block on one core, in seconds."""
+    result = subprocess.run(
+        [os.path.join(HERE, ".venv", "bin", "python"), os.path.join(HERE, "peer.py"), *flags, "--profile"], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if result.returncode != 0:
+        sys.exit(f"measuring the blocks of {' '.join(flags)} failed; the error is above")
+    return json.loads(result.stdout)["block_seconds"]
+
+
+def profile(options):
+    """The least of several runs of each block on a micro-batch; called in a process that is bound to a core."""
+    import time
+
+    import torch
+
+    import models
+
+    size = options.batch_size // options.micro_batches
+    batch = models.batches(size, options.seed, 1)[0][0]
+    found = []
+    for block in models.blocks(options.model, options.seed):
+        block.to(memory_format=torch.channels_last)
+        times = []
+        for _ in range(6):
+            leaf = batch.detach().requires_grad_()
+            begin = time.perf_counter()
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.dtype == "bf16"):
+                output = block(leaf)
+            output.backward(torch.ones_like(output))
+            times.append(time.perf_counter() - begin)
+        found.append(min(times))
+        batch = output.detach()
+    return found
