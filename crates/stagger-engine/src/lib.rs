@@ -5,7 +5,9 @@
 //! that calls it, and the numbers depend on neither timing nor other threads.
 
 pub mod burn;
+pub mod channels_last;
 mod error;
+mod fused_step;
 mod initial;
 mod learning_rate;
 mod loss;
@@ -16,6 +18,7 @@ mod state;
 mod tensor;
 
 pub use error::EngineError;
+pub use fused_step::Parameter;
 pub use initial::initial_values;
 pub use learning_rate::{Decay, LearningRate, Warmup};
 pub use loss::{Loss, LossOnHost, Score, cross_entropy};

@@ -1,0 +1,140 @@
+//! ReLU, sums and casts.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use super::arch;
+use super::element::Element;
+use super::formula::{ANY_ROW, Binary, Formula, Unary, binary, unary};
+use super::parallel::{Parallel, part_len, spread};
+use super::rows::CHUNK;
+
+/// `max(x, 0)`; NaN stays NaN.
+///
+/// # Panics
+/// When lengths differ.
+pub fn relu<T: Element>(input: Unary<'_, T>, parallel: &dyn Parallel) {
+    unary(Relu, input, parallel);
+}
+
+/// The gradient (right) where the output (left) is above 0, or NaN; else 0.
+///
+/// # Panics
+/// When lengths differ.
+pub fn relu_backward<T: Element>(output_and_grads: Binary<'_, T>, parallel: &dyn Parallel) {
+    binary(ReluBackward, output_and_grads, parallel);
+}
+
+/// `left + right`, cut off at 0 if `relu`.
+///
+/// # Panics
+/// When lengths differ.
+pub fn sum<T: Element>(terms: Binary<'_, T>, relu: bool, parallel: &dyn Parallel) {
+    if relu {
+        binary(Sum::<true>, terms, parallel);
+    } else {
+        binary(Sum::<false>, terms, parallel);
+    }
+}
+
+/// Writes `from` as another type of element; what `to` held before is not read.
+///
+/// # Panics
+/// When lengths differ.
+pub fn cast<A: Element, B: Element>(from: &[A], to: &mut [B], parallel: &dyn Parallel) {
+    assert_eq!(from.len(), to.len(), "operand and result");
+    let part = part_len(to.len(), CHUNK, parallel);
+    let arch = arch();
+    let jobs = from.chunks(part).zip(to.chunks_mut(part));
+    spread(jobs, parallel, |(from, to)| {
+        arch.dispatch(Cast { from, to })
+    });
+}
+
+/// `value` where it is above 0, or NaN; else 0.
+#[inline(always)]
+pub(super) fn cut_off<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
+    keep(simd, value, value)
+}
+
+/// `value` where `output` is above 0, or NaN; else 0.
+#[inline(always)]
+pub(super) fn keep<S: Simd>(simd: S, output: S::f32s, value: S::f32s) -> S::f32s {
+    let zero = simd.splat_f32s(0.0);
+    simd.select_f32s(simd.less_than_or_equal_f32s(output, zero), zero, value)
+}
+
+#[derive(Clone, Copy)]
+struct Relu;
+
+impl Formula<1> for Relu {
+    fn row(&self) -> usize {
+        ANY_ROW
+    }
+
+    #[inline(always)]
+    fn narrow(self, _: Range<usize>) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn at<S: Simd>(&self, simd: S, _: usize, [value]: [S::f32s; 1]) -> S::f32s {
+        cut_off(simd, value)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ReluBackward;
+
+impl Formula<2> for ReluBackward {
+    fn row(&self) -> usize {
+        ANY_ROW
+    }
+
+    #[inline(always)]
+    fn narrow(self, _: Range<usize>) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn at<S: Simd>(&self, simd: S, _: usize, [output, grad]: [S::f32s; 2]) -> S::f32s {
+        keep(simd, output, grad)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Sum<const RELU: bool>;
+
+impl<const RELU: bool> Formula<2> for Sum<RELU> {
+    fn row(&self) -> usize {
+        ANY_ROW
+    }
+
+    #[inline(always)]
+    fn narrow(self, _: Range<usize>) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn at<S: Simd>(&self, simd: S, _: usize, [left, right]: [S::f32s; 2]) -> S::f32s {
+        let sum = simd.add_f32s(left, right);
+        if RELU { cut_off(simd, sum) } else { sum }
+    }
+}
+
+struct Cast<'a, A, B> {
+    from: &'a [A],
+    to: &'a mut [B],
+}
+
+impl<A: Element, B: Element> WithSimd for Cast<'_, A, B> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (to, &from) in self.to.iter_mut().zip(self.from) {
+            *to = B::from_f32(from.to_f32());
+        }
+    }
+}
