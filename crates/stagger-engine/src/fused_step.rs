@@ -231,3 +231,85 @@ fn change<R: Rule<N>, G: Element, const N: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::channels_last::Serial;
+    use crate::channels_last::agreement::{FORCED, archs};
+    use crate::optimizer::WeightDecay;
+
+    fn optimizers(rate: f64) -> [Optimizer; 3] {
+        let weight_decay = WeightDecay::matrices(rate);
+        [
+            Optimizer::Sgd { weight_decay },
+            Optimizer::Momentum {
+                beta: 0.9,
+                nesterov: 1.7,
+                weight_decay,
+            },
+            Optimizer::AdamW {
+                beta1: 0.9,
+                beta2: 0.99,
+                epsilon: 1e-6,
+                weight_decay,
+            },
+        ]
+    }
+
+    fn follows<G: Element>(optimizer: &Optimizer, len: usize, dimensions: usize) {
+        let start: Vec<f32> = (0..len).map(|index| (index as f32).sin()).collect();
+        let mut weights = start.clone();
+        let mut slots = vec![vec![0.0_f32; len]; optimizer.slots().len()];
+        let mut shadow = vec![Bf16::ZERO; len];
+        let mut expected: Vec<f64> = start.iter().map(|&value| value.into()).collect();
+        let mut state = vec![[0.0; 2]; len];
+        for step in 1..=5_u64 {
+            let gradient = |index: usize| G::from_f32((index as f32 + 0.3 * step as f32).cos());
+            let gradients: Vec<G> = (0..len).map(gradient).collect();
+            let rate = 0.1 / step as f64;
+            let parameter = Parameter {
+                weights: &mut weights,
+                gradients: &gradients,
+                slots: slots.iter_mut().map(|slot| &mut slot[..]).collect(),
+                shadow: (step > 1).then_some(&mut shadow[..]),
+                dimensions,
+            };
+            optimizer.fused_step(parameter, step, rate, &Serial);
+            for index in 0..len {
+                let (weight, slots) = (&mut expected[index], &mut state[index]);
+                let gradient = gradients[index].to_f32().into();
+                optimizer.reference_step(weight, gradient, slots, step, rate, dimensions);
+            }
+        }
+        for index in 0..len {
+            let found = f64::from(weights[index]);
+            let expected = expected[index];
+            assert!(
+                (found - expected).abs() < 1e-5 * (1.0 + expected.abs()),
+                "{optimizer:?}, {index}: {found} is not {expected}"
+            );
+            assert_eq!(shadow[index], Bf16::from_f32(weights[index]));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn every_optimizer_follows_its_reference(
+            len in prop_oneof![0..100_usize, 2000..5000_usize],
+            dimensions in 1..3_usize,
+            decay in prop::sample::select(vec![0.0, 0.01]),
+            arch in prop::sample::select(archs()),
+        ) {
+            FORCED.set(Some(arch));
+            for optimizer in optimizers(decay) {
+                follows::<f32>(&optimizer, len, dimensions);
+                follows::<Bf16>(&optimizer, len, dimensions);
+            }
+        }
+    }
+}

@@ -16,6 +16,18 @@ pub trait Element: sealed::Sealed + Copy + Send + Sync + 'static {
 
     /// The nearest value, of two the even one; NaN stays NaN.
     fn from_f32(value: f32) -> Self;
+
+    /// The values as `f32`: themselves, or written to `scratch`, which is as long.
+    #[doc(hidden)]
+    fn widen<'a>(values: &'a [Self], scratch: &'a mut [f32]) -> &'a [f32];
+
+    /// Lets `work` write all values as `f32`: to their place, or to `scratch`, which is at least as long.
+    #[doc(hidden)]
+    fn write(values: &mut [Self], scratch: &mut [f32], work: impl FnOnce(&mut [f32]));
+
+    /// As [`Element::write`], but `work` finds the values there.
+    #[doc(hidden)]
+    fn change(values: &mut [Self], scratch: &mut [f32], work: impl FnOnce(&mut [f32]));
 }
 
 impl Element for f32 {
@@ -29,6 +41,21 @@ impl Element for f32 {
     #[inline(always)]
     fn from_f32(value: f32) -> Self {
         value
+    }
+
+    #[inline(always)]
+    fn widen<'a>(values: &'a [Self], _: &'a mut [f32]) -> &'a [f32] {
+        values
+    }
+
+    #[inline(always)]
+    fn write(values: &mut [Self], _: &mut [f32], work: impl FnOnce(&mut [f32])) {
+        work(values);
+    }
+
+    #[inline(always)]
+    fn change(values: &mut [Self], _: &mut [f32], work: impl FnOnce(&mut [f32])) {
+        work(values);
     }
 }
 
@@ -55,6 +82,32 @@ impl Element for Bf16 {
         let nan = bits | 0x0040_0000;
         let bits = if value.is_nan() { nan } else { rounded };
         Self((bits >> 16) as u16)
+    }
+
+    #[inline(always)]
+    fn widen<'a>(values: &'a [Self], scratch: &'a mut [f32]) -> &'a [f32] {
+        let scratch = &mut scratch[..values.len()];
+        for (wide, value) in scratch.iter_mut().zip(values) {
+            *wide = value.to_f32();
+        }
+        scratch
+    }
+
+    #[inline(always)]
+    fn write(values: &mut [Self], scratch: &mut [f32], work: impl FnOnce(&mut [f32])) {
+        let scratch = &mut scratch[..values.len()];
+        work(scratch);
+        for (value, &wide) in values.iter_mut().zip(&*scratch) {
+            *value = Self::from_f32(wide);
+        }
+    }
+
+    #[inline(always)]
+    fn change(values: &mut [Self], scratch: &mut [f32], work: impl FnOnce(&mut [f32])) {
+        for (wide, value) in scratch.iter_mut().zip(&*values) {
+            *wide = value.to_f32();
+        }
+        Self::write(values, scratch, work);
     }
 }
 

@@ -1,5 +1,7 @@
 //! ReLU, sums and casts.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
 use super::arch;
@@ -52,8 +54,15 @@ pub fn cast<A: Element, B: Element>(from: &[A], to: &mut [B], parallel: &dyn Par
 
 /// `value` where it is above 0, or NaN; else 0.
 #[inline(always)]
-pub(super) fn cut_off(value: f32) -> f32 {
-    if value <= 0.0 { 0.0 } else { value }
+pub(super) fn cut_off<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
+    keep(simd, value, value)
+}
+
+/// `value` where `output` is above 0, or NaN; else 0.
+#[inline(always)]
+pub(super) fn keep<S: Simd>(simd: S, output: S::f32s, value: S::f32s) -> S::f32s {
+    let zero = simd.splat_f32s(0.0);
+    simd.select_f32s(simd.less_than_or_equal_f32s(output, zero), zero, value)
 }
 
 #[derive(Clone, Copy)]
@@ -65,13 +74,13 @@ impl Formula<1> for Relu {
     }
 
     #[inline(always)]
-    fn narrow(self, _: usize) -> Self {
+    fn narrow(self, _: Range<usize>) -> Self {
         self
     }
 
     #[inline(always)]
-    fn at(&self, _: usize, [value]: [f32; 1]) -> f32 {
-        cut_off(value)
+    fn at<S: Simd>(&self, simd: S, _: usize, [value]: [S::f32s; 1]) -> S::f32s {
+        cut_off(simd, value)
     }
 }
 
@@ -84,13 +93,13 @@ impl Formula<2> for ReluBackward {
     }
 
     #[inline(always)]
-    fn narrow(self, _: usize) -> Self {
+    fn narrow(self, _: Range<usize>) -> Self {
         self
     }
 
     #[inline(always)]
-    fn at(&self, _: usize, [output, grad]: [f32; 2]) -> f32 {
-        if output <= 0.0 { 0.0 } else { grad }
+    fn at<S: Simd>(&self, simd: S, _: usize, [output, grad]: [S::f32s; 2]) -> S::f32s {
+        keep(simd, output, grad)
     }
 }
 
@@ -103,14 +112,14 @@ impl<const RELU: bool> Formula<2> for Sum<RELU> {
     }
 
     #[inline(always)]
-    fn narrow(self, _: usize) -> Self {
+    fn narrow(self, _: Range<usize>) -> Self {
         self
     }
 
     #[inline(always)]
-    fn at(&self, _: usize, [left, right]: [f32; 2]) -> f32 {
-        let sum = left + right;
-        if RELU { cut_off(sum) } else { sum }
+    fn at<S: Simd>(&self, simd: S, _: usize, [left, right]: [S::f32s; 2]) -> S::f32s {
+        let sum = simd.add_f32s(left, right);
+        if RELU { cut_off(simd, sum) } else { sum }
     }
 }
 

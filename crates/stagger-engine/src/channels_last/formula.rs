@@ -1,11 +1,13 @@
 //! Loops that compute each value of the result from the values at the same place.
 
-use pulp::{Simd, WithSimd};
+use std::ops::Range;
+
+use pulp::{Scalar, Simd, WithSimd};
 
 use super::arch;
 use super::element::Element;
 use super::parallel::{Parallel, part_len, spread};
-use super::rows::CHUNK;
+use super::rows::{Aligned, CHUNK, in_vectors};
 
 /// The operand and the result of an operation on one slice.
 #[derive(Debug)]
@@ -49,15 +51,16 @@ pub enum Binary<'a, T> {
     },
 }
 
-/// What is computed from `N` values at position `index` of a row.
+/// What is computed from `N` vectors of values at the same place of a row.
 pub(super) trait Formula<const N: usize>: Copy + Sync {
     /// Values in a row, after which positions start anew.
     fn row(&self) -> usize;
 
-    /// The same with slices cut to this length, which lets the compiler drop bounds checks.
-    fn narrow(self, len: usize) -> Self;
+    /// The same for these positions of the row.
+    fn narrow(self, positions: Range<usize>) -> Self;
 
-    fn at(&self, index: usize, values: [f32; N]) -> f32;
+    /// The result for the vector of this number in the row.
+    fn at<S: Simd>(&self, simd: S, vector: usize, values: [S::f32s; N]) -> S::f32s;
 }
 
 /// # Panics
@@ -160,13 +163,13 @@ impl<F: Formula<2>> Formula<2> for Swapped<F> {
     }
 
     #[inline(always)]
-    fn narrow(self, len: usize) -> Self {
-        Self(self.0.narrow(len))
+    fn narrow(self, positions: Range<usize>) -> Self {
+        Self(self.0.narrow(positions))
     }
 
     #[inline(always)]
-    fn at(&self, index: usize, [right, left]: [f32; 2]) -> f32 {
-        self.0.at(index, [left, right])
+    fn at<S: Simd>(&self, simd: S, vector: usize, [right, left]: [S::f32s; 2]) -> S::f32s {
+        self.0.at(simd, vector, [left, right])
     }
 }
 
@@ -180,30 +183,47 @@ impl<F: Formula<N>, T: Element, const N: usize> WithSimd for Into<'_, F, T, N> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self {
             formula,
             sources,
             output,
         } = self;
         let row = formula.row();
+        let mut wide = [(); N].map(|()| Aligned::zeros(row));
+        let mut result = Aligned::zeros(row);
         for (number, output) in output.chunks_mut(row).enumerate() {
-            let sources = sources.map(|source| &source[number * row..][..output.len()]);
-            compute(formula.narrow(output.len()), sources, output);
+            let len = output.len();
+            // A loop, not `map`: its closure would not be compiled for the instruction set.
+            let mut widened: [&[f32]; N] = [&[]; N];
+            for ((widened, source), wide) in widened.iter_mut().zip(sources).zip(&mut wide) {
+                *widened = T::widen(&source[number * row..][..len], &mut wide[..len]);
+            }
+            let sources = widened;
+            T::write(output, &mut result, |output| {
+                let split = in_vectors::<S>(len);
+                let (head, tail) = output.split_at_mut(split);
+                let heads = sources.map(|source| &source[..split]);
+                compute(simd, formula.narrow(0..split), heads, head);
+                let tails = sources.map(|source| &source[split..]);
+                compute(Scalar, formula.narrow(split..len), tails, tail);
+            });
         }
     }
 }
 
+/// Slices are whole vectors.
 #[inline(always)]
-fn compute<F: Formula<N>, T: Element, const N: usize>(
+fn compute<S: Simd, F: Formula<N>, const N: usize>(
+    simd: S,
     formula: F,
-    sources: [&[T]; N],
-    output: &mut [T],
+    sources: [&[f32]; N],
+    output: &mut [f32],
 ) {
-    let sources = sources.map(|source| &source[..output.len()]);
-    for index in 0..output.len() {
-        let values = sources.map(|source| source[index].to_f32());
-        output[index] = T::from_f32(formula.at(index, values));
+    let output = S::as_mut_simd_f32s(output).0;
+    let sources = sources.map(|source| &S::as_simd_f32s(source).0[..output.len()]);
+    for vector in 0..output.len() {
+        output[vector] = formula.at(simd, vector, sources.map(|source| source[vector]));
     }
 }
 
@@ -216,13 +236,26 @@ impl<F: Formula<1>, T: Element> WithSimd for InPlace<'_, F, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut wide = Aligned::zeros(self.formula.row());
         for row in self.values.chunks_mut(self.formula.row()) {
-            let formula = self.formula.narrow(row.len());
-            for (index, value) in row.iter_mut().enumerate() {
-                *value = T::from_f32(formula.at(index, [value.to_f32()]));
-            }
+            T::change(row, &mut wide, |values| {
+                let len = values.len();
+                let split = in_vectors::<S>(len);
+                let (head, tail) = values.split_at_mut(split);
+                change_one(simd, self.formula.narrow(0..split), head);
+                change_one(Scalar, self.formula.narrow(split..len), tail);
+            });
         }
+    }
+}
+
+/// The slice is whole vectors.
+#[inline(always)]
+fn change_one<S: Simd>(simd: S, formula: impl Formula<1>, values: &mut [f32]) {
+    let values = S::as_mut_simd_f32s(values).0;
+    for vector in 0..values.len() {
+        values[vector] = formula.at(simd, vector, [values[vector]]);
     }
 }
 
@@ -236,22 +269,36 @@ impl<F: Formula<2>, T: Element> WithSimd for Over<'_, F, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let row = self.formula.row();
+        let (mut wide, mut wide_other) = (Aligned::zeros(row), Aligned::zeros(row));
         for (target, other) in self.target.chunks_mut(row).zip(self.other.chunks(row)) {
-            change(self.formula.narrow(target.len()), target, other);
+            let len = target.len();
+            let other = T::widen(other, &mut wide_other);
+            T::change(target, &mut wide, |target| {
+                let split = in_vectors::<S>(len);
+                let (head, tail) = target.split_at_mut(split);
+                change_two(simd, self.formula.narrow(0..split), head, &other[..split]);
+                change_two(
+                    Scalar,
+                    self.formula.narrow(split..len),
+                    tail,
+                    &other[split..],
+                );
+            });
         }
     }
 }
 
+/// Slices are whole vectors.
 #[inline(always)]
-fn change<F: Formula<2>, T: Element>(formula: F, target: &mut [T], other: &[T]) {
-    let other = &other[..target.len()];
-    for index in 0..target.len() {
-        let values = [target[index].to_f32(), other[index].to_f32()];
-        target[index] = T::from_f32(formula.at(index, values));
+fn change_two<S: Simd>(simd: S, formula: impl Formula<2>, target: &mut [f32], other: &[f32]) {
+    let target = S::as_mut_simd_f32s(target).0;
+    let other = &S::as_simd_f32s(other).0[..target.len()];
+    for vector in 0..target.len() {
+        target[vector] = formula.at(simd, vector, [target[vector], other[vector]]);
     }
 }
 
 /// The length of a row for formulas that are the same at every position.
-pub(super) const ANY_ROW: usize = CHUNK;
+pub(super) const ANY_ROW: usize = 1024;

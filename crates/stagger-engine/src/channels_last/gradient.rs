@@ -2,15 +2,18 @@
 //! through, `dγ = Σ g·x̂`, `dβ = Σ g`, `dx = γ/√(variance + ε) · (g − mean(g) − x̂·mean(g·x̂))`: one pass for the sums,
 //! one for `dx`.
 
-use pulp::{Simd, WithSimd};
+use std::ops::Range;
+
+use pulp::{Scalar, Simd, WithSimd};
 
 use super::arch;
 use super::element::Element;
+use super::elementwise::keep;
 use super::formula::{Binary, Formula, binary};
 use super::moments::in_order;
 use super::normalize::{Affine, AffineRow};
 use super::parallel::{Parallel, part_len, spread};
-use super::rows::Rows;
+use super::rows::{Aligned, Rows, in_vectors};
 
 /// `Σ g` and `Σ g·(x − mean)`, `g` being the gradient that the ReLU lets through.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,8 +62,8 @@ impl GradientSums {
 /// What the gradient of the input gets besides `factor·g`: `slope·(x − mean) + offset`.
 #[derive(Clone, Debug)]
 pub struct Line {
-    slope: Vec<f32>,
-    offset: Vec<f32>,
+    slope: Aligned,
+    offset: Aligned,
 }
 
 /// The sums of what a ReLU, if there is one, lets through of `grads`. `input` is that of the normalisation.
@@ -211,20 +214,26 @@ impl<const RELU: bool> Formula<2> for Pull<'_, RELU> {
     }
 
     #[inline(always)]
-    fn narrow(self, len: usize) -> Self {
+    fn narrow(self, positions: Range<usize>) -> Self {
         Self {
-            row: self.row.narrow(len),
-            slope: &self.slope[..len],
-            offset: &self.offset[..len],
+            row: self.row.narrow(positions.clone()),
+            slope: &self.slope[positions.clone()],
+            offset: &self.offset[positions],
         }
     }
 
     #[inline(always)]
-    fn at(&self, index: usize, [grad, input]: [f32; 2]) -> f32 {
-        let centred = self.row.centred(index, input);
-        let cut = RELU && self.row.output(index, centred) <= 0.0;
-        let grad = if cut { 0.0 } else { grad };
-        self.row.factor(index) * grad + (self.slope[index] * centred + self.offset[index])
+    fn at<S: Simd>(&self, simd: S, vector: usize, [grad, input]: [S::f32s; 2]) -> S::f32s {
+        let centred = self.row.centred(simd, vector, input);
+        let grad = if RELU {
+            keep(simd, self.row.output(simd, vector, centred), grad)
+        } else {
+            grad
+        };
+        let slope = S::as_simd_f32s(self.slope).0[vector];
+        let offset = S::as_simd_f32s(self.offset).0[vector];
+        let line = simd.add_f32s(simd.mul_f32s(slope, centred), offset);
+        simd.add_f32s(simd.mul_f32s(self.row.factor(simd, vector), grad), line)
     }
 }
 
@@ -264,44 +273,53 @@ impl<T: Element, const RELU: bool> WithSimd for Sums<'_, T, RELU> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let (rows, chunk) = (self.rows, self.rows.chunk());
         let mut row_sums = RowSums::of(rows);
+        let mut wide = [Aligned::zeros(rows.len()), Aligned::zeros(rows.len())];
+        let [wide_input, wide_grads] = &mut wide;
         let chunks = self.input.chunks(chunk).zip(self.grads.chunks(chunk));
         let results = self.results.chunks_exact_mut(2 * rows.channels());
         for ((input, grads), results) in chunks.zip(results) {
             for (input, grads) in input.chunks(rows.len()).zip(grads.chunks(rows.len())) {
-                let row = self.row.narrow(input.len());
-                add::<T, RELU>(
-                    input,
-                    grads,
-                    row,
-                    &mut row_sums.plain,
-                    &mut row_sums.projected,
-                );
+                let input = T::widen(input, wide_input);
+                let grads = T::widen(grads, wide_grads);
+                let (split, len) = (in_vectors::<S>(input.len()), input.len());
+                let sums = row_sums.slices(0..split);
+                let row = self.row.narrow(0..split);
+                add::<S, RELU>(simd, &input[..split], &grads[..split], row, sums);
+                let sums = row_sums.slices(split..len);
+                let row = self.row.narrow(split..len);
+                add::<Scalar, RELU>(Scalar, &input[split..], &grads[split..], row, sums);
             }
             row_sums.fold(results);
         }
     }
 }
 
+/// Slices are whole vectors.
 #[inline(always)]
-fn add<T: Element, const RELU: bool>(
-    input: &[T],
-    grads: &[T],
+fn add<S: Simd, const RELU: bool>(
+    simd: S,
+    input: &[f32],
+    grads: &[f32],
     row: AffineRow<'_>,
-    plain: &mut [f32],
-    projected: &mut [f32],
+    [plain, projected]: [&mut [f32]; 2],
 ) {
+    let input = S::as_simd_f32s(input).0;
     let len = input.len();
-    let grads = &grads[..len];
-    let (plain, projected) = (&mut plain[..len], &mut projected[..len]);
-    for index in 0..len {
-        let centred = row.centred(index, input[index].to_f32());
-        let cut = RELU && row.output(index, centred) <= 0.0;
-        let grad = if cut { 0.0 } else { grads[index].to_f32() };
-        plain[index] += grad;
-        projected[index] += grad * centred;
+    let grads = &S::as_simd_f32s(grads).0[..len];
+    let plain = &mut S::as_mut_simd_f32s(plain).0[..len];
+    let projected = &mut S::as_mut_simd_f32s(projected).0[..len];
+    for vector in 0..len {
+        let centred = row.centred(simd, vector, input[vector]);
+        let grad = if RELU {
+            keep(simd, row.output(simd, vector, centred), grads[vector])
+        } else {
+            grads[vector]
+        };
+        plain[vector] = simd.add_f32s(plain[vector], grad);
+        projected[vector] = simd.add_f32s(projected[vector], simd.mul_f32s(grad, centred));
     }
 }
 
@@ -318,65 +336,91 @@ impl<T: Element, const BY_OUTPUT: bool> WithSimd for MaskedSums<'_, T, BY_OUTPUT
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let (rows, chunk) = (self.rows, self.rows.chunk());
         let mut row_sums = RowSums::of(rows);
+        let mut wide = [(); 3].map(|()| Aligned::zeros(rows.len()));
+        let [wide_input, wide_other, wide_grads] = &mut wide;
         let sources = self.input.chunks(chunk).zip(self.other.chunks(chunk));
         let targets = self.grads.chunks_mut(chunk);
         let results = self.results.chunks_exact_mut(2 * rows.channels());
         for (((input, other), grads), results) in sources.zip(targets).zip(results) {
             let sources = input.chunks(rows.len()).zip(other.chunks(rows.len()));
             for ((input, other), grads) in sources.zip(grads.chunks_mut(rows.len())) {
-                let row = self.row.narrow(input.len());
-                let sums = (&mut row_sums.plain[..], &mut row_sums.projected[..]);
-                mask_and_add::<T, BY_OUTPUT>(input, other, grads, row, sums.0, sums.1);
+                let input = T::widen(input, wide_input);
+                let other = T::widen(other, wide_other);
+                // Loops, not a closure, which may end up not compiled for the instruction set.
+                for (wide, grad) in wide_grads.iter_mut().zip(&*grads) {
+                    *wide = grad.to_f32();
+                }
+                let (split, len) = (in_vectors::<S>(input.len()), input.len());
+                let (head, tail) = wide_grads[..len].split_at_mut(split);
+                let sources = [&input[..split], &other[..split]];
+                let row = self.row.narrow(0..split);
+                let sums = row_sums.slices(0..split);
+                mask_and_add::<S, BY_OUTPUT>(simd, sources, head, row, sums);
+                let sources = [&input[split..], &other[split..]];
+                let row = self.row.narrow(split..len);
+                let sums = row_sums.slices(split..len);
+                mask_and_add::<Scalar, BY_OUTPUT>(Scalar, sources, tail, row, sums);
+                for (grad, &wide) in grads.iter_mut().zip(wide_grads.iter()) {
+                    *grad = T::from_f32(wide);
+                }
             }
             row_sums.fold(results);
         }
     }
 }
 
+/// Slices are whole vectors.
 #[inline(always)]
-fn mask_and_add<T: Element, const BY_OUTPUT: bool>(
-    input: &[T],
-    other: &[T],
-    grads: &mut [T],
+fn mask_and_add<S: Simd, const BY_OUTPUT: bool>(
+    simd: S,
+    sources: [&[f32]; 2],
+    grads: &mut [f32],
     row: AffineRow<'_>,
-    plain: &mut [f32],
-    projected: &mut [f32],
+    [plain, projected]: [&mut [f32]; 2],
 ) {
-    let len = input.len();
-    let (other, grads) = (&other[..len], &mut grads[..len]);
-    let (plain, projected) = (&mut plain[..len], &mut projected[..len]);
-    for index in 0..len {
-        let centred = row.centred(index, input[index].to_f32());
-        let other = other[index].to_f32();
+    let grads = S::as_mut_simd_f32s(grads).0;
+    let len = grads.len();
+    let [input, other] = sources.map(|source| &S::as_simd_f32s(source).0[..len]);
+    let plain = &mut S::as_mut_simd_f32s(plain).0[..len];
+    let projected = &mut S::as_mut_simd_f32s(projected).0[..len];
+    for vector in 0..len {
+        let centred = row.centred(simd, vector, input[vector]);
         let output = if BY_OUTPUT {
-            other
+            other[vector]
         } else {
-            row.output(index, centred) + other
+            simd.add_f32s(row.output(simd, vector, centred), other[vector])
         };
-        let grad = if output <= 0.0 { T::ZERO } else { grads[index] };
-        grads[index] = grad;
-        plain[index] += grad.to_f32();
-        projected[index] += grad.to_f32() * centred;
+        let grad = keep(simd, output, grads[vector]);
+        grads[vector] = grad;
+        plain[vector] = simd.add_f32s(plain[vector], grad);
+        projected[vector] = simd.add_f32s(projected[vector], simd.mul_f32s(grad, centred));
     }
 }
 
 /// The sums of a chunk by position in the row.
 struct RowSums {
     rows: Rows,
-    plain: Vec<f32>,
-    projected: Vec<f32>,
+    plain: Aligned,
+    projected: Aligned,
 }
 
 impl RowSums {
     fn of(rows: Rows) -> Self {
         Self {
             rows,
-            plain: vec![0.0; rows.len()],
-            projected: vec![0.0; rows.len()],
+            plain: Aligned::zeros(rows.len()),
+            projected: Aligned::zeros(rows.len()),
         }
+    }
+
+    /// Both sums at these positions.
+    #[inline(always)]
+    fn slices(&mut self, positions: Range<usize>) -> [&mut [f32]; 2] {
+        let plain = &mut self.plain[positions.clone()];
+        [plain, &mut self.projected[positions]]
     }
 
     /// Adds them up by channel and starts anew.

@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::arch;
 use super::element::Element;
 use super::parallel::{Parallel, part_len, spread};
-use super::rows::Rows;
+use super::rows::{Aligned, Rows};
 
 /// Mean and biased variance of each channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,19 +115,20 @@ impl<T: Element> WithSimd for ChunkMoments<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self {
             input,
             results,
             rows,
         } = self;
         let channels = rows.channels();
-        let mut row_sums = vec![0.0_f32; rows.len()];
-        let mut centre = vec![0.0_f32; rows.len()];
+        let mut row_sums = Aligned::zeros(rows.len());
+        let mut centre = Aligned::zeros(rows.len());
+        let mut wide = Aligned::zeros(rows.len());
         let results = results.chunks_exact_mut(2 * channels);
         for (chunk, results) in input.chunks(rows.chunk()).zip(results) {
             let (mean, squares) = results.split_at_mut(channels);
-            add_rows(chunk, &mut row_sums);
+            add_rows(simd, chunk, &mut wide, &mut row_sums);
             rows.fold(&row_sums, mean);
             let count = (chunk.len() / channels) as f64;
             mean.iter_mut().for_each(|sum| *sum /= count);
@@ -136,7 +137,7 @@ impl<T: Element> WithSimd for ChunkMoments<'_, T> {
                     *centre = mean as f32;
                 }
             }
-            add_squares(chunk, &centre, &mut row_sums);
+            add_squares(simd, chunk, &centre, &mut wide, &mut row_sums);
             rows.fold(&row_sums, squares);
         }
     }
@@ -153,35 +154,55 @@ impl<T: Element> WithSimd for ChunkSums<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let mut row_sums = vec![0.0_f32; self.rows.len()];
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut row_sums = Aligned::zeros(self.rows.len());
+        let mut wide = row_sums.clone();
         let results = self.results.chunks_exact_mut(self.rows.channels());
         for (chunk, results) in self.input.chunks(self.rows.chunk()).zip(results) {
-            add_rows(chunk, &mut row_sums);
+            add_rows(simd, chunk, &mut wide, &mut row_sums);
             self.rows.fold(&row_sums, results);
         }
     }
 }
 
-/// Sums rows; `sums` is overwritten.
+/// Sums rows; `sums` is overwritten, `wide` is scratch of the same length.
 #[inline(always)]
-fn add_rows<T: Element>(values: &[T], sums: &mut [f32]) {
+fn add_rows<S: Simd, T: Element>(simd: S, values: &[T], wide: &mut [f32], sums: &mut [f32]) {
     sums.fill(0.0);
     for row in values.chunks(sums.len()) {
-        for (sum, &value) in sums.iter_mut().zip(row) {
-            *sum += value.to_f32();
+        let row = T::widen(row, wide);
+        let (heads, tail) = S::as_simd_f32s(row);
+        let (sum_heads, sum_tail) = S::as_mut_simd_f32s(&mut sums[..row.len()]);
+        for (sum, &value) in sum_heads.iter_mut().zip(heads) {
+            *sum = simd.add_f32s(*sum, value);
+        }
+        for (sum, &value) in sum_tail.iter_mut().zip(tail) {
+            *sum += value;
         }
     }
 }
 
-/// Sums squares of distances from a row of centres; `sums` is overwritten.
+/// Sums squares of distances from a row of centres; `sums` is overwritten, `wide` is scratch of the same length.
 #[inline(always)]
-fn add_squares<T: Element>(values: &[T], centre: &[f32], sums: &mut [f32]) {
+fn add_squares<S: Simd, T: Element>(
+    simd: S,
+    values: &[T],
+    centre: &[f32],
+    wide: &mut [f32],
+    sums: &mut [f32],
+) {
     sums.fill(0.0);
     for row in values.chunks(sums.len()) {
-        for ((sum, &value), &centre) in sums.iter_mut().zip(row).zip(centre) {
-            let distance = value.to_f32() - centre;
-            *sum += distance * distance;
+        let row = T::widen(row, wide);
+        let (heads, tail) = S::as_simd_f32s(row);
+        let (centres, centre_tail) = S::as_simd_f32s(&centre[..row.len()]);
+        let (sum_heads, sum_tail) = S::as_mut_simd_f32s(&mut sums[..row.len()]);
+        for ((sum, &value), &centre) in sum_heads.iter_mut().zip(heads).zip(centres) {
+            let distance = simd.sub_f32s(value, centre);
+            *sum = simd.add_f32s(*sum, simd.mul_f32s(distance, distance));
+        }
+        for ((sum, &value), &centre) in sum_tail.iter_mut().zip(tail).zip(centre_tail) {
+            *sum += (value - centre) * (value - centre);
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Batch normalisation, forward: `(x − mean)·γ/√(variance + ε) + β`, with what follows it.
 
+use std::ops::Range;
+
+use pulp::Simd;
+
 use super::element::Element;
 use super::elementwise::cut_off;
 use super::formula::{Binary, Formula, Unary, binary, unary};
 use super::parallel::Parallel;
-use super::rows::Rows;
+use super::rows::{Aligned, Rows};
 
 /// What forward and backward compute the output from. Both do it by the same operations in the same order, so that the
 /// ReLU cuts off the same elements.
@@ -12,11 +16,11 @@ use super::rows::Rows;
 pub struct Affine {
     pub(super) rows: Rows,
     /// Each value once per position of a row, as the next two.
-    pub(super) mean: Vec<f32>,
+    pub(super) mean: Aligned,
     /// γ / √(variance + ε)
-    pub(super) factor: Vec<f32>,
+    pub(super) factor: Aligned,
     /// β
-    pub(super) shift: Vec<f32>,
+    pub(super) shift: Aligned,
     /// 1 / (variance + ε), by channel.
     pub(super) inverse: Vec<f64>,
 }
@@ -112,30 +116,31 @@ impl AffineRow<'_> {
     }
 
     #[inline(always)]
-    pub(super) fn narrow(self, len: usize) -> Self {
+    pub(super) fn narrow(self, positions: Range<usize>) -> Self {
         Self {
-            mean: &self.mean[..len],
-            factor: &self.factor[..len],
-            shift: &self.shift[..len],
+            mean: &self.mean[positions.clone()],
+            factor: &self.factor[positions.clone()],
+            shift: &self.shift[positions],
         }
     }
 
     /// `x − mean`
     #[inline(always)]
-    pub(super) fn centred(&self, index: usize, value: f32) -> f32 {
-        value - self.mean[index]
+    pub(super) fn centred<S: Simd>(&self, simd: S, vector: usize, value: S::f32s) -> S::f32s {
+        simd.sub_f32s(value, S::as_simd_f32s(self.mean).0[vector])
     }
 
     /// γ / √(variance + ε)
     #[inline(always)]
-    pub(super) fn factor(&self, index: usize) -> f32 {
-        self.factor[index]
+    pub(super) fn factor<S: Simd>(&self, _: S, vector: usize) -> S::f32s {
+        S::as_simd_f32s(self.factor).0[vector]
     }
 
     /// The output, from `x − mean`.
     #[inline(always)]
-    pub(super) fn output(&self, index: usize, centred: f32) -> f32 {
-        centred * self.factor[index] + self.shift[index]
+    pub(super) fn output<S: Simd>(&self, simd: S, vector: usize, centred: S::f32s) -> S::f32s {
+        let scaled = simd.mul_f32s(centred, self.factor(simd, vector));
+        simd.add_f32s(scaled, S::as_simd_f32s(self.shift).0[vector])
     }
 }
 
@@ -148,14 +153,15 @@ impl<const RELU: bool> Formula<1> for Normalize<'_, RELU> {
     }
 
     #[inline(always)]
-    fn narrow(self, len: usize) -> Self {
-        Self(self.0.narrow(len))
+    fn narrow(self, positions: Range<usize>) -> Self {
+        Self(self.0.narrow(positions))
     }
 
     #[inline(always)]
-    fn at(&self, index: usize, [value]: [f32; 1]) -> f32 {
-        let output = self.0.output(index, self.0.centred(index, value));
-        if RELU { cut_off(output) } else { output }
+    fn at<S: Simd>(&self, simd: S, vector: usize, [value]: [S::f32s; 1]) -> S::f32s {
+        let centred = self.0.centred(simd, vector, value);
+        let output = self.0.output(simd, vector, centred);
+        if RELU { cut_off(simd, output) } else { output }
     }
 }
 
@@ -168,13 +174,14 @@ impl<const RELU: bool> Formula<2> for NormalizeAdd<'_, RELU> {
     }
 
     #[inline(always)]
-    fn narrow(self, len: usize) -> Self {
-        Self(self.0.narrow(len))
+    fn narrow(self, positions: Range<usize>) -> Self {
+        Self(self.0.narrow(positions))
     }
 
     #[inline(always)]
-    fn at(&self, index: usize, [value, addend]: [f32; 2]) -> f32 {
-        let output = self.0.output(index, self.0.centred(index, value)) + addend;
-        if RELU { cut_off(output) } else { output }
+    fn at<S: Simd>(&self, simd: S, vector: usize, [value, addend]: [S::f32s; 2]) -> S::f32s {
+        let centred = self.0.centred(simd, vector, value);
+        let output = simd.add_f32s(self.0.output(simd, vector, centred), addend);
+        if RELU { cut_off(simd, output) } else { output }
     }
 }

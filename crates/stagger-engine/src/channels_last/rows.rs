@@ -1,5 +1,9 @@
 //! How channels-last values are walked.
 
+use std::ops::{Deref, DerefMut};
+
+use pulp::Simd;
+
 /// Values in a row: enough independent sums to keep the processor busy.
 const ROW: usize = 256;
 /// Values after which sums move on to `f64`: few enough to lose nothing, and to be in the first-level cache twice.
@@ -37,8 +41,12 @@ impl Rows {
     }
 
     /// One value per channel, repeated over a row.
-    pub(super) fn repeat(self, by_channel: impl Iterator<Item = f32> + Clone) -> Vec<f32> {
-        by_channel.cycle().take(self.len).collect()
+    pub(super) fn repeat(self, by_channel: impl Iterator<Item = f32> + Clone) -> Aligned {
+        let mut row = Aligned::zeros(self.len);
+        for (position, value) in row.iter_mut().zip(by_channel.cycle()) {
+            *position = value;
+        }
+        row
     }
 
     /// Adds a row of sums up by channel.
@@ -49,5 +57,54 @@ impl Rows {
                 *sum += f64::from(value);
             }
         }
+    }
+}
+
+/// How many of `len` values whole vectors take.
+#[inline(always)]
+pub(super) fn in_vectors<S: Simd>(len: usize) -> usize {
+    let lanes = size_of::<S::f32s>() / size_of::<f32>();
+    len / lanes * lanes
+}
+
+/// Values that start at a cache line: a vector that straddles two costs two accesses.
+#[derive(Debug)]
+pub(super) struct Aligned {
+    values: Vec<f32>,
+    start: usize,
+}
+
+/// Bytes in a cache line and in the widest vector.
+const LINE: usize = 64;
+
+impl Aligned {
+    pub(super) fn zeros(len: usize) -> Self {
+        let slack = LINE / size_of::<f32>() - 1;
+        let mut values = vec![0.0; len + slack];
+        let start = values.as_ptr().align_offset(LINE).min(slack);
+        values.truncate(start + len);
+        Self { values, start }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.values[self.start..]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values[self.start..]
+    }
+}
+
+impl Clone for Aligned {
+    fn clone(&self) -> Self {
+        let mut copy = Self::zeros(self.len());
+        copy.copy_from_slice(self);
+        copy
     }
 }
