@@ -1,8 +1,8 @@
 //! Images per second of forward, backward and update on one thread, by CPU time, so that other load on the machine
-//! matters little: `cargo run --release -p stagger-engine --example throughput -- resnet20 128 5`.
+//! matters little: `cargo run --release -p stagger-engine --example throughput -- resnet20 128 5 burn f32`.
 
 use stagger_engine::burn::CpuStage;
-use stagger_engine::{HostTensor, Optimizer, Stage, StageSpec, WeightDecay};
+use stagger_engine::{HostTensor, Optimizer, Precision, Stage, StageSpec, WeightDecay};
 
 /// Seconds that this thread has run, from Linux's scheduler.
 fn cpu_seconds() -> f64 {
@@ -19,6 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = arguments.next().unwrap_or("resnet20".into());
     let samples: usize = arguments.next().unwrap_or("128".into()).parse()?;
     let rounds: usize = arguments.next().unwrap_or("5".into()).parse()?;
+    let engine = arguments.next().unwrap_or("burn".into());
+    let precision: Precision = arguments.next().unwrap_or("f32".into()).parse()?;
 
     let model = stagger_model::Model::by_name(&name, [3, 32, 32], 10)?;
     let mut spec = StageSpec::new(&model, 0..model.blocks.len(), 1);
@@ -27,7 +29,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         nesterov: 0.0,
         weight_decay: WeightDecay::everywhere(5e-4),
     };
-    let mut stage = CpuStage::new(&spec, Default::default())?;
+    spec.precision = precision;
+    match engine.as_str() {
+        "burn" => measure(CpuStage::new(&spec, Default::default())?, samples, rounds),
+        #[cfg(feature = "torch")]
+        "torch" => {
+            let stage = stagger_engine::torch::TorchStage::new(&spec, Default::default())?;
+            measure(stage, samples, rounds)
+        }
+        other => Err(format!("there is no engine `{other}` in this build").into()),
+    }
+}
+
+fn measure(
+    mut stage: impl Stage,
+    samples: usize,
+    rounds: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
     let pixels = (0..samples * 3072)
         .map(|index| (index as f32 * 0.7).sin())
         .collect();
