@@ -34,7 +34,7 @@ impl Element for Bf16 {
 
     #[inline(always)]
     fn from_f32(value: f32) -> Self {
-        Self((round(Scalar, value) >> 16) as u16)
+        Self((round(Scalar, quiet(Scalar, value)) >> 16) as u16)
     }
 
     #[inline(always)]
@@ -59,7 +59,7 @@ impl Element for Bf16 {
     #[inline(always)]
     fn store<S: Simd, const V: usize>(simd: S, vectors: [S::f32s; V], values: &mut [Self]) {
         if V == 1 {
-            values[0] = Self::from_f32(bytemuck::cast(vectors[0]));
+            values[0] = Self((round(Scalar, bytemuck::cast(vectors[0])) >> 16) as u16);
             return;
         }
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
@@ -76,10 +76,11 @@ impl Element for Bf16 {
 
     #[inline(always)]
     fn load_singles<S: Simd, const V: usize>(simd: S, values: &[f32]) -> [S::f32s; V] {
-        if V == 1 {
-            return f32::load(simd, values);
-        }
         let mut vectors = [simd.splat_f32s(0.0); V];
+        if V == 1 {
+            vectors[0] = quiet(simd, bytemuck::cast(values[0]));
+            return vectors;
+        }
         for pair in 0..V / 2 {
             let values = &values[2 * pair * lanes::<S>()..][..2 * lanes::<S>()];
             for parity in 0..2 {
@@ -88,6 +89,7 @@ impl Element for Bf16 {
                 for lane in 0..lanes::<S>() {
                     vector[lane] = values[2 * lane + parity];
                 }
+                vectors[2 * pair + parity] = quiet(simd, vectors[2 * pair + parity]);
             }
         }
         vectors
@@ -111,7 +113,9 @@ impl Element for Bf16 {
     }
 }
 
-/// Bits whose upper half is the value rounded to the nearest, of two to the even one.
+/// Bits whose upper half is the value rounded to the nearest, of two to the even one. A NaN's lower half must be zeros,
+/// or it could carry over into the sign. Whatever loops compute is so without a test: values from memory have no lower
+/// half, parameters are made [`quiet`], and the NaN of an operation is one of its operands', or has zeros.
 #[inline(always)]
 fn round<S: Simd>(simd: S, value: S::f32s) -> S::u32s {
     let bits = simd.transmute_u32s_f32s(value);
@@ -120,10 +124,14 @@ fn round<S: Simd>(simd: S, value: S::f32s) -> S::u32s {
         simd.splat_u32s(1),
     );
     let half = simd.add_u32s(even, simd.splat_u32s(0x7fff));
-    let rounded = simd.add_u32s(bits, half);
-    // A NaN's mantissa could carry over into the sign.
+    simd.add_u32s(bits, half)
+}
+
+/// The value, every NaN as one that [`round`] takes.
+#[inline(always)]
+fn quiet<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
     let is_number = simd.equal_f32s(value, value);
-    simd.select_u32s(is_number, rounded, simd.splat_u32s(NAN))
+    simd.select_f32s(is_number, value, simd.splat_f32s(f32::from_bits(NAN)))
 }
 
 #[cfg(test)]
