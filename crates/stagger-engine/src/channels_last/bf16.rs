@@ -34,7 +34,9 @@ impl Element for Bf16 {
 
     #[inline(always)]
     fn from_f32(value: f32) -> Self {
-        Self((round(Scalar, quiet(Scalar, value)) >> 16) as u16)
+        let rounded = round(Scalar, value);
+        let bits = if value.is_nan() { NAN } else { rounded };
+        Self((bits >> 16) as u16)
     }
 
     #[inline(always)]
@@ -114,7 +116,7 @@ impl Element for Bf16 {
 }
 
 /// Bits whose upper half is the value rounded to the nearest, of two to the even one. A NaN's lower half must be zeros,
-/// or it could carry over into the sign. Whatever loops compute is so without a test: values from memory have no lower
+/// or it could carry over into the sign. Whatever formulas compute is so without a test: values from memory have no lower
 /// half, parameters are made [`quiet`], and the NaN of an operation is one of its operands', or has zeros.
 #[inline(always)]
 fn round<S: Simd>(simd: S, value: S::f32s) -> S::u32s {
