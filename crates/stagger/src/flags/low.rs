@@ -64,7 +64,7 @@ pub struct TrainArgs {
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TrainValues {
-    /// Network: resnet8 … resnet110, resnet164, resnet18-cifar, vgg11-bn, vgg16-bn [default: resnet8]
+    /// Network: resnet8 … resnet110, resnet164, resnet18-cifar, resnet18 … resnet152, vgg11-bn, vgg16-bn [default: resnet8]
     #[arg(long, value_name = "NAME", help_heading = "Model and data")]
     pub model: Option<String>,
     /// Data set: shapes, cifar10, cifar100, mnist, fashion-mnist, image-folder [default: shapes]
