@@ -28,7 +28,7 @@ pub fn run(job: &TrainJob, interrupt: &Interrupt) -> Result<Option<RunSummary>, 
     let outcome = build::run(
         job,
         &plan,
-        None,
+        build::Options::default(),
         build::feeds(job, 0..batches)?,
         interrupt,
         |event| {

@@ -71,7 +71,10 @@ fn evaluate(job: &TrainJob, states: &[StageState]) -> Result<String, Failure> {
     let outcome = build::run(
         job,
         &build::plan(job, schedule, horizon),
-        Some(states),
+        build::Options {
+            states: Some(states),
+            profile: false,
+        },
         build::feeds(job, 0..0)?,
         &Interrupt::new(),
         |event| {

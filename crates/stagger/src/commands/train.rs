@@ -14,9 +14,9 @@ use stagger_report::{
     LOG_FILE, METRICS_FILE, MetricsFile, RunFolder, RunLog, RunTally, Sink, Sinks, WeightsFiles,
     peak_resident_bytes, reset_peak_resident,
 };
-use stagger_runtime::Interrupt;
+use stagger_runtime::{Event, Interrupt};
 
-use super::{build, calibrate, closing, print};
+use super::{account, build, calibrate, closing, print};
 use crate::failure::Failure;
 use crate::flags::config_file;
 #[cfg(feature = "torch")]
@@ -37,7 +37,13 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
 
     let folder = create_folder(&job)?;
     let result = Journal::open(&folder, &job).and_then(|mut journal| {
-        let result = train(&job, &folder, &interrupt, &mut journal);
+        let result = train(
+            &job,
+            arguments.profile_ops,
+            &folder,
+            &interrupt,
+            &mut journal,
+        );
         if let Some(sentence) = result.as_ref().err().and_then(Failure::sentence) {
             // The failure itself is what the user has to hear of, whatever becomes of the log.
             let _ = journal.log.line(&format!("error: {sentence}"));
@@ -79,6 +85,7 @@ impl Journal {
 
 fn train(
     job: &TrainJob,
+    profile_ops: bool,
     folder: &RunFolder,
     interrupt: &Interrupt,
     journal: &mut Journal,
@@ -116,15 +123,23 @@ fn train(
     ));
     let mut throughput = RunTally::new(calibrate::WARMUP_BATCHES.min(job.horizon.batches - 1));
 
+    let mut profiles = Vec::new();
     let ended = build::run(
         job,
         &build::plan(job, job.schedule.clone(), job.horizon.clone()),
-        None,
+        build::Options {
+            states: None,
+            profile: profile_ops,
+        },
         build::feeds(job, 0..job.horizon.batches)?,
         interrupt,
         |event| {
             throughput.event(&event);
-            Ok(sinks.event(&event)?)
+            sinks.event(&event)?;
+            if let Event::Profiled { stage, profile } = event {
+                profiles.push((stage, profile));
+            }
+            Ok(())
         },
     );
     let finished = sinks.finish(ended.as_ref());
@@ -140,6 +155,12 @@ fn train(
     ) {
         // The run has left its weights by now: they stay, whatever becomes of the log.
         journal.say(&line).map_err(Failure::Run)?;
+    }
+    for (stage, profile) in &profiles {
+        let table = account::kernels(*stage, profile, outcome.version);
+        for line in table.lines() {
+            journal.say(line).map_err(Failure::Run)?;
+        }
     }
     if outcome.interrupted {
         Err(Failure::Interrupted { trained: true })

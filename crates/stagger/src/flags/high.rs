@@ -71,7 +71,17 @@ impl TrainJob {
 /// # Errors
 /// One sentence on the first value that is wrong.
 pub fn train(values: TrainValues) -> Result<TrainJob> {
-    let mut values = values.or(defaults::train());
+    assemble(values.or(defaults::train()), open)
+}
+
+/// As [`train`], on data that `open` gives, without filling in defaults that stand for themselves.
+///
+/// # Errors
+/// One sentence on the first value that is wrong.
+pub fn assemble(
+    mut values: TrainValues,
+    open: impl FnOnce(&TrainValues) -> Result<Split>,
+) -> Result<TrainJob> {
     refuse_unused(&values)?;
     defaults::dependent(&mut values);
     if values
@@ -389,4 +399,23 @@ fn learning_rate(
 pub fn rate_of_batch(learning_rate: &LearningRate) -> Arc<dyn Fn(usize) -> f64 + Send + Sync> {
     let learning_rate = learning_rate.clone();
     Arc::new(move |batch| learning_rate.at(batch))
+}
+
+/// Reads `3x32x32`.
+///
+/// # Errors
+/// When it is no shape.
+pub fn input_shape(text: &str) -> Result<[usize; 3]> {
+    let sides: Vec<usize> = text
+        .split('x')
+        .map_while(|side| side.trim().parse().ok())
+        .collect();
+    match sides[..] {
+        [channels, height, width] if text.split('x').count() == 3 && !sides.contains(&0) => {
+            Ok([channels, height, width])
+        }
+        _ => {
+            bail!("--input `{text}` is not a shape; give channels, height and width as in 3x32x32")
+        }
+    }
 }
