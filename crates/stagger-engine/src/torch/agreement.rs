@@ -191,7 +191,7 @@ fn gradients_of_normalisation() {
             }
         };
         for own_input in [false, true] {
-            with_either(&case.grad, |grad| {
+            let _ = with_either(&case.grad, |grad| {
                 let input = if own_input {
                     ordered(case.input.copy()).unwrap()
                 } else {
