@@ -5,10 +5,13 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use stagger_data::{DataError, LoaderOptions};
 use stagger_engine::burn::CpuStage;
-use stagger_engine::{EngineError, StageSpec};
-use stagger_runtime::{Feeds, Plan, dataset_feeds};
+use stagger_engine::{EngineError, Stage, StageSpec, StageState};
+use stagger_runtime::{
+    Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, threads,
+};
 use stagger_schedule::{Horizon, Schedule};
 
+use crate::flags::engine::EngineChoice;
 use crate::flags::high::{self, TrainJob};
 
 /// What stage `stage` of the job is made of.
@@ -18,6 +21,7 @@ pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
         optimizer: job.optimizer.clone(),
         clip_norm: job.values.clip_norm,
         label_smoothing: job.label_smoothing(),
+        precision: job.precision,
         ..StageSpec::new(&job.model, blocks, job.seed)
     }
 }
@@ -32,9 +36,72 @@ pub fn check_specs(job: &TrainJob) -> Result<()> {
     })
 }
 
-/// Builds stage `stage` with its initial weights.
-pub fn stage(job: &TrainJob, stage: usize) -> Result<CpuStage, EngineError> {
-    CpuStage::new(&spec(job, stage), Default::default())
+/// Runs a plan over the job's stages, on its engine. They start from `states` where these are given.
+pub fn run(
+    job: &TrainJob,
+    plan: &Plan,
+    states: Option<&[StageState]>,
+    feeds: Feeds,
+    interrupt: &Interrupt,
+    on_event: impl FnMut(Event) -> Result<(), EventError>,
+) -> Result<Outcome, RunError> {
+    match &job.engine {
+        EngineChoice::Burn => {
+            let build = |stage| burn_stage(job, states, stage);
+            threads::run(plan, build, feeds, interrupt, on_event)
+        }
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) => {
+            let build = |stage| torch_stage(job, devices, states, stage);
+            threads::run(plan, build, feeds, interrupt, on_event)
+        }
+    }
+}
+
+/// Finds out whether states fit the job's stages.
+pub fn check_states(job: &TrainJob, states: &[StageState]) -> Result<(), EngineError> {
+    (0..states.len()).try_for_each(|stage| match &job.engine {
+        EngineChoice::Burn => burn_stage(job, Some(states), stage).map(drop),
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) => torch_stage(job, devices, Some(states), stage).map(drop),
+    })
+}
+
+fn burn_stage(
+    job: &TrainJob,
+    states: Option<&[StageState]>,
+    stage: usize,
+) -> Result<CpuStage, EngineError> {
+    start(
+        CpuStage::new(&spec(job, stage), Default::default())?,
+        states,
+        stage,
+    )
+}
+
+#[cfg(feature = "torch")]
+fn torch_stage(
+    job: &TrainJob,
+    devices: &[stagger_engine::torch::TorchDevice],
+    states: Option<&[StageState]>,
+    stage: usize,
+) -> Result<stagger_engine::torch::TorchStage, EngineError> {
+    use stagger_engine::torch::{TorchStage, set_tf32};
+
+    set_tf32(job.values.tf32.unwrap_or(false))?;
+    let device = devices.get(stage).copied().unwrap_or_default();
+    start(TorchStage::new(&spec(job, stage), device)?, states, stage)
+}
+
+fn start<S: Stage>(
+    mut built: S,
+    states: Option<&[StageState]>,
+    stage: usize,
+) -> Result<S, EngineError> {
+    if let Some(state) = states.and_then(|states| states.get(stage)) {
+        built.import(state)?;
+    }
+    Ok(built)
 }
 
 /// A plan for the job's stages.

@@ -14,11 +14,13 @@ use stagger_report::{
     LOG_FILE, METRICS_FILE, MetricsFile, RunFolder, RunLog, RunTally, Sink, Sinks, WeightsFiles,
     peak_resident_bytes, reset_peak_resident,
 };
-use stagger_runtime::{Interrupt, threads};
+use stagger_runtime::Interrupt;
 
 use super::{build, calibrate, closing, print};
 use crate::failure::Failure;
 use crate::flags::config_file;
+#[cfg(feature = "torch")]
+use crate::flags::engine::EngineChoice;
 use crate::flags::high::{self, TrainJob};
 use crate::flags::low::TrainArgs;
 
@@ -114,9 +116,10 @@ fn train(
     ));
     let mut throughput = RunTally::new(calibrate::WARMUP_BATCHES.min(job.horizon.batches - 1));
 
-    let ended = threads::run(
+    let ended = build::run(
+        job,
         &build::plan(job, job.schedule.clone(), job.horizon.clone()),
-        |stage| build::stage(job, stage),
+        None,
         build::feeds(job, 0..job.horizon.batches)?,
         interrupt,
         |event| {
@@ -146,7 +149,7 @@ fn train(
 }
 
 fn headline(job: &TrainJob) -> String {
-    let engine = job.values.engine.as_deref().unwrap_or_default();
+    let engine = engine_label(job);
     let stages = job.schedule.stages();
     format!(
         "{} on {} · {} on {stages} {} (blocks {}) · engine {engine} · {} batches of {}",
@@ -158,6 +161,22 @@ fn headline(job: &TrainJob) -> String {
         job.horizon.batches,
         job.batch_size,
     )
+}
+
+/// The engine, with what is not its default.
+fn engine_label(job: &TrainJob) -> String {
+    let mut label = job.values.engine.clone().unwrap_or_default();
+    if job.precision != stagger_engine::Precision::F32 {
+        label.push_str(&format!(" {}", job.precision));
+    }
+    #[cfg(feature = "torch")]
+    if let EngineChoice::Torch(devices) = &job.engine
+        && devices.iter().any(|device| device.cuda.is_some())
+    {
+        let names: Vec<String> = devices.iter().map(ToString::to_string).collect();
+        label.push_str(&format!(" on {}", names.join(", ")));
+    }
+    label
 }
 
 fn create_folder(job: &TrainJob) -> Result<RunFolder, Failure> {
@@ -183,6 +202,8 @@ fn facts(job: &TrainJob) -> Map<String, Value> {
     add("batch_size", job.batch_size.into());
     add("batches", job.horizon.batches.into());
     add("seed", job.seed.into());
+    add("engine", job.values.engine.clone().into());
+    add("dtype", job.precision.to_string().into());
     facts
 }
 

@@ -64,7 +64,7 @@ pub struct TrainArgs {
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TrainValues {
-    /// Network: resnet8 … resnet110, resnet164, resnet18-cifar, vgg11-bn, vgg16-bn [default: resnet8]
+    /// Network: resnet8 … resnet110, resnet164, resnet18-cifar, resnet18 … resnet152, vgg11-bn, vgg16-bn [default: resnet8]
     #[arg(long, value_name = "NAME", help_heading = "Model and data")]
     pub model: Option<String>,
     /// Data set: shapes, cifar10, cifar100, mnist, fashion-mnist, image-folder [default: shapes]
@@ -95,9 +95,32 @@ pub struct TrainValues {
     /// How blocks are dealt to stages: auto, uniform, or counts such as 7,4 [default: auto]
     #[arg(long, value_name = "CUT", help_heading = "Pipeline")]
     pub balance: Option<String>,
-    /// Tensor library: burn [default: burn]
-    #[arg(long, value_name = "NAME", help_heading = "Pipeline")]
+    /// Tensor library: burn (pure Rust), torch (libtorch; built with --features torch) [default: burn]
+    #[arg(long, value_name = "NAME", help_heading = "Engine")]
     pub engine: Option<String>,
+    /// Number format of the passes: f32, or with engine torch bf16 [default: f32]
+    #[arg(long, value_name = "NAME", help_heading = "Engine")]
+    pub dtype: Option<String>,
+    /// Device of all stages, engine torch: cpu, cuda, cuda:1 [default: cpu]
+    #[arg(long, value_name = "NAME", help_heading = "Engine")]
+    pub device: Option<String>,
+    /// Device of each stage, engine torch, such as cuda:0,cuda:1
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        help_heading = "Engine"
+    )]
+    pub devices: Option<Vec<String>>,
+    /// Compute threads of each stage on the CPU, engine torch [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Engine")]
+    pub threads_per_stage: Option<usize>,
+    /// Let f32 products on GPUs round their factors to TF32 [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Engine")]
+    pub tf32: Option<bool>,
+    /// Give the same bits every time on GPUs too, at some cost in speed [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Engine")]
+    pub deterministic: Option<bool>,
     /// Batches of backpropagation on the same stages, timed before the run for comparison; 0 for
     /// none [default: 40 for asynchronous schedules]
     #[arg(long, value_name = "N", help_heading = "Pipeline")]
@@ -196,6 +219,12 @@ impl TrainValues {
             schedule,
             balance,
             engine,
+            dtype,
+            device,
+            devices,
+            threads_per_stage,
+            tf32,
+            deterministic,
             calibration_batches,
             epochs,
             max_batches,
