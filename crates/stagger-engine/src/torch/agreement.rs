@@ -358,9 +358,9 @@ fn follows(optimizer: &Optimizer, run: Step, kinds: [Kind; 2], share: f64) {
             .iter()
             .map(|shape| tensor(&format!("gradient {number}"), shape).to_kind(gradient_kind))
             .collect();
-        // Now and then somebody holds the weights of before, as a kept graph does; always the gradients.
-        let held = if number % 2 == 0 {
-            weights.clone()
+        // Now and then somebody holds the weights of before and their copies, as a kept graph does; always the gradients.
+        let held: Vec<TorchTensor> = if number % 2 == 0 {
+            weights.iter().chain(&rounded).cloned().collect()
         } else {
             Vec::new()
         };
