@@ -254,8 +254,8 @@ impl<F: Formula<1>, T: Element> WithSimd for InPlace<'_, F, T> {
 #[inline(always)]
 fn change_one<S: Simd>(simd: S, formula: impl Formula<1>, values: &mut [f32]) {
     let values = S::as_mut_simd_f32s(values).0;
-    for vector in 0..values.len() {
-        values[vector] = formula.at(simd, vector, [values[vector]]);
+    for (vector, value) in values.iter_mut().enumerate() {
+        *value = formula.at(simd, vector, [*value]);
     }
 }
 

@@ -25,6 +25,9 @@ fn tensor(name: &str, shape: &[usize]) -> Tensor {
     ordered(Tensor::from_slice(&values).reshape(sides(shape))).unwrap()
 }
 
+/// As [`F32`], where values are rounded to 8 bits once or twice on the way.
+const BF16: f64 = 8e-3;
+
 fn values(tensor: &Tensor) -> Vec<f64> {
     let rows = tensor.to_kind(Kind::Double).contiguous().view(-1);
     rows.try_into().unwrap()
@@ -116,6 +119,49 @@ impl Case {
                 ..result
             },
         }
+    }
+}
+
+/// In bfloat16 parameters, statistics and their gradients stay in 32 bits, on both ways.
+#[test]
+fn normalisation_in_bf16() {
+    let rounded = |tensor: &Tensor| tensor.to_kind(Kind::BFloat16);
+    for case in cases() {
+        let case = Case {
+            input: rounded(&case.input),
+            addend: case.addend.as_ref().map(rounded),
+            grad: rounded(&case.grad),
+            ..case
+        };
+        let input = || case.input.shallow_clone();
+        let expected = case.normalized();
+        let found = direct::normalize(input(), &case.with, case.addend(), true).unwrap();
+        for normalized in [&found, &expected] {
+            assert_eq!(as_tensor(normalized.output.as_ref()).kind(), Kind::BFloat16);
+            assert_eq!(normalized.mean.as_tensor().kind(), Kind::Float);
+            assert_eq!(normalized.variance.as_tensor().kind(), Kind::Float);
+        }
+        let expected_output = as_tensor(expected.output.as_ref());
+        agree(as_tensor(found.output.as_ref()), expected_output, BF16);
+        agree(found.mean.as_tensor(), expected.mean.as_tensor(), F32);
+        agree(
+            found.variance.as_tensor(),
+            expected.variance.as_tensor(),
+            F32,
+        );
+
+        let grad = || case.grad.shallow_clone();
+        let expected = library::normalize_backward(&case.tape(input(), true), &case.with, grad());
+        let found = direct::normalize_backward(case.tape(input(), false), &case.with, grad());
+        let (found, expected) = (found.unwrap(), expected.unwrap());
+        for grads in [&found, &expected] {
+            assert_eq!(grads.input.as_tensor().kind(), Kind::BFloat16);
+            assert_eq!(grads.scale.as_tensor().kind(), Kind::Float);
+            assert_eq!(grads.shift.as_tensor().kind(), Kind::Float);
+        }
+        agree(found.input.as_tensor(), expected.input.as_tensor(), BF16);
+        agree(found.scale.as_tensor(), expected.scale.as_tensor(), BF16);
+        agree(found.shift.as_tensor(), expected.shift.as_tensor(), BF16);
     }
 }
 
@@ -312,9 +358,9 @@ fn follows(optimizer: &Optimizer, run: Step, kinds: [Kind; 2], share: f64) {
             .iter()
             .map(|shape| tensor(&format!("gradient {number}"), shape).to_kind(gradient_kind))
             .collect();
-        // Now and then somebody holds the weights of before, as a kept graph does; always the gradients.
-        let held = if number % 2 == 0 {
-            weights.clone()
+        // Now and then somebody holds the weights of before and their copies, as a kept graph does; always the gradients.
+        let held: Vec<TorchTensor> = if number % 2 == 0 {
+            weights.iter().chain(&rounded).cloned().collect()
         } else {
             Vec::new()
         };
