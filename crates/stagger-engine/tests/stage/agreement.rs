@@ -290,13 +290,13 @@ fn describe(model: &Model, samples: usize) -> String {
 
 #[test]
 fn every_kind_of_layer() {
-    // Found: 2e-7, 7e-7, 1.4e-6, 6e-7, 5e-6.
+    // Found on AVX-512; bounds leave room for other kernels of oneDNN: 2e-7, 7e-7, 1.4e-6, 6e-7, 5e-6.
     let bound = Apart {
-        loss: 1e-6,
-        gradients: 3e-6,
-        statistics: 5e-6,
-        evaluation: 3e-6,
-        weights: 2e-5,
+        loss: 4e-6,
+        gradients: 1e-5,
+        statistics: 2e-5,
+        evaluation: 1e-5,
+        weights: 8e-5,
     };
     let mut kinds = BTreeSet::new();
     for model in small_models() {
@@ -313,13 +313,13 @@ fn every_kind_of_layer() {
 
 #[test]
 fn every_model_of_the_zoo() {
-    // Found: 0, 5e-6, 3.5e-7, 2.4e-6, 2.9e-5.
+    // Found on AVX-512: 0, 5e-6, 3.5e-7, 2.4e-6, 2.9e-5.
     let bound = Apart {
-        loss: 1e-6,
-        gradients: 2e-5,
-        statistics: 2e-6,
-        evaluation: 1e-5,
-        weights: 1e-4,
+        loss: 4e-6,
+        gradients: 8e-5,
+        statistics: 8e-6,
+        evaluation: 4e-5,
+        weights: 4e-4,
     };
     // Training is chaotic: after ten batches, deep networks are apart whatever the engine.
     for (name, side, batches) in [
