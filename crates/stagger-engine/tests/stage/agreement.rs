@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stagger_engine::burn::CpuStage;
-use stagger_engine::torch::TorchStage;
+use stagger_engine::torch::{TorchDevice, TorchStage};
 use stagger_engine::{
     Activation, HostTensor, Loss, Optimizer, Stage, StageSpec, StageState, WeightDecay,
 };
@@ -138,7 +138,7 @@ fn compare(model: &Model, samples: usize, batches: usize) -> Apart {
         ..StageSpec::new(model, 0..model.blocks.len(), 11)
     };
     let burn = CpuStage::new(&spec, Default::default()).unwrap();
-    let torch = TorchStage::new(&spec, Default::default()).unwrap();
+    let torch = TorchStage::new(&spec, device()).unwrap();
     assert_eq!(burn.export().unwrap(), torch.export().unwrap());
     let burn = trained(burn, model, samples, batches);
     let torch = trained(torch, model, samples, batches);
@@ -286,6 +286,12 @@ fn small_models() -> Vec<Model> {
 fn describe(model: &Model, samples: usize) -> String {
     let layers = &model.blocks[0].layers;
     format!("{layers:?} on {samples} x {:?}", model.input)
+}
+
+/// The device of engine `torch`: the CPU, unless the environment names a GPU to check.
+fn device() -> TorchDevice {
+    let name = std::env::var("STAGGER_TEST_DEVICE").unwrap_or("cpu".into());
+    name.parse().unwrap()
 }
 
 #[test]
