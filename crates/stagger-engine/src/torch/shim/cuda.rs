@@ -215,6 +215,7 @@ mod tests {
     #[test]
     fn threads_work_on_streams_of_their_own_and_wait_for_each_other() {
         if !tch::Cuda::is_available() {
+            println!("skipped: no GPU");
             return;
         }
         reset_peak_memory(0).unwrap();
