@@ -1,177 +1,163 @@
 #!/usr/bin/env python3
-"""stagger on one GPU beside PyTorch eager and torch.compile, in turns; needs PyTorch in the python3 that runs it.
+"""stagger beside PyTorch on one network, batch size and number format, taking turns; needs PyTorch in the python3 that runs it.
 
-    speed.py --stagger BINARY --output speed.json [--rounds 3] [--quick]
-    speed.py --table speed.json
-    speed.py --peer eager|compile --model NAME --batch-size N --dtype f32|tf32|bf16 [--device cpu]   (one measurement)
+    speed.py --setting resnet56-128-f32 --output FILE.json [--rounds 3] [--minutes 9] --stagger COMMAND...
 
-Every measurement is a process of its own. Those that the output file has already are not repeated.
+Number formats: f32, tf32 (f32 whose products round their factors), bf16. The file is written after every round; a call
+finds the rounds of an earlier one on the same GPU and goes on. Exits with 3 when time ran out before the last round, with
+1 when a variant failed.
 """
 
 import argparse
 import json
-import os
 import pathlib
-import statistics
+import signal
 import subprocess
 import sys
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-SHAPES = {"resnet56": ([3, 32, 32], 10), "resnet110": ([3, 32, 32], 10), "resnet50": ([3, 224, 224], 1000)}
-SETTINGS = [("resnet56", 128), ("resnet110", 128), ("resnet110", 1024), ("resnet50", 128)]
-DTYPES = ["f32", "tf32", "bf16"]
-STAGGER = [("bp", 1), ("bp", 2), ("dsp", 2), ("dsp", 3), ("dsp", 4)]
+import about
+import contestants
+
+SHAPES = {"resnet50": ("3x224x224", 1000)}
+DTYPES = ("f32", "tf32", "bf16")
 
 
-def measurements(quick):
-    """Name of a measurement: model, batch size, dtype, what runs."""
-    for model, batch_size in SETTINGS[:1] if quick else SETTINGS:
-        for dtype in DTYPES:
-            for peer in ("eager", "compile"):
-                yield model, batch_size, dtype, f"PyTorch {peer}"
-            for schedule, stages in STAGGER:
-                yield model, batch_size, dtype, f"stagger {schedule} {stages}"
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--setting", required=True, help="MODEL-BATCH-FORMAT, such as resnet110-1024-bf16")
+    parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stages", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--peers", nargs="*", choices=("eager", "compile", "autotune"), default=["eager", "compile", "autotune"])
+    parser.add_argument("--optimizer", choices=("foreach", "fused"), default="foreach", help="of the peers")
+    parser.add_argument("--seconds", type=float, default=2.0, help="about how long the timed steps of a turn take")
+    parser.add_argument("--warmup", type=int, default=20, help="steps of a turn before the timed ones")
+    parser.add_argument("--limit", type=float, default=240, help="seconds after which a variant is given up")
+    parser.add_argument("--minutes", type=float, default=1e6, help="start nothing that may end later than this")
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--stagger", nargs="+", required=True, help="the command that runs it")
+    arguments = parser.parse_args()
+    arguments.model, batch_size, arguments.dtype = (arguments.setting.split("-") + ["", ""])[:3]
+    if not batch_size.isdecimal() or arguments.dtype not in DTYPES:
+        parser.error(f"--setting {arguments.setting}: give MODEL-BATCH-FORMAT, the format one of {', '.join(DTYPES)}")
+    arguments.batch_size = int(batch_size)
+    arguments.input, arguments.classes = SHAPES.get(arguments.model, ("3x32x32", 10))
+    arguments.deadline = time.monotonic() + 60 * arguments.minutes
+    return arguments
 
 
-def command(arguments, model, batch_size, dtype, what):
-    kind, *rest = what.split()
-    if kind == "PyTorch":
-        return [sys.executable, __file__, "--peer", rest[0], "--model", model, "--batch-size", str(batch_size), "--dtype", dtype]
-    (channels, height, width), classes = SHAPES[model]
-    return [
-        arguments.stagger, "bench", "--engine", "torch", "--device", "cuda", "--deterministic", "false",
-        "--tf32", "true" if dtype == "tf32" else "false", "--dtype", "bf16" if dtype == "bf16" else "f32",
-        "--model", model, "--input", f"{channels}x{height}x{width}", "--classes", str(classes),
-        "--schedule", rest[0], "--stages", rest[1], "--batch-size", str(batch_size), "--batches", "60", "--warmup", "20", "--json",
-    ]
+def earlier(arguments, host):
+    """What an earlier call left, if it was the same measurement on the same GPU."""
+    asked = {"setting": arguments.setting, "device": arguments.device, "stages": arguments.stages, "peers": arguments.peers,
+             "optimizer": arguments.optimizer}
+    fresh = {"step": f"speed-{arguments.setting}", "about": host, **asked, "model": arguments.model, "input": arguments.input,
+             "classes": arguments.classes, "batch_size": arguments.batch_size, "dtype": arguments.dtype, "steps": None,
+             "warmup": arguments.warmup, "commands": {},
+             "prepared": {}, "failed": {}, "rounds": [], "complete": False}
+    if not arguments.output.exists():
+        return fresh
+    found = json.loads(arguments.output.read_text(encoding="utf-8"))
+    same = all(found.get(name) == value for name, value in asked.items())
+    same = same and all(found["about"].get(name) == host.get(name) for name in ("gpu", "driver", "torch", "commit"))
+    if not same and found["rounds"]:
+        print(f"{arguments.output} is of another GPU, commit or choice of variants: measuring anew", file=sys.stderr)
+    return found if same else fresh
 
 
-def measure(arguments):
-    path = pathlib.Path(arguments.output)
-    found = json.loads(path.read_text()) if path.exists() else {"about": about(), "images_per_second": {}}
-    for turn in range(arguments.rounds):
-        for key in measurements(arguments.quick):
-            name = "|".join(map(str, key))
-            rates = found["images_per_second"].setdefault(name, [])
-            if len(rates) > turn:
-                continue
-            environment = dict(os.environ)
-            if key[3].startswith("stagger"):
-                environment["LD_PRELOAD"] = "libtorch_cuda.so"
-            result = subprocess.run(command(arguments, *key), capture_output=True, text=True, env=environment, check=False)
-            if result.returncode != 0:
-                sys.exit(f"{name} failed: {result.stderr.strip()}")
-            report = json.loads(result.stdout.strip().splitlines()[-1])
-            rates.append(report["images_per_second"])
-            print(f"round {turn + 1}: {name}: {rates[-1]:.0f} images/s", flush=True)
-            path.write_text(json.dumps(found, indent=1) + "\n")
-
-
-def about():
-    def text(*line):
-        return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip()
-
-    return {
-        "gpu": text("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"),
-        "torch": text(sys.executable, "-c", "import torch; print(torch.__version__)"),
-        "commit": text("git", "-C", str(HERE), "rev-parse", "--short", "HEAD"),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def table(path):
-    found = json.loads(pathlib.Path(path).read_text())
-    about = found["about"]
-    print(f"{about['gpu']}, PyTorch {about['torch']}, commit {about['commit']}, {about['date']}; images/s, median (range), and times PyTorch eager\n")
-    rates = {tuple(name.split("|")): values for name, values in found["images_per_second"].items()}
-    print("| model, batch | format | what | images/s | times eager |")
-    print("| --- | --- | --- | ---: | ---: |")
-    for (model, batch_size, dtype, what), values in rates.items():
-        eager = rates.get((model, batch_size, dtype, "PyTorch eager"))
-        middle = statistics.median(values)
-        ratio = f"{middle / statistics.median(eager):.2f}" if eager else "–"
-        print(f"| {model}, {batch_size} | {dtype} | {what} | {middle:.0f} ({min(values):.0f}–{max(values):.0f}) | {ratio} |")
-
-
-def peer(arguments):
-    import torch
-
-    torch.backends.cudnn.benchmark = True
-    for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
-        backend.allow_tf32 = arguments.dtype == "tf32"
-    shape, classes = SHAPES.get(arguments.model, ([3, 32, 32], 10))
-    device, cuda = torch.device(arguments.device), arguments.device.startswith("cuda")
-    model = network(arguments.model, classes).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    generator = torch.Generator().manual_seed(1)
-    images = [torch.randn(arguments.batch_size, *shape, generator=generator) for _ in range(2)]
-    images = [batch.pin_memory() if cuda else batch for batch in images]
-    labels = (torch.arange(arguments.batch_size) % classes).to(device)
-    run = torch.compile(model) if arguments.peer == "compile" else model
-
-    def step(at):
-        batch = images[at % 2].to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=arguments.dtype == "bf16"):
-            loss = torch.nn.functional.cross_entropy(run(batch), labels)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    def wait():
-        if cuda:
-            torch.cuda.synchronize()
-
-    for at in range(arguments.warmup):
-        step(at)
-    wait()
-    start = time.perf_counter()
-    for at in range(arguments.steps):
-        loss = step(at)
-    wait()
-    seconds = time.perf_counter() - start
-    peak = torch.cuda.max_memory_allocated() if cuda else None
-    print(json.dumps({"images_per_second": arguments.steps * arguments.batch_size / seconds, "loss": loss.item(), "peak_gpu_bytes": peak}))
-
-
-def network(name, classes):
-    if name == "resnet50":
-        import torchvision
-
-        return torchvision.models.resnet50(num_classes=classes)
-    import torch
-
-    sys.path.insert(0, str(HERE.parent / "peers"))
-    import models
-
-    return torch.nn.Sequential(*models.blocks(name, 1))
+def save(arguments, found):
+    partial = arguments.output.with_suffix(".partial")
+    partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    partial.replace(arguments.output)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stagger")
-    parser.add_argument("--output")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="resnet56 only")
-    parser.add_argument("--table", metavar="FILE")
-    parser.add_argument("--peer", choices=["eager", "compile"])
-    parser.add_argument("--model")
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--dtype", choices=DTYPES, default="f32")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--warmup", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=60)
-    arguments = parser.parse_args()
-    if arguments.table:
-        table(arguments.table)
-    elif arguments.peer:
-        peer(arguments)
-    elif arguments.stagger and arguments.output:
-        measure(arguments)
-    else:
-        parser.error("give --stagger and --output, or --table, or --peer")
+    arguments = parse()
+    found = earlier(arguments, about.about(arguments.stagger))
+    if found["complete"]:
+        return 0
+    turns = contestants.all_of(arguments)
+    found["commands"] = {one.name: one.line for one in turns}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        in_time = prepare(arguments, turns, found) and rounds(arguments, turns, found)
+    finally:
+        for one in turns:
+            one.close()
+    found["complete"] = in_time
+    save(arguments, found)
+    if not in_time:
+        print(f"{arguments.setting}: out of time after {len(found['rounds'])} of {arguments.rounds} rounds; run it again to go on",
+              file=sys.stderr)
+        return 3
+    return 1 if found["failed"] else 0
+
+
+def give_up(arguments, found, one, error):
+    """A variant that failed is left out from then on, and the report says so."""
+    found["failed"][one.name] = str(error)
+    print(f"{arguments.setting}: {one.name}: {error}", file=sys.stderr, flush=True)
+    one.close()
+
+
+def prepare(arguments, turns, found):
+    """Builds and compiles the peers. False when time ran out."""
+    for one in turns:
+        if one.name in found["failed"]:
+            continue
+        # Only a limit of its own is the variant's fault.
+        left = arguments.deadline - time.monotonic()
+        try:
+            ready = one.prepare(min(arguments.limit, left))
+        except subprocess.TimeoutExpired:
+            if left < arguments.limit:
+                return False
+            give_up(arguments, found, one, f"not ready after {arguments.limit:.0f} s")
+        except contestants.Failed as error:
+            give_up(arguments, found, one, error)
+        else:
+            if ready is not None:
+                print(f"{arguments.setting}: {one.name}: ready after {ready['prepare_seconds']:.0f} s", flush=True)
+                found["prepared"].setdefault(one.name, ready)
+    if found["steps"] is None:
+        first = next(iter(found["prepared"].values()), None)
+        found["steps"] = max(10, min(600, round(arguments.seconds / first["step_seconds"]))) if first else 60
+    return True
+
+
+def rounds(arguments, turns, found):
+    """Measures until there are enough rounds. False when time ran out."""
+    longest = 0.0
+    while len(found["rounds"]) < arguments.rounds:
+        began = time.monotonic()
+        if began + longest > arguments.deadline:
+            return False
+        reports = {}
+        # Forth and back, so that no variant always follows the same one.
+        for one in turns[:: 1 if len(found["rounds"]) % 2 == 0 else -1]:
+            if one.name in found["failed"]:
+                continue
+            left = arguments.deadline - time.monotonic()
+            try:
+                if left <= 0:
+                    return False
+                reports[one.name] = one.measure(found["steps"], arguments.warmup, min(arguments.limit, left))
+            except subprocess.TimeoutExpired:
+                if left < arguments.limit:
+                    return False
+                give_up(arguments, found, one, f"no measurement after {arguments.limit:.0f} s")
+            except contestants.Failed as error:
+                give_up(arguments, found, one, error)
+            else:
+                rate = reports[one.name]["images_per_second"]
+                print(f"{arguments.setting}: round {len(found['rounds']) + 1}: {one.name}: {rate:.0f} images/s", flush=True)
+        if not reports:
+            break
+        found["rounds"].append(reports)
+        save(arguments, found)
+        longest = max(longest, time.monotonic() - began)
+    return True
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
