@@ -37,6 +37,7 @@ def parse():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cores", default="0,1")
     parser.add_argument("--limit", type=float, default=900, help="seconds after which a measurement is given up")
+    parser.add_argument("--default-allocator", action="store_true", help="leave glibc's allocator as it is")
     parser.add_argument("--profile", action="store_true", help="time the blocks one by one instead, on the first core")
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--meeting", help=argparse.SUPPRESS)
@@ -49,17 +50,14 @@ def parse():
     return options
 
 
-def environment(threads):
-    """OpenMP with as many threads as asked for, gloo over the loopback interface, and an allocator that keeps the
-    memory of a step for the next: with glibc's defaults a step of ResNet-20 takes some 10,000 page faults."""
+def environment(threads, tuned_allocator):
+    """OpenMP with as many threads as asked for, gloo over the loopback interface, and, if tuned, an allocator that keeps
+    the memory of a step for the next: with glibc's defaults a step of ResNet-20 takes some 10,000 page faults."""
     found = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
-    return found | {
-        "OMP_NUM_THREADS": str(threads),
-        "GLOO_SOCKET_IFNAME": "lo",
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": str(2**32),
-        "MALLOC_TOP_PAD_": str(2**26),
-    }
+    found |= {"OMP_NUM_THREADS": str(threads), "GLOO_SOCKET_IFNAME": "lo"}
+    if tuned_allocator:
+        found |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_TOP_PAD_": str(2**26)}
+    return found
 
 
 def lead(options):
@@ -71,7 +69,7 @@ def lead(options):
         try:
             for rank in range(1 if options.profile else KINDS[options.kind]):
                 command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--rank", str(rank), "--meeting", meeting]
-                processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(options.threads)))
+                processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(options.threads, not options.default_allocator)))
             # A process that dies leaves the others waiting for it.
             while any(process.poll() is None for process in processes):
                 if any(process.poll() not in (None, 0) for process in processes):

@@ -44,4 +44,4 @@ def row(variant, chosen, reports):
 
 
 def is_two_threads(variant):
-    return variant.flags == ("eager", "--threads", "2")
+    return variant.flags == ("eager", "--threads", "2") and not variant.default_allocator

@@ -24,6 +24,7 @@ class Variant:
     batch_size: int = 128
     stagger: bool = False
     pipeline: bool = False
+    default_allocator: bool = False
 
 
 def peer(name, dtype, *flags, batch_size=128):
@@ -40,6 +41,9 @@ def of_dtype(dtype):
     for kind in ("gpipe", "1f1b") if dtype == "f32" else ("1f1b",):
         for micro_batches in (4, 8):
             yield peer(f"{kind}-{micro_batches}{suffix}", dtype, kind, "--micro-batches", str(micro_batches))
+    if dtype == "f32":
+        for name, flags in (("eager-2", ("eager", "--threads", "2")), ("1f1b-8", ("1f1b", "--micro-batches", "8"))):
+            yield Variant(f"{name}-default", dtype, flags, default_allocator=True)
     for schedule, stages in (("bp", 1), ("bp", 2), ("dsp", 2)):
         flags = ("--schedule", schedule, "--stages", str(stages))
         yield Variant(f"stagger-{schedule}-{stages}{suffix}", dtype, flags, stagger=True)
@@ -55,6 +59,8 @@ TITLES = {
     "gpipe-8": "PyTorch GPipe, 8 micro-batches",
     "1f1b-4": "PyTorch 1F1B, 4 micro-batches",
     "1f1b-8": "PyTorch 1F1B, 8 micro-batches",
+    "eager-2-default": "PyTorch, 2 threads, allocator as it comes",
+    "1f1b-8-default": "PyTorch 1F1B, 8 micro-batches, allocator as it comes",
     "stagger-bp-1": "stagger BP, 1 stage",
     "stagger-bp-2": "stagger BP, 2 stages",
     "stagger-dsp-2": "stagger DSP, 2 stages",
@@ -82,8 +88,9 @@ def command(variant, model, arguments, host):
         return [arguments.stagger, "bench", "--engine", "torch", "--model", model, *variant.flags, *size,
                 "--batches", str(steps), "--warmup", str(arguments.warmup), "--json"]
     flags = [*variant.flags, "--model", model, *size, "--cores", arguments.cores]
-    if variant.pipeline:
+    if flags[0] in ("gpipe", "1f1b"):
         flags += ["--cut", str(cuts.best(host, flags, lambda flags: report([PYTHON, PEER, *flags])))]
+    flags += ["--default-allocator"] if variant.default_allocator else []
     return [PYTHON, PEER, *flags, "--steps", str(steps), "--warmup", str(arguments.warmup)]
 
 

@@ -8,6 +8,7 @@ use crate::error::EngineError;
 use crate::loss::{Loss, Score};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
+use crate::profile::Profile;
 use crate::state::StageState;
 use crate::tensor::HostTensor;
 
@@ -213,6 +214,11 @@ pub trait Stage {
     /// # Errors
     /// When the input does not fit.
     fn evaluate(&mut self, input: &Self::Activation) -> Result<Self::Activation, EngineError>;
+
+    /// Takes the time per kind of kernel so far, where the stage measures it.
+    fn profile(&mut self) -> Option<Profile> {
+        None
+    }
 
     /// Parameters, buffers and optimizer state.
     ///

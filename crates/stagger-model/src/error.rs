@@ -21,17 +21,6 @@ pub enum ModelError {
         /// The largest depth N of the general rule for `resnetN`.
         deepest: usize,
     },
-    /// The name is that of a published network which the general rule for `resnetN` would get wrong.
-    #[error(
-        "`{name}` is the name of an ImageNet network, which the zoo does not have; \
-         for a CIFAR ResNet of about that depth use `{instead}`"
-    )]
-    OtherNetwork {
-        /// The name asked for.
-        name: String,
-        /// A basic-block network of similar depth.
-        instead: String,
-    },
     /// The images are too small for the number of times that the model halves them.
     #[error(
         "model `{model}` expects images of at least {smallest}x{smallest} pixels, \

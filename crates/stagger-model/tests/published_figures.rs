@@ -111,3 +111,21 @@ fn resnet18_and_vgg_for_small_images() {
         );
     }
 }
+
+/// torchvision's documentation gives the parameters of its ResNets to the unit, and 4.09 G multiply-adds for ResNet-50
+/// at 224 x 224.
+#[test]
+fn figures_of_imagenet_resnets() {
+    for (name, exact) in [
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
+        ("resnet50", 25_557_032),
+        ("resnet101", 44_549_160),
+        ("resnet152", 60_192_808),
+    ] {
+        let model = Model::by_name(name, [3, 224, 224], 1000).unwrap();
+        assert_eq!(model.parameter_count(), exact, "{name}");
+    }
+    let resnet50 = Model::by_name("resnet50", [3, 224, 224], 1000).unwrap();
+    assert_millions(multiply_adds(&resnet50) / 1000, "4.09");
+}

@@ -110,7 +110,8 @@ impl EpochTally {
                 action,
                 started_at,
                 ended_at,
-                waited,
+                waits,
+                transfer,
                 staleness,
             } => {
                 self.acted(
@@ -119,7 +120,8 @@ impl EpochTally {
                         action,
                         started_at,
                         ended_at,
-                        waited,
+                        waits,
+                        transfer,
                         staleness,
                     },
                 );

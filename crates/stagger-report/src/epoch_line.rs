@@ -83,13 +83,9 @@ mod tests {
     fn stage(busy_share: f64, staleness_mean: f64) -> StageSummary {
         StageSummary {
             busy_share,
-            forward: Duration::ZERO,
-            recompute: Duration::ZERO,
-            backward: Duration::ZERO,
-            update: Duration::ZERO,
-            waited: Duration::ZERO,
             staleness_mean,
             staleness_max: staleness_mean.ceil() as usize,
+            ..StageSummary::default()
         }
     }
 

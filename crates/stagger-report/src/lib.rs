@@ -45,7 +45,7 @@ pub use epoch::{EpochPlan, EpochTally};
 pub use epoch_line::format_epoch;
 pub use error::ReportError;
 pub use log::{LogSink, RunLog};
-pub use memory::{peak_resident_bytes, reset_peak_resident};
+pub use memory::{peak_resident_bytes, reset_peak_resident, resident_bytes};
 pub use metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord};
 pub use metrics_file::MetricsFile;
 pub use metrics_reader::read_metrics;

@@ -1,11 +1,16 @@
-//! Peak memory of this process, as the operating system counts it.
+//! Memory of this process, as the operating system counts it.
 
 use std::fs;
 
 /// Highest resident memory of this process so far, in bytes, or since the last
 /// [`reset_peak_resident`]. `None` where the system does not say (everywhere but on Linux).
 pub fn peak_resident_bytes() -> Option<u64> {
-    high_water_mark(&fs::read_to_string("/proc/self/status").ok()?)
+    entry(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+/// Resident memory of this process now, in bytes. `None` where the system does not say (everywhere but on Linux).
+pub fn resident_bytes() -> Option<u64> {
+    entry(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
 /// Lets the peak start anew from the memory that is resident now. Returns whether that worked
@@ -14,11 +19,9 @@ pub fn reset_peak_resident() -> bool {
     fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
-/// The `VmHWM` line of `/proc/self/status`, in bytes.
-fn high_water_mark(status: &str) -> Option<u64> {
-    let value = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// A line of `/proc/self/status`, in bytes.
+fn entry(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
@@ -28,11 +31,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_mark_in_kibibytes() {
+    fn reads_kibibytes() {
         let status = "Name:\tstagger\nVmPeak:\t  999 kB\nVmHWM:\t   5120 kB\nVmRSS:\t 77 kB\n";
-        assert_eq!(high_water_mark(status), Some(5120 * 1024));
-        assert_eq!(high_water_mark("Name:\tstagger\n"), None);
-        assert_eq!(high_water_mark("VmHWM:\tmany kB\n"), None);
+        assert_eq!(entry(status, "VmHWM:"), Some(5120 * 1024));
+        assert_eq!(entry(status, "VmRSS:"), Some(77 * 1024));
+        assert_eq!(entry("Name:\tstagger\n", "VmHWM:"), None);
+        assert_eq!(entry("VmHWM:\tmany kB\n", "VmHWM:"), None);
     }
 
     #[cfg(target_os = "linux")]

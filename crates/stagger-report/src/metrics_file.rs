@@ -224,7 +224,8 @@ mod tests {
             action: Action::Update { version: 0 },
             started_at: at,
             ended_at: at,
-            waited: Duration::ZERO,
+            waits: Default::default(),
+            transfer: Duration::ZERO,
             staleness: None,
         };
         let error = metrics.event(&update).unwrap_err().to_string();

@@ -57,7 +57,8 @@ impl RunTally {
                 action,
                 started_at,
                 ended_at,
-                waited,
+                waits,
+                transfer,
                 staleness,
             } => {
                 let Some(stage) = self.stages.get_mut(stage) else {
@@ -67,7 +68,8 @@ impl RunTally {
                     action,
                     started_at,
                     ended_at,
-                    waited,
+                    waits,
+                    transfer,
                     staleness,
                 });
                 if action

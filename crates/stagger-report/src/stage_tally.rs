@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stagger_runtime::Waits;
 use stagger_schedule::Action;
 
 use crate::summary::StageSummary;
@@ -23,7 +24,8 @@ pub(crate) struct StageTally {
     recompute: Duration,
     backward: Duration,
     update: Duration,
-    waited: Duration,
+    transfer: Duration,
+    waits: Waits,
     backwards: usize,
     staleness_sum: usize,
     staleness_max: usize,
@@ -35,14 +37,16 @@ pub(crate) struct Acted {
     pub action: Action,
     pub started_at: Duration,
     pub ended_at: Duration,
-    pub waited: Duration,
+    pub waits: Waits,
+    pub transfer: Duration,
     pub staleness: Option<usize>,
 }
 
 impl StageTally {
     pub fn add(&mut self, acted: Acted) {
         let lasted = acted.ended_at.saturating_sub(acted.started_at);
-        let busy = lasted.saturating_sub(acted.waited);
+        let aside = acted.waits.total() + acted.transfer;
+        let busy = lasted.saturating_sub(aside);
         match acted.action {
             Action::Forward { .. } => self.forward += busy,
             Action::Recompute { .. } => self.recompute += busy,
@@ -58,7 +62,10 @@ impl StageTally {
         self.began.get_or_insert(acted.started_at);
         self.ended = acted.ended_at;
         self.paused += std::mem::take(&mut self.paused_since);
-        self.waited += acted.waited;
+        self.transfer += acted.transfer;
+        self.waits.loader += acted.waits.loader;
+        self.waits.receive += acted.waits.receive;
+        self.waits.send += acted.waits.send;
         if let Some(staleness) = acted.staleness {
             self.backwards += 1;
             self.staleness_sum += staleness;
@@ -85,14 +92,21 @@ impl StageTally {
     }
 
     pub fn summary(&self) -> StageSummary {
-        let busy = self.forward + self.recompute + self.backward + self.update;
+        let computed = self.forward + self.recompute + self.backward + self.update;
+        let busy = computed + self.transfer;
+        let wall = self.wall();
         StageSummary {
-            busy_share: share(busy, self.wall()),
+            busy_share: share(busy, wall),
             forward: self.forward,
             recompute: self.recompute,
             backward: self.backward,
             update: self.update,
-            waited: self.waited,
+            transfer: self.transfer,
+            waited: self.waits.total(),
+            loader: self.waits.loader,
+            receive: self.waits.receive,
+            send: self.waits.send,
+            unaccounted: wall.saturating_sub(busy + self.waits.total()),
             staleness_mean: self.staleness_sum as f64 / self.backwards.max(1) as f64,
             staleness_max: self.staleness_max,
         }
@@ -141,7 +155,11 @@ mod tests {
             action,
             started_at: Duration::from_secs(from),
             ended_at: Duration::from_secs(to),
-            waited: Duration::from_secs(waited),
+            waits: Waits {
+                receive: Duration::from_secs(waited),
+                ..Waits::default()
+            },
+            transfer: Duration::ZERO,
             staleness: None,
         }
     }
@@ -161,6 +179,33 @@ mod tests {
         assert_eq!(summary.forward, Duration::from_secs(3));
         assert_eq!(summary.waited, Duration::from_secs(1));
         assert_eq!(summary.busy_share, 6.0 / 8.0);
+        // Between the evaluation and the backward nothing was booked.
+        assert_eq!(summary.unaccounted, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn every_second_is_booked_once() {
+        let mut tally = StageTally::default();
+        let seconds = Duration::from_secs;
+        tally.add(Acted {
+            waits: Waits {
+                loader: seconds(1),
+                receive: seconds(2),
+                send: seconds(3),
+            },
+            transfer: seconds(4),
+            ..acted(Action::Forward { batch: 0 }, 0, 15, 0)
+        });
+        tally.add(acted(Action::Update { version: 0 }, 16, 20, 0));
+        let found = tally.summary();
+        assert_eq!(
+            (found.loader, found.receive, found.send),
+            (seconds(1), seconds(2), seconds(3))
+        );
+        assert_eq!((found.waited, found.transfer), (seconds(6), seconds(4)));
+        assert_eq!((found.forward, found.update), (seconds(5), seconds(4)));
+        assert_eq!(found.unaccounted, seconds(1));
+        assert_eq!(found.busy_share, 13.0 / 20.0);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::seconds;
 
-/// What one stage did in an epoch. Times are of computing, without waiting.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What one stage did in an epoch: where its training wall went. Forward, recompute, backward, update and transfer are
+/// its busy time; they, `waited` and `unaccounted` add up to the wall.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageSummary {
     /// Share of its training wall in which it computed, 0 to 1.
     pub busy_share: f64,
@@ -23,9 +24,24 @@ pub struct StageSummary {
     /// Optimizer steps. JSON: `update_seconds`.
     #[serde(rename = "update_seconds", with = "seconds")]
     pub update: Duration,
-    /// Waiting for a neighbour or for the loader. JSON: `waited_seconds`.
+    /// Bringing inputs to the stage's device and into its memory order. JSON: `transfer_seconds`.
+    #[serde(rename = "transfer_seconds", with = "seconds")]
+    pub transfer: Duration,
+    /// Waiting for a neighbour or for the loader: the next three together. JSON: `waited_seconds`.
     #[serde(rename = "waited_seconds", with = "seconds")]
     pub waited: Duration,
+    /// Waiting for the loader. JSON: `loader_seconds`.
+    #[serde(rename = "loader_seconds", with = "seconds")]
+    pub loader: Duration,
+    /// Waiting for a neighbour to send. JSON: `receive_seconds`.
+    #[serde(rename = "receive_seconds", with = "seconds")]
+    pub receive: Duration,
+    /// Waiting for room in a neighbour's queue. JSON: `send_seconds`.
+    #[serde(rename = "send_seconds", with = "seconds")]
+    pub send: Duration,
+    /// Wall between actions that no action accounts for. JSON: `unaccounted_seconds`.
+    #[serde(rename = "unaccounted_seconds", with = "seconds")]
+    pub unaccounted: Duration,
     /// Updates between forward and backward of a batch, on average over the batches. The first
     /// batches of a run have fewer than the schedule's m_k.
     pub staleness_mean: f64,

@@ -2,8 +2,27 @@
 
 use std::time::Duration;
 
-use stagger_engine::StageState;
+use stagger_engine::{Profile, StageState};
 use stagger_schedule::Action;
+
+/// What a stage waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// The loader, to have the next images ready.
+    pub loader: Duration,
+    /// A neighbour, to send something.
+    pub receive: Duration,
+    /// A neighbour, to have room in its queue.
+    pub send: Duration,
+}
+
+impl Waits {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.loader + self.receive + self.send
+    }
+}
 
 /// Something that happened. Times are since the start of the run, which is when every stage has
 /// been built.
@@ -25,8 +44,10 @@ pub enum Event {
         started_at: Duration,
         /// When it was done.
         ended_at: Duration,
-        /// The part of that time in which it waited for a neighbour or for the loader.
-        waited: Duration,
+        /// The part of that time in which it waited.
+        waits: Waits,
+        /// The part of that time in which it brought an input to its device.
+        transfer: Duration,
         /// For a backward: the updates between this batch's forward and this backward, counted.
         staleness: Option<usize>,
     },
@@ -70,6 +91,13 @@ pub enum Event {
         version: usize,
         /// Parameters, running statistics and optimizer state.
         state: StageState,
+    },
+    /// A stage has ended its program, and has measured its kernels.
+    Profiled {
+        /// The stage.
+        stage: usize,
+        /// Time per kind of kernel, over the whole program.
+        profile: Profile,
     },
     /// The run was asked to stop: batches from this one on are left out, the rest drains.
     Interrupted {

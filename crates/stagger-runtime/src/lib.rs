@@ -24,7 +24,7 @@ pub mod threads;
 mod worker;
 
 pub use dataset_feeds::dataset_feeds;
-pub use event::Event;
+pub use event::{Event, Waits};
 pub use fault::{EventError, Fault, FeedError, RunError};
 pub use feed::{Feeds, Inputs, Labels};
 pub use interrupt::Interrupt;

@@ -289,6 +289,7 @@ fn train<S: Stage>(
             interrupted = true;
         }
     }
+    worker.report_profile();
     Ok(End {
         version: worker.version(),
         interrupted,

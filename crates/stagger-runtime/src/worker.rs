@@ -11,7 +11,7 @@ use stagger_engine::Stage;
 use stagger_schedule::{Action, Kept, StagePolicy};
 use stagger_transport::{Content, Header, Lane, Link, LinkError, Message, StopSignal};
 
-use crate::event::Event;
+use crate::event::{Event, Waits};
 use crate::fault::Fault;
 use crate::feed::{Feeds, Inputs, Labels};
 use crate::interrupt::Interrupt;
@@ -65,7 +65,9 @@ pub(crate) struct Worker<S: Stage> {
     events: Sender<Event>,
     clock: Instant,
     /// Time spent waiting within the current action.
-    waited: Duration,
+    waits: Waits,
+    /// Time spent bringing inputs to the device within the current action.
+    transfer: Duration,
     /// Counted staleness of the current action, when it is a backward.
     staleness: Option<usize>,
 }
@@ -124,7 +126,8 @@ impl<S: Stage> Worker<S> {
             kept_graphs: VecDeque::new(),
             events,
             clock,
-            waited: Duration::ZERO,
+            waits: Waits::default(),
+            transfer: Duration::ZERO,
             staleness: None,
         }
     }
@@ -138,7 +141,8 @@ impl<S: Stage> Worker<S> {
     pub fn execute(&mut self, action: Action) -> Result<Flow, Fault> {
         self.check_stop()?;
         let started_at = self.clock.elapsed();
-        self.waited = Duration::ZERO;
+        self.waits = Waits::default();
+        self.transfer = Duration::ZERO;
         self.staleness = None;
         let flow = match action {
             Action::Forward { batch } => self.forward(batch)?,
@@ -154,11 +158,22 @@ impl<S: Stage> Worker<S> {
                 action,
                 started_at,
                 ended_at: self.clock.elapsed(),
-                waited: self.waited,
+                waits: self.waits,
+                transfer: self.transfer,
                 staleness: self.staleness,
             });
         }
         Ok(flow)
+    }
+
+    /// Emits what the stage has measured of its kernels, if it has.
+    pub fn report_profile(&mut self) {
+        if let Some(profile) = self.stage.profile() {
+            self.emit(Event::Profiled {
+                stage: self.index,
+                profile,
+            });
+        }
     }
 
     /// Links notice a stop only when they are used; a single stage has none.
@@ -276,7 +291,7 @@ impl<S: Stage> Worker<S> {
                 header,
                 content: Content::Payload(grad),
             };
-            waiting(&mut self.waited, || below.send(message))?;
+            timed(&mut self.waits.send, || below.send(message))?;
         }
         Ok(Flow::Continue)
     }
@@ -306,7 +321,7 @@ impl<S: Stage> Worker<S> {
     fn take_input(&mut self, batch: usize) -> Result<Option<S::Activation>, Fault> {
         match (self.ports.below.as_mut(), self.inputs.as_mut()) {
             (Some(below), _) => {
-                let message = waiting(&mut self.waited, || below.receive(Lane::Activation))?;
+                let message = timed(&mut self.waits.receive, || below.receive(Lane::Activation))?;
                 expect_batch(&message, batch)?;
                 Ok(match message.content {
                     Content::Payload(input) => Some(input),
@@ -318,8 +333,9 @@ impl<S: Stage> Worker<S> {
                 Ok(None)
             }
             (None, Some(inputs)) => {
-                let host = waiting(&mut self.waited, || inputs.train(batch));
-                Ok(Some(self.stage.upload(host.map_err(Fault::Feed)?)?))
+                let host = timed(&mut self.waits.loader, || inputs.train(batch));
+                let host = host.map_err(Fault::Feed)?;
+                Ok(Some(timed(&mut self.transfer, || self.stage.upload(host))?))
             }
             (None, None) => Err(Fault::Program {
                 what: "a first stage without inputs",
@@ -332,7 +348,7 @@ impl<S: Stage> Worker<S> {
         let above = above.ok_or(Fault::Program {
             what: "a last stage without labels",
         })?;
-        let message = waiting(&mut self.waited, || above.receive(Lane::Gradient))?;
+        let message = timed(&mut self.waits.receive, || above.receive(Lane::Gradient))?;
         expect_batch(&message, batch)?;
         match message.content {
             Content::Payload(grad) => Ok(grad),
@@ -351,7 +367,9 @@ impl<S: Stage> Worker<S> {
     ) -> Result<(), Fault> {
         if let Some(above) = self.ports.above.as_mut() {
             let header = header(lane, batch, self.version, self.clock);
-            waiting(&mut self.waited, || above.send(Message { header, content }))?;
+            timed(&mut self.waits.send, || {
+                above.send(Message { header, content })
+            })?;
         }
         Ok(())
     }
@@ -386,10 +404,10 @@ fn expect_batch<T>(message: &Message<T>, expected: usize) -> Result<(), Fault> {
     }
 }
 
-/// Books the time of `work` as waiting.
-fn waiting<R>(waited: &mut Duration, work: impl FnOnce() -> R) -> R {
+/// Adds the time of `work` to `account`.
+fn timed<R>(account: &mut Duration, work: impl FnOnce() -> R) -> R {
     let start = Instant::now();
     let result = work();
-    *waited += start.elapsed();
+    *account += start.elapsed();
     result
 }

@@ -6,12 +6,59 @@ mod support;
 
 use std::sync::Arc;
 
-use stagger_engine::burn::CpuStage;
+use stagger_engine::layered::{Kernels, LayeredStage};
 use stagger_engine::{HostTensor, Optimizer, Stage, StageSpec, StageState, WeightDecay};
 use stagger_model::{Balance, Block, Cut, Layer, Model};
 use stagger_runtime::{FeedError, Feeds, Inputs, Interrupt, Labels, Plan, sequential, threads};
 use stagger_schedule::{Horizon, Kept, Schedule};
 use support::{Dawdling, Trace};
+
+/// A stage that can be built on its engine's default device: the CPU, with one thread.
+trait Build: Stage + Sized {
+    fn on_default_device(spec: &StageSpec<'_>) -> Self;
+}
+
+impl<K: Kernels<Device: Default>> Build for LayeredStage<K> {
+    fn on_default_device(spec: &StageSpec<'_>) -> Self {
+        Self::new(spec, Default::default()).expect("a valid stage")
+    }
+}
+
+/// The rungs, for one engine.
+macro_rules! rungs {
+    ($engine:ident, $stage:ty) => {
+        mod $engine {
+            #[test]
+            fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage() {
+                super::one_stage_equals_a_plain_loop_and_bp_equals_one_stage::<$stage>();
+            }
+
+            #[test]
+            fn dsp_without_staleness_equals_bp() {
+                super::dsp_without_staleness_equals_bp::<$stage>();
+            }
+
+            #[test]
+            fn queues_do_not_move_numbers_and_staleness_does() {
+                super::queues_do_not_move_numbers_and_staleness_does::<$stage>();
+            }
+
+            #[test]
+            fn threads_equal_the_interpreter_whatever_the_delays() {
+                super::threads_equal_the_interpreter_whatever_the_delays::<$stage>();
+            }
+
+            #[test]
+            fn dsp_equals_its_definition_on_a_real_engine() {
+                super::dsp_equals_its_definition_on_a_real_engine::<$stage>();
+            }
+        }
+    };
+}
+
+rungs!(burn, stagger_engine::burn::CpuStage);
+#[cfg(feature = "torch")]
+rungs!(torch, stagger_engine::torch::TorchStage);
 
 const BATCHES: usize = 9;
 const CLASSES: usize = 3;
@@ -109,7 +156,7 @@ fn learning_rate(batch: usize) -> f64 {
     0.1 / (1.0 + batch as f64)
 }
 
-fn build(model: &Model, cut: &Cut, stage: usize) -> CpuStage {
+fn build<S: Build>(model: &Model, cut: &Cut, stage: usize) -> S {
     let spec = StageSpec {
         optimizer: Optimizer::Momentum {
             beta: 0.9,
@@ -119,7 +166,7 @@ fn build(model: &Model, cut: &Cut, stage: usize) -> CpuStage {
         label_smoothing: 0.1,
         ..StageSpec::new(model, cut.stages()[stage].clone(), 7)
     };
-    CpuStage::new(&spec, Default::default()).expect("a valid stage")
+    S::on_default_device(&spec)
 }
 
 fn plan(schedule: &str, stages: usize) -> Plan {
@@ -145,14 +192,14 @@ fn cut(model: &Model, schedule: &Schedule) -> Cut {
         .expect("enough blocks")
 }
 
-fn run_threads(schedule: &str, stages: usize, delays: u64) -> Trace {
+fn run_threads<S: Build>(schedule: &str, stages: usize, delays: u64) -> Trace {
     let (model, plan) = (model(), plan(schedule, stages));
     let cut = cut(&model, &plan.schedule);
     let mut trace = Trace::new(stages);
     let hop = std::cell::Cell::new(delays);
     let outcome = threads::run_with_links(
         &plan,
-        |stage| Ok(build(&model, &cut, stage)),
+        |stage| Ok(build::<S>(&model, &cut, stage)),
         feeds(),
         &Interrupt::new(),
         |event| trace.take(event),
@@ -166,11 +213,11 @@ fn run_threads(schedule: &str, stages: usize, delays: u64) -> Trace {
     trace
 }
 
-fn run_sequential(schedule: &str, stages: usize) -> Trace {
+fn run_sequential<S: Build>(schedule: &str, stages: usize) -> Trace {
     let (model, plan) = (model(), plan(schedule, stages));
     let cut = cut(&model, &plan.schedule);
     let mut trace = Trace::new(stages);
-    let build = |stage| Ok(build(&model, &cut, stage));
+    let build = |stage| Ok(build::<S>(&model, &cut, stage));
     sequential::run(&plan, build, feeds(), |event| trace.take(event)).expect("the run succeeds");
     trace
 }
@@ -186,10 +233,10 @@ fn whole(trace: &Trace) -> StageState {
 }
 
 /// A training loop as anyone would write it, without the runtime.
-fn plain_loop() -> (Vec<f32>, StageState) {
+fn plain_loop<S: Build>() -> (Vec<f32>, StageState) {
     let model = model();
     let cut = Cut::new(&model, &[model.blocks.len()]).expect("one stage");
-    let mut stage = build(&model, &cut, 0);
+    let mut stage = build::<S>(&model, &cut, 0);
     let mut losses = Vec::new();
     for batch in 0..BATCHES {
         let input = stage
@@ -206,51 +253,47 @@ fn plain_loop() -> (Vec<f32>, StageState) {
     (losses, stage.export().unwrap())
 }
 
-#[test]
-fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage() {
-    let (losses, state) = plain_loop();
+fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage<S: Build>() {
+    let (losses, state) = plain_loop::<S>();
     for stages in 1..=6 {
-        let trace = run_threads("bp", stages, 3);
+        let trace = run_threads::<S>("bp", stages, 3);
         assert_eq!(trace.losses, losses, "{stages} stages");
         assert_eq!(whole(&trace), state, "{stages} stages");
         assert_eq!(
             trace.evaluations,
-            run_threads("bp", 1, 0).evaluations,
+            run_threads::<S>("bp", 1, 0).evaluations,
             "{stages} stages"
         );
     }
 }
 
-#[test]
-fn dsp_without_staleness_equals_bp() {
+fn dsp_without_staleness_equals_bp<S: Build>() {
     assert_eq!(
-        run_threads("dsp(0,0,0;0,0,0)", 3, 5),
-        run_threads("bp", 3, 11)
+        run_threads::<S>("dsp(0,0,0;0,0,0)", 3, 5),
+        run_threads::<S>("bp", 3, 11)
     );
-    assert_eq!(run_threads("dsp", 1, 0), run_threads("bp", 1, 0));
+    assert_eq!(run_threads::<S>("dsp", 1, 0), run_threads::<S>("bp", 1, 0));
 }
 
-#[test]
-fn queues_do_not_move_numbers_and_staleness_does() {
-    let base = run_threads("dsp(1,1,0;4,2,0)", 3, 1);
+fn queues_do_not_move_numbers_and_staleness_does<S: Build>() {
+    let base = run_threads::<S>("dsp(1,1,0;4,2,0)", 3, 1);
     for schedule in ["dsp(0,0,0;4,2,0)", "dsp(2,2,0;4,2,0)", "dsp(0,1,0;4,2,0)"] {
-        assert_eq!(base, run_threads(schedule, 3, 2), "{schedule}");
+        assert_eq!(base, run_threads::<S>(schedule, 3, 2), "{schedule}");
     }
-    assert_ne!(base.losses, run_threads("dsp(m=3,2,0)", 3, 1).losses);
+    assert_ne!(base.losses, run_threads::<S>("dsp(m=3,2,0)", 3, 1).losses);
 }
 
-#[test]
-fn threads_equal_the_interpreter_whatever_the_delays() {
+fn threads_equal_the_interpreter_whatever_the_delays<S: Build>() {
     for (schedule, stages) in [
         ("bp", 2),
         ("dsp", 2),
         ("dsp", 4),
         ("dsp(0,2,1,0;5,4,2,0)", 4),
     ] {
-        let reference = run_sequential(schedule, stages);
+        let reference = run_sequential::<S>(schedule, stages);
         for delays in [1, 99] {
             assert_eq!(
-                run_threads(schedule, stages, delays),
+                run_threads::<S>(schedule, stages, delays),
                 reference,
                 "{schedule}"
             );
@@ -260,13 +303,13 @@ fn threads_equal_the_interpreter_whatever_the_delays() {
 
 /// DSP from its definition: activations go up through states of the past, which are kept and
 /// loaded again for the purpose; gradients come down through today's.
-fn oracle(m: &[usize]) -> (Vec<f32>, StageState) {
+fn oracle<S: Build>(m: &[usize]) -> (Vec<f32>, StageState) {
     let model = model();
     let cut = Balance::Uniform
         .cut(&model, &vec![false; m.len()], None)
         .unwrap();
-    let mut today: Vec<_> = (0..m.len()).map(|k| build(&model, &cut, k)).collect();
-    let mut past: Vec<_> = (0..m.len()).map(|k| build(&model, &cut, k)).collect();
+    let mut today: Vec<_> = (0..m.len()).map(|k| build::<S>(&model, &cut, k)).collect();
+    let mut past: Vec<_> = (0..m.len()).map(|k| build::<S>(&model, &cut, k)).collect();
     let mut history: Vec<Vec<StageState>> = today
         .iter()
         .map(|stage| vec![stage.export().unwrap()])
@@ -306,8 +349,7 @@ fn oracle(m: &[usize]) -> (Vec<f32>, StageState) {
     (losses, whole)
 }
 
-#[test]
-fn dsp_equals_its_definition_on_a_real_engine() {
+fn dsp_equals_its_definition_on_a_real_engine<S: Build>() {
     for m in [
         vec![2, 0],
         vec![1, 0],
@@ -316,8 +358,8 @@ fn dsp_equals_its_definition_on_a_real_engine() {
         vec![5, 4, 1, 0],
     ] {
         let list = m.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        let trace = run_threads(&format!("dsp(m={list})"), m.len(), 17);
-        let (losses, state) = oracle(&m);
+        let trace = run_threads::<S>(&format!("dsp(m={list})"), m.len(), 17);
+        let (losses, state) = oracle::<S>(&m);
         assert_eq!(trace.losses, losses, "m = {list}");
         assert_eq!(whole(&trace), state, "m = {list}");
     }

@@ -78,7 +78,7 @@ fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
             action,
             started_at,
             ended_at,
-            waited,
+            waits,
             ..
         } = event
         {
@@ -86,7 +86,7 @@ fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
             bars.push(Bar {
                 stage,
                 action,
-                start: started_at + waited,
+                start: started_at + waits.total(),
                 end: ended_at,
             });
         }

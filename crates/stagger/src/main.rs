@@ -2,11 +2,16 @@
 
 #[cfg(feature = "torch")]
 mod allocator;
+#[cfg(feature = "torch")]
+mod process;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     #[cfg(feature = "torch")]
-    allocator::keep_memory();
+    {
+        process::fix_cublas_workspace();
+        allocator::keep_memory();
+    }
     stagger::run(std::env::args_os())
 }

@@ -10,6 +10,7 @@ mod kernels;
 mod step;
 
 pub use backend::BurnKernels;
+pub use burn_flex::{Flex, FlexDevice};
 
 use crate::layered::LayeredStage;
 
@@ -17,7 +18,7 @@ use crate::layered::LayeredStage;
 pub type BurnStage<B> = LayeredStage<B>;
 
 /// A stage on the CPU, in pure Rust, on the calling thread.
-pub type CpuStage = BurnStage<burn_flex::Flex>;
+pub type CpuStage = BurnStage<Flex>;
 
 #[cfg(test)]
 mod wide {

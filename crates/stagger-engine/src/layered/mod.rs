@@ -12,6 +12,7 @@ pub(crate) mod gradient_check;
 mod kernels;
 pub(crate) mod layer;
 pub(crate) mod parameters;
+mod profiled;
 mod stage;
 
 pub use activation::LayeredActivation;
@@ -19,4 +20,5 @@ pub use kernels::{
     Convolution, Kernels, Normalization, NormalizationGrads, NormalizationTape, Normalized,
     ParameterStep, ProductGrads, ProductWants, Subsample, Window,
 };
+pub use profiled::Profiled;
 pub use stage::{LayeredGraph, LayeredStage, Weights};

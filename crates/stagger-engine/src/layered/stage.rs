@@ -8,6 +8,7 @@ use crate::error::EngineError;
 use crate::loss::{Loss, LossOnHost, Score, cross_entropy};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
+use crate::profile::Profile;
 use crate::stage::{Stage, StageSpec, UpdateReport};
 use crate::state::StageState;
 use crate::tensor::HostTensor;
@@ -316,6 +317,10 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         let output = self.layers.evaluate(self.input(input)?, &self.pass(0))?;
         K::settle();
         self.output(output)
+    }
+
+    fn profile(&mut self) -> Option<Profile> {
+        K::profile()
     }
 
     fn export(&self) -> Result<StageState, EngineError> {

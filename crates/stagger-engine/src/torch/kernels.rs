@@ -153,7 +153,7 @@ impl Kernels for Torch {
         let grad = if is_direct(&output) {
             direct::rectify_backward(output, grad)?
         } else {
-            grad.f_threshold_backward(&output, 0)?
+            output.f_threshold_backward(&grad, 0)?
         };
         Ok(grad.into())
     }

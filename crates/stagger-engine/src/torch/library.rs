@@ -9,7 +9,6 @@ use crate::layered::{
 };
 
 use super::TorchTensor;
-use super::host::to_kind;
 use super::order::ordered;
 use super::shim::{self, ThreeWants};
 use super::tensor::{integer, sides};
@@ -58,16 +57,6 @@ fn missing(what: &str) -> EngineError {
     }
 }
 
-/// Statistics in the format that running statistics have.
-fn statistics(input: &Tensor) -> Result<(Tensor, Tensor)> {
-    let wide = match input.kind() {
-        Kind::Double => input.shallow_clone(),
-        _ => to_kind(input.shallow_clone(), Kind::Float)?,
-    };
-    let (variance, mean) = wide.f_var_mean_dim([0_i64, 2, 3].as_slice(), false, false)?;
-    Ok((mean, variance))
-}
-
 pub(super) fn normalize(
     input: &Tensor,
     with: &Normalization<TorchTensor>,
@@ -75,19 +64,14 @@ pub(super) fn normalize(
     wants_output: bool,
 ) -> Result<Normalized<TorchTensor>> {
     let (scale, shift) = (with.scale.as_tensor(), with.shift.as_tensor());
-    if !wants_output {
-        let (mean, variance) = statistics(input)?;
-        return Ok(Normalized {
-            output: None,
-            mean: mean.into(),
-            variance: variance.into(),
-        });
-    }
+    // Wanted or not: other operations would give the statistics in other bits.
     let found = shim::batch_norm(input, Some(scale), Some(shift), None, 0.0, with.epsilon)?;
     let variance = found.inverse_std.f_pow_tensor_scalar(-2)?;
     let variance = variance.f_add_scalar(-with.epsilon)?.f_clamp_min(0.0)?;
+    let output = found.output;
+    let output = wants_output.then(|| join(output, addend, with.relu));
     Ok(Normalized {
-        output: Some(join(found.output, addend, with.relu)?.into()),
+        output: output.transpose()?.map(TorchTensor::from),
         mean: found.mean.into(),
         variance: variance.into(),
     })
@@ -131,7 +115,7 @@ pub(super) fn normalize_backward(
     output_grad: Tensor,
 ) -> Result<NormalizationGrads<TorchTensor>> {
     let grad = match &tape.result.output {
-        Some(output) if with.relu => output_grad.f_threshold_backward(output.as_tensor(), 0)?,
+        Some(output) if with.relu => output.as_tensor().f_threshold_backward(&output_grad, 0)?,
         _ => output_grad,
     };
     let (mean, variance) = (

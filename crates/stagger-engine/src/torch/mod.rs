@@ -4,6 +4,8 @@
 //! On the CPU, everything between them runs in fused loops over channels-last memory ([`crate::channels_last`]), in
 //! place wherever nobody else holds the tensor; elsewhere it is composed of libtorch's operations.
 
+#[cfg(test)]
+mod agreement;
 mod device;
 mod direct;
 mod host;

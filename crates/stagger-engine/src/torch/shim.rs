@@ -15,20 +15,15 @@ mod threads;
 
 pub use cuda::{
     Event, MemoryStats, empty_cache, memory_stats, record_stream, reset_peak_memory,
-    set_cudnn_benchmark, set_deterministic, set_tf32, stream_id, synchronize, synchronize_stream,
-    use_own_stream,
+    set_cudnn_benchmark, set_deterministic, set_tf32, use_own_stream,
 };
 pub use foreach::{
     foreach_add, foreach_add_scalar, foreach_addcdiv, foreach_addcmul, foreach_mul_scalar,
     foreach_sqrt,
 };
-pub use layers::{
-    Normalized, ThreeGrads, ThreeWants, batch_norm, batch_norm_backward, convolution_backward,
-};
-pub use memory::{
-    Stored, empty, empty_like_channels_last, is_unique, use_count, values, values_mut,
-};
-pub use threads::{parallel_for, set_flush_denormal};
+pub use layers::{ThreeWants, batch_norm, batch_norm_backward, convolution_backward};
+pub use memory::{Stored, empty, empty_like_channels_last, is_unique, values, values_mut};
+pub use threads::parallel_for;
 
 use std::ffi::{CStr, c_char};
 

@@ -95,7 +95,7 @@ fn overwritten(place: &mut TorchTensor) -> Result<Tensor, EngineError> {
 
 /// The formulas of [`Optimizer::reference_step`] over lists of tensors: a kernel launch costs more than most parameters
 /// are worth.
-fn foreach(
+pub(super) fn foreach(
     optimizer: &Optimizer,
     number: u64,
     learning_rate: f64,

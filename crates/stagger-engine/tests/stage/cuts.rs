@@ -1,8 +1,17 @@
 //! How a model is cut changes nothing.
 
+use stagger_engine::layered::LayeredStage;
 use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState, WeightDecay};
 
-use crate::support::{resnet8, stage, train, whole};
+use crate::support::{Engine, resnet8, stage, train, whole};
+
+for_every_engine!(
+    every_cut_starts_from_the_same_weights,
+    every_cut_trains_to_the_same_bits,
+    same_bits_beside_other_threads,
+    a_part_of_the_whole_state_loads_into_a_part_of_the_model,
+    blocks_outside_the_model_are_errors,
+);
 
 fn optimizer() -> Optimizer {
     let weight_decay = WeightDecay::matrices(5e-4);
@@ -14,7 +23,7 @@ fn optimizer() -> Optimizer {
 }
 
 /// Loss per batch, and the merged state after `batches` batches, of a model cut before these blocks.
-fn run(cuts: &[usize], samples: usize, batches: usize) -> (Vec<f32>, StageState) {
+fn run<K: Engine>(cuts: &[usize], samples: usize, batches: usize) -> (Vec<f32>, StageState) {
     let model = resnet8();
     let ends = cuts.iter().copied().chain([model.blocks.len()]);
     let starts = [0].into_iter().chain(cuts.iter().copied());
@@ -22,7 +31,7 @@ fn run(cuts: &[usize], samples: usize, batches: usize) -> (Vec<f32>, StageState)
         .zip(ends)
         .map(|(start, end)| {
             let optimizer = optimizer();
-            stage(&StageSpec {
+            stage::<K>(&StageSpec {
                 optimizer,
                 ..StageSpec::new(&model, start..end, 11)
             })
@@ -41,60 +50,57 @@ fn run(cuts: &[usize], samples: usize, batches: usize) -> (Vec<f32>, StageState)
     (losses, state)
 }
 
-#[test]
-fn every_cut_starts_from_the_same_weights() {
-    let (_, state) = run(&[], 2, 0);
-    assert_eq!(run(&[1, 3], 2, 0).1, state);
+fn every_cut_starts_from_the_same_weights<K: Engine>() {
+    let (_, state) = run::<K>(&[], 2, 0);
+    assert_eq!(run::<K>(&[1, 3], 2, 0).1, state);
     assert_eq!(
         state.without_optimizer().tensors["conv1.weight"].shape,
         [16, 3, 3, 3]
     );
 }
 
-#[test]
-fn every_cut_trains_to_the_same_bits() {
+fn every_cut_trains_to_the_same_bits<K: Engine>() {
     let blocks = resnet8().blocks.len();
-    let expected = run(&[], 4, 3);
+    let expected = run::<K>(&[], 4, 3);
 
     for cut in 1..blocks {
-        assert_eq!(run(&[cut], 4, 3), expected, "cut before block {cut}");
+        assert_eq!(run::<K>(&[cut], 4, 3), expected, "cut before block {cut}");
     }
     let everywhere: Vec<usize> = (1..blocks).collect();
-    assert_eq!(run(&everywhere, 4, 3), expected);
+    assert_eq!(run::<K>(&everywhere, 4, 3), expected);
 }
 
-#[test]
-fn same_bits_beside_other_threads() {
-    let expected = run(&[2], 3, 2);
+fn same_bits_beside_other_threads<K: Engine>() {
+    let expected = run::<K>(&[2], 3, 2);
     std::thread::scope(|scope| {
-        let runs: Vec<_> = (0..3).map(|_| scope.spawn(|| run(&[2], 3, 2))).collect();
+        let runs: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| run::<K>(&[2], 3, 2)))
+            .collect();
         for other in runs {
             assert_eq!(other.join().unwrap(), expected);
         }
     });
 }
 
-#[test]
-fn a_part_of_the_whole_state_loads_into_a_part_of_the_model() {
-    let (_, state) = run(&[], 4, 2);
+fn a_part_of_the_whole_state_loads_into_a_part_of_the_model<K: Engine>() {
+    let (_, state) = run::<K>(&[], 4, 2);
     let model = resnet8();
     let spec = StageSpec {
         optimizer: optimizer(),
         ..StageSpec::new(&model, 1..3, 99)
     };
-    let mut part = stage(&spec);
+    let mut part = stage::<K>(&spec);
     part.import(&state.of_blocks(&model, 1..3)).unwrap();
     assert_eq!(
         part.export().unwrap(),
-        run(&[1, 3], 4, 2).1.of_blocks(&model, 1..3)
+        run::<K>(&[1, 3], 4, 2).1.of_blocks(&model, 1..3)
     );
 }
 
-#[test]
-fn blocks_outside_the_model_are_errors() {
+fn blocks_outside_the_model_are_errors<K: Engine>() {
     let model = resnet8();
     let build = |blocks| {
-        stagger_engine::burn::CpuStage::new(
+        LayeredStage::<K>::new(
             &StageSpec {
                 blocks,
                 ..whole(&model)

@@ -1,9 +1,23 @@
 //! Forward, record, backward, evaluate.
 
-use stagger_engine::{Activation, EngineError, HostTensor, Stage};
+use stagger_engine::{Activation, EngineError, HostTensor, Stage, StageSpec};
 use stagger_model::{Layer, Model};
 
-use crate::support::{bits, images, labels, resnet8, single, stage, train, whole};
+use crate::support::{Engine, bits, images, labels, resnet8, single, stage, train, whole};
+
+for_every_engine!(
+    record_gives_the_bits_of_forward,
+    recompute_gives_the_bits_of_record,
+    dropout_is_keyed_by_the_batch_and_absent_in_evaluation,
+    running_statistics,
+    evaluation_meets_training,
+    a_kept_graph_outlives_an_update,
+    replaced_weights_are_the_ones_that_run,
+    a_detour_over_host_memory_changes_nothing,
+    batch_of_one_needs_more_than_one_pixel,
+    wrong_shapes_are_errors,
+    a_nan_in_the_input_shows_in_the_loss,
+);
 
 fn dropout_model() -> Model {
     let layers = vec![
@@ -25,11 +39,10 @@ fn dropout_model() -> Model {
     single([3, 8, 8], 10, layers)
 }
 
-#[test]
-fn record_gives_the_bits_of_forward() {
+fn record_gives_the_bits_of_forward<K: Engine>() {
     for model in [resnet8(), dropout_model()] {
         for samples in [1, 3, 8] {
-            let mut stage = stage(&whole(&model));
+            let mut stage = stage::<K>(&whole(&model));
             let input = stage.upload(images(samples, 3, 8, 0)).unwrap();
             let forward = stage.forward(&input, 5).unwrap();
             let (recorded, _) = stage.record(&input, 5).unwrap();
@@ -44,10 +57,9 @@ fn record_gives_the_bits_of_forward() {
     }
 }
 
-#[test]
-fn dropout_is_keyed_by_the_batch_and_absent_in_evaluation() {
+fn dropout_is_keyed_by_the_batch_and_absent_in_evaluation<K: Engine>() {
     let model = dropout_model();
-    let mut stage = stage(&whole(&model));
+    let mut stage = stage::<K>(&whole(&model));
     let input = stage.upload(images(2, 3, 8, 0)).unwrap();
     let first = stage.forward(&input, 1).unwrap();
     assert_ne!(bits(&first), bits(&stage.forward(&input, 2).unwrap()));
@@ -61,8 +73,7 @@ fn dropout_is_keyed_by_the_batch_and_absent_in_evaluation() {
 }
 
 /// Running statistics against a plain computation, over two batches.
-#[test]
-fn running_statistics() {
+fn running_statistics<K: Engine>() {
     let layers = vec![
         Layer::batch_norm("bn", 3),
         Layer::GlobalAvgPool,
@@ -70,7 +81,7 @@ fn running_statistics() {
         Layer::linear("fc", 3, 2),
     ];
     let model = single([3, 8, 8], 2, layers);
-    let mut stage = stage(&whole(&model));
+    let mut stage = stage::<K>(&whole(&model));
     let (mut mean, mut variance) = ([0.0_f64; 3], [1.0_f64; 3]);
     for round in 0..2 {
         let host = images(4, 3, 8, round);
@@ -105,10 +116,9 @@ fn running_statistics() {
 }
 
 /// After many batches of the same images, running statistics are the batch's, so evaluation is close to training.
-#[test]
-fn evaluation_meets_training() {
+fn evaluation_meets_training<K: Engine>() {
     let model = resnet8();
-    let mut stage = stage(&whole(&model));
+    let mut stage = stage::<K>(&whole(&model));
     let input = stage.upload(images(8, 3, 8, 0)).unwrap();
     let mut trained = None;
     for _ in 0..200 {
@@ -123,11 +133,10 @@ fn evaluation_meets_training() {
 }
 
 /// An update replaces weights; a graph from before still pulls back through its own.
-#[test]
-fn a_kept_graph_outlives_an_update() {
+fn a_kept_graph_outlives_an_update<K: Engine>() {
     let model = resnet8();
     let run = |update_between: bool| {
-        let mut stages = [stage(&whole(&model))];
+        let mut stages = [stage::<K>(&whole(&model))];
         let input = stages[0].upload(images(3, 3, 8, 9)).unwrap();
         let (logits, graph) = stages[0].record(&input, 9).unwrap();
         let loss = stages[0].loss(&logits, &labels(3, 10, 9)).unwrap();
@@ -146,10 +155,9 @@ fn a_kept_graph_outlives_an_update() {
     assert_eq!(run(true), run(false));
 }
 
-#[test]
-fn replaced_weights_are_the_ones_that_run() {
+fn replaced_weights_are_the_ones_that_run<K: Engine>() {
     let model = resnet8();
-    let mut stages = [stage(&whole(&model))];
+    let mut stages = [stage::<K>(&whole(&model))];
     let input = stages[0].upload(images(2, 3, 8, 0)).unwrap();
     let old_output = bits(&stages[0].forward(&input, 0).unwrap());
     let old = stages[0].weights();
@@ -163,17 +171,16 @@ fn replaced_weights_are_the_ones_that_run() {
 }
 
 /// An activation that has crossed a wire is row-major in memory, unlike one that has not; the numbers are the same.
-#[test]
-fn a_detour_over_host_memory_changes_nothing() {
+fn a_detour_over_host_memory_changes_nothing<K: Engine>() {
     let model = resnet8();
     let run = |detour: bool| {
         let blocks = model.blocks.len();
-        let mut lower = stage(&stagger_engine::StageSpec {
+        let mut lower = stage::<K>(&StageSpec {
             blocks: 0..2,
             last: false,
             ..whole(&model)
         });
-        let mut upper = stage(&stagger_engine::StageSpec {
+        let mut upper = stage::<K>(&StageSpec {
             blocks: 2..blocks,
             first: false,
             ..whole(&model)
@@ -197,8 +204,7 @@ fn a_detour_over_host_memory_changes_nothing() {
     assert_eq!(run(true), run(false));
 }
 
-#[test]
-fn batch_of_one_needs_more_than_one_pixel() {
+fn batch_of_one_needs_more_than_one_pixel<K: Engine>() {
     let layers = vec![
         Layer::conv1x1("conv", 3, 4, 1),
         Layer::batch_norm("bn", 4),
@@ -206,7 +212,7 @@ fn batch_of_one_needs_more_than_one_pixel() {
         Layer::linear("fc", 4, 2),
     ];
     let model = single([3, 1, 1], 2, layers);
-    let mut stage = stage(&whole(&model));
+    let mut stage = stage::<K>(&whole(&model));
     let input = stage.upload(images(1, 3, 1, 0)).unwrap();
     let error = stage.record(&input, 0).err().unwrap();
     assert_eq!(
@@ -218,10 +224,9 @@ fn batch_of_one_needs_more_than_one_pixel() {
     assert!(stage.evaluate(&input).is_ok());
 }
 
-#[test]
-fn wrong_shapes_are_errors() {
+fn wrong_shapes_are_errors<K: Engine>() {
     let model = resnet8();
-    let mut stage = stage(&whole(&model));
+    let mut stage = stage::<K>(&whole(&model));
     let wrong = stage.upload(images(2, 3, 7, 0)).unwrap();
     let error = stage.forward(&wrong, 0).err().unwrap().to_string();
     assert!(
@@ -255,10 +260,9 @@ fn wrong_shapes_are_errors() {
     ));
 }
 
-#[test]
-fn a_nan_in_the_input_shows_in_the_loss() {
+fn a_nan_in_the_input_shows_in_the_loss<K: Engine>() {
     let model = resnet8();
-    let mut stage = stage(&whole(&model));
+    let mut stage = stage::<K>(&whole(&model));
     let mut host = images(2, 3, 8, 0);
     host.data[5] = f32::NAN;
     let input = stage.upload(host).unwrap();
@@ -266,4 +270,32 @@ fn a_nan_in_the_input_shows_in_the_loss() {
     let loss = stage.loss(&logits, &[0, 1]).unwrap();
     assert!(loss.value.is_nan());
     assert_eq!(loss.correct_top5, 0);
+}
+
+/// A stage that replays its layers without their output, as one with staleness does, goes on with the same numbers.
+fn recompute_gives_the_bits_of_record<K: Engine>() {
+    let resnet = Model::by_name("resnet164", [3, 8, 8], 10).unwrap();
+    for model in [resnet8(), dropout_model(), resnet] {
+        let blocks = model.blocks.len();
+        // Up to the end, and up to the middle: other layers are last.
+        for end in [blocks, blocks.div_ceil(2)] {
+            let run = |recompute: bool| {
+                let mut stage = stage::<K>(&StageSpec {
+                    first: false,
+                    ..StageSpec::new(&model, 0..end, 11)
+                });
+                let input = stage.upload(images(3, 3, 8, 1)).unwrap();
+                let output = stage.forward(&input, 4).unwrap();
+                let graph = if recompute {
+                    stage.recompute(&input, 4).unwrap()
+                } else {
+                    stage.record(&input, 4).unwrap().1
+                };
+                let grad = stage.backward(graph, output).unwrap().unwrap();
+                stage.update(0.1).unwrap();
+                (bits(&grad), stage.export().unwrap())
+            };
+            assert_eq!(run(true), run(false), "{}, 0..{end}", model.name);
+        }
+    }
 }

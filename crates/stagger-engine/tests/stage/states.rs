@@ -1,10 +1,17 @@
 //! State out and in.
 
-use stagger_engine::burn::CpuStage;
+use stagger_engine::layered::LayeredStage;
 use stagger_engine::{EngineError, HostTensor, Optimizer, Stage, StageSpec, WeightDecay};
 use stagger_model::Model;
 
-use crate::support::{resnet8, stage, train, whole};
+use crate::support::{Engine, resnet8, stage, train, whole};
+
+for_every_engine!(
+    a_stage_goes_on_from_an_imported_state_as_if_nothing_had_happened,
+    names_are_pytorchs,
+    weights_alone_start_the_optimizer_anew,
+    states_that_do_not_fit_are_refused_and_change_nothing,
+);
 
 fn adamw() -> Optimizer {
     let weight_decay = WeightDecay::everywhere(0.01);
@@ -24,24 +31,23 @@ fn momentum() -> Optimizer {
     }
 }
 
-fn with(model: &Model, optimizer: Optimizer, seed: u64) -> [CpuStage; 1] {
-    [stage(&StageSpec {
+fn with<K: Engine>(model: &Model, optimizer: Optimizer, seed: u64) -> [LayeredStage<K>; 1] {
+    [stage::<K>(&StageSpec {
         optimizer,
         seed,
         ..whole(model)
     })]
 }
 
-#[test]
-fn a_stage_goes_on_from_an_imported_state_as_if_nothing_had_happened() {
+fn a_stage_goes_on_from_an_imported_state_as_if_nothing_had_happened<K: Engine>() {
     let model = resnet8();
     for optimizer in [momentum(), adamw()] {
-        let mut first = with(&model, optimizer.clone(), 1);
+        let mut first = with::<K>(&model, optimizer.clone(), 1);
         for round in 0..3 {
             train(&mut first, 3, round);
         }
         let state = first[0].export().unwrap();
-        let mut second = with(&model, optimizer, 2);
+        let mut second = with::<K>(&model, optimizer, 2);
         second[0].import(&state).unwrap();
         assert_eq!(second[0].export().unwrap(), state);
         assert_eq!(train(&mut first, 3, 3), train(&mut second, 3, 3));
@@ -49,10 +55,9 @@ fn a_stage_goes_on_from_an_imported_state_as_if_nothing_had_happened() {
     }
 }
 
-#[test]
-fn names_are_pytorchs() {
+fn names_are_pytorchs<K: Engine>() {
     let model = resnet8();
-    let state = with(&model, momentum(), 1)[0].export().unwrap();
+    let state = with::<K>(&model, momentum(), 1)[0].export().unwrap();
     for name in [
         "conv1.weight",
         "bn1.running_var",
@@ -61,14 +66,13 @@ fn names_are_pytorchs() {
         assert!(state.tensors.contains_key(name), "{name}");
     }
     assert!(state.counters.contains_key("bn1.num_batches_tracked"));
-    let state = with(&model, adamw(), 1)[0].export().unwrap();
+    let state = with::<K>(&model, adamw(), 1)[0].export().unwrap();
     assert_eq!(state.tensors["optimizer.conv1.weight.step"].shape, [1]);
 }
 
-#[test]
-fn weights_alone_start_the_optimizer_anew() {
+fn weights_alone_start_the_optimizer_anew<K: Engine>() {
     let model = resnet8();
-    let mut trained = with(&model, momentum(), 1);
+    let mut trained = with::<K>(&model, momentum(), 1);
     train(&mut trained, 3, 0);
     let weights = trained[0].export().unwrap().without_optimizer();
     train(&mut trained, 3, 1);
@@ -79,10 +83,9 @@ fn weights_alone_start_the_optimizer_anew() {
     assert_eq!(state.without_optimizer(), weights);
 }
 
-#[test]
-fn states_that_do_not_fit_are_refused_and_change_nothing() {
+fn states_that_do_not_fit_are_refused_and_change_nothing<K: Engine>() {
     let model = resnet8();
-    let mut stages = with(&model, momentum(), 1);
+    let mut stages = with::<K>(&model, momentum(), 1);
     let good = stages[0].export().unwrap();
     let mut refused = |change: &dyn Fn(&mut stagger_engine::StageState)| {
         let mut state = good.clone();

@@ -1,8 +1,37 @@
 //! Small models, made-up batches, and a plain training step.
 
-use stagger_engine::burn::CpuStage;
+use stagger_engine::layered::{Kernels, LayeredStage};
 use stagger_engine::{Activation, HostTensor, Loss, Stage, StageSpec};
 use stagger_model::{Block, Layer, Model};
+
+/// An engine whose default device is the CPU, with one thread.
+pub trait Engine: Kernels<Device: Default> {}
+
+impl<K: Kernels<Device: Default>> Engine for K {}
+
+/// The tests, each a function generic over [`Engine`], for every engine that is built in.
+macro_rules! for_every_engine {
+    ($($test:ident),* $(,)?) => {
+        mod burn {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test::<burn_flex::Flex>();
+                }
+            )*
+        }
+
+        #[cfg(feature = "torch")]
+        mod torch {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test::<stagger_engine::torch::Torch>();
+                }
+            )*
+        }
+    };
+}
 
 /// An image batch; `round` tells batches apart.
 pub fn images(samples: usize, channels: usize, side: usize, round: usize) -> HostTensor {
@@ -28,8 +57,8 @@ pub fn single(input: [usize; 3], classes: usize, layers: Vec<Layer>) -> Model {
     Model::new("single", input, classes, vec![Block::new("only", layers)]).unwrap()
 }
 
-pub fn stage(spec: &StageSpec<'_>) -> CpuStage {
-    CpuStage::new(spec, Default::default()).unwrap()
+pub fn stage<K: Engine>(spec: &StageSpec<'_>) -> LayeredStage<K> {
+    LayeredStage::new(spec, Default::default()).unwrap()
 }
 
 pub fn whole(model: &Model) -> StageSpec<'_> {
@@ -49,7 +78,11 @@ pub fn bits(tensor: &impl Activation) -> Vec<u32> {
 
 /// One batch forward and backward through consecutive stages, and an update of all; gives the loss and the gradient
 /// that comes out at the bottom, if any does.
-pub fn train(stages: &mut [CpuStage], samples: usize, round: usize) -> (f32, Option<Vec<u32>>) {
+pub fn train<K: Engine>(
+    stages: &mut [LayeredStage<K>],
+    samples: usize,
+    round: usize,
+) -> (f32, Option<Vec<u32>>) {
     let mut tensor = stages[0].upload(images(samples, 3, 8, round)).unwrap();
     let mut graphs = Vec::new();
     for stage in stages.iter_mut() {

@@ -3,7 +3,15 @@
 use stagger_engine::{EngineError, HostTensor, Optimizer, Stage, StageSpec, WeightDecay};
 use stagger_model::{Layer, Model};
 
-use crate::support::{resnet8, single, stage, train, whole};
+use crate::support::{Engine, resnet8, single, stage, train, whole};
+
+for_every_engine!(
+    optimizers_by_hand,
+    clipping,
+    gradients_add_up_until_the_update,
+    a_stage_without_parameters_updates_to_nothing,
+    training_lowers_the_loss,
+);
 
 /// One linear layer of 2 inputs and 2 classes: gradients can be written down.
 fn linear() -> Model {
@@ -16,8 +24,8 @@ fn linear() -> Model {
 
 /// Weight after steps on one sample `[1, 2]` with an output gradient of `[1, -1]`: the weight's gradient is
 /// `[1, 2, -1, -2]`, its norm with the bias's `[1, -1]` is `√12`.
-fn weight_after(spec: StageSpec<'_>, steps: usize) -> (Vec<f32>, Option<f64>) {
-    let mut stage = stage(&StageSpec {
+fn weight_after<K: Engine>(spec: StageSpec<'_>, steps: usize) -> (Vec<f32>, Option<f64>) {
+    let mut stage = stage::<K>(&StageSpec {
         first: false,
         ..spec
     });
@@ -52,11 +60,10 @@ fn close(found: &[f32], expected: &[f64]) {
     }
 }
 
-#[test]
-fn optimizers_by_hand() {
+fn optimizers_by_hand<K: Engine>() {
     let model = linear();
     let run = |optimizer| {
-        weight_after(
+        weight_after::<K>(
             StageSpec {
                 optimizer,
                 ..whole(&model)
@@ -94,12 +101,11 @@ fn optimizers_by_hand() {
     close(&run(adamw), &[0.8, 0.8, 1.2, 1.2]);
 }
 
-#[test]
-fn clipping() {
+fn clipping<K: Engine>() {
     let model = linear();
     let norm = 12.0_f64.sqrt();
     let clipped = |limit| {
-        weight_after(
+        weight_after::<K>(
             StageSpec {
                 clip_norm: Some(limit),
                 ..whole(&model)
@@ -113,16 +119,15 @@ fn clipping() {
     let (weight, _) = clipped(2.0 * norm);
     close(&weight, &[0.9, 0.8, 1.1, 1.2]);
     assert_eq!(
-        weight_after(whole(&model), 1).1,
+        weight_after::<K>(whole(&model), 1).1,
         None,
         "the norm costs time and is not asked for"
     );
 }
 
-#[test]
-fn gradients_add_up_until_the_update() {
+fn gradients_add_up_until_the_update<K: Engine>() {
     let model = linear();
-    let mut stage = stage(&StageSpec {
+    let mut stage = stage::<K>(&StageSpec {
         first: false,
         ..whole(&model)
     });
@@ -144,17 +149,15 @@ fn gradients_add_up_until_the_update() {
     );
 }
 
-#[test]
-fn a_stage_without_parameters_updates_to_nothing() {
+fn a_stage_without_parameters_updates_to_nothing<K: Engine>() {
     let model = single([2, 1, 1], 2, vec![Layer::Flatten]);
-    let mut stage = stage(&whole(&model));
+    let mut stage = stage::<K>(&whole(&model));
     assert_eq!(stage.update(0.1).unwrap(), Default::default());
 }
 
-#[test]
-fn training_lowers_the_loss() {
+fn training_lowers_the_loss<K: Engine>() {
     let model = resnet8();
-    let mut stages = [stage(&StageSpec {
+    let mut stages = [stage::<K>(&StageSpec {
         label_smoothing: 0.1,
         ..whole(&model)
     })];

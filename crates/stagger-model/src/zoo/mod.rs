@@ -2,6 +2,7 @@
 
 mod cifar_resnet;
 mod cifar_resnet18;
+mod imagenet_resnet;
 mod names;
 mod preactivation_resnet;
 mod vgg;
@@ -21,6 +22,8 @@ enum Network {
     PreactivationResnet { depth: usize },
     /// ResNet-18 with a stem for small images.
     CifarResnet18,
+    /// Basic blocks or bottlenecks for large images, by its number of layers.
+    ImagenetResnet { depth: usize },
     /// VGG with batch normalisation, by its number of layers.
     Vgg { depth: usize },
 }
@@ -29,9 +32,9 @@ impl Network {
     /// The name in the form that the zoo lists.
     fn name(self) -> String {
         match self {
-            Self::CifarResnet { depth } | Self::PreactivationResnet { depth } => {
-                format!("resnet{depth}")
-            }
+            Self::CifarResnet { depth }
+            | Self::PreactivationResnet { depth }
+            | Self::ImagenetResnet { depth } => format!("resnet{depth}"),
             Self::CifarResnet18 => "resnet18-cifar".to_owned(),
             Self::Vgg { depth } => format!("vgg{depth}-bn"),
         }
@@ -42,7 +45,7 @@ impl Network {
         match self {
             Self::CifarResnet { .. } | Self::PreactivationResnet { .. } => 2,
             Self::CifarResnet18 => 3,
-            Self::Vgg { .. } => 5,
+            Self::ImagenetResnet { .. } | Self::Vgg { .. } => 5,
         }
     }
 
@@ -53,6 +56,7 @@ impl Network {
                 preactivation_resnet::blocks(depth, channels, classes)
             }
             Self::CifarResnet18 => cifar_resnet18::blocks(channels, classes),
+            Self::ImagenetResnet { depth } => imagenet_resnet::blocks(depth, channels, classes),
             Self::Vgg { depth } => vgg::blocks(depth, channels, classes),
         }
     }
@@ -66,12 +70,13 @@ impl Model {
     /// | `resnet8`, `resnet20`, …, every `resnetN` with N = 6n + 2 | basic blocks, 16/32/64 channels, option A shortcuts |
     /// | `resnet164` | pre-activation bottlenecks, N = 9n + 2 |
     /// | `resnet18-cifar` | ResNet-18 with a 3×3 stem and no pooling behind it |
+    /// | `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152` | those of ImageNet, as in torchvision |
     /// | `vgg11-bn`, `vgg16-bn`, also `vgg11`, `vgg16` | VGG with batch normalisation and one linear classifier |
     ///
     /// Upper and lower case, `-` and `_` make no difference.
     ///
     /// # Errors
-    /// [`ModelError::Unknown`] or [`ModelError::OtherNetwork`] for the name; [`ModelError::EmptyInput`],
+    /// [`ModelError::Unknown`] for the name; [`ModelError::EmptyInput`],
     /// [`ModelError::InputTooSmall`] or [`ModelError::NoClasses`] for the rest.
     pub fn by_name(name: &str, input: [usize; 3], classes: usize) -> Result<Self, ModelError> {
         let network = names::network(name)?;

@@ -1,10 +1,10 @@
 //! From a name to a network, and to the nearest one when there is none of that name.
 
-use super::Network;
+use super::{Network, imagenet_resnet};
 use crate::error::ModelError;
 
 /// The zoo's names in the order in which messages list them. Every other `resnetN` with N = 6n + 2 works too.
-pub const MODEL_NAMES: [&str; 12] = [
+pub const MODEL_NAMES: [&str; 17] = [
     "resnet8",
     "resnet14",
     "resnet20",
@@ -15,15 +15,17 @@ pub const MODEL_NAMES: [&str; 12] = [
     "resnet110",
     "resnet164",
     "resnet18-cifar",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
     "vgg11-bn",
     "vgg16-bn",
 ];
 
 /// The deepest network of He et al. 2015 (§4.2). A limit at all, so that a slip of the finger does not fill memory.
 const DEEPEST: usize = 1202;
-
-/// Depths of ImageNet networks that are of the form 6n + 2 by accident.
-const IMAGENET_DEPTHS: [usize; 2] = [50, 152];
 
 /// The network of this name; upper and lower case, `-` and `_` make no difference.
 pub(super) fn network(name: &str) -> Result<Network, ModelError> {
@@ -36,10 +38,9 @@ pub(super) fn network(name: &str) -> Result<Network, ModelError> {
         _ => {}
     }
     match depth(&plain) {
-        Some(depth) if IMAGENET_DEPTHS.contains(&depth) => Err(ModelError::OtherNetwork {
-            name: name.to_owned(),
-            instead: format!("resnet{}", nearest_depth(depth)),
-        }),
+        Some(depth) if imagenet_resnet::DEPTHS.contains(&depth) => {
+            Ok(Network::ImagenetResnet { depth })
+        }
         Some(depth) if is_basic(depth) => Ok(Network::CifarResnet { depth }),
         _ => Err(ModelError::Unknown {
             name: name.to_owned(),
@@ -56,7 +57,7 @@ fn depth(plain: &str) -> Option<usize> {
 }
 
 fn is_basic(depth: usize) -> bool {
-    (8..=DEEPEST).contains(&depth) && depth % 6 == 2 && !IMAGENET_DEPTHS.contains(&depth)
+    (8..=DEEPEST).contains(&depth) && depth % 6 == 2 && !imagenet_resnet::DEPTHS.contains(&depth)
 }
 
 /// The depth nearest to this one that the general rule takes; the smaller of two.
@@ -149,11 +150,11 @@ mod tests {
         assert_eq!(
             error("resnet21"),
             "there is no model `resnet21`; did you mean `resnet20`? The zoo has resnet8, resnet14, resnet20, \
-             resnet32, resnet44, resnet56, resnet98, resnet110, resnet164, resnet18-cifar, vgg11-bn, vgg16-bn \
+             resnet32, resnet44, resnet56, resnet98, resnet110, resnet164, resnet18-cifar, resnet18, resnet34, \
+             resnet50, resnet101, resnet152, vgg11-bn, vgg16-bn \
              and every resnetN with N = 6n + 2 up to 1202"
         );
         assert!(error("resnt20").contains("did you mean `resnet20`"));
-        assert!(error("resnet18").contains("did you mean `resnet18-cifar`"));
         assert!(error("vgg19").contains("did you mean `vgg11-bn`"));
         assert!(
             error("alexnet-for-birds")
@@ -164,12 +165,10 @@ mod tests {
 
     #[test]
     fn names_of_imagenet_networks_are_not_taken_for_cifar_ones() {
-        assert_eq!(
-            error("resnet50"),
-            "`resnet50` is the name of an ImageNet network, which the zoo does not have; \
-             for a CIFAR ResNet of about that depth use `resnet44`"
-        );
-        assert!(error("resnet152").contains("use `resnet146`"));
+        for depth in [18, 34, 50, 101, 152] {
+            let found = network(&format!("resnet{depth}")).unwrap();
+            assert_eq!(found, Network::ImagenetResnet { depth });
+        }
     }
 
     #[test]

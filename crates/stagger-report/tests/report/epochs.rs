@@ -38,9 +38,9 @@ fn stages_end_epochs_with_their_own_update() {
         recompute: ms(4),
         backward: ms(8),
         update: ms(4),
-        waited: ms(0),
         staleness_mean,
         staleness_max: 2,
+        ..StageSummary::default()
     };
     // Batches 0 and 1 ran their forward before the first update.
     assert_eq!(
@@ -55,8 +55,8 @@ fn stages_end_epochs_with_their_own_update() {
         backward: ms(8),
         update: ms(4),
         waited: ms(4),
-        staleness_mean: 0.0,
-        staleness_max: 0,
+        receive: ms(4),
+        ..StageSummary::default()
     };
     assert_eq!(epochs[0].stages[1], of_stage_1);
     assert_eq!(epochs[1].stages[1], of_stage_1);

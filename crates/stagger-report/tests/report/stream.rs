@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stagger_engine::{HostTensor, StageState};
 use stagger_report::{EpochPlan, EpochTally, Sink};
-use stagger_runtime::{Event, Outcome};
+use stagger_runtime::{Event, Outcome, Waits};
 use stagger_schedule::{Action, Horizon, Schedule};
 
 /// Samples in every batch.
@@ -200,13 +200,18 @@ impl StageClock {
                 });
             }
         }
-        let (stage, ended_at, waited) = (self.stage, at, Duration::from_millis(waited));
+        let (stage, ended_at) = (self.stage, at);
+        let waits = Waits {
+            receive: Duration::from_millis(waited),
+            ..Waits::default()
+        };
         self.push(Event::Acted {
             stage,
             action,
             started_at,
             ended_at,
-            waited,
+            waits,
+            transfer: Duration::ZERO,
             staleness,
         });
     }

@@ -3,7 +3,7 @@
 use stagger_engine::Stage;
 use stagger_transport::{Content, Lane};
 
-use super::{Flow, Worker, expect_batch, waiting};
+use super::{Flow, Worker, expect_batch, timed};
 use crate::event::Event;
 use crate::fault::Fault;
 
@@ -55,7 +55,7 @@ impl<S: Stage> Worker<S> {
 
     fn take_evaluation_input(&mut self, batch: usize) -> Result<Option<S::Activation>, Fault> {
         if let Some(below) = self.ports.below.as_mut() {
-            let message = waiting(&mut self.waited, || below.receive(Lane::Evaluation))?;
+            let message = timed(&mut self.waits.receive, || below.receive(Lane::Evaluation))?;
             expect_batch(&message, batch)?;
             return Ok(match message.content {
                 Content::Payload(input) => Some(input),
@@ -66,8 +66,8 @@ impl<S: Stage> Worker<S> {
         let inputs = inputs.ok_or(Fault::Program {
             what: "a first stage without inputs",
         })?;
-        match waiting(&mut self.waited, || inputs.evaluation(batch)).map_err(Fault::Feed)? {
-            Some(host) => Ok(Some(self.stage.upload(host)?)),
+        match timed(&mut self.waits.loader, || inputs.evaluation(batch)).map_err(Fault::Feed)? {
+            Some(host) => Ok(Some(timed(&mut self.transfer, || self.stage.upload(host))?)),
             None => Ok(None),
         }
     }

@@ -4,11 +4,17 @@ use std::ops::Range;
 
 use anyhow::{Context, Result};
 use stagger_data::{DataError, LoaderOptions};
-use stagger_engine::burn::CpuStage;
-use stagger_engine::{EngineError, StageSpec};
-use stagger_runtime::{Feeds, Plan, dataset_feeds};
+use stagger_engine::burn::{Flex, FlexDevice};
+use stagger_engine::layered::{Kernels, LayeredStage, Profiled};
+#[cfg(feature = "torch")]
+use stagger_engine::torch::{Torch, TorchDevice};
+use stagger_engine::{EngineError, Stage, StageSpec, StageState};
+use stagger_runtime::{
+    Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, threads,
+};
 use stagger_schedule::{Horizon, Schedule};
 
+use crate::flags::engine::EngineChoice;
 use crate::flags::high::{self, TrainJob};
 
 /// What stage `stage` of the job is made of.
@@ -18,6 +24,7 @@ pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
         optimizer: job.optimizer.clone(),
         clip_norm: job.values.clip_norm,
         label_smoothing: job.label_smoothing(),
+        precision: job.precision,
         ..StageSpec::new(&job.model, blocks, job.seed)
     }
 }
@@ -32,9 +39,88 @@ pub fn check_specs(job: &TrainJob) -> Result<()> {
     })
 }
 
-/// Builds stage `stage` with its initial weights.
-pub fn stage(job: &TrainJob, stage: usize) -> Result<CpuStage, EngineError> {
-    CpuStage::new(&spec(job, stage), Default::default())
+/// How stages run, besides what the job says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// What they start from, instead of their initial weights.
+    pub states: Option<&'a [StageState]>,
+    /// Whether they time their kernels.
+    pub profile: bool,
+}
+
+/// Runs a plan over the job's stages, on its engine.
+pub fn run(
+    job: &TrainJob,
+    plan: &Plan,
+    options: Options<'_>,
+    feeds: Feeds,
+    interrupt: &Interrupt,
+    on_event: impl FnMut(Event) -> Result<(), EventError>,
+) -> Result<Outcome, RunError> {
+    match &job.engine {
+        EngineChoice::Burn if options.profile => {
+            let build = |stage| burn_stage::<Profiled<Flex>>(job, options.states, stage);
+            threads::run(plan, build, feeds, interrupt, on_event)
+        }
+        EngineChoice::Burn => {
+            let build = |stage| burn_stage::<Flex>(job, options.states, stage);
+            threads::run(plan, build, feeds, interrupt, on_event)
+        }
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) if options.profile => {
+            let build = |at| torch_stage::<Profiled<Torch>>(job, devices, options.states, at);
+            threads::run(plan, build, feeds, interrupt, on_event)
+        }
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) => {
+            let build = |at| torch_stage::<Torch>(job, devices, options.states, at);
+            threads::run(plan, build, feeds, interrupt, on_event)
+        }
+    }
+}
+
+/// Finds out whether states fit the job's stages.
+pub fn check_states(job: &TrainJob, states: &[StageState]) -> Result<(), EngineError> {
+    (0..states.len()).try_for_each(|stage| match &job.engine {
+        EngineChoice::Burn => burn_stage::<Flex>(job, Some(states), stage).map(drop),
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) => {
+            torch_stage::<Torch>(job, devices, Some(states), stage).map(drop)
+        }
+    })
+}
+
+fn burn_stage<K: Kernels<Device = FlexDevice>>(
+    job: &TrainJob,
+    states: Option<&[StageState]>,
+    stage: usize,
+) -> Result<LayeredStage<K>, EngineError> {
+    let built = LayeredStage::new(&spec(job, stage), FlexDevice)?;
+    start(built, states, stage)
+}
+
+#[cfg(feature = "torch")]
+fn torch_stage<K: Kernels<Device = TorchDevice>>(
+    job: &TrainJob,
+    devices: &[TorchDevice],
+    states: Option<&[StageState]>,
+    stage: usize,
+) -> Result<LayeredStage<K>, EngineError> {
+    stagger_engine::torch::set_tf32(job.values.tf32.unwrap_or(false))?;
+    let device = devices.get(stage).copied().unwrap_or_default();
+    let built = LayeredStage::new(&spec(job, stage), device)?;
+    start(built, states, stage)
+}
+
+fn start<S: Stage>(
+    mut built: S,
+    states: Option<&[StageState]>,
+    stage: usize,
+) -> Result<S, EngineError> {
+    if let Some(state) = states.and_then(|states| states.get(stage)) {
+        built.import(state)?;
+    }
+    Ok(built)
 }
 
 /// A plan for the job's stages.

@@ -2,7 +2,7 @@
 
 use anyhow::Error;
 use stagger_report::{RunSummary, RunTally};
-use stagger_runtime::{Interrupt, RunError, threads};
+use stagger_runtime::{Interrupt, RunError};
 use stagger_schedule::{Horizon, Schedule};
 
 use super::build;
@@ -25,9 +25,10 @@ pub fn run(job: &TrainJob, interrupt: &Interrupt) -> Result<Option<RunSummary>, 
     let schedule = Schedule::parse("bp", Some(job.schedule.stages()))?;
     let plan = build::plan(job, schedule, Horizon::of(batches));
     let mut tally = RunTally::new(WARMUP_BATCHES);
-    let outcome = threads::run(
+    let outcome = build::run(
+        job,
         &plan,
-        |stage| build::stage(job, stage),
+        build::Options::default(),
         build::feeds(job, 0..batches)?,
         interrupt,
         |event| {

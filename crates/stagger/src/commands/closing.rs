@@ -7,6 +7,7 @@ use stagger_report::RunSummary;
 use stagger_runtime::Outcome;
 use stagger_schedule::Facts;
 
+use super::account;
 use crate::flags::high::{self, TrainJob};
 
 /// The line on the calibration.
@@ -50,6 +51,8 @@ pub fn lines(
     ));
     if run.batches > 0 {
         lines.push(throughput(job, run, baseline));
+        let accounts = run.stages.iter().enumerate();
+        lines.extend(accounts.map(|(stage, summary)| account::line(stage, summary)));
     }
     if let Some(peak_bytes) = peak_bytes {
         lines.push(memory(job, peak_bytes));

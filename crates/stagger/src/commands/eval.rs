@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
-use stagger_engine::{EngineError, Stage, StageState};
+use stagger_engine::StageState;
 use stagger_report::{BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights};
-use stagger_runtime::{Event, Interrupt, threads};
+use stagger_runtime::{Event, Interrupt};
 use stagger_schedule::{Horizon, Schedule};
 
 use super::{build, print};
@@ -48,10 +48,8 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         )
         .into());
     }
-    for stage in 0..states.len() {
-        load(&job, &states, stage)
-            .with_context(|| format!("the weights {} do not fit", path.display()))?;
-    }
+    build::check_states(&job, &states)
+        .with_context(|| format!("the weights {} do not fit", path.display()))?;
     let line = evaluate(&job, &states)?;
     print(&format!("{}: {line}\n", path.display()))?;
     Ok(())
@@ -59,16 +57,6 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
 
 fn stage_state(job: &TrainJob, whole: &StageState, stage: usize) -> StageState {
     whole.of_blocks(&job.model, job.cut.stages()[stage].clone())
-}
-
-fn load(
-    job: &TrainJob,
-    states: &[StageState],
-    stage: usize,
-) -> Result<stagger_engine::burn::CpuStage, EngineError> {
-    let mut built = build::stage(job, stage)?;
-    built.import(&states[stage])?;
-    Ok(built)
 }
 
 /// Runs a program that does nothing but evaluate, over the stages of the run.
@@ -80,9 +68,13 @@ fn evaluate(job: &TrainJob, states: &[StageState]) -> Result<String, Failure> {
         snapshot_at: vec![],
     };
     let mut line = String::new();
-    let outcome = threads::run(
+    let outcome = build::run(
+        job,
         &build::plan(job, schedule, horizon),
-        |stage| load(job, states, stage),
+        build::Options {
+            states: Some(states),
+            profile: false,
+        },
         build::feeds(job, 0..0)?,
         &Interrupt::new(),
         |event| {

@@ -1,5 +1,7 @@
 //! One file per verb.
 
+mod account;
+pub mod bench;
 mod build;
 mod calibrate;
 mod closing;

@@ -14,11 +14,13 @@ use stagger_report::{
     LOG_FILE, METRICS_FILE, MetricsFile, RunFolder, RunLog, RunTally, Sink, Sinks, WeightsFiles,
     peak_resident_bytes, reset_peak_resident,
 };
-use stagger_runtime::{Interrupt, threads};
+use stagger_runtime::{Event, Interrupt};
 
-use super::{build, calibrate, closing, print};
+use super::{account, build, calibrate, closing, print};
 use crate::failure::Failure;
 use crate::flags::config_file;
+#[cfg(feature = "torch")]
+use crate::flags::engine::EngineChoice;
 use crate::flags::high::{self, TrainJob};
 use crate::flags::low::TrainArgs;
 
@@ -35,7 +37,13 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
 
     let folder = create_folder(&job)?;
     let result = Journal::open(&folder, &job).and_then(|mut journal| {
-        let result = train(&job, &folder, &interrupt, &mut journal);
+        let result = train(
+            &job,
+            arguments.profile_ops,
+            &folder,
+            &interrupt,
+            &mut journal,
+        );
         if let Some(sentence) = result.as_ref().err().and_then(Failure::sentence) {
             // The failure itself is what the user has to hear of, whatever becomes of the log.
             let _ = journal.log.line(&format!("error: {sentence}"));
@@ -77,6 +85,7 @@ impl Journal {
 
 fn train(
     job: &TrainJob,
+    profile_ops: bool,
     folder: &RunFolder,
     interrupt: &Interrupt,
     journal: &mut Journal,
@@ -114,14 +123,23 @@ fn train(
     ));
     let mut throughput = RunTally::new(calibrate::WARMUP_BATCHES.min(job.horizon.batches - 1));
 
-    let ended = threads::run(
+    let mut profiles = Vec::new();
+    let ended = build::run(
+        job,
         &build::plan(job, job.schedule.clone(), job.horizon.clone()),
-        |stage| build::stage(job, stage),
+        build::Options {
+            states: None,
+            profile: profile_ops,
+        },
         build::feeds(job, 0..job.horizon.batches)?,
         interrupt,
         |event| {
             throughput.event(&event);
-            Ok(sinks.event(&event)?)
+            sinks.event(&event)?;
+            if let Event::Profiled { stage, profile } = event {
+                profiles.push((stage, profile));
+            }
+            Ok(())
         },
     );
     let finished = sinks.finish(ended.as_ref());
@@ -138,6 +156,12 @@ fn train(
         // The run has left its weights by now: they stay, whatever becomes of the log.
         journal.say(&line).map_err(Failure::Run)?;
     }
+    for (stage, profile) in &profiles {
+        let table = account::kernels(*stage, profile, outcome.version);
+        for line in table.lines() {
+            journal.say(line).map_err(Failure::Run)?;
+        }
+    }
     if outcome.interrupted {
         Err(Failure::Interrupted { trained: true })
     } else {
@@ -146,7 +170,7 @@ fn train(
 }
 
 fn headline(job: &TrainJob) -> String {
-    let engine = job.values.engine.as_deref().unwrap_or_default();
+    let engine = engine_label(job);
     let stages = job.schedule.stages();
     format!(
         "{} on {} · {} on {stages} {} (blocks {}) · engine {engine} · {} batches of {}",
@@ -158,6 +182,22 @@ fn headline(job: &TrainJob) -> String {
         job.horizon.batches,
         job.batch_size,
     )
+}
+
+/// The engine, with what is not its default.
+fn engine_label(job: &TrainJob) -> String {
+    let mut label = job.values.engine.clone().unwrap_or_default();
+    if job.precision != stagger_engine::Precision::F32 {
+        label.push_str(&format!(" {}", job.precision));
+    }
+    #[cfg(feature = "torch")]
+    if let EngineChoice::Torch(devices) = &job.engine
+        && devices.iter().any(|device| device.cuda.is_some())
+    {
+        let names: Vec<String> = devices.iter().map(ToString::to_string).collect();
+        label.push_str(&format!(" on {}", names.join(", ")));
+    }
+    label
 }
 
 fn create_folder(job: &TrainJob) -> Result<RunFolder, Failure> {
@@ -183,6 +223,8 @@ fn facts(job: &TrainJob) -> Map<String, Value> {
     add("batch_size", job.batch_size.into());
     add("batches", job.horizon.batches.into());
     add("seed", job.seed.into());
+    add("engine", job.values.engine.clone().into());
+    add("dtype", job.precision.to_string().into());
     facts
 }
 

@@ -16,6 +16,7 @@ pub fn train() -> TrainValues {
         schedule: Some("dsp".into()),
         balance: Some("auto".into()),
         engine: Some("burn".into()),
+        dtype: Some("f32".into()),
         epochs: Some(4),
         batch_size: Some(64),
         drop_last: Some(false),

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
-use stagger_engine::{Decay, LearningRate, Optimizer, Warmup, WeightDecay};
+use stagger_engine::{Decay, LearningRate, Optimizer, Precision, Warmup, WeightDecay};
 use stagger_model::{Balance, Cut, Layer, Model, StageSummaryInput};
 use stagger_schedule::{Horizon, Kept, Schedule, StagePolicy};
 
 use super::defaults;
+use super::engine::{self, EngineChoice};
 use super::low::TrainValues;
 
 /// A training run, ready to start: everything has been opened and checked against everything else.
@@ -40,6 +41,10 @@ pub struct TrainJob {
     pub calibration_batches: usize,
     /// Seed of everything random.
     pub seed: u64,
+    /// What runs the stages, and where.
+    pub engine: EngineChoice,
+    /// Format in which they compute.
+    pub precision: Precision,
 }
 
 impl TrainJob {
@@ -66,7 +71,17 @@ impl TrainJob {
 /// # Errors
 /// One sentence on the first value that is wrong.
 pub fn train(values: TrainValues) -> Result<TrainJob> {
-    let mut values = values.or(defaults::train());
+    assemble(values.or(defaults::train()), open)
+}
+
+/// As [`train`], on data that `open` gives, without filling in defaults that stand for themselves.
+///
+/// # Errors
+/// One sentence on the first value that is wrong.
+pub fn assemble(
+    mut values: TrainValues,
+    open: impl FnOnce(&TrainValues) -> Result<Split>,
+) -> Result<TrainJob> {
     refuse_unused(&values)?;
     defaults::dependent(&mut values);
     if values
@@ -91,7 +106,7 @@ pub fn train(values: TrainValues) -> Result<TrainJob> {
     if let Some(batches) = values.max_batches {
         at_least_one(Some(batches), "--max-batches")?;
     }
-    check_engine(values.engine.as_deref().unwrap_or_default())?;
+    let (engine, precision) = engine::choose(&values, stages)?;
     let schedule = schedule(values.schedule.as_deref().unwrap_or_default(), stages)?;
     let balance: Balance = values
         .balance
@@ -143,6 +158,8 @@ pub fn train(values: TrainValues) -> Result<TrainJob> {
         eval_batch_size,
         calibration_batches,
         seed,
+        engine,
+        precision,
     })
 }
 
@@ -237,17 +254,10 @@ fn refuse_unused(values: &TrainValues) -> Result<()> {
     Ok(())
 }
 
-fn at_least_one(value: Option<usize>, flag: &str) -> Result<usize> {
+pub(super) fn at_least_one(value: Option<usize>, flag: &str) -> Result<usize> {
     match value {
         Some(value) if value > 0 => Ok(value),
         _ => bail!("{flag} is 0; give a whole number of at least 1"),
-    }
-}
-
-fn check_engine(name: &str) -> Result<()> {
-    match name {
-        "burn" => Ok(()),
-        _ => bail!("there is no engine `{name}` in this build; use --engine burn"),
     }
 }
 
@@ -389,4 +399,23 @@ fn learning_rate(
 pub fn rate_of_batch(learning_rate: &LearningRate) -> Arc<dyn Fn(usize) -> f64 + Send + Sync> {
     let learning_rate = learning_rate.clone();
     Arc::new(move |batch| learning_rate.at(batch))
+}
+
+/// Reads `3x32x32`.
+///
+/// # Errors
+/// When it is no shape.
+pub fn input_shape(text: &str) -> Result<[usize; 3]> {
+    let sides: Vec<usize> = text
+        .split('x')
+        .map_while(|side| side.trim().parse().ok())
+        .collect();
+    match sides[..] {
+        [channels, height, width] if text.split('x').count() == 3 && !sides.contains(&0) => {
+            Ok([channels, height, width])
+        }
+        _ => {
+            bail!("--input `{text}` is not a shape; give channels, height and width as in 3x32x32")
+        }
+    }
 }

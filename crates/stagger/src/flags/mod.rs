@@ -6,5 +6,6 @@
 
 pub mod config_file;
 pub mod defaults;
+pub mod engine;
 pub mod high;
 pub mod low;

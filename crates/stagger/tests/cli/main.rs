@@ -2,6 +2,7 @@
 
 mod support;
 
+mod bench;
 mod help;
 mod real_data;
 mod refusals;

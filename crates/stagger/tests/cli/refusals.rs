@@ -52,6 +52,61 @@ fn flags() {
         ),
         ("train --stages 6", "has 5 blocks, too few for 6 stages"),
         ("train --stages 0", "--stages is 0"),
+        ("bench --batches 0", "--batches is 0"),
+        ("bench --classes 0", "--classes is 0"),
+        ("bench --input 3x32", "--input `3x32` is not a shape"),
+        ("bench --model resnet9", "did you mean `resnet8`?"),
+        (
+            "train --engine tensorflow",
+            "there is no engine `tensorflow`; use burn or torch",
+        ),
+        ("train --dtype f16", "there is no number format `f16`"),
+        (
+            "train --dtype f64",
+            "--dtype f64 is for checking gradients only",
+        ),
+        (
+            "train --dtype bf16",
+            "--engine burn computes in f32, not in bf16",
+        ),
+        (
+            "train --device cuda",
+            "--device does nothing with --engine burn",
+        ),
+        (
+            "train --threads-per-stage 2",
+            "--threads-per-stage does nothing with --engine burn",
+        ),
+        #[cfg(not(feature = "torch"))]
+        (
+            "train --engine torch",
+            "built without engine torch; run `scripts/libtorch` in its source tree",
+        ),
+        #[cfg(feature = "torch")]
+        (
+            "train --engine torch --device gpu",
+            "there is no device `gpu`",
+        ),
+        #[cfg(feature = "torch")]
+        (
+            "train --engine torch --device cuda:99",
+            "cuda:99 is not there",
+        ),
+        #[cfg(feature = "torch")]
+        (
+            "train --engine torch --devices cpu",
+            "--devices names 1 devices for 2 stages",
+        ),
+        #[cfg(feature = "torch")]
+        (
+            "train --engine torch --threads-per-stage 0",
+            "--threads-per-stage is 0",
+        ),
+        #[cfg(feature = "torch")]
+        (
+            "train --engine torch --tf32",
+            "concern CUDA devices, and none is used",
+        ),
         ("train --stages 65", "expected 1 to 64 stages, found 65"),
         (
             "train --balance 1,2",
@@ -94,10 +149,6 @@ fn flags() {
         (
             "train --clip-norm 0",
             "gradient clipping expects a finite number above 0",
-        ),
-        (
-            "train --engine torch",
-            "there is no engine `torch` in this build",
         ),
         ("explain dsp(1,1,0;4,2)", "column 11"),
         (

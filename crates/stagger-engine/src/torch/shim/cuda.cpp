@@ -51,22 +51,6 @@ char* stagger_cuda_use_own_stream(int32_t index) {
   });
 }
 
-// Identifies the current stream of the calling thread.
-char* stagger_cuda_stream_id(int64_t* id, int32_t index) {
-  return guard([&] { *id = current(index).id(); });
-}
-
-char* stagger_cuda_synchronize_stream(int32_t index) {
-  return guard([&] { current(index).synchronize(); });
-}
-
-char* stagger_cuda_synchronize(int32_t index) {
-  return guard([&] {
-    const auto impl = cuda();
-    impl.synchronizeDevice(device_of(impl, index).index());
-  });
-}
-
 char* stagger_cuda_event_new(c10::Event** event) {
   return guard([&] {
     cuda();
@@ -84,10 +68,6 @@ char* stagger_cuda_event_record(c10::Event* event, int32_t index) {
 
 char* stagger_cuda_event_block(const c10::Event* event, int32_t index) {
   return guard([&] { event->block(current(index)); });
-}
-
-char* stagger_cuda_event_synchronize(const c10::Event* event) {
-  return guard([&] { event->synchronize(); });
 }
 
 char* stagger_cuda_record_stream(const Tensor* tensor) {

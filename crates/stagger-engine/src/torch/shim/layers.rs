@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(found.size(), expected.size());
         let difference = (found - expected).abs().max().double_value(&[]);
         assert!(difference < 1e-10, "differs by {difference}");
-        assert!(expected.abs().max().double_value(&[]) > 0.1);
+        assert!(expected.abs().max().double_value(&[]) > 1e-3);
     }
 
     #[test]

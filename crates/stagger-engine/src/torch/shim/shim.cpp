@@ -187,10 +187,6 @@ char* stagger_parallel_for(
   });
 }
 
-bool stagger_set_flush_denormal(bool flush) {
-  return at::globalContext().setFlushDenormal(flush);
-}
-
 char* stagger_foreach_add(
     const Tensor* const* tensors, const Tensor* const* others, size_t count, double alpha) {
   return guard([&] { at::_foreach_add_(list(tensors, count), list(others, count), alpha); });

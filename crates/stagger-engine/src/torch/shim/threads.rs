@@ -16,7 +16,6 @@ unsafe extern "C" {
         body: extern "C" fn(*mut c_void, i64, i64),
         context: *mut c_void,
     ) -> *mut c_char;
-    fn stagger_set_flush_denormal(flush: bool) -> bool;
 }
 
 struct Context<'a> {
@@ -74,14 +73,6 @@ pub fn parallel_for(
     check(answer)
 }
 
-/// Whether the calling thread takes denormal numbers for 0 from now on, which spares the CPU a slow path. `false` if
-/// the CPU cannot.
-pub fn set_flush_denormal(flush: bool) -> bool {
-    // SAFETY: sets a control register of the calling thread; Rust code assumes nothing about denormal results here,
-    // as no constant is folded across the call.
-    unsafe { stagger_set_flush_denormal(flush) }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -126,18 +117,5 @@ mod tests {
         .unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"at 99"));
         assert_eq!(reached.load(Ordering::Relaxed), 100);
-    }
-
-    #[test]
-    fn denormals_are_flushed_when_asked() {
-        let half_of_smallest =
-            || std::hint::black_box(f32::MIN_POSITIVE) * std::hint::black_box(0.5);
-        assert!(half_of_smallest() > 0.0);
-        if set_flush_denormal(true) {
-            let flushed = half_of_smallest();
-            set_flush_denormal(false);
-            assert_eq!(flushed, 0.0);
-        }
-        assert!(half_of_smallest() > 0.0);
     }
 }

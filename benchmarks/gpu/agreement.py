@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Runs the tests that compare engine torch on the GPU with engine burn, and keeps what they say. Standard library only.
+
+    agreement.py --output agreement.json [--device cuda:0] --tests COMMAND...
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import about
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--tests", nargs="+", required=True, help="the command that runs the test binary `stage`")
+    arguments = parser.parse_args()
+    line = [*arguments.tests, "agreement", "--test-threads", "1"]
+    environment = os.environ | {"STAGGER_TEST_DEVICE": arguments.device}
+    lines = []
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as process:
+        for said in process.stdout:
+            print(said, end="", flush=True)
+            lines.append(said.rstrip("\n"))
+    tests = {found[1]: found[2] for found in (re.match(r"test (\S+) \.\.\. .*?(ok|FAILED|ignored)$", said) for said in lines) if found}
+    passed = [name for name, result in tests.items() if result == "ok"]
+    # A filter that finds nothing passes, too.
+    good = process.returncode == 0 and bool(passed)
+    report = {"step": "agreement", "about": about.about([]), "device": arguments.device, "passed": good,
+              "tests_passed": len(passed), "tests_failed": [name for name, result in tests.items() if result == "FAILED"],
+              "exit": process.returncode, "output": lines[-400:]}
+    if not passed:
+        print("no test passed: is this the test binary `stage` of stagger-engine, built with --features torch?", file=sys.stderr)
+    pathlib.Path(arguments.output).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()

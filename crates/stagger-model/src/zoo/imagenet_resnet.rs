@@ -1,0 +1,110 @@
+//! ResNets for images of ImageNet's size: He et al. 2015, "Deep Residual Learning", table 1, with the stride on the 3×3
+//! convolution of a bottleneck. Names follow torchvision, so its weights can be exchanged.
+
+use crate::block::Block;
+use crate::layer::Layer;
+
+/// Depths of table 1.
+pub(super) const DEPTHS: [usize; 5] = [18, 34, 50, 101, 152];
+
+/// Residual blocks in each of the four groups, and channels at the end of a block as a multiple of those inside it.
+fn plan(depth: usize) -> ([usize; 4], usize) {
+    match depth {
+        18 => ([2, 2, 2, 2], 1),
+        34 => ([3, 4, 6, 3], 1),
+        50 => ([3, 4, 6, 3], 4),
+        101 => ([3, 4, 23, 3], 4),
+        _ => ([3, 8, 36, 3], 4),
+    }
+}
+
+/// A stem, residual blocks in four groups of 64, 128, 256, 512 inner channels, a head.
+pub(super) fn blocks(depth: usize, channels: usize, classes: usize) -> Vec<Block> {
+    let (groups, expansion) = plan(depth);
+    let stem = vec![
+        Layer::Conv2d {
+            name: "conv1".into(),
+            in_channels: channels,
+            out_channels: 64,
+            kernel: 7,
+            stride: 2,
+            padding: 3,
+            bias: false,
+        },
+        Layer::batch_norm("bn1", 64),
+        Layer::Relu,
+        Layer::MaxPool2d {
+            kernel: 3,
+            stride: 2,
+            padding: 1,
+        },
+    ];
+    let mut blocks = vec![Block::new("stem", stem)];
+    let mut width = 64;
+    for (group, count) in groups.into_iter().enumerate() {
+        let inner = 64 << group;
+        for index in 0..count {
+            let name = format!("layer{}.{index}", group + 1);
+            let stride = if group > 0 && index == 0 { 2 } else { 1 };
+            blocks.push(block(name, width, inner, expansion, stride));
+            width = expansion * inner;
+        }
+    }
+    let head = vec![
+        Layer::GlobalAvgPool,
+        Layer::Flatten,
+        Layer::linear("fc", width, classes),
+    ];
+    blocks.push(Block::new("head", head));
+    blocks
+}
+
+/// Convolutions, each with its normalisation, around the identity or a projection (option B of §3.3).
+fn block(name: String, inputs: usize, inner: usize, expansion: usize, stride: usize) -> Block {
+    let outputs = expansion * inner;
+    let shortcut = if inputs == outputs && stride == 1 {
+        Vec::new()
+    } else {
+        vec![
+            Layer::conv1x1(format!("{name}.downsample.0"), inputs, outputs, stride),
+            Layer::batch_norm(format!("{name}.downsample.1"), outputs),
+        ]
+    };
+    let convolutions = if expansion == 1 {
+        vec![
+            (
+                Layer::conv3x3(format!("{name}.conv1"), inputs, inner, stride),
+                inner,
+            ),
+            (
+                Layer::conv3x3(format!("{name}.conv2"), inner, inner, 1),
+                inner,
+            ),
+        ]
+    } else {
+        vec![
+            (
+                Layer::conv1x1(format!("{name}.conv1"), inputs, inner, 1),
+                inner,
+            ),
+            (
+                Layer::conv3x3(format!("{name}.conv2"), inner, inner, stride),
+                inner,
+            ),
+            (
+                Layer::conv1x1(format!("{name}.conv3"), inner, outputs, 1),
+                outputs,
+            ),
+        ]
+    };
+    let last = convolutions.len();
+    let mut body = Vec::new();
+    for (number, (convolution, width)) in (1..).zip(convolutions) {
+        body.push(convolution);
+        body.push(Layer::batch_norm(format!("{name}.bn{number}"), width));
+        if number < last {
+            body.push(Layer::Relu);
+        }
+    }
+    Block::new(name, vec![Layer::Residual { body, shortcut }, Layer::Relu])
+}
