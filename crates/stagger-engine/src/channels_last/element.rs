@@ -1,6 +1,10 @@
 //! What slices may hold.
 
-mod sealed {
+use pulp::{Simd, bytemuck};
+
+pub use super::bf16::Bf16;
+
+pub(super) mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for super::Bf16 {}
@@ -17,17 +21,28 @@ pub trait Element: sealed::Sealed + Copy + Send + Sync + 'static {
     /// The nearest value, of two the even one; NaN stays NaN.
     fn from_f32(value: f32) -> Self;
 
-    /// The values as `f32`: themselves, or written to `scratch`, which is as long.
+    /// `V` vectors of `f32` from as many values. Which value goes to which place is the type's own affair, the same in
+    /// all four functions. `V` is even, or 1 where a vector is one value.
     #[doc(hidden)]
-    fn widen<'a>(values: &'a [Self], scratch: &'a mut [f32]) -> &'a [f32];
+    fn load<S: Simd, const V: usize>(simd: S, values: &[Self]) -> [S::f32s; V];
 
-    /// Lets `work` write all values as `f32`: to their place, or to `scratch`, which is at least as long.
+    /// The reverse of [`Element::load`], rounding.
     #[doc(hidden)]
-    fn write(values: &mut [Self], scratch: &mut [f32], work: impl FnOnce(&mut [f32]));
+    fn store<S: Simd, const V: usize>(simd: S, vectors: [S::f32s; V], values: &mut [Self]);
 
-    /// As [`Element::write`], but `work` finds the values there.
+    /// As [`Element::load`], from `f32`.
     #[doc(hidden)]
-    fn change(values: &mut [Self], scratch: &mut [f32], work: impl FnOnce(&mut [f32]));
+    fn load_singles<S: Simd, const V: usize>(simd: S, values: &[f32]) -> [S::f32s; V];
+
+    /// The reverse of [`Element::load_singles`].
+    #[doc(hidden)]
+    fn store_singles<S: Simd, const V: usize>(simd: S, vectors: [S::f32s; V], values: &mut [f32]);
+}
+
+/// Values in a vector.
+#[inline(always)]
+pub(super) const fn lanes<S: Simd>() -> usize {
+    size_of::<S::f32s>() / size_of::<f32>()
 }
 
 impl Element for f32 {
@@ -44,102 +59,29 @@ impl Element for f32 {
     }
 
     #[inline(always)]
-    fn widen<'a>(values: &'a [Self], _: &'a mut [f32]) -> &'a [f32] {
-        values
-    }
-
-    #[inline(always)]
-    fn write(values: &mut [Self], _: &mut [f32], work: impl FnOnce(&mut [f32])) {
-        work(values);
-    }
-
-    #[inline(always)]
-    fn change(values: &mut [Self], _: &mut [f32], work: impl FnOnce(&mut [f32])) {
-        work(values);
-    }
-}
-
-/// The upper half of an `f32`: 8 bits of exponent, 7 of mantissa.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Bf16(pub u16);
-
-impl Element for Bf16 {
-    const ZERO: Self = Self(0);
-
-    #[inline(always)]
-    fn to_f32(self) -> f32 {
-        f32::from_bits(u32::from(self.0) << 16)
-    }
-
-    /// Written without a branch, so that loops over it become vector instructions.
-    #[inline(always)]
-    fn from_f32(value: f32) -> Self {
-        let bits = value.to_bits();
-        let even = (bits >> 16) & 1;
-        let rounded = bits.wrapping_add(0x7fff + even);
-        // Rounding could carry a NaN's mantissa over into infinity; a quiet one it cannot become by cutting off.
-        let nan = bits | 0x0040_0000;
-        let bits = if value.is_nan() { nan } else { rounded };
-        Self((bits >> 16) as u16)
-    }
-
-    #[inline(always)]
-    fn widen<'a>(values: &'a [Self], scratch: &'a mut [f32]) -> &'a [f32] {
-        let scratch = &mut scratch[..values.len()];
-        for (wide, value) in scratch.iter_mut().zip(values) {
-            *wide = value.to_f32();
+    fn load<S: Simd, const V: usize>(simd: S, values: &[f32]) -> [S::f32s; V] {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let size = size_of::<S::f32s>();
+        let mut vectors = [simd.splat_f32s(0.0); V];
+        for (index, vector) in vectors.iter_mut().enumerate() {
+            *vector = bytemuck::pod_read_unaligned(&bytes[index * size..][..size]);
         }
-        scratch
+        vectors
     }
 
     #[inline(always)]
-    fn write(values: &mut [Self], scratch: &mut [f32], work: impl FnOnce(&mut [f32])) {
-        let scratch = &mut scratch[..values.len()];
-        work(scratch);
-        for (value, &wide) in values.iter_mut().zip(&*scratch) {
-            *value = Self::from_f32(wide);
-        }
+    fn store<S: Simd, const V: usize>(_: S, vectors: [S::f32s; V], values: &mut [f32]) {
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
+        bytes.copy_from_slice(bytemuck::cast_slice(&vectors));
     }
 
     #[inline(always)]
-    fn change(values: &mut [Self], scratch: &mut [f32], work: impl FnOnce(&mut [f32])) {
-        for (wide, value) in scratch.iter_mut().zip(&*values) {
-            *wide = value.to_f32();
-        }
-        Self::write(values, scratch, work);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_bf16_survives() {
-        for bits in 0..=u16::MAX {
-            let value = Bf16(bits).to_f32();
-            let back = Bf16::from_f32(value);
-            if value.is_nan() {
-                assert!(back.to_f32().is_nan());
-            } else {
-                assert_eq!(back, Bf16(bits));
-            }
-        }
+    fn load_singles<S: Simd, const V: usize>(simd: S, values: &[f32]) -> [S::f32s; V] {
+        Self::load(simd, values)
     }
 
-    #[test]
-    fn rounds_to_nearest_even() {
-        let rounded = |value: f32| Bf16::from_f32(value).to_f32();
-        let step = 1.0 / 128.0;
-        assert_eq!(rounded(1.0 + 0.5 * step), 1.0);
-        assert_eq!(rounded(1.0 + 0.5 * step + f32::EPSILON), 1.0 + step);
-        assert_eq!(rounded(1.0 + 1.5 * step), 1.0 + 2.0 * step);
-        assert_eq!(rounded(-1.0 - 1.5 * step), -1.0 - 2.0 * step);
-        assert_eq!(rounded(f32::MAX), f32::INFINITY);
-        assert_eq!(rounded(f32::NEG_INFINITY), f32::NEG_INFINITY);
-        assert!(rounded(f32::from_bits(0x7f80_0001)).is_nan());
-        assert!(rounded(f32::from_bits(0xffff_ffff)).is_nan());
-        assert!(rounded(-0.0).is_sign_negative());
+    #[inline(always)]
+    fn store_singles<S: Simd, const V: usize>(simd: S, vectors: [S::f32s; V], values: &mut [f32]) {
+        Self::store(simd, vectors, values);
     }
 }

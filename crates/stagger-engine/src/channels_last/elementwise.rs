@@ -1,21 +1,20 @@
 //! ReLU, sums and casts.
 
-use std::ops::Range;
-
 use pulp::{Simd, WithSimd};
 
 use super::arch;
 use super::element::Element;
-use super::formula::{ANY_ROW, Binary, Formula, Unary, binary, unary};
+use super::formula::{Binary, Unary, binary, unary};
 use super::parallel::{Parallel, part_len, spread};
-use super::rows::CHUNK;
+use super::rows::{CHUNK, Rows};
+use super::walk::Formula;
 
 /// `max(x, 0)`; NaN stays NaN.
 ///
 /// # Panics
 /// When lengths differ.
 pub fn relu<T: Element>(input: Unary<'_, T>, parallel: &dyn Parallel) {
-    unary(Relu, input, parallel);
+    unary(Relu, Rows::any(), [], input, parallel);
 }
 
 /// The gradient (right) where the output (left) is above 0, or NaN; else 0.
@@ -23,7 +22,7 @@ pub fn relu<T: Element>(input: Unary<'_, T>, parallel: &dyn Parallel) {
 /// # Panics
 /// When lengths differ.
 pub fn relu_backward<T: Element>(output_and_grads: Binary<'_, T>, parallel: &dyn Parallel) {
-    binary(ReluBackward, output_and_grads, parallel);
+    binary(ReluBackward, Rows::any(), [], output_and_grads, parallel);
 }
 
 /// `left + right`, cut off at 0 if `relu`.
@@ -32,9 +31,9 @@ pub fn relu_backward<T: Element>(output_and_grads: Binary<'_, T>, parallel: &dyn
 /// When lengths differ.
 pub fn sum<T: Element>(terms: Binary<'_, T>, relu: bool, parallel: &dyn Parallel) {
     if relu {
-        binary(Sum::<true>, terms, parallel);
+        binary(Sum::<true>, Rows::any(), [], terms, parallel);
     } else {
-        binary(Sum::<false>, terms, parallel);
+        binary(Sum::<false>, Rows::any(), [], terms, parallel);
     }
 }
 
@@ -68,18 +67,16 @@ pub(super) fn keep<S: Simd>(simd: S, output: S::f32s, value: S::f32s) -> S::f32s
 #[derive(Clone, Copy)]
 struct Relu;
 
-impl Formula<1> for Relu {
-    fn row(&self) -> usize {
-        ANY_ROW
-    }
-
+impl Formula<0, 0, 0> for Relu {
     #[inline(always)]
-    fn narrow(self, _: Range<usize>) -> Self {
-        self
-    }
-
-    #[inline(always)]
-    fn at<S: Simd>(&self, simd: S, _: usize, [value]: [S::f32s; 1]) -> S::f32s {
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        []: [S::f32s; 0],
+        value: S::f32s,
+        []: [S::f32s; 0],
+        []: &mut [S::f32s; 0],
+    ) -> S::f32s {
         cut_off(simd, value)
     }
 }
@@ -87,18 +84,16 @@ impl Formula<1> for Relu {
 #[derive(Clone, Copy)]
 struct ReluBackward;
 
-impl Formula<2> for ReluBackward {
-    fn row(&self) -> usize {
-        ANY_ROW
-    }
-
+impl Formula<1, 0, 0> for ReluBackward {
     #[inline(always)]
-    fn narrow(self, _: Range<usize>) -> Self {
-        self
-    }
-
-    #[inline(always)]
-    fn at<S: Simd>(&self, simd: S, _: usize, [output, grad]: [S::f32s; 2]) -> S::f32s {
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        []: [S::f32s; 0],
+        output: S::f32s,
+        [grad]: [S::f32s; 1],
+        []: &mut [S::f32s; 0],
+    ) -> S::f32s {
         keep(simd, output, grad)
     }
 }
@@ -106,18 +101,16 @@ impl Formula<2> for ReluBackward {
 #[derive(Clone, Copy)]
 struct Sum<const RELU: bool>;
 
-impl<const RELU: bool> Formula<2> for Sum<RELU> {
-    fn row(&self) -> usize {
-        ANY_ROW
-    }
-
+impl<const RELU: bool> Formula<1, 0, 0> for Sum<RELU> {
     #[inline(always)]
-    fn narrow(self, _: Range<usize>) -> Self {
-        self
-    }
-
-    #[inline(always)]
-    fn at<S: Simd>(&self, simd: S, _: usize, [left, right]: [S::f32s; 2]) -> S::f32s {
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        []: [S::f32s; 0],
+        left: S::f32s,
+        [right]: [S::f32s; 1],
+        []: &mut [S::f32s; 0],
+    ) -> S::f32s {
         let sum = simd.add_f32s(left, right);
         if RELU { cut_off(simd, sum) } else { sum }
     }

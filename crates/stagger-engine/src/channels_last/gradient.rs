@@ -2,18 +2,16 @@
 //! through, `dγ = Σ g·x̂`, `dβ = Σ g`, `dx = γ/√(variance + ε) · (g − mean(g) − x̂·mean(g·x̂))`: one pass for the sums,
 //! one for `dx`.
 
-use std::ops::Range;
+use pulp::Simd;
 
-use pulp::{Scalar, Simd, WithSimd};
-
-use super::arch;
 use super::element::Element;
 use super::elementwise::keep;
-use super::formula::{Binary, Formula, binary};
+use super::formula::{Binary, binary};
 use super::moments::in_order;
-use super::normalize::{Affine, AffineRow};
-use super::parallel::{Parallel, part_len, spread};
-use super::rows::{Aligned, Rows, in_vectors};
+use super::normalize::{Affine, Normal};
+use super::operands::Operands;
+use super::parallel::Parallel;
+use super::walk::{Formula, walk};
 
 /// `Σ g` and `Σ g·(x − mean)`, `g` being the gradient that the ReLU lets through.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,8 +60,8 @@ impl GradientSums {
 /// What the gradient of the input gets besides `factor·g`: `slope·(x − mean) + offset`.
 #[derive(Clone, Debug)]
 pub struct Line {
-    slope: Aligned,
-    offset: Aligned,
+    slope: Vec<f32>,
+    offset: Vec<f32>,
 }
 
 /// The sums of what a ReLU, if there is one, lets through of `grads`. `input` is that of the normalisation.
@@ -77,37 +75,15 @@ pub fn gradient_sums<T: Element>(
     relu: bool,
     parallel: &dyn Parallel,
 ) -> GradientSums {
-    assert_eq!(input.len(), grads.len(), "input and gradient");
-    let layout = Layout::of(input.len(), affine, parallel);
-    let mut results = layout.results();
-    let row = affine.row();
-    let rows = affine.rows;
-    let arch = arch();
-    let jobs = input.chunks(layout.part).zip(grads.chunks(layout.part));
-    spread(
-        jobs.zip(results.chunks_mut(layout.part_results)),
-        parallel,
-        |((input, grads), results)| {
-            if relu {
-                arch.dispatch(Sums::<_, true> {
-                    input,
-                    grads,
-                    row,
-                    rows,
-                    results,
-                });
-            } else {
-                arch.dispatch(Sums::<_, false> {
-                    input,
-                    grads,
-                    row,
-                    rows,
-                    results,
-                });
-            }
-        },
-    );
-    GradientSums::of(&results, affine.channels())
+    whole_pixels(grads, affine);
+    let (rows, parameters) = (affine.rows, affine.parameters());
+    let operands = Operands::new(grads, [input]);
+    let sums = if relu {
+        walk(Sums::<true>, rows, parameters, operands, parallel)
+    } else {
+        walk(Sums::<false>, rows, parameters, operands, parallel)
+    };
+    GradientSums::of(&sums, affine.channels())
 }
 
 /// How a ReLU behind [`super::normalize_add`] is known to have cut an element off.
@@ -130,47 +106,23 @@ pub fn mask_gradient_sums<T: Element>(
     affine: &Affine,
     parallel: &dyn Parallel,
 ) -> GradientSums {
-    let (other, by_output) = match cut {
-        Cut::Addend(addend) => (addend, false),
-        Cut::Output(output) => (output, true),
+    whole_pixels(grads, affine);
+    let (rows, parameters) = (affine.rows, affine.parameters());
+    let sums = match cut {
+        Cut::Addend(addend) => {
+            let operands = Operands::new(grads, [input, addend]);
+            walk(Mask::<false>, rows, parameters, operands, parallel)
+        }
+        Cut::Output(output) => {
+            let operands = Operands::new(grads, [input, output]);
+            walk(Mask::<true>, rows, parameters, operands, parallel)
+        }
     };
-    assert_eq!(input.len(), grads.len(), "input and gradient");
-    assert_eq!(other.len(), grads.len(), "addend or output, and gradient");
-    let layout = Layout::of(input.len(), affine, parallel);
-    let mut results = layout.results();
-    let row = affine.row();
-    let rows = affine.rows;
-    let arch = arch();
-    let sources = input.chunks(layout.part).zip(other.chunks(layout.part));
-    let targets = grads
-        .chunks_mut(layout.part)
-        .zip(results.chunks_mut(layout.part_results));
-    spread(
-        sources.zip(targets),
-        parallel,
-        |((input, other), (grads, results))| {
-            if by_output {
-                arch.dispatch(MaskedSums::<_, true> {
-                    input,
-                    other,
-                    grads,
-                    row,
-                    rows,
-                    results,
-                });
-            } else {
-                arch.dispatch(MaskedSums::<_, false> {
-                    input,
-                    other,
-                    grads,
-                    row,
-                    rows,
-                    results,
-                });
-            }
-        },
-    );
-    GradientSums::of(&results, affine.channels())
+    GradientSums::of(&sums, affine.channels())
+}
+
+fn whole_pixels<T>(values: &[T], affine: &Affine) {
+    assert_eq!(values.len() % affine.channels(), 0, "whole pixels");
 }
 
 /// The gradient of the input, `factor·g + slope·(x − mean) + offset`: the gradient of the output is left, the input
@@ -185,16 +137,21 @@ pub fn pull<T: Element>(
     relu: bool,
     parallel: &dyn Parallel,
 ) {
-    let (row, slope, offset) = (affine.row(), &line.slope[..], &line.offset[..]);
+    let [mean, factor, shift] = affine.parameters();
+    let parameters = [mean, factor, shift, &line.slope, &line.offset];
     if relu {
         binary(
-            Pull::<true> { row, slope, offset },
+            Pull::<true>,
+            affine.rows,
+            parameters,
             grads_and_input,
             parallel,
         );
     } else {
         binary(
-            Pull::<false> { row, slope, offset },
+            Pull::<false>,
+            affine.rows,
+            parameters,
             grads_and_input,
             parallel,
         );
@@ -202,234 +159,85 @@ pub fn pull<T: Element>(
 }
 
 #[derive(Clone, Copy)]
-struct Pull<'a, const RELU: bool> {
-    row: AffineRow<'a>,
-    slope: &'a [f32],
-    offset: &'a [f32],
-}
+struct Pull<const RELU: bool>;
 
-impl<const RELU: bool> Formula<2> for Pull<'_, RELU> {
-    fn row(&self) -> usize {
-        self.row.len()
-    }
-
+impl<const RELU: bool> Formula<1, 5, 0> for Pull<RELU> {
     #[inline(always)]
-    fn narrow(self, positions: Range<usize>) -> Self {
-        Self {
-            row: self.row.narrow(positions.clone()),
-            slope: &self.slope[positions.clone()],
-            offset: &self.offset[positions],
-        }
-    }
-
-    #[inline(always)]
-    fn at<S: Simd>(&self, simd: S, vector: usize, [grad, input]: [S::f32s; 2]) -> S::f32s {
-        let centred = self.row.centred(simd, vector, input);
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        [mean, factor, shift, slope, offset]: [S::f32s; 5],
+        grad: S::f32s,
+        [input]: [S::f32s; 1],
+        []: &mut [S::f32s; 0],
+    ) -> S::f32s {
+        let normal = Normal::new(simd, [mean, factor, shift]);
+        let centred = normal.centred(input);
         let grad = if RELU {
-            keep(simd, self.row.output(simd, vector, centred), grad)
+            keep(simd, normal.output(centred), grad)
         } else {
             grad
         };
-        let slope = S::as_simd_f32s(self.slope).0[vector];
-        let offset = S::as_simd_f32s(self.offset).0[vector];
         let line = simd.add_f32s(simd.mul_f32s(slope, centred), offset);
-        simd.add_f32s(simd.mul_f32s(self.row.factor(simd, vector), grad), line)
+        simd.add_f32s(simd.mul_f32s(normal.factor, grad), line)
     }
 }
 
-/// How values and the results of chunks, twice the number of channels each, are shared out.
-struct Layout {
-    part: usize,
-    part_results: usize,
-    results: usize,
-}
+/// Sums `g` and `g·(x − mean)`.
+#[derive(Clone, Copy)]
+struct Sums<const RELU: bool>;
 
-impl Layout {
-    fn of(len: usize, affine: &Affine, parallel: &dyn Parallel) -> Self {
-        let (channels, chunk) = (affine.channels(), affine.rows.chunk());
-        assert_eq!(len % channels, 0, "whole pixels");
-        let part = part_len(len, chunk, parallel);
-        Self {
-            part,
-            part_results: part / chunk * 2 * channels,
-            results: len.div_ceil(chunk) * 2 * channels,
-        }
-    }
-
-    fn results(&self) -> Vec<f64> {
-        vec![0.0; self.results]
-    }
-}
-
-struct Sums<'a, T, const RELU: bool> {
-    input: &'a [T],
-    grads: &'a [T],
-    row: AffineRow<'a>,
-    rows: Rows,
-    results: &'a mut [f64],
-}
-
-impl<T: Element, const RELU: bool> WithSimd for Sums<'_, T, RELU> {
-    type Output = ();
-
+impl<const RELU: bool> Formula<1, 3, 2> for Sums<RELU> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (rows, chunk) = (self.rows, self.rows.chunk());
-        let mut row_sums = RowSums::of(rows);
-        let mut wide = [Aligned::zeros(rows.len()), Aligned::zeros(rows.len())];
-        let [wide_input, wide_grads] = &mut wide;
-        let chunks = self.input.chunks(chunk).zip(self.grads.chunks(chunk));
-        let results = self.results.chunks_exact_mut(2 * rows.channels());
-        for ((input, grads), results) in chunks.zip(results) {
-            for (input, grads) in input.chunks(rows.len()).zip(grads.chunks(rows.len())) {
-                let input = T::widen(input, wide_input);
-                let grads = T::widen(grads, wide_grads);
-                let (split, len) = (in_vectors::<S>(input.len()), input.len());
-                let sums = row_sums.slices(0..split);
-                let row = self.row.narrow(0..split);
-                add::<S, RELU>(simd, &input[..split], &grads[..split], row, sums);
-                let sums = row_sums.slices(split..len);
-                let row = self.row.narrow(split..len);
-                add::<Scalar, RELU>(Scalar, &input[split..], &grads[split..], row, sums);
-            }
-            row_sums.fold(results);
-        }
-    }
-}
-
-/// Slices are whole vectors.
-#[inline(always)]
-fn add<S: Simd, const RELU: bool>(
-    simd: S,
-    input: &[f32],
-    grads: &[f32],
-    row: AffineRow<'_>,
-    [plain, projected]: [&mut [f32]; 2],
-) {
-    let input = S::as_simd_f32s(input).0;
-    let len = input.len();
-    let grads = &S::as_simd_f32s(grads).0[..len];
-    let plain = &mut S::as_mut_simd_f32s(plain).0[..len];
-    let projected = &mut S::as_mut_simd_f32s(projected).0[..len];
-    for vector in 0..len {
-        let centred = row.centred(simd, vector, input[vector]);
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        parameters: [S::f32s; 3],
+        grad: S::f32s,
+        [input]: [S::f32s; 1],
+        sums: &mut [S::f32s; 2],
+    ) -> S::f32s {
+        let normal = Normal::new(simd, parameters);
+        let centred = normal.centred(input);
         let grad = if RELU {
-            keep(simd, row.output(simd, vector, centred), grads[vector])
+            keep(simd, normal.output(centred), grad)
         } else {
-            grads[vector]
+            grad
         };
-        plain[vector] = simd.add_f32s(plain[vector], grad);
-        projected[vector] = simd.add_f32s(projected[vector], simd.mul_f32s(grad, centred));
+        add(simd, grad, centred, sums);
+        grad
     }
 }
 
-struct MaskedSums<'a, T, const BY_OUTPUT: bool> {
-    input: &'a [T],
-    other: &'a [T],
-    grads: &'a mut [T],
-    row: AffineRow<'a>,
-    rows: Rows,
-    results: &'a mut [f64],
-}
+/// As [`Sums`], with the ReLU's output given, or computed from the addend.
+#[derive(Clone, Copy)]
+struct Mask<const BY_OUTPUT: bool>;
 
-impl<T: Element, const BY_OUTPUT: bool> WithSimd for MaskedSums<'_, T, BY_OUTPUT> {
-    type Output = ();
-
+impl<const BY_OUTPUT: bool> Formula<2, 3, 2> for Mask<BY_OUTPUT> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (rows, chunk) = (self.rows, self.rows.chunk());
-        let mut row_sums = RowSums::of(rows);
-        let mut wide = [(); 3].map(|()| Aligned::zeros(rows.len()));
-        let [wide_input, wide_other, wide_grads] = &mut wide;
-        let sources = self.input.chunks(chunk).zip(self.other.chunks(chunk));
-        let targets = self.grads.chunks_mut(chunk);
-        let results = self.results.chunks_exact_mut(2 * rows.channels());
-        for (((input, other), grads), results) in sources.zip(targets).zip(results) {
-            let sources = input.chunks(rows.len()).zip(other.chunks(rows.len()));
-            for ((input, other), grads) in sources.zip(grads.chunks_mut(rows.len())) {
-                let input = T::widen(input, wide_input);
-                let other = T::widen(other, wide_other);
-                // Loops, not a closure, which may end up not compiled for the instruction set.
-                for (wide, grad) in wide_grads.iter_mut().zip(&*grads) {
-                    *wide = grad.to_f32();
-                }
-                let (split, len) = (in_vectors::<S>(input.len()), input.len());
-                let (head, tail) = wide_grads[..len].split_at_mut(split);
-                let sources = [&input[..split], &other[..split]];
-                let row = self.row.narrow(0..split);
-                let sums = row_sums.slices(0..split);
-                mask_and_add::<S, BY_OUTPUT>(simd, sources, head, row, sums);
-                let sources = [&input[split..], &other[split..]];
-                let row = self.row.narrow(split..len);
-                let sums = row_sums.slices(split..len);
-                mask_and_add::<Scalar, BY_OUTPUT>(Scalar, sources, tail, row, sums);
-                for (grad, &wide) in grads.iter_mut().zip(wide_grads.iter()) {
-                    *grad = T::from_f32(wide);
-                }
-            }
-            row_sums.fold(results);
-        }
-    }
-}
-
-/// Slices are whole vectors.
-#[inline(always)]
-fn mask_and_add<S: Simd, const BY_OUTPUT: bool>(
-    simd: S,
-    sources: [&[f32]; 2],
-    grads: &mut [f32],
-    row: AffineRow<'_>,
-    [plain, projected]: [&mut [f32]; 2],
-) {
-    let grads = S::as_mut_simd_f32s(grads).0;
-    let len = grads.len();
-    let [input, other] = sources.map(|source| &S::as_simd_f32s(source).0[..len]);
-    let plain = &mut S::as_mut_simd_f32s(plain).0[..len];
-    let projected = &mut S::as_mut_simd_f32s(projected).0[..len];
-    for vector in 0..len {
-        let centred = row.centred(simd, vector, input[vector]);
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        parameters: [S::f32s; 3],
+        grad: S::f32s,
+        [input, other]: [S::f32s; 2],
+        sums: &mut [S::f32s; 2],
+    ) -> S::f32s {
+        let normal = Normal::new(simd, parameters);
+        let centred = normal.centred(input);
         let output = if BY_OUTPUT {
-            other[vector]
+            other
         } else {
-            simd.add_f32s(row.output(simd, vector, centred), other[vector])
+            simd.add_f32s(normal.output(centred), other)
         };
-        let grad = keep(simd, output, grads[vector]);
-        grads[vector] = grad;
-        plain[vector] = simd.add_f32s(plain[vector], grad);
-        projected[vector] = simd.add_f32s(projected[vector], simd.mul_f32s(grad, centred));
+        let grad = keep(simd, output, grad);
+        add(simd, grad, centred, sums);
+        grad
     }
 }
 
-/// The sums of a chunk by position in the row.
-struct RowSums {
-    rows: Rows,
-    plain: Aligned,
-    projected: Aligned,
-}
-
-impl RowSums {
-    fn of(rows: Rows) -> Self {
-        Self {
-            rows,
-            plain: Aligned::zeros(rows.len()),
-            projected: Aligned::zeros(rows.len()),
-        }
-    }
-
-    /// Both sums at these positions.
-    #[inline(always)]
-    fn slices(&mut self, positions: Range<usize>) -> [&mut [f32]; 2] {
-        let plain = &mut self.plain[positions.clone()];
-        [plain, &mut self.projected[positions]]
-    }
-
-    /// Adds them up by channel and starts anew.
-    #[inline(always)]
-    fn fold(&mut self, results: &mut [f64]) {
-        let (grads, projections) = results.split_at_mut(self.rows.channels());
-        self.rows.fold(&self.plain, grads);
-        self.rows.fold(&self.projected, projections);
-        self.plain.fill(0.0);
-        self.projected.fill(0.0);
-    }
+#[inline(always)]
+fn add<S: Simd>(simd: S, grad: S::f32s, centred: S::f32s, sums: &mut [S::f32s; 2]) {
+    sums[0] = simd.add_f32s(sums[0], grad);
+    sums[1] = simd.add_f32s(sums[1], simd.mul_f32s(grad, centred));
 }

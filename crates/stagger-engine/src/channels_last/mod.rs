@@ -9,15 +9,18 @@
 //! on the number of channels alone, and their sums are folded in order.
 
 mod average_pool;
+mod bf16;
 mod element;
 mod elementwise;
 mod formula;
 mod gradient;
 mod moments;
 mod normalize;
+mod operands;
 mod parallel;
 mod rows;
 mod subsample;
+mod walk;
 
 #[cfg(test)]
 pub(crate) mod agreement;

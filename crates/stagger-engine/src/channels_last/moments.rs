@@ -4,8 +4,10 @@ use pulp::{Simd, WithSimd};
 
 use super::arch;
 use super::element::Element;
-use super::parallel::{Parallel, part_len, spread};
-use super::rows::{Aligned, Rows};
+use super::operands::Operands;
+use super::parallel::Parallel;
+use super::rows::Rows;
+use super::walk::{Formula, RowSums, by_chunk, walk, walk_chunk};
 
 /// Mean and biased variance of each channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,17 +18,21 @@ pub struct Moments {
     pub variance: Vec<f32>,
 }
 
-/// Mean and biased variance of each channel, in one pass over memory: exact two-pass moments of each chunk, merged by
-/// Chan et al.'s formula (1983, "Algorithms for Computing the Sample Variance"), which does not cancel.
+/// Mean and biased variance of each channel, in one pass over memory. A chunk's sums are taken of the distances from the
+/// mean of its first row, and chunks are merged by Chan et al.'s formula (1983, "Algorithms for Computing the Sample
+/// Variance"), which does not cancel. Within a chunk at most 7 of 24 bits can: were the first row far off, with a
+/// 128th of the chunk's pixels it would make up most of the variance itself.
 ///
 /// # Panics
 /// When there are no channels, or the last pixel is not whole.
 pub fn moments<T: Element>(input: &[T], channels: usize, parallel: &dyn Parallel) -> Moments {
     let rows = Rows::of(channels);
+    assert_eq!(input.len() % channels, 0, "whole pixels");
     let arch = arch();
-    let by_chunk = chunk_results(input, rows, 2 * channels, parallel, |input, results| {
+    let operands = Operands::<_, T, 0>::new(input, []);
+    let by_chunk = by_chunk(operands, rows, 2, parallel, |operands, results| {
         arch.dispatch(ChunkMoments {
-            input,
+            operands,
             results,
             rows,
         });
@@ -40,10 +46,14 @@ pub fn moments<T: Element>(input: &[T], channels: usize, parallel: &dyn Parallel
         let (chunk_mean, chunk_squares) = results.split_at(channels);
         let count = (chunk.len() / channels) as f64;
         let total = seen + count;
-        for channel in 0..channels {
-            let delta = chunk_mean[channel] - mean[channel];
-            mean[channel] += delta * count / total;
-            squares[channel] += chunk_squares[channel] + delta * delta * seen * count / total;
+        let (share, weight) = (count / total, seen * count / total);
+        let merged = mean.iter_mut().zip(&mut squares);
+        for ((mean, squares), (chunk_mean, chunk_squares)) in
+            merged.zip(chunk_mean.iter().zip(chunk_squares))
+        {
+            let delta = chunk_mean - *mean;
+            *mean += delta * share;
+            *squares += chunk_squares + delta * delta * weight;
         }
         seen = total;
     }
@@ -59,14 +69,9 @@ pub fn moments<T: Element>(input: &[T], channels: usize, parallel: &dyn Parallel
 /// When there are no channels, or the last pixel is not whole.
 pub fn channel_sums<T: Element>(input: &[T], channels: usize, parallel: &dyn Parallel) -> Vec<f32> {
     let rows = Rows::of(channels);
-    let arch = arch();
-    let by_chunk = chunk_results(input, rows, channels, parallel, |input, results| {
-        arch.dispatch(ChunkSums {
-            input,
-            results,
-            rows,
-        });
-    });
+    assert_eq!(input.len() % channels, 0, "whole pixels");
+    let operands = Operands::<_, T, 0>::new(input, []);
+    let by_chunk = walk(Plain, rows, [], operands, parallel);
     let sums = in_order(&by_chunk, channels);
     sums.into_iter().map(|sum| sum as f32).collect()
 }
@@ -82,31 +87,9 @@ pub(super) fn in_order(by_chunk: &[f64], len: usize) -> Vec<f64> {
     sums
 }
 
-/// `len` numbers per chunk; `work` gets several chunks and room for their results.
-fn chunk_results<T: Element>(
-    input: &[T],
-    rows: Rows,
-    len: usize,
-    parallel: &dyn Parallel,
-    work: impl Fn(&[T], &mut [f64]) + Sync,
-) -> Vec<f64> {
-    assert_eq!(input.len() % rows.channels(), 0, "whole pixels");
-    let mut results = vec![0.0; input.len().div_ceil(rows.chunk()) * len];
-    let part = part_len(input.len(), rows.chunk(), parallel);
-    let room = results.chunks_mut(part / rows.chunk() * len);
-    spread(
-        input.chunks(part).zip(room),
-        parallel,
-        |(input, results)| {
-            work(input, results);
-        },
-    );
-    results
-}
-
 /// For each chunk the mean of each channel, then the sum of squares of the distances from it.
 struct ChunkMoments<'a, T> {
-    input: &'a [T],
+    operands: Operands<'a, &'a [T], T, 0>,
     results: &'a mut [f64],
     rows: Rows,
 }
@@ -117,92 +100,94 @@ impl<T: Element> WithSimd for ChunkMoments<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self {
-            input,
+            mut operands,
             results,
             rows,
         } = self;
-        let channels = rows.channels();
-        let mut row_sums = Aligned::zeros(rows.len());
-        let mut centre = Aligned::zeros(rows.len());
-        let mut wide = Aligned::zeros(rows.len());
-        let results = results.chunks_exact_mut(2 * channels);
-        for (chunk, results) in input.chunks(rows.chunk()).zip(results) {
+        let (input, channels) = (operands.first, rows.channels());
+        let mut sums = RowSums::of(rows);
+        let mut centre = vec![0.0; rows.len()];
+        let starts = (0..input.len()).step_by(rows.chunk());
+        for (start, results) in starts.zip(results.chunks_exact_mut(2 * channels)) {
+            let range = start..input.len().min(start + rows.chunk());
+            let row = &input[start..range.end.min(start + rows.len())];
+            first_mean(row, channels, &mut centre);
+            let parameters = [&centre[..]];
+            walk_chunk(
+                simd,
+                Distances,
+                parameters,
+                &mut operands,
+                range.clone(),
+                &mut sums,
+            );
+            sums.fold(results);
+            let count = (range.len() / channels) as f64;
             let (mean, squares) = results.split_at_mut(channels);
-            add_rows(simd, chunk, &mut wide, &mut row_sums);
-            rows.fold(&row_sums, mean);
-            let count = (chunk.len() / channels) as f64;
-            mean.iter_mut().for_each(|sum| *sum /= count);
-            for pixel in centre.chunks_exact_mut(channels) {
-                for (centre, &mean) in pixel.iter_mut().zip(&*mean) {
-                    *centre = mean as f32;
-                }
+            for ((mean, squares), &centre) in mean.iter_mut().zip(squares).zip(&centre) {
+                let distance = *mean / count;
+                let rest = *squares - *mean * distance;
+                // Rounding must not make it negative; NaN stays.
+                *squares = if rest < 0.0 { 0.0 } else { rest };
+                *mean = f64::from(centre) + distance;
             }
-            add_squares(simd, chunk, &centre, &mut wide, &mut row_sums);
-            rows.fold(&row_sums, squares);
         }
     }
 }
 
-/// The sum of each channel, for each chunk.
-struct ChunkSums<'a, T> {
-    input: &'a [T],
-    results: &'a mut [f64],
-    rows: Rows,
+/// The mean of each channel over a row, about exact, at every position.
+#[inline(always)]
+fn first_mean<T: Element>(row: &[T], channels: usize, mean: &mut [f32]) {
+    let (first, rest) = mean.split_at_mut(channels);
+    first.fill(0.0);
+    for pixel in row.chunks_exact(channels) {
+        for (sum, value) in first.iter_mut().zip(pixel) {
+            *sum += value.to_f32();
+        }
+    }
+    let factor = channels as f32 / row.len() as f32;
+    first.iter_mut().for_each(|sum| *sum *= factor);
+    for pixel in rest.chunks_exact_mut(channels) {
+        pixel.copy_from_slice(first);
+    }
 }
 
-impl<T: Element> WithSimd for ChunkSums<'_, T> {
-    type Output = ();
+/// Sums distances from the parameter, and their squares.
+#[derive(Clone, Copy)]
+struct Distances;
 
+impl Formula<0, 1, 2> for Distances {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let mut row_sums = Aligned::zeros(self.rows.len());
-        let mut wide = row_sums.clone();
-        let results = self.results.chunks_exact_mut(self.rows.channels());
-        for (chunk, results) in self.input.chunks(self.rows.chunk()).zip(results) {
-            add_rows(simd, chunk, &mut wide, &mut row_sums);
-            self.rows.fold(&row_sums, results);
-        }
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        [centre]: [S::f32s; 1],
+        value: S::f32s,
+        []: [S::f32s; 0],
+        sums: &mut [S::f32s; 2],
+    ) -> S::f32s {
+        let distance = simd.sub_f32s(value, centre);
+        sums[0] = simd.add_f32s(sums[0], distance);
+        sums[1] = simd.add_f32s(sums[1], simd.mul_f32s(distance, distance));
+        distance
     }
 }
 
-/// Sums rows; `sums` is overwritten, `wide` is scratch of the same length.
-#[inline(always)]
-fn add_rows<S: Simd, T: Element>(simd: S, values: &[T], wide: &mut [f32], sums: &mut [f32]) {
-    sums.fill(0.0);
-    for row in values.chunks(sums.len()) {
-        let row = T::widen(row, wide);
-        let (heads, tail) = S::as_simd_f32s(row);
-        let (sum_heads, sum_tail) = S::as_mut_simd_f32s(&mut sums[..row.len()]);
-        for (sum, &value) in sum_heads.iter_mut().zip(heads) {
-            *sum = simd.add_f32s(*sum, value);
-        }
-        for (sum, &value) in sum_tail.iter_mut().zip(tail) {
-            *sum += value;
-        }
-    }
-}
+/// Sums values.
+#[derive(Clone, Copy)]
+struct Plain;
 
-/// Sums squares of distances from a row of centres; `sums` is overwritten, `wide` is scratch of the same length.
-#[inline(always)]
-fn add_squares<S: Simd, T: Element>(
-    simd: S,
-    values: &[T],
-    centre: &[f32],
-    wide: &mut [f32],
-    sums: &mut [f32],
-) {
-    sums.fill(0.0);
-    for row in values.chunks(sums.len()) {
-        let row = T::widen(row, wide);
-        let (heads, tail) = S::as_simd_f32s(row);
-        let (centres, centre_tail) = S::as_simd_f32s(&centre[..row.len()]);
-        let (sum_heads, sum_tail) = S::as_mut_simd_f32s(&mut sums[..row.len()]);
-        for ((sum, &value), &centre) in sum_heads.iter_mut().zip(heads).zip(centres) {
-            let distance = simd.sub_f32s(value, centre);
-            *sum = simd.add_f32s(*sum, simd.mul_f32s(distance, distance));
-        }
-        for ((sum, &value), &centre) in sum_tail.iter_mut().zip(tail).zip(centre_tail) {
-            *sum += (value - centre) * (value - centre);
-        }
+impl Formula<0, 0, 1> for Plain {
+    #[inline(always)]
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        []: [S::f32s; 0],
+        value: S::f32s,
+        []: [S::f32s; 0],
+        sums: &mut [S::f32s; 1],
+    ) -> S::f32s {
+        sums[0] = simd.add_f32s(sums[0], value);
+        value
     }
 }

@@ -1,14 +1,13 @@
 //! Batch normalisation, forward: `(x − mean)·γ/√(variance + ε) + β`, with what follows it.
 
-use std::ops::Range;
-
 use pulp::Simd;
 
 use super::element::Element;
 use super::elementwise::cut_off;
-use super::formula::{Binary, Formula, Unary, binary, unary};
+use super::formula::{Binary, Unary, binary, unary};
 use super::parallel::Parallel;
-use super::rows::{Aligned, Rows};
+use super::rows::Rows;
+use super::walk::Formula;
 
 /// What forward and backward compute the output from. Both do it by the same operations in the same order, so that the
 /// ReLU cuts off the same elements.
@@ -16,11 +15,11 @@ use super::rows::{Aligned, Rows};
 pub struct Affine {
     pub(super) rows: Rows,
     /// Each value once per position of a row, as the next two.
-    pub(super) mean: Aligned,
+    pub(super) mean: Vec<f32>,
     /// γ / √(variance + ε)
-    pub(super) factor: Aligned,
+    pub(super) factor: Vec<f32>,
     /// β
-    pub(super) shift: Aligned,
+    pub(super) shift: Vec<f32>,
     /// 1 / (variance + ε), by channel.
     pub(super) inverse: Vec<f64>,
 }
@@ -57,12 +56,9 @@ impl Affine {
         self.rows.channels()
     }
 
-    pub(super) fn row(&self) -> AffineRow<'_> {
-        AffineRow {
-            mean: &self.mean,
-            factor: &self.factor,
-            shift: &self.shift,
-        }
+    /// As [`Normal`] takes them.
+    pub(super) fn parameters(&self) -> [&[f32]; 3] {
+        [&self.mean, &self.factor, &self.shift]
     }
 }
 
@@ -76,11 +72,11 @@ pub fn normalize<T: Element>(
     relu: bool,
     parallel: &dyn Parallel,
 ) {
-    let row = affine.row();
+    let (rows, parameters) = (affine.rows, affine.parameters());
     if relu {
-        unary(Normalize::<true>(row), input, parallel);
+        unary(Normalize::<true>, rows, parameters, input, parallel);
     } else {
-        unary(Normalize::<false>(row), input, parallel);
+        unary(Normalize::<false>, rows, parameters, input, parallel);
     }
 }
 
@@ -94,94 +90,95 @@ pub fn normalize_add<T: Element>(
     relu: bool,
     parallel: &dyn Parallel,
 ) {
-    let row = affine.row();
+    let (rows, parameters) = (affine.rows, affine.parameters());
     if relu {
-        binary(NormalizeAdd::<true>(row), input_and_addend, parallel);
+        binary(
+            NormalizeAdd::<true>,
+            rows,
+            parameters,
+            input_and_addend,
+            parallel,
+        );
     } else {
-        binary(NormalizeAdd::<false>(row), input_and_addend, parallel);
+        binary(
+            NormalizeAdd::<false>,
+            rows,
+            parameters,
+            input_and_addend,
+            parallel,
+        );
     }
 }
 
-/// The slices of an [`Affine`].
+/// The parameters of an [`Affine`] at some positions.
 #[derive(Clone, Copy)]
-pub(super) struct AffineRow<'a> {
-    mean: &'a [f32],
-    factor: &'a [f32],
-    shift: &'a [f32],
+pub(super) struct Normal<S: Simd> {
+    simd: S,
+    mean: S::f32s,
+    /// γ / √(variance + ε)
+    pub(super) factor: S::f32s,
+    shift: S::f32s,
 }
 
-impl AffineRow<'_> {
-    pub(super) fn len(&self) -> usize {
-        self.mean.len()
-    }
-
+impl<S: Simd> Normal<S> {
     #[inline(always)]
-    pub(super) fn narrow(self, positions: Range<usize>) -> Self {
+    pub(super) fn new(simd: S, [mean, factor, shift]: [S::f32s; 3]) -> Self {
         Self {
-            mean: &self.mean[positions.clone()],
-            factor: &self.factor[positions.clone()],
-            shift: &self.shift[positions],
+            simd,
+            mean,
+            factor,
+            shift,
         }
     }
 
     /// `x − mean`
     #[inline(always)]
-    pub(super) fn centred<S: Simd>(&self, simd: S, vector: usize, value: S::f32s) -> S::f32s {
-        simd.sub_f32s(value, S::as_simd_f32s(self.mean).0[vector])
-    }
-
-    /// γ / √(variance + ε)
-    #[inline(always)]
-    pub(super) fn factor<S: Simd>(&self, _: S, vector: usize) -> S::f32s {
-        S::as_simd_f32s(self.factor).0[vector]
+    pub(super) fn centred(self, value: S::f32s) -> S::f32s {
+        self.simd.sub_f32s(value, self.mean)
     }
 
     /// The output, from `x − mean`.
     #[inline(always)]
-    pub(super) fn output<S: Simd>(&self, simd: S, vector: usize, centred: S::f32s) -> S::f32s {
-        let scaled = simd.mul_f32s(centred, self.factor(simd, vector));
-        simd.add_f32s(scaled, S::as_simd_f32s(self.shift).0[vector])
+    pub(super) fn output(self, centred: S::f32s) -> S::f32s {
+        let scaled = self.simd.mul_f32s(centred, self.factor);
+        self.simd.add_f32s(scaled, self.shift)
     }
 }
 
 #[derive(Clone, Copy)]
-struct Normalize<'a, const RELU: bool>(AffineRow<'a>);
+struct Normalize<const RELU: bool>;
 
-impl<const RELU: bool> Formula<1> for Normalize<'_, RELU> {
-    fn row(&self) -> usize {
-        self.0.len()
-    }
-
+impl<const RELU: bool> Formula<0, 3, 0> for Normalize<RELU> {
     #[inline(always)]
-    fn narrow(self, positions: Range<usize>) -> Self {
-        Self(self.0.narrow(positions))
-    }
-
-    #[inline(always)]
-    fn at<S: Simd>(&self, simd: S, vector: usize, [value]: [S::f32s; 1]) -> S::f32s {
-        let centred = self.0.centred(simd, vector, value);
-        let output = self.0.output(simd, vector, centred);
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        parameters: [S::f32s; 3],
+        value: S::f32s,
+        []: [S::f32s; 0],
+        []: &mut [S::f32s; 0],
+    ) -> S::f32s {
+        let normal = Normal::new(simd, parameters);
+        let output = normal.output(normal.centred(value));
         if RELU { cut_off(simd, output) } else { output }
     }
 }
 
 #[derive(Clone, Copy)]
-struct NormalizeAdd<'a, const RELU: bool>(AffineRow<'a>);
+struct NormalizeAdd<const RELU: bool>;
 
-impl<const RELU: bool> Formula<2> for NormalizeAdd<'_, RELU> {
-    fn row(&self) -> usize {
-        self.0.len()
-    }
-
+impl<const RELU: bool> Formula<1, 3, 0> for NormalizeAdd<RELU> {
     #[inline(always)]
-    fn narrow(self, positions: Range<usize>) -> Self {
-        Self(self.0.narrow(positions))
-    }
-
-    #[inline(always)]
-    fn at<S: Simd>(&self, simd: S, vector: usize, [value, addend]: [S::f32s; 2]) -> S::f32s {
-        let centred = self.0.centred(simd, vector, value);
-        let output = simd.add_f32s(self.0.output(simd, vector, centred), addend);
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        parameters: [S::f32s; 3],
+        value: S::f32s,
+        [addend]: [S::f32s; 1],
+        []: &mut [S::f32s; 0],
+    ) -> S::f32s {
+        let normal = Normal::new(simd, parameters);
+        let output = simd.add_f32s(normal.output(normal.centred(value)), addend);
         if RELU { cut_off(simd, output) } else { output }
     }
 }

@@ -1,12 +1,10 @@
 //! How channels-last values are walked.
 
-use std::ops::{Deref, DerefMut};
-
-use pulp::Simd;
-
-/// Values in a row: enough independent sums to keep the processor busy.
-const ROW: usize = 256;
-/// Values after which sums move on to `f64`: few enough to lose nothing, and to be in the first-level cache twice.
+/// Values in a row, or a divisor: as many as the registers hold sums of ([`super::walk`]).
+const ROW: usize = 64;
+/// More values than this a row has only if a pixel has.
+const LONGEST: usize = 512;
+/// Values after which sums move on to `f64`: few enough to lose nothing.
 pub(super) const CHUNK: usize = 8192;
 
 /// Rows of whole pixels, so that position `i` of every row belongs to channel `i % channels`.
@@ -20,10 +18,19 @@ impl Rows {
     /// # Panics
     /// When there are no channels.
     pub(super) fn of(channels: usize) -> Self {
-        Self {
-            channels,
-            len: channels * (ROW / channels).max(1),
-        }
+        let divisor = 1 << channels.trailing_zeros().min(ROW.trailing_zeros());
+        let whole = channels * (ROW / divisor);
+        let len = if whole <= LONGEST {
+            whole
+        } else {
+            channels * (ROW / channels).max(1)
+        };
+        Self { channels, len }
+    }
+
+    /// For formulas that are the same at every position.
+    pub(super) fn any() -> Self {
+        Self::of(ROW)
     }
 
     pub(super) fn channels(self) -> usize {
@@ -41,12 +48,8 @@ impl Rows {
     }
 
     /// One value per channel, repeated over a row.
-    pub(super) fn repeat(self, by_channel: impl Iterator<Item = f32> + Clone) -> Aligned {
-        let mut row = Aligned::zeros(self.len);
-        for (position, value) in row.iter_mut().zip(by_channel.cycle()) {
-            *position = value;
-        }
-        row
+    pub(super) fn repeat(self, by_channel: impl Iterator<Item = f32> + Clone) -> Vec<f32> {
+        by_channel.cycle().take(self.len).collect()
     }
 
     /// Adds a row of sums up by channel.
@@ -57,54 +60,5 @@ impl Rows {
                 *sum += f64::from(value);
             }
         }
-    }
-}
-
-/// How many of `len` values whole vectors take.
-#[inline(always)]
-pub(super) fn in_vectors<S: Simd>(len: usize) -> usize {
-    let lanes = size_of::<S::f32s>() / size_of::<f32>();
-    len / lanes * lanes
-}
-
-/// Values that start at a cache line: a vector that straddles two costs two accesses.
-#[derive(Debug)]
-pub(super) struct Aligned {
-    values: Vec<f32>,
-    start: usize,
-}
-
-/// Bytes in a cache line and in the widest vector.
-const LINE: usize = 64;
-
-impl Aligned {
-    pub(super) fn zeros(len: usize) -> Self {
-        let slack = LINE / size_of::<f32>() - 1;
-        let mut values = vec![0.0; len + slack];
-        let start = values.as_ptr().align_offset(LINE).min(slack);
-        values.truncate(start + len);
-        Self { values, start }
-    }
-}
-
-impl Deref for Aligned {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        &self.values[self.start..]
-    }
-}
-
-impl DerefMut for Aligned {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.values[self.start..]
-    }
-}
-
-impl Clone for Aligned {
-    fn clone(&self) -> Self {
-        let mut copy = Self::zeros(self.len());
-        copy.copy_from_slice(self);
-        copy
     }
 }

@@ -1,32 +1,16 @@
 //! The kernels against Burn's own operations in `f64`, over random shapes and memory orders.
 
-use std::cell::Cell;
-
 use burn_backend::ops::FloatTensorOps;
 use burn_backend::{FloatDType, TensorData, read_sync};
 use burn_flex::{Flex, FlexDevice, FlexTensor};
 use proptest::prelude::*;
-use pulp::Arch;
 
 use crate::burn::backend::{BurnKernels, Generic};
+use crate::channels_last::agreement::{FORCED, archs};
 use crate::layered::{Convolution, Normalization, ProductWants, Subsample};
 use crate::random::{stream, unit};
 
 use super::memory::channels_last;
-
-thread_local! {
-    /// An instruction set to use on this thread instead of the widest.
-    pub(super) static FORCED: Cell<Option<Arch>> = const { Cell::new(None) };
-}
-
-/// Every instruction set that the machine has, narrowest first.
-fn archs() -> Vec<Arch> {
-    let mut archs = vec![Arch::Scalar];
-    #[cfg(target_arch = "x86_64")]
-    archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
-    archs.push(Arch::new());
-    archs
-}
 
 type Reference = Generic<Flex>;
 

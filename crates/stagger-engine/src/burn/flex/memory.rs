@@ -3,10 +3,9 @@
 use burn_backend::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
-use super::buffers;
+use crate::channels_last::{Binary, Images, Unary};
 
-/// Elements that the element-wise kernels take at a time: small enough for the first-level cache.
-const CHUNK: usize = 8192;
+use super::buffers;
 
 /// The same tensor with its memory channels-last and without gaps; a copy only if it is not so already. Tensors of
 /// other ranks than 4 get plain row-major memory.
@@ -68,31 +67,55 @@ pub(super) fn row_major(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }
 
-/// Changes values in chunks of whole multiples of `unit`: in place if nobody else holds the tensor, else into a new
-/// one, in either case with one pass over memory. `change` gets the index of the first value of its chunk.
-pub(super) fn change(
-    mut tensor: FlexTensor,
-    unit: usize,
-    mut change: impl FnMut(usize, &mut [f32]),
-) -> FlexTensor {
-    let step = unit * (CHUNK / unit).max(1);
+/// Changes values: in place if nobody else holds the tensor, else into a new one.
+pub(super) fn change(mut tensor: FlexTensor, change: impl FnOnce(Unary<'_, f32>)) -> FlexTensor {
     if let Some(values) = tensor.try_storage_mut::<f32>() {
-        for (index, chunk) in values.chunks_mut(step).enumerate() {
-            change(index * step, chunk);
-        }
+        change(Unary::InPlace(values));
         return tensor;
     }
-    let old = values(&tensor);
-    let mut changed = buffers::take(old.len());
-    for (index, (old, chunk)) in old.chunks(step).zip(changed.chunks_mut(step)).enumerate() {
-        chunk.copy_from_slice(old);
-        change(index * step, chunk);
-    }
+    let input = values(&tensor);
+    let mut output = buffers::take(input.len());
+    change(Unary::Into {
+        input,
+        output: &mut output,
+    });
     FlexTensor::new(
-        Bytes::from_elems(changed),
+        Bytes::from_elems(output),
         tensor.layout().clone(),
         DType::F32,
     )
+}
+
+/// As [`change`], with the values of another tensor as second operand.
+pub(super) fn change_with(
+    tensor: FlexTensor,
+    other: &FlexTensor,
+    operation: impl FnOnce(Binary<'_, f32>),
+) -> FlexTensor {
+    let right = values(other);
+    change(tensor, |operand| {
+        operation(match operand {
+            Unary::Into {
+                input: left,
+                output,
+            } => Binary::Into {
+                left,
+                right,
+                output,
+            },
+            Unary::InPlace(left) => Binary::OverLeft { left, right },
+        });
+    })
+}
+
+/// Sides `[N, C, H, W]` as the loops over channels-last memory take them.
+pub(super) fn images([samples, channels, height, width]: [usize; 4]) -> Images {
+    Images {
+        samples,
+        height,
+        width,
+        channels,
+    }
 }
 
 /// Lets the memory of a tensor be used again if nobody else holds it.

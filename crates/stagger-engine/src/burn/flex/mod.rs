@@ -14,7 +14,6 @@ mod correlate_weight;
 mod elementwise;
 mod memory;
 mod microkernel;
-mod moments;
 mod padded;
 mod subsample;
 
@@ -23,8 +22,8 @@ mod agreement;
 
 use burn_backend::DType;
 use burn_flex::{Flex, FlexTensor};
-use pulp::Arch;
 
+use crate::channels_last::{Serial, arch, channel_sums};
 use crate::layered::{
     Convolution, Normalization, NormalizationGrads, Normalized, ProductGrads, ProductWants,
     Subsample,
@@ -75,7 +74,11 @@ impl BurnKernels for Flex {
         let input_grad = wants
             .input
             .then(|| correlate::input_grad(sides, weight, &output_grad, geometry));
-        let bias = wants.bias.then(|| moments::channel_sums(&output_grad));
+        let bias = wants.bias.then(|| {
+            let [_, channels, ..] = memory::sides(&output_grad);
+            let sums = channel_sums(memory::values(&output_grad), channels, &Serial);
+            memory::row_major(sums, &[channels])
+        });
         memory::recycle(output_grad);
         ProductGrads {
             input: input_grad,
@@ -164,13 +167,4 @@ impl BurnKernels for Flex {
 /// Whether all of these are `f32`.
 fn single<const N: usize>(tensors: [&FlexTensor; N]) -> bool {
     tensors.iter().all(|tensor| tensor.dtype() == DType::F32)
-}
-
-/// The widest instruction set that the machine has.
-fn arch() -> Arch {
-    #[cfg(test)]
-    if let Some(arch) = agreement::FORCED.get() {
-        return arch;
-    }
-    Arch::new()
 }
