@@ -112,7 +112,9 @@ impl EpochTally {
                 ended_at,
                 waits,
                 transfer,
+                delayed,
                 staleness,
+                gap,
             } => {
                 self.acted(
                     stage,
@@ -122,7 +124,9 @@ impl EpochTally {
                         ended_at,
                         waits,
                         transfer,
+                        delayed,
                         staleness,
+                        gap,
                     },
                 );
             }

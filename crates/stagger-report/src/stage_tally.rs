@@ -26,6 +26,9 @@ pub(crate) struct StageTally {
     update: Duration,
     transfer: Duration,
     waits: Waits,
+    delayed: Duration,
+    gaps: usize,
+    gap_sum: f64,
     backwards: usize,
     staleness_sum: usize,
     staleness_max: usize,
@@ -39,7 +42,9 @@ pub(crate) struct Acted {
     pub ended_at: Duration,
     pub waits: Waits,
     pub transfer: Duration,
+    pub delayed: Duration,
     pub staleness: Option<usize>,
+    pub gap: Option<f64>,
 }
 
 impl StageTally {
@@ -50,7 +55,8 @@ impl StageTally {
         match acted.action {
             Action::Forward { .. } => self.forward += busy,
             Action::Recompute { .. } => self.recompute += busy,
-            Action::Backward { .. } => self.backward += busy,
+            // The lesson of a synthesizer is the price of not waiting for the gradient of a backward.
+            Action::Backward { .. } | Action::Learn { .. } => self.backward += busy,
             Action::Update { .. } => self.update += busy,
             Action::Evaluate { .. } | Action::Snapshot { .. } => {
                 if self.began.is_some() {
@@ -66,6 +72,11 @@ impl StageTally {
         self.waits.loader += acted.waits.loader;
         self.waits.receive += acted.waits.receive;
         self.waits.send += acted.waits.send;
+        self.delayed += acted.delayed;
+        if let Some(gap) = acted.gap {
+            self.gaps += 1;
+            self.gap_sum += gap;
+        }
         if let Some(staleness) = acted.staleness {
             self.backwards += 1;
             self.staleness_sum += staleness;
@@ -109,6 +120,8 @@ impl StageTally {
             unaccounted: wall.saturating_sub(busy + self.waits.total()),
             staleness_mean: self.staleness_sum as f64 / self.backwards.max(1) as f64,
             staleness_max: self.staleness_max,
+            delayed: self.delayed,
+            gap_mean: (self.gaps > 0).then(|| self.gap_sum / self.gaps as f64),
         }
     }
 }
@@ -160,7 +173,9 @@ mod tests {
                 ..Waits::default()
             },
             transfer: Duration::ZERO,
+            delayed: Duration::ZERO,
             staleness: None,
+            gap: None,
         }
     }
 

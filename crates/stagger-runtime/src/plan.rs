@@ -17,8 +17,8 @@ pub struct Plan {
     pub horizon: Horizon,
     /// Learning rate of a batch: a function of the batch index alone (DESIGN §4).
     pub learning_rate: Arc<dyn Fn(usize) -> f64 + Send + Sync>,
-    /// Momentum `β` of the optimizer, for schedules that predict weights from it.
-    pub momentum: Option<f64>,
+    /// Momentum `β` of the optimizer, for schedules that look ahead along it; 0 without one.
+    pub momentum: f64,
     /// Batches between two of which each stage measures how far its weights move from forward to backward; 0 for none.
     /// One measurement holds a copy of the stage's weights over that time and reads both once.
     pub gap_every: usize,
@@ -39,7 +39,7 @@ impl Plan {
             schedule,
             horizon,
             learning_rate: Arc::new(learning_rate),
-            momentum: None,
+            momentum: 0.0,
             gap_every: 0,
             stragglers: Vec::new(),
             seed: 0,

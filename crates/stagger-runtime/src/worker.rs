@@ -52,6 +52,8 @@ pub(crate) struct Worker<S: Stage> {
     inputs: Option<SplitInputs>,
     labels: Option<SplitLabels>,
     learning_rate: Arc<dyn Fn(usize) -> f64 + Send + Sync>,
+    /// What the stage takes of the common learning rate: 1 unless its momentum is its own.
+    rate_share: f64,
     rescheduling: Option<Rescheduling>,
     shrinking: Option<Shrinking>,
     versions: Versions<S>,
@@ -136,6 +138,10 @@ impl<S: Stage> Worker<S> {
             inputs: feed.0.map(|whole| SplitInputs::new(whole, micro_batches)),
             labels: feed.1.map(|whole| SplitLabels::new(whole, micro_batches)),
             learning_rate: Arc::clone(&plan.learning_rate),
+            rate_share: plan
+                .schedule
+                .momentum(index, plan.momentum)
+                .map_or(1.0, |own| (1.0 - own) / (1.0 - plan.momentum)),
             rescheduling: corrections.rescheduling,
             shrinking: corrections.shrinking,
             versions,

@@ -212,7 +212,9 @@ impl StageClock {
             ended_at,
             waits,
             transfer: Duration::ZERO,
+            delayed: Duration::ZERO,
             staleness,
+            gap: None,
         });
     }
 }

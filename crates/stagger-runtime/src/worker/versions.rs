@@ -49,7 +49,7 @@ impl<S: Stage> Versions<S> {
             discrepancy: corrections.discrepancy,
             // Without staleness nothing moves between forward and backward.
             damping: corrections.damping.filter(|_| policy.staleness > 0),
-            momentum: plan.momentum.unwrap_or(0.0),
+            momentum: plan.momentum,
             gap_every: if policy.staleness > 0 {
                 plan.gap_every
             } else {
@@ -163,7 +163,7 @@ impl<S: Stage> Worker<S> {
 
     /// The stage's learning rate of a batch.
     pub(super) fn rate(&self, batch: usize) -> f64 {
-        let rate = (self.learning_rate)(batch);
+        let rate = (self.learning_rate)(batch) * self.rate_share;
         match &self.rescheduling {
             Some(rescheduling) => rate * rescheduling.factor(self.policy.staleness, batch),
             None => rate,

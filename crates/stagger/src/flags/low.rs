@@ -101,7 +101,8 @@ pub struct TrainValues {
     /// Number of stages, each on a device of its own [default: 2]
     #[arg(short = 'k', long, value_name = "K", help_heading = "Pipeline")]
     pub stages: Option<usize>,
-    /// Method: bp, dsp, dsp(m=4,2,0), dsp(1,1,0;4,2,0) [default: dsp]
+    /// Method: bp, dsp, dsp(m=4,2,0), gpipe(4), 1f1b(4), pipedream, 2bw(4), pipemare, ddg, fr, fdg, adl(4), dni; with
+    /// corrections as in 'dsp + predict' (see stagger explain) [default: dsp]
     #[arg(short, long, value_name = "METHOD", help_heading = "Pipeline")]
     pub schedule: Option<String>,
     /// How blocks are dealt to stages: auto, uniform, or counts such as 7,4 [default: auto]
@@ -137,6 +138,15 @@ pub struct TrainValues {
     /// none [default: 40 for asynchronous schedules]
     #[arg(long, value_name = "N", help_heading = "Pipeline")]
     pub calibration_batches: Option<usize>,
+
+    /// Slow a stage down by a share of its own compute time, such as stage=1,probability=0.33,slowdown=100%; stage=* means
+    /// all, kind= constant, random or burst; may be given several times
+    #[arg(long, value_name = "SPEC", help_heading = "Pipeline")]
+    pub straggler: Option<Vec<String>>,
+    /// Measure how far weights move between forward and backward every N batches; 0 for never [default: 50 for
+    /// asynchronous schedules]
+    #[arg(long, value_name = "N", help_heading = "Pipeline")]
+    pub gap_every: Option<usize>,
 
     /// Passes over the training set [default: 4]
     #[arg(long, value_name = "N", help_heading = "Training")]
@@ -238,6 +248,8 @@ impl TrainValues {
             tf32,
             deterministic,
             calibration_batches,
+            straggler,
+            gap_every,
             epochs,
             max_batches,
             batch_size,
