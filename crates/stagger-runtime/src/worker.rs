@@ -246,7 +246,7 @@ impl<S: Stage> Worker<S> {
             None => None,
             Some(labels) => {
                 let labels = labels.train(batch).map_err(Fault::Feed)?;
-                let loss = self.stage.loss(&output, &labels)?;
+                let loss = self.stage.loss(&output, &labels, 1.0)?;
                 if !loss.value.is_finite() {
                     return Err(Fault::NonFiniteLoss { value: loss.value });
                 }
