@@ -124,7 +124,7 @@ impl<S: Stage> Worker<S> {
         let micro_batches = plan.schedule.micro_batches();
         let versions = Versions::new(plan, index);
         if let Some(keep) = versions.drift(policy.staleness) {
-            stage.track_drift(keep)?;
+            stage.track_drift(keep);
         }
         let synthesis = (policy.gradient == GradientSource::Synthetic && ports.above.is_some())
             .then(|| Synthesis::of(&stage))

@@ -244,7 +244,7 @@ fn plain_loop<S: Build>() -> (Vec<f32>, StageState) {
             .unwrap();
         let (logits, graph) = stage.record(&input, batch).unwrap();
         let loss = stage
-            .loss(&logits, &Labels::train(&mut Noise, batch).unwrap())
+            .loss(&logits, &Labels::train(&mut Noise, batch).unwrap(), 1.0)
             .unwrap();
         losses.push(loss.value);
         stage.backward(graph, loss.grad).unwrap();
@@ -331,7 +331,7 @@ fn oracle<S: Build>(m: &[usize]) -> (Vec<f32>, StageState) {
         for k in (0..m.len()).rev() {
             let (output, graph) = today[k].record(&inputs[k], j).unwrap();
             let output_grad = grad.take().unwrap_or_else(|| {
-                let loss = today[k].loss(&output, &labels).unwrap();
+                let loss = today[k].loss(&output, &labels, 1.0).unwrap();
                 losses.push(loss.value);
                 loss.grad
             });

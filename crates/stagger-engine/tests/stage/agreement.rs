@@ -68,7 +68,7 @@ fn trained<S: Stage>(mut stage: S, model: &Model, samples: usize, batches: usize
         let input = stage.upload(input).unwrap();
         let (logits, graph) = stage.record(&input, batch).unwrap();
         let labels = labels(samples, model.classes, batch);
-        let Loss { value, grad, .. } = stage.loss(&logits, &labels).unwrap();
+        let Loss { value, grad, .. } = stage.loss(&logits, &labels, 1.0).unwrap();
         let input_grad = stage.backward(graph, grad).unwrap();
         stage.update(RATE).unwrap();
         if first.is_none() {
