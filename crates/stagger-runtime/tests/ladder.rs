@@ -4,8 +4,6 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use stagger_engine::layered::{Kernels, LayeredStage};
 use stagger_engine::{HostTensor, Optimizer, Stage, StageSpec, StageState, WeightDecay};
 use stagger_model::{Balance, Block, Cut, Layer, Model};
@@ -170,14 +168,15 @@ fn build<S: Build>(model: &Model, cut: &Cut, stage: usize) -> S {
 }
 
 fn plan(schedule: &str, stages: usize) -> Plan {
+    let schedule = Schedule::parse(schedule, Some(stages)).expect("a valid schedule");
+    let horizon = Horizon {
+        batches: BATCHES,
+        evaluate_at: EVALUATE_AT.to_vec(),
+        snapshot_at: vec![BATCHES],
+    };
     Plan {
-        schedule: Schedule::parse(schedule, Some(stages)).expect("a valid schedule"),
-        horizon: Horizon {
-            batches: BATCHES,
-            evaluate_at: EVALUATE_AT.to_vec(),
-            snapshot_at: vec![BATCHES],
-        },
-        learning_rate: Arc::new(learning_rate),
+        momentum: 0.9,
+        ..Plan::new(schedule, horizon, learning_rate)
     }
 }
 

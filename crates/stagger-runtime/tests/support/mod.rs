@@ -6,7 +6,7 @@ pub mod toy;
 
 use std::io::{self, Write};
 use std::process;
-use std::sync::{Arc, Once};
+use std::sync::Once;
 use std::thread;
 use std::time::Duration;
 
@@ -260,14 +260,15 @@ pub fn feeds() -> Feeds {
 
 /// A plan that evaluates at the given versions and snapshots at its end.
 pub fn plan(schedule: &str, stages: usize, batches: usize, evaluate_at: &[usize]) -> Plan {
+    let schedule = Schedule::parse(schedule, Some(stages)).expect("a valid schedule");
+    let horizon = Horizon {
+        batches,
+        evaluate_at: evaluate_at.to_vec(),
+        snapshot_at: vec![batches],
+    };
     Plan {
-        schedule: Schedule::parse(schedule, Some(stages)).expect("a valid schedule"),
-        horizon: Horizon {
-            batches,
-            evaluate_at: evaluate_at.to_vec(),
-            snapshot_at: vec![batches],
-        },
-        learning_rate: Arc::new(toy::learning_rate),
+        momentum: toy::MOMENTUM,
+        ..Plan::new(schedule, horizon, toy::learning_rate)
     }
 }
 

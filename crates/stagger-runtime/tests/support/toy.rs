@@ -62,10 +62,13 @@ pub fn loss(outputs: &Rows, labels: &[usize]) -> (f32, Rows) {
     (value, grads)
 }
 
+/// Momentum of [`step`].
+pub const MOMENTUM: f64 = 0.9;
+
 /// Momentum SGD, in place.
 pub fn step(weights: &mut Weights, velocity: &mut Weights, grad: &Weights, learning_rate: f64) {
     for ((w, v), g) in weights.iter_mut().zip(velocity).zip(grad) {
-        *v = 0.9 * *v + g;
+        *v = MOMENTUM as f32 * *v + g;
         *w -= learning_rate as f32 * *v;
     }
 }
@@ -122,9 +125,9 @@ pub fn learning_rate(batch: usize) -> f64 {
     0.2 / (1.0 + 0.1 * batch as f64)
 }
 
-/// Samples in a batch: varies, so that a swapped batch shows.
+/// Samples in a batch: varies, so that a swapped batch shows; enough for three micro-batches, mostly uneven ones.
 pub fn batch_inputs(batch: usize) -> Rows {
-    let samples = 1 + batch % 3;
+    let samples = 3 + batch % 3;
     let value = |s: usize, i: usize| ((batch * 7 + s * 5 + i * 3) % 11) as f32 / 11.0 - 0.5;
     (0..samples)
         .map(|s| std::array::from_fn(|i| value(s, i)))
@@ -133,5 +136,5 @@ pub fn batch_inputs(batch: usize) -> Rows {
 
 /// Labels of a batch.
 pub fn batch_labels(batch: usize) -> Vec<usize> {
-    (0..1 + batch % 3).map(|s| (batch + s) % 2).collect()
+    (0..3 + batch % 3).map(|s| (batch + s) % 2).collect()
 }
