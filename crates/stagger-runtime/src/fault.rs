@@ -110,9 +110,10 @@ pub enum RunError {
 /// An action in words: `the forward of batch 7`.
 fn phrase(action: &Action) -> String {
     match action {
-        Action::Forward { batch } => format!("the forward of batch {batch}"),
-        Action::Recompute { batch } => format!("the recompute of batch {batch}"),
-        Action::Backward { batch } => format!("the backward of batch {batch}"),
+        Action::Forward { batch, .. } => format!("the forward of batch {batch}"),
+        Action::Recompute { batch, .. } => format!("the recompute of batch {batch}"),
+        Action::Backward { batch, .. } => format!("the backward of batch {batch}"),
+        Action::Learn { batch, .. } => format!("the synthesizer's step on batch {batch}"),
         Action::Update { version } => format!("the update of batch {version}"),
         Action::Evaluate { version } => format!("the evaluation of version {version}"),
         Action::Snapshot { version } => format!("the snapshot of version {version}"),

@@ -145,9 +145,11 @@ impl<S: Stage> Worker<S> {
         self.transfer = Duration::ZERO;
         self.staleness = None;
         let flow = match action {
-            Action::Forward { batch } => self.forward(batch)?,
-            Action::Recompute { batch } => self.recompute(batch)?,
-            Action::Backward { batch } => self.backward(batch)?,
+            Action::Forward { batch, .. } => self.forward(batch)?,
+            Action::Recompute { batch, .. } => self.recompute(batch)?,
+            Action::Backward { batch, .. } => self.backward(batch)?,
+            // No schedule has synthesizers yet.
+            Action::Learn { .. } => Flow::Continue,
             Action::Update { version } => self.update(version)?,
             Action::Evaluate { version } => self.evaluate(version)?,
             Action::Snapshot { version } => self.snapshot(version)?,
