@@ -184,9 +184,9 @@ mod tests {
         let mut tally = StageTally::default();
         tally.add(acted(Action::Evaluate { version: 0 }, 0, 10, 9));
         assert_eq!(tally.wall(), Duration::ZERO);
-        tally.add(acted(Action::Forward { batch: 0 }, 10, 14, 1));
+        tally.add(acted(Action::Forward { batch: 0, micro: 0 }, 10, 14, 1));
         tally.add(acted(Action::Evaluate { version: 1 }, 14, 100, 50));
-        tally.add(acted(Action::Backward { batch: 0 }, 101, 104, 0));
+        tally.add(acted(Action::Backward { batch: 0, micro: 0 }, 101, 104, 0));
         // A pause at the end is followed by no training: not part of the stretch.
         tally.add(acted(Action::Snapshot { version: 1 }, 104, 200, 0));
         assert_eq!(tally.wall(), Duration::from_secs(8));
@@ -209,7 +209,7 @@ mod tests {
                 send: seconds(3),
             },
             transfer: seconds(4),
-            ..acted(Action::Forward { batch: 0 }, 0, 15, 0)
+            ..acted(Action::Forward { batch: 0, micro: 0 }, 0, 15, 0)
         });
         tally.add(acted(Action::Update { version: 0 }, 16, 20, 0));
         let found = tally.summary();

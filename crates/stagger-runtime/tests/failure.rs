@@ -159,7 +159,7 @@ fn a_panic_names_its_stage_and_batch() {
         );
         assert!(matches!(
             action,
-            Action::Recompute { batch: 7 } | Action::Forward { batch: 7 }
+            Action::Recompute { batch: 7, micro: 0 } | Action::Forward { batch: 7, micro: 0 }
         ));
         let sentence = error.to_string();
         assert!(
@@ -262,7 +262,10 @@ fn a_loader_error_in_the_middle_ends_the_run() {
             &error,
             RunError::Stage {
                 stage: 0,
-                action: Action::Forward { batch: 11 },
+                action: Action::Forward {
+                    batch: 11,
+                    micro: 0
+                },
                 ..
             }
         ),

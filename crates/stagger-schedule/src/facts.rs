@@ -62,13 +62,13 @@ impl Facts {
                 staleness: policy.staleness,
                 forward_queue: policy.forward_queue,
                 backward_queue: policy.backward_queue,
-                in_flight: policy.forward_queue + policy.backward_queue,
+                in_flight: policy.in_flight,
                 kept_batches: kept_batches(schedule, stage),
                 kept: policy.kept,
                 weight_copies: match policy.backward_weights {
                     BackwardWeights::Current => 1,
                     BackwardWeights::Stashed => policy.staleness + 1,
-                    BackwardWeights::Predicted => 2,
+                    BackwardWeights::Corrected => 2,
                 },
                 step_cost: step_cost(policy),
             })

@@ -24,6 +24,7 @@
 //! per method, `interpreter.rs` defines what it means that an action can run.
 
 mod action;
+mod corrections;
 mod explain;
 mod facts;
 mod interpreter;
@@ -37,13 +38,16 @@ mod stale_program;
 mod timeline;
 
 pub use action::Action;
+pub use corrections::{
+    Corrections, Damping, Discrepancy, LookAhead, Prediction, Rescheduling, Shrinking,
+};
 pub use explain::explain;
 pub use facts::{
     Facts, Lock, Locks, StageFacts, ideal_speedup, measured_staleness, most_kept, step_cost,
 };
 pub use interpreter::{Deadlock, Interpreter, Wait, Waiting};
-pub use method::{Method, Relation};
+pub use method::{Method, Relation, delayed_policy};
 pub use notation::{NotationError, NotationProblem};
-pub use policy::{BackwardWeights, Kept, StagePolicy};
+pub use policy::{BackwardWeights, ForwardWeights, GradientSource, Kept, StagePolicy};
 pub use program::{Horizon, Program};
 pub use schedule::{MAX_STAGES, MAX_STALENESS, Schedule};

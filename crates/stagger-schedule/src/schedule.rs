@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use crate::methods;
 use crate::notation::{self, Fault};
-use crate::{Horizon, Method, NotationError, NotationProblem, Program, StagePolicy};
+use crate::{
+    Corrections, ForwardWeights, GradientSource, Horizon, Method, NotationError, NotationProblem,
+    Program, StagePolicy,
+};
 
 /// The largest number of stages.
 pub const MAX_STAGES: usize = 64;
@@ -13,12 +16,17 @@ pub const MAX_STAGES: usize = 64;
 /// The largest staleness and queue length, in batches.
 pub const MAX_STALENESS: usize = 1000;
 
-/// A method on K stages: for every stage a program and a policy.
+/// A method on K stages, with what the notation adds to it: for every stage a program and a
+/// policy.
 ///
 /// [`Display`](fmt::Display) prints the canonical notation. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     method: Arc<dyn Method>,
+    /// Batches of the method in a batch of the schedule, at least 1.
+    accumulated: usize,
+    /// Corrections beside the method's own.
+    added: Corrections,
 }
 
 impl Schedule {
@@ -76,13 +84,45 @@ impl Schedule {
         &*self.method
     }
 
+    /// M: the number of micro-batches in which a batch travels. A batch is what one update sees.
+    pub fn micro_batches(&self) -> usize {
+        self.method.micro_batches().max(1) * self.accumulated
+    }
+
+    /// How many batches of the usual size are accumulated into one update: A with `accumulate(A)`
+    /// in the notation, else 1.
+    pub fn accumulated_batches(&self) -> usize {
+        self.accumulated
+    }
+
+    /// During so many first batches no stage runs ahead of the batch it pulls back, so nothing is
+    /// stale and nothing in flight at a version; `usize::MAX` if that is so in the whole run.
+    pub fn synchronous_batches(&self) -> usize {
+        self.method.synchronous_batches()
+    }
+
+    /// What the stages do beyond their programs: for the method, and by the notation.
+    pub fn corrections(&self) -> Corrections {
+        self.method.corrections().or(self.added.clone())
+    }
+
+    /// Whether stages guess gradients with a synthesizer instead of waiting for them.
+    pub fn synthesizes(&self) -> bool {
+        let synthetic = |stage| self.policy(stage).gradient == GradientSource::Synthetic;
+        (0..self.stages()).any(synthetic)
+    }
+
     /// Queues, staleness and memory of a stage.
     ///
     /// # Panics
     ///
     /// If `stage` is not below [`stages`](Schedule::stages).
     pub fn policy(&self, stage: usize) -> StagePolicy {
-        self.method.policy(stage)
+        let mut policy = self.method.policy(stage, self.micro_batches());
+        if self.corrections().prediction.is_some() && policy.staleness > 0 {
+            policy.forward_weights = ForwardWeights::Predicted;
+        }
+        policy
     }
 
     /// The policies of all stages, from stage 0 up.
@@ -96,13 +136,17 @@ impl Schedule {
     ///
     /// If `stage` is not below [`stages`](Schedule::stages).
     pub fn program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
-        self.method.program(stage, horizon)
+        self.method.program(stage, self.micro_batches(), horizon)
     }
 }
 
 impl From<Arc<dyn Method>> for Schedule {
     fn from(method: Arc<dyn Method>) -> Self {
-        Schedule { method }
+        Schedule {
+            method,
+            accumulated: 1,
+            added: Corrections::default(),
+        }
     }
 }
 

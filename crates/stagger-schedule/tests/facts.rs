@@ -110,7 +110,7 @@ proptest! {
                     inputs[stage].push_back(input);
                     activations[stage].push_back(output);
                 }
-                Action::Backward { batch } => {
+                Action::Backward { batch, .. } => {
                     let above = match stage + 1 {
                         top if top == stages => Versions::new(),
                         _ => gradients[stage].pop_front().unwrap(),
@@ -197,7 +197,7 @@ proptest! {
         for stage in 0..schedule.stages() {
             let expected: Vec<_> = schedule.program(stage, &shorter).collect();
             let whole: Vec<_> = schedule.program(stage, &horizon).collect();
-            let missing = Action::Forward { batch: end };
+            let missing = Action::Forward { batch: end, micro: 0 };
             let latest = whole.iter().position(|&a| a == missing).unwrap_or(whole.len());
             // Between two actions, or with the first batch that is missing in hand.
             for (before, in_hand) in [(when % (latest + 1), 0), (latest, 1)] {

@@ -164,9 +164,9 @@ impl Picture {
         };
         let (x, width) = (LEFT + at(bar.start), at(bar.end) - at(bar.start));
         let (color, batch) = match bar.action {
-            Action::Forward { batch } => ("#4c86c6", Some(batch)),
-            Action::Recompute { batch } => ("#9cc2e8", Some(batch)),
-            Action::Backward { batch } => ("#e08a3c", Some(batch)),
+            Action::Forward { batch, .. } => ("#4c86c6", Some(batch)),
+            Action::Recompute { batch, .. } => ("#9cc2e8", Some(batch)),
+            Action::Backward { batch, .. } => ("#e08a3c", Some(batch)),
             _ => ("#777777", None),
         };
         if width < 0.5 {

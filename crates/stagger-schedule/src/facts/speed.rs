@@ -67,7 +67,10 @@ fn busy_share(schedule: &Schedule, policies: &[StagePolicy]) -> f64 {
         match action {
             Action::Forward { .. } | Action::Recompute { .. } => forward,
             Action::Backward { .. } => u64::from(BACKWARD) * forward,
-            Action::Update { .. } | Action::Evaluate { .. } | Action::Snapshot { .. } => 0,
+            Action::Learn { .. }
+            | Action::Update { .. }
+            | Action::Evaluate { .. }
+            | Action::Snapshot { .. } => 0,
         }
     };
     // The rhythm repeats after a number of batches that divides m + 1 of some stage; 120 is a

@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use super::Built;
 use crate::notation::{Arguments, Fault};
-use crate::stale_program::StaleProgram;
-use crate::{
-    BackwardWeights, Horizon, Kept, Method, NotationProblem, Program, Relation, StagePolicy,
-};
+use crate::{Method, NotationProblem, Relation};
 
 /// Backpropagation over a number of stages.
 #[derive(Debug)]
@@ -40,27 +37,12 @@ impl Method for Bp {
         "Backpropagation"
     }
 
-    fn notation(&self) -> String {
-        "bp".to_owned()
-    }
-
     fn stages(&self) -> usize {
         self.stages
     }
 
-    fn policy(&self, stage: usize) -> StagePolicy {
-        assert!(stage < self.stages, "stage {stage} of {}", self.stages);
-        StagePolicy {
-            staleness: 0,
-            forward_queue: 0,
-            backward_queue: 0,
-            backward_weights: BackwardWeights::Current,
-            kept: Kept::Graph,
-        }
-    }
-
-    fn program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
-        Box::new(StaleProgram::new(self.policy(stage), horizon))
+    fn delay(&self, _stage: usize) -> usize {
+        0
     }
 
     fn meaning(&self) -> String {
