@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use stagger_model::Model;
+use stagger_model::{Model, SYNTHESIZER_BLOCK};
 
 use crate::error::EngineError;
 use crate::loss::{Loss, Mismatch, Score};
@@ -52,6 +52,24 @@ impl<'a> StageSpec<'a> {
             label_smoothing: 0.0,
             precision: Precision::F32,
         }
+    }
+
+    /// The stage that runs a [`stagger_model::synthesizer`], with plain SGD: `first`, since nobody needs the gradient of its
+    /// input, which is an activation that does not depend on it.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSynthesizer`] for any other model.
+    pub fn synthesizer(model: &'a Model, seed: u64) -> Result<Self, EngineError> {
+        let mut blocks = model.blocks.iter();
+        let Some(at) = blocks.position(|block| block.name == SYNTHESIZER_BLOCK) else {
+            let model = model.name.clone();
+            return Err(EngineError::NoSynthesizer { model });
+        };
+        Ok(Self {
+            first: true,
+            last: false,
+            ..Self::new(model, at..at + 1, seed)
+        })
     }
 
     /// Checks everything that does not need a tensor library, and gives the shapes of one sample of the stage's
@@ -287,6 +305,15 @@ pub trait Stage {
     /// # Errors
     /// [`EngineError::ForeignPosition`] for a position of another stage.
     fn distance(&self, from: &Self::Position) -> Result<Distance, EngineError>;
+
+    /// A new stage that guesses the gradient of this stage's output from that output, on the same device and in the same
+    /// format. It starts by guessing 0 and learns with Adam.
+    ///
+    /// # Errors
+    /// When the output has no shape that a synthesizer is known for, and when the device fails.
+    fn synthesizer(&self) -> Result<Self, EngineError>
+    where
+        Self: Sized;
 
     /// Inference forward: running statistics, no dropout.
     ///

@@ -116,6 +116,12 @@ impl Stage for Flaky {
     fn distance(&self, from: &Self::Position) -> Result<Distance, EngineError> {
         self.inner.distance(from)
     }
+    fn synthesizer(&self) -> Result<Self, EngineError> {
+        Ok(Self {
+            inner: self.inner.synthesizer()?,
+            ..*self
+        })
+    }
     fn evaluate(&mut self, input: &ToyTensor) -> Result<ToyTensor, EngineError> {
         self.inner.evaluate(input)
     }
@@ -353,7 +359,7 @@ fn an_interrupt_drains_to_a_common_version() {
                 outcome.version > at && outcome.version < 100_000,
                 "{outcome:?}"
             );
-            let reference = oracle::train(&m, outcome.version, &[]);
+            let reference = oracle::train(&oracle::Rule::dsp(&m), outcome.version, &[]);
             assert_eq!(trace.losses, reference.losses);
             assert_eq!(trace.toy_weights(), reference.weights);
         }

@@ -106,6 +106,17 @@ impl Schedule {
         self.method.corrections().or(self.added.clone())
     }
 
+    /// The momentum of a stage that has one of its own, when the run's is `base`; see [`LookAhead`](crate::LookAhead).
+    ///
+    /// # Panics
+    ///
+    /// If `stage` is not below [`stages`](Schedule::stages).
+    pub fn momentum(&self, stage: usize, base: f64) -> Option<f64> {
+        let look_ahead = self.corrections().look_ahead?;
+        let (own, largest) = (self.policy(stage).staleness, self.policy(0).staleness);
+        Some(look_ahead.momentum(base, own, largest))
+    }
+
     /// Whether stages guess gradients with a synthesizer instead of waiting for them.
     pub fn synthesizes(&self) -> bool {
         let synthetic = |stage| self.policy(stage).gradient == GradientSource::Synthetic;

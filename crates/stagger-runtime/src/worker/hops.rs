@@ -1,7 +1,7 @@
 //! What comes into a stage and what leaves it.
 
 use stagger_engine::Stage;
-use stagger_transport::{Content, Header, Lane, Link, Message};
+use stagger_transport::{Content, Header, Lane, Message};
 
 use super::micro_batch::Unit;
 use super::{Worker, timed};

@@ -46,8 +46,9 @@ impl SplitInputs {
             Some((present, tensor)) if present == batch => tensor,
             _ => self.whole.train(batch)?,
         };
-        let samples = tensor.shape.first().copied().unwrap_or(0);
-        let part = tensor.rows(samples_of(micro, self.micro_batches, samples))?;
+        tensor.check()?;
+        let samples = *tensor.shape.first().ok_or("a batch without samples")?;
+        let part = tensor.rows(samples_of(micro, self.micro_batches, samples));
         if micro + 1 < self.micro_batches {
             self.present = Some((batch, tensor));
         }

@@ -199,6 +199,14 @@ impl Stage for ToyStage {
         Ok(Distance { moved, norm })
     }
 
+    /// Any function will do.
+    fn synthesizer(&self) -> Result<Self, EngineError> {
+        Ok(Self {
+            first: true,
+            ..Self::new(17)
+        })
+    }
+
     fn evaluate(&mut self, input: &ToyTensor) -> Result<ToyTensor, EngineError> {
         self.forward(input, 0)
     }
