@@ -28,6 +28,14 @@ pub enum EngineError {
         /// Blocks of the model.
         blocks: usize,
     },
+    /// A model that guesses no gradients.
+    #[error(
+        "model `{model}` has no block `synthesizer`; make it with `stagger_model::synthesizer`"
+    )]
+    NoSynthesizer {
+        /// The model.
+        model: String,
+    },
     /// A setting of the stage lies outside its range.
     #[error("{setting} expects {expected} but is {found}")]
     Setting {

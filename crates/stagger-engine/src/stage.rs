@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use stagger_model::Model;
+use stagger_model::{Model, SYNTHESIZER_BLOCK};
 
 use crate::error::EngineError;
 use crate::loss::{Loss, Mismatch, Score};
@@ -52,6 +52,24 @@ impl<'a> StageSpec<'a> {
             label_smoothing: 0.0,
             precision: Precision::F32,
         }
+    }
+
+    /// The stage that runs a [`stagger_model::synthesizer`], with plain SGD. It counts as `first`: its input is an
+    /// activation of another stage, but nobody asks for its gradient.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSynthesizer`] for any other model.
+    pub fn synthesizer(model: &'a Model, seed: u64) -> Result<Self, EngineError> {
+        let mut blocks = model.blocks.iter();
+        let Some(at) = blocks.position(|block| block.name == SYNTHESIZER_BLOCK) else {
+            let model = model.name.clone();
+            return Err(EngineError::NoSynthesizer { model });
+        };
+        Ok(Self {
+            first: true,
+            last: false,
+            ..Self::new(model, at..at + 1, seed)
+        })
     }
 
     /// Checks everything that does not need a tensor library, and gives the shapes of one sample of the stage's

@@ -180,6 +180,7 @@ fn conv(from: usize, to: usize, kernel: usize, stride: usize, bias: bool) -> Lay
         stride,
         padding: kernel / 2,
         bias,
+        zero_weight: false,
     }
 }
 
@@ -271,6 +272,7 @@ fn small_models() -> Vec<Model> {
         inputs: 48,
         outputs: CLASSES,
         bias: false,
+        zero_weight: false,
     };
     models
         .chain([
