@@ -54,8 +54,8 @@ impl<'a> StageSpec<'a> {
         }
     }
 
-    /// The stage that runs a [`stagger_model::synthesizer`], with plain SGD: `first`, since nobody needs the gradient of its
-    /// input, which is an activation that does not depend on it.
+    /// The stage that runs a [`stagger_model::synthesizer`], with plain SGD. It counts as `first`: its input is an
+    /// activation of another stage, but nobody asks for its gradient.
     ///
     /// # Errors
     /// [`EngineError::NoSynthesizer`] for any other model.

@@ -3,7 +3,7 @@
 mod exchange;
 mod weights;
 
-use stagger_model::{Block, Layer as ModelLayer, SYNTHESIZER_BLOCK, synthesizer};
+use stagger_model::{Layer as ModelLayer, synthesizer};
 
 use crate::error::EngineError;
 use crate::loss::{Loss, LossOnHost, Mismatch, Score, cross_entropy};
@@ -383,15 +383,10 @@ impl<K: Kernels> Stage for LayeredStage<K> {
     fn synthesizer(&self) -> Result<Self, EngineError> {
         let name = format!("synthesizer of {}", self.label);
         let model = synthesizer(&name, &self.output_shape)?;
-        let at = |block: &Block| block.name == SYNTHESIZER_BLOCK;
-        let at = model.blocks.iter().position(at).unwrap_or(0);
         let spec = StageSpec {
             optimizer: Optimizer::adam(),
             precision: self.precision,
-            // Nobody needs a gradient of what it is given.
-            first: true,
-            last: false,
-            ..StageSpec::new(&model, at..at + 1, self.seed)
+            ..StageSpec::synthesizer(&model, self.seed)?
         };
         Self::new(&spec, self.device.clone())
     }
