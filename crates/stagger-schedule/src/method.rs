@@ -40,7 +40,8 @@ pub trait Method: Debug + Send + Sync {
     }
 
     /// During so many first batches no stage runs ahead of the batch it pulls back. `usize::MAX`
-    /// for a method that flushes the pipeline after every batch.
+    /// for a method that flushes the pipeline after every batch. Anything but 0 and `usize::MAX` needs
+    /// the [`program`](Method::program) that is there unless the method brings its own.
     fn synchronous_batches(&self) -> usize {
         0
     }
@@ -71,14 +72,8 @@ pub trait Method: Debug + Send + Sync {
     ///
     /// If `stage` is not below [`stages`](Method::stages).
     fn program(&self, stage: usize, micro_batches: usize, horizon: &Horizon) -> Box<dyn Program> {
-        let rhythm = Rhythm {
-            delay: self.delay(stage),
-            micro_batches,
-            synchronous_batches: self.synchronous_batches(),
-        };
-        let policy = self.policy(stage, micro_batches);
-        let program = StaleProgram::new(rhythm, policy.kept, policy.gradient, horizon);
-        Box::new(program)
+        let synchronous = self.synchronous_batches();
+        delayed_program(self, stage, micro_batches, synchronous, horizon)
     }
 
     /// One paragraph that says what the method does and why, for [`explain`](crate::explain).
@@ -110,6 +105,24 @@ pub fn delayed_policy<M: Method + ?Sized>(
     }
     let above = (!is_last).then(|| method.delay(stage + 1));
     StagePolicy::of_delay(delay, above, micro_batches)
+}
+
+/// The program that follows from the delays of a method.
+pub(crate) fn delayed_program<M: Method + ?Sized>(
+    method: &M,
+    stage: usize,
+    micro_batches: usize,
+    synchronous_batches: usize,
+    horizon: &Horizon,
+) -> Box<dyn Program> {
+    let rhythm = Rhythm {
+        delay: method.delay(stage),
+        micro_batches,
+        synchronous_batches,
+    };
+    let policy = method.policy(stage, micro_batches);
+    let program = StaleProgram::new(rhythm, policy.kept, policy.gradient, horizon);
+    Box::new(program)
 }
 
 /// A neighbouring schedule and what sets it apart.

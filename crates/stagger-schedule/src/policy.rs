@@ -95,6 +95,19 @@ impl StagePolicy {
         }
     }
 
+    /// The same with the graph kept and the parameters of the forward pass stashed for the backward
+    /// pass. A stage without staleness needs no stash.
+    pub fn stashed(self) -> Self {
+        StagePolicy {
+            backward_weights: match self.staleness {
+                0 => BackwardWeights::Current,
+                _ => BackwardWeights::Stashed,
+            },
+            kept: Kept::Graph,
+            ..self
+        }
+    }
+
     /// The policy of a stage that empties between batches, with up to `ahead` micro-batches of a
     /// batch forwarded and not yet pulled back. Below another stage both queues have room for all
     /// of them, so no sender waits.

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::methods;
+use crate::method::delayed_program;
 use crate::notation::{self, Fault};
 use crate::{
     Corrections, ForwardWeights, GradientSource, Horizon, Method, NotationError, NotationProblem,
     Program, StagePolicy,
 };
+use crate::{methods, mitigations};
 
 /// The largest number of stages.
 pub const MAX_STAGES: usize = 64;
@@ -16,17 +17,20 @@ pub const MAX_STAGES: usize = 64;
 /// The largest staleness and queue length, in batches.
 pub const MAX_STALENESS: usize = 1000;
 
+/// The largest number of micro-batches per update.
+pub const MAX_MICRO_BATCHES: usize = 1024;
+
 /// A method on K stages, with what the notation adds to it: for every stage a program and a
 /// policy.
 ///
 /// [`Display`](fmt::Display) prints the canonical notation. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    method: Arc<dyn Method>,
+    pub(crate) method: Arc<dyn Method>,
     /// Batches of the method in a batch of the schedule, at least 1.
-    accumulated: usize,
+    pub(crate) accumulated: usize,
     /// Corrections beside the method's own.
-    added: Corrections,
+    pub(crate) added: Corrections,
 }
 
 impl Schedule {
@@ -37,11 +41,36 @@ impl Schedule {
     /// | notation | meaning |
     /// | --- | --- |
     /// | `bp` | backpropagation, one stage at a time |
+    /// | `gpipe(4)`, `1f1b(4)` | a batch travels in 4 micro-batches, with a flush after each batch |
+    /// | `pipedream`, `ddg` | stale by K−1−k, with stashed weights |
+    /// | `2bw(4)` | PipeDream-2BW: an update every 4 micro-batches, two weight buffers |
+    /// | `pipemare(anneal=2000, decay=0.5, sync=0)` | stale by K−1−k, with PipeMare's T1, T2, T3 |
+    /// | `fr` | Features Replay: stale by K−1−k, with recompute |
+    /// | `fdg(beta=0.9)` | stale by 2(K−1−k), with stashed weights and shrunk gradients |
+    /// | `adl(4, beta=0.9)` | the same with an update every 4 micro-batches |
+    /// | `dni` | decoupled by synthetic gradients |
     /// | `dsp(1,1,0;4,2,0)` | DSP with queue lengths `c` and staleness `m` of every stage |
     /// | `dsp(m=4,2,0)` | the same `m`; `c` is half of `m_k − m_{k+1}`, rounded up |
     /// | `dsp` | the smallest lock-free DSP: `c = 1` and two units of `m` per hop |
     ///
+    /// Mitigations of staleness follow behind plus signs, in any order:
+    ///
+    /// | notation | meaning |
+    /// | --- | --- |
+    /// | `+ accumulate(4)` | an update sees 4 batches; each travels alone |
+    /// | `+ predict`, `+ predict(geometric)` | forward at predicted weights: [`Prediction`] |
+    /// | `+ shrink(0.9)` | smaller gradients below: [`Shrinking`] |
+    /// | `+ reschedule(2000)` | smaller learning rates at first: [`Rescheduling`] |
+    /// | `+ gap-aware` | smaller gradients the further weights have moved: [`Damping`] |
+    /// | `+ look-ahead`, `+ look-ahead(0.95)` | momentum that rises with staleness: [`LookAhead`] |
+    ///
     /// Letter case and white space do not matter.
+    ///
+    /// [`Prediction`]: crate::Prediction
+    /// [`Shrinking`]: crate::Shrinking
+    /// [`Rescheduling`]: crate::Rescheduling
+    /// [`Damping`]: crate::Damping
+    /// [`LookAhead`]: crate::LookAhead
     ///
     /// ```
     /// use stagger_schedule::Schedule;
@@ -60,13 +89,22 @@ impl Schedule {
     /// `stages` and does not get it. The error names the column and shows a right example.
     pub fn parse(text: &str, stages: Option<usize>) -> Result<Self, NotationError> {
         let example = methods::default_example(stages);
-        let call = notation::read(text).map_err(|fault| fault.in_text(text, &example))?;
+        let (call, added) = notation::read(text).map_err(|fault| fault.in_text(text, &example))?;
         let entry = methods::find(&call.name).map_err(|fault| fault.in_text(text, &example))?;
         let example = (entry.example)(stages);
-        check_stages(stages)
+        let mut schedule = check_stages(stages)
             .and_then(|()| (entry.build)(&call.arguments, stages))
             .map(Schedule::from)
-            .map_err(|fault| fault.in_text(text, &example))
+            .map_err(|fault| fault.in_text(text, &example))?;
+        for call in &added {
+            mitigations::add(call, &mut schedule).map_err(|fault| fault.in_text(text, &example))?;
+        }
+        Ok(schedule)
+    }
+
+    /// One right notation of every method, for `stages` stages if that number is known.
+    pub fn examples(stages: Option<usize>) -> Vec<String> {
+        methods::examples(stages)
     }
 
     /// The number of stages, K ≥ 1.
@@ -149,6 +187,14 @@ impl Schedule {
     pub fn program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
         self.method.program(stage, self.micro_batches(), horizon)
     }
+
+    /// The same without the synchronous batches that the schedule may begin with.
+    pub(crate) fn steady_program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
+        match self.method.synchronous_batches() {
+            0 | usize::MAX => self.program(stage, horizon),
+            _ => delayed_program(&*self.method, stage, self.micro_batches(), 0, horizon),
+        }
+    }
 }
 
 impl From<Arc<dyn Method>> for Schedule {
@@ -163,7 +209,8 @@ impl From<Arc<dyn Method>> for Schedule {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.method.notation())
+        let added = mitigations::notation(self.accumulated, &self.added);
+        f.pad(&(self.method.notation() + &added))
     }
 }
 

@@ -61,9 +61,27 @@ impl Times {
 impl<D: Fn(usize, Action) -> u64> Timeline<D> {
     /// A run of `batches` batches in which `duration(stage, action)` is the time of each action.
     pub(crate) fn new(schedule: &Schedule, batches: usize, duration: D) -> Self {
+        let order = Interpreter::new(schedule, &Horizon::of(batches));
+        Timeline::in_order(order, schedule, duration)
+    }
+
+    /// The same without the synchronous batches that a schedule may begin with.
+    pub(crate) fn steady(schedule: &Schedule, batches: usize, duration: D) -> Self {
+        let horizon = Horizon::of(batches);
+        let stages = (0..schedule.stages())
+            .map(|stage| {
+                let program = schedule.steady_program(stage, &horizon);
+                (schedule.policy(stage), program)
+            })
+            .collect();
+        let order = Interpreter::of_programs(stages, |ready| ready.len() - 1);
+        Timeline::in_order(order, schedule, duration)
+    }
+
+    fn in_order(order: Interpreter, schedule: &Schedule, duration: D) -> Self {
         let policies = schedule.policies();
         Timeline {
-            order: Interpreter::new(schedule, &Horizon::of(batches)),
+            order,
             duration,
             gradients_from: policies.iter().map(|p| p.gradient).collect(),
             free: vec![0; policies.len()],

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use super::Built;
-use crate::notation::{Arguments, Fault};
-use crate::{Method, NotationProblem, Relation};
+use super::{Built, stages_given};
+use crate::notation::Arguments;
+use crate::{Method, Relation};
 
 /// Backpropagation over a number of stages.
 #[derive(Debug)]
@@ -23,8 +23,7 @@ pub(super) fn example(_stages: Option<usize>) -> String {
 /// `bp` fits every number of stages, so that number has to be given.
 pub(super) fn build(arguments: &Arguments, stages: Option<usize>) -> Built {
     arguments.none("bp")?;
-    let stages =
-        stages.ok_or_else(|| Fault::at(1, NotationProblem::StagesUnknown { method: "bp" }))?;
+    let stages = stages_given("bp", stages)?;
     Ok(Arc::new(Bp { stages }))
 }
 
