@@ -95,6 +95,8 @@ pub enum Event {
         batch: usize,
         /// Mean squared difference between the synthetic and the true gradient of a sample's loss.
         loss: f64,
+        /// Mean square of the true one: what the loss would be of a synthesizer that says 0.
+        loss_of_silence: f64,
     },
     /// A stage's part of w^version.
     Snapshot {

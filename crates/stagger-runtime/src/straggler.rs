@@ -149,7 +149,10 @@ impl<'a> Fields<'a> {
             None | Some("*") => None,
             Some(stage) => {
                 let number = stage.parse().ok();
-                Some(number.ok_or_else(|| format!("stage is `{stage}`, expected a number or `*`"))?)
+                Some(
+                    number
+                        .ok_or_else(|| format!("stage is `{stage}`, expected a number or `*`"))?,
+                )
             }
         };
         let probability = self
@@ -280,10 +283,19 @@ mod tests {
             ("stage=1", "`slowdown` is missing"),
             ("slowdown=-1", "slowdown is `-1`, expected 0% to 10000%"),
             ("slowdown=NaN", "slowdown is `NaN`, expected 0% to 10000%"),
-            ("slowdown=1,stage=x", "stage is `x`, expected a number or `*`"),
-            ("slowdown=1,probability=2", "probability is `2`, expected 0 to 1"),
+            (
+                "slowdown=1,stage=x",
+                "stage is `x`, expected a number or `*`",
+            ),
+            (
+                "slowdown=1,probability=2",
+                "probability is `2`, expected 0 to 1",
+            ),
             ("slowdown=1,kind=sometimes", "there is no kind `sometimes`"),
-            ("slowdown=1,kind=random", "kind `random` needs a probability"),
+            (
+                "slowdown=1,kind=random",
+                "kind `random` needs a probability",
+            ),
             (
                 "slowdown=1,kind=constant,probability=0.5",
                 "kind `constant` has no probability",

@@ -378,7 +378,11 @@ fn every_method_equals_the_interpreter<S: Build>() {
         for other in 0..one {
             let both = [*schedule, METHODS[other]].map(|method| same.contains(&method));
             if both != [true; 2] {
-                assert_ne!(losses[one], losses[other], "{schedule} and {}", METHODS[other]);
+                assert_ne!(
+                    losses[one], losses[other],
+                    "{schedule} and {}",
+                    METHODS[other]
+                );
             }
         }
     }

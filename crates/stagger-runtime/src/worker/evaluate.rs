@@ -73,7 +73,9 @@ impl<S: Stage> Worker<S> {
         let inputs = inputs.ok_or(Fault::Program {
             what: "a first stage without inputs",
         })?;
-        match timed(&mut self.waits.loader, || inputs.whole.evaluation(batch)).map_err(Fault::Feed)? {
+        match timed(&mut self.waits.loader, || inputs.whole.evaluation(batch))
+            .map_err(Fault::Feed)?
+        {
             Some(host) => Ok(Some(timed(&mut self.transfer, || self.stage.upload(host))?)),
             None => Ok(None),
         }

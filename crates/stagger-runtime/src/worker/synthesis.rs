@@ -21,13 +21,40 @@ const LEARNING_RATE: f64 = 1e-3;
 pub(super) struct Synthesis<S: Stage> {
     synthesizer: S,
     lessons: VecDeque<Lesson<S>>,
+    scale: Scale,
+}
+
+/// Mean square of the true gradients of late. The synthesizer works in units of its root: gradients are smaller by orders
+/// of magnitude than what a network of ordinary weights gives, and become smaller as training goes on.
+#[derive(Clone, Copy, Default)]
+struct Scale {
+    mean_square: f64,
+    batches: u32,
+}
+
+impl Scale {
+    /// A running mean over the last twenty batches or so.
+    fn add(&mut self, mean_square: f64) {
+        self.batches = (self.batches + 1).min(20);
+        self.mean_square += (mean_square - self.mean_square) / f64::from(self.batches);
+    }
+
+    /// The unit; 1 as long as all gradients were 0.
+    fn unit(&self) -> f64 {
+        if self.mean_square > 0.0 {
+            self.mean_square.sqrt()
+        } else {
+            1.0
+        }
+    }
 }
 
 /// What the synthesizer has said, until the true gradient is known.
 struct Lesson<S: Stage> {
     unit: Unit,
     graph: S::Graph,
-    /// Of the loss of each sample, not of their mean: otherwise the last, small batch of an epoch would look different.
+    /// Of the loss of each sample, not of their mean: otherwise the last, small batch of an epoch would look different. In
+    /// units of the scale.
     said: S::Activation,
     samples: usize,
 }
@@ -38,6 +65,7 @@ impl<S: Stage> Synthesis<S> {
         Ok(Self {
             synthesizer: stage.synthesizer()?,
             lessons: VecDeque::new(),
+            scale: Scale::default(),
         })
     }
 
@@ -49,9 +77,8 @@ impl<S: Stage> Synthesis<S> {
     ) -> Result<S::Activation, EngineError> {
         let samples = output.shape().first().copied().unwrap_or(1).max(1);
         let (said, graph) = self.synthesizer.record(output, pass)?;
-        let mean = self
-            .synthesizer
-            .scaled(said.clone(), 1.0 / samples as f64)?;
+        let share = self.scale.unit() / samples as f64;
+        let mean = self.synthesizer.scaled(said.clone(), share)?;
         self.lessons.push_back(Lesson {
             unit,
             graph,
@@ -61,12 +88,23 @@ impl<S: Stage> Synthesis<S> {
         Ok(mean)
     }
 
-    fn learn(&mut self, lesson: Lesson<S>, truth: S::Activation) -> Result<f64, EngineError> {
-        let truth = self.synthesizer.scaled(truth, lesson.samples as f64)?;
-        let Mismatch { value, grad } = self.synthesizer.mismatch(&lesson.said, &truth)?;
-        self.synthesizer.backward(lesson.graph, grad)?;
-        self.synthesizer.update(LEARNING_RATE)?;
-        Ok(value)
+    /// The loss before the step, and that of a synthesizer that says 0.
+    fn learn(
+        &mut self,
+        lesson: Lesson<S>,
+        truth: S::Activation,
+    ) -> Result<(f64, f64), EngineError> {
+        let synthesizer = &mut self.synthesizer;
+        let truth = synthesizer.scaled(truth, lesson.samples as f64)?;
+        let silence = synthesizer.scaled(lesson.said.clone(), 0.0)?;
+        let of_silence = synthesizer.mismatch(&silence, &truth)?.value;
+        self.scale.add(of_silence);
+        let unit = self.scale.unit();
+        let truth = synthesizer.scaled(truth, 1.0 / unit)?;
+        let Mismatch { value, grad } = synthesizer.mismatch(&lesson.said, &truth)?;
+        synthesizer.backward(lesson.graph, grad)?;
+        synthesizer.update(LEARNING_RATE)?;
+        Ok((value * unit * unit, of_silence))
     }
 }
 
@@ -99,12 +137,13 @@ impl<S: Stage> Worker<S> {
         let lesson = synthesis.lessons.pop_front();
         let lesson = lesson.filter(|lesson| lesson.unit == unit).ok_or(without)?;
         let started = Instant::now();
-        let loss = synthesis.learn(lesson, truth)?;
+        let (loss, loss_of_silence) = synthesis.learn(lesson, truth)?;
         self.straggle(unit.batch, started.elapsed())?;
         self.emit(Event::Synthesized {
             stage: self.index,
             batch: unit.batch,
             loss,
+            loss_of_silence,
         });
         Ok(Flow::Continue)
     }

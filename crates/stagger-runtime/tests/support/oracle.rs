@@ -107,7 +107,11 @@ impl History {
             Some(prediction) if steps > 0 => {
                 let rate = rule.rate(k, version);
                 let coefficient = prediction.coefficient(rate, steps, toy::MOMENTUM);
-                toy::displaced(&self.weights[version], &self.velocity[version], -coefficient)
+                toy::displaced(
+                    &self.weights[version],
+                    &self.velocity[version],
+                    -coefficient,
+                )
             }
             _ => self.weights[version],
         }
@@ -135,7 +139,12 @@ impl History {
         toy::step(&mut weights, &mut velocity, &gradient, rule.rate(k, batch));
         let mut drift = self.drift[batch];
         if let Backward::Corrected(discrepancy) = rule.backward {
-            toy::follow(&mut drift, discrepancy.keep(rule.staleness(k)), &before, &weights);
+            toy::follow(
+                &mut drift,
+                discrepancy.keep(rule.staleness(k)),
+                &before,
+                &weights,
+            );
         }
         // The mean over the last hundred updates, give or take.
         let length = toy::distance(&weights, &before).0;

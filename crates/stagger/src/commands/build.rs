@@ -33,7 +33,8 @@ pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
 fn optimizer(job: &TrainJob, stage: usize) -> Optimizer {
     let mut optimizer = job.optimizer.clone();
     let momentum = job.schedule.momentum(stage, beta(&optimizer));
-    if let (Optimizer::Momentum { beta, nesterov, .. }, Some(momentum)) = (&mut optimizer, momentum) {
+    if let (Optimizer::Momentum { beta, nesterov, .. }, Some(momentum)) = (&mut optimizer, momentum)
+    {
         *beta = momentum;
         *nesterov = 1.0;
     }

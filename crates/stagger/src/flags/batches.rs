@@ -21,14 +21,21 @@ pub fn check(
     let micro_batches = schedule.micro_batches();
     let mut layers = model.blocks.iter().flat_map(|block| &block.layers);
     let normalizes = layers.any(has_batch_norm);
-    let needed = if normalizes { 2 * micro_batches } else { micro_batches };
+    let needed = if normalizes {
+        2 * micro_batches
+    } else {
+        micro_batches
+    };
     let (reason, least) = match (normalizes, micro_batches) {
         (true, 1) => ("batch normalisation needs at least 2".to_owned(), 2),
         (true, of) => (
             format!("batch normalisation needs at least 2 in each of {of} micro-batches"),
             needed,
         ),
-        (false, of) => (format!("each of {of} micro-batches needs at least 1"), needed),
+        (false, of) => (
+            format!("each of {of} micro-batches needs at least 1"),
+            needed,
+        ),
     };
     if batch_size < least {
         bail!(

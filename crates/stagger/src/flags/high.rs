@@ -7,8 +7,8 @@ use stagger_model::{Balance, Cut, Model, StageSummaryInput};
 use stagger_runtime::Straggler;
 use stagger_schedule::{Horizon, Kept, Schedule, StagePolicy};
 
-use super::defaults;
 use super::batches;
+use super::defaults;
 use super::engine::{self, EngineChoice};
 use super::low::TrainValues;
 
@@ -153,7 +153,9 @@ pub fn assemble(
             .calibration_batches
             .unwrap_or(if asynchronous { 40 } else { 0 });
     values.calibration_batches = Some(calibration_batches);
-    let gap_every = values.gap_every.unwrap_or(if asynchronous { 50 } else { 0 });
+    let gap_every = values
+        .gap_every
+        .unwrap_or(if asynchronous { 50 } else { 0 });
     values.gap_every = Some(gap_every);
     values.eval_batch_size = Some(eval_batch_size);
     Ok(TrainJob {
