@@ -71,8 +71,18 @@ fn every_method_is_explained_on_any_number_of_stages() {
     for stages in 1..=5 {
         for notation in Schedule::examples(Some(stages)) {
             let text = text(&notation, stages, 5);
-            for title in ["Grid", "Stages", "Staleness", "Locks", "Costs", "Neighbours"] {
-                assert!(text.contains(&format!("\n{title}\n\n  ")), "{title}: {text}");
+            for title in [
+                "Grid",
+                "Stages",
+                "Staleness",
+                "Locks",
+                "Costs",
+                "Neighbours",
+            ] {
+                assert!(
+                    text.contains(&format!("\n{title}\n\n  ")),
+                    "{title}: {text}"
+                );
             }
             let long = |line: &&str| line.chars().count() > 100;
             assert_eq!(text.lines().find(long), None, "{text}");
@@ -87,7 +97,14 @@ fn dsp_on_one_stage() {
 
 #[test]
 fn long_runs_are_split_into_panels_and_cut() {
-    for (notation, stages) in [("dsp", 4), ("bp", 4), ("bp", 64), ("dsp", 64), ("gpipe(1024)", 8), ("adl(3)", 8)] {
+    for (notation, stages) in [
+        ("dsp", 4),
+        ("bp", 4),
+        ("bp", 64),
+        ("dsp", 64),
+        ("gpipe(1024)", 8),
+        ("adl(3)", 8),
+    ] {
         for batches in [0, 1, 100, usize::MAX] {
             let text = text(notation, stages, batches);
             let short = |line: &str| line.chars().count() <= 100 || line.contains("dsp(");

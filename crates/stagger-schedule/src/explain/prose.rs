@@ -34,7 +34,11 @@ pub(super) fn locks(facts: &Facts) -> String {
         .iter()
         .any(|stage| stage.gradient == GradientSource::Synthetic);
     let lines = [
-        ("forward lock", &locks.forward, forward_reasons(facts, guesses)),
+        (
+            "forward lock",
+            &locks.forward,
+            forward_reasons(facts, guesses),
+        ),
         ("backward lock", &locks.backward, backward_reasons(guesses)),
         ("update lock", &locks.update, update_reasons(facts, guesses)),
     ];
@@ -48,7 +52,10 @@ pub(super) fn locks(facts: &Facts) -> String {
                 Lock::PartlyHeld(hops) => {
                     let hops: Vec<_> = hops.iter().map(|k| format!("{k}–{}", k + 1)).collect();
                     let slack = reasons.slack;
-                    format!("held where {slack} = 0, between stages {}.", hops.join(", "))
+                    format!(
+                        "held where {slack} = 0, between stages {}.",
+                        hops.join(", ")
+                    )
                 }
             };
             term(name, &state)
