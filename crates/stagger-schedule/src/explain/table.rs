@@ -7,6 +7,9 @@ use crate::{BackwardWeights, Facts, ForwardWeights, Kept, StageFacts};
 /// Most stages for which the table of versions is drawn; it has a column per stage.
 const MOST_COLUMNS: usize = 8;
 
+/// Most stages for which its columns have long titles.
+const MOST_WIDE_COLUMNS: usize = 5;
+
 /// What every stage holds.
 pub(super) fn stages(facts: &Facts) -> String {
     let header = [
@@ -140,7 +143,10 @@ pub(super) fn versions(facts: &Facts) -> String {
         return text;
     }
     let titles: Vec<String> = (0..stages)
-        .map(|stage| format!("sees stage {stage} at"))
+        .map(|stage| match stages {
+            ..=MOST_WIDE_COLUMNS => format!("sees stage {stage} at"),
+            _ => format!("stage {stage}"),
+        })
         .collect();
     let mut header = vec![("gradient of", Align::Left)];
     header.extend(titles.iter().map(|title| (title.as_str(), Align::Right)));
