@@ -20,8 +20,9 @@
 //! # Ok::<(), stagger_schedule::NotationError>(())
 //! ```
 //!
-//! Where to read on: `stale_program.rs` is the program of DSP in one page, `methods/` has one file
-//! per method, `interpreter.rs` defines what it means that an action can run.
+//! Where to read on: `stale_program.rs` is the program of nearly all methods in one page, `methods/`
+//! has one file per method, `corrections/` one per formula against staleness, `interpreter.rs`
+//! defines what it means that an action can run.
 
 mod action;
 mod corrections;

@@ -195,7 +195,7 @@ fn no_staleness(name: &str, schedule: &Schedule) -> Option<String> {
         .any(|policy| policy.staleness > 0);
     (!stale).then(|| {
         let (method, stages) = (schedule.method_name(), schedule.stages());
-        format!("`{name}` works against staleness, and `{method}` on {stages} stages has none")
+        format!("`{name}` works against staleness, and `{method}` with K = {stages} has none")
     })
 }
 

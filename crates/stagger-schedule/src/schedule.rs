@@ -197,6 +197,7 @@ impl Schedule {
     }
 }
 
+/// A schedule of a method that the notation need not know.
 impl From<Arc<dyn Method>> for Schedule {
     fn from(method: Arc<dyn Method>) -> Self {
         Schedule {

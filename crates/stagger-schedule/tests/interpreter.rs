@@ -82,6 +82,25 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_stage_of_a_method_that_flushes_never_waits_for_room(
+        stages in 1..6_usize, micro_batches in 1..7_usize, order: bool, seed: u64,
+    ) {
+        let name = if order { "gpipe" } else { "1f1b" };
+        let schedule = Schedule::parse(&format!("{name}({micro_batches})"), Some(stages)).unwrap();
+        let mut run = Interpreter::with_order(&schedule, &Horizon::of(4), drawn::chooser(seed));
+        while let Some(step) = run.next() {
+            step.unwrap();
+            for stage in 0..stages - 1 {
+                let policy = schedule.policy(stage);
+                prop_assert!(run.activations_in_flight(stage) <= policy.forward_queue);
+                prop_assert!(run.gradients_in_flight(stage) <= policy.backward_queue);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_stage_that_waits_in_evaluate_frees_the_stage_below() {
     let schedule = Schedule::parse("dsp", Some(2)).unwrap();

@@ -18,6 +18,18 @@ pub use rescheduling::Rescheduling;
 pub use shrinking::Shrinking;
 
 /// The corrections of a schedule: those of its method and those added to it in the notation.
+///
+/// | correction | in the notation | what it is for |
+/// | --- | --- | --- |
+/// | [`Prediction`] | `+ predict` | forward and backward pass see about the same weights; costs a copy of them and needs momentum |
+/// | [`Shrinking`] | `+ shrink(0.9)`, `fdg`, `adl` | stale gradients count less, the more boundaries they have crossed |
+/// | [`Rescheduling`] | `+ reschedule(2000)`, `pipemare` | stale stages diverge early in training, when rates are high and weights move fast |
+/// | [`Discrepancy`] | `pipemare` | as weight stashing, with one running mean instead of many copies |
+/// | [`Damping`] | `+ gap-aware` | gradients count less when the weights have moved far, and only then |
+/// | [`LookAhead`] | `+ look-ahead` | momentum carries weights to about where a late gradient belongs |
+///
+/// Accumulation (`+ accumulate(4)`) is no correction but makes fewer updates come in between: see
+/// [`Schedule::accumulated_batches`](crate::Schedule::accumulated_batches).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Corrections {
     /// Forward passes run at predicted parameters.

@@ -48,7 +48,7 @@ fn flags() {
         ("train --schedule dsp(1;2)", "column 7: m has 1 numbers"),
         (
             "train --schedule pipedram",
-            "there is no method `pipedram`; known are bp, dsp",
+            "there is no method `pipedram`; known are bp, gpipe, 1f1b",
         ),
         ("train --stages 6", "has 5 blocks, too few for 6 stages"),
         ("train --stages 0", "--stages is 0"),
