@@ -274,6 +274,14 @@ fn element_wise<T: Tolerance>(len: usize, threads: &Threads) -> Result<(), TestC
             T::STORED,
         )?;
     }
+    let blended = |terms: Binary<'_, T>| blend(terms, 0.75, -1.3, threads);
+    let expected = each(&|index| 0.75 * l[index] - 1.3 * r[index]);
+    agree(
+        "blend",
+        &same(placed(&left, &right, blended))?,
+        &expected,
+        T::STORED,
+    )?;
     let found = same(placed(&left, &right, |both| relu_backward(both, threads)))?;
     prop_assert_eq!(
         found,
