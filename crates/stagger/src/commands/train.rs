@@ -172,8 +172,12 @@ fn train(
 fn headline(job: &TrainJob) -> String {
     let engine = engine_label(job);
     let stages = job.schedule.stages();
+    let micro_batches = match job.schedule.micro_batches() {
+        1 => String::new(),
+        several => format!(" in {several} micro-batches"),
+    };
     format!(
-        "{} on {} · {} on {stages} {} (blocks {}) · engine {engine} · {} batches of {}",
+        "{} on {} · {} on {stages} {} (blocks {}) · engine {engine} · {} batches of {}{micro_batches}",
         job.model.name,
         job.split.train.name(),
         job.schedule,
@@ -221,6 +225,7 @@ fn facts(job: &TrainJob) -> Map<String, Value> {
     add("stages", job.schedule.stages().into());
     add("cut", job.cut.sizes().into());
     add("batch_size", job.batch_size.into());
+    add("micro_batches", job.schedule.micro_batches().into());
     add("batches", job.horizon.batches.into());
     add("seed", job.seed.into());
     add("engine", job.values.engine.clone().into());

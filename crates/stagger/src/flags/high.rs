@@ -5,7 +5,7 @@ use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
 use stagger_engine::{Decay, LearningRate, Optimizer, Precision, Warmup, WeightDecay};
 use stagger_model::{Balance, Cut, Model, StageSummaryInput};
 use stagger_runtime::Straggler;
-use stagger_schedule::{Horizon, Kept, Schedule, StagePolicy};
+use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 
 use super::batches;
 use super::defaults;
@@ -212,11 +212,14 @@ pub fn schedule(text: &str, stages: usize) -> Result<Schedule> {
 /// What a model's summary has to know of each stage.
 #[must_use]
 pub fn summary_inputs(schedule: &Schedule) -> Vec<StageSummaryInput> {
-    let input = |policy: &StagePolicy| StageSummaryInput {
-        staleness: policy.staleness,
-        recompute: policy.kept == Kept::Input,
+    let input = |stage: &StageFacts| StageSummaryInput {
+        staleness: stage.staleness,
+        recompute: stage.kept == Kept::Input,
+        micro_batches: schedule.micro_batches(),
+        kept_micro_batches: stage.kept_micro_batches,
+        weight_copies: stage.weight_copies,
     };
-    schedule.policies().iter().map(input).collect()
+    Facts::of(schedule).stages.iter().map(input).collect()
 }
 
 /// Which stages run their forward twice.

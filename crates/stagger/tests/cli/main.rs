@@ -4,6 +4,7 @@ mod support;
 
 mod bench;
 mod help;
+mod methods;
 mod real_data;
 mod refusals;
 mod runs;

@@ -50,6 +50,30 @@ fn flags() {
             "train --schedule pipedram",
             "there is no method `pipedram`; known are bp, gpipe, 1f1b",
         ),
+        (
+            "train --schedule bp+predict",
+            "`predict` works against staleness, and `bp` with K = 2 has none",
+        ),
+        (
+            "train --schedule dsp+predict --optimizer adamw",
+            "looks ahead along the momentum, which optimizer adamw does not have",
+        ),
+        (
+            "train --schedule gpipe(8) --batch-size 8",
+            "batch normalisation needs at least 2 in each of 8 micro-batches; use --batch-size 16 or more",
+        ),
+        (
+            "train --schedule gpipe(8) --batch-size 27",
+            "the last batch of the 10000 training samples holds 10, and batch normalisation needs at least 2 in each of 8",
+        ),
+        (
+            "train --straggler stage=2,slowdown=50%",
+            "there is no stage 2; stages count from 0 to 1",
+        ),
+        (
+            "train --straggler slowdown=much",
+            "slowdown is `much`, expected 0% to 10000%; a right one is",
+        ),
         ("train --stages 6", "has 5 blocks, too few for 6 stages"),
         ("train --stages 0", "--stages is 0"),
         ("bench --batches 0", "--batches is 0"),
