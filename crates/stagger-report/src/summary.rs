@@ -47,6 +47,13 @@ pub struct StageSummary {
     pub staleness_mean: f64,
     /// The same, at most.
     pub staleness_max: usize,
+    /// How many batches had a staleness of 0, 1, 2, …; as long as it has to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub staleness_counts: Vec<usize>,
+    /// How far the parameters had moved between forward and backward, as a share of their norm: ‖w − w_fwd‖/‖w‖, on
+    /// average over the batches where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_mean: Option<f64>,
 }
 
 /// One epoch of training, and the evaluation after it.
