@@ -32,6 +32,7 @@ pub(crate) struct StageTally {
     backwards: usize,
     staleness_sum: usize,
     staleness_max: usize,
+    staleness_counts: Vec<usize>,
 }
 
 /// One completed action, as in `Event::Acted`.
@@ -81,6 +82,10 @@ impl StageTally {
             self.backwards += 1;
             self.staleness_sum += staleness;
             self.staleness_max = self.staleness_max.max(staleness);
+            if self.staleness_counts.len() <= staleness {
+                self.staleness_counts.resize(staleness + 1, 0);
+            }
+            self.staleness_counts[staleness] += 1;
         }
     }
 
@@ -120,6 +125,7 @@ impl StageTally {
             unaccounted: wall.saturating_sub(busy + self.waits.total()),
             staleness_mean: self.staleness_sum as f64 / self.backwards.max(1) as f64,
             staleness_max: self.staleness_max,
+            staleness_counts: self.staleness_counts.clone(),
             delayed: self.delayed,
             gap_mean: (self.gaps > 0).then(|| self.gap_sum / self.gaps as f64),
         }

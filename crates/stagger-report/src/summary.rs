@@ -47,6 +47,9 @@ pub struct StageSummary {
     pub staleness_mean: f64,
     /// The same, at most.
     pub staleness_max: usize,
+    /// How many batches had a staleness of 0, 1, 2, …; as long as it has to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub staleness_counts: Vec<usize>,
     /// The part of its busy time that it slept as a straggler. JSON: `delayed_seconds`.
     #[serde(rename = "delayed_seconds", with = "seconds", default)]
     pub delayed: Duration,

@@ -1,5 +1,7 @@
 //! Values, complete and checked, as something that can run.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
 use stagger_engine::{Decay, LearningRate, Optimizer, Precision, Warmup, WeightDecay};
@@ -29,6 +31,8 @@ pub struct TrainJob {
     pub sampler: Sampler,
     /// How many batches, and where to evaluate.
     pub horizon: Horizon,
+    /// When it ends before that.
+    pub time_limit: Option<Duration>,
     /// How gradients become updates.
     pub optimizer: Optimizer,
     /// Learning rate of each batch.
@@ -110,6 +114,7 @@ pub fn assemble(
     if let Some(batches) = values.max_batches {
         at_least_one(Some(batches), "--max-batches")?;
     }
+    let time_limit = values.max_seconds.map(time_limit).transpose()?;
     let (engine, precision) = engine::choose(&values, stages)?;
     let schedule = schedule(values.schedule.as_deref().unwrap_or_default(), stages)?;
     let balance: Balance = values
@@ -137,7 +142,10 @@ pub fn assemble(
     }
     batches::check(&model, &sampler, batch_size, split.train.len(), &schedule)?;
 
-    let horizon = horizon(sampler.batches_per_epoch(), epochs, values.max_batches)?;
+    let mut horizon = horizon(sampler.batches_per_epoch(), epochs, values.max_batches)?;
+    if values.evaluate == Some(false) {
+        horizon.evaluate_at.clear();
+    }
     let learning_rate = learning_rate(
         &mut values,
         epochs,
@@ -166,6 +174,7 @@ pub fn assemble(
         cut,
         sampler,
         horizon,
+        time_limit,
         optimizer,
         learning_rate,
         batch_size,
@@ -282,6 +291,13 @@ pub(super) fn at_least_one(value: Option<usize>, flag: &str) -> Result<usize> {
 
 /// Far above any real run; the marks of every epoch are kept in memory.
 const MAX_EPOCHS: usize = 1_000_000;
+
+fn time_limit(seconds: f64) -> Result<Duration> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        _ => bail!("--max-seconds {seconds} is not a duration; give a number above 0, such as 60"),
+    }
+}
 
 /// Evaluates and snapshots after every epoch and at the end.
 fn horizon(per_epoch: usize, epochs: usize, max_batches: Option<usize>) -> Result<Horizon> {

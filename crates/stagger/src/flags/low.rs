@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
+use super::compare::CompareArgs;
+
 /// Train deep convolutional networks split over several devices, with diversely stale parameters.
 #[derive(Debug, Parser)]
 #[command(
@@ -36,6 +38,15 @@ pub enum Command {
     /// Measure the speed of a pipeline on fixed random images
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
+    /// Compare methods: speed, accuracy, memory, staleness; as tables, files and a report
+    #[command(
+        after_help = super::compare::EXAMPLES,
+        args_override_self = true,
+        mut_arg("schedule", |schedule| schedule.hide(true)),
+        mut_arg("seed", |seed| seed.hide(true)),
+        mut_arg("output", |output| output.help(super::compare::OUTPUT))
+    )]
+    Compare(CompareArgs),
 }
 
 const TRAIN_EXAMPLES: &str = "\
@@ -154,6 +165,18 @@ pub struct TrainValues {
     /// End after this many batches, whatever --epochs says
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub max_batches: Option<usize>,
+    /// End after this many seconds of training, as if the run had been planned to end there
+    #[arg(
+        long,
+        visible_alias = "seconds",
+        value_name = "SECONDS",
+        help_heading = "Training"
+    )]
+    #[serde(alias = "seconds")]
+    pub max_seconds: Option<f64>,
+    /// Evaluate after every epoch and at the end [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Training")]
+    pub evaluate: Option<bool>,
     /// Samples per batch [default: 64]
     #[arg(short, long, value_name = "N", help_heading = "Training")]
     pub batch_size: Option<usize>,
@@ -252,6 +275,8 @@ impl TrainValues {
             gap_every,
             epochs,
             max_batches,
+            max_seconds,
+            evaluate,
             batch_size,
             drop_last,
             eval_batch_size,

@@ -3,6 +3,7 @@
 mod support;
 
 mod bench;
+mod compare;
 mod help;
 mod methods;
 mod real_data;
