@@ -47,8 +47,17 @@ pub struct Line {
 }
 
 /// Lines over a common axis. `None` when they have no two points between them.
-pub fn lines(x: &str, y: &str, from_zero: bool, lines: &[Line]) -> Result<Option<String>, ChartError> {
-    let points = || lines.iter().flat_map(|line| line.each.iter().chain([&line.mean]).flatten());
+pub fn lines(
+    x: &str,
+    y: &str,
+    from_zero: bool,
+    lines: &[Line],
+) -> Result<Option<String>, ChartError> {
+    let points = || {
+        lines
+            .iter()
+            .flat_map(|line| line.each.iter().chain([&line.mean]).flatten())
+    };
     let points = || points().filter(|(x, y)| x.is_finite() && y.is_finite());
     if lines.iter().all(|line| line.mean.len() < 2) {
         return Ok(None);
@@ -78,7 +87,9 @@ pub fn lines(x: &str, y: &str, from_zero: bool, lines: &[Line]) -> Result<Option
             .draw()?;
         for (at, line) in lines.iter().enumerate() {
             let finite = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-                let finite = points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
+                let finite = points
+                    .iter()
+                    .filter(|(x, y)| x.is_finite() && y.is_finite());
                 finite.copied().collect()
             };
             if line.each.len() > 1 {
@@ -117,7 +128,11 @@ pub fn bars(
         return Ok(None);
     }
     let names = || series.iter().map(String::as_str);
-    let legend_height = if series.len() > 1 { legend_rows(names()) * LINE_HEIGHT } else { 0 };
+    let legend_height = if series.len() > 1 {
+        legend_rows(names()) * LINE_HEIGHT
+    } else {
+        0
+    };
     let thickness = 14;
     let rows: usize = groups.iter().map(|group| group.values.len()).sum();
     let gap = 8;
@@ -138,7 +153,10 @@ pub fn bars(
             for (at, value) in group.values.iter().enumerate() {
                 let length = (room * value.clamp(0.0, largest) / largest).round() as i32;
                 let corners = |length: i32| [(left, y), (left + length, y + thickness as i32)];
-                root.draw(&Rectangle::new(corners(room as i32), BLACK.mix(0.06).filled()))?;
+                root.draw(&Rectangle::new(
+                    corners(room as i32),
+                    BLACK.mix(0.06).filled(),
+                ))?;
                 root.draw(&Rectangle::new(corners(length.max(1)), color(at).filled()))?;
                 let beside = (left + room as i32 + 6, y + thickness as i32 / 2);
                 root.draw(&text(&label(*value), beside, HPos::Left))?;
@@ -157,7 +175,11 @@ fn color(at: usize) -> RGBColor {
 
 fn text(words: &str, at: (i32, i32), anchor: HPos) -> Text<'static, (i32, i32), String> {
     let style = (FONT, FONT_SIZE).into_font().color(&BLACK);
-    Text::new(words.to_owned(), at, style.pos(Pos::new(anchor, VPos::Center)))
+    Text::new(
+        words.to_owned(),
+        at,
+        style.pos(Pos::new(anchor, VPos::Center)),
+    )
 }
 
 /// Places of the entries of a legend: (x, row).
@@ -184,7 +206,11 @@ fn draw_legend<'a>(
     area: &Area<'_>,
     names: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<(), ChartError> {
-    for (at, ((x, row), name)) in legend_places(names.clone()).into_iter().zip(names).enumerate() {
+    for (at, ((x, row), name)) in legend_places(names.clone())
+        .into_iter()
+        .zip(names)
+        .enumerate()
+    {
         let (x, y) = (x as i32, (row * LINE_HEIGHT + LINE_HEIGHT / 2) as i32);
         let style: ShapeStyle = color(at).stroke_width(3);
         area.draw(&PathElement::new(vec![(x, y), (x + 14, y)], style))?;
@@ -195,14 +221,19 @@ fn draw_legend<'a>(
 
 /// From the least to the largest (or from 0), with some room above.
 fn span(numbers: impl Iterator<Item = f64>, from_zero: bool) -> Range<f64> {
-    let (least, most) = numbers.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), number| {
-        (least.min(number), most.max(number))
-    });
+    let (least, most) = numbers.fold(
+        (f64::INFINITY, f64::NEG_INFINITY),
+        |(least, most), number| (least.min(number), most.max(number)),
+    );
     if !(least.is_finite() && most.is_finite()) {
         return 0.0..1.0;
     }
     let least = if from_zero { least.min(0.0) } else { least };
-    let room = if most > least { (most - least) * 0.04 } else { 1.0 };
+    let room = if most > least {
+        (most - least) * 0.04
+    } else {
+        1.0
+    };
     let below = if from_zero { 0.0 } else { room };
     (least - below)..(most + room)
 }
@@ -250,7 +281,12 @@ mod tests {
 
     #[test]
     fn numbers_that_are_none_do_not_stretch_the_axes() {
-        let broken = line(&[(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0), (3.0, f64::INFINITY)]);
+        let broken = line(&[
+            (0.0, 1.0),
+            (1.0, f64::NAN),
+            (2.0, 3.0),
+            (3.0, f64::INFINITY),
+        ]);
         assert!(lines("x", "y", true, &[broken]).unwrap().is_some());
         assert_eq!(span([].into_iter(), true), 0.0..1.0);
         assert_eq!(span([5.0].into_iter(), false), 4.0..6.0);

@@ -30,8 +30,8 @@ const COLUMNS: [&str; 20] = [
 /// between them; what is not known is an empty field (of a stage, a dash).
 pub fn to_csv(comparison: &Comparison) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let lines = std::iter::once(COLUMNS.map(str::to_owned))
-        .chain(comparison.results.iter().map(line));
+    let lines =
+        std::iter::once(COLUMNS.map(str::to_owned)).chain(comparison.results.iter().map(line));
     for line in lines {
         // Memory takes every line.
         let _ = writer.write_record(line);

@@ -32,7 +32,12 @@ pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
     };
     add(
         "Throughput against slow-down",
-        lines("slow-down of a stage, percent", "images/s", true, &throughputs(comparison))?,
+        lines(
+            "slow-down of a stage, percent",
+            "images/s",
+            true,
+            &throughputs(comparison),
+        )?,
         "Samples per second, the median over the seeds. The flatter a line, the better the method bears stages that are \
          slower now and then.",
     );
@@ -49,17 +54,32 @@ pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
     );
     add(
         "Training loss over time",
-        lines("seconds of training", "training loss", false, &over(seconds, What::Loss))?,
+        lines(
+            "seconds of training",
+            "training loss",
+            false,
+            &over(seconds, What::Loss),
+        )?,
         &format!("The same against the time it took, without evaluations. {seeds}"),
     );
     add(
         "Test accuracy over epochs",
-        lines("epochs", "top-1, percent", false, &over(epochs, What::Accuracy))?,
+        lines(
+            "epochs",
+            "top-1, percent",
+            false,
+            &over(epochs, What::Accuracy),
+        )?,
         &format!("Test images whose label had the highest score. {seeds}"),
     );
     add(
         "Test accuracy over time",
-        lines("seconds of training", "top-1, percent", false, &over(seconds, What::Accuracy))?,
+        lines(
+            "seconds of training",
+            "top-1, percent",
+            false,
+            &over(seconds, What::Accuracy),
+        )?,
         &format!("The same against the time it took, without evaluations. {seeds}"),
     );
     let results = comparison.at_least_slowdown();
@@ -78,7 +98,12 @@ pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
         let shares = histogram(result);
         add(
             &format!("Staleness of {}", result.method),
-            bars(&stages(std::slice::from_ref(result)), Some(100.0), percent, &shares)?,
+            bars(
+                &stages(std::slice::from_ref(result)),
+                Some(100.0),
+                percent,
+                &shares,
+            )?,
             "Share of the batches by the number of updates between their forward and their backward, as counted in the \
              runs. The first batches of a run have fewer than the rest.",
         );
@@ -107,7 +132,9 @@ fn curves(comparison: &Comparison, x: fn(&Trained) -> f64, what: What) -> Vec<Li
             What::Loss => thinned(&run.progress.batches, group, x),
             What::Accuracy => {
                 let evaluations = run.progress.evaluations.iter();
-                evaluations.map(|(trained, top1)| (x(trained), *top1)).collect()
+                evaluations
+                    .map(|(trained, top1)| (x(trained), *top1))
+                    .collect()
             }
         };
         let each: Vec<Vec<(f64, f64)>> = runs.iter().map(points).collect();
@@ -165,7 +192,11 @@ fn stages(results: &[MethodResult]) -> Vec<String> {
 fn busy(results: &[MethodResult]) -> Vec<Bars> {
     let bars = |result: &MethodResult| Bars {
         name: result.method.clone(),
-        values: result.busy_shares.iter().map(|share| 100.0 * share).collect(),
+        values: result
+            .busy_shares
+            .iter()
+            .map(|share| 100.0 * share)
+            .collect(),
     };
     results.iter().map(bars).collect()
 }
@@ -181,7 +212,11 @@ fn memory(results: &[MethodResult]) -> Vec<Bars> {
 }
 
 fn histogram(result: &MethodResult) -> Vec<Bars> {
-    let longest = result.staleness.iter().map(|stage| stage.counts.len()).max();
+    let longest = result
+        .staleness
+        .iter()
+        .map(|stage| stage.counts.len())
+        .max();
     let bars = |staleness: usize| Bars {
         name: staleness.to_string(),
         values: result

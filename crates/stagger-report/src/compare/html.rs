@@ -39,15 +39,39 @@ struct Row {
 
 /// What the columns of the table mean.
 const COLUMNS: [(&str, &str); 9] = [
-    ("images/s", "training samples per second without the first 8 batches and without evaluations; median over the seeds"),
-    ("×", "images/s over those of the named method at the same seed and slow-down; median over the seeds"),
-    ("busy", "share of the training time in which each stage computed, stage 0 first"),
+    (
+        "images/s",
+        "training samples per second without the first 8 batches and without evaluations; median over the seeds",
+    ),
+    (
+        "×",
+        "images/s over those of the named method at the same seed and slow-down; median over the seeds",
+    ),
+    (
+        "busy",
+        "share of the training time in which each stage computed, stage 0 first",
+    ),
     ("bubble", "one minus the mean busy share"),
-    ("memory", "peak resident memory of the process, the largest of all seeds"),
-    ("staleness", "updates between forward and backward of a batch, per stage: mean, and after ≤ the largest where it differs"),
-    ("gap", "‖w − w_forward‖ / ‖w‖ per stage: how far the parameters moved between forward and backward"),
-    ("top-1", "test accuracy, mean ± standard deviation over the seeds"),
-    ("to …", "seconds of training to that test accuracy, without evaluations; median over the seeds that reached it"),
+    (
+        "memory",
+        "peak resident memory of the process, the largest of all seeds",
+    ),
+    (
+        "staleness",
+        "updates between forward and backward of a batch, per stage: mean, and after ≤ the largest where it differs",
+    ),
+    (
+        "gap",
+        "‖w − w_forward‖ / ‖w‖ per stage: how far the parameters moved between forward and backward",
+    ),
+    (
+        "top-1",
+        "test accuracy, mean ± standard deviation over the seeds",
+    ),
+    (
+        "to …",
+        "seconds of training to that test accuracy, without evaluations; median over the seeds that reached it",
+    ),
 ];
 
 /// The report as a page of HTML, with charts inside and no address of the network.

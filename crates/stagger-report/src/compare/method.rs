@@ -161,9 +161,7 @@ impl Comparison {
         slowdown_percent: f64,
     ) -> impl Iterator<Item = (&'a PlannedRun, &'a RunState)> + use<'a, 'm> {
         let all = self.plan.runs.iter().zip(&self.states);
-        all.filter(move |(run, _)| {
-            run.method == method && run.slowdown_percent == slowdown_percent
-        })
+        all.filter(move |(run, _)| run.method == method && run.slowdown_percent == slowdown_percent)
     }
 
     fn sum_up(&self, method: &str, slowdown_percent: f64) -> MethodResult {
@@ -205,7 +203,10 @@ impl Comparison {
             share_of_unslowed: None,
             busy_shares: busy.into_iter().flatten().collect(),
             bubble_share: mean(&each(|run| Some(run.bubble_share()))),
-            peak_memory_bytes: done.iter().filter_map(|(_, run)| run.peak_memory_bytes).max(),
+            peak_memory_bytes: done
+                .iter()
+                .filter_map(|(_, run)| run.peak_memory_bytes)
+                .max(),
             staleness: staleness(&done),
             gaps: over_stages(&|run, stage| run.gaps.get(stage).copied().flatten()),
             final_top1: Spread::of(&each(RunResult::final_top1)),

@@ -129,7 +129,11 @@ fn result(records: &[Record], end: &EndRecord, environment: Option<Environment>)
     let epochs: Vec<&EpochSummary> = records.iter().filter_map(epoch).collect();
     let stages = epochs.first().map_or(0, |epoch| epoch.stages.len());
     // The first epoch fills caches and pipeline.
-    let settled = if epochs.len() > 1 { &epochs[1..] } else { &epochs };
+    let settled = if epochs.len() > 1 {
+        &epochs[1..]
+    } else {
+        &epochs
+    };
     let schedule = match records.first() {
         Some(Record::Run(run)) => run.facts.get("schedule").and_then(Value::as_str),
         _ => None,
@@ -137,7 +141,9 @@ fn result(records: &[Record], end: &EndRecord, environment: Option<Environment>)
     RunResult {
         schedule: schedule.map(str::to_owned),
         progress: Progress::of(records),
-        busy_shares: (0..stages).map(|stage| busy_share(settled, stage)).collect(),
+        busy_shares: (0..stages)
+            .map(|stage| busy_share(settled, stage))
+            .collect(),
         peak_memory_bytes: end.peak_memory_bytes,
         staleness: (0..stages).map(|stage| staleness(&epochs, stage)).collect(),
         gaps: (0..stages).map(|stage| gap(&epochs, stage)).collect(),

@@ -144,7 +144,12 @@ fn numbers(result: &MethodResult) -> [String; 9] {
         if result.gaps.iter().all(Option::is_none) {
             NOTHING.to_owned()
         } else {
-            list(result.gaps.iter().map(|gap| or_nothing(gap.map(small_percent))))
+            list(
+                result
+                    .gaps
+                    .iter()
+                    .map(|gap| or_nothing(gap.map(small_percent))),
+            )
         },
         or_nothing(result.final_top1.map(spread)),
         or_nothing(result.best_top1.map(spread)),
@@ -193,7 +198,10 @@ fn spread(spread: Spread) -> String {
 fn time(result: &MethodResult) -> String {
     match result.seconds_to_target {
         Some(seconds) if result.reached_target == result.done => format!("{seconds:.1} s"),
-        Some(seconds) => format!("{seconds:.1} s in {} of {}", result.reached_target, result.done),
+        Some(seconds) => format!(
+            "{seconds:.1} s in {} of {}",
+            result.reached_target, result.done
+        ),
         None if result.final_top1.is_some() => "not reached".to_owned(),
         None => NOTHING.to_owned(),
     }

@@ -22,7 +22,10 @@ use request::Request;
 
 /// Compares methods. `words` is the command line, for the report.
 pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
-    if arguments.target.is_some_and(|target| !(0.0..=100.0).contains(&target)) {
+    if arguments
+        .target
+        .is_some_and(|target| !(0.0..=100.0).contains(&target))
+    {
         return Err(anyhow!("--target is not an accuracy; give a percentage from 0 to 100").into());
     }
     let request = Request::new(arguments)?;

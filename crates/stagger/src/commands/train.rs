@@ -11,8 +11,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use stagger_report::{
     CONFIG_FILE, Console, DEFAULT_BASE, ENVIRONMENT_FILE, Environment, EpochPlan, EpochTally,
-    LOG_FILE, METRICS_FILE, MetricsFile, RunFolder, RunLog, RunTally, Sink, Sinks, WeightsFiles,
-    peak_resident_bytes, read_weights, reset_peak_resident,
+    LAST_WEIGHTS_FILE, LOG_FILE, METRICS_FILE, MetricsFile, RunFolder, RunLog, RunTally, Sink,
+    Sinks, WeightsFiles, peak_resident_bytes, read_weights, reset_peak_resident,
 };
 use stagger_runtime::{Event, Interrupt, Outcome};
 
@@ -201,7 +201,10 @@ impl<'a> TimeLimit<'a> {
     }
 
     fn look(&mut self) {
-        if self.limit.is_some_and(|limit| self.began.elapsed() >= limit) {
+        if self
+            .limit
+            .is_some_and(|limit| self.began.elapsed() >= limit)
+        {
             self.limit = None;
             self.asked = !self.interrupt.request();
         }

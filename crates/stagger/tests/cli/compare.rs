@@ -31,8 +31,16 @@ fn two_methods_with_two_seeds() {
         .filter(|line| line.starts_with('['))
         .filter_map(|line| Some(line.split_once("] ")?.1.split_once(": ")?.0))
         .collect();
-    assert_eq!(order, ["bp, seed 1", "dsp, seed 1", "dsp, seed 2", "bp, seed 2"]);
-    for expected in ["images/s", "× bp", "2/2", "there is none, so the baselines run at their best"] {
+    assert_eq!(
+        order,
+        ["bp, seed 1", "dsp, seed 1", "dsp, seed 2", "bp, seed 2"]
+    );
+    for expected in [
+        "images/s",
+        "× bp",
+        "2/2",
+        "there is none, so the baselines run at their best",
+    ] {
         assert!(output.stdout.contains(expected), "{}", output.stdout);
     }
 
@@ -43,18 +51,31 @@ fn two_methods_with_two_seeds() {
     assert_eq!(results[1]["done"], 2);
     assert_eq!(results[1]["staleness"][0]["max"], 2);
     // Of six batches, the first has run ahead by none and the second by one.
-    assert_eq!(results[1]["staleness"][0]["counts"], serde_json::json!([2, 2, 8]));
+    assert_eq!(
+        results[1]["staleness"][0]["counts"],
+        serde_json::json!([2, 2, 8])
+    );
     assert!(results[1]["final_top1"]["mean"].as_f64().unwrap() > 0.0);
 
     // What is compared is what `train` does.
     bench.train("alone", "--schedule dsp --seed 2 --max-batches 6");
     assert_eq!(bench.losses("alone"), bench.losses("out/runs/dsp-seed2"));
     let repeated = found["runs"][2]["command"].as_str().unwrap();
-    assert_eq!(repeated, "stagger train --config out/configs/dsp-seed2.toml");
+    assert_eq!(
+        repeated,
+        "stagger train --config out/configs/dsp-seed2.toml"
+    );
 
     let page = fs::read_to_string(bench.path("out/report.html")).unwrap();
-    assert!(page.contains("stagger compare bp dsp --seeds 1,2"), "{page}");
-    assert!(fs::read_to_string(bench.path("out/compare.csv")).unwrap().starts_with("method,"));
+    assert!(
+        page.contains("stagger compare bp dsp --seeds 1,2"),
+        "{page}"
+    );
+    assert!(
+        fs::read_to_string(bench.path("out/compare.csv"))
+            .unwrap()
+            .starts_with("method,")
+    );
 }
 
 #[test]
@@ -71,12 +92,21 @@ fn only_what_is_missing_is_run_again() {
     assert_eq!(output.status, 0, "{}", output.stderr);
     let line = |start: &str| {
         let mut lines = output.stdout.lines();
-        lines.find(|line| line.starts_with(start)).expect("a line").to_owned()
+        lines
+            .find(|line| line.starts_with(start))
+            .expect("a line")
+            .to_owned()
     };
     assert!(line("[1/2] bp").ends_with("(kept)"), "{}", output.stdout);
     assert!(!line("[2/2] dsp").ends_with("(kept)"), "{}", output.stdout);
-    assert_eq!(fs::read(bench.path("out/runs/bp-seed1/metrics.jsonl")).unwrap(), kept);
-    assert!(matches!(bench.metrics("out/runs/dsp-seed1").last(), Some(Record::End(_))));
+    assert_eq!(
+        fs::read(bench.path("out/runs/bp-seed1/metrics.jsonl")).unwrap(),
+        kept
+    );
+    assert!(matches!(
+        bench.metrics("out/runs/dsp-seed1").last(),
+        Some(Record::End(_))
+    ));
     // Nobody asked for an evaluation.
     assert_eq!(json(&bench)["results"][0]["final_top1"], Value::Null);
 
@@ -98,10 +128,16 @@ fn a_failed_run_is_a_row() {
     );
     assert_eq!(output.status, 1, "{}", output.stdout);
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
-    assert!(output.stderr.contains("2 of 2 runs failed"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("2 of 2 runs failed"),
+        "{}",
+        output.stderr
+    );
     let found = json(&bench);
     for at in 0..2 {
-        let error = found["results"][at]["failures"][0]["error"].as_str().unwrap();
+        let error = found["results"][at]["failures"][0]["error"]
+            .as_str()
+            .unwrap();
         assert!(error.contains("training diverged"), "{error}");
     }
     let page = fs::read_to_string(bench.path("out/report.html")).unwrap();
@@ -123,11 +159,11 @@ fn a_time_limit_ends_a_run_as_if_it_had_been_planned() {
     };
     assert!(!end.interrupted && end.error.is_none() && end.version > 0);
     assert_eq!(bench.losses("out/runs/dsp-seed1").len(), end.version);
-    let epochs = records.iter().filter_map(|record| match record {
+    let mut epochs = records.iter().rev().filter_map(|record| match record {
         Record::Epoch(epoch) => Some(epoch),
         _ => None,
     });
-    let last = epochs.last().expect("an epoch");
+    let last = epochs.next().expect("an epoch");
     assert_eq!(last.version, end.version);
     assert!(last.test_top1.is_some(), "the end has been evaluated");
 }

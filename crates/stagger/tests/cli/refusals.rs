@@ -153,7 +153,10 @@ fn flags() {
             "10000 images do not fill one batch of 20000",
         ),
         ("train --max-seconds 0", "--max-seconds 0 is not a duration"),
-        ("train --max-seconds NaN", "--max-seconds NaN is not a duration"),
+        (
+            "train --max-seconds NaN",
+            "--max-seconds NaN is not a duration",
+        ),
         ("compare", "no method is named; name some"),
         (
             "compare bp pipedram",
@@ -161,12 +164,21 @@ fn flags() {
         ),
         ("compare bp dsp bp", "method `bp` is named twice"),
         ("compare bp --preset papers", "there is no preset `papers`"),
-        ("compare bp --schedule dsp", "--schedule is for `stagger train`"),
+        (
+            "compare bp --schedule dsp",
+            "--schedule is for `stagger train`",
+        ),
         ("compare bp --seed 3", "use --seeds"),
         ("compare bp --seeds 3,3", "--seeds names 3 twice"),
         ("compare bp --slowdowns -5", "unexpected argument"),
-        ("compare bp --slowdowns=-5", "--slowdowns -5 is no slow-down"),
-        ("compare bp --slowdowns 0,20,20", "--slowdowns names 20 twice"),
+        (
+            "compare bp --slowdowns=-5",
+            "--slowdowns -5 is no slow-down",
+        ),
+        (
+            "compare bp --slowdowns 0,20,20",
+            "--slowdowns names 20 twice",
+        ),
         (
             "compare bp --straggler-probability 0.5",
             "does nothing without slow-downs",

@@ -37,7 +37,10 @@ fn interrupted(
     );
     while !ready() {
         sleep(Duration::from_millis(10));
-        assert!(child.try_wait().is_ok_and(|status| status.is_none()), "ended too early");
+        assert!(
+            child.try_wait().is_ok_and(|status| status.is_none()),
+            "ended too early"
+        );
     }
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
@@ -84,7 +87,10 @@ fn an_interrupted_comparison_stops_its_run_and_says_how_to_go_on() {
     });
     assert_eq!(status, Some(130), "{rest:?}");
     assert_eq!(rest[0], "[1/2] bp, seed 1: interrupted");
-    assert!(rest[1].starts_with("interrupted: 0 of 2 runs are done; go on with"), "{rest:?}");
+    assert!(
+        rest[1].starts_with("interrupted: 0 of 2 runs are done; go on with"),
+        "{rest:?}"
+    );
     assert!(rest[2].starts_with("  stagger compare bp dsp"), "{rest:?}");
     // The run has drained.
     let Some(Record::End(end)) = bench.metrics("out/runs/bp-seed1").pop() else {

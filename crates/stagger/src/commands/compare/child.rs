@@ -37,7 +37,8 @@ pub enum End {
 /// folder. An interrupt is passed on.
 pub fn run(job: Job, interrupts: &mut Interrupts) -> Result<End> {
     let said = error_file(&job.folder);
-    let stderr = File::create(&said).with_context(|| format!("could not create {}", said.display()))?;
+    let stderr =
+        File::create(&said).with_context(|| format!("could not create {}", said.display()))?;
     let program = std::env::current_exe().context("could not find the program of this process")?;
     let mut command = Command::new(program);
     command
@@ -122,14 +123,16 @@ impl Interrupts {
         let context = "cannot listen for Ctrl-C";
         #[cfg(unix)]
         {
-            let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context(context)?;
+            let signals =
+                signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context(context)?;
             Ok(Self { signals })
         }
         #[cfg(not(unix))]
         {
             let raised = std::sync::Arc::default();
             for signal in [SIGINT, SIGTERM] {
-                signal_hook::flag::register(signal, std::sync::Arc::clone(&raised)).context(context)?;
+                signal_hook::flag::register(signal, std::sync::Arc::clone(&raised))
+                    .context(context)?;
             }
             Ok(Self { raised })
         }
@@ -143,7 +146,10 @@ impl Interrupts {
         }
         #[cfg(not(unix))]
         {
-            usize::from(self.raised.swap(false, std::sync::atomic::Ordering::Relaxed))
+            usize::from(
+                self.raised
+                    .swap(false, std::sync::atomic::Ordering::Relaxed),
+            )
         }
     }
 }

@@ -35,13 +35,12 @@ impl CompareFolder {
             _ => {
                 let folder = match path {
                     Some(path) => RunFolder::create(path)?,
-                    None => RunFolder::create_named(
-                        Path::new(DEFAULT_BASE),
-                        name,
-                        SystemTime::now(),
-                    )?,
+                    None => {
+                        RunFolder::create_named(Path::new(DEFAULT_BASE), name, SystemTime::now())?
+                    }
                 };
-                let text = toml::to_string(request).context("the request cannot be written as TOML")?;
+                let text =
+                    toml::to_string(request).context("the request cannot be written as TOML")?;
                 folder.write(REQUEST_FILE, text.as_bytes())?;
                 folder.path().to_owned()
             }
@@ -72,7 +71,9 @@ impl CompareFolder {
 
     /// A handle that keeps the folder locked for as long as somebody has it.
     pub fn lock(&self) -> Result<File> {
-        self.lock.try_clone().context("could not share the lock of the comparison")
+        self.lock
+            .try_clone()
+            .context("could not share the lock of the comparison")
     }
 
     /// Writes a file, whole or not at all.
@@ -91,8 +92,9 @@ impl CompareFolder {
         ] {
             match removed {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error)
-                        .with_context(|| format!("could not remove {} of an unfinished run", path.display()));
+                    return Err(error).with_context(|| {
+                        format!("could not remove {} of an unfinished run", path.display())
+                    });
                 }
                 _ => {}
             }
@@ -103,7 +105,8 @@ impl CompareFolder {
 
 fn refuse_another(path: &Path, request: &Request) -> Result<()> {
     let file = path.join(REQUEST_FILE);
-    let text = fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))?;
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))?;
     let there: Request = toml::from_str(&text).map_err(|error| {
         let what = error.message().replace('\n', ", ");
         anyhow!(

@@ -144,15 +144,15 @@ impl Request {
     /// What slows the stages of a run down, for `stagger train --straggler`.
     pub fn straggler(&self, slowdown_percent: f64) -> Option<String> {
         let probability = self.straggler_probability.unwrap_or(STRAGGLER_PROBABILITY);
-        (slowdown_percent > 0.0).then(|| {
-            format!("stage=*,probability={probability},slowdown={slowdown_percent}%")
-        })
+        (slowdown_percent > 0.0)
+            .then(|| format!("stage=*,probability={probability},slowdown={slowdown_percent}%"))
     }
 
     /// How `other` asks for something else, in words; `None` when it is the same.
     pub fn difference(&self, other: &Self) -> Result<Option<String>> {
         let here = toml::Table::try_from(self).context("the request cannot be written as TOML")?;
-        let there = toml::Table::try_from(other).context("the request cannot be written as TOML")?;
+        let there =
+            toml::Table::try_from(other).context("the request cannot be written as TOML")?;
         Ok(difference(&here, &there))
     }
 }
@@ -185,13 +185,20 @@ fn preset(name: &str) -> Result<&'static Preset> {
 }
 
 fn methods(arguments: &CompareArgs, preset: Option<&Preset>) -> Result<Vec<String>> {
-    let given = arguments.methods.iter().map(|method| method.trim().to_owned());
+    let given = arguments
+        .methods
+        .iter()
+        .map(|method| method.trim().to_owned());
     let mut methods: Vec<String> = given.collect();
     if methods.is_empty() {
         let preset = preset.ok_or_else(|| {
             anyhow!("no method is named; name some, as in `stagger compare bp dsp`, or use --preset paper")
         })?;
-        methods = preset.methods.iter().map(|&method| method.to_owned()).collect();
+        methods = preset
+            .methods
+            .iter()
+            .map(|&method| method.to_owned())
+            .collect();
     }
     if let Some(twice) = twice(&methods) {
         bail!("method `{twice}` is named twice; name it once, and use --seeds for several runs");
@@ -206,7 +213,10 @@ fn seeds(arguments: &CompareArgs) -> Result<Vec<u64>> {
     }
     // TOML has no larger whole numbers.
     if let Some(large) = seeds.iter().find(|seed| i64::try_from(**seed).is_err()) {
-        bail!("--seeds {large} is too large; use numbers up to {}", i64::MAX);
+        bail!(
+            "--seeds {large} is too large; use numbers up to {}",
+            i64::MAX
+        );
     }
     Ok(seeds)
 }
@@ -214,7 +224,10 @@ fn seeds(arguments: &CompareArgs) -> Result<Vec<u64>> {
 fn slowdowns(arguments: &CompareArgs, preset: Option<&Preset>) -> Result<Vec<f64>> {
     let of_preset = preset.map_or(&[0.0][..], |preset| preset.slowdowns);
     let slowdowns = arguments.slowdowns.clone().unwrap_or(of_preset.to_vec());
-    if let Some(wrong) = slowdowns.iter().find(|slowdown| !(0.0..=10_000.0).contains(*slowdown)) {
+    if let Some(wrong) = slowdowns
+        .iter()
+        .find(|slowdown| !(0.0..=10_000.0).contains(*slowdown))
+    {
         bail!("--slowdowns {wrong} is no slow-down; give percents from 0 to 10000, as in 0,50,100");
     }
     if let Some(twice) = twice(&slowdowns) {
@@ -249,7 +262,9 @@ mod tests {
     use crate::flags::low::{Cli, Command};
 
     fn request(arguments: &str) -> Result<Request> {
-        let words = ["stagger", "compare"].into_iter().chain(arguments.split_whitespace());
+        let words = ["stagger", "compare"]
+            .into_iter()
+            .chain(arguments.split_whitespace());
         let cli = Cli::try_parse_from(words)?;
         let Command::Compare(arguments) = cli.command else {
             bail!("not compare")
@@ -264,7 +279,8 @@ mod tests {
         assert_eq!(whole.slowdowns, [0.0, 20.0, 50.0, 100.0, 150.0]);
         assert_eq!(whole.train.max_batches, Some(60));
         assert_eq!(whole.train.evaluate, Some(false));
-        let some = request("bp dsp --preset stragglers --epochs 2 --slowdowns 0,100 --evaluate").unwrap();
+        let some =
+            request("bp dsp --preset stragglers --epochs 2 --slowdowns 0,100 --evaluate").unwrap();
         assert_eq!(some.methods, ["bp", "dsp"]);
         assert_eq!(some.slowdowns, [0.0, 100.0]);
         assert_eq!((some.train.epochs, some.train.max_batches), (Some(2), None));
@@ -277,7 +293,10 @@ mod tests {
         assert_eq!(found.methods, ["bp", "dsp", "dsp(1,0;2,0)"]);
         assert_eq!(found.seeds, [1, 2]);
         assert_eq!(found.train.max_seconds, Some(3.0));
-        assert_eq!(found.straggler(50.0).unwrap(), "stage=*,probability=0.3333,slowdown=50%");
+        assert_eq!(
+            found.straggler(50.0).unwrap(),
+            "stage=*,probability=0.3333,slowdown=50%"
+        );
         assert_eq!(found.straggler(0.0), None);
     }
 
