@@ -2,9 +2,14 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use stagger_runtime::{Interrupt, Plan, sequential, threads};
-use stagger_schedule::{Damping, Discrepancy, Interpreter, Prediction, Rescheduling};
+use stagger_schedule::{
+    Damping, Discrepancy, Interpreter, Method, Prediction, Rescheduling, Schedule, StagePolicy,
+    delayed_policy,
+};
 use support::oracle::{Backward, Rule};
 use support::{Dawdling, ToyStage, Trace, feeds, oracle, plan};
 
@@ -246,6 +251,51 @@ proptest! {
     }
 }
 
+/// A method from outside, as CONTRIBUTING adds one.
+#[derive(Debug)]
+struct Lazy(usize);
+
+impl Method for Lazy {
+    fn name(&self) -> &'static str {
+        "lazy"
+    }
+
+    fn title(&self) -> &'static str {
+        "A toy with a slack"
+    }
+
+    fn stages(&self) -> usize {
+        self.0
+    }
+
+    fn delay(&self, stage: usize) -> usize {
+        3 * (self.0 - 1 - stage)
+    }
+
+    fn policy(&self, stage: usize, micro_batches: usize) -> StagePolicy {
+        delayed_policy(self, stage, micro_batches).stashed()
+    }
+
+    fn meaning(&self) -> String {
+        "Whatever comes up can wait.".to_owned()
+    }
+}
+
+#[test]
+fn a_method_from_outside_runs_like_any_other() {
+    let method: Arc<dyn Method> = Arc::new(Lazy(3));
+    let plan = Plan {
+        schedule: Schedule::from(method),
+        ..plan("bp", 3, 20, &[20])
+    };
+    let rule = Rule {
+        backward: Backward::Stashed,
+        ..Rule::dsp(&[6, 3, 0])
+    };
+    check(&run_threads(&plan, 4), &rule, 20, &[20]);
+    check(&run_sequential(&plan, 4), &rule, 20, &[20]);
+}
+
 /// The oracle itself would notice: staleness changes the numbers.
 #[test]
 fn staleness_moves_numbers_and_queues_do_not() {
@@ -255,4 +305,23 @@ fn staleness_moves_numbers_and_queues_do_not() {
     assert_eq!(base, run("dsp(0,2,0;4,2,0)"));
     assert_ne!(base.losses, run("dsp(1,1,0;3,2,0)").losses);
     assert_ne!(base.losses, run("bp").losses);
+}
+
+/// And so does whatever else sets two methods apart.
+#[test]
+fn no_two_rules_give_the_same_numbers() {
+    let rules = methods(3, 2);
+    let losses: Vec<_> = rules
+        .iter()
+        .map(|(_, rule)| oracle::train(rule, 20, &[]).losses)
+        .collect();
+    // GPipe, 1F1B and BP with accumulation; PipeDream and DDG.
+    let twins = [[0, 1], [0, 2], [1, 2], [3, 4]];
+    for one in 0..rules.len() {
+        for other in one + 1..rules.len() {
+            let equal = losses[one] == losses[other];
+            let expected = twins.contains(&[one, other]);
+            assert_eq!(equal, expected, "{} and {}", rules[one].0, rules[other].0);
+        }
+    }
 }
