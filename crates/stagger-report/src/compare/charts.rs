@@ -25,7 +25,7 @@ const COLORS: [RGBColor; 10] = [
 ];
 const WIDTH: u32 = 760;
 const FONT: &str = "sans-serif";
-const FONT_SIZE: u32 = 13;
+const FONT_SIZE: u32 = 15;
 /// Width of a character of that size, roughly: there is no font to measure with.
 const CHARACTER: u32 = 7;
 const LINE_HEIGHT: u32 = 18;

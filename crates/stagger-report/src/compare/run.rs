@@ -220,7 +220,8 @@ mod tests {
         assert!((result.bubble_share() - 0.15).abs() < 1e-12);
         assert_eq!(result.staleness[0].max, 2);
         assert_eq!(result.staleness[0].counts, [3, 3, 24]);
-        assert_eq!(result.gaps, [Some(0.02), None]);
+        assert!((result.gaps[0].unwrap() - 0.02).abs() < 1e-12);
+        assert_eq!(result.gaps[1], None);
         assert_eq!(result.final_top1(), Some(70.0));
     }
 

@@ -13,12 +13,13 @@ Examples:
   stagger compare --preset paper --config configs/cifar10-resnet20.toml --target 80
   stagger compare --preset stragglers bp dsp
 
-Every run is a process of its own, from the same initial weights and with the same data order as the others of its
-seed. Seeds alternate the order of the methods, so that a machine that slows down hits all alike. Given an --output
-that holds the same comparison, the command goes on where it stopped.
+Every run is a process of its own, from the same initial weights and with the same data order as
+the others of its seed. Seeds alternate the order of the methods, so that a machine that slows down
+hits all alike. Given an --output that holds the same comparison, the command goes on where it
+stopped.
 
-Locks in DDG and FR as published come from a barrier per iteration; in this runtime there is none, so the baselines
-run at their best.";
+Locks in DDG and FR as published come from a barrier per iteration; in this runtime there is none,
+so the baselines run at their best.";
 
 pub(super) const OUTPUT: &str = "Folder of the comparison; must not exist, or hold the same one [default: \
                                  runs/TIME-compare-MODEL-DATASET]";

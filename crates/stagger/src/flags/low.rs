@@ -44,6 +44,7 @@ pub enum Command {
         args_override_self = true,
         mut_arg("schedule", |schedule| schedule.hide(true)),
         mut_arg("seed", |seed| seed.hide(true)),
+        mut_arg("calibration_batches", |batches| batches.hide(true)),
         mut_arg("output", |output| output.help(super::compare::OUTPUT))
     )]
     Compare(CompareArgs),
