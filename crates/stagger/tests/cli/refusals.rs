@@ -160,7 +160,7 @@ fn flags() {
         ("compare", "no method is named; name some"),
         (
             "compare bp pipedram",
-            "method `pipedram`: there is no method `pipedram`",
+            "error: schedule `pipedram`, column 1: there is no method `pipedram`",
         ),
         ("compare bp dsp bp", "method `bp` is named twice"),
         ("compare bp --preset papers", "there is no preset `papers`"),

@@ -132,8 +132,12 @@ impl Request {
             let job = match jobs.first() {
                 None => high::train(values)?,
                 // What is wrong with all of them would have been told by the first.
-                Some(first) => high::assemble(values, |_| Ok(first.split.clone()))
-                    .with_context(|| format!("method `{method}`"))?,
+                Some(first) => {
+                    // An error of the notation names the method itself.
+                    high::schedule(method, first.schedule.stages())?;
+                    high::assemble(values, |_| Ok(first.split.clone()))
+                        .with_context(|| format!("method `{method}`"))?
+                }
             };
             build::check_specs(&job).with_context(|| format!("method `{method}`"))?;
             jobs.push(job);
