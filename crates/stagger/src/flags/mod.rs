@@ -5,6 +5,7 @@
 //! the same values from TOML; defaults < file < flags.
 
 mod batches;
+pub mod bench;
 pub mod compare;
 pub mod config_file;
 pub mod defaults;

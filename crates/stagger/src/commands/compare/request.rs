@@ -102,6 +102,11 @@ impl Request {
         };
         let slowdowns = slowdowns(arguments, preset)?;
         let slowed = slowdowns.iter().any(|slowdown| *slowdown > 0.0);
+        if slowed && train.straggler.is_some() {
+            bail!(
+                "--straggler and --slowdowns both say how stages are slowed down; give one of them"
+            );
+        }
         Ok(Self {
             methods: methods(arguments, preset)?,
             seeds: seeds(arguments)?,
@@ -289,6 +294,22 @@ mod tests {
         assert_eq!(some.slowdowns, [0.0, 100.0]);
         assert_eq!((some.train.epochs, some.train.max_batches), (Some(2), None));
         assert_eq!(some.train.evaluate, Some(true));
+    }
+
+    #[test]
+    fn presets_name_methods_that_there_are() {
+        for method in PAPER.methods.iter().chain(STRAGGLERS.methods) {
+            stagger_schedule::Schedule::parse(method, Some(2)).unwrap();
+        }
+    }
+
+    #[test]
+    fn stages_are_slowed_down_in_one_way() {
+        assert!(request("bp --straggler slowdown=50%").is_ok());
+        for both in ["bp --slowdowns 0,50", "--preset stragglers"] {
+            let error = request(&format!("{both} --straggler slowdown=50%")).unwrap_err();
+            assert!(error.to_string().starts_with("--straggler and --slowdowns"));
+        }
     }
 
     #[test]
