@@ -60,11 +60,11 @@ fn flags() {
         ),
         (
             "train --schedule gpipe(8) --batch-size 8",
-            "batch normalisation needs at least 2 in each of 8 micro-batches; use --batch-size 16 or more",
+            "batch normalisation needs at least 2 samples in each of 8 micro-batches; use --batch-size 16 or more",
         ),
         (
             "train --schedule gpipe(8) --batch-size 27",
-            "the last batch of the 10000 training samples holds 10, and batch normalisation needs at least 2 in each of 8",
+            "the last batch of the 10000 training samples holds 10, and batch normalisation needs at least 2 samples in each of 8",
         ),
         (
             "train --straggler stage=2,slowdown=50%",
