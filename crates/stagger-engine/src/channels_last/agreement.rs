@@ -151,7 +151,10 @@ fn normalization<T: Tolerance>(
     // The mean of values around 0 cancels: what it may be off by goes by the values, of which the largest are about 1.
     for (channel, (found, mean)) in found.mean.iter().zip(&mean).enumerate() {
         let off = (f64::from(*found) - mean).abs();
-        prop_assert!(off <= 2e-6, "mean of channel {channel}: {found}, expected {mean}");
+        prop_assert!(
+            off <= 2e-6,
+            "mean of channel {channel}: {found}, expected {mean}"
+        );
     }
     agree("variance", &wide32(&found.variance), &variance, SUMS)?;
     agree(

@@ -27,7 +27,10 @@ pub fn check(
         micro_batches
     };
     let (reason, least) = match (normalizes, micro_batches) {
-        (true, 1) => ("batch normalisation needs at least 2 samples per batch".to_owned(), 2),
+        (true, 1) => (
+            "batch normalisation needs at least 2 samples per batch".to_owned(),
+            2,
+        ),
         (true, of) => (
             format!("batch normalisation needs at least 2 samples in each of {of} micro-batches"),
             needed,
