@@ -193,7 +193,10 @@ fn title(job: &TrainJob) -> String {
     let budget = match (job.values.max_seconds, job.values.max_batches) {
         (Some(seconds), _) => format!("{seconds} s"),
         (None, Some(_)) => format!("{} batches", job.horizon.batches),
-        (None, None) => format!("{} epochs", job.values.epochs.unwrap_or_default()),
+        (None, None) => match job.values.epochs.unwrap_or_default() {
+            1 => "1 epoch".to_owned(),
+            epochs => format!("{epochs} epochs"),
+        },
     };
     format!(
         "{} on {} · {stages} {} · engine {} {} · {budget}, batches of {}",
