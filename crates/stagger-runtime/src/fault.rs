@@ -18,7 +18,7 @@ pub type EventError = Box<dyn Error + Send + Sync>;
 pub enum Fault {
     /// The engine refused or failed.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Engine(Box<EngineError>),
     /// The loader failed.
     #[error("the data could not be loaded: {0}")]
     Feed(#[source] FeedError),
@@ -56,6 +56,12 @@ pub enum Fault {
         /// The panic's message.
         message: String,
     },
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        Fault::Engine(Box::new(error))
+    }
 }
 
 /// Why a run ended before its time.

@@ -182,7 +182,7 @@ impl<S: Stage> Worker<S> {
             Some(grad) => grad,
             None => self.receive_grad(unit)?,
         };
-        let shrinking = self.shrinking.clone();
+        let shrinking = self.shrinking;
         let input_grad = self.compute(unit, |stage| {
             let grad = stage.backward(kept.graph, output_grad)?;
             match (grad, shrinking) {

@@ -176,7 +176,7 @@ impl<S: Stage> Worker<S> {
         if self.versions.forward == ForwardWeights::Previous {
             self.versions.previous = Some(self.stage.weights());
         }
-        let Some(damping) = self.versions.damping.clone() else {
+        let Some(damping) = self.versions.damping else {
             self.stage.update(rate)?;
             return Ok(());
         };
