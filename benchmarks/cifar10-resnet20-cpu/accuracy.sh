@@ -12,7 +12,7 @@ stagger=${STAGGER:-target/release/stagger}
 
 train() { # NAME SCHEDULE STAGES SEED
   local folder="$output/$1-seed$4"
-  if grep -qs '^done at version' "$folder/run.log"; then return; fi
+  if grep -qs ' done at version' "$folder/run.log"; then return; fi
   rm -rf "$folder"
   mkdir -p "$output"
   "$stagger" train --engine torch --dtype "$dtype" --model resnet20 --dataset image-folder --data-dir "$data" \

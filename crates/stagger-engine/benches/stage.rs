@@ -46,7 +46,7 @@ fn whole_model(criterion: &mut Criterion) {
     group.bench_function("forward, backward, update", |bencher| {
         bencher.iter(|| {
             let (logits, graph) = stage.record(&input, 0)?;
-            let loss = stage.loss(&logits, &labels)?;
+            let loss = stage.loss(&logits, &labels, 1.0)?;
             stage.backward(graph, loss.grad)?;
             stage.update(0.01)
         });

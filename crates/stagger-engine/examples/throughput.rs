@@ -56,7 +56,7 @@ fn measure(
         let start = cpu_seconds();
         let (logits, graph) = stage.record(&input, round)?;
         let forward = cpu_seconds();
-        let loss = stage.loss(&logits, &labels)?;
+        let loss = stage.loss(&logits, &labels, 1.0)?;
         stage.backward(graph, loss.grad)?;
         let backward = cpu_seconds();
         stage.update(0.05)?;

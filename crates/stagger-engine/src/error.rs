@@ -28,6 +28,14 @@ pub enum EngineError {
         /// Blocks of the model.
         blocks: usize,
     },
+    /// A model that guesses no gradients.
+    #[error(
+        "model `{model}` has no block `synthesizer`; make it with `stagger_model::synthesizer`"
+    )]
+    NoSynthesizer {
+        /// The model.
+        model: String,
+    },
     /// A setting of the stage lies outside its range.
     #[error("{setting} expects {expected} but is {found}")]
     Setting {
@@ -124,6 +132,48 @@ pub enum EngineError {
     NoGradient {
         /// First and last block of the stage.
         stage: String,
+    },
+    /// Weights ahead of an optimizer without momentum.
+    #[error(
+        "stage `{stage}` cannot predict its weights: optimizer `{optimizer}` keeps no momentum; use optimizer `momentum`"
+    )]
+    NoMomentum {
+        /// First and last block of the stage.
+        stage: String,
+        /// The optimizer.
+        optimizer: &'static str,
+    },
+    /// Weights extrapolated back by a drift that nobody keeps.
+    #[error(
+        "stage `{stage}` cannot extrapolate its weights back: it does not keep their drift; \
+         have it tracked from the first update on"
+    )]
+    NoDrift {
+        /// First and last block of the stage.
+        stage: String,
+    },
+    /// A position that is not one of this stage's.
+    #[error(
+        "stage `{stage}` has {expected} parameters but is compared with a position of {found}; \
+         take positions from the same stage"
+    )]
+    ForeignPosition {
+        /// First and last block of the stage.
+        stage: String,
+        /// Parameters of the stage.
+        expected: usize,
+        /// Parameters of the position.
+        found: usize,
+    },
+    /// A prediction and its target of different shapes.
+    #[error(
+        "the mean squared error expects a prediction and a target of one shape but gets {predicted:?} and {target:?}"
+    )]
+    Mismatch {
+        /// Shape of the prediction.
+        predicted: Vec<usize>,
+        /// Shape of the target.
+        target: Vec<usize>,
     },
     /// A tensor that the stage needs is not in the state.
     #[error(

@@ -15,6 +15,15 @@ pub struct Loss<A> {
     pub correct_top5: usize,
 }
 
+/// How far a prediction is from its target.
+#[derive(Clone, Debug)]
+pub struct Mismatch<A> {
+    /// Mean squared difference over all elements.
+    pub value: f64,
+    /// Gradient of `value` by the prediction, in its shape.
+    pub grad: A,
+}
+
 /// What an evaluation learns from the logits of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {

@@ -123,6 +123,16 @@ pub struct OptimizerError {
 }
 
 impl Optimizer {
+    /// Adam with its usual settings (Kingma and Ba 2015): AdamW without decay.
+    pub fn adam() -> Self {
+        Self::AdamW {
+            beta1: default_beta1(),
+            beta2: default_beta2(),
+            epsilon: default_epsilon(),
+            weight_decay: WeightDecay::default(),
+        }
+    }
+
     /// Its name: `sgd`, `momentum` or `adamw`.
     pub fn name(&self) -> &'static str {
         match self {

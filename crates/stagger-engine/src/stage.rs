@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use stagger_model::Model;
+use stagger_model::{Model, SYNTHESIZER_BLOCK};
 
 use crate::error::EngineError;
-use crate::loss::{Loss, Score};
+use crate::loss::{Loss, Mismatch, Score};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
 use crate::profile::Profile;
@@ -52,6 +52,24 @@ impl<'a> StageSpec<'a> {
             label_smoothing: 0.0,
             precision: Precision::F32,
         }
+    }
+
+    /// The stage that runs a [`stagger_model::synthesizer`], with plain SGD. It counts as `first`: its input is an
+    /// activation of another stage, but nobody asks for its gradient.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSynthesizer`] for any other model.
+    pub fn synthesizer(model: &'a Model, seed: u64) -> Result<Self, EngineError> {
+        let mut blocks = model.blocks.iter();
+        let Some(at) = blocks.position(|block| block.name == SYNTHESIZER_BLOCK) else {
+            let model = model.name.clone();
+            return Err(EngineError::NoSynthesizer { model });
+        };
+        Ok(Self {
+            first: true,
+            last: false,
+            ..Self::new(model, at..at + 1, seed)
+        })
     }
 
     /// Checks everything that does not need a tensor library, and gives the shapes of one sample of the stage's
@@ -127,6 +145,15 @@ pub struct UpdateReport {
     pub gradient_norm: Option<f64>,
 }
 
+/// How far apart the weights of two versions are, over all parameters of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Distance {
+    /// Euclidean norm of the difference.
+    pub moved: f64,
+    /// Euclidean norm of the present weights.
+    pub norm: f64,
+}
+
 /// Consecutive layers with their parameters, gradients and optimizer state: what one device runs.
 ///
 /// All work happens on the calling thread (or its device stream). The same calls give the same bits, whatever else
@@ -136,6 +163,11 @@ pub trait Stage {
     type Activation: Activation;
     /// What a recorded pass keeps for its backward.
     type Graph: Send;
+    /// Handles of all parameters at one version, in the format of the passes. Cheap: values are copied only when an
+    /// update has to write to weights that someone still holds.
+    type Weights: Clone + Send;
+    /// Handles of the exact values of all parameters at one version, as cheap as [`Stage::Weights`].
+    type Position: Send;
 
     /// Brings a tensor to the stage's device, `[N, …]`.
     ///
@@ -187,7 +219,9 @@ pub trait Stage {
         output_grad: Self::Activation,
     ) -> Result<Option<Self::Activation>, EngineError>;
 
-    /// Mean cross-entropy of logits `[N, classes]` by the spec's label smoothing; see [`crate::cross_entropy`].
+    /// Mean cross-entropy of logits `[N, classes]` by the spec's label smoothing; see [`crate::cross_entropy`]. The
+    /// gradient is that of the value times `share`, the part of the whole batch that these samples are; a share of 1
+    /// leaves its bits as they are.
     ///
     /// # Errors
     /// When labels and logits do not fit each other or a label is no class.
@@ -195,7 +229,35 @@ pub trait Stage {
         &self,
         logits: &Self::Activation,
         labels: &[usize],
+        share: f64,
     ) -> Result<Loss<Self::Activation>, EngineError>;
+
+    /// Mean squared difference of a prediction from its target, both on the stage's device and of the same shape, and
+    /// its gradient.
+    ///
+    /// # Errors
+    /// [`EngineError::Mismatch`] when the shapes differ.
+    fn mismatch(
+        &self,
+        predicted: &Self::Activation,
+        target: &Self::Activation,
+    ) -> Result<Mismatch<Self::Activation>, EngineError>;
+
+    /// An activation, or a gradient of one, times a number. A factor of 1 leaves its bits as they are.
+    ///
+    /// # Errors
+    /// [`EngineError::Backend`] when the device fails.
+    fn scaled(
+        &self,
+        activation: Self::Activation,
+        factor: f64,
+    ) -> Result<Self::Activation, EngineError>;
+
+    /// Multiplies the gradients that have added up since the last update; without any, nothing happens.
+    ///
+    /// # Errors
+    /// [`EngineError::Backend`] when the device fails.
+    fn scale_gradients(&mut self, factor: f64) -> Result<(), EngineError>;
 
     /// Judges the logits of an evaluation: plain cross-entropy without smoothing, and accuracy.
     ///
@@ -208,6 +270,50 @@ pub trait Stage {
     /// # Errors
     /// [`EngineError::NoGradient`] when no backward has run since the last update.
     fn update(&mut self, learning_rate: f64) -> Result<UpdateReport, EngineError>;
+
+    /// The parameters that passes run on at present.
+    fn weights(&self) -> Self::Weights;
+
+    /// Runs the following passes on other weights of this stage, such as an older version or a prediction, and gives
+    /// back the present ones. Gradients, optimizer state and running statistics stay. The stage's own weights have to be
+    /// put back before it updates, exports, or is asked for others.
+    fn replace_weights(&mut self, weights: Self::Weights) -> Self::Weights;
+
+    /// `w − coefficient·v`, with the momentum buffer `v` as the last update has left it.
+    ///
+    /// # Errors
+    /// [`EngineError::NoMomentum`] when the optimizer keeps none.
+    fn predicted_weights(&self, coefficient: f64) -> Result<Self::Weights, EngineError>;
+
+    /// From now on every update keeps the drift of the weights, `δ ← keep·δ + (1 − keep)·(w_new − w_old)`, in units of
+    /// weights per update and starting at 0. It is part of the state: a stage that shall import it has to track it
+    /// before. Calling this again changes `keep`, from 0 to below 1, and leaves δ.
+    fn track_drift(&mut self, keep: f64);
+
+    /// `w − steps·δ`: where the weights were that many updates ago, if they have moved evenly.
+    ///
+    /// # Errors
+    /// [`EngineError::NoDrift`] without [`Stage::track_drift`].
+    fn drifted_weights(&self, steps: f64) -> Result<Self::Weights, EngineError>;
+
+    /// The exact parameters at present, to measure from later.
+    fn position(&self) -> Self::Position;
+
+    /// How far the parameters are from a position of this stage, added up in 64 bits. Reads all of them, and waits for
+    /// the device.
+    ///
+    /// # Errors
+    /// [`EngineError::ForeignPosition`] for a position of another stage.
+    fn distance(&self, from: &Self::Position) -> Result<Distance, EngineError>;
+
+    /// A new stage that guesses the gradient of this stage's output from that output, on the same device and in the same
+    /// format. It starts by guessing 0 and learns with Adam.
+    ///
+    /// # Errors
+    /// When the output has no shape that a synthesizer is known for, and when the device fails.
+    fn synthesizer(&self) -> Result<Self, EngineError>
+    where
+        Self: Sized;
 
     /// Inference forward: running statistics, no dropout.
     ///
@@ -227,7 +333,8 @@ pub trait Stage {
     fn export(&self) -> Result<StageState, EngineError>;
 
     /// Takes over a state and clears the gradient. Without any `optimizer.` tensor in it, the optimizer starts anew;
-    /// otherwise its state has to be complete. Counters that are not there count from 0.
+    /// otherwise its state has to be complete. Counters that are not there count from 0. Drift that is not there starts
+    /// at 0; what the stage does not track is left out.
     ///
     /// # Errors
     /// When a tensor is missing, unexpected or of another shape; the stage is then unchanged.

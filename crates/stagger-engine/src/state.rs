@@ -13,7 +13,8 @@ const OPTIMIZER: &str = "optimizer.";
 
 /// Everything a stage has learnt, by name. Parameters and buffers have PyTorch's names and memory layouts
 /// (`layer1.0.conv1.weight`, `bn1.running_mean`); optimizer state is `optimizer.<parameter>.<slot>` with the slots of
-/// [`crate::Optimizer::slots`], and for optimizers that count steps `optimizer.<parameter>.step`, `[1]`.
+/// [`crate::Optimizer::slots`], `drift` where [`crate::Stage::track_drift`] was called, and for optimizers that count
+/// steps `optimizer.<parameter>.step`, `[1]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StageState {
     /// Parameters, buffers and optimizer state.
@@ -30,7 +31,13 @@ impl StageState {
 
     /// Whether any optimizer state is in it.
     pub fn has_optimizer(&self) -> bool {
-        self.tensors.keys().any(|name| name.starts_with(OPTIMIZER))
+        self.optimizer_names().next().is_some()
+    }
+
+    /// The names of all optimizer state.
+    pub(crate) fn optimizer_names(&self) -> impl Iterator<Item = &String> {
+        let names = self.tensors.keys();
+        names.filter(|name| name.starts_with(OPTIMIZER))
     }
 
     /// Takes over all entries of another stage's state, replacing those of the same name: the states of all stages

@@ -1,5 +1,7 @@
 //! Tensors in host memory, as they cross the engine's border.
 
+use std::ops::Range;
+
 use crate::error::EngineError;
 
 /// A tensor of `f32` in host memory, row-major. What engines take in and give out: images, activations on a wire,
@@ -23,6 +25,14 @@ impl HostTensor {
         Ok(tensor)
     }
 
+    /// A tensor of zeros.
+    pub(crate) fn zeros(shape: &[usize]) -> Self {
+        Self {
+            shape: shape.to_vec(),
+            data: vec![0.0; shape.iter().product()],
+        }
+    }
+
     /// Checks that the number of values is the product of the sides; the fields are public, so whoever takes a
     /// tensor from outside calls this.
     ///
@@ -42,6 +52,33 @@ impl HostTensor {
         })
     }
 
+    /// A copy of these rows of the outermost side: samples of a batch.
+    ///
+    /// # Panics
+    /// When the tensor has no sides, values and shape do not fit each other, or the range is not within the rows.
+    pub fn rows(&self, range: Range<usize>) -> Self {
+        let Some((&rows, sides)) = self.shape.split_first() else {
+            panic!("a tensor without sides has no rows");
+        };
+        assert!(
+            range.start <= range.end && range.end <= rows,
+            "rows {range:?} must lie within the {rows} of the tensor"
+        );
+        let row = sides.iter().product::<usize>();
+        assert_eq!(
+            self.data.len(),
+            rows * row,
+            "a tensor of shape {:?} must hold the product of its sides",
+            self.shape
+        );
+        let mut shape = self.shape.clone();
+        shape[0] = range.len();
+        Self {
+            shape,
+            data: self.data[range.start * row..range.end * row].to_vec(),
+        }
+    }
+
     /// Bytes of the values.
     pub fn size_bytes(&self) -> usize {
         self.data.len() * size_of::<f32>()
@@ -51,6 +88,36 @@ impl HostTensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_samples() {
+        let data = (0..12_u8).map(f32::from).collect();
+        let tensor = HostTensor::new(vec![3, 2, 2], data).unwrap();
+        let middle = tensor.rows(1..2);
+        assert_eq!(middle.shape, [1, 2, 2]);
+        assert_eq!(middle.data, [4.0, 5.0, 6.0, 7.0]);
+        assert_eq!(tensor.rows(0..3), tensor);
+        assert_eq!(tensor.rows(3..3).shape, [0, 2, 2]);
+    }
+
+    #[test]
+    #[should_panic = "rows 2..4 must lie within the 3 of the tensor"]
+    fn rows_beyond_the_last() {
+        HostTensor::new(vec![3, 1], vec![0.0; 3])
+            .unwrap()
+            .rows(2..4);
+    }
+
+    #[test]
+    #[should_panic = "must hold the product of its sides"]
+    fn rows_of_a_tensor_that_is_too_short() {
+        let shape = vec![3, 2];
+        let short = HostTensor {
+            shape,
+            data: vec![0.0; 5],
+        };
+        short.rows(0..1);
+    }
 
     #[test]
     fn size_must_match_shape() {

@@ -100,6 +100,17 @@ pub enum ModelError {
         /// The name.
         name: String,
     },
+    /// A synthesizer for tensors that are neither images nor features.
+    #[error(
+        "synthesizer `{name}` expects activations of shape [channels, height, width] or [features] per sample, \
+         with no side of 0, but gets {found:?}"
+    )]
+    SynthesizerShape {
+        /// The synthesizer.
+        name: String,
+        /// Shape of one sample.
+        found: Vec<usize>,
+    },
     /// A block is asked for that the model does not have.
     #[error("model `{model}` has {blocks} blocks, so there is no block {found}")]
     BlockIndex {

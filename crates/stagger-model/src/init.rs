@@ -32,7 +32,7 @@ impl Initializer {
     /// | convolution weight | normal, std = √(2 / fan_in), He et al. 2015 "Delving Deep into Rectifiers", eq. 10 |
     /// | linear weight | uniform, bound = 1 / √fan_in, PyTorch's default |
     /// | scale | 1 |
-    /// | shift, bias | 0 |
+    /// | shift, bias, weight that starts at 0 | 0 |
     ///
     /// `fan_in` is the number of inputs that one output sums up: all dimensions but the first.
     pub fn for_parameter(kind: ParameterKind, shape: &[usize]) -> Self {
@@ -50,7 +50,9 @@ impl Initializer {
                 bound: fan_in.sqrt().recip(),
             },
             ParameterKind::Scale => Self::Constant { value: 1.0 },
-            ParameterKind::Shift | ParameterKind::Bias => Self::Constant { value: 0.0 },
+            ParameterKind::ZeroWeight | ParameterKind::Shift | ParameterKind::Bias => {
+                Self::Constant { value: 0.0 }
+            }
         }
     }
 }
@@ -85,6 +87,10 @@ mod tests {
         );
         assert_eq!(
             value(ParameterKind::Shift),
+            Initializer::Constant { value: 0.0 }
+        );
+        assert_eq!(
+            value(ParameterKind::ZeroWeight),
             Initializer::Constant { value: 0.0 }
         );
         assert_eq!(

@@ -1,5 +1,7 @@
 //! One layer of a network, as data.
 
+use std::ops::Not;
+
 use serde::{Deserialize, Serialize};
 
 /// One layer of a network. It holds no numbers, only what is needed to derive shapes, parameters and cost, and
@@ -30,6 +32,9 @@ pub enum Layer {
         /// Whether a bias per output channel is added.
         #[serde(default)]
         bias: bool,
+        /// Whether the weight starts at 0 instead of at random.
+        #[serde(default, skip_serializing_if = "Not::not")]
+        zero_weight: bool,
     },
     /// Batch normalisation over N, H and W with a learnt scale and shift per channel (Ioffe and Szegedy 2015).
     BatchNorm2d {
@@ -80,6 +85,9 @@ pub enum Layer {
         /// Whether a bias is added.
         #[serde(default = "yes")]
         bias: bool,
+        /// Whether the weight starts at 0 instead of at random.
+        #[serde(default, skip_serializing_if = "Not::not")]
+        zero_weight: bool,
     },
     /// Zeroes each element with the given probability in training and scales the rest by `1 / (1 − probability)`.
     Dropout {
@@ -137,6 +145,7 @@ impl Layer {
             stride,
             padding: 1,
             bias: false,
+            zero_weight: false,
         }
     }
 
@@ -155,6 +164,7 @@ impl Layer {
             stride,
             padding: 0,
             bias: false,
+            zero_weight: false,
         }
     }
 
@@ -175,6 +185,7 @@ impl Layer {
             inputs,
             outputs,
             bias: true,
+            zero_weight: false,
         }
     }
 

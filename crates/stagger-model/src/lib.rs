@@ -30,6 +30,7 @@ mod partition;
 pub mod quantity;
 mod shape;
 mod summary;
+mod synthesizer;
 mod table;
 mod zoo;
 
@@ -44,4 +45,5 @@ pub use model::Model;
 pub use parameter::{Buffer, BufferKind, Parameter, ParameterKind};
 pub use shape::{ShapeError, elements, output_shape};
 pub use summary::{StageMemory, StageSummaryInput, summary};
+pub use synthesizer::{SYNTHESIZER_BLOCK, synthesizer};
 pub use zoo::MODEL_NAMES;

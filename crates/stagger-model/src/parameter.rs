@@ -12,6 +12,8 @@ pub enum ParameterKind {
     ConvWeight,
     /// Weight of a linear layer, `[outputs, inputs]`.
     LinearWeight,
+    /// Weight of a convolution or linear layer that starts at 0.
+    ZeroWeight,
     /// Bias of a convolution or linear layer, `[out_channels]` or `[outputs]`.
     Bias,
     /// Scale of a batch normalisation (PyTorch: `weight`), `[channels]`.
@@ -130,10 +132,15 @@ impl Layer {
                 out_channels,
                 kernel,
                 bias,
+                zero_weight,
                 ..
             } => {
                 let shape = vec![*out_channels, *in_channels, *kernel, *kernel];
-                push(name, "weight", shape, ParameterKind::ConvWeight);
+                let kind = match zero_weight {
+                    true => ParameterKind::ZeroWeight,
+                    false => ParameterKind::ConvWeight,
+                };
+                push(name, "weight", shape, kind);
                 if *bias {
                     push(name, "bias", vec![*out_channels], ParameterKind::Bias);
                 }
@@ -147,13 +154,13 @@ impl Layer {
                 inputs,
                 outputs,
                 bias,
+                zero_weight,
             } => {
-                push(
-                    name,
-                    "weight",
-                    vec![*outputs, *inputs],
-                    ParameterKind::LinearWeight,
-                );
+                let kind = match zero_weight {
+                    true => ParameterKind::ZeroWeight,
+                    false => ParameterKind::LinearWeight,
+                };
+                push(name, "weight", vec![*outputs, *inputs], kind);
                 if *bias {
                     push(name, "bias", vec![*outputs], ParameterKind::Bias);
                 }

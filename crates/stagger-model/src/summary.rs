@@ -12,22 +12,28 @@ use crate::shape::elements;
 use crate::table::Table;
 
 /// What a schedule says about a stage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageSummaryInput {
     /// Updates between the forward and the backward pass of a batch, m_k.
     pub staleness: usize,
     /// Whether only the input is kept and the forward pass runs again before the backward pass.
     pub recompute: bool,
+    /// M: micro-batches of a batch.
+    pub micro_batches: usize,
+    /// Micro-batches whose input, or graph, is held at the same time.
+    pub kept_micro_batches: usize,
+    /// Copies of the parameters that are held at the same time, at least 1.
+    pub weight_copies: usize,
 }
 
 /// Memory of one stage in bytes, as far as it follows from shapes: no working memory of the engine, no evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageMemory {
-    /// Weights, gradients and one optimizer buffer (momentum), f32.
+    /// Weights in all their versions, gradients and one optimizer buffer (momentum), f32.
     pub parameter_bytes: u64,
-    /// Inputs of the m_k + 1 batches whose backward pass is still to come (DESIGN §2).
+    /// Inputs whose backward pass is still to come: of m_k + 1 batches for DSP (DESIGN §2).
     pub kept_input_bytes: u64,
-    /// Outputs of all layers for one batch or, where graphs are kept instead of recomputed, for m_k + 1 batches.
+    /// Outputs of all layers for one micro-batch or, where graphs are kept instead of recomputed, for all that are held.
     pub graph_bytes: u64,
 }
 
@@ -39,15 +45,17 @@ impl StageMemory {
         stage: StageSummaryInput,
         batch_size: usize,
     ) -> Self {
-        let in_flight = stage.staleness as u64 + 1;
-        let samples = in_flight.saturating_mul(batch_size as u64);
+        let micro_batch = batch_size.div_ceil(stage.micro_batches.max(1)) as u64;
+        let samples = micro_batch.saturating_mul(stage.kept_micro_batches as u64);
         let graphs = if stage.recompute {
-            batch_size as u64
+            micro_batch
         } else {
             samples
         };
+        // Beside the weights: gradients and momentum.
+        let copies = (stage.weight_copies as u64).saturating_add(2);
         Self {
-            parameter_bytes: cost.parameter_bytes().saturating_mul(3),
+            parameter_bytes: cost.parameter_bytes().saturating_mul(copies),
             kept_input_bytes: elements(input).saturating_mul(4).saturating_mul(samples),
             graph_bytes: cost.activation_bytes().saturating_mul(graphs),
         }
@@ -241,8 +249,8 @@ time: estimated; a multiply-add costs 1, an element of any other layer {multiply
 backward {backward}x forward, recomputing 1x forward.
 memory: batch size {batch_size}, f32, without the engine's working memory.
   weights: with gradients and one optimizer buffer (momentum).
-  kept inputs: staleness + 1 batches of the stage's input.
-  graph: outputs of all layers for one batch; for staleness + 1 batches where the graph is kept.
+  kept inputs: the stage's input of every batch in flight, staleness + 1 for dsp.
+  graph: outputs of all layers for one batch; for every batch in flight where the graph is kept.
 ",
         percent(busiest / total),
         alone / busiest,

@@ -156,6 +156,7 @@ fn bias_free_layers_have_no_bias() {
         inputs: 2,
         outputs: 3,
         bias: false,
+        zero_weight: false,
     };
     assert_eq!(names(linear), ["l.weight"]);
 }

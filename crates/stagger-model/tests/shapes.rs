@@ -140,6 +140,7 @@ fn absurd_sizes_give_an_error_or_a_shape_but_no_overflow() {
         stride: 1,
         padding: huge,
         bias: false,
+        zero_weight: false,
     };
     assert!(conv.output_shape(&[1, huge, huge]).is_ok());
     let found = Layer::conv3x3("c", 1, 1, 1).output_shape(&[1, 0, 4]);

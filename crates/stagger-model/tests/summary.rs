@@ -5,10 +5,16 @@ use stagger_model::{Balance, Cut, Model, StageSummaryInput, summary};
 const STALE: StageSummaryInput = StageSummaryInput {
     staleness: 2,
     recompute: true,
+    micro_batches: 1,
+    kept_micro_batches: 3,
+    weight_copies: 1,
 };
 const LAST: StageSummaryInput = StageSummaryInput {
     staleness: 0,
     recompute: false,
+    micro_batches: 1,
+    kept_micro_batches: 1,
+    weight_copies: 1,
 };
 
 #[test]
@@ -31,20 +37,25 @@ fn runs_of_equal_blocks_are_shown_once() {
 }
 
 #[test]
-fn a_kept_graph_is_counted_for_every_batch_in_flight() {
+fn kept_graphs_and_weight_versions_are_counted() {
     let model = Model::by_name("resnet8", [3, 32, 32], 10).unwrap();
     let cut = Balance::Uniform.cut(&model, &[false], None).unwrap();
-    let memory = |staleness| {
+    let memory = |kept_micro_batches, micro_batches, weight_copies| {
         let stage = StageSummaryInput {
-            staleness,
-            recompute: false,
+            kept_micro_batches,
+            micro_batches,
+            weight_copies,
+            ..LAST
         };
         let cost = model.cost(cut.stages()[0].clone()).unwrap();
         stagger_model::StageMemory::estimate(&cost, &[3, 32, 32], stage, 8)
     };
-    assert_eq!(memory(2).graph_bytes, 3 * memory(0).graph_bytes);
-    assert_eq!(memory(0).kept_input_bytes, 8 * 3 * 32 * 32 * 4);
-    assert_eq!(memory(0).parameter_bytes, 3 * 4 * 75_290);
+    let one = memory(1, 1, 1);
+    assert_eq!(memory(3, 1, 1).graph_bytes, 3 * one.graph_bytes);
+    assert_eq!(memory(4, 4, 1).graph_bytes, one.graph_bytes);
+    assert_eq!(one.kept_input_bytes, 8 * 3 * 32 * 32 * 4);
+    assert_eq!(one.parameter_bytes, 3 * 4 * 75_290);
+    assert_eq!(memory(1, 1, 3).parameter_bytes, 5 * 4 * 75_290);
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub struct EpochTally {
     pending: VecDeque<PendingEpoch>,
     /// The epoch, from 0, of the first of them.
     first_pending: usize,
+    /// Batches that an interrupt left of the run.
+    interrupted_at: Option<usize>,
 }
 
 /// A stage, and how far it is.
@@ -92,6 +94,7 @@ impl EpochTally {
             stages: Vec::new(),
             pending: VecDeque::new(),
             first_pending: 0,
+            interrupted_at: None,
         }
     }
 
@@ -112,7 +115,9 @@ impl EpochTally {
                 ended_at,
                 waits,
                 transfer,
+                delayed,
                 staleness,
+                gap,
             } => {
                 self.acted(
                     stage,
@@ -122,7 +127,9 @@ impl EpochTally {
                         ended_at,
                         waits,
                         transfer,
+                        delayed,
                         staleness,
+                        gap,
                     },
                 );
             }
@@ -153,13 +160,15 @@ impl EpochTally {
                 ..
             } => {
                 let epoch = self.plan.epoch_of(version.saturating_sub(1));
-                let ends = version > 0 && self.plan.end_of(epoch) == version;
+                let end_of_the_run = self.interrupted_at == Some(version);
+                let ends = version > 0 && (end_of_the_run || self.plan.end_of(epoch) == version);
                 if let Some(epoch) = self.pending(epoch).filter(|_| ends) {
                     let top1 = percent(correct_top1, samples);
                     let top5 = percent(correct_top5, samples);
                     epoch.test = Some(TestScore { loss, top1, top5 });
                 }
             }
+            Event::Interrupted { batch } => self.interrupted_at = Some(batch),
             _ => {}
         }
         self.is_ready().then(|| self.sum_up())

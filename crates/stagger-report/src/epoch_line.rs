@@ -1,6 +1,6 @@
 //! One line per epoch, for people.
 
-use crate::summary::EpochSummary;
+use crate::summary::{EpochSummary, StageSummary};
 
 /// The line of an epoch, without a line break. Lines of one run are aligned below each other:
 ///
@@ -10,7 +10,8 @@ use crate::summary::EpochSummary;
 ///
 /// Losses are means over samples, `train` and `test` top-1 accuracies, the learning rate that of
 /// the last batch, `busy` the share of each stage's time in which it computed, `bubble` what is
-/// missing to all of it on average, `staleness` the mean of each stage.
+/// missing to all of it on average, `staleness` the mean of each stage, and `gap`, where it was measured, how far each
+/// stage's weights move between forward and backward, as a share of their norm.
 pub fn format_epoch(summary: &EpochSummary) -> String {
     let digits = summary.epochs.to_string().len();
     let percents = |shares: &mut dyn Iterator<Item = f64>| -> String {
@@ -26,7 +27,7 @@ pub fn format_epoch(summary: &EpochSummary) -> String {
         .collect();
     format!(
         "epoch {:digits$}/{} · loss {} · train {:5.1} % · test {} · lr {} · {:6.0} images/s · \
-         busy{busy} · bubble{} · staleness{staleness}",
+         busy{busy} · bubble{} · staleness{staleness}{}",
         summary.epoch,
         summary.epochs,
         loss(summary.train_loss),
@@ -35,7 +36,22 @@ pub fn format_epoch(summary: &EpochSummary) -> String {
         learning_rate(summary.learning_rate),
         summary.images_per_second,
         percents(&mut std::iter::once(summary.bubble_share)),
+        gaps(summary),
     )
+}
+
+/// ` · gap 0.0123 –`, if any stage has measured it.
+fn gaps(summary: &EpochSummary) -> String {
+    let stages = &summary.stages;
+    if stages.iter().all(|stage| stage.gap_mean.is_none()) {
+        return String::new();
+    }
+    let gap = |stage: &StageSummary| {
+        stage
+            .gap_mean
+            .map_or(" –".to_owned(), |gap| format!(" {gap:.4}"))
+    };
+    format!(" · gap{}", stages.iter().map(gap).collect::<String>())
 }
 
 /// Six characters, but for what has diverged.

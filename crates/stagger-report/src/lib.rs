@@ -18,6 +18,7 @@
 //! except for a closed standard output.
 
 mod atomic_file;
+pub mod compare;
 mod console;
 mod environment;
 mod epoch;

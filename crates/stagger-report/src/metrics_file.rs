@@ -226,7 +226,9 @@ mod tests {
             ended_at: at,
             waits: Default::default(),
             transfer: Duration::ZERO,
+            delayed: Duration::ZERO,
             staleness: None,
+            gap: None,
         };
         let error = metrics.event(&update).unwrap_err().to_string();
         assert!(

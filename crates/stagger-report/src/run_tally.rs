@@ -59,7 +59,9 @@ impl RunTally {
                 ended_at,
                 waits,
                 transfer,
+                delayed,
                 staleness,
+                gap,
             } => {
                 let Some(stage) = self.stages.get_mut(stage) else {
                     return;
@@ -70,7 +72,9 @@ impl RunTally {
                     ended_at,
                     waits,
                     transfer,
+                    delayed,
                     staleness,
+                    gap,
                 });
                 if action
                     == (Action::Update {

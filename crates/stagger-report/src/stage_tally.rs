@@ -26,9 +26,13 @@ pub(crate) struct StageTally {
     update: Duration,
     transfer: Duration,
     waits: Waits,
+    delayed: Duration,
+    gaps: usize,
+    gap_sum: f64,
     backwards: usize,
     staleness_sum: usize,
     staleness_max: usize,
+    staleness_counts: Vec<usize>,
 }
 
 /// One completed action, as in `Event::Acted`.
@@ -39,7 +43,9 @@ pub(crate) struct Acted {
     pub ended_at: Duration,
     pub waits: Waits,
     pub transfer: Duration,
+    pub delayed: Duration,
     pub staleness: Option<usize>,
+    pub gap: Option<f64>,
 }
 
 impl StageTally {
@@ -50,7 +56,8 @@ impl StageTally {
         match acted.action {
             Action::Forward { .. } => self.forward += busy,
             Action::Recompute { .. } => self.recompute += busy,
-            Action::Backward { .. } => self.backward += busy,
+            // The lesson of a synthesizer is the price of not waiting for the gradient of a backward.
+            Action::Backward { .. } | Action::Learn { .. } => self.backward += busy,
             Action::Update { .. } => self.update += busy,
             Action::Evaluate { .. } | Action::Snapshot { .. } => {
                 if self.began.is_some() {
@@ -66,10 +73,19 @@ impl StageTally {
         self.waits.loader += acted.waits.loader;
         self.waits.receive += acted.waits.receive;
         self.waits.send += acted.waits.send;
+        self.delayed += acted.delayed;
+        if let Some(gap) = acted.gap {
+            self.gaps += 1;
+            self.gap_sum += gap;
+        }
         if let Some(staleness) = acted.staleness {
             self.backwards += 1;
             self.staleness_sum += staleness;
             self.staleness_max = self.staleness_max.max(staleness);
+            if self.staleness_counts.len() <= staleness {
+                self.staleness_counts.resize(staleness + 1, 0);
+            }
+            self.staleness_counts[staleness] += 1;
         }
     }
 
@@ -109,6 +125,9 @@ impl StageTally {
             unaccounted: wall.saturating_sub(busy + self.waits.total()),
             staleness_mean: self.staleness_sum as f64 / self.backwards.max(1) as f64,
             staleness_max: self.staleness_max,
+            staleness_counts: self.staleness_counts.clone(),
+            delayed: self.delayed,
+            gap_mean: (self.gaps > 0).then(|| self.gap_sum / self.gaps as f64),
         }
     }
 }
@@ -160,7 +179,9 @@ mod tests {
                 ..Waits::default()
             },
             transfer: Duration::ZERO,
+            delayed: Duration::ZERO,
             staleness: None,
+            gap: None,
         }
     }
 
@@ -169,9 +190,9 @@ mod tests {
         let mut tally = StageTally::default();
         tally.add(acted(Action::Evaluate { version: 0 }, 0, 10, 9));
         assert_eq!(tally.wall(), Duration::ZERO);
-        tally.add(acted(Action::Forward { batch: 0 }, 10, 14, 1));
+        tally.add(acted(Action::Forward { batch: 0, micro: 0 }, 10, 14, 1));
         tally.add(acted(Action::Evaluate { version: 1 }, 14, 100, 50));
-        tally.add(acted(Action::Backward { batch: 0 }, 101, 104, 0));
+        tally.add(acted(Action::Backward { batch: 0, micro: 0 }, 101, 104, 0));
         // A pause at the end is followed by no training: not part of the stretch.
         tally.add(acted(Action::Snapshot { version: 1 }, 104, 200, 0));
         assert_eq!(tally.wall(), Duration::from_secs(8));
@@ -194,7 +215,7 @@ mod tests {
                 send: seconds(3),
             },
             transfer: seconds(4),
-            ..acted(Action::Forward { batch: 0 }, 0, 15, 0)
+            ..acted(Action::Forward { batch: 0, micro: 0 }, 0, 15, 0)
         });
         tally.add(acted(Action::Update { version: 0 }, 16, 20, 0));
         let found = tally.summary();

@@ -47,6 +47,16 @@ pub struct StageSummary {
     pub staleness_mean: f64,
     /// The same, at most.
     pub staleness_max: usize,
+    /// How many batches had a staleness of 0, 1, 2, …; as long as it has to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub staleness_counts: Vec<usize>,
+    /// The part of its busy time that it slept as a straggler. JSON: `delayed_seconds`.
+    #[serde(rename = "delayed_seconds", with = "seconds", default)]
+    pub delayed: Duration,
+    /// How far the weights move between forward and backward, ‖w − w_forward‖ / ‖w‖: the mean over the batches of which it
+    /// was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_mean: Option<f64>,
 }
 
 /// One epoch of training, and the evaluation after it.

@@ -48,8 +48,12 @@ pub enum Event {
         waits: Waits,
         /// The part of that time in which it brought an input to its device.
         transfer: Duration,
+        /// The part of that time in which it slept as a straggler, after computing.
+        delayed: Duration,
         /// For a backward: the updates between this batch's forward and this backward, counted.
         staleness: Option<usize>,
+        /// For a backward, when it was measured: how far the weights have moved since the forward, ‖w − w_forward‖ / ‖w‖.
+        gap: Option<f64>,
     },
     /// The last stage has computed the loss of a training batch.
     Trained {
@@ -82,6 +86,17 @@ pub enum Event {
         correct_top5: usize,
         /// When.
         at: Duration,
+    },
+    /// A stage has trained its synthesizer on the true gradient of a batch.
+    Synthesized {
+        /// The stage.
+        stage: usize,
+        /// The batch.
+        batch: usize,
+        /// Mean squared difference between the synthetic and the true gradient of a sample's loss.
+        loss: f64,
+        /// Mean square of the true one: what the loss would be of a synthesizer that says 0.
+        loss_of_silence: f64,
     },
     /// A stage's part of w^version.
     Snapshot {

@@ -18,7 +18,7 @@ pub type EventError = Box<dyn Error + Send + Sync>;
 pub enum Fault {
     /// The engine refused or failed.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Engine(Box<EngineError>),
     /// The loader failed.
     #[error("the data could not be loaded: {0}")]
     Feed(#[source] FeedError),
@@ -56,6 +56,12 @@ pub enum Fault {
         /// The panic's message.
         message: String,
     },
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        Fault::Engine(Box::new(error))
+    }
 }
 
 /// Why a run ended before its time.
@@ -110,9 +116,10 @@ pub enum RunError {
 /// An action in words: `the forward of batch 7`.
 fn phrase(action: &Action) -> String {
     match action {
-        Action::Forward { batch } => format!("the forward of batch {batch}"),
-        Action::Recompute { batch } => format!("the recompute of batch {batch}"),
-        Action::Backward { batch } => format!("the backward of batch {batch}"),
+        Action::Forward { batch, .. } => format!("the forward of batch {batch}"),
+        Action::Recompute { batch, .. } => format!("the recompute of batch {batch}"),
+        Action::Backward { batch, .. } => format!("the backward of batch {batch}"),
+        Action::Learn { batch, .. } => format!("the lesson of batch {batch}"),
         Action::Update { version } => format!("the update of batch {version}"),
         Action::Evaluate { version } => format!("the evaluation of version {version}"),
         Action::Snapshot { version } => format!("the snapshot of version {version}"),

@@ -20,6 +20,7 @@ mod feed;
 mod interrupt;
 mod plan;
 pub mod sequential;
+mod straggler;
 pub mod threads;
 mod worker;
 
@@ -29,3 +30,4 @@ pub use fault::{EventError, Fault, FeedError, RunError};
 pub use feed::{Feeds, Inputs, Labels};
 pub use interrupt::Interrupt;
 pub use plan::{Outcome, Plan};
+pub use straggler::{Straggler, StragglerError};

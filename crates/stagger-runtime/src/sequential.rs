@@ -58,10 +58,11 @@ pub fn run_in_order<S: Stage>(
     let clock = Instant::now();
     let mut workers = Vec::with_capacity(stages);
     for (index, (ports, feed)) in ports.into_iter().zip(deal_feeds(feeds, stages)).enumerate() {
-        let stage = build(index).map_err(|error| RunError::Build {
+        let failed = |error: EngineError| RunError::Build {
             stage: index,
             cause: error.into(),
-        })?;
+        };
+        let stage = build(index).map_err(failed)?;
         let seat = Seat {
             index,
             ports,
@@ -69,9 +70,10 @@ pub fn run_in_order<S: Stage>(
             interrupt: Interrupt::new(),
             stop: stop.clone(),
             events: events_in.clone(),
-            clock,
         };
-        workers.push(Worker::new(plan, stage, seat));
+        let mut worker = Worker::new(plan, stage, seat).map_err(failed)?;
+        worker.start_clock(clock);
+        workers.push(worker);
     }
     on_event(Event::Started { stages }).map_err(RunError::Event)?;
     for turn in interpreter {

@@ -242,8 +242,17 @@ impl Runner<'_> {
         feed: Feed,
     ) -> Option<End> {
         let (stage, failure) = (self.index, self.failure);
-        let built = match guard(|| build(stage).map_err(Fault::from)) {
-            Ok(built) => built,
+        let seat = Seat {
+            index: stage,
+            ports,
+            feed,
+            interrupt: self.interrupt,
+            stop: self.stop,
+            events: self.events,
+        };
+        let built = guard(|| Ok(Worker::new(self.plan, build(stage)?, seat)?));
+        let mut worker = match built {
+            Ok(worker) => worker,
             Err(cause) => {
                 failure.report(RunError::Build { stage, cause });
                 return None;
@@ -252,17 +261,7 @@ impl Runner<'_> {
         // Nobody listens or starts any more only when another stage could not be built.
         self.ready.send(()).ok()?;
         drop(self.ready);
-        let clock = self.start.recv().ok()?;
-        let seat = Seat {
-            index: stage,
-            ports,
-            feed,
-            interrupt: self.interrupt,
-            stop: self.stop,
-            events: self.events,
-            clock,
-        };
-        let mut worker = Worker::new(self.plan, built, seat);
+        worker.start_clock(self.start.recv().ok()?);
         let program = self.plan.schedule.program(stage, &self.plan.horizon);
         train(&mut worker, stage, program)
             .map_err(|error| failure.report(error))

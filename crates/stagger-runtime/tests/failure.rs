@@ -4,7 +4,9 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stagger_engine::{EngineError, HostTensor, Loss, Score, Stage, StageState, UpdateReport};
+use stagger_engine::{
+    Distance, EngineError, HostTensor, Loss, Mismatch, Score, Stage, StageState, UpdateReport,
+};
 use stagger_runtime::{
     Event, Fault, FeedError, Feeds, Inputs, Interrupt, Labels, RunError, threads,
 };
@@ -29,6 +31,8 @@ struct Flaky {
 impl Stage for Flaky {
     type Activation = ToyTensor;
     type Graph = <ToyStage as Stage>::Graph;
+    type Weights = <ToyStage as Stage>::Weights;
+    type Position = <ToyStage as Stage>::Position;
 
     fn upload(&self, host: HostTensor) -> Result<ToyTensor, EngineError> {
         self.inner.upload(host)
@@ -57,8 +61,13 @@ impl Stage for Flaky {
     ) -> Result<Option<ToyTensor>, EngineError> {
         self.inner.backward(graph, output_grad)
     }
-    fn loss(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Loss<ToyTensor>, EngineError> {
-        let mut loss = self.inner.loss(logits, labels)?;
+    fn loss(
+        &self,
+        logits: &ToyTensor,
+        labels: &[usize],
+        share: f64,
+    ) -> Result<Loss<ToyTensor>, EngineError> {
+        let mut loss = self.inner.loss(logits, labels, share)?;
         if let Some((Flaw::Nan, at)) = self.flaw
             && at == self.updates
         {
@@ -66,12 +75,52 @@ impl Stage for Flaky {
         }
         Ok(loss)
     }
+    fn mismatch(
+        &self,
+        predicted: &ToyTensor,
+        target: &ToyTensor,
+    ) -> Result<Mismatch<ToyTensor>, EngineError> {
+        self.inner.mismatch(predicted, target)
+    }
+    fn scaled(&self, activation: ToyTensor, factor: f64) -> Result<ToyTensor, EngineError> {
+        self.inner.scaled(activation, factor)
+    }
+    fn scale_gradients(&mut self, factor: f64) -> Result<(), EngineError> {
+        self.inner.scale_gradients(factor)
+    }
     fn score(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Score, EngineError> {
         self.inner.score(logits, labels)
     }
     fn update(&mut self, learning_rate: f64) -> Result<UpdateReport, EngineError> {
         self.updates += 1;
         self.inner.update(learning_rate)
+    }
+    fn weights(&self) -> Self::Weights {
+        self.inner.weights()
+    }
+    fn replace_weights(&mut self, weights: Self::Weights) -> Self::Weights {
+        self.inner.replace_weights(weights)
+    }
+    fn predicted_weights(&self, coefficient: f64) -> Result<Self::Weights, EngineError> {
+        self.inner.predicted_weights(coefficient)
+    }
+    fn track_drift(&mut self, keep: f64) {
+        self.inner.track_drift(keep);
+    }
+    fn drifted_weights(&self, steps: f64) -> Result<Self::Weights, EngineError> {
+        self.inner.drifted_weights(steps)
+    }
+    fn position(&self) -> Self::Position {
+        self.inner.position()
+    }
+    fn distance(&self, from: &Self::Position) -> Result<Distance, EngineError> {
+        self.inner.distance(from)
+    }
+    fn synthesizer(&self) -> Result<Self, EngineError> {
+        Ok(Self {
+            inner: self.inner.synthesizer()?,
+            ..*self
+        })
     }
     fn evaluate(&mut self, input: &ToyTensor) -> Result<ToyTensor, EngineError> {
         self.inner.evaluate(input)
@@ -116,7 +165,7 @@ fn a_panic_names_its_stage_and_batch() {
         );
         assert!(matches!(
             action,
-            Action::Recompute { batch: 7 } | Action::Forward { batch: 7 }
+            Action::Recompute { batch: 7, micro: 0 } | Action::Forward { batch: 7, micro: 0 }
         ));
         let sentence = error.to_string();
         assert!(
@@ -219,7 +268,10 @@ fn a_loader_error_in_the_middle_ends_the_run() {
             &error,
             RunError::Stage {
                 stage: 0,
-                action: Action::Forward { batch: 11 },
+                action: Action::Forward {
+                    batch: 11,
+                    micro: 0
+                },
                 ..
             }
         ),
@@ -307,7 +359,7 @@ fn an_interrupt_drains_to_a_common_version() {
                 outcome.version > at && outcome.version < 100_000,
                 "{outcome:?}"
             );
-            let reference = oracle::train(&m, outcome.version, &[]);
+            let reference = oracle::train(&oracle::Rule::dsp(&m), outcome.version, &[]);
             assert_eq!(trace.losses, reference.losses);
             assert_eq!(trace.toy_weights(), reference.weights);
         }

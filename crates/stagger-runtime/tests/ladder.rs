@@ -1,10 +1,8 @@
-//! Rungs 3, 5, 6 and 7 of the ladder (DESIGN §8) on a real engine: convolutions, batch
+//! Rungs 3 to 7 of the ladder (DESIGN §8) on a real engine: convolutions, batch
 //! normalisation, dropout, a residual block, momentum; all comparisons bit for bit, and of
 //! everything a stage holds: parameters, running statistics and optimizer state.
 
 mod support;
-
-use std::sync::Arc;
 
 use stagger_engine::layered::{Kernels, LayeredStage};
 use stagger_engine::{HostTensor, Optimizer, Stage, StageSpec, StageState, WeightDecay};
@@ -46,6 +44,21 @@ macro_rules! rungs {
             #[test]
             fn threads_equal_the_interpreter_whatever_the_delays() {
                 super::threads_equal_the_interpreter_whatever_the_delays::<$stage>();
+            }
+
+            #[test]
+            fn micro_batches_equal_accumulation_in_a_plain_loop() {
+                super::micro_batches_equal_accumulation_in_a_plain_loop::<$stage>();
+            }
+
+            #[test]
+            fn methods_that_are_one_give_the_same_bits() {
+                super::methods_that_are_one_give_the_same_bits::<$stage>();
+            }
+
+            #[test]
+            fn every_method_equals_the_interpreter() {
+                super::every_method_equals_the_interpreter::<$stage>();
             }
 
             #[test]
@@ -170,14 +183,15 @@ fn build<S: Build>(model: &Model, cut: &Cut, stage: usize) -> S {
 }
 
 fn plan(schedule: &str, stages: usize) -> Plan {
+    let schedule = Schedule::parse(schedule, Some(stages)).expect("a valid schedule");
+    let horizon = Horizon {
+        batches: BATCHES,
+        evaluate_at: EVALUATE_AT.to_vec(),
+        snapshot_at: vec![BATCHES],
+    };
     Plan {
-        schedule: Schedule::parse(schedule, Some(stages)).expect("a valid schedule"),
-        horizon: Horizon {
-            batches: BATCHES,
-            evaluate_at: EVALUATE_AT.to_vec(),
-            snapshot_at: vec![BATCHES],
-        },
-        learning_rate: Arc::new(learning_rate),
+        momentum: 0.9,
+        ..Plan::new(schedule, horizon, learning_rate)
     }
 }
 
@@ -244,7 +258,7 @@ fn plain_loop<S: Build>() -> (Vec<f32>, StageState) {
             .unwrap();
         let (logits, graph) = stage.record(&input, batch).unwrap();
         let loss = stage
-            .loss(&logits, &Labels::train(&mut Noise, batch).unwrap())
+            .loss(&logits, &Labels::train(&mut Noise, batch).unwrap(), 1.0)
             .unwrap();
         losses.push(loss.value);
         stage.backward(graph, loss.grad).unwrap();
@@ -273,6 +287,105 @@ fn dsp_without_staleness_equals_bp<S: Build>() {
         run_threads::<S>("bp", 3, 11)
     );
     assert_eq!(run_threads::<S>("dsp", 1, 0), run_threads::<S>("bp", 1, 0));
+}
+
+/// A training loop that accumulates the gradients of `of` parts of each batch, without the runtime.
+fn accumulating_loop<S: Build>(of: usize) -> (Vec<f32>, StageState) {
+    let model = model();
+    let cut = Cut::new(&model, &[model.blocks.len()]).expect("one stage");
+    let mut stage = build::<S>(&model, &cut, 0);
+    let mut losses = Vec::new();
+    for batch in 0..BATCHES {
+        let inputs = Inputs::train(&mut Noise, batch).unwrap();
+        let labels = Labels::train(&mut Noise, batch).unwrap();
+        let samples = labels.len();
+        let mut sum = 0.0;
+        for part in 0..of {
+            let range = part * samples / of..(part + 1) * samples / of;
+            let input = stage.upload(inputs.rows(range.clone())).unwrap();
+            let (logits, graph) = stage.record(&input, batch * of + part).unwrap();
+            let share = range.len() as f64 / samples as f64;
+            let loss = stage.loss(&logits, &labels[range.clone()], share).unwrap();
+            sum += f64::from(loss.value) * range.len() as f64;
+            stage.backward(graph, loss.grad).unwrap();
+        }
+        losses.push((sum / samples as f64) as f32);
+        stage.update(learning_rate(batch)).unwrap();
+    }
+    (losses, stage.export().unwrap())
+}
+
+fn micro_batches_equal_accumulation_in_a_plain_loop<S: Build>() {
+    let (losses, state) = accumulating_loop::<S>(2);
+    for schedule in ["gpipe(2)", "1f1b(2)", "bp + accumulate(2)"] {
+        for stages in [1, 2, 4] {
+            let trace = run_threads::<S>(schedule, stages, 3);
+            assert_eq!(trace.losses, losses, "{schedule} on {stages} stages");
+            assert_eq!(whole(&trace), state, "{schedule} on {stages} stages");
+        }
+    }
+    assert_ne!(losses, plain_loop::<S>().0, "batch normalisation sees less");
+}
+
+fn methods_that_are_one_give_the_same_bits<S: Build>() {
+    for (one, other) in [
+        ("1f1b(2)", "gpipe(2)"),
+        ("adl(1, beta=1)", "fdg(beta=1)"),
+        ("dsp(m=3,2,1,0)", "fr"),
+        ("pipedream", "ddg"),
+        ("adl(2, beta=1)", "fdg(beta=1) + accumulate(2)"),
+    ] {
+        let (found, expected) = (run_threads::<S>(one, 4, 5), run_threads::<S>(other, 4, 6));
+        assert_eq!(found.losses, expected.losses, "{one} and {other}");
+        assert_eq!(whole(&found), whole(&expected), "{one} and {other}");
+    }
+}
+
+/// One of each, with every correction somewhere.
+const METHODS: [&str; 17] = [
+    "bp",
+    "gpipe(2)",
+    "1f1b(2)",
+    "pipedream",
+    "pipemare(anneal=4, decay=0.3, sync=2)",
+    "ddg",
+    "fr",
+    "fdg(beta=0.8)",
+    "adl(2, beta=0.8)",
+    "dsp",
+    "dni",
+    "dsp + accumulate(2)",
+    "dsp + predict + gap-aware",
+    "dsp + predict(geometric) + reschedule(5)",
+    "ddg + shrink(0.9)",
+    "fr + look-ahead",
+    "pipedream + predict",
+];
+
+fn every_method_equals_the_interpreter<S: Build>() {
+    let mut losses = Vec::new();
+    for schedule in METHODS {
+        let reference = run_sequential::<S>(schedule, 3);
+        assert_eq!(run_threads::<S>(schedule, 3, 42), reference, "{schedule}");
+        losses.push(reference.losses);
+    }
+    // Two buffers take as many micro-batches as there are stages.
+    let reference = run_sequential::<S>("2bw(2)", 2);
+    assert_eq!(run_threads::<S>("2bw(2)", 2, 42), reference);
+    // They are not all the same thing.
+    let same = ["gpipe(2)", "1f1b(2)", "pipedream", "ddg"];
+    for (one, schedule) in METHODS.iter().enumerate() {
+        for other in 0..one {
+            let both = [*schedule, METHODS[other]].map(|method| same.contains(&method));
+            if both != [true; 2] {
+                assert_ne!(
+                    losses[one], losses[other],
+                    "{schedule} and {}",
+                    METHODS[other]
+                );
+            }
+        }
+    }
 }
 
 fn queues_do_not_move_numbers_and_staleness_does<S: Build>() {
@@ -331,7 +444,7 @@ fn oracle<S: Build>(m: &[usize]) -> (Vec<f32>, StageState) {
         for k in (0..m.len()).rev() {
             let (output, graph) = today[k].record(&inputs[k], j).unwrap();
             let output_grad = grad.take().unwrap_or_else(|| {
-                let loss = today[k].loss(&output, &labels).unwrap();
+                let loss = today[k].loss(&output, &labels, 1.0).unwrap();
                 losses.push(loss.value);
                 loss.grad
             });

@@ -1,10 +1,16 @@
-//! Rungs 5, 6 and 7 of the ladder (DESIGN §8) on a network small enough to know everything about.
+//! Rungs 3 to 7 of the ladder (DESIGN §8) on a network small enough to know everything about.
 
 mod support;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use stagger_runtime::{Interrupt, Plan, sequential, threads};
-use stagger_schedule::Interpreter;
+use stagger_schedule::{
+    Damping, Discrepancy, Interpreter, Method, Prediction, Rescheduling, Schedule, StagePolicy,
+    delayed_policy,
+};
+use support::oracle::{Backward, Rule};
 use support::{Dawdling, ToyStage, Trace, feeds, oracle, plan};
 
 fn run_threads(plan: &Plan, delays: u64) -> Trace {
@@ -63,11 +69,15 @@ fn dsp(c: &[usize], m: &[usize]) -> String {
     format!("dsp({};{})", list(c), list(m))
 }
 
-fn check_against_oracle(trace: &Trace, m: &[usize], batches: usize, evaluate_at: &[usize]) {
-    let reference = oracle::train(m, batches, evaluate_at);
+fn check(trace: &Trace, rule: &Rule, batches: usize, evaluate_at: &[usize]) {
+    let reference = oracle::train(rule, batches, evaluate_at);
     assert_eq!(trace.losses, reference.losses);
     assert_eq!(trace.evaluations, reference.evaluations);
     assert_eq!(trace.toy_weights(), reference.weights);
+}
+
+fn check_against_oracle(trace: &Trace, m: &[usize], batches: usize, evaluate_at: &[usize]) {
+    check(trace, &Rule::dsp(m), batches, evaluate_at);
     let expected: Vec<usize> = m
         .iter()
         .map(|&m| m.min(batches.saturating_sub(1)))
@@ -104,6 +114,188 @@ proptest! {
     }
 }
 
+/// `K−1−k` times a factor, for every stage.
+fn delays(stages: usize, factor: usize) -> Vec<usize> {
+    (0..stages).rev().map(|above| factor * above).collect()
+}
+
+/// Every method on `stages` stages with `m` micro-batches where it has any, and what it is by definition.
+fn methods(stages: usize, m: usize) -> Vec<(String, Rule)> {
+    let dsp = |factor| Rule::dsp(&delays(stages, factor));
+    let stashed = |factor| Rule {
+        backward: Backward::Stashed,
+        ..dsp(factor)
+    };
+    let flushed = Rule {
+        micro_batches: m,
+        ..Rule::dsp(&vec![0; stages])
+    };
+    let buffers = m.max(stages);
+    vec![
+        (format!("gpipe({m})"), flushed.clone()),
+        (format!("1f1b({m})"), flushed.clone()),
+        (format!("bp + accumulate({m})"), flushed),
+        ("pipedream".into(), stashed(1)),
+        ("ddg".into(), stashed(1)),
+        ("fr".into(), dsp(1)),
+        ("fdg(beta=1)".into(), stashed(2)),
+        (
+            "fdg(beta=0.5)".into(),
+            Rule {
+                shrinking: 0.5,
+                ..stashed(2)
+            },
+        ),
+        (
+            format!("adl({m}, beta=0.75)"),
+            Rule {
+                micro_batches: m,
+                shrinking: 0.75,
+                ..stashed(2)
+            },
+        ),
+        (
+            format!("2bw({buffers})"),
+            Rule {
+                micro_batches: buffers,
+                previous: true,
+                ..stashed(1)
+            },
+        ),
+        (
+            "pipemare(anneal=7, decay=0.25, sync=3)".into(),
+            Rule {
+                synchronous_batches: 3,
+                backward: Backward::Corrected(Discrepancy { decay: 0.25 }),
+                rescheduling: Some(Rescheduling {
+                    anneal_batches: 7,
+                    first_batch: 3,
+                }),
+                ..dsp(1)
+            },
+        ),
+        (
+            format!("dsp + accumulate({m})"),
+            Rule {
+                micro_batches: m,
+                ..dsp(2)
+            },
+        ),
+        (
+            "dsp + predict".into(),
+            Rule {
+                prediction: Some(Prediction::Linear),
+                ..dsp(2)
+            },
+        ),
+        (
+            "ddg + predict(geometric)".into(),
+            Rule {
+                prediction: Some(Prediction::Geometric),
+                ..stashed(1)
+            },
+        ),
+        (
+            format!("dsp + accumulate({m}) + predict + shrink(0.5)"),
+            Rule {
+                micro_batches: m,
+                shrinking: 0.5,
+                prediction: Some(Prediction::Linear),
+                ..dsp(2)
+            },
+        ),
+        (
+            "dsp + reschedule(9)".into(),
+            Rule {
+                rescheduling: Some(Rescheduling {
+                    anneal_batches: 9,
+                    first_batch: 0,
+                }),
+                ..dsp(2)
+            },
+        ),
+        (
+            "dsp + gap-aware".into(),
+            Rule {
+                damping: Some(Damping),
+                ..dsp(2)
+            },
+        ),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// Rung 6, and 3, 4 and 7 with it, for every method.
+    #[test]
+    fn every_method_equals_its_definition(
+        stages in 2usize..5,
+        micro_batches in 1usize..4,
+        batches in 0usize..20,
+        seed in any::<u64>(),
+    ) {
+        for (schedule, rule) in methods(stages, micro_batches) {
+            if rule.micro_batches > 3 {
+                // The toy's smallest batch has three samples.
+                continue;
+            }
+            let evaluate_at = [0, batches / 2, batches];
+            let evaluate_at = &evaluate_at[usize::from(batches < 2)..];
+            let evaluate_at = if batches == 0 { &[0][..] } else { evaluate_at };
+            let plan = plan(&schedule, stages, batches, evaluate_at);
+            println!("{schedule} on {stages} stages");
+            check(&run_threads(&plan, seed), &rule, batches, evaluate_at);
+            check(&run_sequential(&plan, seed), &rule, batches, evaluate_at);
+        }
+    }
+}
+
+/// A method from outside, as CONTRIBUTING adds one.
+#[derive(Debug)]
+struct Lazy(usize);
+
+impl Method for Lazy {
+    fn name(&self) -> &'static str {
+        "lazy"
+    }
+
+    fn title(&self) -> &'static str {
+        "A toy with a slack"
+    }
+
+    fn stages(&self) -> usize {
+        self.0
+    }
+
+    fn delay(&self, stage: usize) -> usize {
+        3 * (self.0 - 1 - stage)
+    }
+
+    fn policy(&self, stage: usize, micro_batches: usize) -> StagePolicy {
+        delayed_policy(self, stage, micro_batches).stashed()
+    }
+
+    fn meaning(&self) -> String {
+        "Whatever comes up can wait.".to_owned()
+    }
+}
+
+#[test]
+fn a_method_from_outside_runs_like_any_other() {
+    let method: Arc<dyn Method> = Arc::new(Lazy(3));
+    let plan = Plan {
+        schedule: Schedule::from(method),
+        ..plan("bp", 3, 20, &[20])
+    };
+    let rule = Rule {
+        backward: Backward::Stashed,
+        ..Rule::dsp(&[6, 3, 0])
+    };
+    check(&run_threads(&plan, 4), &rule, 20, &[20]);
+    check(&run_sequential(&plan, 4), &rule, 20, &[20]);
+}
+
 /// The oracle itself would notice: staleness changes the numbers.
 #[test]
 fn staleness_moves_numbers_and_queues_do_not() {
@@ -113,4 +305,23 @@ fn staleness_moves_numbers_and_queues_do_not() {
     assert_eq!(base, run("dsp(0,2,0;4,2,0)"));
     assert_ne!(base.losses, run("dsp(1,1,0;3,2,0)").losses);
     assert_ne!(base.losses, run("bp").losses);
+}
+
+/// And so does whatever else sets two methods apart.
+#[test]
+fn no_two_rules_give_the_same_numbers() {
+    let rules = methods(3, 2);
+    let losses: Vec<_> = rules
+        .iter()
+        .map(|(_, rule)| oracle::train(rule, 20, &[]).losses)
+        .collect();
+    // GPipe, 1F1B and BP with accumulation; PipeDream and DDG.
+    let twins = [[0, 1], [0, 2], [1, 2], [3, 4]];
+    for one in 0..rules.len() {
+        for other in one + 1..rules.len() {
+            let equal = losses[one] == losses[other];
+            let expected = twins.contains(&[one, other]);
+            assert_eq!(equal, expected, "{} and {}", rules[one].0, rules[other].0);
+        }
+    }
 }

@@ -4,27 +4,46 @@ use std::fmt;
 
 /// One action of one stage (DESIGN §3).
 ///
-/// Batches and versions count from 0. `w^n` are the parameters of the stage after `n` updates.
-/// [`Display`](fmt::Display) prints a letter and the number: `F7`, `R3`, `B3`, `U3`, `E4`, `S4`.
+/// A batch is what one update sees. It travels in micro-batches, or whole, as micro-batch 0.
+/// Batches, micro-batches and versions count from 0. `w^n` are the parameters of the stage after
+/// `n` updates. [`Display`](fmt::Display) prints a letter and the number: `F7`, `R3`, `B3`, `L3`,
+/// `U3`, `E4`, `S4`; and `F7.2` for micro-batch 2 of batch 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Take the activation of `batch` from the stage below (the input data at stage 0), run the
-    /// layers at the current parameters, send the output up (to the loss at the last stage).
+    /// Take the activation of the micro-batch from the stage below (the input data at stage 0),
+    /// run the layers at the parameters of [`ForwardWeights`](crate::ForwardWeights), send the
+    /// output up (to the loss at the last stage).
     Forward {
         /// Index of the batch.
         batch: usize,
+        /// Index of the micro-batch in it.
+        micro: usize,
     },
-    /// Run the layers on the kept input of `batch` again, at the current parameters, to build the
-    /// graph. Only where [`Kept::Input`](crate::Kept::Input).
+    /// Run the layers on the kept input of the micro-batch again, at the parameters of
+    /// [`BackwardWeights`](crate::BackwardWeights), to build the graph. Only where
+    /// [`Kept::Input`](crate::Kept::Input).
     Recompute {
         /// Index of the batch.
         batch: usize,
+        /// Index of the micro-batch in it.
+        micro: usize,
     },
-    /// Take the gradient of `batch` from the stage above (from the loss at the last stage), pull
-    /// it back through the graph, send the gradient of the input down (except at stage 0).
+    /// Take the gradient of the micro-batch from the stage above (from the loss at the last stage,
+    /// from the synthesizer where [`GradientSource::Synthetic`](crate::GradientSource)), pull it
+    /// back through the graph, send the gradient of the input down (except at stage 0).
     Backward {
         /// Index of the batch.
         batch: usize,
+        /// Index of the micro-batch in it.
+        micro: usize,
+    },
+    /// Take the gradient of the micro-batch from the stage above and train the synthesizer of this
+    /// boundary on it. Only where [`GradientSource::Synthetic`](crate::GradientSource).
+    Learn {
+        /// Index of the batch.
+        batch: usize,
+        /// Index of the micro-batch in it.
+        micro: usize,
     },
     /// Turn `w^version` into `w^(version + 1)`.
     Update {
@@ -47,14 +66,35 @@ pub enum Action {
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (letter, number) = match *self {
-            Action::Forward { batch } => ('F', batch),
-            Action::Recompute { batch } => ('R', batch),
-            Action::Backward { batch } => ('B', batch),
-            Action::Update { version } => ('U', version),
-            Action::Evaluate { version } => ('E', version),
-            Action::Snapshot { version } => ('S', version),
+        let (letter, number, micro) = match *self {
+            Action::Forward { batch, micro } => ('F', batch, micro),
+            Action::Recompute { batch, micro } => ('R', batch, micro),
+            Action::Backward { batch, micro } => ('B', batch, micro),
+            Action::Learn { batch, micro } => ('L', batch, micro),
+            Action::Update { version } => ('U', version, 0),
+            Action::Evaluate { version } => ('E', version, 0),
+            Action::Snapshot { version } => ('S', version, 0),
         };
-        write!(f, "{letter}{number}")
+        let unit = Unit {
+            batch: number,
+            micro,
+        };
+        write!(f, "{letter}{unit}")
+    }
+}
+
+/// One micro-batch of one batch: what moves between stages at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unit {
+    pub(crate) batch: usize,
+    pub(crate) micro: usize,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.micro {
+            0 => write!(f, "{}", self.batch),
+            micro => write!(f, "{}.{micro}", self.batch),
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod grid;
 mod layout;
 mod prose;
+mod semantics;
 mod table;
 
 use crate::{Facts, Schedule};
@@ -17,7 +18,7 @@ const WIDTH: usize = 100;
 /// 200 ticks.
 pub fn explain(schedule: &Schedule, batches: usize) -> String {
     let facts = Facts::of(schedule);
-    let grid = if facts.is_lock_free() {
+    let grid = if grid::has_a_clock(schedule, &facts) {
         grid::clocked(schedule, batches)
     } else {
         grid::dataflow(schedule, batches)
@@ -26,13 +27,16 @@ pub fn explain(schedule: &Schedule, batches: usize) -> String {
         ("", prose::headline(schedule)),
         ("Grid", grid),
         ("Stages", table::stages(&facts)),
+        ("Micro-batches", semantics::micro_batches(schedule)),
+        ("Weights", semantics::weights(&facts)),
         ("Staleness", table::versions(&facts)),
-        ("Locks", prose::locks(&facts.locks)),
+        ("Mitigations", semantics::mitigations(schedule)),
+        ("Locks", prose::locks(&facts)),
         ("Costs", prose::costs(&facts)),
         ("Neighbours", prose::neighbours(schedule)),
     ];
     let mut text = String::new();
-    for (title, body) in sections {
+    for (title, body) in sections.into_iter().filter(|(_, body)| !body.is_empty()) {
         if !title.is_empty() {
             text += &format!("\n{title}\n\n");
         }

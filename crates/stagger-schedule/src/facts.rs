@@ -8,7 +8,9 @@ pub use locks::{Lock, Locks};
 pub use measure::{measured_staleness, most_kept};
 pub use speed::{ideal_speedup, step_cost};
 
-use crate::{BackwardWeights, Horizon, Kept, Schedule};
+use crate::{
+    BackwardWeights, ForwardWeights, GradientSource, Horizon, Kept, Schedule, StagePolicy,
+};
 
 /// What a schedule removes and what it costs.
 ///
@@ -25,6 +27,12 @@ pub struct Facts {
     pub extra_compute: f64,
     /// See [`ideal_speedup`].
     pub ideal_speedup: f64,
+    /// The share of the time that every stage waits at that speed: 0 where all are always busy.
+    pub bubble: f64,
+    /// M: micro-batches per batch, that is per update.
+    pub micro_batches: usize,
+    /// Whether the pipeline is flushed after every batch.
+    pub flushes: bool,
 }
 
 /// What one stage holds.
@@ -32,22 +40,29 @@ pub struct Facts {
 pub struct StageFacts {
     /// `m_k`: updates between the forward and the backward pass of a batch, in steady state.
     pub staleness: usize,
-    /// `c_k`: batches in the queue of activations up to the next stage.
+    /// `c_k`: micro-batches in the queue of activations up to the next stage.
     pub forward_queue: usize,
-    /// `b_k`: batches in the queue of gradients from the next stage.
+    /// `b_k`: micro-batches in the queue of gradients from the next stage.
     pub backward_queue: usize,
-    /// Activations between this stage and the next when both are cut at one version:
-    /// `m_k − m_{k+1}` (DESIGN §2, fact 4). They wait in the queue, in the sender's hand, or at
-    /// the receiver.
+    /// Activations between this stage and the next when both are cut at one version, in
+    /// micro-batches; `m_k − m_{k+1}` for DSP (DESIGN §2, fact 4). They wait in the queue, in the
+    /// sender's hand, or at the receiver.
     pub in_flight: usize,
-    /// Batches of which the stage holds the input, or the graph, at the same time: `m_k` between
-    /// two steps, one more during a step. See [`most_kept`].
-    pub kept_batches: usize,
+    /// Micro-batches of which the stage holds the input, or the graph, at the same time; for DSP
+    /// `m_k` between two steps, one more during a step. See [`most_kept`].
+    pub kept_micro_batches: usize,
     /// What it holds of each: the input, or the graph.
     pub kept: Kept,
-    /// Versions of the parameters it holds.
+    /// Which parameters the forward pass uses.
+    pub forward_weights: ForwardWeights,
+    /// Which parameters the backward pass uses.
+    pub backward_weights: BackwardWeights,
+    /// Where the backward pass takes its gradient from.
+    pub gradient: GradientSource,
+    /// Copies of the parameters it holds at the most: versions, predicted parameters while they are
+    /// in use, and PipeMare's running mean of updates.
     pub weight_copies: usize,
-    /// Work per batch, in forward passes of this stage. See [`step_cost`].
+    /// Work per micro-batch, in forward passes of this stage. See [`step_cost`].
     pub step_cost: u32,
 }
 
@@ -62,22 +77,25 @@ impl Facts {
                 staleness: policy.staleness,
                 forward_queue: policy.forward_queue,
                 backward_queue: policy.backward_queue,
-                in_flight: policy.forward_queue + policy.backward_queue,
-                kept_batches: kept_batches(schedule, stage),
+                in_flight: policy.in_flight,
+                kept_micro_batches: kept_micro_batches(schedule, stage),
                 kept: policy.kept,
-                weight_copies: match policy.backward_weights {
-                    BackwardWeights::Current => 1,
-                    BackwardWeights::Stashed => policy.staleness + 1,
-                    BackwardWeights::Predicted => 2,
-                },
+                forward_weights: policy.forward_weights,
+                backward_weights: policy.backward_weights,
+                gradient: policy.gradient,
+                weight_copies: weight_copies(policy),
                 step_cost: step_cost(policy),
             })
             .collect();
+        let ideal_speedup = ideal_speedup(schedule);
         Facts {
             locks: Locks::of(&policies),
             extra_compute: speed::extra_compute(&policies),
-            ideal_speedup: ideal_speedup(schedule),
+            bubble: 1.0 - ideal_speedup / speed::all_busy(&policies),
+            ideal_speedup,
             stages,
+            micro_batches: schedule.micro_batches(),
+            flushes: schedule.synchronous_batches() == usize::MAX,
         }
     }
 
@@ -89,9 +107,19 @@ impl Facts {
 }
 
 /// The program itself is asked, over a run that is long enough to reach the steady state.
-fn kept_batches(schedule: &Schedule, stage: usize) -> usize {
+fn kept_micro_batches(schedule: &Schedule, stage: usize) -> usize {
     let steady = schedule.policy(stage).staleness + 2;
-    most_kept(schedule.program(stage, &Horizon::of(2 * steady)))
+    most_kept(schedule.steady_program(stage, &Horizon::of(2 * steady)))
+}
+
+fn weight_copies(policy: &StagePolicy) -> usize {
+    let versions = match policy.backward_weights {
+        BackwardWeights::Current => 1,
+        BackwardWeights::Stashed => policy.staleness + 1,
+        BackwardWeights::Corrected => 2,
+    };
+    let predicted = policy.forward_weights == ForwardWeights::Predicted;
+    versions + usize::from(predicted)
 }
 
 #[cfg(test)]
@@ -109,7 +137,7 @@ mod tests {
             .iter()
             .map(|stage| {
                 (
-                    stage.kept_batches,
+                    stage.kept_micro_batches,
                     stage.kept,
                     stage.weight_copies,
                     stage.in_flight,
@@ -132,10 +160,49 @@ mod tests {
             facts("bp")
                 .stages
                 .iter()
-                .all(|stage| stage.kept_batches == 1
+                .all(|stage| stage.kept_micro_batches == 1
                     && stage.kept == Kept::Graph
                     && stage.weight_copies == 1
                     && stage.in_flight == 0)
         );
+    }
+
+    /// What stage 0 of three holds: micro-batches, of which kind, and copies of weights.
+    fn held(notation: &str) -> (usize, Kept, usize) {
+        let stage = facts(notation).stages.swap_remove(0);
+        (stage.kept_micro_batches, stage.kept, stage.weight_copies)
+    }
+
+    #[test]
+    fn flushing_methods_hold_the_graphs_of_a_batch_or_of_the_stages_above() {
+        assert_eq!(held("gpipe(8)"), (8, Kept::Graph, 1));
+        assert_eq!(held("1f1b(8)"), (3, Kept::Graph, 1));
+        assert_eq!(held("1f1b(2)"), (2, Kept::Graph, 1));
+    }
+
+    #[test]
+    fn stale_methods_hold_what_they_forwarded_since() {
+        assert_eq!(held("pipedream"), (3, Kept::Graph, 3));
+        assert_eq!(held("fdg"), (5, Kept::Graph, 5));
+        assert_eq!(held("adl(4)"), (5, Kept::Graph, 2));
+        assert_eq!(held("adl(3)"), (5, Kept::Graph, 3));
+        assert_eq!(held("2bw(4)"), (3, Kept::Graph, 2));
+        assert_eq!(held("fr"), (3, Kept::Input, 1));
+        assert_eq!(held("pipemare(sync=5)"), (3, Kept::Input, 2));
+        assert_eq!(held("pipemare(decay=0)"), (3, Kept::Input, 1));
+        assert_eq!(held("dni"), (1, Kept::Graph, 1));
+        assert_eq!(held("dsp + accumulate(2)"), (5, Kept::Input, 1));
+        assert_eq!(held("dsp + predict"), (5, Kept::Input, 2));
+    }
+
+    #[test]
+    fn the_bubble_of_a_flush_is_that_of_the_formula() {
+        for notation in ["gpipe(4)", "1f1b(4)"] {
+            let facts = facts(notation);
+            assert!((facts.bubble - 2.0 / 6.0).abs() < 0.005, "{}", facts.bubble);
+            assert!(facts.flushes);
+        }
+        assert!((facts("bp").bubble - 2.0 / 3.0).abs() < 0.005);
+        assert!(facts("pipedream").bubble.abs() < 0.01);
     }
 }

@@ -10,7 +10,8 @@ mod deadlock;
 
 pub use deadlock::{Deadlock, Wait, Waiting};
 
-use crate::{Action, Horizon, Program, Schedule, StagePolicy};
+use crate::action::Unit;
+use crate::{Action, GradientSource, Horizon, Program, Schedule, StagePolicy};
 use channel::Channel;
 
 /// Picks one of the stages that can run, by its index in the list it is given.
@@ -25,7 +26,8 @@ type Choose = Box<dyn FnMut(&[usize]) -> usize + Send>;
 /// | --- | --- | --- |
 /// | `Forward` | the next activation from stage k−1, if k > 0 | an activation to k+1, if k < K−1 |
 /// | `Recompute` | – | – |
-/// | `Backward` | the next gradient from stage k+1, if k < K−1 | a gradient to k−1, if k > 0 |
+/// | `Backward` | the next gradient from stage k+1, if k < K−1 and no synthesizer guesses it | a gradient to k−1, if k > 0 |
+/// | `Learn` | the next gradient from stage k+1 | – |
 /// | `Update` | – | – |
 /// | `Evaluate` | evaluation outputs of stage k−1 at the same version | the same for stage k+1 |
 /// | `Snapshot` | – | – |
@@ -37,8 +39,8 @@ type Choose = Box<dyn FnMut(&[usize]) -> usize + Send>;
 /// `Evaluate` waits for the stage below, in a lane of its own. *While a stage waits there it keeps
 /// accepting activations*, into an inbox that is read before the queue. Otherwise a stage below
 /// that is busy sending, as it is with c = 1 and m = 2, could never reach its own `Evaluate`. The
-/// inbox never holds more than the m_k − m_{k+1} activations that are in flight at that version
-/// (DESIGN §2, fact 4). `Snapshot` is local and needs nothing of the kind.
+/// inbox never holds more than the activations that are in flight at that version, m_k − m_{k+1}
+/// for DSP (DESIGN §2, fact 4). `Snapshot` is local and needs nothing of the kind.
 ///
 /// ```
 /// use stagger_schedule::{Horizon, Interpreter, Schedule};
@@ -63,6 +65,7 @@ pub struct Interpreter {
 /// A stage in the middle of its program.
 struct Running {
     program: Box<dyn Program>,
+    gradient: GradientSource,
     next: Option<Action>,
     /// The version this stage has evaluated last.
     evaluated: Option<usize>,
@@ -105,16 +108,14 @@ impl Interpreter {
             })
             .take(stages.len().saturating_sub(1))
             .collect();
-        let start = |mut program: Box<dyn Program>| Running {
+        let start = |(policy, mut program): (StagePolicy, Box<dyn Program>)| Running {
             next: program.next(),
             program,
+            gradient: policy.gradient,
             evaluated: None,
         };
         Interpreter {
-            stages: stages
-                .into_iter()
-                .map(|(_, program)| start(program))
-                .collect(),
+            stages: stages.into_iter().map(start).collect(),
             hops,
             choose: Box::new(choose),
             ready: Vec::new(),
@@ -150,13 +151,21 @@ impl Interpreter {
         if below.is_some_and(|hop| hop.gradients.is_overfull()) {
             return Some(Wait::RoomBelow);
         }
+        let gradient = |batch, micro| {
+            let head = Some(Unit { batch, micro });
+            above
+                .filter(|hop| hop.gradients.head() != head)
+                .map(|_| Wait::Gradient { batch, micro })
+        };
         match action {
-            Action::Forward { batch } => below
-                .filter(|hop| hop.activations.head() != Some(batch))
-                .map(|_| Wait::Activation { batch }),
-            Action::Backward { batch } => above
-                .filter(|hop| hop.gradients.head() != Some(batch))
-                .map(|_| Wait::Gradient { batch }),
+            Action::Forward { batch, micro } => below
+                .filter(|hop| hop.activations.head() != Some(Unit { batch, micro }))
+                .map(|_| Wait::Activation { batch, micro }),
+            Action::Backward { batch, micro } => match self.stages[stage].gradient {
+                GradientSource::Above => gradient(batch, micro),
+                GradientSource::Synthetic => None,
+            },
+            Action::Learn { batch, micro } => gradient(batch, micro),
             Action::Evaluate { version } => below
                 .filter(|_| self.stages[stage - 1].evaluated < Some(version))
                 .map(|_| Wait::Evaluation { version }),
@@ -164,27 +173,34 @@ impl Interpreter {
         }
     }
 
-    /// Moves the batches that an action takes and gives.
+    /// Moves the micro-batches that an action takes and gives.
     fn run(&mut self, stage: usize, action: Action) {
         match action {
-            Action::Forward { batch } => {
+            Action::Forward { batch, micro } => {
                 if stage > 0 {
                     self.hops[stage - 1].activations.take();
                 }
                 if let Some(hop) = self.hops.get_mut(stage) {
-                    hop.activations.send(batch);
+                    hop.activations.send(Unit { batch, micro });
                 }
             }
-            Action::Backward { batch } => {
-                if let Some(hop) = self.hops.get_mut(stage) {
-                    hop.gradients.take();
+            Action::Backward { batch, micro } => {
+                if self.stages[stage].gradient == GradientSource::Above {
+                    self.take_gradient(stage);
                 }
                 if stage > 0 {
-                    self.hops[stage - 1].gradients.send(batch);
+                    self.hops[stage - 1].gradients.send(Unit { batch, micro });
                 }
             }
+            Action::Learn { .. } => self.take_gradient(stage),
             Action::Evaluate { version } => self.stages[stage].evaluated = Some(version),
             Action::Recompute { .. } | Action::Update { .. } | Action::Snapshot { .. } => {}
+        }
+    }
+
+    fn take_gradient(&mut self, stage: usize) {
+        if let Some(hop) = self.hops.get_mut(stage) {
+            hop.gradients.take();
         }
     }
 

@@ -20,15 +20,18 @@
 //! # Ok::<(), stagger_schedule::NotationError>(())
 //! ```
 //!
-//! Where to read on: `stale_program.rs` is the program of DSP in one page, `methods/` has one file
-//! per method, `interpreter.rs` defines what it means that an action can run.
+//! Where to read on: `stale_program.rs` is the program of nearly all methods in one page, `methods/`
+//! has one file per method, `corrections/` one per formula against staleness, `interpreter.rs`
+//! defines what it means that an action can run.
 
 mod action;
+mod corrections;
 mod explain;
 mod facts;
 mod interpreter;
 mod method;
 mod methods;
+mod mitigations;
 mod notation;
 mod policy;
 mod program;
@@ -37,13 +40,16 @@ mod stale_program;
 mod timeline;
 
 pub use action::Action;
+pub use corrections::{
+    Corrections, Damping, Discrepancy, LookAhead, Prediction, Rescheduling, Shrinking,
+};
 pub use explain::explain;
 pub use facts::{
     Facts, Lock, Locks, StageFacts, ideal_speedup, measured_staleness, most_kept, step_cost,
 };
 pub use interpreter::{Deadlock, Interpreter, Wait, Waiting};
-pub use method::{Method, Relation};
+pub use method::{Method, Relation, delayed_policy};
 pub use notation::{NotationError, NotationProblem};
-pub use policy::{BackwardWeights, Kept, StagePolicy};
+pub use policy::{BackwardWeights, ForwardWeights, GradientSource, Kept, StagePolicy};
 pub use program::{Horizon, Program};
-pub use schedule::{MAX_STAGES, MAX_STALENESS, Schedule};
+pub use schedule::{MAX_MICRO_BATCHES, MAX_STAGES, MAX_STALENESS, Schedule};

@@ -3,9 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::methods;
+use crate::method::delayed_program;
 use crate::notation::{self, Fault};
-use crate::{Horizon, Method, NotationError, NotationProblem, Program, StagePolicy};
+use crate::{
+    Corrections, ForwardWeights, GradientSource, Horizon, Method, NotationError, NotationProblem,
+    Program, StagePolicy,
+};
+use crate::{methods, mitigations};
 
 /// The largest number of stages.
 pub const MAX_STAGES: usize = 64;
@@ -13,12 +17,20 @@ pub const MAX_STAGES: usize = 64;
 /// The largest staleness and queue length, in batches.
 pub const MAX_STALENESS: usize = 1000;
 
-/// A method on K stages: for every stage a program and a policy.
+/// The largest number of micro-batches per update.
+pub const MAX_MICRO_BATCHES: usize = 1024;
+
+/// A method on K stages, with what the notation adds to it: for every stage a program and a
+/// policy.
 ///
 /// [`Display`](fmt::Display) prints the canonical notation. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    method: Arc<dyn Method>,
+    pub(crate) method: Arc<dyn Method>,
+    /// Batches of the method in a batch of the schedule, at least 1.
+    pub(crate) accumulated: usize,
+    /// Corrections beside the method's own.
+    pub(crate) added: Corrections,
 }
 
 impl Schedule {
@@ -29,11 +41,36 @@ impl Schedule {
     /// | notation | meaning |
     /// | --- | --- |
     /// | `bp` | backpropagation, one stage at a time |
+    /// | `gpipe(4)`, `1f1b(4)` | a batch travels in 4 micro-batches, with a flush after each batch |
+    /// | `pipedream`, `ddg` | stale by K−1−k, with stashed weights |
+    /// | `2bw(4)` | PipeDream-2BW: an update every 4 micro-batches, two weight buffers |
+    /// | `pipemare(anneal=2000, decay=0.5, sync=0)` | stale by K−1−k, with PipeMare's T1, T2, T3 |
+    /// | `fr` | Features Replay: stale by K−1−k, with recompute |
+    /// | `fdg(beta=0.9)` | stale by 2(K−1−k), with stashed weights and shrunk gradients |
+    /// | `adl(4, beta=0.9)` | the same with an update every 4 micro-batches |
+    /// | `dni` | decoupled by synthetic gradients |
     /// | `dsp(1,1,0;4,2,0)` | DSP with queue lengths `c` and staleness `m` of every stage |
     /// | `dsp(m=4,2,0)` | the same `m`; `c` is half of `m_k − m_{k+1}`, rounded up |
     /// | `dsp` | the smallest lock-free DSP: `c = 1` and two units of `m` per hop |
     ///
+    /// Mitigations of staleness follow behind plus signs, in any order:
+    ///
+    /// | notation | meaning |
+    /// | --- | --- |
+    /// | `+ accumulate(4)` | an update sees 4 batches; each travels alone |
+    /// | `+ predict`, `+ predict(geometric)` | forward at predicted weights: [`Prediction`] |
+    /// | `+ shrink(0.9)` | smaller gradients below: [`Shrinking`] |
+    /// | `+ reschedule(2000)` | smaller learning rates at first: [`Rescheduling`] |
+    /// | `+ gap-aware` | smaller gradients the further weights have moved: [`Damping`] |
+    /// | `+ look-ahead`, `+ look-ahead(0.95)` | momentum that rises with staleness: [`LookAhead`] |
+    ///
     /// Letter case and white space do not matter.
+    ///
+    /// [`Prediction`]: crate::Prediction
+    /// [`Shrinking`]: crate::Shrinking
+    /// [`Rescheduling`]: crate::Rescheduling
+    /// [`Damping`]: crate::Damping
+    /// [`LookAhead`]: crate::LookAhead
     ///
     /// ```
     /// use stagger_schedule::Schedule;
@@ -52,13 +89,22 @@ impl Schedule {
     /// `stages` and does not get it. The error names the column and shows a right example.
     pub fn parse(text: &str, stages: Option<usize>) -> Result<Self, NotationError> {
         let example = methods::default_example(stages);
-        let call = notation::read(text).map_err(|fault| fault.in_text(text, &example))?;
+        let (call, added) = notation::read(text).map_err(|fault| fault.in_text(text, &example))?;
         let entry = methods::find(&call.name).map_err(|fault| fault.in_text(text, &example))?;
         let example = (entry.example)(stages);
-        check_stages(stages)
+        let mut schedule = check_stages(stages)
             .and_then(|()| (entry.build)(&call.arguments, stages))
             .map(Schedule::from)
-            .map_err(|fault| fault.in_text(text, &example))
+            .map_err(|fault| fault.in_text(text, &example))?;
+        for call in &added {
+            mitigations::add(call, &mut schedule).map_err(|fault| fault.in_text(text, &example))?;
+        }
+        Ok(schedule)
+    }
+
+    /// One right notation of every method, for `stages` stages if that number is known.
+    pub fn examples(stages: Option<usize>) -> Vec<String> {
+        methods::examples(stages)
     }
 
     /// The number of stages, K ≥ 1.
@@ -76,13 +122,56 @@ impl Schedule {
         &*self.method
     }
 
+    /// M: the number of micro-batches in which a batch travels. A batch is what one update sees.
+    pub fn micro_batches(&self) -> usize {
+        self.method.micro_batches().max(1) * self.accumulated
+    }
+
+    /// How many batches of the usual size are accumulated into one update: A with `accumulate(A)`
+    /// in the notation, else 1.
+    pub fn accumulated_batches(&self) -> usize {
+        self.accumulated
+    }
+
+    /// During so many first batches no stage runs ahead of the batch it pulls back, so nothing is
+    /// stale and nothing in flight at a version; `usize::MAX` if that is so in the whole run.
+    pub fn synchronous_batches(&self) -> usize {
+        self.method.synchronous_batches()
+    }
+
+    /// What the stages do beyond their programs: for the method, and by the notation.
+    pub fn corrections(&self) -> Corrections {
+        self.method.corrections().or(self.added.clone())
+    }
+
+    /// The momentum of a stage that has one of its own, when the run's is `base`; see [`LookAhead`](crate::LookAhead).
+    ///
+    /// # Panics
+    ///
+    /// If `stage` is not below [`stages`](Schedule::stages).
+    pub fn momentum(&self, stage: usize, base: f64) -> Option<f64> {
+        let look_ahead = self.corrections().look_ahead?;
+        let (own, largest) = (self.policy(stage).staleness, self.policy(0).staleness);
+        Some(look_ahead.momentum(base, own, largest))
+    }
+
+    /// Whether stages guess gradients with a synthesizer instead of waiting for them.
+    pub fn synthesizes(&self) -> bool {
+        let synthetic = |stage| self.policy(stage).gradient == GradientSource::Synthetic;
+        (0..self.stages()).any(synthetic)
+    }
+
     /// Queues, staleness and memory of a stage.
     ///
     /// # Panics
     ///
     /// If `stage` is not below [`stages`](Schedule::stages).
     pub fn policy(&self, stage: usize) -> StagePolicy {
-        self.method.policy(stage)
+        let mut policy = self.method.policy(stage, self.micro_batches());
+        if self.corrections().prediction.is_some() && policy.staleness > 0 {
+            policy.forward_weights = ForwardWeights::Predicted;
+        }
+        policy
     }
 
     /// The policies of all stages, from stage 0 up.
@@ -96,19 +185,33 @@ impl Schedule {
     ///
     /// If `stage` is not below [`stages`](Schedule::stages).
     pub fn program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
-        self.method.program(stage, horizon)
+        self.method.program(stage, self.micro_batches(), horizon)
+    }
+
+    /// The same without the synchronous batches that the schedule may begin with.
+    pub(crate) fn steady_program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
+        match self.method.synchronous_batches() {
+            0 | usize::MAX => self.program(stage, horizon),
+            _ => delayed_program(&*self.method, stage, self.micro_batches(), 0, horizon),
+        }
     }
 }
 
+/// A schedule of a method that the notation need not know.
 impl From<Arc<dyn Method>> for Schedule {
     fn from(method: Arc<dyn Method>) -> Self {
-        Schedule { method }
+        Schedule {
+            method,
+            accumulated: 1,
+            added: Corrections::default(),
+        }
     }
 }
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.method.notation())
+        let added = mitigations::notation(self.accumulated, &self.added);
+        f.pad(&(self.method.notation() + &added))
     }
 }
 

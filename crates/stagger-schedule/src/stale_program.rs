@@ -1,33 +1,57 @@
-//! The program of a stage that works with stale parameters (DESIGN §2).
+//! The program of a stage whose forward passes run ahead of its backward passes (DESIGN §2).
 
 use std::collections::BTreeSet;
 
-use crate::{Action, Horizon, Kept, Program, StagePolicy};
+use crate::action::Unit;
+use crate::{Action, GradientSource, Horizon, Kept, Program};
 
-/// Forward of batch `n + m`, then recompute, backward and update for batch `n`; for every `n`.
+/// How far ahead the forward passes of a stage run, and when it updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rhythm {
+    /// Micro-batches by which forward passes are ahead of backward passes.
+    pub(crate) delay: usize,
+    /// Micro-batches per batch, at least 1.
+    pub(crate) micro_batches: usize,
+    /// During so many first batches the stage runs ahead within a batch only.
+    pub(crate) synchronous_batches: usize,
+}
+
+/// Forward of the micro-batch `u + delay`, then recompute and backward of micro-batch `u`, for
+/// every `u`, counted over all batches; and an update after the last micro-batch of a batch.
 ///
-/// One rule covers warm-up, steady state and drain: *before a stage pulls batch `n` back, it has
-/// forwarded every batch up to `n + m`, as far as there are any*. At `n = 0` that makes `m + 1`
-/// forwards (the warm-up), then one per batch, and at the end none. With `m = 0` this is
+/// One rule covers warm-up, steady state and drain: *before a stage pulls micro-batch `u` back, it
+/// has forwarded every one up to `u + delay`, as far as there are any, and, while it is
+/// synchronous, as far as they belong to the same batch*. At `u = 0` that makes `delay + 1`
+/// forwards (the warm-up), then one per backward, and at the end none. Without delay this is
 /// backpropagation.
+///
+/// With synthetic gradients, the stage learns, after every update, from all gradients of the batch
+/// before; and at the very end from those that are left.
 #[derive(Debug)]
 pub(crate) struct StaleProgram {
-    staleness: usize,
+    rhythm: Rhythm,
     kept: Kept,
+    gradient: GradientSource,
     batches: usize,
     evaluate_at: BTreeSet<usize>,
     snapshot_at: BTreeSet<usize>,
-    /// The number of batches forwarded so far.
+    /// The number of micro-batches forwarded so far.
     forwarded: usize,
+    /// The number of micro-batches learned from so far.
+    learned: usize,
     /// The number of updates so far, which is also the batch to pull back next.
     version: usize,
+    /// The micro-batch of that batch to pull back next.
+    micro: usize,
     /// The part of the work at `version` that comes next.
     part: Part,
 }
 
-/// The parts of a stage's work at one version, in order.
+/// The parts of a stage's work at one version, in order; those from `Forward` to `Backward` come
+/// once per micro-batch.
 #[derive(Debug, PartialEq)]
 enum Part {
+    Learn,
     Evaluate,
     Snapshot,
     Forward,
@@ -37,18 +61,59 @@ enum Part {
 }
 
 impl StaleProgram {
-    /// The program of a stage with the staleness and the kept state of `policy`.
-    pub(crate) fn new(policy: StagePolicy, horizon: &Horizon) -> Self {
+    /// The program of a stage with this rhythm, that keeps `kept` and pulls back what `gradient`
+    /// says.
+    pub(crate) fn new(
+        rhythm: Rhythm,
+        kept: Kept,
+        gradient: GradientSource,
+        horizon: &Horizon,
+    ) -> Self {
         StaleProgram {
-            staleness: policy.staleness,
-            kept: policy.kept,
+            rhythm: Rhythm {
+                micro_batches: rhythm.micro_batches.max(1),
+                ..rhythm
+            },
+            kept,
+            gradient,
             batches: horizon.batches,
             evaluate_at: horizon.evaluate_at.iter().copied().collect(),
             snapshot_at: horizon.snapshot_at.iter().copied().collect(),
             forwarded: 0,
+            learned: 0,
             version: 0,
-            part: Part::Evaluate,
+            micro: 0,
+            part: Part::Learn,
         }
+    }
+
+    /// The micro-batch of this number, counted over all batches.
+    fn unit(&self, number: usize) -> Unit {
+        Unit {
+            batch: number / self.rhythm.micro_batches,
+            micro: number % self.rhythm.micro_batches,
+        }
+    }
+
+    /// The micro-batch to forward before the next one is pulled back, if there is one.
+    fn next_forward(&self) -> Option<Unit> {
+        let Rhythm {
+            delay,
+            micro_batches,
+            synchronous_batches,
+        } = self.rhythm;
+        let next = self.unit(self.forwarded);
+        let ahead =
+            self.forwarded - (self.version * micro_batches + self.micro).min(self.forwarded);
+        let allowed =
+            ahead <= delay && (self.version >= synchronous_batches || next.batch == self.version);
+        (allowed && next.batch < self.batches).then_some(next)
+    }
+
+    /// The next micro-batch to learn from, of those in the batches below `batches`.
+    fn next_to_learn(&self, batches: usize) -> Option<Unit> {
+        let next = self.unit(self.learned);
+        (self.gradient == GradientSource::Synthetic && next.batch < batches).then_some(next)
     }
 }
 
@@ -58,8 +123,15 @@ impl Iterator for StaleProgram {
     fn next(&mut self) -> Option<Action> {
         loop {
             let version = self.version;
-            let batch = version;
+            let (batch, micro) = (version, self.micro);
             match self.part {
+                Part::Learn => {
+                    if let Some(Unit { batch, micro }) = self.next_to_learn(version.max(1) - 1) {
+                        self.learned += 1;
+                        return Some(Action::Learn { batch, micro });
+                    }
+                    self.part = Part::Evaluate;
+                }
                 Part::Evaluate => {
                     self.part = Part::Snapshot;
                     if self.evaluate_at.contains(&version) {
@@ -73,13 +145,14 @@ impl Iterator for StaleProgram {
                     }
                 }
                 Part::Forward => {
-                    let next = self.forwarded;
-                    if next < self.batches && next <= batch + self.staleness {
+                    if let Some(Unit { batch, micro }) = self.next_forward() {
                         self.forwarded += 1;
-                        return Some(Action::Forward { batch: next });
+                        return Some(Action::Forward { batch, micro });
                     }
                     if version >= self.batches {
-                        return None;
+                        let Unit { batch, micro } = self.next_to_learn(version)?;
+                        self.learned += 1;
+                        return Some(Action::Learn { batch, micro });
                     }
                     self.part = match self.kept {
                         Kept::Input => Part::Recompute,
@@ -88,14 +161,20 @@ impl Iterator for StaleProgram {
                 }
                 Part::Recompute => {
                     self.part = Part::Backward;
-                    return Some(Action::Recompute { batch });
+                    return Some(Action::Recompute { batch, micro });
                 }
                 Part::Backward => {
-                    self.part = Part::Update;
-                    return Some(Action::Backward { batch });
+                    self.part = if micro + 1 < self.rhythm.micro_batches {
+                        self.micro += 1;
+                        Part::Forward
+                    } else {
+                        self.micro = 0;
+                        Part::Update
+                    };
+                    return Some(Action::Backward { batch, micro });
                 }
                 Part::Update => {
-                    self.part = Part::Evaluate;
+                    self.part = Part::Learn;
                     self.version += 1;
                     return Some(Action::Update { version });
                 }
@@ -107,8 +186,11 @@ impl Iterator for StaleProgram {
 impl Program for StaleProgram {
     fn end_at(&mut self, batches: usize) {
         debug_assert!(
-            self.forwarded <= batches.saturating_add(1),
-            "cannot end at batch {batches}: {} batches are already forwarded",
+            self.forwarded
+                <= batches
+                    .saturating_mul(self.rhythm.micro_batches)
+                    .saturating_add(1),
+            "cannot end at batch {batches}: {} micro-batches are already forwarded",
             self.forwarded
         );
         if batches > self.batches {
@@ -116,8 +198,8 @@ impl Program for StaleProgram {
         }
         self.batches = batches;
         let added = self.snapshot_at.insert(batches);
-        // A stage that runs nothing ahead (m = 0) learns of the end when it asks for the first
-        // batch that is not there: the snapshot, had it been listed, would be behind it.
+        // A stage that runs nothing ahead learns of the end when it asks for the first batch that
+        // is not there: the snapshot, had it been listed, would be behind it.
         if added && self.version == batches && self.part == Part::Forward {
             self.part = Part::Snapshot;
         }
@@ -127,22 +209,24 @@ impl Program for StaleProgram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BackwardWeights;
 
-    fn program(staleness: usize, horizon: &Horizon) -> StaleProgram {
-        let kept = if staleness == 0 {
-            Kept::Graph
-        } else {
-            Kept::Input
+    fn program(delay: usize, horizon: &Horizon) -> StaleProgram {
+        let kept = if delay == 0 { Kept::Graph } else { Kept::Input };
+        let rhythm = Rhythm {
+            delay,
+            micro_batches: 1,
+            synchronous_batches: 0,
         };
-        let policy = StagePolicy {
-            staleness,
-            forward_queue: 0,
-            backward_queue: 0,
-            backward_weights: BackwardWeights::Current,
-            kept,
+        StaleProgram::new(rhythm, kept, GradientSource::Above, horizon)
+    }
+
+    fn graphs(delay: usize, micro_batches: usize, synchronous_batches: usize) -> StaleProgram {
+        let rhythm = Rhythm {
+            delay,
+            micro_batches,
+            synchronous_batches,
         };
-        StaleProgram::new(policy, horizon)
+        StaleProgram::new(rhythm, Kept::Graph, GradientSource::Above, &Horizon::of(3))
     }
 
     fn text(program: impl Iterator<Item = Action>) -> String {
@@ -226,5 +310,50 @@ mod tests {
         let mut same = program(1, &Horizon::of(2));
         same.end_at(3);
         assert_eq!(text(same), text(program(1, &Horizon::of(2))));
+    }
+
+    #[test]
+    fn the_update_comes_after_the_last_micro_batch_of_a_batch() {
+        assert_eq!(
+            text(graphs(1, 2, 0)),
+            "F0 F0.1 B0 F1 B0.1 U0 F1.1 B1 F2 B1.1 U1 F2.1 B2 B2.1 U2"
+        );
+        assert_eq!(
+            text(graphs(0, 2, 0)),
+            "F0 B0 F0.1 B0.1 U0 F1 B1 F1.1 B1.1 U1 F2 B2 F2.1 B2.1 U2"
+        );
+    }
+
+    #[test]
+    fn a_synchronous_stage_stays_within_the_batch() {
+        assert_eq!(
+            text(graphs(2, 3, usize::MAX).take(14)),
+            "F0 F0.1 F0.2 B0 B0.1 B0.2 U0 F1 F1.1 F1.2 B1 B1.1 B1.2 U1"
+        );
+        assert_eq!(
+            text(graphs(1, 3, usize::MAX).take(7)),
+            "F0 F0.1 B0 F0.2 B0.1 B0.2 U0"
+        );
+    }
+
+    #[test]
+    fn after_the_synchronous_batches_it_runs_ahead() {
+        assert_eq!(text(graphs(1, 1, 1)), "F0 B0 U0 F1 F2 B1 U1 B2 U2");
+    }
+
+    #[test]
+    fn synthesizers_learn_from_the_batch_before_and_at_the_end_from_the_rest() {
+        let rhythm = Rhythm {
+            delay: 0,
+            micro_batches: 1,
+            synchronous_batches: 0,
+        };
+        let horizon = Horizon {
+            batches: 3,
+            evaluate_at: vec![2],
+            snapshot_at: vec![3],
+        };
+        let learns = StaleProgram::new(rhythm, Kept::Graph, GradientSource::Synthetic, &horizon);
+        assert_eq!(text(learns), "F0 B0 U0 F1 B1 U1 L0 E2 F2 B2 U2 L1 S3 L2");
     }
 }

@@ -1,6 +1,6 @@
 //! The actions of a run with their times, when every action takes a given time.
 
-use crate::{Action, Horizon, Interpreter, Schedule};
+use crate::{Action, GradientSource, Horizon, Interpreter, Schedule};
 
 /// An action and when it runs, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,8 @@ pub(crate) struct Event {
 pub(crate) struct Timeline<D> {
     order: Interpreter,
     duration: D,
-    stages: usize,
+    /// Where each stage takes its gradients from; the loss counts as a stage above the last.
+    gradients_from: Vec<GradientSource>,
     /// When each stage finished its last action.
     free: Vec<u64>,
     /// Between stage k and k+1.
@@ -27,7 +28,7 @@ pub(crate) struct Timeline<D> {
     gradients: Vec<Times>,
 }
 
-/// When the batches of a queue were sent and taken, by batch.
+/// When the micro-batches of a queue were sent and taken, in their order.
 struct Times {
     capacity: usize,
     sent: Vec<u64>,
@@ -60,11 +61,29 @@ impl Times {
 impl<D: Fn(usize, Action) -> u64> Timeline<D> {
     /// A run of `batches` batches in which `duration(stage, action)` is the time of each action.
     pub(crate) fn new(schedule: &Schedule, batches: usize, duration: D) -> Self {
+        let order = Interpreter::new(schedule, &Horizon::of(batches));
+        Timeline::in_order(order, schedule, duration)
+    }
+
+    /// The same without the synchronous batches that a schedule may begin with.
+    pub(crate) fn steady(schedule: &Schedule, batches: usize, duration: D) -> Self {
+        let horizon = Horizon::of(batches);
+        let stages = (0..schedule.stages())
+            .map(|stage| {
+                let program = schedule.steady_program(stage, &horizon);
+                (schedule.policy(stage), program)
+            })
+            .collect();
+        let order = Interpreter::of_programs(stages, |ready| ready.len() - 1);
+        Timeline::in_order(order, schedule, duration)
+    }
+
+    fn in_order(order: Interpreter, schedule: &Schedule, duration: D) -> Self {
         let policies = schedule.policies();
         Timeline {
-            order: Interpreter::new(schedule, &Horizon::of(batches)),
+            order,
             duration,
-            stages: policies.len(),
+            gradients_from: policies.iter().map(|p| p.gradient).collect(),
             free: vec![0; policies.len()],
             activations: policies
                 .iter()
@@ -80,13 +99,16 @@ impl<D: Fn(usize, Action) -> u64> Timeline<D> {
     /// Puts the next action of a stage in time.
     fn place(&mut self, stage: usize, action: Action) -> Event {
         let below = stage.checked_sub(1);
+        let has_above = stage + 1 < self.free.len();
+        let waits = self.gradients_from[stage] == GradientSource::Above;
         let mut start = self.free[stage].max(self.activations[stage].room());
         if let Some(below) = below {
             start = start.max(self.gradients[below].room());
         }
         let takes = match action {
             Action::Forward { .. } => below.map(|below| &mut self.activations[below]),
-            Action::Backward { .. } if stage + 1 < self.stages => Some(&mut self.gradients[stage]),
+            Action::Backward { .. } if has_above && waits => Some(&mut self.gradients[stage]),
+            Action::Learn { .. } if has_above => Some(&mut self.gradients[stage]),
             _ => None,
         };
         if let Some(times) = takes {
@@ -95,7 +117,7 @@ impl<D: Fn(usize, Action) -> u64> Timeline<D> {
         }
         let end = start + (self.duration)(stage, action);
         let gives = match action {
-            Action::Forward { .. } if stage + 1 < self.stages => Some(&mut self.activations[stage]),
+            Action::Forward { .. } if has_above => Some(&mut self.activations[stage]),
             Action::Backward { .. } => below.map(|below| &mut self.gradients[below]),
             _ => None,
         };

@@ -27,13 +27,84 @@ fn one_unit_of_staleness_without_a_forward_queue() {
 }
 
 #[test]
+fn gpipe_on_three_stages() {
+    insta::assert_snapshot!(text("gpipe(4)", 3, 2));
+}
+
+#[test]
+fn one_forward_one_backward_on_three_stages() {
+    insta::assert_snapshot!(text("1f1b(4)", 3, 2));
+}
+
+#[test]
+fn pipedream_on_three_stages() {
+    insta::assert_snapshot!(text("pipedream", 3, 6));
+}
+
+#[test]
+fn double_buffered_weights_on_three_stages() {
+    insta::assert_snapshot!(text("2bw(4)", 3, 2));
+}
+
+#[test]
+fn pipemare_with_a_warm_up_on_three_stages() {
+    insta::assert_snapshot!(text("pipemare(sync=2)", 3, 5));
+}
+
+#[test]
+fn accumulated_decoupled_learning_on_three_stages() {
+    insta::assert_snapshot!(text("adl(2, beta=0.9)", 3, 4));
+}
+
+#[test]
+fn synthetic_gradients_on_three_stages() {
+    insta::assert_snapshot!(text("dni", 3, 6));
+}
+
+#[test]
+fn mitigations_on_three_stages() {
+    insta::assert_snapshot!(text("dsp + accumulate(2) + predict", 3, 4));
+}
+
+#[test]
+fn every_method_is_explained_on_any_number_of_stages() {
+    for stages in 1..=5 {
+        for notation in Schedule::examples(Some(stages)) {
+            let text = text(&notation, stages, 5);
+            for title in [
+                "Grid",
+                "Stages",
+                "Staleness",
+                "Locks",
+                "Costs",
+                "Neighbours",
+            ] {
+                assert!(
+                    text.contains(&format!("\n{title}\n\n  ")),
+                    "{title}: {text}"
+                );
+            }
+            let long = |line: &&str| line.chars().count() > 100;
+            assert_eq!(text.lines().find(long), None, "{text}");
+        }
+    }
+}
+
+#[test]
 fn dsp_on_one_stage() {
     insta::assert_snapshot!(text("dsp", 1, 4));
 }
 
 #[test]
 fn long_runs_are_split_into_panels_and_cut() {
-    for (notation, stages) in [("dsp", 4), ("bp", 4), ("bp", 64), ("dsp", 64)] {
+    for (notation, stages) in [
+        ("dsp", 4),
+        ("bp", 4),
+        ("bp", 64),
+        ("dsp", 64),
+        ("gpipe(1024)", 8),
+        ("adl(3)", 8),
+    ] {
         for batches in [0, 1, 100, usize::MAX] {
             let text = text(notation, stages, batches);
             let short = |line: &str| line.chars().count() <= 100 || line.contains("dsp(");

@@ -5,7 +5,7 @@ mod drawn;
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use stagger_schedule::{Action, Deadlock, Horizon, Interpreter, Schedule};
+use stagger_schedule::{Action, Deadlock, GradientSource, Horizon, Interpreter, Schedule};
 
 /// The order of a run, or the deadlock it ends in.
 fn order(interpreter: Interpreter) -> Result<Vec<(usize, Action)>, Deadlock> {
@@ -13,10 +13,13 @@ fn order(interpreter: Interpreter) -> Result<Vec<(usize, Action)>, Deadlock> {
 }
 
 /// What must have run before an action, apart from the earlier actions of the same stage.
-fn needs(stage: usize, action: Action, stages: usize) -> Option<(usize, Action)> {
+fn needs(stage: usize, action: Action, schedule: &Schedule) -> Option<(usize, Action)> {
+    let has_above = stage + 1 < schedule.stages();
+    let waits = schedule.policy(stage).gradient == GradientSource::Above;
     match action {
         Action::Forward { .. } | Action::Evaluate { .. } if stage > 0 => Some((stage - 1, action)),
-        Action::Backward { .. } if stage + 1 < stages => Some((stage + 1, action)),
+        Action::Backward { .. } if has_above && waits => Some((stage + 1, action)),
+        Action::Learn { batch, micro } => Some((stage + 1, Action::Backward { batch, micro })),
         _ => None,
     }
 }
@@ -24,7 +27,7 @@ fn needs(stage: usize, action: Action, stages: usize) -> Option<(usize, Action)>
 proptest! {
     #[test]
     fn any_order_is_a_linear_extension_of_the_programs(
-        schedule in drawn::dsp(), horizon in drawn::horizon(), seed: u64,
+        schedule in drawn::schedule(), horizon in drawn::horizon(), seed: u64,
     ) {
         let interpreter = Interpreter::with_order(&schedule, &horizon, drawn::chooser(seed));
         let order = order(interpreter).unwrap();
@@ -32,7 +35,7 @@ proptest! {
             order.iter().enumerate().map(|(position, &step)| (step, position)).collect();
         prop_assert_eq!(position.len(), order.len(), "no action runs twice");
         for (&(stage, action), here) in &position {
-            if let Some(needed) = needs(stage, action, schedule.stages()) {
+            if let Some(needed) = needs(stage, action, &schedule) {
                 prop_assert!(position[&needed] < *here, "{} at stage {}", action, stage);
             }
         }
@@ -45,7 +48,7 @@ proptest! {
 
     #[test]
     fn queues_never_hold_more_than_their_length_and_the_batch_being_sent(
-        schedule in drawn::dsp(), batches in 0..20_usize, seed: u64,
+        schedule in drawn::schedule(), batches in 0..20_usize, seed: u64,
     ) {
         let horizon = Horizon::of(batches);
         let mut run = Interpreter::with_order(&schedule, &horizon, drawn::chooser(seed));
@@ -64,16 +67,35 @@ proptest! {
     }
 
     #[test]
-    fn evaluation_lets_no_more_than_the_staleness_of_the_hop_pile_up(
-        schedule in drawn::dsp(), horizon in drawn::horizon(), seed: u64,
+    fn evaluation_lets_no_more_than_is_in_flight_at_a_version_pile_up(
+        schedule in drawn::schedule(), horizon in drawn::horizon(), seed: u64,
     ) {
         let mut run = Interpreter::with_order(&schedule, &horizon, drawn::chooser(seed));
         while let Some(step) = run.next() {
             step.unwrap();
             for stage in 0..schedule.stages() - 1 {
                 let policy = schedule.policy(stage);
-                let gap = policy.forward_queue + policy.backward_queue;
-                prop_assert!(run.activations_in_flight(stage) <= gap + 1);
+                let most = policy.in_flight.max(policy.forward_queue);
+                prop_assert!(run.activations_in_flight(stage) <= most + 1);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_stage_of_a_method_that_flushes_never_waits_for_room(
+        stages in 1..6_usize, micro_batches in 1..7_usize, order: bool, seed: u64,
+    ) {
+        let name = if order { "gpipe" } else { "1f1b" };
+        let schedule = Schedule::parse(&format!("{name}({micro_batches})"), Some(stages)).unwrap();
+        let mut run = Interpreter::with_order(&schedule, &Horizon::of(4), drawn::chooser(seed));
+        while let Some(step) = run.next() {
+            step.unwrap();
+            for stage in 0..stages - 1 {
+                let policy = schedule.policy(stage);
+                prop_assert!(run.activations_in_flight(stage) <= policy.forward_queue);
+                prop_assert!(run.gradients_in_flight(stage) <= policy.backward_queue);
             }
         }
     }

@@ -36,6 +36,37 @@ fn full_and_short_forms_print_canonically() {
     assert_eq!(canonical("dsp(0;0)", 1), "dsp(0;0)");
     assert_eq!(canonical("BP", 4), "bp");
     assert_eq!(canonical("bp()", 1), "bp");
+    assert_eq!(canonical("GPipe( M = 4 )", 3), "gpipe(4)");
+    assert_eq!(canonical("1F1B(4)", 3), "1f1b(4)");
+    assert_eq!(canonical("pipedream-2bw(4)", 3), "2bw(4)");
+    assert_eq!(canonical("fdg(1)", 3), "fdg");
+    assert_eq!(canonical("fdg(0.90)", 3), "fdg(beta=0.9)");
+    assert_eq!(canonical("adl(4, beta=1.0)", 3), "adl(4)");
+    assert_eq!(canonical("adl(4; .5)", 3), "adl(4, beta=0.5)");
+    assert_eq!(canonical("pipemare(sync=0)", 3), "pipemare");
+    assert_eq!(
+        canonical("pipemare(5; 0; 7)", 3),
+        "pipemare(anneal=5, decay=0, sync=7)"
+    );
+}
+
+#[test]
+fn mitigations_print_in_one_order() {
+    assert_eq!(canonical("dsp+predict", 2), "dsp(1,0;2,0) + predict");
+    assert_eq!(
+        canonical(
+            "fr + Look-Ahead(.95) + gap-aware + reschedule(10) + shrink + ACCUMULATE(4)",
+            2
+        ),
+        "fr + accumulate(4) + shrink(0.9) + reschedule(10) + gap-aware + look-ahead(0.95)"
+    );
+    assert_eq!(
+        canonical("ddg + predict(form=Geometric)", 2),
+        "ddg + predict(geometric)"
+    );
+    assert_eq!(canonical("ddg + predict(linear)", 2), "ddg + predict");
+    assert_eq!(canonical("bp + accumulate(3)", 2), "bp + accumulate(3)");
+    assert_eq!(canonical("dsp + accumulate(1)", 2), "dsp(1,0;2,0)");
 }
 
 #[test]
@@ -80,6 +111,45 @@ fn wrong_strings_are_explained() {
         ("dsp(1,1,0;4,2,1)", None),
         ("dsp(1,1,1;4,2,0)", None),
         ("dsp(3,1,0;4,2,0)", None),
+        ("gpipe", Some(2)),
+        ("gpipe(0)", Some(2)),
+        ("gpipe(4,5)", Some(2)),
+        ("gpipe(N=4)", Some(2)),
+        ("1f1b(4000)", Some(2)),
+        ("2bw(2)", Some(3)),
+        ("pipedream(2)", Some(2)),
+        ("pipemare(decay=1)", Some(2)),
+        ("pipemare(decay=0.0001)", Some(2)),
+        ("pipemare(decay=x)", Some(2)),
+        ("pipemare(speed=1)", Some(2)),
+        ("fdg(beta=0)", Some(2)),
+        ("adl(beta=0.5)", Some(2)),
+        ("dni", None),
+        ("dsp +", Some(2)),
+        ("+ predict", Some(2)),
+        ("dsp + + predict", Some(2)),
+        ("dsp + predikt", Some(2)),
+        ("dsp + predict x", Some(2)),
+        ("dsp + predict(quadratic)", Some(2)),
+        ("dsp + predict + PREDICT", Some(2)),
+        ("dsp + predict + look-ahead", Some(2)),
+        ("dsp + accumulate", Some(2)),
+        ("dsp + accumulate(0)", Some(2)),
+        ("dsp + shrink(2)", Some(2)),
+        ("dsp + look-ahead(1)", Some(2)),
+        ("dsp + gap-aware(1)", Some(2)),
+        ("dsp(0,0;0,0) + predict", None),
+        ("bp + predict", Some(2)),
+        ("gpipe(4) + gap-aware", Some(2)),
+        ("1f1b(4) + accumulate(2)", Some(2)),
+        ("adl(4) + accumulate(2)", Some(2)),
+        ("2bw(4) + predict", Some(2)),
+        ("pipemare + predict", Some(2)),
+        ("pipemare + reschedule(10)", Some(2)),
+        ("fdg(beta=0.5) + shrink(0.5)", Some(2)),
+        ("dni + accumulate(2)", Some(2)),
+        ("dni + look-ahead", Some(2)),
+        ("dsp + shrink(0.5) + shrink(0.5)", Some(2)),
         ("bp", None),
         ("bp(2)", Some(2)),
         ("dsp(1,0;2,0\u{7}\u{301})", None),
@@ -94,11 +164,16 @@ fn wrong_strings_are_explained() {
 #[test]
 fn the_example_of_an_error_parses_for_the_number_of_stages() {
     for stages in 1..=MAX_STAGES {
-        let error = Schedule::parse("dsp(7)", Some(stages)).unwrap_err();
-        assert!(
-            Schedule::parse(error.example(), Some(stages)).is_ok(),
-            "{error}"
-        );
+        for wrong in ["dsp(7)", "x", "2bw(0)", "gpipe", "adl + x"] {
+            let error = Schedule::parse(wrong, Some(stages)).unwrap_err();
+            assert!(
+                Schedule::parse(error.example(), Some(stages)).is_ok(),
+                "{error}"
+            );
+        }
+        for example in Schedule::examples(Some(stages)) {
+            Schedule::parse(&example, Some(stages)).unwrap();
+        }
     }
 }
 
@@ -119,7 +194,19 @@ fn too_many_numbers_and_characters_are_refused() {
 
 proptest! {
     #[test]
-    fn what_is_printed_parses_back(schedule in drawn::dsp()) {
+    fn what_is_printed_parses_back(schedule in drawn::schedule()) {
+        let stages = schedule.stages();
+        let text = schedule.to_string();
+        let again = Schedule::parse(&text.to_uppercase().replace('+', "  +"), Some(stages)).unwrap();
+        prop_assert_eq!(again.to_string(), text);
+        prop_assert_eq!(again.policies(), schedule.policies());
+        prop_assert_eq!(again.corrections(), schedule.corrections());
+        prop_assert_eq!(again.micro_batches(), schedule.micro_batches());
+        prop_assert_eq!(again.accumulated_batches(), schedule.accumulated_batches());
+    }
+
+    #[test]
+    fn a_full_notation_of_dsp_needs_no_number_of_stages(schedule in drawn::dsp()) {
         let text = schedule.to_string();
         prop_assert_eq!(canonical(&text, schedule.stages()), text.as_str());
         prop_assert_eq!(canonical(&text.to_uppercase().replace(',', " , "), None), text);
@@ -132,7 +219,8 @@ proptest! {
 
     #[test]
     fn no_text_that_looks_like_a_schedule_panics(
-        text in "(dsp|bp|x)? ?\\(?([cm]?=?[0-9]{0,5}[,; ]?){0,8}\\)?",
+        text in "(dsp|bp|gpipe|1f1b|2bw|adl|fdg|pipemare|x)? ?\\(?((m|c|M|beta|decay|sync)?=?[0-9.]{0,5}[,; ]?){0,8}\\)?\
+            ( ?\\+ ?(accumulate|predict|shrink|reschedule|gap-aware|look-ahead|y)?(\\([0-9.]{0,4}\\))?){0,3}",
         stages in proptest::option::of(0..8_usize),
     ) {
         match Schedule::parse(&text, stages) {

@@ -14,6 +14,7 @@ fn message(batch: usize) -> Message<Vec<f32>> {
         lane: Lane::Activation,
         batch,
         version: 0,
+        micro: 0,
         sent_at: Duration::ZERO,
     };
     Message {

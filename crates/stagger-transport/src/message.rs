@@ -31,6 +31,8 @@ pub struct Header {
     pub lane: Lane,
     /// Training batch index, or index of the evaluation batch on [`Lane::Evaluation`].
     pub batch: usize,
+    /// Micro-batch of that batch, from 0; 0 where batches travel whole.
+    pub micro: usize,
     /// Version of the sender's parameters that computed the payload.
     pub version: usize,
     /// When it was sent, since the start of the run.

@@ -14,6 +14,7 @@ fn message(lane: Lane, batch: usize) -> Message<usize> {
         lane,
         batch,
         version: 0,
+        micro: 0,
         sent_at: Duration::ZERO,
     };
     Message {

@@ -7,7 +7,6 @@
 
 use std::error::Error;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use stagger::data::{LoaderOptions, OpenOptions, Sampler, open};
@@ -52,11 +51,7 @@ fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
         .map(|policy| policy.kept == Kept::Input)
         .collect();
     let cut = Balance::Auto.cut(&model, &recompute, None)?;
-    let plan = Plan {
-        schedule: schedule.clone(),
-        horizon: Horizon::of(BATCHES),
-        learning_rate: Arc::new(|_batch| 0.05),
-    };
+    let plan = Plan::new(schedule.clone(), Horizon::of(BATCHES), |_batch| 0.05);
     let optimizer = Optimizer::Momentum {
         beta: 0.9,
         nesterov: 0.0,
@@ -169,9 +164,9 @@ impl Picture {
         };
         let (x, width) = (LEFT + at(bar.start), at(bar.end) - at(bar.start));
         let (color, batch) = match bar.action {
-            Action::Forward { batch } => ("#4c86c6", Some(batch)),
-            Action::Recompute { batch } => ("#9cc2e8", Some(batch)),
-            Action::Backward { batch } => ("#e08a3c", Some(batch)),
+            Action::Forward { batch, .. } => ("#4c86c6", Some(batch)),
+            Action::Recompute { batch, .. } => ("#9cc2e8", Some(batch)),
+            Action::Backward { batch, .. } => ("#e08a3c", Some(batch)),
             _ => ("#777777", None),
         };
         if width < 0.5 {

@@ -37,7 +37,8 @@ use flags::low::{Cli, Command};
 /// Runs the command line. Exit status: 0 done, 1 a run failed, 2 something in what was asked for
 /// is wrong, 130 interrupted.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too, with status 0. A closed pipe is nobody's error.
@@ -51,6 +52,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Summary(arguments) => commands::summary::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Compare(arguments) => commands::compare::run(&arguments, &words),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

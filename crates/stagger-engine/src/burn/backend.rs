@@ -93,6 +93,16 @@ pub trait BurnKernels: Backend {
         Generic::<Self>::sum(a, b, relu)
     }
 
+    /// `keep·a + gain·b`.
+    fn blend(
+        a: FloatTensor<Self>,
+        keep: f64,
+        b: FloatTensor<Self>,
+        gain: f64,
+    ) -> FloatTensor<Self> {
+        Generic::<Self>::blend(a, keep, b, gain)
+    }
+
     /// Every `stride`-th pixel, between zero channels.
     fn subsample(input: FloatTensor<Self>, geometry: Subsample) -> FloatTensor<Self> {
         Generic::<Self>::subsample(input, geometry)

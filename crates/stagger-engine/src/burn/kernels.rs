@@ -293,13 +293,12 @@ impl<B: BurnKernels> Kernels for B {
     }
 
     fn blend(
-        running: Self::Tensor,
+        a: Self::Tensor,
         keep: f64,
-        batch: Self::Tensor,
+        b: Self::Tensor,
         gain: f64,
     ) -> Result<Self::Tensor, EngineError> {
-        let kept = B::float_mul_scalar(running, keep.into());
-        Ok(B::float_add(kept, B::float_mul_scalar(batch, gain.into())))
+        Ok(<B as BurnKernels>::blend(a, keep, b, gain))
     }
 
     fn square_sum(tensors: &[&Self::Tensor]) -> Result<f64, EngineError> {

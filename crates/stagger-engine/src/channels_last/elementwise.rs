@@ -1,4 +1,4 @@
-//! ReLU, sums and casts.
+//! ReLU, sums, weighted sums and casts.
 
 use pulp::{Simd, WithSimd};
 
@@ -35,6 +35,14 @@ pub fn sum<T: Element>(terms: Binary<'_, T>, relu: bool, parallel: &dyn Parallel
     } else {
         binary(Sum::<false>, Rows::any(), [], terms, parallel);
     }
+}
+
+/// `keep·left + gain·right`.
+///
+/// # Panics
+/// When lengths differ.
+pub fn blend<T: Element>(terms: Binary<'_, T>, keep: f32, gain: f32, parallel: &dyn Parallel) {
+    binary(Blend { keep, gain }, Rows::any(), [], terms, parallel);
 }
 
 /// Writes `from` as another type of element; what `to` held before is not read.
@@ -113,6 +121,27 @@ impl<const RELU: bool> Formula<1, 0, 0> for Sum<RELU> {
     ) -> S::f32s {
         let sum = simd.add_f32s(left, right);
         if RELU { cut_off(simd, sum) } else { sum }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Blend {
+    keep: f32,
+    gain: f32,
+}
+
+impl Formula<1, 0, 0> for Blend {
+    #[inline(always)]
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        []: [S::f32s; 0],
+        left: S::f32s,
+        [right]: [S::f32s; 1],
+        []: &mut [S::f32s; 0],
+    ) -> S::f32s {
+        let kept = simd.mul_f32s(simd.splat_f32s(self.keep), left);
+        simd.add_f32s(kept, simd.mul_f32s(simd.splat_f32s(self.gain), right))
     }
 }
 

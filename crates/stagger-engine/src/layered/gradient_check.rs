@@ -183,6 +183,7 @@ fn conv(kernel: usize, stride: usize, padding: usize, bias: bool) -> Layer {
         stride,
         padding,
         bias,
+        zero_weight: false,
     }
 }
 

@@ -385,14 +385,14 @@ pub trait Kernels: Sized + 'static {
     /// As [`Kernels::upload`].
     fn accumulate(sum: Self::Tensor, gradient: Self::Tensor) -> Result<Self::Tensor, EngineError>;
 
-    /// `running ← keep·running + gain·batch`, for running statistics.
+    /// `keep·a + gain·b`, two tensors of the same shape and format.
     ///
     /// # Errors
     /// As [`Kernels::upload`].
     fn blend(
-        running: Self::Tensor,
+        a: Self::Tensor,
         keep: f64,
-        batch: Self::Tensor,
+        b: Self::Tensor,
         gain: f64,
     ) -> Result<Self::Tensor, EngineError>;
 

@@ -247,14 +247,12 @@ impl<K: Kernels> Kernels for Profiled<K> {
     }
 
     fn blend(
-        running: Self::Tensor,
+        a: Self::Tensor,
         keep: f64,
-        batch: Self::Tensor,
+        b: Self::Tensor,
         gain: f64,
     ) -> Result<Self::Tensor, EngineError> {
-        timed("running statistics", || {
-            K::blend(running, keep, batch, gain)
-        })
+        timed("weighted sum", || K::blend(a, keep, b, gain))
     }
 
     fn square_sum(tensors: &[&Self::Tensor]) -> Result<f64, EngineError> {

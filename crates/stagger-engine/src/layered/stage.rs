@@ -1,15 +1,16 @@
 //! A stage that runs its layers over an engine's kernels.
 
 mod exchange;
+mod weights;
 
-use stagger_model::Layer as ModelLayer;
+use stagger_model::{Layer as ModelLayer, synthesizer};
 
 use crate::error::EngineError;
-use crate::loss::{Loss, LossOnHost, Score, cross_entropy};
+use crate::loss::{Loss, LossOnHost, Mismatch, Score, cross_entropy};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
 use crate::profile::Profile;
-use crate::stage::{Stage, StageSpec, UpdateReport};
+use crate::stage::{Activation, Distance, Stage, StageSpec, UpdateReport};
 use crate::state::StageState;
 use crate::tensor::HostTensor;
 
@@ -17,6 +18,9 @@ use super::activation::LayeredActivation;
 use super::kernels::{Kernels, ParameterStep};
 use super::layer::{Pass, Sequence, SequencePullback};
 use super::parameters::{Gradients, RunningStatistics, Trained};
+
+use weights::Drift;
+pub use weights::{Position, Weights};
 
 /// A slice of a model on one device, by the kernels `K`; see [`Stage`].
 pub struct LayeredStage<K: Kernels> {
@@ -27,6 +31,7 @@ pub struct LayeredStage<K: Kernels> {
     weights: Vec<K::Tensor>,
     gradients: Gradients<K>,
     statistics: Vec<RunningStatistics<K>>,
+    drift: Drift<K>,
     optimizer: Optimizer,
     /// Updates since the optimizer started.
     steps: u64,
@@ -43,11 +48,6 @@ pub struct LayeredStage<K: Kernels> {
 
 /// What a recorded pass keeps: per layer the tensors that its backward reads, with the weights of that pass.
 pub struct LayeredGraph<K: Kernels>(SequencePullback<K>);
-
-/// Handles of all parameters of a stage at one version, in the format of its passes. Cheap: values are copied only when
-/// an update has to write to weights that someone still holds.
-#[derive(Clone, Debug)]
-pub struct Weights<K: Kernels>(Vec<K::Tensor>);
 
 impl<K: Kernels> LayeredStage<K> {
     /// Builds the stage on a device, with initial weights drawn by (seed, parameter name). Call it on the thread that
@@ -96,6 +96,7 @@ impl<K: Kernels> LayeredStage<K> {
             trained,
             weights,
             statistics,
+            drift: Drift::untracked(),
             optimizer: spec.optimizer.clone(),
             steps: 0,
             clip_norm: spec.clip_norm,
@@ -107,18 +108,6 @@ impl<K: Kernels> LayeredStage<K> {
             precision,
             device,
         })
-    }
-
-    /// The parameters as they are now.
-    pub fn weights(&self) -> Weights<K> {
-        Weights(self.weights.clone())
-    }
-
-    /// Runs the following passes on other weights of this stage, such as an older version or a prediction, and gives
-    /// back the present ones, which have to be put back before the next update. Gradients, optimizer state and running
-    /// statistics stay.
-    pub fn replace_weights(&mut self, weights: Weights<K>) -> Weights<K> {
-        Weights(std::mem::replace(&mut self.weights, weights.0))
     }
 
     fn pass(&self, batch: usize) -> Pass<'_, K> {
@@ -196,6 +185,8 @@ impl<K: Kernels> LayeredStage<K> {
 impl<K: Kernels> Stage for LayeredStage<K> {
     type Activation = LayeredActivation<K>;
     type Graph = LayeredGraph<K>;
+    type Weights = Weights<K>;
+    type Position = Position<K>;
 
     fn upload(&self, host: HostTensor) -> Result<Self::Activation, EngineError> {
         host.check()?;
@@ -260,8 +251,14 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         &self,
         logits: &Self::Activation,
         labels: &[usize],
+        share: f64,
     ) -> Result<Loss<Self::Activation>, EngineError> {
-        let (shape, loss) = self.judge(logits, labels, self.label_smoothing)?;
+        let (shape, mut loss) = self.judge(logits, labels, self.label_smoothing)?;
+        if share != 1.0 {
+            for grad in &mut loss.grad {
+                *grad = (f64::from(*grad) * share) as f32;
+            }
+        }
         let grad = HostTensor {
             shape,
             data: loss.grad,
@@ -272,6 +269,46 @@ impl<K: Kernels> Stage for LayeredStage<K> {
             correct_top1: loss.correct_top1,
             correct_top5: loss.correct_top5,
         })
+    }
+
+    fn mismatch(
+        &self,
+        predicted: &Self::Activation,
+        target: &Self::Activation,
+    ) -> Result<Mismatch<Self::Activation>, EngineError> {
+        let shape = predicted.shape();
+        if shape != target.shape() {
+            let (predicted, target) = (shape, target.shape());
+            return Err(EngineError::Mismatch { predicted, target });
+        }
+        let device = &self.device;
+        let predicted = K::take_over(predicted.tensor(), device)?;
+        let target = K::take_over(target.tensor(), device)?;
+        let difference = K::blend(predicted, 1.0, target, -1.0)?;
+        let elements = shape.iter().product::<usize>() as f64;
+        let value = K::square_sum(&[&difference])? / elements;
+        let grad = self.output(K::scale(difference, 2.0 / elements)?)?;
+        Ok(Mismatch { value, grad })
+    }
+
+    fn scaled(
+        &self,
+        activation: Self::Activation,
+        factor: f64,
+    ) -> Result<Self::Activation, EngineError> {
+        if factor == 1.0 {
+            return Ok(activation);
+        }
+        let tensor = K::take_over(activation.tensor(), &self.device)?;
+        drop(activation);
+        self.output(K::scale(tensor, factor)?)
+    }
+
+    fn scale_gradients(&mut self, factor: f64) -> Result<(), EngineError> {
+        if factor == 1.0 {
+            return Ok(());
+        }
+        self.gradients.scale(factor)
     }
 
     fn score(&self, logits: &Self::Activation, labels: &[usize]) -> Result<Score, EngineError> {
@@ -292,6 +329,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
             });
         }
         let report = self.clip(&mut gradients)?;
+        let before = self.before_update();
         self.steps += 1;
         let each = self.trained.iter_mut().zip(&mut self.weights);
         let steps = each
@@ -309,8 +347,48 @@ impl<K: Kernels> Stage for LayeredStage<K> {
                 })
             });
         K::step(&self.optimizer, self.steps, learning_rate, steps.collect())?;
+        self.after_update(before)?;
         K::settle();
         Ok(report)
+    }
+
+    fn weights(&self) -> Weights<K> {
+        Weights::new(self.weights.clone())
+    }
+
+    fn replace_weights(&mut self, weights: Weights<K>) -> Weights<K> {
+        Weights::new(std::mem::replace(&mut self.weights, weights.into_tensors()))
+    }
+
+    fn predicted_weights(&self, coefficient: f64) -> Result<Weights<K>, EngineError> {
+        self.predict(coefficient)
+    }
+
+    fn track_drift(&mut self, keep: f64) {
+        self.drift.track(keep, self.weights.len());
+    }
+
+    fn drifted_weights(&self, steps: f64) -> Result<Weights<K>, EngineError> {
+        self.extrapolate_back(steps)
+    }
+
+    fn position(&self) -> Position<K> {
+        self.exact_position()
+    }
+
+    fn distance(&self, from: &Position<K>) -> Result<Distance, EngineError> {
+        self.distance_from(from)
+    }
+
+    fn synthesizer(&self) -> Result<Self, EngineError> {
+        let name = format!("synthesizer of {}", self.label);
+        let model = synthesizer(&name, &self.output_shape)?;
+        let spec = StageSpec {
+            optimizer: Optimizer::adam(),
+            precision: self.precision,
+            ..StageSpec::synthesizer(&model, self.seed)?
+        };
+        Self::new(&spec, self.device.clone())
     }
 
     fn evaluate(&mut self, input: &Self::Activation) -> Result<Self::Activation, EngineError> {

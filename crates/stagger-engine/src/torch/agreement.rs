@@ -269,6 +269,8 @@ fn element_wise() {
             assert_eq!(with_either(&a, |a| over(a, b.shallow_clone())), expected);
             assert_eq!(with_either(&b, |b| over(a.shallow_clone(), b)), expected);
         }
+        let blend = |a| direct::blend(a, 0.75, b.shallow_clone(), -1.3).unwrap();
+        agree(&with_either(&a, blend), &(&a * 0.75 - &b * 1.3), F32);
     }
 }
 

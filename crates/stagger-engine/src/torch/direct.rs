@@ -385,12 +385,26 @@ fn global_average_backward_as<T: Stored>(grad: &Tensor, shape: [usize; 4]) -> Re
     Ok(result)
 }
 
-/// `running ← keep·running + gain·batch`.
-pub(super) fn blend(running: &Tensor, keep: f64, batch: &Tensor, gain: f64) -> Result<Tensor> {
-    let (keep, gain) = (keep as f32, gain as f32);
-    let pairs = values::<f32>(running)?.iter().zip(values::<f32>(batch)?);
-    let blended: Vec<f32> = pairs
-        .map(|(running, batch)| keep * running + gain * batch)
-        .collect();
-    Ok(Tensor::f_from_slice(&blended)?)
+/// `keep·a + gain·b`, over `a` if it is nobody else's.
+pub(super) fn blend(a: Tensor, keep: f64, b: Tensor, gain: f64) -> Result<Tensor> {
+    let (a, b) = (ordered(a)?, ordered(b)?);
+    let factors = (keep as f32, gain as f32);
+    by_kind!(a, blend_as(a, b, factors))
+}
+
+fn blend_as<T: Stored>(mut a: Tensor, b: Tensor, (keep, gain): (f32, f32)) -> Result<Tensor> {
+    let right = values::<T>(&b)?;
+    if is_unique(&a) {
+        let left = values_mut::<T>(&mut a)?;
+        channels_last::blend(Binary::OverLeft { left, right }, keep, gain, &Threads);
+        return Ok(a);
+    }
+    let mut result = empty_like(&a)?;
+    let terms = Binary::Into {
+        left: values::<T>(&a)?,
+        right,
+        output: values_mut::<T>(&mut result)?,
+    };
+    channels_last::blend(terms, keep, gain, &Threads);
+    Ok(result)
 }

@@ -13,7 +13,7 @@ use crate::tensor::HostTensor;
 
 use super::order::{is_direct, ordered};
 use super::tensor::{kind, shape, sides};
-use super::{Torch, TorchDevice, TorchTensor, direct, host, library, step};
+use super::{Torch, TorchDevice, TorchTensor, direct, host, library, shim, step};
 
 type Result<T> = std::result::Result<T, EngineError>;
 
@@ -271,18 +271,13 @@ impl Kernels for Torch {
         Ok(sum.f_add(&gradient)?.into())
     }
 
-    fn blend(
-        running: TorchTensor,
-        keep: f64,
-        batch: TorchTensor,
-        gain: f64,
-    ) -> Result<TorchTensor> {
-        let (running, batch) = (running.as_tensor(), batch.as_tensor());
-        if is_direct(running) {
-            return Ok(direct::blend(running, keep, batch, gain)?.into());
+    fn blend(a: TorchTensor, keep: f64, b: TorchTensor, gain: f64) -> Result<TorchTensor> {
+        let (a, b) = (a.into_tensor(), b.into_tensor());
+        if is_direct(&a) {
+            return Ok(direct::blend(a, keep, b, gain)?.into());
         }
-        let kept = running.f_mul_scalar(keep)?;
-        Ok(kept.f_add(&batch.f_mul_scalar(gain)?)?.into())
+        let kept = a.f_mul_scalar(keep)?;
+        Ok(kept.f_add(&b.f_mul_scalar(gain)?)?.into())
     }
 
     fn square_sum(tensors: &[&TorchTensor]) -> Result<f64> {
@@ -300,7 +295,11 @@ impl Kernels for Torch {
     }
 
     fn scale(tensor: TorchTensor, factor: f64) -> Result<TorchTensor> {
-        Ok(tensor.as_tensor().f_mul_scalar(factor)?.into())
+        let mut tensor = tensor.into_tensor();
+        if shim::is_unique(&tensor) {
+            return Ok(tensor.f_mul_scalar_(factor)?.into());
+        }
+        Ok(tensor.f_mul_scalar(factor)?.into())
     }
 
     fn step(

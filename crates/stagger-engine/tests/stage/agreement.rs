@@ -68,7 +68,7 @@ fn trained<S: Stage>(mut stage: S, model: &Model, samples: usize, batches: usize
         let input = stage.upload(input).unwrap();
         let (logits, graph) = stage.record(&input, batch).unwrap();
         let labels = labels(samples, model.classes, batch);
-        let Loss { value, grad, .. } = stage.loss(&logits, &labels).unwrap();
+        let Loss { value, grad, .. } = stage.loss(&logits, &labels, 1.0).unwrap();
         let input_grad = stage.backward(graph, grad).unwrap();
         stage.update(RATE).unwrap();
         if first.is_none() {
@@ -180,6 +180,7 @@ fn conv(from: usize, to: usize, kernel: usize, stride: usize, bias: bool) -> Lay
         stride,
         padding: kernel / 2,
         bias,
+        zero_weight: false,
     }
 }
 
@@ -271,6 +272,7 @@ fn small_models() -> Vec<Model> {
         inputs: 48,
         outputs: CLASSES,
         bias: false,
+        zero_weight: false,
     };
     models
         .chain([

@@ -9,7 +9,10 @@ mod agreement;
 mod bf16;
 mod cuts;
 mod passes;
+mod shares;
 mod states;
+mod synthesizers;
 #[cfg(feature = "torch")]
 mod torch_threads;
 mod updates;
+mod weights;

@@ -139,7 +139,7 @@ fn a_kept_graph_outlives_an_update<K: Engine>() {
         let mut stages = [stage::<K>(&whole(&model))];
         let input = stages[0].upload(images(3, 3, 8, 9)).unwrap();
         let (logits, graph) = stages[0].record(&input, 9).unwrap();
-        let loss = stages[0].loss(&logits, &labels(3, 10, 9)).unwrap();
+        let loss = stages[0].loss(&logits, &labels(3, 10, 9), 1.0).unwrap();
         let before = stages[0].weights();
         if update_between {
             train(&mut stages, 3, 0);
@@ -191,7 +191,7 @@ fn a_detour_over_host_memory_changes_nothing<K: Engine>() {
             middle = upper.upload(middle.to_host().unwrap()).unwrap();
         }
         let (logits, graph) = upper.record(&middle, 0).unwrap();
-        let loss = upper.loss(&logits, &labels(3, 10, 0)).unwrap();
+        let loss = upper.loss(&logits, &labels(3, 10, 0), 1.0).unwrap();
         let mut grad = upper.backward(graph, loss.grad).unwrap().unwrap();
         if detour {
             grad = lower.upload(grad.to_host().unwrap()).unwrap();
@@ -255,7 +255,7 @@ fn wrong_shapes_are_errors<K: Engine>() {
         Err(EngineError::Shape { .. })
     ));
     assert!(matches!(
-        stage.loss(&input, &[0, 1]),
+        stage.loss(&input, &[0, 1], 1.0),
         Err(EngineError::Labels { .. })
     ));
 }
@@ -267,7 +267,7 @@ fn a_nan_in_the_input_shows_in_the_loss<K: Engine>() {
     host.data[5] = f32::NAN;
     let input = stage.upload(host).unwrap();
     let logits = stage.forward(&input, 0).unwrap();
-    let loss = stage.loss(&logits, &[0, 1]).unwrap();
+    let loss = stage.loss(&logits, &[0, 1], 1.0).unwrap();
     assert!(loss.value.is_nan());
     assert_eq!(loss.correct_top5, 0);
 }

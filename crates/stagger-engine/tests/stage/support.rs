@@ -91,7 +91,9 @@ pub fn train<K: Engine>(
         graphs.push(graph);
     }
     let last = stages.last().unwrap();
-    let Loss { value, grad, .. } = last.loss(&tensor, &labels(samples, 10, round)).unwrap();
+    let Loss { value, grad, .. } = last
+        .loss(&tensor, &labels(samples, 10, round), 1.0)
+        .unwrap();
     let mut grad = Some(grad);
     for (stage, graph) in stages.iter_mut().zip(graphs).rev() {
         grad = stage.backward(graph, grad.unwrap()).unwrap();

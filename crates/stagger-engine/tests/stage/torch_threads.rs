@@ -40,7 +40,7 @@ fn run(model: &Model, samples: usize, threads: usize) -> Run {
         let input = stage.upload(input).unwrap();
         let (logits, graph) = stage.record(&input, round).unwrap();
         let labels = labels(samples, model.classes, round);
-        let Loss { grad, .. } = stage.loss(&logits, &labels).unwrap();
+        let Loss { grad, .. } = stage.loss(&logits, &labels, 1.0).unwrap();
         let input_grad = stage.backward(graph, grad).unwrap().unwrap();
         stage.update(0.1).unwrap();
         if found.is_none() {

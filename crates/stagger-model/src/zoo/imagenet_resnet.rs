@@ -30,6 +30,7 @@ pub(super) fn blocks(depth: usize, channels: usize, classes: usize) -> Vec<Block
             stride: 2,
             padding: 3,
             bias: false,
+            zero_weight: false,
         },
         Layer::batch_norm("bn1", 64),
         Layer::Relu,

@@ -25,6 +25,7 @@ pub(super) fn blocks(depth: usize, channels: usize, classes: usize) -> Vec<Block
             let mut layers = vec![
                 // torchvision keeps the bias although the normalisation cancels it; weights would not load without.
                 Layer::Conv2d {
+                    zero_weight: false,
                     name: format!("features.{index}"),
                     in_channels: inputs,
                     out_channels: outputs,

@@ -32,7 +32,7 @@ fn stages_end_epochs_with_their_own_update() {
     let epochs = summaries(run.tally(), &run.events());
     assert_eq!(epochs.len(), 2);
 
-    let of_stage_0 = |forwards, staleness_mean| StageSummary {
+    let of_stage_0 = |forwards, staleness_mean, counts: &[usize]| StageSummary {
         busy_share: 1.0,
         forward: ms(forwards),
         recompute: ms(4),
@@ -40,14 +40,15 @@ fn stages_end_epochs_with_their_own_update() {
         update: ms(4),
         staleness_mean,
         staleness_max: 2,
+        staleness_counts: counts.to_vec(),
         ..StageSummary::default()
     };
     // Batches 0 and 1 ran their forward before the first update.
     assert_eq!(
         epochs[0].stages[0],
-        of_stage_0(6, (0.0 + 1.0 + 2.0 + 2.0) / 4.0)
+        of_stage_0(6, (0.0 + 1.0 + 2.0 + 2.0) / 4.0, &[1, 1, 2])
     );
-    assert_eq!(epochs[1].stages[0], of_stage_0(2, 2.0));
+    assert_eq!(epochs[1].stages[0], of_stage_0(2, 2.0, &[0, 0, 4]));
     let of_stage_1 = StageSummary {
         busy_share: 20.0 / 24.0,
         forward: ms(8),
@@ -56,6 +57,7 @@ fn stages_end_epochs_with_their_own_update() {
         update: ms(4),
         waited: ms(4),
         receive: ms(4),
+        staleness_counts: vec![4],
         ..StageSummary::default()
     };
     assert_eq!(epochs[0].stages[1], of_stage_1);
@@ -217,6 +219,29 @@ fn an_interrupted_epoch_comes_from_flush() {
     assert_eq!(cut_short.stages[0].backward, ms(4));
     assert_eq!(cut_short.test_top1, None);
     assert!(tally.flush().is_empty());
+}
+
+#[test]
+fn an_evaluation_where_the_run_was_ended_belongs_to_its_last_epoch() {
+    let run = Run {
+        interrupted_at: Some(6),
+        ..Run::dsp()
+    };
+    let mut tally = run.tally();
+    for event in run.events() {
+        tally.event(&event);
+    }
+    let evaluated = |version| Event::Evaluated {
+        version,
+        samples: 1000,
+        loss: 0.1,
+        correct_top1: 700,
+        correct_top5: 900,
+        at: ms(2000),
+    };
+    assert_eq!(tally.event(&evaluated(5)), None);
+    assert_eq!(tally.event(&evaluated(6)), None);
+    assert_eq!(tally.flush()[0].test_top1, Some(70.0));
 }
 
 #[test]

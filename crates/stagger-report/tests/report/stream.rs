@@ -73,7 +73,7 @@ impl Run {
                 let mut clock = StageClock::new(stage, schedule.stages());
                 while let Some(action) = program.next() {
                     match (action, self.interrupted_at) {
-                        (Action::Forward { batch }, Some(end)) if batch == end => {
+                        (Action::Forward { batch, .. }, Some(end)) if batch == end => {
                             program.end_at(batch);
                             if stage == 0 {
                                 clock.push(Event::Interrupted { batch });
@@ -155,21 +155,21 @@ impl StageClock {
             Action::Forward { .. } | Action::Recompute { .. } | Action::Update { .. } => {
                 (1, 0, None)
             }
-            Action::Backward { .. } => (2, 0, None),
+            Action::Backward { .. } | Action::Learn { .. } => (2, 0, None),
             Action::Evaluate { .. } | Action::Snapshot { .. } => (10, 0, None),
         };
         self.now += Duration::from_millis(busy + waited);
         let at = self.now;
         let last = self.stage + 1 == self.stages;
         match action {
-            Action::Forward { batch } => {
+            Action::Forward { batch, .. } => {
                 self.forward_version.insert(batch, self.version);
                 if last {
                     self.push(trained(batch, at));
                 }
             }
-            Action::Recompute { .. } => {}
-            Action::Backward { batch } => {
+            Action::Recompute { .. } | Action::Learn { .. } => {}
+            Action::Backward { batch, .. } => {
                 staleness = self
                     .forward_version
                     .remove(&batch)
@@ -212,7 +212,9 @@ impl StageClock {
             ended_at,
             waits,
             transfer: Duration::ZERO,
+            delayed: Duration::ZERO,
             staleness,
+            gap: None,
         });
     }
 }

@@ -3,7 +3,9 @@
 use stagger_engine::Stage;
 use stagger_transport::{Content, Lane};
 
-use super::{Flow, Worker, expect_batch, timed};
+use super::hops::expect;
+use super::micro_batch::Unit;
+use super::{Flow, Worker, timed};
 use crate::event::Event;
 use crate::fault::Fault;
 
@@ -16,6 +18,11 @@ struct Tally {
     correct_top5: usize,
 }
 
+/// Evaluation batches travel whole.
+fn whole(batch: usize) -> Unit {
+    Unit { batch, micro: 0 }
+}
+
 impl<S: Stage> Worker<S> {
     /// Passes the whole test set through this stage at its current parameters. Training queues
     /// keep their content.
@@ -24,14 +31,14 @@ impl<S: Stage> Worker<S> {
         for batch in 0.. {
             self.check_stop()?;
             let Some(input) = self.take_evaluation_input(batch)? else {
-                self.send_up(Lane::Evaluation, batch, Content::End)?;
+                self.send_up(Lane::Evaluation, whole(batch), Content::End)?;
                 break;
             };
             let output = self.stage.evaluate(&input)?;
             match self.labels.as_mut() {
-                None => self.send_up(Lane::Evaluation, batch, Content::Payload(output))?,
+                None => self.send_up(Lane::Evaluation, whole(batch), Content::Payload(output))?,
                 Some(labels) => {
-                    let labels = labels.evaluation(batch).map_err(Fault::Feed)?;
+                    let labels = labels.whole.evaluation(batch).map_err(Fault::Feed)?;
                     let score = self.stage.score(&output, &labels)?;
                     tally.samples += labels.len();
                     tally.loss_sum += f64::from(score.loss) * labels.len() as f64;
@@ -56,7 +63,7 @@ impl<S: Stage> Worker<S> {
     fn take_evaluation_input(&mut self, batch: usize) -> Result<Option<S::Activation>, Fault> {
         if let Some(below) = self.ports.below.as_mut() {
             let message = timed(&mut self.waits.receive, || below.receive(Lane::Evaluation))?;
-            expect_batch(&message, batch)?;
+            expect(&message, whole(batch))?;
             return Ok(match message.content {
                 Content::Payload(input) => Some(input),
                 Content::End => None,
@@ -66,7 +73,9 @@ impl<S: Stage> Worker<S> {
         let inputs = inputs.ok_or(Fault::Program {
             what: "a first stage without inputs",
         })?;
-        match timed(&mut self.waits.loader, || inputs.evaluation(batch)).map_err(Fault::Feed)? {
+        match timed(&mut self.waits.loader, || inputs.whole.evaluation(batch))
+            .map_err(Fault::Feed)?
+        {
             Some(host) => Ok(Some(timed(&mut self.transfer, || self.stage.upload(host))?)),
             None => Ok(None),
         }

@@ -6,12 +6,13 @@ pub mod toy;
 
 use std::io::{self, Write};
 use std::process;
-use std::sync::{Arc, Once};
+use std::sync::Once;
 use std::thread;
 use std::time::Duration;
 
 use stagger_engine::{
-    Activation, EngineError, HostTensor, Loss, Score, Stage, StageState, UpdateReport,
+    Activation, Distance, EngineError, HostTensor, Loss, Mismatch, Score, Stage, StageState,
+    UpdateReport,
 };
 use stagger_runtime::{Event, EventError, FeedError, Feeds, Inputs, Labels, Plan};
 use stagger_schedule::{Horizon, Schedule};
@@ -43,7 +44,13 @@ pub struct ToyStage {
     weights: Weights,
     velocity: Weights,
     grad: Weights,
+    /// What is kept of the drift from update to update, where it is tracked.
+    drift_keep: Option<f64>,
+    drift: Weights,
 }
+
+/// Where a state holds the drift.
+const DRIFT: &str = "optimizer.weights.drift";
 
 impl ToyStage {
     pub fn new(stage: usize) -> Self {
@@ -54,6 +61,8 @@ impl ToyStage {
             weights,
             velocity: zero,
             grad: zero,
+            drift_keep: None,
+            drift: zero,
         }
     }
 }
@@ -61,6 +70,8 @@ impl ToyStage {
 impl Stage for ToyStage {
     type Activation = ToyTensor;
     type Graph = (Weights, Rows);
+    type Weights = Weights;
+    type Position = Weights;
 
     fn upload(&self, host: HostTensor) -> Result<ToyTensor, EngineError> {
         let row = |row: &[f32]| std::array::from_fn(|i| row[i]);
@@ -91,14 +102,44 @@ impl Stage for ToyStage {
         Ok((!self.first).then_some(ToyTensor(input_grads)))
     }
 
-    fn loss(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Loss<ToyTensor>, EngineError> {
+    fn loss(
+        &self,
+        logits: &ToyTensor,
+        labels: &[usize],
+        share: f64,
+    ) -> Result<Loss<ToyTensor>, EngineError> {
         let (value, grads) = toy::loss(&logits.0, labels);
         Ok(Loss {
             value,
-            grad: ToyTensor(grads),
+            grad: ToyTensor(toy::scaled(grads, share)),
             correct_top1: 0,
             correct_top5: 0,
         })
+    }
+
+    fn mismatch(
+        &self,
+        predicted: &ToyTensor,
+        target: &ToyTensor,
+    ) -> Result<Mismatch<ToyTensor>, EngineError> {
+        if predicted.shape() != target.shape() {
+            let (predicted, target) = (predicted.shape(), target.shape());
+            return Err(EngineError::Mismatch { predicted, target });
+        }
+        let (value, grads) = toy::mismatch(&predicted.0, &target.0);
+        let grad = ToyTensor(grads);
+        Ok(Mismatch { value, grad })
+    }
+
+    fn scaled(&self, activation: ToyTensor, factor: f64) -> Result<ToyTensor, EngineError> {
+        Ok(ToyTensor(toy::scaled(activation.0, factor)))
+    }
+
+    fn scale_gradients(&mut self, factor: f64) -> Result<(), EngineError> {
+        if factor != 1.0 {
+            self.grad = self.grad.map(|value| value * factor as f32);
+        }
+        Ok(())
     }
 
     fn score(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Score, EngineError> {
@@ -111,14 +152,59 @@ impl Stage for ToyStage {
     }
 
     fn update(&mut self, learning_rate: f64) -> Result<UpdateReport, EngineError> {
+        let before = self.weights;
         toy::step(
             &mut self.weights,
             &mut self.velocity,
             &self.grad,
             learning_rate,
         );
+        if let Some(keep) = self.drift_keep {
+            toy::follow(&mut self.drift, keep, &before, &self.weights);
+        }
         self.grad = [0.0; WIDTH * WIDTH + WIDTH];
         Ok(UpdateReport::default())
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    fn replace_weights(&mut self, weights: Weights) -> Weights {
+        std::mem::replace(&mut self.weights, weights)
+    }
+
+    fn predicted_weights(&self, coefficient: f64) -> Result<Weights, EngineError> {
+        Ok(toy::displaced(&self.weights, &self.velocity, -coefficient))
+    }
+
+    fn track_drift(&mut self, keep: f64) {
+        self.drift_keep = Some(keep);
+    }
+
+    fn drifted_weights(&self, steps: f64) -> Result<Weights, EngineError> {
+        if self.drift_keep.is_none() {
+            let stage = "toy".to_owned();
+            return Err(EngineError::NoDrift { stage });
+        }
+        Ok(toy::displaced(&self.weights, &self.drift, -steps))
+    }
+
+    fn position(&self) -> Weights {
+        self.weights
+    }
+
+    fn distance(&self, from: &Weights) -> Result<Distance, EngineError> {
+        let (moved, norm) = toy::distance(&self.weights, from);
+        Ok(Distance { moved, norm })
+    }
+
+    /// Any function will do.
+    fn synthesizer(&self) -> Result<Self, EngineError> {
+        Ok(Self {
+            first: true,
+            ..Self::new(17)
+        })
     }
 
     fn evaluate(&mut self, input: &ToyTensor) -> Result<ToyTensor, EngineError> {
@@ -129,11 +215,19 @@ impl Stage for ToyStage {
         let mut state = StageState::default();
         let tensor = HostTensor::new(vec![self.weights.len()], self.weights.to_vec())?;
         state.tensors.insert("weights".into(), tensor);
+        if self.drift_keep.is_some() {
+            let drift = HostTensor::new(vec![self.drift.len()], self.drift.to_vec())?;
+            state.tensors.insert(DRIFT.into(), drift);
+        }
         Ok(state)
     }
 
     fn import(&mut self, state: &StageState) -> Result<(), EngineError> {
         self.weights.copy_from_slice(&state.tensors["weights"].data);
+        match state.tensors.get(DRIFT) {
+            Some(drift) if self.drift_keep.is_some() => self.drift.copy_from_slice(&drift.data),
+            _ => self.drift.fill(0.0),
+        }
         Ok(())
     }
 }
@@ -174,14 +268,15 @@ pub fn feeds() -> Feeds {
 
 /// A plan that evaluates at the given versions and snapshots at its end.
 pub fn plan(schedule: &str, stages: usize, batches: usize, evaluate_at: &[usize]) -> Plan {
+    let schedule = Schedule::parse(schedule, Some(stages)).expect("a valid schedule");
+    let horizon = Horizon {
+        batches,
+        evaluate_at: evaluate_at.to_vec(),
+        snapshot_at: vec![batches],
+    };
     Plan {
-        schedule: Schedule::parse(schedule, Some(stages)).expect("a valid schedule"),
-        horizon: Horizon {
-            batches,
-            evaluate_at: evaluate_at.to_vec(),
-            snapshot_at: vec![batches],
-        },
-        learning_rate: Arc::new(toy::learning_rate),
+        momentum: toy::MOMENTUM,
+        ..Plan::new(schedule, horizon, toy::learning_rate)
     }
 }
 

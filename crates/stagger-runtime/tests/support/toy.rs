@@ -62,12 +62,62 @@ pub fn loss(outputs: &Rows, labels: &[usize]) -> (f32, Rows) {
     (value, grads)
 }
 
+/// Momentum of [`step`].
+pub const MOMENTUM: f64 = 0.9;
+
 /// Momentum SGD, in place.
 pub fn step(weights: &mut Weights, velocity: &mut Weights, grad: &Weights, learning_rate: f64) {
     for ((w, v), g) in weights.iter_mut().zip(velocity).zip(grad) {
-        *v = 0.9 * *v + g;
+        *v = MOMENTUM as f32 * *v + g;
         *w -= learning_rate as f32 * *v;
     }
+}
+
+/// `weights + factor·direction`.
+pub fn displaced(weights: &Weights, direction: &Weights, factor: f64) -> Weights {
+    std::array::from_fn(|i| weights[i] + factor as f32 * direction[i])
+}
+
+/// `drift ← keep·drift + (1 − keep)·(after − before)`.
+pub fn follow(drift: &mut Weights, keep: f64, before: &Weights, after: &Weights) {
+    for ((drift, before), after) in drift.iter_mut().zip(before).zip(after) {
+        *drift = keep as f32 * *drift + (1.0 - keep) as f32 * (after - before);
+    }
+}
+
+/// Euclidean norms of `weights − from` and of `weights`.
+pub fn distance(weights: &Weights, from: &Weights) -> (f64, f64) {
+    let norm = |values: Weights| {
+        let squares = values.iter().map(|&value| f64::from(value).powi(2));
+        squares.sum::<f64>().sqrt()
+    };
+    (norm(displaced(weights, from, -1.0)), norm(*weights))
+}
+
+/// Every value times a number; untouched for 1.
+pub fn scaled(mut rows: Rows, factor: f64) -> Rows {
+    if factor != 1.0 {
+        for value in rows.as_flattened_mut() {
+            *value *= factor as f32;
+        }
+    }
+    rows
+}
+
+/// Mean squared difference over all values, and its gradient by the prediction.
+pub fn mismatch(predicted: &Rows, target: &Rows) -> (f64, Rows) {
+    let values = (predicted.len() * WIDTH) as f64;
+    let mut grads = predicted.clone();
+    for (grad, target) in grads
+        .as_flattened_mut()
+        .iter_mut()
+        .zip(target.as_flattened())
+    {
+        *grad -= target;
+    }
+    let squares = grads.as_flattened().iter();
+    let value = squares.map(|&value| f64::from(value).powi(2)).sum::<f64>() / values;
+    (value, scaled(grads, 2.0 / values))
 }
 
 /// Learning rate of a batch: varies, so that a wrong batch index shows.
@@ -75,9 +125,9 @@ pub fn learning_rate(batch: usize) -> f64 {
     0.2 / (1.0 + 0.1 * batch as f64)
 }
 
-/// Samples in a batch: varies, so that a swapped batch shows.
+/// Samples in a batch: varies, so that a swapped batch shows; enough for three micro-batches, mostly uneven ones.
 pub fn batch_inputs(batch: usize) -> Rows {
-    let samples = 1 + batch % 3;
+    let samples = 3 + batch % 3;
     let value = |s: usize, i: usize| ((batch * 7 + s * 5 + i * 3) % 11) as f32 / 11.0 - 0.5;
     (0..samples)
         .map(|s| std::array::from_fn(|i| value(s, i)))
@@ -86,5 +136,5 @@ pub fn batch_inputs(batch: usize) -> Rows {
 
 /// Labels of a batch.
 pub fn batch_labels(batch: usize) -> Vec<usize> {
-    (0..1 + batch % 3).map(|s| (batch + s) % 2).collect()
+    (0..3 + batch % 3).map(|s| (batch + s) % 2).collect()
 }

@@ -5,13 +5,26 @@ use std::fmt::Write;
 use super::WIDTH;
 use super::layout::{indented, paragraph};
 use crate::timeline::Timeline;
-use crate::{Action, Schedule};
+use crate::{Action, Facts, GradientSource, Schedule, StageFacts};
 
 /// Most ticks that are shown.
 const MOST_TICKS: usize = 200;
 
 /// A cell in which nothing happens.
 const NOTHING: &str = "·";
+
+/// Whether the grid of a run with a clock says it all: every queue has a batch for every stage, and
+/// what is in flight fills the queues of every hop.
+pub(super) fn has_a_clock(schedule: &Schedule, facts: &Facts) -> bool {
+    let full = |stage: &StageFacts| {
+        stage.forward_queue + stage.backward_queue == stage.in_flight
+            && stage.gradient == GradientSource::Above
+    };
+    facts.is_lock_free()
+        && schedule.micro_batches() == 1
+        && schedule.synchronous_batches() == 0
+        && facts.stages.iter().all(full)
+}
 
 /// The clocked grid of a lock-free schedule: in every tick every stage forwards one batch and
 /// pulls one back, side by side, because every queue has a batch for it.
@@ -76,8 +89,9 @@ pub(super) fn clocked(schedule: &Schedule, batches: usize) -> String {
 /// The grid of any other schedule: a forward pass takes a tick, a backward pass with its recompute
 /// another, and each starts as soon as it can.
 pub(super) fn dataflow(schedule: &Schedule, batches: usize) -> String {
-    // Every batch takes a tick at least, so no later batch appears in the ticks that are shown.
-    let simulated = batches.min(MOST_TICKS);
+    // Every micro-batch takes a tick at least, so no later batch appears in the ticks shown.
+    let micro_batches = schedule.micro_batches();
+    let simulated = batches.min(MOST_TICKS.div_ceil(micro_batches));
     let events: Vec<_> = Timeline::new(schedule, simulated, |_, action| match action {
         Action::Forward { .. } | Action::Backward { .. } => 1,
         _ => 0,
@@ -96,7 +110,7 @@ pub(super) fn dataflow(schedule: &Schedule, batches: usize) -> String {
             *cell = event.action.to_string();
         }
     }
-    let busy = 2 * simulated;
+    let busy = 2 * simulated * micro_batches;
     let rows = cells
         .into_iter()
         .enumerate()
@@ -104,8 +118,13 @@ pub(super) fn dataflow(schedule: &Schedule, batches: usize) -> String {
         .collect();
     let mut text = paragraph(&format!(
         "A run of {}, if a forward pass (F) takes one tick and a backward pass with its recompute \
-         (B) another, and transfers take none. {NOTHING} is a bubble: the stage waits.",
+         (B) another, and transfers take none. {NOTHING} is a bubble: the stage waits.{}",
         count(batches, "batch", "batches"),
+        if micro_batches > 1 {
+            " F3.1 is the forward pass of micro-batch 1 of batch 3, and F3 that of micro-batch 0."
+        } else {
+            ""
+        },
     ));
     if simulated == batches && batches > 0 {
         let percent = 100.0 * busy as f64 / ticks as f64;

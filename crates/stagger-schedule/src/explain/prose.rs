@@ -2,7 +2,7 @@
 
 use super::grid::count;
 use super::layout::{paragraph, term};
-use crate::{Facts, Kept, Lock, Locks, Schedule};
+use crate::{Facts, GradientSource, Kept, Lock, Schedule};
 
 /// Notation, name and meaning.
 pub(super) fn headline(schedule: &Schedule) -> String {
@@ -16,39 +16,42 @@ pub(super) fn headline(schedule: &Schedule) -> String {
 }
 
 /// What became of the three locks.
-pub(super) fn locks(locks: &Locks) -> String {
+pub(super) fn locks(facts: &Facts) -> String {
+    let locks = &facts.locks;
     if locks.forward == Lock::Void {
         return paragraph("None: there is only one stage.");
     }
+    if facts.flushes && facts.micro_batches > 1 {
+        let held = "held between batches: every stage is empty when it updates.";
+        let within = "The micro-batches of one batch overlap, so stages work side by side until the \
+                      batch runs out.";
+        let lines = ["forward lock", "backward lock", "update lock"];
+        let lines: String = lines.iter().map(|name| term(name, held)).collect();
+        return format!("{lines}\n{}", paragraph(within));
+    }
+    let guesses = facts
+        .stages
+        .iter()
+        .any(|stage| stage.gradient == GradientSource::Synthetic);
     let lines = [
         (
             "forward lock",
             &locks.forward,
-            "c",
-            "the next activation is in the queue already",
+            forward_reasons(facts, guesses),
         ),
-        (
-            "backward lock",
-            &locks.backward,
-            "b",
-            "the next gradient is in the queue already",
-        ),
-        (
-            "update lock",
-            &locks.update,
-            "c + b",
-            "an update need not wait for the stages below",
-        ),
+        ("backward lock", &locks.backward, backward_reasons(guesses)),
+        ("update lock", &locks.update, update_reasons(facts, guesses)),
     ];
     lines
         .iter()
-        .map(|(name, lock, slack, effect)| {
+        .map(|(name, lock, reasons)| {
             let state = match lock {
                 Lock::Void => "–".to_owned(),
-                Lock::Removed => format!("removed: {slack} ≥ 1 at every hop, {effect}."),
-                Lock::Held => format!("held: {slack} = 0 at every hop."),
+                Lock::Removed => format!("removed: {}.", reasons.removed),
+                Lock::Held => format!("held: {}.", reasons.held),
                 Lock::PartlyHeld(hops) => {
                     let hops: Vec<_> = hops.iter().map(|k| format!("{k}–{}", k + 1)).collect();
+                    let slack = reasons.slack;
                     format!(
                         "held where {slack} = 0, between stages {}.",
                         hops.join(", ")
@@ -60,11 +63,74 @@ pub(super) fn locks(locks: &Locks) -> String {
         .collect()
 }
 
+/// Why a lock is removed or held, and what is 0 where it is held at some hops.
+struct Reasons {
+    removed: &'static str,
+    held: &'static str,
+    slack: &'static str,
+}
+
+fn forward_reasons(facts: &Facts, guesses: bool) -> Reasons {
+    let shared = facts
+        .stages
+        .iter()
+        .any(|stage| stage.in_flight > 0 && stage.forward_queue > 0);
+    Reasons {
+        removed: if guesses {
+            "c ≥ 1 at every hop, and lower stages run ahead, as they wait for no gradient"
+        } else {
+            "c ≥ 1 at every hop, the next activation is in the queue already"
+        },
+        held: if shared {
+            "all that is in flight at a hop is needed to remove the backward lock. Stages overlap, \
+             but with nothing to spare for jitter and transfer times"
+        } else {
+            "c = 0 at every hop"
+        },
+        slack: "c",
+    }
+}
+
+fn backward_reasons(guesses: bool) -> Reasons {
+    Reasons {
+        removed: if guesses {
+            "a synthesizer guesses the gradient at once"
+        } else {
+            "b ≥ 1 at every hop, the next gradient is in the queue already"
+        },
+        held: "b = 0 at every hop",
+        slack: "b",
+    }
+}
+
+fn update_reasons(facts: &Facts, guesses: bool) -> Reasons {
+    let wide = facts
+        .stages
+        .iter()
+        .any(|stage| stage.forward_queue + stage.backward_queue > stage.in_flight);
+    Reasons {
+        removed: if guesses {
+            "a stage updates as soon as it has pulled back the guess"
+        } else if wide {
+            "something is in flight at every hop, an update need not wait for the stages below"
+        } else {
+            "c + b ≥ 1 at every hop, an update need not wait for the stages below"
+        },
+        held: "c + b = 0 at every hop",
+        slack: "c + b",
+    }
+}
+
 /// Memory, compute and the bound on the speed.
 pub(super) fn costs(facts: &Facts) -> String {
     let held = |kept| {
         let stages = facts.stages.iter().filter(|stage| stage.kept == kept);
-        stages.map(|stage| stage.kept_batches).sum::<usize>()
+        stages.map(|stage| stage.kept_micro_batches).sum::<usize>()
+    };
+    let of = if facts.micro_batches > 1 {
+        " (of micro-batches)"
+    } else {
+        ""
     };
     let parts = [
         (held(Kept::Input), "stage input", "stage inputs"),
@@ -92,13 +158,19 @@ pub(super) fn costs(facts: &Facts) -> String {
     };
     let stages = facts.stages.len();
     let place = if stages == 1 { "" } else { " over all stages" };
-    let memory = format!("{}{place}; {copies}.", parts.join(", "));
+    let memory = format!("{}{of}{place}; {copies}.", parts.join(", "));
     let recomputing = facts
         .stages
         .iter()
         .filter(|stage| stage.kept == Kept::Input)
         .count();
-    let compute = if recomputing == 0 {
+    let guesses = facts
+        .stages
+        .iter()
+        .any(|stage| stage.gradient == GradientSource::Synthetic);
+    let compute = if guesses {
+        "backpropagation and the passes of the synthesizers, which are not counted here.".to_owned()
+    } else if recomputing == 0 {
         "nothing beyond backpropagation: no stage recomputes.".to_owned()
     } else {
         let percent = 100.0 * facts.extra_compute;
@@ -111,11 +183,18 @@ pub(super) fn costs(facts: &Facts) -> String {
         let (speedup, devices) = (facts.ideal_speedup, count(stages, "device", "devices"));
         format!("at most {speedup:.2} × that of one device, on {devices}.")
     };
-    let model = "Compute and speed assume forward 1, backward 2, recompute 1, equal devices, a \
+    let bubble = if facts.bubble < 0.005 {
+        "none.".to_owned()
+    } else {
+        let percent = 100.0 * facts.bubble;
+        format!("every stage waits {percent:.0} % of the time.")
+    };
+    let model = "Compute, bubble and speed assume forward 1, backward 2, recompute 1, equal devices, a \
                  network cut into stages of equal work, free transfers and no jitter.";
     [
         term("memory", &memory),
         term("compute", &compute),
+        term("bubble", &bubble),
         term("speed", &speed),
         "\n".to_owned(),
         paragraph(model),

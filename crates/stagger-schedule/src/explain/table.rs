@@ -2,10 +2,13 @@
 
 use super::grid::count;
 use super::layout::{Align, paragraph, table, term};
-use crate::{Facts, Kept};
+use crate::{BackwardWeights, Facts, ForwardWeights, Kept, StageFacts};
 
 /// Most stages for which the table of versions is drawn; it has a column per stage.
 const MOST_COLUMNS: usize = 8;
+
+/// Most stages for which its columns have long titles.
+const MOST_WIDE_COLUMNS: usize = 5;
 
 /// What every stage holds.
 pub(super) fn stages(facts: &Facts) -> String {
@@ -31,8 +34,8 @@ pub(super) fn stages(facts: &Facts) -> String {
                 held.backward_queue.to_string(),
                 held.in_flight.to_string(),
                 match held.kept {
-                    Kept::Input => count(held.kept_batches, "input", "inputs"),
-                    Kept::Graph => count(held.kept_batches, "graph", "graphs"),
+                    Kept::Input => count(held.kept_micro_batches, "input", "inputs"),
+                    Kept::Graph => count(held.kept_micro_batches, "graph", "graphs"),
                 },
                 count(held.weight_copies, "copy", "copies"),
                 if held.kept == Kept::Input {
@@ -44,22 +47,47 @@ pub(super) fn stages(facts: &Facts) -> String {
             ]
         })
         .collect();
+    let whole = facts.micro_batches == 1;
+    let above = facts.stages.iter().skip(1).map(|stage| stage.staleness);
+    let by_staleness = facts
+        .stages
+        .iter()
+        .zip(above.chain([0]))
+        .all(|(stage, above)| whole && stage.in_flight + above == stage.staleness);
     let legend = [
         (
             "staleness m",
-            "updates between the forward and the backward pass of a batch.",
+            if whole {
+                "updates between the forward and the backward pass of a batch."
+            } else {
+                "updates between the forward and the backward pass of a micro-batch, at the most."
+            },
         ),
         (
             "queue up c, down b",
-            "batches that fit between this stage and the next.",
+            if whole {
+                "batches that fit between this stage and the next."
+            } else {
+                "micro-batches that fit between this stage and the next."
+            },
         ),
         (
             "in flight",
-            "activations between the two at equal versions: m of this stage less m of the next.",
+            if by_staleness {
+                "activations between the two at equal versions: m of this stage less m of the next."
+            } else {
+                "activations between the two at equal versions."
+            },
         ),
         (
             "kept",
-            "batches held at the peak: m between two updates, one more at work.",
+            if by_staleness {
+                "batches held at the peak: m between two updates, one more at work."
+            } else if whole {
+                "batches held at the peak."
+            } else {
+                "micro-batches held at the peak."
+            },
         ),
     ];
     let legend: String = legend
@@ -72,26 +100,60 @@ pub(super) fn stages(facts: &Facts) -> String {
 /// Which version of each stage enters the gradient of batch j (DESIGN §2, fact 3).
 pub(super) fn versions(facts: &Facts) -> String {
     let stages = facts.stages.len();
+    let any = |wanted: fn(&StageFacts) -> bool| facts.stages.iter().any(wanted);
+    if any(|stage| stage.forward_weights == ForwardWeights::Previous) {
+        return paragraph(
+            "The gradient of batch j sees every stage at version j − 1, and batch 0 at version 0: \
+             one update between the weights of a gradient and those it is applied to, at every \
+             stage.",
+        );
+    }
     if facts.stages.iter().all(|stage| stage.staleness == 0) {
         return paragraph("None: the gradient of batch j sees every stage at version j.");
     }
-    let mut text = paragraph(
+    let stashed = any(|stage| stage.backward_weights == BackwardWeights::Stashed);
+    let corrected = any(|stage| stage.backward_weights == BackwardWeights::Corrected);
+    let predicted = any(|stage| stage.forward_weights == ForwardWeights::Predicted);
+    let mut text = paragraph(if stashed {
+        "The gradient of batch j sees every stage i at version j − m_i, that of its forward pass, \
+         and is applied to version j; the first m_i batches see version 0."
+    } else {
         "The gradient of batch j at stage k sees stage k and those above at version j. A lower \
          stage i enters at version j − m_i, at which its output was computed; the first m_i \
-         batches, at version 0.",
-    );
+         batches, at version 0."
+    });
+    if corrected {
+        text += &paragraph(
+            "Stage k and those above are moved back from version j towards j − m_i, their forward \
+             pass.",
+        );
+    }
+    if predicted {
+        text += &paragraph(
+            "Where m_i > 0, version j − m_i was moved ahead towards j by the prediction.",
+        );
+    }
+    if facts.micro_batches > 1 {
+        text += &paragraph(
+            "That holds for micro-batch 0 of a batch. The later ones are less stale, where an \
+             update came before their forward pass and not after it.",
+        );
+    }
     if stages > MOST_COLUMNS {
         return text;
     }
     let titles: Vec<String> = (0..stages)
-        .map(|stage| format!("sees stage {stage} at"))
+        .map(|stage| match stages {
+            ..=MOST_WIDE_COLUMNS => format!("sees stage {stage} at"),
+            _ => format!("stage {stage}"),
+        })
         .collect();
     let mut header = vec![("gradient of", Align::Left)];
     header.extend(titles.iter().map(|title| (title.as_str(), Align::Right)));
     let rows: Vec<Vec<String>> = (0..stages)
         .map(|at| {
             let seen = facts.stages.iter().enumerate().map(|(stage, held)| {
-                if stage < at && held.staleness > 0 {
+                if (stage < at || stashed) && held.staleness > 0 {
                     format!("j − {}", held.staleness)
                 } else {
                     "j".to_owned()

@@ -1,18 +1,20 @@
 //! The three locks of backpropagation (DESIGN §1) and where a schedule still holds them.
 
-use crate::StagePolicy;
+use crate::{GradientSource, StagePolicy};
 
 /// Which of the three locks a schedule removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locks {
     /// A stage cannot start a batch before the stages below have finished it in the same step.
-    /// Removed at a hop with `c ≥ 1`: the queue has activations for the next step.
+    /// Removed at a hop that has an activation in flight for the next step, and room for it in the
+    /// queue, beside the one that removes the backward lock.
     pub forward: Lock,
     /// A stage cannot compute its gradient before the stages above have in the same step. Removed
-    /// at a hop with `b ≥ 1`: the queue has gradients for the next step.
+    /// at a hop that has something in flight, and room for a gradient in the queue; and where a
+    /// synthesizer guesses the gradient.
     pub backward: Lock,
     /// No stage may update before the whole backward pass of that batch is over. Removed at a hop
-    /// with `c + b ≥ 1`: the upper stage can be ahead of the lower one by that many updates.
+    /// that has something in flight: the upper stage can be ahead of the lower one by that much.
     pub update: Lock,
 }
 
@@ -30,11 +32,12 @@ pub enum Lock {
 }
 
 impl Locks {
-    /// Looks at the queues of every hop. `policies` are those of all stages, from stage 0 up.
+    /// Looks at every hop: at what is in flight at one version, and at the queues. `policies` are
+    /// those of all stages, from stage 0 up.
     pub(super) fn of(policies: &[StagePolicy]) -> Self {
         let hops = &policies[..policies.len().saturating_sub(1)];
-        let lock = |slack: fn(&StagePolicy) -> usize| {
-            let held: Vec<usize> = (0..hops.len()).filter(|&k| slack(&hops[k]) == 0).collect();
+        let lock = |is_removed: fn(&StagePolicy) -> bool| {
+            let held: Vec<usize> = (0..hops.len()).filter(|&k| !is_removed(&hops[k])).collect();
             match held.len() {
                 _ if hops.is_empty() => Lock::Void,
                 0 => Lock::Removed,
@@ -43,9 +46,13 @@ impl Locks {
             }
         };
         Locks {
-            forward: lock(|hop| hop.forward_queue),
-            backward: lock(|hop| hop.backward_queue),
-            update: lock(|hop| hop.forward_queue + hop.backward_queue),
+            forward: lock(|hop| {
+                // A stage that waits for no gradient runs ahead as far as the queue lets it.
+                let for_gradients = usize::from(hop.backward_queue > 0);
+                hop.forward_queue > 0 && (guesses(hop) || hop.in_flight > for_gradients)
+            }),
+            backward: lock(|hop| guesses(hop) || (hop.backward_queue > 0 && hop.in_flight > 0)),
+            update: lock(|hop| guesses(hop) || hop.in_flight > 0),
         }
     }
 
@@ -53,6 +60,10 @@ impl Locks {
     pub fn all(&self) -> [&Lock; 3] {
         [&self.forward, &self.backward, &self.update]
     }
+}
+
+fn guesses(hop: &StagePolicy) -> bool {
+    hop.gradient == GradientSource::Synthetic
 }
 
 #[cfg(test)]
@@ -91,5 +102,28 @@ mod tests {
     #[test]
     fn one_stage_has_no_locks() {
         assert_eq!(locks("bp", 1).all(), [&Lock::Void; 3]);
+    }
+
+    #[test]
+    fn queues_do_not_remove_locks_where_nothing_is_in_flight() {
+        for notation in ["gpipe(4)", "1f1b(4)"] {
+            assert_eq!(locks(notation, 3).all(), [&Lock::Held; 3], "{notation}");
+        }
+    }
+
+    #[test]
+    fn one_micro_batch_in_flight_leaves_the_forward_lock() {
+        for notation in ["pipedream", "ddg", "fr", "pipemare", "2bw(4)"] {
+            let locks = locks(notation, 3);
+            let expected = [&Lock::Held, &Lock::Removed, &Lock::Removed];
+            assert_eq!(locks.all(), expected, "{notation}");
+        }
+    }
+
+    #[test]
+    fn two_in_flight_and_synthesizers_remove_all() {
+        for notation in ["fdg", "adl(4)", "dni", "dsp + accumulate(3)"] {
+            assert_eq!(locks(notation, 3).all(), [&Lock::Removed; 3], "{notation}");
+        }
     }
 }

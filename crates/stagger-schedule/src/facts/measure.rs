@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::Action;
 
-/// For every batch, in the order of their backward passes: the updates between its forward and
-/// its backward pass.
+/// For every micro-batch, in the order of their backward passes: the updates between its forward
+/// and its backward pass.
 ///
 /// For DSP that is `min(m_k, j)` for batch `j`: the first `m_k` batches are forwarded in the
 /// warm-up, at version 0, so batch `j < m_k` sees only the `j` updates that there were.
@@ -23,20 +23,24 @@ pub fn measured_staleness(program: impl Iterator<Item = Action>) -> Vec<usize> {
     let mut staleness = Vec::new();
     for action in program {
         match action {
-            Action::Forward { batch } => {
-                forwarded_at.insert(batch, updates);
+            Action::Forward { batch, micro } => {
+                forwarded_at.insert((batch, micro), updates);
             }
-            Action::Backward { batch } => {
-                staleness.extend(forwarded_at.remove(&batch).map(|version| updates - version));
+            Action::Backward { batch, micro } => {
+                let forwarded = forwarded_at.remove(&(batch, micro));
+                staleness.extend(forwarded.map(|version| updates - version));
             }
             Action::Update { .. } => updates += 1,
-            Action::Recompute { .. } | Action::Evaluate { .. } | Action::Snapshot { .. } => {}
+            Action::Recompute { .. }
+            | Action::Learn { .. }
+            | Action::Evaluate { .. }
+            | Action::Snapshot { .. } => {}
         }
     }
     staleness
 }
 
-/// The largest number of batches that are forwarded and not yet pulled back: those of which the
+/// The largest number of micro-batches that are forwarded and not yet pulled back: those of which the
 /// stage holds the input or the graph.
 ///
 /// For DSP that is `m_k + 1` (for a run long enough): while batch `n` is at work, the inputs of

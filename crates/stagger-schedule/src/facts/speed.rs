@@ -7,7 +7,7 @@ use crate::{Action, Kept, Schedule, StagePolicy};
 /// Cost of a backward pass, in forward passes.
 const BACKWARD: u32 = 2;
 
-/// Work of a stage per batch, in forward passes of that stage: forward 1, backward 2, and
+/// Work of a stage per micro-batch, in forward passes of that stage: forward 1, backward 2, and
 /// recompute 1 where only the input is kept.
 pub fn step_cost(policy: &StagePolicy) -> u32 {
     match policy.kept {
@@ -27,7 +27,7 @@ pub fn step_cost(policy: &StagePolicy) -> u32 {
 /// exact to within about 1 %.
 pub fn ideal_speedup(schedule: &Schedule) -> f64 {
     let policies = schedule.policies();
-    let all_busy = f64::from(step_cost_without_recompute()) * sum_of_rates(&policies);
+    let all_busy = all_busy(&policies);
     let locks = Locks::of(&policies);
     if locks
         .all()
@@ -37,6 +37,11 @@ pub fn ideal_speedup(schedule: &Schedule) -> f64 {
         return all_busy;
     }
     all_busy * busy_share(schedule, &policies)
+}
+
+/// The speed-up if no stage ever waits.
+pub(super) fn all_busy(policies: &[StagePolicy]) -> f64 {
+    f64::from(step_cost_without_recompute()) * sum_of_rates(policies)
 }
 
 /// What recompute adds to the work, as a share of the work without, when all stages take the same
@@ -58,7 +63,7 @@ fn sum_of_rates(policies: &[StagePolicy]) -> f64 {
 }
 
 /// The share of the time in which a stage works, in the steady state of the dataflow, when every
-/// stage works [`STEP`] ticks per batch.
+/// stage works [`STEP`] ticks per micro-batch. Synchronous first batches are left out.
 fn busy_share(schedule: &Schedule, policies: &[StagePolicy]) -> f64 {
     /// Divisible by every step cost, 3 and 4.
     const STEP: u64 = 12;
@@ -67,13 +72,19 @@ fn busy_share(schedule: &Schedule, policies: &[StagePolicy]) -> f64 {
         match action {
             Action::Forward { .. } | Action::Recompute { .. } => forward,
             Action::Backward { .. } => u64::from(BACKWARD) * forward,
-            Action::Update { .. } | Action::Evaluate { .. } | Action::Snapshot { .. } => 0,
+            Action::Learn { .. }
+            | Action::Update { .. }
+            | Action::Evaluate { .. }
+            | Action::Snapshot { .. } => 0,
         }
     };
-    // The rhythm repeats after a number of batches that divides m + 1 of some stage; 120 is a
+    // The rhythm repeats after a number of micro-batches that divides m + 1 of some stage; 120 is a
     // multiple of most small ones. The first span is the run-in, the second one is measured.
-    let span = 120.max(2 * (policies[0].staleness + 1));
-    let updates: Vec<u64> = Timeline::new(schedule, 2 * span, duration)
+    let micro_batches = schedule.micro_batches();
+    let span = 120_usize
+        .div_ceil(micro_batches)
+        .max(2 * (policies[0].staleness + 1));
+    let updates: Vec<u64> = Timeline::steady(schedule, 2 * span, duration)
         .filter(|event| event.stage == 0 && matches!(event.action, Action::Update { .. }))
         .map(|event| event.end)
         .collect();
@@ -84,7 +95,7 @@ fn busy_share(schedule: &Schedule, policies: &[StagePolicy]) -> f64 {
         .zip(updates.get(span - 1 - drain));
     measured.map_or(1.0, |(last, first)| {
         let ticks = last - first;
-        (span as u64 * STEP) as f64 / ticks as f64
+        ((span * micro_batches) as u64 * STEP) as f64 / ticks as f64
     })
 }
 
@@ -144,5 +155,33 @@ mod tests {
     fn recompute_adds_a_seventh_on_two_stages() {
         let schedule = Schedule::parse("dsp", Some(2)).unwrap();
         assert_close(extra_compute(&schedule.policies()), 1.0 / 7.0);
+    }
+
+    #[test]
+    fn a_flush_costs_its_bubble() {
+        for notation in ["gpipe(4)", "1f1b(4)"] {
+            assert_close(speedup(notation, 3), 3.0 * 4.0 / 6.0);
+        }
+        assert_close(speedup("gpipe(1)", 3), 1.0);
+    }
+
+    #[test]
+    fn methods_that_run_ahead_keep_all_stages_busy() {
+        for stages in 2..=5 {
+            for notation in ["pipedream", "ddg", "2bw(8)", "fdg", "adl(4)", "dni"] {
+                assert_close(speedup(notation, stages), stages as f64);
+            }
+            for notation in ["fr", "pipemare", "pipemare(sync=7)", "dsp + accumulate(3)"] {
+                assert_close(speedup(notation, stages), speedup("dsp", stages));
+            }
+        }
+    }
+
+    #[test]
+    fn so_does_their_dataflow() {
+        for notation in ["fdg", "adl(4)", "dni", "dsp + accumulate(3)"] {
+            let schedule = Schedule::parse(notation, Some(4)).unwrap();
+            assert_close(busy_share(&schedule, &schedule.policies()), 1.0);
+        }
     }
 }

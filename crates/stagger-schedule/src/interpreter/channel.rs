@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 
-/// Batch numbers on their way from one stage to its neighbour.
+use crate::action::Unit;
+
+/// Micro-batches on their way from one stage to its neighbour.
 ///
 /// Sending always succeeds; a sender that overfills the queue is the one who has to wait, which
 /// [`is_overfull`](Channel::is_overfull) tells. So a sender overfills by one at most.
 pub(super) struct Channel {
     capacity: usize,
     /// Accepted by the receiver while it waited for something else; read first.
-    inbox: VecDeque<usize>,
-    queue: VecDeque<usize>,
+    inbox: VecDeque<Unit>,
+    queue: VecDeque<Unit>,
 }
 
 impl Channel {
@@ -22,11 +24,11 @@ impl Channel {
         }
     }
 
-    pub(super) fn send(&mut self, batch: usize) {
-        self.queue.push_back(batch);
+    pub(super) fn send(&mut self, unit: Unit) {
+        self.queue.push_back(unit);
     }
 
-    pub(super) fn take(&mut self) -> Option<usize> {
+    pub(super) fn take(&mut self) -> Option<Unit> {
         self.inbox.pop_front().or_else(|| self.queue.pop_front())
     }
 
@@ -40,8 +42,8 @@ impl Channel {
         self.inbox.len()
     }
 
-    /// The batch that the receiver gets next.
-    pub(super) fn head(&self) -> Option<usize> {
+    /// The micro-batch that the receiver gets next.
+    pub(super) fn head(&self) -> Option<Unit> {
         self.inbox.front().or(self.queue.front()).copied()
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::Action;
+use crate::action::Unit;
 
 /// No stage can run its next action: the programs or the queue lengths do not fit together.
 ///
@@ -31,15 +32,19 @@ pub struct Waiting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wait {
-    /// The activation of a batch, from the stage below.
+    /// The activation of a micro-batch, from the stage below.
     Activation {
         /// Index of the batch.
         batch: usize,
+        /// Index of the micro-batch in it.
+        micro: usize,
     },
-    /// The gradient of a batch, from the stage above.
+    /// The gradient of a micro-batch, from the stage above.
     Gradient {
         /// Index of the batch.
         batch: usize,
+        /// Index of the micro-batch in it.
+        micro: usize,
     },
     /// Room for the activation that it sends up.
     RoomAbove,
@@ -65,9 +70,13 @@ impl fmt::Display for Waiting {
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Wait::Activation { batch } => write!(f, "the activation of batch {batch}"),
-            Wait::Gradient { batch } => write!(f, "the gradient of batch {batch}"),
+        match *self {
+            Wait::Activation { batch, micro } => {
+                write!(f, "the activation of batch {}", Unit { batch, micro })
+            }
+            Wait::Gradient { batch, micro } => {
+                write!(f, "the gradient of batch {}", Unit { batch, micro })
+            }
             Wait::RoomAbove => write!(f, "room in the queue of activations"),
             Wait::RoomBelow => write!(f, "room in the queue of gradients"),
             Wait::Evaluation { version } => {

@@ -5,12 +5,9 @@
 
 use std::sync::Arc;
 
-use super::Built;
-use crate::notation::{Arguments, Fault};
-use crate::stale_program::StaleProgram;
-use crate::{
-    BackwardWeights, Horizon, Kept, Method, NotationProblem, Program, Relation, StagePolicy,
-};
+use super::{Built, stages_given};
+use crate::notation::Arguments;
+use crate::{Method, Relation};
 
 /// Backpropagation over a number of stages.
 #[derive(Debug)]
@@ -26,8 +23,7 @@ pub(super) fn example(_stages: Option<usize>) -> String {
 /// `bp` fits every number of stages, so that number has to be given.
 pub(super) fn build(arguments: &Arguments, stages: Option<usize>) -> Built {
     arguments.none("bp")?;
-    let stages =
-        stages.ok_or_else(|| Fault::at(1, NotationProblem::StagesUnknown { method: "bp" }))?;
+    let stages = stages_given("bp", stages)?;
     Ok(Arc::new(Bp { stages }))
 }
 
@@ -40,27 +36,12 @@ impl Method for Bp {
         "Backpropagation"
     }
 
-    fn notation(&self) -> String {
-        "bp".to_owned()
-    }
-
     fn stages(&self) -> usize {
         self.stages
     }
 
-    fn policy(&self, stage: usize) -> StagePolicy {
-        assert!(stage < self.stages, "stage {stage} of {}", self.stages);
-        StagePolicy {
-            staleness: 0,
-            forward_queue: 0,
-            backward_queue: 0,
-            backward_weights: BackwardWeights::Current,
-            kept: Kept::Graph,
-        }
-    }
-
-    fn program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
-        Box::new(StaleProgram::new(self.policy(stage), horizon))
+    fn delay(&self, _stage: usize) -> usize {
+        0
     }
 
     fn meaning(&self) -> String {

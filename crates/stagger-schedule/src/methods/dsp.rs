@@ -10,12 +10,9 @@
 use std::sync::Arc;
 
 use super::Built;
+use crate::method::delayed_policy;
 use crate::notation::{Arguments, Fault, Number};
-use crate::stale_program::StaleProgram;
-use crate::{
-    BackwardWeights, Horizon, Kept, MAX_STAGES, MAX_STALENESS, Method, NotationProblem, Program,
-    Relation, StagePolicy,
-};
+use crate::{MAX_STAGES, MAX_STALENESS, Method, NotationProblem, Relation, StagePolicy};
 
 /// DSP with the queue lengths `c` and the staleness `m` of every stage, both of length K.
 #[derive(Debug)]
@@ -154,25 +151,17 @@ impl Method for Dsp {
         self.m.len()
     }
 
-    fn policy(&self, stage: usize) -> StagePolicy {
-        let staleness = self.m[stage];
-        let above = self.m.get(stage + 1).copied().unwrap_or(0);
-        StagePolicy {
-            staleness,
-            forward_queue: self.c[stage],
-            backward_queue: staleness - above - self.c[stage],
-            backward_weights: BackwardWeights::Current,
-            // Without staleness the graph of the forward pass is still the right one.
-            kept: if staleness == 0 {
-                Kept::Graph
-            } else {
-                Kept::Input
-            },
-        }
+    fn delay(&self, stage: usize) -> usize {
+        self.m[stage]
     }
 
-    fn program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
-        Box::new(StaleProgram::new(self.policy(stage), horizon))
+    fn policy(&self, stage: usize, micro_batches: usize) -> StagePolicy {
+        let policy = delayed_policy(self, stage, micro_batches);
+        StagePolicy {
+            forward_queue: self.c[stage],
+            backward_queue: policy.in_flight - self.c[stage],
+            ..policy
+        }
     }
 
     fn meaning(&self) -> String {

@@ -1,10 +1,14 @@
 //! The arguments of a method: groups of values, by order or by name.
 
+use std::ops::RangeInclusive;
+
 use super::{Fault, NotationProblem};
 
 /// What stands in the parentheses.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Arguments {
+    /// 1-based column of the name before the parentheses, for what is missing in them.
+    pub(crate) column: usize,
     pub(super) groups: Vec<Group>,
 }
 
@@ -32,6 +36,14 @@ pub(crate) struct Number {
 }
 
 impl Arguments {
+    /// A problem with the arguments as a whole: at the first one, or at the name before them.
+    pub(crate) fn fault(&self, problem: NotationProblem) -> Fault {
+        match self.groups.first() {
+            Some(group) => group.fault(problem),
+            None => Fault::at(self.column, problem),
+        }
+    }
+
     /// Makes sure that there are no arguments.
     pub(crate) fn none(&self, method: &'static str) -> Result<(), Fault> {
         match self.groups.first() {
@@ -51,7 +63,7 @@ impl Arguments {
                 None if position < N => position,
                 None => {
                     let problem = NotationProblem::TooManyLists {
-                        known: names.join(" and "),
+                        known: listed(&names),
                     };
                     return Err(group.fault(problem));
                 }
@@ -60,7 +72,7 @@ impl Arguments {
                         .iter()
                         .position(|name| key.text.eq_ignore_ascii_case(name));
                     known.ok_or_else(|| {
-                        let (found, known) = (key.text.clone(), names.join(" and "));
+                        let (found, known) = (key.text.clone(), listed(&names));
                         key.fault(NotationProblem::UnknownKey { found, known })
                     })?
                 }
@@ -74,6 +86,51 @@ impl Arguments {
 }
 
 impl Group {
+    /// The one value as a whole number of a range; `name` says in an error what it is.
+    pub(crate) fn whole(
+        &self,
+        name: &'static str,
+        range: RangeInclusive<usize>,
+    ) -> Result<Number, Fault> {
+        let number = self.single(name)?.whole_number(*range.end())?;
+        if number.value < *range.start() {
+            let range = format!("at least {}", range.start());
+            let found = number.value.to_string();
+            return Err(number.fault(NotationProblem::OutOfRange { name, range, found }));
+        }
+        Ok(number)
+    }
+
+    /// The one value as a number of a range; `name` says in an error what it is.
+    pub(crate) fn real(
+        &self,
+        name: &'static str,
+        range: RangeInclusive<f64>,
+    ) -> Result<f64, Fault> {
+        let word = self.single(name)?;
+        let found = word.text.clone();
+        match word.text.parse::<f64>() {
+            Ok(value) if range.contains(&value) => Ok(value),
+            Ok(value) if value.is_finite() => {
+                let range = format!("from {} to {}", range.start(), range.end());
+                Err(word.fault(NotationProblem::OutOfRange { name, range, found }))
+            }
+            _ => Err(word.fault(NotationProblem::NotANumber { found })),
+        }
+    }
+
+    /// The one value, as it stands there.
+    pub(crate) fn single(&self, name: &'static str) -> Result<&Word, Fault> {
+        match self.values.as_slice() {
+            [value] => Ok(value),
+            [_, second, ..] => Err(second.fault(NotationProblem::SecondNumber {
+                name,
+                found: second.text.clone(),
+            })),
+            [] => Err(self.fault(NotationProblem::MissingList { name })),
+        }
+    }
+
     /// The values as whole numbers up to `limit`.
     pub(crate) fn whole_numbers(&self, limit: usize) -> Result<Vec<Number>, Fault> {
         self.values
@@ -123,5 +180,13 @@ impl Number {
     /// A problem with this number.
     pub(crate) fn fault(&self, problem: NotationProblem) -> Fault {
         Fault::at(self.column, problem)
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
     }
 }

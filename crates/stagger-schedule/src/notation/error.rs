@@ -126,6 +126,54 @@ pub enum NotationProblem {
         /// The name of the list.
         name: &'static str,
     },
+    /// A method needs a number that is not there.
+    #[error("`{method}` needs {what}, as in `{method}({example})`")]
+    MissingNumber {
+        /// The name of the method.
+        method: &'static str,
+        /// What the number says.
+        what: &'static str,
+        /// A right one.
+        example: usize,
+    },
+    /// More than one number where there is one.
+    #[error("{name} is one number; to go on with {found}, give it a name or put a `;` before it")]
+    SecondNumber {
+        /// What the number is called.
+        name: &'static str,
+        /// The second one.
+        found: String,
+    },
+    /// Not a number.
+    #[error("expected a number, found `{found}`")]
+    NotANumber {
+        /// What is there.
+        found: String,
+    },
+    /// A number that is not in its range.
+    #[error("{name} has to be {range}, found {found}")]
+    OutOfRange {
+        /// What the number is called.
+        name: &'static str,
+        /// The range in words.
+        range: String,
+        /// The number found.
+        found: String,
+    },
+    /// There is no mitigation of this name.
+    #[error("there is no mitigation `{found}`; known are {known}")]
+    UnknownMitigation {
+        /// The name found.
+        found: String,
+        /// The known names.
+        known: String,
+    },
+    /// The mitigation makes no sense here.
+    #[error("{reason}")]
+    Senseless {
+        /// Why not, in one sentence.
+        reason: String,
+    },
     /// Not a whole number.
     #[error("expected a whole number, found `{found}`")]
     NotWhole {

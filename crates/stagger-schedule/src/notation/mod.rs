@@ -1,24 +1,26 @@
-//! Reading a schedule's notation: a name and, in parentheses, groups of numbers.
+//! Reading a schedule's notation: a method and, behind plus signs, mitigations; each a name and, in
+//! parentheses, groups of numbers.
 //!
 //! ```text
-//! schedule := name [ "(" [ entry { ("," | ";") entry } ] ")" ]
+//! schedule := call { "+" call }
+//! call     := name [ "(" [ entry { ("," | ";") entry } ] ")" ]
 //! entry    := [ key "=" ] value
 //! name, key, value := letters, digits, "_", "-", "+", "."
 //! ```
 //!
-//! A `;` or a `key=` starts a new group, so `dsp(1,1,0;4,2,0)` has two groups, `dsp(m=4,2,0)` one
-//! called `m`, and `adl(4, beta=0.5)` one without and one with a name. White space may stand
-//! between any two of these. What the groups mean is up to the method.
+//! A `+` outside of parentheses always separates. A `;` or a `key=` starts a new group, so
+//! `dsp(1,1,0;4,2,0)` has two groups, `dsp(m=4,2,0)` one called `m`, and `adl(4, beta=0.5)` one
+//! without and one with a name. White space may stand between any two of these. What the groups mean
+//! is up to the method or the mitigation.
 
 mod arguments;
 mod error;
 mod token;
 
-pub(crate) use arguments::{Arguments, Number, Word};
+pub(crate) use arguments::{Arguments, Group, Number, Word};
 pub(crate) use error::Fault;
 pub use error::{NotationError, NotationProblem};
 
-use arguments::Group;
 use token::{Token, Tokens};
 
 /// The longest notation that is read, in characters; the longest canonical one is shorter.
@@ -31,25 +33,64 @@ pub(crate) struct Call {
     pub(crate) arguments: Arguments,
 }
 
-/// Reads the form of the notation; knows no methods.
-pub(crate) fn read(text: &str) -> Result<Call, Fault> {
+/// Reads the form of the notation, the method first; knows no methods.
+pub(crate) fn read(text: &str) -> Result<(Call, Vec<Call>), Fault> {
     if text.chars().nth(MAX_LENGTH).is_some() {
         let problem = NotationProblem::TooLong { limit: MAX_LENGTH };
         return Err(Fault::at(MAX_LENGTH + 1, problem));
     }
-    let mut tokens = Tokens::new(text);
-    let name = tokens.word("the name of a method")?;
-    let mut arguments = Arguments::default();
+    let (method, mut rest) = split_at_plus(text);
+    let end = |rest: Option<&str>| rest.map_or(Token::End, |_| Token::Symbol('+'));
+    let mut column = 1;
+    let mut call = |part: &str, end: Token, what| {
+        let call = read_call(Tokens::new(part, column, end.clone()), &end, what);
+        column += part.chars().count() + 1;
+        call
+    };
+    let method = call(method, end(rest), "the name of a method")?;
+    let mut added = Vec::new();
+    while let Some(text) = rest {
+        let (part, more) = split_at_plus(text);
+        added.push(call(part, end(more), "the name of a mitigation")?);
+        rest = more;
+    }
+    Ok((method, added))
+}
+
+/// The text before the first plus sign that is not in parentheses, and the text behind it.
+fn split_at_plus(text: &str) -> (&str, Option<&str>) {
+    let mut depth = 0_usize;
+    let plus = text.find(|character| {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        character == '+' && depth == 0
+    });
+    match plus {
+        Some(plus) => (&text[..plus], Some(&text[plus + 1..])),
+        None => (text, None),
+    }
+}
+
+/// Reads a name and its arguments, up to `end`.
+fn read_call(mut tokens: Tokens<'_>, end: &Token, what: &'static str) -> Result<Call, Fault> {
+    let name = tokens.word(what)?;
+    let mut arguments = Arguments {
+        column: name.column,
+        groups: Vec::new(),
+    };
     if tokens.take('(') {
         arguments.groups = read_groups(&mut tokens)?;
     }
     match tokens.next() {
-        (Token::End, _) => Ok(Call { name, arguments }),
+        (token, _) if token == *end => Ok(Call { name, arguments }),
         unexpected => {
             let expected = if arguments.groups.is_empty() {
-                "`(` or the end"
+                "`(`, `+` or the end"
             } else {
-                "the end"
+                "`+` or the end"
             };
             Err(Tokens::fault(unexpected, expected))
         }

@@ -18,13 +18,18 @@ pub(super) struct Tokens<'a> {
     characters: Peekable<Chars<'a>>,
     /// Column of the next character.
     column: usize,
+    /// What comes when the characters are used up.
+    end: Token,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    /// The tokens of a text whose first character stands at `column`; behind the last one comes
+    /// `end`, over and over.
+    pub(super) fn new(text: &'a str, column: usize, end: Token) -> Self {
         Tokens {
             characters: text.chars().peekable(),
-            column: 1,
+            column,
+            end,
         }
     }
 
@@ -39,7 +44,8 @@ impl<'a> Tokens<'a> {
         let token = if !word.is_empty() {
             Token::Word(word)
         } else {
-            self.next_if(|_| true).map_or(Token::End, Token::Symbol)
+            self.next_if(|_| true)
+                .map_or(self.end.clone(), Token::Symbol)
         };
         (token, column)
     }

@@ -25,6 +25,46 @@ pub fn dsp() -> impl Strategy<Value = Schedule> {
     })
 }
 
+/// Any method on 1 to 5 stages, with any mitigations that make sense there.
+pub fn schedule() -> impl Strategy<Value = Schedule> {
+    let numbers = (1..=6_usize, 1..=3_usize, 0..=4_usize);
+    let draw = (1..=5_usize, 0..13_usize, numbers, 0..64_u32);
+    let other = draw.prop_map(|(stages, method, (micro, batches, sync), mitigations)| {
+        let beta = 1.0 - sync as f64 / 8.0;
+        let mut text = match method {
+            0 => "bp".to_owned(),
+            1 => format!("gpipe({micro})"),
+            2 => format!("1f1b({micro})"),
+            3 => "pipedream".to_owned(),
+            4 => format!("2bw({})", stages + micro - 1),
+            5 => format!("pipemare(sync={sync})"),
+            6 => format!("pipemare(anneal=7, decay=0, sync={sync})"),
+            7 => "ddg".to_owned(),
+            8 => "fr".to_owned(),
+            9 => format!("fdg(beta={beta})"),
+            10 => format!("adl({micro}, beta={beta})"),
+            11 => "dni".to_owned(),
+            _ => "dsp".to_owned(),
+        };
+        let added = [
+            format!("accumulate({batches})"),
+            "predict(geometric)".to_owned(),
+            "shrink(0.5)".to_owned(),
+            "reschedule(100)".to_owned(),
+            "gap-aware".to_owned(),
+            "look-ahead".to_owned(),
+        ];
+        for (bit, mitigation) in added.iter().enumerate() {
+            let longer = format!("{text} + {mitigation}");
+            if mitigations >> bit & 1 == 1 && Schedule::parse(&longer, Some(stages)).is_ok() {
+                text = longer;
+            }
+        }
+        Schedule::parse(&text, Some(stages)).expect("drawn by the rules")
+    });
+    prop_oneof![1 => dsp(), 3 => other]
+}
+
 /// Up to 20 batches with evaluations and snapshots, some of them beyond the end.
 pub fn horizon() -> impl Strategy<Value = Horizon> {
     let versions = || {

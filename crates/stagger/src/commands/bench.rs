@@ -10,7 +10,8 @@ use stagger_schedule::{Action, Horizon};
 
 use super::{build, print};
 use crate::failure::Failure;
-use crate::flags::low::{BenchArgs, TrainValues};
+use crate::flags::bench::BenchArgs;
+use crate::flags::low::TrainValues;
 use crate::flags::{defaults, high};
 use report::Measured;
 

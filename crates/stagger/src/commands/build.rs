@@ -8,24 +8,44 @@ use stagger_engine::burn::{Flex, FlexDevice};
 use stagger_engine::layered::{Kernels, LayeredStage, Profiled};
 #[cfg(feature = "torch")]
 use stagger_engine::torch::{Torch, TorchDevice};
-use stagger_engine::{EngineError, Stage, StageSpec, StageState};
+use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
 use stagger_runtime::{
     Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, threads,
 };
 use stagger_schedule::{Horizon, Schedule};
 
 use crate::flags::engine::EngineChoice;
-use crate::flags::high::{self, TrainJob};
+use crate::flags::high::TrainJob;
 
 /// What stage `stage` of the job is made of.
 pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
     let blocks = job.cut.stages()[stage].clone();
     StageSpec {
-        optimizer: job.optimizer.clone(),
+        optimizer: optimizer(job, stage),
         clip_norm: job.values.clip_norm,
         label_smoothing: job.label_smoothing(),
         precision: job.precision,
         ..StageSpec::new(&job.model, blocks, job.seed)
+    }
+}
+
+/// The job's optimizer, with the stage's own momentum where the schedule looks ahead by it.
+fn optimizer(job: &TrainJob, stage: usize) -> Optimizer {
+    let mut optimizer = job.optimizer.clone();
+    let momentum = job.schedule.momentum(stage, beta(&optimizer));
+    if let (Optimizer::Momentum { beta, nesterov, .. }, Some(momentum)) = (&mut optimizer, momentum)
+    {
+        *beta = momentum;
+        *nesterov = 1.0;
+    }
+    optimizer
+}
+
+/// `β` of an optimizer that has one, else 0.
+fn beta(optimizer: &Optimizer) -> f64 {
+    match optimizer {
+        Optimizer::Momentum { beta, .. } => *beta,
+        _ => 0.0,
     }
 }
 
@@ -125,10 +145,13 @@ fn start<S: Stage>(
 
 /// A plan for the job's stages.
 pub fn plan(job: &TrainJob, schedule: Schedule, horizon: Horizon) -> Plan {
+    let learning_rate = job.learning_rate.clone();
     Plan {
-        schedule,
-        horizon,
-        learning_rate: high::rate_of_batch(&job.learning_rate),
+        momentum: beta(&job.optimizer),
+        gap_every: job.gap_every,
+        stragglers: job.stragglers.clone(),
+        seed: job.seed,
+        ..Plan::new(schedule, horizon, move |batch| learning_rate.at(batch))
     }
 }
 

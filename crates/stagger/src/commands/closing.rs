@@ -91,14 +91,24 @@ fn memory(job: &TrainJob, peak_bytes: u64) -> String {
     let parts: Vec<StageMemory> = stages.filter_map(estimate).collect();
     let sum = |part: fn(&StageMemory) -> u64| parts.iter().map(part).sum::<u64>();
     let data_bytes = job.split.train.resident_bytes() + job.split.test.resident_bytes();
-    // Weights, gradients, and the optimizer's own.
-    let copies = 2 + job.optimizer.slots().len() as u64;
+    // Gradients, and the optimizer's own, beside the weights in all their versions.
+    let copies = 1 + job.optimizer.slots().len() as u64;
+    let weight_bytes: u64 = job
+        .cut
+        .stages()
+        .iter()
+        .zip(Facts::of(&job.schedule).stages)
+        .filter_map(|(blocks, stage)| {
+            let cost = job.model.cost(blocks.clone()).ok()?;
+            Some(cost.parameter_bytes() * (copies + stage.weight_copies as u64))
+        })
+        .sum();
     format!(
         "memory: peak {} resident; from shapes: images {}, weights, gradients and optimizer {}, \
          kept inputs {}, graphs at most {} (the engine does not keep every output)",
         quantity::bytes(peak_bytes),
         quantity::bytes(data_bytes),
-        quantity::bytes(job.model.parameter_count() * size_of::<f32>() as u64 * copies),
+        quantity::bytes(weight_bytes),
         quantity::bytes(sum(|part| part.kept_input_bytes)),
         quantity::bytes(sum(|part| part.graph_bytes)),
     )

@@ -36,8 +36,7 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         .into());
     }
     let weights = read_weights(&path)?;
-    let stages = (0..job.schedule.stages()).map(|stage| stage_state(&job, &weights.state, stage));
-    let states: Vec<StageState> = stages.collect();
+    let states = stage_states(&job, &weights.state);
     // What does not fit is told before anything runs: too much here, too little below.
     let known = |name: &String| states.iter().any(|state| state.tensors.contains_key(name));
     if let Some(name) = weights.state.tensors.keys().find(|name| !known(name)) {
@@ -50,24 +49,33 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
     }
     build::check_states(&job, &states)
         .with_context(|| format!("the weights {} do not fit", path.display()))?;
-    let line = evaluate(&job, &states)?;
+    let line = line(evaluate(&job, &states, &Interrupt::new())?);
     print(&format!("{}: {line}\n", path.display()))?;
     Ok(())
 }
 
-fn stage_state(job: &TrainJob, whole: &StageState, stage: usize) -> StageState {
-    whole.of_blocks(&job.model, job.cut.stages()[stage].clone())
+/// The states of all stages, out of weights of the whole model.
+pub(super) fn stage_states(job: &TrainJob, whole: &StageState) -> Vec<StageState> {
+    let blocks = job.cut.stages().iter();
+    blocks
+        .map(|blocks| whole.of_blocks(&job.model, blocks.clone()))
+        .collect()
 }
 
-/// Runs a program that does nothing but evaluate, over the stages of the run.
-fn evaluate(job: &TrainJob, states: &[StageState]) -> Result<String, Failure> {
+/// Runs a program that does nothing but evaluate, over the stages of the run. Gives
+/// [`Event::Evaluated`], of version 0; nothing when it is interrupted.
+pub(super) fn evaluate(
+    job: &TrainJob,
+    states: &[StageState],
+    interrupt: &Interrupt,
+) -> Result<Option<Event>, Failure> {
     let schedule = Schedule::parse("bp", Some(job.schedule.stages()))?;
     let horizon = Horizon {
         batches: 0,
         evaluate_at: vec![0],
         snapshot_at: vec![],
     };
-    let mut line = String::new();
+    let mut found = None;
     let outcome = build::run(
         job,
         &build::plan(job, schedule, horizon),
@@ -76,25 +84,30 @@ fn evaluate(job: &TrainJob, states: &[StageState]) -> Result<String, Failure> {
             profile: false,
         },
         build::feeds(job, 0..0)?,
-        &Interrupt::new(),
+        interrupt,
         |event| {
-            if let Event::Evaluated {
-                samples,
-                loss,
-                correct_top1,
-                correct_top5,
-                ..
-            } = event
-            {
-                let percent = |correct: usize| 100.0 * correct as f64 / samples as f64;
-                let (top1, top5) = (percent(correct_top1), percent(correct_top5));
-                line = format!(
-                    "test {top1:.1} % (top-5 {top5:.1} %) · loss {loss:.3} · {samples} samples"
-                );
+            if let Event::Evaluated { .. } = event {
+                found = Some(event);
             }
             Ok(())
         },
     );
     outcome.map_err(|error| Failure::Run(error.into()))?;
-    Ok(line)
+    Ok(found)
+}
+
+fn line(evaluated: Option<Event>) -> String {
+    let Some(Event::Evaluated {
+        samples,
+        loss,
+        correct_top1,
+        correct_top5,
+        ..
+    }) = evaluated
+    else {
+        return "not evaluated".to_owned();
+    };
+    let percent = |correct: usize| 100.0 * correct as f64 / samples as f64;
+    let (top1, top5) = (percent(correct_top1), percent(correct_top5));
+    format!("test {top1:.1} % (top-5 {top5:.1} %) · loss {loss:.3} · {samples} samples")
 }

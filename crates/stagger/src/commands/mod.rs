@@ -5,6 +5,7 @@ pub mod bench;
 mod build;
 mod calibrate;
 mod closing;
+pub mod compare;
 pub mod eval;
 pub mod explain;
 pub mod summary;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
@@ -11,12 +11,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use stagger_report::{
     CONFIG_FILE, Console, DEFAULT_BASE, ENVIRONMENT_FILE, Environment, EpochPlan, EpochTally,
-    LOG_FILE, METRICS_FILE, MetricsFile, RunFolder, RunLog, RunTally, Sink, Sinks, WeightsFiles,
-    peak_resident_bytes, reset_peak_resident,
+    LAST_WEIGHTS_FILE, LOG_FILE, METRICS_FILE, MetricsFile, RunFolder, RunLog, RunTally, Sink,
+    Sinks, WeightsFiles, peak_resident_bytes, read_weights, reset_peak_resident,
 };
-use stagger_runtime::{Event, Interrupt};
+use stagger_runtime::{Event, Interrupt, Outcome};
 
-use super::{account, build, calibrate, closing, print};
+use super::{account, build, calibrate, closing, eval, print};
 use crate::failure::Failure;
 use crate::flags::config_file;
 #[cfg(feature = "torch")]
@@ -124,7 +124,8 @@ fn train(
     let mut throughput = RunTally::new(calibrate::WARMUP_BATCHES.min(job.horizon.batches - 1));
 
     let mut profiles = Vec::new();
-    let ended = build::run(
+    let mut limit = TimeLimit::new(job.time_limit, interrupt);
+    let mut ended = build::run(
         job,
         &build::plan(job, job.schedule.clone(), job.horizon.clone()),
         build::Options {
@@ -134,6 +135,7 @@ fn train(
         build::feeds(job, 0..job.horizon.batches)?,
         interrupt,
         |event| {
+            limit.look();
             throughput.event(&event);
             sinks.event(&event)?;
             if let Event::Profiled { stage, profile } = event {
@@ -142,9 +144,19 @@ fn train(
             Ok(())
         },
     );
+    if let Ok(outcome) = &mut ended
+        && limit.ended_the_run(outcome)
+    {
+        // What was asked for has been done: nobody cut the run short.
+        outcome.interrupted = false;
+        if let Some(event) = evaluate_the_end(job, folder, outcome.version)? {
+            throughput.event(&event);
+            sinks.event(&event).map_err(failed)?;
+        }
+    }
     let finished = sinks.finish(ended.as_ref());
-    let outcome = ended.map_err(|error| Failure::Run(error.into()))?;
-    finished.map_err(|error| Failure::Run(error.into()))?;
+    let outcome = ended.map_err(failed)?;
+    finished.map_err(failed)?;
     let summary = throughput.summary();
     for line in closing::lines(
         job,
@@ -169,11 +181,72 @@ fn train(
     }
 }
 
+/// Asks the run to end once it has trained for as long as it may.
+struct TimeLimit<'a> {
+    limit: Option<Duration>,
+    began: Instant,
+    interrupt: &'a Interrupt,
+    /// Whether this limit was the first to ask.
+    asked: bool,
+}
+
+impl<'a> TimeLimit<'a> {
+    fn new(limit: Option<Duration>, interrupt: &'a Interrupt) -> Self {
+        Self {
+            limit,
+            began: Instant::now(),
+            interrupt,
+            asked: false,
+        }
+    }
+
+    fn look(&mut self) {
+        if self
+            .limit
+            .is_some_and(|limit| self.began.elapsed() >= limit)
+        {
+            self.limit = None;
+            self.asked = !self.interrupt.request();
+        }
+    }
+
+    fn ended_the_run(&self, outcome: &Outcome) -> bool {
+        self.asked && outcome.interrupted
+    }
+}
+
+/// A run that ends at its time limit, wherever that is, is evaluated there as any other.
+fn evaluate_the_end(
+    job: &TrainJob,
+    folder: &RunFolder,
+    last: usize,
+) -> Result<Option<Event>, Failure> {
+    let due = job.values.evaluate != Some(false);
+    if !due || last == 0 || job.horizon.evaluate_at.contains(&last) {
+        return Ok(None);
+    }
+    let weights = read_weights(&folder.file(LAST_WEIGHTS_FILE)).map_err(failed)?;
+    let states = eval::stage_states(job, &weights.state);
+    let mut evaluated = eval::evaluate(job, &states, &Interrupt::new())?;
+    if let Some(Event::Evaluated { version, .. }) = &mut evaluated {
+        *version = last;
+    }
+    Ok(evaluated)
+}
+
+fn failed(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::Run(error.into())
+}
+
 fn headline(job: &TrainJob) -> String {
     let engine = engine_label(job);
     let stages = job.schedule.stages();
+    let micro_batches = match job.schedule.micro_batches() {
+        1 => String::new(),
+        several => format!(" in {several} micro-batches"),
+    };
     format!(
-        "{} on {} · {} on {stages} {} (blocks {}) · engine {engine} · {} batches of {}",
+        "{} on {} · {} on {stages} {} (blocks {}) · engine {engine} · {} batches of {}{micro_batches}",
         job.model.name,
         job.split.train.name(),
         job.schedule,
@@ -221,6 +294,7 @@ fn facts(job: &TrainJob) -> Map<String, Value> {
     add("stages", job.schedule.stages().into());
     add("cut", job.cut.sizes().into());
     add("batch_size", job.batch_size.into());
+    add("micro_batches", job.schedule.micro_batches().into());
     add("batches", job.horizon.batches.into());
     add("seed", job.seed.into());
     add("engine", job.values.engine.clone().into());

@@ -18,6 +18,7 @@ pub fn train() -> TrainValues {
         engine: Some("burn".into()),
         dtype: Some("f32".into()),
         epochs: Some(4),
+        evaluate: Some(true),
         batch_size: Some(64),
         drop_last: Some(false),
         optimizer: Some("momentum".into()),

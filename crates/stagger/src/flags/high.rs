@@ -1,13 +1,15 @@
 //! Values, complete and checked, as something that can run.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
 use stagger_engine::{Decay, LearningRate, Optimizer, Precision, Warmup, WeightDecay};
-use stagger_model::{Balance, Cut, Layer, Model, StageSummaryInput};
-use stagger_schedule::{Horizon, Kept, Schedule, StagePolicy};
+use stagger_model::{Balance, Cut, Model, StageSummaryInput};
+use stagger_runtime::Straggler;
+use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 
+use super::batches;
 use super::defaults;
 use super::engine::{self, EngineChoice};
 use super::low::TrainValues;
@@ -29,16 +31,22 @@ pub struct TrainJob {
     pub sampler: Sampler,
     /// How many batches, and where to evaluate.
     pub horizon: Horizon,
+    /// When it ends before that.
+    pub time_limit: Option<Duration>,
     /// How gradients become updates.
     pub optimizer: Optimizer,
     /// Learning rate of each batch.
     pub learning_rate: LearningRate,
-    /// Samples per batch.
+    /// Samples per batch: those of one update.
     pub batch_size: usize,
     /// Samples per batch of the evaluation.
     pub eval_batch_size: usize,
     /// Batches of backpropagation to time for comparison.
     pub calibration_batches: usize,
+    /// Stages that are slowed down.
+    pub stragglers: Vec<Straggler>,
+    /// Batches between two of which the gap is measured; 0 for none.
+    pub gap_every: usize,
     /// Seed of everything random.
     pub seed: u64,
     /// What runs the stages, and where.
@@ -106,6 +114,7 @@ pub fn assemble(
     if let Some(batches) = values.max_batches {
         at_least_one(Some(batches), "--max-batches")?;
     }
+    let time_limit = values.max_seconds.map(time_limit).transpose()?;
     let (engine, precision) = engine::choose(&values, stages)?;
     let schedule = schedule(values.schedule.as_deref().unwrap_or_default(), stages)?;
     let balance: Balance = values
@@ -114,7 +123,13 @@ pub fn assemble(
         .unwrap_or_default()
         .parse()
         .context("--balance")?;
+    let stragglers = stragglers(&values, stages)?;
     let optimizer = optimizer(&values)?;
+    check_corrections(&schedule, &optimizer)?;
+    // What one update sees; evaluation and everything else go by the batch size that was asked for.
+    let batch_size = batch_size
+        .checked_mul(schedule.accumulated_batches())
+        .context("--batch-size times the accumulated batches is too large")?;
 
     let split = open(&values)?;
     let name = values.model.as_deref().unwrap_or_default();
@@ -125,9 +140,12 @@ pub fn assemble(
     if values.drop_last == Some(true) {
         sampler = sampler.drop_last()?;
     }
-    check_batch_norm(&model, &sampler, batch_size, split.train.len())?;
+    batches::check(&model, &sampler, batch_size, split.train.len(), &schedule)?;
 
-    let horizon = horizon(sampler.batches_per_epoch(), epochs, values.max_batches)?;
+    let mut horizon = horizon(sampler.batches_per_epoch(), epochs, values.max_batches)?;
+    if values.evaluate == Some(false) {
+        horizon.evaluate_at.clear();
+    }
     let learning_rate = learning_rate(
         &mut values,
         epochs,
@@ -143,6 +161,10 @@ pub fn assemble(
             .calibration_batches
             .unwrap_or(if asynchronous { 40 } else { 0 });
     values.calibration_batches = Some(calibration_batches);
+    let gap_every = values
+        .gap_every
+        .unwrap_or(if asynchronous { 50 } else { 0 });
+    values.gap_every = Some(gap_every);
     values.eval_batch_size = Some(eval_batch_size);
     Ok(TrainJob {
         values,
@@ -152,11 +174,14 @@ pub fn assemble(
         cut,
         sampler,
         horizon,
+        time_limit,
         optimizer,
         learning_rate,
         batch_size,
         eval_batch_size,
         calibration_batches,
+        stragglers,
+        gap_every,
         seed,
         engine,
         precision,
@@ -196,11 +221,14 @@ pub fn schedule(text: &str, stages: usize) -> Result<Schedule> {
 /// What a model's summary has to know of each stage.
 #[must_use]
 pub fn summary_inputs(schedule: &Schedule) -> Vec<StageSummaryInput> {
-    let input = |policy: &StagePolicy| StageSummaryInput {
-        staleness: policy.staleness,
-        recompute: policy.kept == Kept::Input,
+    let input = |stage: &StageFacts| StageSummaryInput {
+        staleness: stage.staleness,
+        recompute: stage.kept == Kept::Input,
+        micro_batches: schedule.micro_batches(),
+        kept_micro_batches: stage.kept_micro_batches,
+        weight_copies: stage.weight_copies,
     };
-    schedule.policies().iter().map(input).collect()
+    Facts::of(schedule).stages.iter().map(input).collect()
 }
 
 /// Which stages run their forward twice.
@@ -261,43 +289,15 @@ pub(super) fn at_least_one(value: Option<usize>, flag: &str) -> Result<usize> {
     }
 }
 
-/// A batch of one sample has no variance to normalise by (where a layer sees one value per
-/// channel), and next to none anywhere else.
-fn check_batch_norm(
-    model: &Model,
-    sampler: &Sampler,
-    batch_size: usize,
-    samples: usize,
-) -> Result<()> {
-    let mut layers = model.blocks.iter().flat_map(|block| &block.layers);
-    if !layers.any(has_batch_norm) {
-        return Ok(());
-    }
-    if batch_size == 1 {
-        bail!(
-            "--batch-size 1 does not work with {}: batch normalisation needs at least 2 samples \
-             per batch; use --batch-size 2 or more",
-            model.name
-        );
-    }
-    if sampler.batch_len(sampler.batches_per_epoch() - 1) == 1 {
-        bail!(
-            "with --batch-size {batch_size} the last batch of the {samples} training samples \
-             holds 1, and batch normalisation needs at least 2; use another --batch-size or \
-             --drop-last"
-        );
-    }
-    Ok(())
-}
-
-fn has_batch_norm(layer: &Layer) -> bool {
-    let mut found = false;
-    layer.walk(&mut |layer| found |= matches!(layer, Layer::BatchNorm2d { .. }));
-    found
-}
-
 /// Far above any real run; the marks of every epoch are kept in memory.
 const MAX_EPOCHS: usize = 1_000_000;
+
+fn time_limit(seconds: f64) -> Result<Duration> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        _ => bail!("--max-seconds {seconds} is not a duration; give a number above 0, such as 60"),
+    }
+}
 
 /// Evaluates and snapshots after every epoch and at the end.
 fn horizon(per_epoch: usize, epochs: usize, max_batches: Option<usize>) -> Result<Horizon> {
@@ -394,11 +394,33 @@ fn learning_rate(
     })
 }
 
-/// The learning rate as the runtime takes it.
-#[must_use]
-pub fn rate_of_batch(learning_rate: &LearningRate) -> Arc<dyn Fn(usize) -> f64 + Send + Sync> {
-    let learning_rate = learning_rate.clone();
-    Arc::new(move |batch| learning_rate.at(batch))
+/// Reads the stragglers, each of a stage that there is.
+fn stragglers(values: &TrainValues, stages: usize) -> Result<Vec<Straggler>> {
+    let mut stragglers = Vec::new();
+    for text in values.straggler.iter().flatten() {
+        let straggler: Straggler = text.parse().context("--straggler")?;
+        if let Some(stage) = straggler.stage().filter(|&stage| stage >= stages) {
+            bail!(
+                "--straggler `{text}`: there is no stage {stage}; stages count from 0 to {}",
+                stages - 1
+            );
+        }
+        stragglers.push(straggler);
+    }
+    Ok(stragglers)
+}
+
+/// Corrections that look along the momentum need one.
+fn check_corrections(schedule: &Schedule, optimizer: &Optimizer) -> Result<()> {
+    let corrections = schedule.corrections();
+    let needs = corrections.prediction.is_some() || corrections.look_ahead.is_some();
+    if needs && !matches!(optimizer, Optimizer::Momentum { .. }) {
+        bail!(
+            "`{schedule}` looks ahead along the momentum, which optimizer {} does not have; use --optimizer momentum",
+            optimizer.name()
+        );
+    }
+    Ok(())
 }
 
 /// Reads `3x32x32`.

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
+use super::bench::{self, BenchArgs};
+use super::compare::CompareArgs;
+
 /// Train deep convolutional networks split over several devices, with diversely stale parameters.
 #[derive(Debug, Parser)]
 #[command(
@@ -34,8 +37,18 @@ pub enum Command {
     /// Print a model's layers and what each stage costs
     Summary(SummaryArgs),
     /// Measure the speed of a pipeline on fixed random images
-    #[command(after_help = BENCH_EXAMPLES)]
+    #[command(after_help = bench::EXAMPLES)]
     Bench(BenchArgs),
+    /// Compare methods: speed, accuracy, memory, staleness; as tables, files and a report
+    #[command(
+        after_help = super::compare::EXAMPLES,
+        args_override_self = true,
+        mut_arg("schedule", |schedule| schedule.hide(true)),
+        mut_arg("seed", |seed| seed.hide(true)),
+        mut_arg("calibration_batches", |batches| batches.hide(true)),
+        mut_arg("output", |output| output.help(super::compare::OUTPUT))
+    )]
+    Compare(CompareArgs),
 }
 
 const TRAIN_EXAMPLES: &str = "\
@@ -50,12 +63,6 @@ Examples:
   stagger explain 'dsp(1,1,0;4,2,0)'
   stagger explain dsp --stages 4 --batches 16
   stagger explain bp --stages 3";
-
-const BENCH_EXAMPLES: &str = "\
-Examples:
-  stagger bench --model resnet20
-  stagger bench --model resnet110 --engine torch --dtype bf16 --schedule bp --stages 1
-  stagger bench --model resnet50 --input 3x224x224 --classes 1000 --engine torch --device cuda --json";
 
 /// Flags of `stagger train`.
 #[derive(Debug, Args)]
@@ -101,7 +108,8 @@ pub struct TrainValues {
     /// Number of stages, each on a device of its own [default: 2]
     #[arg(short = 'k', long, value_name = "K", help_heading = "Pipeline")]
     pub stages: Option<usize>,
-    /// Method: bp, dsp, dsp(m=4,2,0), dsp(1,1,0;4,2,0) [default: dsp]
+    /// Method: bp, dsp, dsp(m=4,2,0), gpipe(4), 1f1b(4), pipedream, 2bw(4), pipemare, ddg, fr, fdg, adl(4), dni; with
+    /// corrections as in 'dsp + predict' (see stagger explain) [default: dsp]
     #[arg(short, long, value_name = "METHOD", help_heading = "Pipeline")]
     pub schedule: Option<String>,
     /// How blocks are dealt to stages: auto, uniform, or counts such as 7,4 [default: auto]
@@ -138,12 +146,33 @@ pub struct TrainValues {
     #[arg(long, value_name = "N", help_heading = "Pipeline")]
     pub calibration_batches: Option<usize>,
 
+    /// Slow a stage down by a share of its own compute time, such as stage=1,probability=0.33,slowdown=100%; stage=* means
+    /// all, kind= constant, random or burst; may be given several times
+    #[arg(long, value_name = "SPEC", help_heading = "Pipeline")]
+    pub straggler: Option<Vec<String>>,
+    /// Measure how far weights move between forward and backward every N batches; 0 for never [default: 50 for
+    /// asynchronous schedules]
+    #[arg(long, value_name = "N", help_heading = "Pipeline")]
+    pub gap_every: Option<usize>,
+
     /// Passes over the training set [default: 4]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<usize>,
     /// End after this many batches, whatever --epochs says
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub max_batches: Option<usize>,
+    /// End after this many seconds of training, as if the run had been planned to end there
+    #[arg(
+        long,
+        visible_alias = "seconds",
+        value_name = "SECONDS",
+        help_heading = "Training"
+    )]
+    #[serde(alias = "seconds")]
+    pub max_seconds: Option<f64>,
+    /// Evaluate after every epoch and at the end [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Training")]
+    pub evaluate: Option<bool>,
     /// Samples per batch [default: 64]
     #[arg(short, long, value_name = "N", help_heading = "Training")]
     pub batch_size: Option<usize>,
@@ -238,8 +267,12 @@ impl TrainValues {
             tf32,
             deterministic,
             calibration_batches,
+            straggler,
+            gap_every,
             epochs,
             max_batches,
+            max_seconds,
+            evaluate,
             batch_size,
             drop_last,
             eval_batch_size,
@@ -313,144 +346,4 @@ pub struct SummaryArgs {
     /// Number of classes
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub classes: usize,
-}
-
-/// Flags of `stagger bench`.
-#[derive(Debug, Args)]
-pub struct BenchArgs {
-    /// The network, such as resnet20
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "resnet20",
-        help_heading = "What runs"
-    )]
-    pub model: String,
-    /// Shape of one image: channels x height x width
-    #[arg(
-        long,
-        value_name = "CxHxW",
-        default_value = "3x32x32",
-        help_heading = "What runs"
-    )]
-    pub input: String,
-    /// Number of classes
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 10,
-        help_heading = "What runs"
-    )]
-    pub classes: usize,
-    /// Number of stages
-    #[arg(
-        short = 'k',
-        long,
-        value_name = "K",
-        default_value_t = 2,
-        help_heading = "What runs"
-    )]
-    pub stages: usize,
-    /// The schedule
-    #[arg(
-        short,
-        long,
-        value_name = "METHOD",
-        default_value = "dsp",
-        help_heading = "What runs"
-    )]
-    pub schedule: String,
-    /// How blocks are dealt to stages: auto, uniform, or counts such as 7,4
-    #[arg(
-        long,
-        value_name = "CUT",
-        default_value = "auto",
-        help_heading = "What runs"
-    )]
-    pub balance: String,
-    /// Samples per batch
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        default_value_t = 128,
-        help_heading = "What runs"
-    )]
-    pub batch_size: usize,
-    /// Learning rate; small, so that random labels do not drive the loss to infinity
-    #[arg(
-        long,
-        value_name = "RATE",
-        default_value_t = 0.01,
-        help_heading = "What runs"
-    )]
-    pub lr: f64,
-    /// Seed of weights and images
-    #[arg(
-        long,
-        value_name = "SEED",
-        default_value_t = 1,
-        help_heading = "What runs"
-    )]
-    pub seed: u64,
-
-    /// Tensor library: burn, torch
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "burn",
-        help_heading = "Engine"
-    )]
-    pub engine: String,
-    /// Number format of the passes: f32, or with engine torch bf16
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "f32",
-        help_heading = "Engine"
-    )]
-    pub dtype: String,
-    /// Device of all stages, engine torch: cpu, cuda, cuda:1
-    #[arg(long, value_name = "NAME", help_heading = "Engine")]
-    pub device: Option<String>,
-    /// Device of each stage, engine torch, such as cuda:0,cuda:1
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        help_heading = "Engine"
-    )]
-    pub devices: Option<Vec<String>>,
-    /// Compute threads of each stage on the CPU, engine torch
-    #[arg(long, value_name = "N", help_heading = "Engine")]
-    pub threads_per_stage: Option<usize>,
-    /// Let f32 products on GPUs round their factors to TF32
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Engine")]
-    pub tf32: Option<bool>,
-    /// Give the same bits every time on GPUs too
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Engine")]
-    pub deterministic: Option<bool>,
-
-    /// Batches to time
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 40,
-        help_heading = "Measurement"
-    )]
-    pub batches: usize,
-    /// Batches before those, which are not timed
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 8,
-        help_heading = "Measurement"
-    )]
-    pub warmup: usize,
-    /// Time every kind of kernel
-    #[arg(long, help_heading = "Measurement")]
-    pub profile_ops: bool,
-    /// Print one JSON object instead of a table
-    #[arg(long, help_heading = "Measurement")]
-    pub json: bool,
 }

@@ -4,6 +4,9 @@
 //! [`high`] is what it means: complete, checked, ready to run. In between, [`config_file`] reads
 //! the same values from TOML; defaults < file < flags.
 
+mod batches;
+pub mod bench;
+pub mod compare;
 pub mod config_file;
 pub mod defaults;
 pub mod engine;

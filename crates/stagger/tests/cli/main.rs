@@ -3,7 +3,9 @@
 mod support;
 
 mod bench;
+mod compare;
 mod help;
+mod methods;
 mod real_data;
 mod refusals;
 mod runs;

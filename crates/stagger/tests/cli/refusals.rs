@@ -48,7 +48,31 @@ fn flags() {
         ("train --schedule dsp(1;2)", "column 7: m has 1 numbers"),
         (
             "train --schedule pipedram",
-            "there is no method `pipedram`; known are bp, dsp",
+            "there is no method `pipedram`; known are bp, gpipe, 1f1b",
+        ),
+        (
+            "train --schedule bp+predict",
+            "`predict` works against staleness, and `bp` with K = 2 has none",
+        ),
+        (
+            "train --schedule dsp+predict --optimizer adamw",
+            "looks ahead along the momentum, which optimizer adamw does not have",
+        ),
+        (
+            "train --schedule gpipe(8) --batch-size 8",
+            "batch normalisation needs at least 2 samples in each of 8 micro-batches; use --batch-size 16 or more",
+        ),
+        (
+            "train --schedule gpipe(8) --batch-size 27",
+            "the last batch of the 10000 training samples holds 10, and batch normalisation needs at least 2 samples in each of 8",
+        ),
+        (
+            "train --straggler stage=2,slowdown=50%",
+            "there is no stage 2; stages count from 0 to 1",
+        ),
+        (
+            "train --straggler slowdown=much",
+            "slowdown is `much`, expected 0% to 10000%; a right one is",
         ),
         ("train --stages 6", "has 5 blocks, too few for 6 stages"),
         ("train --stages 0", "--stages is 0"),
@@ -128,6 +152,43 @@ fn flags() {
             "train --batch-size 20000 --drop-last",
             "10000 images do not fill one batch of 20000",
         ),
+        ("train --max-seconds 0", "--max-seconds 0 is not a duration"),
+        (
+            "train --max-seconds NaN",
+            "--max-seconds NaN is not a duration",
+        ),
+        ("compare", "no method is named; name some"),
+        (
+            "compare bp pipedram",
+            "error: schedule `pipedram`, column 1: there is no method `pipedram`",
+        ),
+        ("compare bp dsp bp", "method `bp` is named twice"),
+        ("compare bp --preset papers", "there is no preset `papers`"),
+        (
+            "compare bp --schedule dsp",
+            "--schedule is for `stagger train`",
+        ),
+        ("compare bp --seed 3", "use --seeds"),
+        ("compare bp --seeds 3,3", "--seeds names 3 twice"),
+        ("compare bp --slowdowns -5", "unexpected argument"),
+        (
+            "compare bp --slowdowns=-5",
+            "--slowdowns -5 is no slow-down",
+        ),
+        (
+            "compare bp --slowdowns 0,20,20",
+            "--slowdowns names 20 twice",
+        ),
+        (
+            "compare bp --straggler-probability 0.5",
+            "does nothing without slow-downs",
+        ),
+        (
+            "compare bp --slowdowns 50 --straggler-probability 1.5",
+            "--straggler-probability 1.5 is not a probability",
+        ),
+        ("compare bp --target 101", "--target is not an accuracy"),
+        ("compare bp --epochs 0", "--epochs is 0"),
         ("train --lr -0.1", "unexpected argument"),
         ("train --lr=-0.1", "--lr -0.1 is not a learning rate"),
         ("train --lr NaN", "--lr NaN is not a learning rate"),
@@ -251,6 +312,11 @@ fn output_folders() {
     assert_eq!(
         fs::read_to_string(bench.path("full/notes.txt")).unwrap(),
         "precious"
+    );
+    refused_in(
+        &bench,
+        "compare bp --output full",
+        "is a folder that is not empty",
     );
     // Nobody can make folders there, not even root.
     if cfg!(target_os = "linux") {

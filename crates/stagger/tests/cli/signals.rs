@@ -3,6 +3,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use stagger::report::Record;
 
@@ -12,8 +14,13 @@ use crate::support::Bench;
 const CONSTANT_RATE: &str = "--lr 0.01 --lr-schedule constant --warmup-batches 0";
 
 /// Starts a run that would take for ever, and interrupts it once a line that begins with `after` has
-/// been said. Gives the exit status and the lines that followed.
-fn interrupted(bench: &Bench, arguments: &str, after: &str) -> (Option<i32>, Vec<String>) {
+/// been said and it is `ready`. Gives the exit status and the lines that followed.
+fn interrupted(
+    bench: &Bench,
+    arguments: &str,
+    after: &str,
+    ready: impl Fn() -> bool,
+) -> (Option<i32>, Vec<String>) {
     let mut child = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
         .args(arguments.split_whitespace())
         .current_dir(&bench.folder)
@@ -28,6 +35,13 @@ fn interrupted(bench: &Bench, arguments: &str, after: &str) -> (Option<i32>, Vec
         lines.any(|line| line.starts_with(after)),
         "no line `{after}`"
     );
+    while !ready() {
+        sleep(Duration::from_millis(10));
+        assert!(
+            child.try_wait().is_ok_and(|status| status.is_none()),
+            "ended too early"
+        );
+    }
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status();
@@ -45,7 +59,7 @@ fn an_interrupt_drains_and_saves() {
             "{data} --schedule {schedule} --stages {stages} --epochs 100000 {CONSTANT_RATE}"
         );
         let run = format!("train --batch-size 8 --calibration-batches 0 --output run {flags}");
-        let (status, rest) = interrupted(&bench, &run, "epoch ");
+        let (status, rest) = interrupted(&bench, &run, "epoch ", || true);
         assert_eq!(status, Some(130), "{rest:?}");
         let metrics = bench.metrics("run");
         let Some(Record::End(end)) = metrics.last() else {
@@ -61,10 +75,36 @@ fn an_interrupt_drains_and_saves() {
 }
 
 #[test]
+fn an_interrupted_comparison_stops_its_run_and_says_how_to_go_on() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = format!(
+        "compare bp dsp {data} --batch-size 8 --epochs 100000 {CONSTANT_RATE} --output out"
+    );
+    let (status, rest) = interrupted(&bench, &run, "2 runs in out", || {
+        // The line of the run under way has no end yet.
+        bench.path("out/runs/bp-seed1/metrics.jsonl").exists()
+    });
+    assert_eq!(status, Some(130), "{rest:?}");
+    assert_eq!(rest[0], "[1/2] bp, seed 1: interrupted");
+    assert!(
+        rest[1].starts_with("interrupted: 0 of 2 runs are done; go on with"),
+        "{rest:?}"
+    );
+    assert!(rest[2].starts_with("  stagger compare bp dsp"), "{rest:?}");
+    // The run has drained.
+    let Some(Record::End(end)) = bench.metrics("out/runs/bp-seed1").pop() else {
+        panic!("no end")
+    };
+    assert!(end.interrupted);
+    assert!(!bench.path("out/runs/dsp-seed1").exists());
+}
+
+#[test]
 fn an_interrupt_in_the_calibration_leaves_nothing() {
     let bench = Bench::new();
     let run = "train --calibration-batches 100000 --epochs 1000 --output run";
-    let (status, rest) = interrupted(&bench, run, "run folder: ");
+    let (status, rest) = interrupted(&bench, run, "run folder: ", || true);
     assert_eq!(status, Some(130), "{rest:?}");
     assert!(
         rest.iter()

@@ -120,6 +120,16 @@ impl<B: Backend> Generic<B> {
         if relu { B::relu(sum) } else { sum }
     }
 
+    pub(crate) fn blend(
+        a: FloatTensor<B>,
+        keep: f64,
+        b: FloatTensor<B>,
+        gain: f64,
+    ) -> FloatTensor<B> {
+        let kept = B::float_mul_scalar(a, keep.into());
+        B::float_add(kept, B::float_mul_scalar(b, gain.into()))
+    }
+
     pub(crate) fn subsample(input: FloatTensor<B>, geometry: Subsample) -> FloatTensor<B> {
         let [samples, channels, height, width] = input.shape().dims();
         let kept = geometry.slices(0..channels, height, width);

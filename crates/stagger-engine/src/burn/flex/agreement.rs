@@ -169,6 +169,10 @@ proptest! {
         agree("relu backward", found, Reference::rectify_backward(wide(&a), wide(&b)))?;
         let found = Flex::sum(channels_last(a.clone()), b.clone(), relu);
         agree("sum", found, Reference::sum(wide(&a), wide(&b), relu))?;
+        let expected = Reference::blend(wide(&a), 0.75, wide(&b), -1.3);
+        let found = Flex::blend(a.clone(), 0.75, b.clone(), -1.3);
+        agree("blend", found.clone(), expected)?;
+        same(Flex::blend(channels_last(a.clone()), 0.75, b.clone(), -1.3), &found)?;
         same(a.clone(), &tensor("a", &shape))?;
 
         let geometry = Subsample { stride, padding };

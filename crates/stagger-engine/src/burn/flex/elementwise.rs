@@ -1,10 +1,10 @@
-//! ReLU and sums, in place where nobody else holds the tensor.
+//! ReLU, sums and weighted sums, in place where nobody else holds the tensor.
 
 use burn_flex::FlexTensor;
 
 use crate::channels_last::{self as loops, Binary, Serial};
 
-use super::memory::{change, change_with, channels_last, recycle};
+use super::memory::{change, change_with, channels_last, lie_alike, recycle};
 
 /// `max(x, 0)`; NaN stays NaN.
 pub(super) fn rectify(input: FlexTensor) -> FlexTensor {
@@ -53,4 +53,17 @@ pub(super) fn sum(a: FlexTensor, b: FlexTensor, relu: bool) -> FlexTensor {
     });
     recycle(other);
     sum
+}
+
+/// `keep·a + gain·b`; shapes are the same.
+pub(super) fn blend(a: FlexTensor, keep: f64, b: FlexTensor, gain: f64) -> FlexTensor {
+    // Weights and what belongs to them mostly lie in memory alike, in whatever order.
+    let (a, b) = if lie_alike(&a, &b) {
+        (a, b)
+    } else {
+        (channels_last(a), channels_last(b))
+    };
+    change_with(a, &b, |terms| {
+        loops::blend(terms, keep as f32, gain as f32, &Serial);
+    })
 }

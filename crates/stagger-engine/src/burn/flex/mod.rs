@@ -145,6 +145,13 @@ impl BurnKernels for Flex {
         elementwise::sum(a, b, relu)
     }
 
+    fn blend(a: FlexTensor, keep: f64, b: FlexTensor, gain: f64) -> FlexTensor {
+        if !single([&a, &b]) {
+            return Generic::<Self>::blend(a, keep, b, gain);
+        }
+        elementwise::blend(a, keep, b, gain)
+    }
+
     fn subsample(input: FlexTensor, geometry: Subsample) -> FlexTensor {
         if !single([&input]) {
             return Generic::<Self>::subsample(input, geometry);

@@ -10,6 +10,9 @@ use crate::tensor::HostTensor;
 
 use super::LayeredStage;
 
+/// Slot name of the drift of a parameter, of which a state holds all, some or none.
+const DRIFT: &str = "drift";
+
 /// Slot name of the step counter, in PyTorch's spelling.
 const STEP: &str = "step";
 
@@ -41,6 +44,16 @@ impl<K: Kernels> LayeredStage<K> {
         expected
     }
 
+    /// Names and shapes of the drift that this state holds.
+    fn drifts(&self, state: &StageState) -> BTreeMap<String, Vec<usize>> {
+        let each = self.trained.iter().map(|each| {
+            let name = StageState::optimizer_name(&each.info.name, DRIFT);
+            (name, each.info.shape.clone())
+        });
+        each.filter(|(name, _)| state.tensors.contains_key(name))
+            .collect()
+    }
+
     pub(super) fn export_state(&self) -> Result<StageState, EngineError> {
         let mut state = StageState::default();
         let mut put = |name: String, tensor: &K::Tensor| -> Result<(), EngineError> {
@@ -64,6 +77,14 @@ impl<K: Kernels> LayeredStage<K> {
                 put(StageState::optimizer_name(name, slot), tensor)?;
             }
         }
+        for (each, drift) in self.trained.iter().zip(&self.drift.values) {
+            let name = StageState::optimizer_name(&each.info.name, DRIFT);
+            let tensor = match drift {
+                Some(drift) => K::download(drift)?,
+                None => HostTensor::zeros(&each.info.shape),
+            };
+            state.tensors.insert(name, tensor);
+        }
         if self.optimizer.counts_steps() {
             for each in &self.trained {
                 let name = StageState::optimizer_name(&each.info.name, STEP);
@@ -82,8 +103,14 @@ impl<K: Kernels> LayeredStage<K> {
     }
 
     pub(super) fn import_state(&mut self, state: &StageState) -> Result<(), EngineError> {
-        let with_optimizer = state.has_optimizer();
-        state.check(&self.label, &self.expected(with_optimizer))?;
+        let drifts = self.drifts(state);
+        // Drift belongs to the method of training: alone it is no state of the optimizer.
+        let with_optimizer = state
+            .optimizer_names()
+            .any(|name| !drifts.contains_key(name));
+        let mut expected = self.expected(with_optimizer);
+        expected.extend(drifts);
+        state.check(&self.label, &expected)?;
         let counters: Vec<String> = self
             .statistics
             .iter()
@@ -117,6 +144,11 @@ impl<K: Kernels> LayeredStage<K> {
             if let Some(&step) = step.and_then(|step| step.data.first()) {
                 self.steps = step as u64;
             }
+        }
+        for (each, drift) in self.trained.iter().zip(&mut self.drift.values) {
+            let name = StageState::optimizer_name(&each.info.name, DRIFT);
+            let held = state.tensors.contains_key(&name);
+            *drift = held.then(|| read(&name)).transpose()?;
         }
         self.gradients = Gradients::none(self.weights.len());
         Ok(())

@@ -1,0 +1,174 @@
+//! Weights of other versions: kept, predicted, extrapolated back, and how far they are.
+
+use std::fmt;
+
+use crate::error::EngineError;
+use crate::layered::kernels::Kernels;
+use crate::layered::parameters::Trained;
+use crate::stage::Distance;
+
+use super::LayeredStage;
+
+/// The slot of [`crate::Optimizer::slots`] that predictions follow.
+const MOMENTUM: &str = "momentum_buffer";
+
+/// Handles of all parameters of a stage at one version, in the format of its passes.
+pub struct Weights<K: Kernels>(Vec<K::Tensor>);
+
+impl<K: Kernels> Weights<K> {
+    pub(super) fn new(tensors: Vec<K::Tensor>) -> Self {
+        Self(tensors)
+    }
+
+    pub(super) fn into_tensors(self) -> Vec<K::Tensor> {
+        self.0
+    }
+}
+
+impl<K: Kernels> Clone for Weights<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: Kernels> fmt::Debug for Weights<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Weights").field(&self.0).finish()
+    }
+}
+
+/// Handles of the exact parameters of a stage at one version.
+pub struct Position<K: Kernels>(Vec<K::Tensor>);
+
+impl<K: Kernels> fmt::Debug for Position<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Position").field(&self.0).finish()
+    }
+}
+
+/// How the weights move from update to update.
+pub(super) struct Drift<K: Kernels> {
+    /// Weight of the past in the running mean; `None` when nobody asks for it.
+    keep: Option<f64>,
+    /// δ per parameter; `None` is 0.
+    pub(super) values: Vec<Option<K::Tensor>>,
+}
+
+impl<K: Kernels> Drift<K> {
+    pub(super) fn untracked() -> Self {
+        let (keep, values) = (None, Vec::new());
+        Self { keep, values }
+    }
+
+    pub(super) fn track(&mut self, keep: f64, parameters: usize) {
+        self.keep = Some(keep);
+        self.values.resize(parameters, None);
+    }
+
+    pub(super) fn is_tracked(&self) -> bool {
+        self.keep.is_some()
+    }
+}
+
+impl<K: Kernels> LayeredStage<K> {
+    /// Parameters with the exact value of each.
+    fn exact(&self) -> impl Iterator<Item = (&Trained<K>, &K::Tensor)> {
+        let each = self.trained.iter().zip(&self.weights);
+        each.map(|(trained, weight)| (trained, trained.master.as_ref().unwrap_or(weight)))
+    }
+
+    /// `w + factor·d` for passes, from the exact weights.
+    fn displaced<'a>(
+        &self,
+        displacements: impl Iterator<Item = Option<&'a K::Tensor>>,
+        factor: f64,
+    ) -> Result<Weights<K>, EngineError> {
+        let each = self.exact().zip(&self.weights).zip(displacements);
+        let weights = each.map(|(((trained, exact), weight), displacement)| {
+            let Some(displacement) = displacement else {
+                return Ok(weight.clone());
+            };
+            let moved = K::blend(exact.clone(), 1.0, displacement.clone(), factor)?;
+            if trained.master.is_some() {
+                K::cast(&moved, self.precision)
+            } else {
+                Ok(moved)
+            }
+        });
+        Ok(Weights(weights.collect::<Result<_, _>>()?))
+    }
+
+    pub(super) fn predict(&self, coefficient: f64) -> Result<Weights<K>, EngineError> {
+        let mut slots = self.optimizer.slots().iter();
+        let Some(slot) = slots.position(|&slot| slot == MOMENTUM) else {
+            let (stage, optimizer) = (self.label.clone(), self.optimizer.name());
+            return Err(EngineError::NoMomentum { stage, optimizer });
+        };
+        let velocities = self.trained.iter().map(|trained| {
+            let moves = coefficient != 0.0;
+            trained.slots.get(slot).filter(|_| moves)
+        });
+        self.displaced(velocities, -coefficient)
+    }
+
+    pub(super) fn extrapolate_back(&self, steps: f64) -> Result<Weights<K>, EngineError> {
+        if !self.drift.is_tracked() {
+            let stage = self.label.clone();
+            return Err(EngineError::NoDrift { stage });
+        }
+        let moves = steps != 0.0;
+        let drifts = self.drift.values.iter();
+        self.displaced(drifts.map(|drift| drift.as_ref().filter(|_| moves)), -steps)
+    }
+
+    pub(super) fn exact_position(&self) -> Position<K> {
+        Position(self.exact().map(|(_, exact)| exact.clone()).collect())
+    }
+
+    pub(super) fn distance_from(&self, from: &Position<K>) -> Result<Distance, EngineError> {
+        let (expected, found) = (self.weights.len(), from.0.len());
+        let weights: Vec<&K::Tensor> = self.exact().map(|(_, exact)| exact).collect();
+        let fit = |(a, b): (&&K::Tensor, &K::Tensor)| K::shape(a) == K::shape(b);
+        if expected != found || !weights.iter().zip(&from.0).all(fit) {
+            let stage = self.label.clone();
+            return Err(EngineError::ForeignPosition {
+                stage,
+                expected,
+                found,
+            });
+        }
+        let differences = weights
+            .iter()
+            .zip(&from.0)
+            .map(|(&now, then)| K::blend(now.clone(), 1.0, then.clone(), -1.0))
+            .collect::<Result<Vec<_>, _>>()?;
+        let differences: Vec<&K::Tensor> = differences.iter().collect();
+        Ok(Distance {
+            moved: K::square_sum(&differences)?.sqrt(),
+            norm: K::square_sum(&weights)?.sqrt(),
+        })
+    }
+
+    /// What [`Self::after_update`] needs of the weights that an update replaces.
+    pub(super) fn before_update(&self) -> Option<Position<K>> {
+        self.drift.is_tracked().then(|| self.exact_position())
+    }
+
+    /// Follows the weights with their drift.
+    pub(super) fn after_update(&mut self, before: Option<Position<K>>) -> Result<(), EngineError> {
+        let (Some(keep), Some(before)) = (self.drift.keep, before) else {
+            return Ok(());
+        };
+        let now = self.exact_position();
+        let each = self.drift.values.iter_mut().zip(now.0).zip(before.0);
+        for ((drift, now), before) in each {
+            // The difference first: it is small beside the weights, and exact.
+            let step = K::blend(now, 1.0, before, -1.0)?;
+            *drift = Some(match drift.take() {
+                Some(drift) => K::blend(drift, keep, step, 1.0 - keep)?,
+                None => K::scale(step, 1.0 - keep)?,
+            });
+        }
+        Ok(())
+    }
+}

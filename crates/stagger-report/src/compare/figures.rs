@@ -1,0 +1,291 @@
+//! Which charts a report shows, and what is said of them.
+
+use super::charts::{Bars, ChartError, Line, bars, lines};
+use super::method::{Comparison, MethodResult};
+use super::progress::Trained;
+use super::run::RunResult;
+use super::table::mebibytes;
+
+/// Points that a line of losses is thinned out to.
+const POINTS: usize = 150;
+
+/// A chart with its caption.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// What it shows.
+    pub title: String,
+    /// The chart, as SVG.
+    pub svg: String,
+    /// What is to be seen, in plain words.
+    pub caption: String,
+}
+
+/// All charts for which there are numbers.
+pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
+    let mut figures = Vec::new();
+    let mut add = |title: &str, svg: Option<String>, caption: &str| {
+        figures.extend(svg.map(|svg| Figure {
+            title: title.to_owned(),
+            svg,
+            caption: caption.to_owned(),
+        }));
+    };
+    add(
+        "Throughput against slow-down",
+        lines(
+            "slow-down of a stage, percent",
+            "images/s",
+            true,
+            &throughputs(comparison),
+        )?,
+        "Samples per second, the median over the seeds. The flatter a line, the better the method bears stages that are \
+         slower now and then.",
+    );
+    let seeds = "Thick: mean over the seeds; thin: each seed.";
+    let over = |x: fn(&Trained) -> f64, what: What| curves(comparison, x, what);
+    let epochs: fn(&Trained) -> f64 = |trained| trained.epochs;
+    let seconds: fn(&Trained) -> f64 = |trained| trained.seconds;
+    add(
+        "Training loss over epochs",
+        lines("epochs", "training loss", false, &over(epochs, What::Loss))?,
+        &format!(
+            "Mean loss of neighbouring batches. Lines that lie on each other learn as much from each image. {seeds}"
+        ),
+    );
+    add(
+        "Training loss over time",
+        lines(
+            "seconds of training",
+            "training loss",
+            false,
+            &over(seconds, What::Loss),
+        )?,
+        &format!("The same against the time it took, without evaluations. {seeds}"),
+    );
+    add(
+        "Test accuracy over epochs",
+        lines(
+            "epochs",
+            "top-1, percent",
+            false,
+            &over(epochs, What::Accuracy),
+        )?,
+        &format!("Test images whose label had the highest score. {seeds}"),
+    );
+    add(
+        "Test accuracy over time",
+        lines(
+            "seconds of training",
+            "top-1, percent",
+            false,
+            &over(seconds, What::Accuracy),
+        )?,
+        &format!("The same against the time it took, without evaluations. {seeds}"),
+    );
+    let results = comparison.at_least_slowdown();
+    let percent = |value: f64| format!("{value:.0} %");
+    add(
+        "Busy share of each stage",
+        bars(&stages(results), Some(100.0), percent, &busy(results))?,
+        "Share of the training time in which a stage computed. What is missing to 100 % is the bubble: the stage waited.",
+    );
+    add(
+        "Peak memory",
+        bars(&[], None, |bytes| mebibytes(bytes as u64), &memory(results))?,
+        "Peak resident memory of the whole process, the largest of all seeds.",
+    );
+    for result in results {
+        let shares = histogram(result);
+        add(
+            &format!("Staleness of {}", result.method),
+            bars(
+                &stages(std::slice::from_ref(result)),
+                Some(100.0),
+                percent,
+                &shares,
+            )?,
+            "Share of the batches by the number of updates between their forward and their backward, as counted in the \
+             runs. The first batches of a run have fewer than the rest.",
+        );
+    }
+    Ok(figures)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Loss,
+    Accuracy,
+}
+
+/// A line per method, at the least slow-down.
+fn curves(comparison: &Comparison, x: fn(&Trained) -> f64, what: What) -> Vec<Line> {
+    let results = comparison.at_least_slowdown();
+    let longest = results
+        .iter()
+        .flat_map(|result| comparison.done(&result.method, result.slowdown_percent))
+        .map(|(_, run)| run.progress.batches.len())
+        .max();
+    let group = longest.unwrap_or(0).div_ceil(POINTS).max(1);
+    let line = |result: &MethodResult| {
+        let runs = comparison.done(&result.method, result.slowdown_percent);
+        let points = |(_, run): &(u64, &RunResult)| match what {
+            What::Loss => thinned(&run.progress.batches, group, x),
+            What::Accuracy => {
+                let evaluations = run.progress.evaluations.iter();
+                evaluations
+                    .map(|(trained, top1)| (x(trained), *top1))
+                    .collect()
+            }
+        };
+        let each: Vec<Vec<(f64, f64)>> = runs.iter().map(points).collect();
+        Line {
+            name: result.method.clone(),
+            mean: mean_line(&each),
+            each,
+        }
+    };
+    results.iter().map(line).collect()
+}
+
+/// The mean loss of each `group` of batches, at its last one.
+fn thinned(batches: &[Trained], group: usize, x: fn(&Trained) -> f64) -> Vec<(f64, f64)> {
+    let point = |batches: &[Trained]| {
+        let sum: f64 = batches.iter().map(|batch| batch.loss).sum();
+        (batches.last().map_or(0.0, x), sum / batches.len() as f64)
+    };
+    batches.chunks(group).map(point).collect()
+}
+
+/// Point by point, as far as all go.
+fn mean_line(each: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    let common = each.iter().map(Vec::len).min().unwrap_or(0);
+    let count = each.len() as f64;
+    let mean = |at: usize| {
+        let points = each.iter().map(|line| line[at]);
+        let (x, y) = points.fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+        (x / count, y / count)
+    };
+    (0..common).map(mean).collect()
+}
+
+fn throughputs(comparison: &Comparison) -> Vec<Line> {
+    let line = |method: &String| Line {
+        name: method.clone(),
+        mean: comparison
+            .results
+            .iter()
+            .filter(|result| result.method == *method)
+            .filter_map(|result| Some((result.slowdown_percent, result.images_per_second?)))
+            .collect(),
+        each: Vec::new(),
+    };
+    comparison.plan.methods.iter().map(line).collect()
+}
+
+fn stages(results: &[MethodResult]) -> Vec<String> {
+    let most = results.iter().map(|result| result.busy_shares.len()).max();
+    (0..most.unwrap_or(0))
+        .map(|stage| format!("stage {stage}"))
+        .collect()
+}
+
+fn busy(results: &[MethodResult]) -> Vec<Bars> {
+    let bars = |result: &MethodResult| Bars {
+        name: result.method.clone(),
+        values: result
+            .busy_shares
+            .iter()
+            .map(|share| 100.0 * share)
+            .collect(),
+    };
+    results.iter().map(bars).collect()
+}
+
+fn memory(results: &[MethodResult]) -> Vec<Bars> {
+    let bars = |result: &MethodResult| {
+        Some(Bars {
+            name: result.method.clone(),
+            values: vec![result.peak_memory_bytes? as f64],
+        })
+    };
+    results.iter().filter_map(bars).collect()
+}
+
+fn histogram(result: &MethodResult) -> Vec<Bars> {
+    let longest = result
+        .staleness
+        .iter()
+        .map(|stage| stage.counts.len())
+        .max();
+    let bars = |staleness: usize| Bars {
+        name: staleness.to_string(),
+        values: result
+            .staleness
+            .iter()
+            .map(|stage| {
+                let all: usize = stage.counts.iter().sum();
+                let count = stage.counts.get(staleness).copied().unwrap_or(0);
+                100.0 * count as f64 / all.max(1) as f64
+            })
+            .collect(),
+    };
+    (0..longest.unwrap_or(0)).map(bars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::made_up::{comparison, straggling};
+
+    #[test]
+    fn a_chart_for_every_question() {
+        let titles = |comparison: &Comparison| -> Vec<String> {
+            let figures = figures(comparison).unwrap().into_iter();
+            figures.map(|figure| figure.title).collect()
+        };
+        let (_folder, compared) = comparison();
+        assert_eq!(
+            titles(&compared),
+            [
+                "Training loss over epochs",
+                "Training loss over time",
+                "Test accuracy over epochs",
+                "Test accuracy over time",
+                "Busy share of each stage",
+                "Peak memory",
+                "Staleness of bp",
+                "Staleness of dsp"
+            ]
+        );
+        let (_folder, slowed) = straggling();
+        assert_eq!(titles(&slowed)[0], "Throughput against slow-down");
+    }
+
+    #[test]
+    fn lines_of_seeds_are_averaged_as_far_as_all_go() {
+        let each = [
+            vec![(1.0, 10.0), (2.0, 20.0), (3.0, 9.0)],
+            vec![(3.0, 30.0), (4.0, 40.0)],
+        ];
+        assert_eq!(mean_line(&each), [(2.0, 20.0), (3.0, 30.0)]);
+        assert_eq!(mean_line(&[]), []);
+        let batch = |seconds, loss| Trained {
+            epochs: 0.0,
+            seconds,
+            loss,
+        };
+        let batches = [batch(1.0, 4.0), batch(2.0, 2.0), batch(3.0, 1.0)];
+        let found = thinned(&batches, 2, |trained| trained.seconds);
+        assert_eq!(found, [(2.0, 3.0), (3.0, 1.0)]);
+    }
+
+    #[test]
+    fn a_histogram_has_the_shares_of_each_stage() {
+        let (_folder, comparison) = comparison();
+        let groups = histogram(&comparison.results[1]);
+        assert_eq!(groups.len(), 3);
+        assert_eq!(groups[2].name, "2");
+        assert_eq!(groups[2].values, [80.0, 0.0]);
+        assert_eq!(groups[0].values, [10.0, 100.0]);
+    }
+}

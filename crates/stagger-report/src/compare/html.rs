@@ -1,0 +1,201 @@
+//! Results as one page that needs nothing else.
+
+use std::path::Path;
+
+use askama::Template;
+
+use super::NO_BARRIERS;
+use super::figures::{Figure, figures};
+use super::method::Comparison;
+use super::run::{PlannedRun, RunState};
+use super::table::{Table, main_table, mebibytes, slowdown_table};
+use crate::environment::Environment;
+use crate::error::ReportError;
+
+/// The page. Texts are escaped by the template engine; only the charts are taken as they are.
+#[derive(Template)]
+#[template(path = "compare/report.html")]
+struct Page<'a> {
+    title: &'a str,
+    command: &'a str,
+    note: &'a str,
+    environments: Vec<Vec<(&'static str, String)>>,
+    tables: Vec<Table>,
+    columns: &'a [(&'a str, &'a str)],
+    figures: Vec<Figure>,
+    failures: Vec<Row>,
+    runs: Vec<Row>,
+    slowed: bool,
+}
+
+/// A run in a list.
+struct Row {
+    method: String,
+    slowdown: String,
+    seed: u64,
+    state: &'static str,
+    text: String,
+}
+
+/// What the columns of the table mean.
+const COLUMNS: [(&str, &str); 9] = [
+    (
+        "images/s",
+        "training samples per second without the first 8 batches and without evaluations; median over the seeds",
+    ),
+    (
+        "×",
+        "images/s over those of the named method at the same seed and slow-down; median over the seeds",
+    ),
+    (
+        "busy",
+        "share of the training time in which each stage computed, stage 0 first",
+    ),
+    ("bubble", "one minus the mean busy share"),
+    (
+        "memory",
+        "peak resident memory of the process, the largest of all seeds",
+    ),
+    (
+        "staleness",
+        "updates between forward and backward of a batch, per stage: mean, and after ≤ the largest where it differs",
+    ),
+    (
+        "gap",
+        "‖w − w_forward‖ / ‖w‖ per stage: how far the parameters moved between forward and backward",
+    ),
+    (
+        "top-1",
+        "test accuracy, mean ± standard deviation over the seeds",
+    ),
+    (
+        "to …",
+        "seconds of training to that test accuracy, without evaluations; median over the seeds that reached it",
+    ),
+];
+
+/// The report as a page of HTML, with charts inside and no address of the network.
+///
+/// # Errors
+/// [`ReportError::Encode`] when a chart cannot be drawn.
+pub fn to_html(comparison: &Comparison) -> Result<String, ReportError> {
+    let encode = |what: String| ReportError::Encode {
+        path: Path::new("report.html").to_owned(),
+        what,
+    };
+    let plan = &comparison.plan;
+    let mut tables = vec![main_table(comparison)];
+    tables.extend(slowdown_table(comparison));
+    let all = || plan.runs.iter().zip(&comparison.states);
+    let page = Page {
+        title: &plan.title,
+        command: &plan.command,
+        note: NO_BARRIERS,
+        environments: comparison.environments.iter().map(facts).collect(),
+        tables,
+        columns: &COLUMNS,
+        figures: figures(comparison).map_err(|error| encode(error.to_string()))?,
+        failures: all().filter_map(failure).collect(),
+        runs: all().map(command).collect(),
+        slowed: plan.slowdowns_percent != [0.0],
+    };
+    page.render().map_err(|error| encode(error.to_string()))
+}
+
+fn facts(environment: &Environment) -> Vec<(&'static str, String)> {
+    let unknown = || "unknown".to_owned();
+    let memory = environment.memory_bytes.map_or_else(unknown, mebibytes);
+    let commit = environment.git_commit.clone().unwrap_or_else(unknown);
+    vec![
+        ("host", environment.host.clone().unwrap_or_else(unknown)),
+        (
+            "processor",
+            format!(
+                "{}, {} cores",
+                environment.cpu.clone().unwrap_or_else(unknown),
+                environment.cores
+            ),
+        ),
+        ("memory", memory),
+        (
+            "system",
+            format!("{}, {}", environment.os, environment.architecture),
+        ),
+        (
+            "stagger",
+            format!("{}, commit {commit}", environment.stagger_version),
+        ),
+    ]
+}
+
+fn failure((run, state): (&PlannedRun, &RunState)) -> Option<Row> {
+    match state {
+        RunState::Failed(error) => Some(row(run, state, error.clone())),
+        _ => None,
+    }
+}
+
+fn command((run, state): (&PlannedRun, &RunState)) -> Row {
+    row(run, state, run.command.clone())
+}
+
+fn row(run: &PlannedRun, state: &RunState, text: String) -> Row {
+    Row {
+        method: run.method.clone(),
+        slowdown: format!("{} %", run.slowdown_percent),
+        seed: run.seed,
+        state: match state {
+            RunState::Done(_) => "done",
+            RunState::Failed(_) => "failed",
+            RunState::Missing => "not run",
+        },
+        text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::made_up::{comparison, straggling};
+
+    /// The page without its style and the insides of its charts.
+    fn structure(page: &str) -> String {
+        let mut rest = page;
+        let mut outline = String::new();
+        for (open, close, left) in [("<style>", "</style>", "[style]")]
+            .into_iter()
+            .chain(std::iter::repeat(("<svg", "</svg>", "[chart]")))
+        {
+            let Some((before, inside)) = rest.split_once(open) else {
+                break;
+            };
+            let (_, after) = inside.split_once(close).expect("closed");
+            outline.push_str(before);
+            outline.push_str(left);
+            rest = after;
+        }
+        outline + rest
+    }
+
+    #[test]
+    fn the_page_has_all_parts() {
+        let (folder, comparison) = comparison();
+        let page = to_html(&comparison).unwrap();
+        let outline = structure(&page).replace(&folder.path().display().to_string(), "OUT");
+        insta::assert_snapshot!("html", outline);
+    }
+
+    #[test]
+    fn the_page_needs_no_network_and_escapes_what_it_is_told() {
+        let (_folder, comparison) = straggling();
+        let page = to_html(&comparison).unwrap();
+        let addresses = page.replace("http://www.w3.org/2000/svg", "");
+        for word in ["http", "src=", "@import", "url("] {
+            assert!(!addresses.contains(word), "{word}");
+        }
+        assert!(page.contains("a &#38; b") || page.contains("a &amp; b"));
+        assert!(page.contains("&#60;fast&#62;") || page.contains("&lt;fast&gt;"));
+        assert!(!page.contains("<fast>"));
+        assert!(page.contains("there is none, so the baselines run at their best"));
+    }
+}

@@ -1,0 +1,254 @@
+//! One run of a comparison.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::method::StageStaleness;
+use super::progress::{Progress, epoch};
+use crate::environment::Environment;
+use crate::metrics::{EndRecord, Record};
+use crate::metrics_reader::read_metrics;
+use crate::run_folder::{ENVIRONMENT_FILE, METRICS_FILE};
+use crate::summary::EpochSummary;
+
+/// A run that a comparison asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedRun {
+    /// The method as the user wrote it.
+    pub method: String,
+    /// Slow-down of its stages in percent; 0 for none.
+    pub slowdown_percent: f64,
+    /// Seed.
+    pub seed: u64,
+    /// Where it is, or will be.
+    pub folder: PathBuf,
+    /// What repeats it.
+    pub command: String,
+}
+
+/// What has become of it.
+#[derive(Clone, Debug)]
+pub enum RunState {
+    /// It came to its planned end.
+    Done(Box<RunResult>),
+    /// It ended otherwise, with this sentence.
+    Failed(String),
+    /// It has not been run.
+    Missing,
+}
+
+impl RunState {
+    /// The result, if there is one.
+    pub fn result(&self) -> Option<&RunResult> {
+        match self {
+            RunState::Done(result) => Some(result),
+            _ => None,
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct RunResult {
+    /// The method in full notation.
+    pub schedule: Option<String>,
+    /// Its batches and evaluations.
+    pub progress: Progress,
+    /// Share of its training time in which each stage computed.
+    pub busy_shares: Vec<f64>,
+    /// Peak resident memory of the process.
+    pub peak_memory_bytes: Option<u64>,
+    /// Staleness of each stage.
+    pub staleness: Vec<StageStaleness>,
+    /// How far the parameters of each stage had moved between forward and backward, where that was measured.
+    pub gaps: Vec<Option<f64>>,
+    /// Where it ran, if its folder says so.
+    pub environment: Option<Environment>,
+    /// Duration of the whole run.
+    pub wall_seconds: f64,
+}
+
+impl RunResult {
+    /// One minus the mean busy share.
+    pub fn bubble_share(&self) -> f64 {
+        let stages = self.busy_shares.len().max(1) as f64;
+        1.0 - self.busy_shares.iter().sum::<f64>() / stages
+    }
+
+    /// Test accuracy of the last evaluation, in percent.
+    pub fn final_top1(&self) -> Option<f64> {
+        Some(self.progress.evaluations.last()?.1)
+    }
+
+    /// Highest test accuracy, in percent.
+    pub fn best_top1(&self) -> Option<f64> {
+        let found = self.progress.evaluations.iter().map(|(_, top1)| *top1);
+        found.max_by(f64::total_cmp)
+    }
+}
+
+/// The file beside a run's folder that says why it failed.
+pub fn error_file(folder: &Path) -> PathBuf {
+    let mut name = OsString::from(folder);
+    name.push(".err");
+    name.into()
+}
+
+/// Reads the folder of a run. A run that was interrupted, killed, or whose files are damaged has failed.
+pub fn read_run(folder: &Path) -> RunState {
+    let told = fs::read_to_string(error_file(folder)).ok();
+    let told = told.and_then(|text| Some(text.lines().rfind(|line| !line.is_empty())?.to_owned()));
+    let told = told.map(|line| line.trim_start_matches("error: ").to_owned());
+    let metrics = folder.join(METRICS_FILE);
+    if !metrics.exists() {
+        return told.map_or(RunState::Missing, RunState::Failed);
+    }
+    let failed = |sentence: String| RunState::Failed(told.unwrap_or(sentence));
+    let records = match read_metrics(&metrics) {
+        Ok(records) => records,
+        Err(error) => return failed(error.to_string()),
+    };
+    match records.last() {
+        Some(Record::End(EndRecord {
+            error: Some(error), ..
+        })) => failed(error.clone()),
+        Some(Record::End(end)) if end.interrupted => failed("interrupted".to_owned()),
+        Some(Record::End(end)) => {
+            let environment = fs::read(folder.join(ENVIRONMENT_FILE)).ok();
+            let environment = environment.and_then(|json| serde_json::from_slice(&json).ok());
+            RunState::Done(Box::new(result(&records, end, environment)))
+        }
+        _ => failed("the run was killed before its end".to_owned()),
+    }
+}
+
+fn result(records: &[Record], end: &EndRecord, environment: Option<Environment>) -> RunResult {
+    let epochs: Vec<&EpochSummary> = records.iter().filter_map(epoch).collect();
+    let stages = epochs.first().map_or(0, |epoch| epoch.stages.len());
+    // The first epoch fills caches and pipeline.
+    let settled = if epochs.len() > 1 {
+        &epochs[1..]
+    } else {
+        &epochs
+    };
+    let schedule = match records.first() {
+        Some(Record::Run(run)) => run.facts.get("schedule").and_then(Value::as_str),
+        _ => None,
+    };
+    RunResult {
+        schedule: schedule.map(str::to_owned),
+        progress: Progress::of(records),
+        busy_shares: (0..stages)
+            .map(|stage| busy_share(settled, stage))
+            .collect(),
+        peak_memory_bytes: end.peak_memory_bytes,
+        staleness: (0..stages).map(|stage| staleness(&epochs, stage)).collect(),
+        gaps: (0..stages).map(|stage| gap(&epochs, stage)).collect(),
+        environment,
+        wall_seconds: end.wall.as_secs_f64(),
+    }
+}
+
+/// Mean over epochs, by their time.
+fn busy_share(epochs: &[&EpochSummary], stage: usize) -> f64 {
+    weighted(epochs.iter().filter_map(|epoch| {
+        let found = epoch.stages.get(stage)?;
+        Some((found.busy_share, epoch.wall.as_secs_f64()))
+    }))
+    .unwrap_or_default()
+}
+
+fn gap(epochs: &[&EpochSummary], stage: usize) -> Option<f64> {
+    weighted(epochs.iter().filter_map(|epoch| {
+        let gap = epoch.stages.get(stage)?.gap_mean?;
+        Some((gap, epoch.batches as f64))
+    }))
+}
+
+fn staleness(epochs: &[&EpochSummary], stage: usize) -> StageStaleness {
+    let mut sum = StageStaleness::default();
+    for epoch in epochs {
+        if let Some(found) = epoch.stages.get(stage) {
+            sum.max = sum.max.max(found.staleness_max);
+            sum.add_counts(&found.staleness_counts);
+        }
+    }
+    let means = epochs.iter().filter_map(|epoch| {
+        let mean = epoch.stages.get(stage)?.staleness_mean;
+        Some((mean, epoch.batches as f64))
+    });
+    sum.mean = weighted(means).unwrap_or_default();
+    sum
+}
+
+/// Mean of numbers with their weights; `None` when these are nothing.
+fn weighted(numbers: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+    let (sum, weight) = numbers.fold((0.0, 0.0), |(sum, all), (number, weight)| {
+        (sum + number * weight, all + weight)
+    });
+    (weight > 0.0).then(|| sum / weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::made_up::MadeUp;
+
+    fn failure(state: RunState) -> String {
+        match state {
+            RunState::Failed(sentence) => sentence,
+            other => panic!("not failed: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_finished_run_is_summed_up() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("dsp-seed1");
+        let run = MadeUp {
+            epochs: 3,
+            ..MadeUp::default()
+        };
+        run.write(&folder);
+        let state = read_run(&folder);
+        let result = state.result().unwrap();
+        assert_eq!(result.schedule.as_deref(), Some("dsp(1,0;2,0)"));
+        assert_eq!(result.busy_shares, [0.9, 0.8]);
+        assert!((result.bubble_share() - 0.15).abs() < 1e-12);
+        assert_eq!(result.staleness[0].max, 2);
+        assert_eq!(result.staleness[0].counts, [3, 3, 24]);
+        assert!((result.gaps[0].unwrap() - 0.02).abs() < 1e-12);
+        assert_eq!(result.gaps[1], None);
+        assert_eq!(result.final_top1(), Some(70.0));
+    }
+
+    #[test]
+    fn whatever_is_not_a_good_end_is_a_failure() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("run.9");
+        assert!(matches!(read_run(&folder), RunState::Missing));
+        let run = MadeUp::default();
+        run.write(&folder);
+        let metrics = folder.join(METRICS_FILE);
+        let whole = fs::read_to_string(&metrics).unwrap();
+        let (before, end) = whole.trim_end().rsplit_once('\n').unwrap();
+        fs::write(&metrics, format!("{before}\n")).unwrap();
+        assert!(failure(read_run(&folder)).contains("killed"));
+        let interrupted = end.replace("\"interrupted\":false", "\"interrupted\":true");
+        fs::write(&metrics, format!("{before}\n{interrupted}\n")).unwrap();
+        assert_eq!(failure(read_run(&folder)), "interrupted");
+        let error = end.replace("\"error\":null", "\"error\":\"stage 1 failed\"");
+        fs::write(&metrics, format!("{before}\n{error}\n")).unwrap();
+        assert_eq!(failure(read_run(&folder)), "stage 1 failed");
+        fs::write(&metrics, &whole[..whole.len() - 9]).unwrap();
+        assert!(failure(read_run(&folder)).contains("cut short"));
+        // What the process said last counts more.
+        fs::write(error_file(&folder), "warning\nerror: out of memory\n").unwrap();
+        assert_eq!(failure(read_run(&folder)), "out of memory");
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(failure(read_run(&folder)), "out of memory");
+    }
+}

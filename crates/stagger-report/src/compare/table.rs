@@ -1,0 +1,232 @@
+//! Results as tables for people.
+
+use std::fmt;
+
+use comfy_table::presets::NOTHING as NO_LINES;
+use comfy_table::{CellAlignment, ContentArrangement, Table as Grid};
+
+use super::method::{Comparison, MethodResult, StageStaleness};
+use super::statistics::Spread;
+
+const NOTHING: &str = "–";
+
+/// A table of texts. Its [`Display`](fmt::Display) is for the terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// One per column.
+    pub headers: Vec<String>,
+    /// Each as long as the headers.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Leaves out columns in which no row says anything.
+    fn without_empty_columns(mut self) -> Self {
+        for column in (1..self.headers.len()).rev() {
+            if self.rows.iter().all(|row| row[column] == NOTHING) {
+                self.headers.remove(column);
+                self.rows.iter_mut().for_each(|row| {
+                    row.remove(column);
+                });
+            }
+        }
+        self
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut grid = Grid::new();
+        grid.load_style(NO_LINES)
+            .set_content_arrangement(ContentArrangement::Disabled)
+            .set_header(&self.headers)
+            .add_rows(&self.rows);
+        for (at, column) in grid.column_iter_mut().enumerate() {
+            let first_is_left = if at == 0 { 0 } else { 2 };
+            column.set_padding((first_is_left, 0));
+            if at > 0 {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        for line in grid.lines() {
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// All numbers, a row per method and slow-down.
+pub fn main_table(comparison: &Comparison) -> Table {
+    let slowed = comparison.plan.slowdowns_percent != [0.0];
+    let target = comparison.plan.target_top1;
+    let mut headers = vec!["method".to_owned()];
+    if slowed {
+        headers.push("slow-down".into());
+    }
+    headers.extend(["images/s".into(), format!("× {}", comparison.plan.baseline)]);
+    headers.extend(
+        [
+            "busy",
+            "bubble",
+            "memory",
+            "staleness",
+            "gap",
+            "final top-1",
+            "best top-1",
+        ]
+        .map(str::to_owned),
+    );
+    if let Some(target) = target {
+        headers.push(format!("to {target} %"));
+    }
+    headers.push("runs".into());
+    let rows = comparison
+        .results
+        .iter()
+        .map(|result| {
+            let mut row = vec![result.method.clone()];
+            if slowed {
+                row.push(format!("{} %", result.slowdown_percent));
+            }
+            row.extend(numbers(result));
+            if target.is_some() {
+                row.push(time(result));
+            }
+            row.push(format!("{}/{}", result.done, result.runs));
+            row
+        })
+        .collect();
+    Table { headers, rows }.without_empty_columns()
+}
+
+/// Samples per second, a row per method and a column per slow-down; `None` without slow-downs.
+pub fn slowdown_table(comparison: &Comparison) -> Option<Table> {
+    let slowdowns = &comparison.plan.slowdowns_percent;
+    if slowdowns == &[0.0] {
+        return None;
+    }
+    let mut headers = vec!["images/s at a slow-down of".to_owned()];
+    headers.extend(slowdowns.iter().map(|slowdown| format!("{slowdown} %")));
+    let row = |method: &String| {
+        let cells = comparison.results.iter().filter(|r| r.method == *method);
+        let mut row = vec![method.clone()];
+        row.extend(cells.map(slowed_rate));
+        row
+    };
+    Some(Table {
+        headers,
+        rows: comparison.plan.methods.iter().map(row).collect(),
+    })
+}
+
+fn slowed_rate(result: &MethodResult) -> String {
+    let Some(rate) = result.images_per_second else {
+        return NOTHING.to_owned();
+    };
+    match result.share_of_unslowed {
+        Some(share) if result.slowdown_percent != 0.0 => {
+            format!("{rate:.0} ({:.0} %)", 100.0 * share)
+        }
+        _ => format!("{rate:.0}"),
+    }
+}
+
+/// From images per second to the best accuracy.
+fn numbers(result: &MethodResult) -> [String; 9] {
+    let or_nothing = |text: Option<String>| text.unwrap_or_else(|| NOTHING.to_owned());
+    [
+        or_nothing(result.images_per_second.map(|rate| format!("{rate:.0}"))),
+        or_nothing(result.speedup.map(|speedup| format!("{speedup:.2}"))),
+        list(result.busy_shares.iter().map(|share| percent(*share))),
+        or_nothing(result.bubble_share.map(percent)),
+        or_nothing(result.peak_memory_bytes.map(mebibytes)),
+        list(result.staleness.iter().map(staleness)),
+        if result.gaps.iter().all(Option::is_none) {
+            NOTHING.to_owned()
+        } else {
+            list(
+                result
+                    .gaps
+                    .iter()
+                    .map(|gap| or_nothing(gap.map(small_percent))),
+            )
+        },
+        or_nothing(result.final_top1.map(spread)),
+        or_nothing(result.best_top1.map(spread)),
+    ]
+}
+
+fn list(texts: impl Iterator<Item = String>) -> String {
+    let texts: Vec<String> = texts.collect();
+    if texts.is_empty() {
+        NOTHING.to_owned()
+    } else {
+        texts.join("  ")
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
+fn small_percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// Bytes in MiB.
+pub(super) fn mebibytes(bytes: u64) -> String {
+    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// The mean, and the largest where it is another number.
+fn staleness(stage: &StageStaleness) -> String {
+    let mean = format!("{:.1}", stage.mean);
+    match mean.strip_suffix(".0") {
+        Some(whole) if whole == stage.max.to_string() => whole.to_owned(),
+        _ => format!("{mean}≤{}", stage.max),
+    }
+}
+
+fn spread(spread: Spread) -> String {
+    match spread.deviation {
+        Some(deviation) => format!("{:.1} ± {deviation:.1} %", spread.mean),
+        None => format!("{:.1} %", spread.mean),
+    }
+}
+
+/// Seconds to the target, and how many runs they are of where these are not all.
+fn time(result: &MethodResult) -> String {
+    match result.seconds_to_target {
+        Some(seconds) if result.reached_target == result.done => format!("{seconds:.1} s"),
+        Some(seconds) => format!(
+            "{seconds:.1} s in {} of {}",
+            result.reached_target, result.done
+        ),
+        None if result.final_top1.is_some() => "not reached".to_owned(),
+        None => NOTHING.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::made_up::{comparison, straggling};
+
+    #[test]
+    fn columns_align() {
+        let (_folder, comparison) = comparison();
+        insta::assert_snapshot!("table", main_table(&comparison).to_string());
+        assert_eq!(slowdown_table(&comparison), None);
+    }
+
+    #[test]
+    fn slowdowns_have_a_table_of_their_own() {
+        let (_folder, comparison) = straggling();
+        let both = format!(
+            "{}\n{}",
+            main_table(&comparison),
+            slowdown_table(&comparison).unwrap()
+        );
+        insta::assert_snapshot!("slowdown_table", both);
+    }
+}

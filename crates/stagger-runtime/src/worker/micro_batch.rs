@@ -1,0 +1,219 @@
+//! A batch in micro-batches: which samples, and what comes together again at the end of the batch.
+
+use std::ops::Range;
+
+use stagger_engine::HostTensor;
+
+use crate::fault::FeedError;
+use crate::feed::{Inputs, Labels};
+
+/// One micro-batch of one batch: what travels through the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unit {
+    pub batch: usize,
+    pub micro: usize,
+}
+
+/// The samples of micro-batch `micro` of `of`, in a batch of `samples`: as even as whole samples allow.
+fn samples_of(micro: usize, of: usize, samples: usize) -> Range<usize> {
+    micro * samples / of..(micro + 1) * samples / of
+}
+
+/// Inputs, micro-batch by micro-batch.
+pub(crate) struct SplitInputs {
+    pub whole: Box<dyn Inputs>,
+    micro_batches: usize,
+    /// The batch whose micro-batches are being taken.
+    present: Option<(usize, HostTensor)>,
+}
+
+impl SplitInputs {
+    pub fn new(whole: Box<dyn Inputs>, micro_batches: usize) -> Self {
+        Self {
+            whole,
+            micro_batches,
+            present: None,
+        }
+    }
+
+    /// Inputs of a micro-batch. A batch that travels whole is not copied.
+    pub fn take(&mut self, unit: Unit) -> Result<HostTensor, FeedError> {
+        let Unit { batch, micro } = unit;
+        if self.micro_batches == 1 {
+            return self.whole.train(batch);
+        }
+        let tensor = match self.present.take() {
+            Some((present, tensor)) if present == batch => tensor,
+            _ => self.whole.train(batch)?,
+        };
+        tensor.check()?;
+        let samples = *tensor.shape.first().ok_or("a batch without samples")?;
+        let part = tensor.rows(samples_of(micro, self.micro_batches, samples));
+        if micro + 1 < self.micro_batches {
+            self.present = Some((batch, tensor));
+        }
+        Ok(part)
+    }
+}
+
+/// Labels, micro-batch by micro-batch.
+pub(crate) struct SplitLabels {
+    pub whole: Box<dyn Labels>,
+    micro_batches: usize,
+    present: Option<(usize, Vec<usize>)>,
+}
+
+/// The labels of a micro-batch, and its share of its batch.
+pub(crate) struct LabelledShare {
+    pub labels: Vec<usize>,
+    /// Samples of this micro-batch over samples of its batch; 1 for a whole batch.
+    pub share: f64,
+}
+
+impl SplitLabels {
+    pub fn new(whole: Box<dyn Labels>, micro_batches: usize) -> Self {
+        Self {
+            whole,
+            micro_batches,
+            present: None,
+        }
+    }
+
+    pub fn take(&mut self, unit: Unit) -> Result<LabelledShare, FeedError> {
+        let Unit { batch, micro } = unit;
+        let all = match self.present.take() {
+            Some((present, labels)) if present == batch => labels,
+            _ => self.whole.train(batch)?,
+        };
+        if self.micro_batches == 1 {
+            return Ok(LabelledShare {
+                labels: all,
+                share: 1.0,
+            });
+        }
+        let range = samples_of(micro, self.micro_batches, all.len());
+        let share = range.len() as f64 / all.len().max(1) as f64;
+        let labels = all[range].to_vec();
+        self.present = Some((batch, all));
+        Ok(LabelledShare { labels, share })
+    }
+}
+
+/// What the last stage has seen of a batch so far.
+#[derive(Default)]
+pub(crate) struct BatchScore {
+    micro_batches: usize,
+    pub samples: usize,
+    loss_sum: f64,
+    pub correct_top1: usize,
+    pub correct_top5: usize,
+}
+
+impl BatchScore {
+    /// Adds a micro-batch, by its mean loss.
+    pub fn add(&mut self, samples: usize, loss: f32, correct_top1: usize, correct_top5: usize) {
+        self.micro_batches += 1;
+        self.samples += samples;
+        self.loss_sum += f64::from(loss) * samples as f64;
+        self.correct_top1 += correct_top1;
+        self.correct_top5 += correct_top5;
+    }
+
+    /// The whole batch, once `of` micro-batches have been added; the next one then starts.
+    pub fn complete(&mut self, of: usize) -> Option<Self> {
+        (self.micro_batches == of).then(|| std::mem::take(self))
+    }
+
+    /// Mean loss over the samples.
+    pub fn loss(&self) -> f32 {
+        (self.loss_sum / self.samples as f64) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_is_in_one_micro_batch() {
+        for samples in 1..40 {
+            for of in 1..=samples {
+                let parts: Vec<_> = (0..of).map(|i| samples_of(i, of, samples)).collect();
+                assert_eq!(parts.concat_ranges(), (0..samples).collect::<Vec<_>>());
+                let (least, most) = (samples / of, samples.div_ceil(of));
+                assert!(
+                    parts
+                        .iter()
+                        .all(|part| (least..=most).contains(&part.len()))
+                );
+            }
+        }
+    }
+
+    trait ConcatRanges {
+        fn concat_ranges(&self) -> Vec<usize>;
+    }
+
+    impl ConcatRanges for Vec<Range<usize>> {
+        fn concat_ranges(&self) -> Vec<usize> {
+            self.iter().cloned().flatten().collect()
+        }
+    }
+
+    /// Counts how often a batch is asked for.
+    struct Counted(Vec<usize>);
+
+    impl Inputs for Counted {
+        fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
+            self.0.push(batch);
+            let data = (0..10).map(|i| (batch * 100 + i) as f32).collect();
+            Ok(HostTensor::new(vec![5, 2], data)?)
+        }
+
+        fn evaluation(&mut self, _: usize) -> Result<Option<HostTensor>, FeedError> {
+            Ok(None)
+        }
+    }
+
+    impl Labels for Counted {
+        fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+            self.0.push(batch);
+            Ok((batch * 10..batch * 10 + 5).collect())
+        }
+
+        fn evaluation(&mut self, _: usize) -> Result<Vec<usize>, FeedError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn inputs_and_labels_are_split_alike() {
+        let mut inputs = SplitInputs::new(Box::new(Counted(vec![])), 2);
+        let mut labels = SplitLabels::new(Box::new(Counted(vec![])), 2);
+        for batch in 0..2 {
+            for (micro, range) in [(0, 0..2), (1, 2..5)] {
+                let unit = Unit { batch, micro };
+                let found = inputs.take(unit).unwrap();
+                assert_eq!(found.shape, [range.len(), 2]);
+                assert_eq!(found.data[0], (batch * 100 + 2 * range.start) as f32);
+                let found = labels.take(unit).unwrap();
+                assert_eq!(found.share, range.len() as f64 / 5.0);
+                let expected: Vec<_> = range.map(|i| batch * 10 + i).collect();
+                assert_eq!(found.labels, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_scored_when_all_of_it_has_come() {
+        let mut score = BatchScore::default();
+        score.add(1, 4.0, 1, 1);
+        assert!(score.complete(2).is_none());
+        score.add(3, 2.0, 0, 2);
+        let whole = score.complete(2).unwrap();
+        assert_eq!((whole.loss(), whole.samples), (2.5, 4));
+        assert_eq!((whole.correct_top1, whole.correct_top5), (1, 3));
+        score.add(1, 0.1, 0, 0);
+        assert_eq!(score.complete(1).unwrap().loss(), 0.1);
+    }
+}

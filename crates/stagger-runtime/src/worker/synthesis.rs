@@ -1,0 +1,150 @@
+//! Synthetic gradients (DNI): a stage predicts the gradient of its output instead of waiting for it, and learns from
+//! the true one when it comes.
+//!
+//! Source: Jaderberg et al., "Decoupled Neural Interfaces using Synthetic Gradients", ICML 2017, arXiv 1608.05343. What
+//! comes from above is itself computed from the synthetic gradient of the stage above, as in the paper.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use stagger_engine::{Activation, EngineError, Mismatch, Stage};
+
+use super::micro_batch::Unit;
+use super::{Flow, Worker};
+use crate::event::Event;
+use crate::fault::Fault;
+
+/// Learning rate of synthesizers, which learn with Adam whatever the network learns with.
+const LEARNING_RATE: f64 = 1e-3;
+
+/// The synthesizer of the boundary above a stage.
+pub(super) struct Synthesis<S: Stage> {
+    synthesizer: S,
+    lessons: VecDeque<Lesson<S>>,
+    scale: Scale,
+}
+
+/// Mean square of the true gradients of late. The synthesizer works in units of its root: gradients are smaller by orders
+/// of magnitude than what a network of ordinary weights gives, and become smaller as training goes on.
+#[derive(Clone, Copy, Default)]
+struct Scale {
+    mean_square: f64,
+    batches: u32,
+}
+
+impl Scale {
+    /// A running mean over the last twenty batches or so.
+    fn add(&mut self, mean_square: f64) {
+        self.batches = (self.batches + 1).min(20);
+        self.mean_square += (mean_square - self.mean_square) / f64::from(self.batches);
+    }
+
+    /// The unit; 1 as long as all gradients were 0.
+    fn unit(&self) -> f64 {
+        if self.mean_square > 0.0 {
+            self.mean_square.sqrt()
+        } else {
+            1.0
+        }
+    }
+}
+
+/// What the synthesizer has said, until the true gradient is known.
+struct Lesson<S: Stage> {
+    unit: Unit,
+    graph: S::Graph,
+    /// Of the loss of each sample, not of their mean: otherwise the last, small batch of an epoch would look different. In
+    /// units of the scale.
+    said: S::Activation,
+    samples: usize,
+}
+
+impl<S: Stage> Synthesis<S> {
+    /// A synthesizer for the outputs of a stage.
+    pub fn of(stage: &S) -> Result<Self, EngineError> {
+        Ok(Self {
+            synthesizer: stage.synthesizer()?,
+            lessons: VecDeque::new(),
+            scale: Scale::default(),
+        })
+    }
+
+    fn speak(
+        &mut self,
+        unit: Unit,
+        pass: usize,
+        output: &S::Activation,
+    ) -> Result<S::Activation, EngineError> {
+        let samples = output.shape().first().copied().unwrap_or(1).max(1);
+        let (said, graph) = self.synthesizer.record(output, pass)?;
+        let share = self.scale.unit() / samples as f64;
+        let mean = self.synthesizer.scaled(said.clone(), share)?;
+        self.lessons.push_back(Lesson {
+            unit,
+            graph,
+            said,
+            samples,
+        });
+        Ok(mean)
+    }
+
+    /// The loss before the step, and that of a synthesizer that says 0.
+    fn learn(
+        &mut self,
+        lesson: Lesson<S>,
+        truth: S::Activation,
+    ) -> Result<(f64, f64), EngineError> {
+        let synthesizer = &mut self.synthesizer;
+        let truth = synthesizer.scaled(truth, lesson.samples as f64)?;
+        let silence = synthesizer.scaled(lesson.said.clone(), 0.0)?;
+        let of_silence = synthesizer.mismatch(&silence, &truth)?.value;
+        self.scale.add(of_silence);
+        let unit = self.scale.unit();
+        let truth = synthesizer.scaled(truth, 1.0 / unit)?;
+        let Mismatch { value, grad } = synthesizer.mismatch(&lesson.said, &truth)?;
+        synthesizer.backward(lesson.graph, grad)?;
+        synthesizer.update(LEARNING_RATE)?;
+        Ok((value * unit * unit, of_silence))
+    }
+}
+
+impl<S: Stage> Worker<S> {
+    /// The synthetic gradient of an output, on a stage that has a synthesizer.
+    pub(super) fn synthesize(
+        &mut self,
+        unit: Unit,
+        output: &S::Activation,
+    ) -> Result<Option<S::Activation>, Fault> {
+        let pass = self.pass_of(unit);
+        let Some(synthesis) = self.synthesis.as_mut() else {
+            return Ok(None);
+        };
+        let started = Instant::now();
+        let grad = synthesis.speak(unit, pass, output)?;
+        self.straggle(unit.batch, started.elapsed())?;
+        Ok(Some(grad))
+    }
+
+    /// Takes the true gradient of a batch and trains the synthesizer on it.
+    pub(super) fn learn(&mut self, unit: Unit) -> Result<Flow, Fault> {
+        let truth = self.receive_grad(unit)?;
+        let without = Fault::Program {
+            what: "a gradient to learn from that nothing was said about",
+        };
+        let Some(synthesis) = self.synthesis.as_mut() else {
+            return Err(without);
+        };
+        let lesson = synthesis.lessons.pop_front();
+        let lesson = lesson.filter(|lesson| lesson.unit == unit).ok_or(without)?;
+        let started = Instant::now();
+        let (loss, loss_of_silence) = synthesis.learn(lesson, truth)?;
+        self.straggle(unit.batch, started.elapsed())?;
+        self.emit(Event::Synthesized {
+            stage: self.index,
+            batch: unit.batch,
+            loss,
+            loss_of_silence,
+        });
+        Ok(Flow::Continue)
+    }
+}

@@ -1,0 +1,212 @@
+//! Which weights a pass runs at, how far they have moved since, and what is done about it.
+
+use stagger_engine::{Distance, Stage};
+use stagger_schedule::{BackwardWeights, Damping, Discrepancy, ForwardWeights, Prediction};
+
+use super::Worker;
+use crate::fault::Fault;
+
+/// The schedule's corrections, as one stage applies them.
+pub(super) struct Versions<S: Stage> {
+    forward: ForwardWeights,
+    backward: BackwardWeights,
+    prediction: Option<Prediction>,
+    discrepancy: Option<Discrepancy>,
+    damping: Option<Damping>,
+    /// `β` of the optimizer; predictions need it.
+    momentum: f64,
+    /// Batches between two that the gap is measured of; 0 for none.
+    gap_every: usize,
+    /// The weights before the last update, where forwards need them.
+    previous: Option<S::Weights>,
+    /// Mean length of an update, where damping needs it.
+    step: MeanStep,
+    /// The largest gap of the batch in work, where damping needs it; not divided by the norm.
+    gap: f64,
+}
+
+/// A running mean over the last hundred updates or so: learning rates change.
+#[derive(Clone, Copy, Default)]
+struct MeanStep {
+    mean: f64,
+    steps: u32,
+}
+
+impl MeanStep {
+    fn add(&mut self, length: f64) {
+        self.steps = (self.steps + 1).min(100);
+        self.mean += (length - self.mean) / f64::from(self.steps);
+    }
+}
+
+impl<S: Stage> Versions<S> {
+    pub fn new(plan: &crate::Plan, stage: usize) -> Self {
+        let (policy, corrections) = (plan.schedule.policy(stage), plan.schedule.corrections());
+        Self {
+            forward: policy.forward_weights,
+            backward: policy.backward_weights,
+            prediction: corrections.prediction,
+            discrepancy: corrections.discrepancy,
+            // Without staleness nothing moves between forward and backward.
+            damping: corrections.damping.filter(|_| policy.staleness > 0),
+            momentum: plan.momentum,
+            gap_every: if policy.staleness > 0 {
+                plan.gap_every
+            } else {
+                0
+            },
+            previous: None,
+            step: MeanStep::default(),
+            gap: 0.0,
+        }
+    }
+
+    /// The moving average of updates that the stage has to keep, if any: what remains of it per update.
+    pub fn drift(&self, staleness: usize) -> Option<f64> {
+        let discrepancy = self.discrepancy.as_ref()?;
+        (self.backward == BackwardWeights::Corrected && staleness > 0)
+            .then(|| discrepancy.keep(staleness))
+    }
+}
+
+impl<S: Stage> Worker<S> {
+    /// Runs a forward of `batch` at the weights that the method wants for it.
+    pub(super) fn at_forward_weights<R>(
+        &mut self,
+        batch: usize,
+        pass: impl FnOnce(&mut Self) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        let weights = match self.versions.forward {
+            ForwardWeights::Current => None,
+            ForwardWeights::Predicted => self.predicted(batch)?,
+            ForwardWeights::Previous => self.previous(batch)?,
+        };
+        self.at(weights, pass)
+    }
+
+    /// The weights to recompute at, of a batch whose forward ran at `forward_version`; `None` for the current ones.
+    pub(super) fn backward_weights(
+        &self,
+        forward_version: usize,
+        stashed: Option<S::Weights>,
+    ) -> Result<Option<S::Weights>, Fault> {
+        let steps = self.version - forward_version;
+        Ok(match self.versions.backward {
+            BackwardWeights::Stashed => stashed,
+            BackwardWeights::Corrected if steps > 0 && self.versions.discrepancy.is_some() => {
+                Some(self.stage.drifted_weights(steps as f64)?)
+            }
+            BackwardWeights::Current | BackwardWeights::Corrected => None,
+        })
+    }
+
+    /// Runs a pass at other weights than the current ones, if there are any.
+    pub(super) fn at<R>(
+        &mut self,
+        weights: Option<S::Weights>,
+        pass: impl FnOnce(&mut Self) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        let Some(weights) = weights else {
+            return pass(self);
+        };
+        let current = self.stage.replace_weights(weights);
+        let result = pass(self);
+        self.stage.replace_weights(current);
+        result
+    }
+
+    /// Where the weights will be at the backward of `batch`: exactly the batches before it are updated by then.
+    fn predicted(&self, batch: usize) -> Result<Option<S::Weights>, Fault> {
+        let steps = batch - self.version;
+        let Some(prediction) = self.versions.prediction.filter(|_| steps > 0) else {
+            return Ok(None);
+        };
+        let rate = self.rate(self.version);
+        let coefficient = prediction.coefficient(rate, steps, self.versions.momentum);
+        Ok(Some(self.stage.predicted_weights(coefficient)?))
+    }
+
+    /// `w^max(batch−1, 0)`, which is the present version or the one before it.
+    fn previous(&self, batch: usize) -> Result<Option<S::Weights>, Fault> {
+        match self.version - batch.saturating_sub(1).min(self.version) {
+            0 => Ok(None),
+            1 => Ok(self.versions.previous.clone()),
+            _ => Err(Fault::Program {
+                what: "a forward at weights older than the previous ones",
+            }),
+        }
+    }
+
+    /// The weights of a forward, to be kept for its backward when that is to run at them too.
+    pub(super) fn weights_to_stash(&self) -> Option<S::Weights> {
+        (self.versions.backward == BackwardWeights::Stashed).then(|| self.stage.weights())
+    }
+
+    /// The position of a forward of `batch`, when its gap is to be known.
+    pub(super) fn position_to_keep(&self, batch: usize) -> Option<S::Position> {
+        let Versions {
+            gap_every, damping, ..
+        } = &self.versions;
+        let sampled = *gap_every > 0 && batch.is_multiple_of(*gap_every);
+        (sampled || damping.is_some()).then(|| self.stage.position())
+    }
+
+    /// Measures how far the weights have moved since the forward, as a share of their norm.
+    pub(super) fn measure_gap(&mut self, from: Option<S::Position>) -> Result<Option<f64>, Fault> {
+        let Some(from) = from else {
+            return Ok(None);
+        };
+        let Distance { moved, norm } = self.stage.distance(&from)?;
+        self.versions.gap = self.versions.gap.max(moved);
+        Ok(Some(if norm > 0.0 { moved / norm } else { 0.0 }))
+    }
+
+    /// The stage's learning rate of a batch.
+    pub(super) fn rate(&self, batch: usize) -> f64 {
+        let rate = (self.learning_rate)(batch) * self.rate_share;
+        match &self.rescheduling {
+            Some(rescheduling) => rate * rescheduling.factor(self.policy.staleness, batch),
+            None => rate,
+        }
+    }
+
+    /// Takes an optimizer step with what the corrections add around it.
+    pub(super) fn step(&mut self, version: usize) -> Result<(), Fault> {
+        let rate = self.rate(version);
+        if self.versions.forward == ForwardWeights::Previous {
+            self.versions.previous = Some(self.stage.weights());
+        }
+        let Some(damping) = self.versions.damping else {
+            self.stage.update(rate)?;
+            return Ok(());
+        };
+        let gap = std::mem::take(&mut self.versions.gap);
+        if self.versions.step.mean > 0.0 {
+            let factor = damping.factor(gap, self.versions.step.mean);
+            self.stage.scale_gradients(factor)?;
+        }
+        let before = self.stage.position();
+        self.stage.update(rate)?;
+        let length = self.stage.distance(&before)?.moved;
+        self.versions.step.add(length);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MeanStep;
+
+    #[test]
+    fn the_mean_step_follows_slow_changes() {
+        let mut step = MeanStep::default();
+        for length in [1.0, 3.0] {
+            step.add(length);
+        }
+        assert_eq!(step.mean, 2.0);
+        for _ in 0..2000 {
+            step.add(10.0);
+        }
+        assert!((step.mean - 10.0).abs() < 1e-6, "{}", step.mean);
+    }
+}
