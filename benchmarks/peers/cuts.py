@@ -1,11 +1,13 @@
-"""The best cut of a synchronous pipeline of two: searched once per host and setting, remembered in .cuts.json.
+"""The best cut of a pipeline of two: searched once per host and setting, remembered in .cuts.json.
 
-The search measures every block by itself, starts where the two sides are closest, and tries the pipeline there and at
-two places on each side; where blocks are many, in steps of more than one block, then the neighbours of the best.
+For PyTorch the search measures every block by itself, starts where the two sides are closest, and tries the pipeline there
+and at two places on each side; where blocks are many, in steps of more than one block, then the neighbours of the best. For
+stagger it starts at the cut that stagger estimates, and tries as many places around it.
 """
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -16,14 +18,23 @@ STEPS = ["--steps", "7", "--warmup", "2"]
 
 
 def best(host, flags, run):
-    """The cut for the pipeline that `flags` describes. `run(flags)` measures one and gives its report."""
+    """The cut for PyTorch's pipeline that `flags` describes. `run(flags)` measures one and gives its report."""
+    return remember(host, flags, lambda: search(flags, run))
+
+
+def best_of_stagger(host, stagger, flags, run):
+    """The number of blocks below the cut for the pipeline of stagger that `flags` describes."""
+    return remember(host, ["stagger", *flags], lambda: search_of_stagger(stagger, flags, run))
+
+
+def remember(host, flags, search):
     remembered = {}
     if os.path.exists(REMEMBERED):
         with open(REMEMBERED, encoding="utf-8") as file:
             remembered = json.load(file)
     key = " ".join([host, *flags])
     if key not in remembered:
-        remembered[key] = search(flags, run)
+        remembered[key] = search()
         with open(REMEMBERED, "w", encoding="utf-8") as file:
             json.dump(remembered, file, indent=1)
     return remembered[key]["cut"]
@@ -33,13 +44,32 @@ def search(flags, run):
     seconds = block_seconds(flags)
     total = len(seconds)
     centre = min(range(1, total), key=lambda cut: max(sum(seconds[:cut]), sum(seconds[cut:])))
+    return around(centre, total, flags, lambda cut: run([*flags, *STEPS, "--cut", str(cut)]))
+
+
+def search_of_stagger(stagger, flags, run):
+    def value(name):
+        return flags[flags.index(name) + 1]
+
+    line = [stagger, "summary", value("--model"), "--stages", "2", "--schedule", value("--schedule")]
+    summary = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True).stdout
+    below, above = (int(number) for number in re.search(r"cut into (\d+),(\d+)", summary).groups())
+    steps = ["--batches", "9", "--warmup", "4", "--json"]
+
+    def at(cut):
+        return run([stagger, "bench", *flags, *steps, "--balance", f"{cut},{below + above - cut}"])
+
+    return around(below, below + above, flags, at)
+
+
+def around(centre, total, flags, run):
     stride = max(1, total // 28)
     step_seconds = {}
 
     def measure(candidates):
         for cut in candidates:
             if 0 < cut < total and cut not in step_seconds:
-                step_seconds[cut] = statistics.median(run([*flags, *STEPS, "--cut", str(cut)])["seconds"])
+                step_seconds[cut] = statistics.median(run(cut)["seconds"])
         return min(step_seconds, key=step_seconds.get)
 
     found = measure(centre + stride * step for step in range(-2, 3))

@@ -44,7 +44,7 @@ def of_dtype(dtype):
     if dtype == "f32":
         for name, flags in (("eager-2", ("eager", "--threads", "2")), ("1f1b-8", ("1f1b", "--micro-batches", "8"))):
             yield Variant(f"{name}-default", dtype, flags, default_allocator=True)
-    for schedule, stages in (("bp", 1), ("bp", 2), ("dsp", 2)):
+    for schedule, stages in (("bp", 1), ("bp", 2), ("dsp", 2), ("pipedream", 2)):
         flags = ("--schedule", schedule, "--stages", str(stages))
         yield Variant(f"stagger-{schedule}-{stages}{suffix}", dtype, flags, stagger=True)
 
@@ -64,6 +64,7 @@ TITLES = {
     "stagger-bp-1": "stagger BP, 1 stage",
     "stagger-bp-2": "stagger BP, 2 stages",
     "stagger-dsp-2": "stagger DSP, 2 stages",
+    "stagger-pipedream-2": "stagger PipeDream, 2 stages",
 }
 
 
@@ -80,13 +81,23 @@ def check_installed(chosen, stagger):
         sys.exit(f"no {PYTHON}: run benchmarks/peers/install.sh first, or measure stagger alone with --only 'stagger-*'")
 
 
+def blocks(model):
+    """Stem, residual blocks of two convolutions, head."""
+    return int(model.removeprefix("resnet")) // 2 + 1
+
+
 def command(variant, model, arguments, host):
     """The command line of one run."""
     size = ["--batch-size", str(variant.batch_size), "--dtype", variant.dtype]
     steps = arguments.steps or {"resnet20": 40, "resnet56": 16, "resnet110": 10}.get(model, 20)
     if variant.stagger:
-        return [arguments.stagger, "bench", "--engine", "torch", "--model", model, *variant.flags, *size,
-                "--batches", str(steps), "--warmup", str(arguments.warmup), "--json"]
+        flags = ["--engine", "torch", "--model", model, *variant.flags, *size]
+        # With backpropagation one stage waits for the other wherever the cut is.
+        if "bp" not in variant.flags:
+            both = [int(core) for core in arguments.cores.split(",")]
+            cut = cuts.best_of_stagger(host, arguments.stagger, flags, lambda line: report(line, both))
+            flags += ["--balance", f"{cut},{blocks(model) - cut}"]
+        return [arguments.stagger, "bench", *flags, "--batches", str(steps), "--warmup", str(arguments.warmup), "--json"]
     flags = [*variant.flags, "--model", model, *size, "--cores", arguments.cores]
     if flags[0] in ("gpipe", "1f1b"):
         flags += ["--cut", str(cuts.best(host, flags, lambda flags: report([PYTHON, PEER, *flags])))]
