@@ -299,6 +299,9 @@ pub trait Stage {
     /// The exact parameters at present, to measure from later.
     fn position(&self) -> Self::Position;
 
+    /// The position of weights that passes run on; `None` where they are rounded, and so say too little of it.
+    fn position_of(&self, weights: &Self::Weights) -> Option<Self::Position>;
+
     /// How far the parameters are from a position of this stage, added up in 64 bits. Reads all of them, and waits for
     /// the device.
     ///

@@ -6,11 +6,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use stagger_runtime::{Interrupt, Plan, sequential, threads};
-use stagger_schedule::{
-    Damping, Discrepancy, Interpreter, Method, Prediction, Rescheduling, Schedule, StagePolicy,
-    delayed_policy,
-};
-use support::oracle::{Backward, Rule};
+use stagger_schedule::{Interpreter, Method, Schedule, StagePolicy, delayed_policy};
+use support::oracle::{Backward, Rule, methods};
 use support::{Dawdling, ToyStage, Trace, feeds, oracle, plan};
 
 fn run_threads(plan: &Plan, delays: u64) -> Trace {
@@ -112,116 +109,6 @@ proptest! {
             check_against_oracle(&run_sequential(&plan, seed), &m, batches, &[0, batches]);
         }
     }
-}
-
-/// `K−1−k` times a factor, for every stage.
-fn delays(stages: usize, factor: usize) -> Vec<usize> {
-    (0..stages).rev().map(|above| factor * above).collect()
-}
-
-/// Every method on `stages` stages with `m` micro-batches where it has any, and what it is by definition.
-fn methods(stages: usize, m: usize) -> Vec<(String, Rule)> {
-    let dsp = |factor| Rule::dsp(&delays(stages, factor));
-    let stashed = |factor| Rule {
-        backward: Backward::Stashed,
-        ..dsp(factor)
-    };
-    let flushed = Rule {
-        micro_batches: m,
-        ..Rule::dsp(&vec![0; stages])
-    };
-    let buffers = m.max(stages);
-    vec![
-        (format!("gpipe({m})"), flushed.clone()),
-        (format!("1f1b({m})"), flushed.clone()),
-        (format!("bp + accumulate({m})"), flushed),
-        ("pipedream".into(), stashed(1)),
-        ("ddg".into(), stashed(1)),
-        ("fr".into(), dsp(1)),
-        ("fdg(beta=1)".into(), stashed(2)),
-        (
-            "fdg(beta=0.5)".into(),
-            Rule {
-                shrinking: 0.5,
-                ..stashed(2)
-            },
-        ),
-        (
-            format!("adl({m}, beta=0.75)"),
-            Rule {
-                micro_batches: m,
-                shrinking: 0.75,
-                ..stashed(2)
-            },
-        ),
-        (
-            format!("2bw({buffers})"),
-            Rule {
-                micro_batches: buffers,
-                previous: true,
-                ..stashed(1)
-            },
-        ),
-        (
-            "pipemare(anneal=7, decay=0.25, sync=3)".into(),
-            Rule {
-                synchronous_batches: 3,
-                backward: Backward::Corrected(Discrepancy { decay: 0.25 }),
-                rescheduling: Some(Rescheduling {
-                    anneal_batches: 7,
-                    first_batch: 3,
-                }),
-                ..dsp(1)
-            },
-        ),
-        (
-            format!("dsp + accumulate({m})"),
-            Rule {
-                micro_batches: m,
-                ..dsp(2)
-            },
-        ),
-        (
-            "dsp + predict".into(),
-            Rule {
-                prediction: Some(Prediction::Linear),
-                ..dsp(2)
-            },
-        ),
-        (
-            "ddg + predict(geometric)".into(),
-            Rule {
-                prediction: Some(Prediction::Geometric),
-                ..stashed(1)
-            },
-        ),
-        (
-            format!("dsp + accumulate({m}) + predict + shrink(0.5)"),
-            Rule {
-                micro_batches: m,
-                shrinking: 0.5,
-                prediction: Some(Prediction::Linear),
-                ..dsp(2)
-            },
-        ),
-        (
-            "dsp + reschedule(9)".into(),
-            Rule {
-                rescheduling: Some(Rescheduling {
-                    anneal_batches: 9,
-                    first_batch: 0,
-                }),
-                ..dsp(2)
-            },
-        ),
-        (
-            "dsp + gap-aware".into(),
-            Rule {
-                damping: Some(Damping),
-                ..dsp(2)
-            },
-        ),
-    ]
 }
 
 proptest! {

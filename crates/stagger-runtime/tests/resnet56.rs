@@ -12,7 +12,7 @@ use stagger_schedule::{Horizon, Kept, Schedule};
 use support::Trace;
 
 const STAGES: usize = 4;
-const BATCHES: usize = 5;
+const BATCHES: usize = 10;
 const SIDE: usize = 8;
 const SAMPLES: usize = 8;
 const METHODS: [&str; 14] = [

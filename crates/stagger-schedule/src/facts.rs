@@ -83,7 +83,7 @@ impl Facts {
                 forward_weights: policy.forward_weights,
                 backward_weights: policy.backward_weights,
                 gradient: policy.gradient,
-                weight_copies: weight_copies(policy),
+                weight_copies: weight_copies(policy, schedule.corrections().damping.is_some()),
                 step_cost: step_cost(policy),
             })
             .collect();
@@ -112,8 +112,10 @@ fn kept_micro_batches(schedule: &Schedule, stage: usize) -> usize {
     most_kept(schedule.steady_program(stage, &Horizon::of(2 * steady)))
 }
 
-fn weight_copies(policy: &StagePolicy) -> usize {
+fn weight_copies(policy: &StagePolicy, damped: bool) -> usize {
     let versions = match policy.backward_weights {
+        // Damping measures from the weights of every forward, so they have to be there.
+        BackwardWeights::Current if damped => policy.staleness + 1,
         BackwardWeights::Current => 1,
         BackwardWeights::Stashed => policy.staleness + 1,
         BackwardWeights::Corrected => 2,

@@ -376,6 +376,11 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         self.exact_position()
     }
 
+    fn position_of(&self, weights: &Weights<K>) -> Option<Position<K>> {
+        let rounded = self.trained.iter().any(|trained| trained.master.is_some());
+        (!rounded).then(|| weights.exact_position())
+    }
+
     fn distance(&self, from: &Position<K>) -> Result<Distance, EngineError> {
         self.distance_from(from)
     }

@@ -1,5 +1,7 @@
 //! How far a run had come when.
 
+use serde_json::Value;
+
 use crate::metrics::{BatchRecord, Record};
 use crate::summary::EpochSummary;
 
@@ -37,10 +39,10 @@ impl Progress {
         let batches: Vec<&BatchRecord> = records.iter().filter_map(batch).collect();
         let steps = steps(&batches);
         let mut progress = Self {
-            images_per_second: rate(&batches, &steps),
+            images_per_second: rate(&batches, &steps, warmup(records)),
             ..Self::default()
         };
-        let per_epoch = batches_per_epoch(&batches);
+        let per_epoch = batches_per_epoch(records, &batches);
         let mut seconds = 0.0;
         for (at, (record, step)) in batches.iter().zip(&steps).enumerate() {
             seconds += step.seconds;
@@ -102,8 +104,16 @@ fn steps(batches: &[&BatchRecord]) -> Vec<Step> {
     steps
 }
 
-fn rate(batches: &[&BatchRecord], steps: &[Step]) -> Option<f64> {
-    let skip = WARMUP_BATCHES.min(batches.len() / 2);
+/// Batches that came to the last stage before the pipeline was full are left out too.
+fn warmup(records: &[Record]) -> usize {
+    let epochs = records.iter().filter_map(epoch);
+    let stages = epochs.flat_map(|epoch| &epoch.stages);
+    let staleness = stages.map(|stage| stage.staleness_max).max().unwrap_or(0);
+    WARMUP_BATCHES.max(staleness + 1)
+}
+
+fn rate(batches: &[&BatchRecord], steps: &[Step], warmup: usize) -> Option<f64> {
+    let skip = warmup.min(batches.len() / 2);
     let (mut samples, mut seconds) = (0, 0.0);
     for (record, step) in batches.iter().zip(steps).skip(skip) {
         if step.measured {
@@ -114,8 +124,13 @@ fn rate(batches: &[&BatchRecord], steps: &[Step]) -> Option<f64> {
     (seconds > 0.0).then(|| samples as f64 / seconds)
 }
 
-/// Those of the first epoch, which is whole unless it is the only one.
-fn batches_per_epoch(batches: &[&BatchRecord]) -> usize {
+/// As the run says; else those of the first epoch, which is whole unless it is the only one.
+fn batches_per_epoch(records: &[Record], batches: &[&BatchRecord]) -> usize {
+    if let Some(Record::Run(run)) = records.first()
+        && let Some(said) = run.facts.get("batches_per_epoch").and_then(Value::as_u64)
+    {
+        return usize::try_from(said).unwrap_or(usize::MAX).max(1);
+    }
     let first = batches.first().map_or(1, |first| first.epoch);
     let count = batches.iter().take_while(|batch| batch.epoch == first);
     count.count().max(1)

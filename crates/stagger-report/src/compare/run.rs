@@ -106,7 +106,7 @@ pub fn read_run(folder: &Path) -> RunState {
     if !metrics.exists() {
         return told.map_or(RunState::Missing, RunState::Failed);
     }
-    let failed = |sentence: String| RunState::Failed(told.unwrap_or(sentence));
+    let failed = |sentence: String| RunState::Failed(told.clone().unwrap_or(sentence));
     let records = match read_metrics(&metrics) {
         Ok(records) => records,
         Err(error) => return failed(error.to_string()),
@@ -116,6 +116,8 @@ pub fn read_run(folder: &Path) -> RunState {
             error: Some(error), ..
         })) => failed(error.clone()),
         Some(Record::End(end)) if end.interrupted => failed("interrupted".to_owned()),
+        // It fell after its last record.
+        Some(Record::End(_)) if told.is_some() => failed(String::new()),
         Some(Record::End(end)) => {
             let environment = fs::read(folder.join(ENVIRONMENT_FILE)).ok();
             let environment = environment.and_then(|json| serde_json::from_slice(&json).ok());

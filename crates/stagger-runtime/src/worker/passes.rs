@@ -14,7 +14,7 @@ use crate::fault::Fault;
 /// What is kept of a forward until its recompute.
 pub(super) struct KeptInput<S: Stage> {
     unit: Unit,
-    /// Version of the parameters at the forward.
+    /// See [`Worker::forward_version`].
     version: usize,
     input: S::Activation,
     /// The weights of the forward, where the backward runs at them too.
@@ -25,7 +25,7 @@ pub(super) struct KeptInput<S: Stage> {
 /// What is kept of the pass that built the graph until its backward.
 pub(super) struct KeptGraph<S: Stage> {
     unit: Unit,
-    /// Version of the parameters at the micro-batch's forward.
+    /// See [`Worker::forward_version`].
     forward_version: usize,
     graph: S::Graph,
     /// The gradient of the output where the stage has it itself: that of the loss, or a synthetic one.
@@ -45,22 +45,21 @@ impl<S: Stage> Worker<S> {
             self.send_up(Lane::Activation, unit, Content::End)?;
             return Ok(Flow::EndBefore(unit.batch));
         };
+        let weights = self.forward_weights(unit.batch)?;
         let origin = Origin {
-            version: self.version,
-            position: self.position_to_keep(unit.batch),
+            version: self.forward_version(unit.batch),
+            position: self.position_to_keep(unit.batch, weights.as_ref()),
         };
         match self.policy.kept {
             Kept::Graph => {
-                let output = self.at_forward_weights(unit.batch, |worker| {
-                    worker.build_graph(unit, origin, &input)
-                })?;
+                let output = self.at(weights, |worker| worker.build_graph(unit, origin, &input))?;
                 self.send_up(Lane::Activation, unit, Content::Payload(output))?;
             }
             Kept::Input => {
-                let (pass, mut weights) = (self.pass_of(unit), None);
+                let (pass, mut stashed) = (self.pass_of(unit), None);
                 let sends = self.ports.above.is_some();
-                let output = self.at_forward_weights(unit.batch, |worker| {
-                    weights = worker.weights_to_stash();
+                let output = self.at(weights, |worker| {
+                    stashed = worker.weights_to_stash();
                     // Nobody reads the last stage's output before its recompute.
                     sends
                         .then(|| worker.compute(unit, |stage| stage.forward(&input, pass)))
@@ -73,7 +72,7 @@ impl<S: Stage> Worker<S> {
                     unit,
                     version: origin.version,
                     input,
-                    weights,
+                    weights: stashed,
                     position: origin.position,
                 });
             }

@@ -70,18 +70,21 @@ impl<S: Stage> Versions<S> {
 }
 
 impl<S: Stage> Worker<S> {
-    /// Runs a forward of `batch` at the weights that the method wants for it.
-    pub(super) fn at_forward_weights<R>(
-        &mut self,
-        batch: usize,
-        pass: impl FnOnce(&mut Self) -> Result<R, Fault>,
-    ) -> Result<R, Fault> {
-        let weights = match self.versions.forward {
-            ForwardWeights::Current => None,
-            ForwardWeights::Predicted => self.predicted(batch)?,
-            ForwardWeights::Previous => self.previous(batch)?,
-        };
-        self.at(weights, pass)
+    /// The weights that the method wants for a forward of `batch`; `None` for the current ones.
+    pub(super) fn forward_weights(&self, batch: usize) -> Result<Option<S::Weights>, Fault> {
+        match self.versions.forward {
+            ForwardWeights::Current => Ok(None),
+            ForwardWeights::Predicted => self.predicted(batch),
+            ForwardWeights::Previous => self.previous(batch),
+        }
+    }
+
+    /// The version that a forward of `batch` belongs to: that of its weights, or that which they were predicted from.
+    pub(super) fn forward_version(&self, batch: usize) -> usize {
+        match self.versions.forward {
+            ForwardWeights::Current | ForwardWeights::Predicted => self.version,
+            ForwardWeights::Previous => batch.saturating_sub(1).min(self.version),
+        }
     }
 
     /// The weights to recompute at, of a batch whose forward ran at `forward_version`; `None` for the current ones.
@@ -128,7 +131,7 @@ impl<S: Stage> Worker<S> {
 
     /// `w^max(batch−1, 0)`, which is the present version or the one before it.
     fn previous(&self, batch: usize) -> Result<Option<S::Weights>, Fault> {
-        match self.version - batch.saturating_sub(1).min(self.version) {
+        match self.version - self.forward_version(batch) {
             0 => Ok(None),
             1 => Ok(self.versions.previous.clone()),
             _ => Err(Fault::Program {
@@ -142,13 +145,24 @@ impl<S: Stage> Worker<S> {
         (self.versions.backward == BackwardWeights::Stashed).then(|| self.stage.weights())
     }
 
-    /// The position of a forward of `batch`, when its gap is to be known.
-    pub(super) fn position_to_keep(&self, batch: usize) -> Option<S::Position> {
+    /// The position of a forward of `batch` at these weights, when its gap is to be known. The first batch is not sampled:
+    /// nothing has moved by its backward.
+    pub(super) fn position_to_keep(
+        &self,
+        batch: usize,
+        weights: Option<&S::Weights>,
+    ) -> Option<S::Position> {
         let Versions {
             gap_every, damping, ..
         } = &self.versions;
-        let sampled = *gap_every > 0 && batch.is_multiple_of(*gap_every);
-        (sampled || damping.is_some()).then(|| self.stage.position())
+        let sampled = *gap_every > 0 && batch > 0 && (batch + 1).is_multiple_of(*gap_every);
+        if !sampled && damping.is_none() {
+            return None;
+        }
+        match weights {
+            Some(weights) => self.stage.position_of(weights),
+            None => Some(self.stage.position()),
+        }
     }
 
     /// Measures how far the weights have moved since the forward, as a share of their norm.

@@ -194,6 +194,10 @@ impl Stage for ToyStage {
         self.weights
     }
 
+    fn position_of(&self, weights: &Weights) -> Option<Weights> {
+        Some(*weights)
+    }
+
     fn distance(&self, from: &Weights) -> Result<Distance, EngineError> {
         let (moved, norm) = toy::distance(&self.weights, from);
         Ok(Distance { moved, norm })

@@ -78,6 +78,9 @@ impl Rule {
     }
 
     fn staleness(&self, k: usize) -> usize {
+        if self.previous {
+            return 1;
+        }
         self.delays[k].div_ceil(self.micro_batches)
     }
 
@@ -192,8 +195,8 @@ pub fn train(rule: &Rule, batches: usize, evaluate_at: &[usize]) -> Reference {
                 for (sum, grad) in gradients[k].iter_mut().zip(weight_grad) {
                     *sum += grad;
                 }
-                let (now, then) = (&history[k].weights[j], &history[k].weights[versions[k]]);
-                gaps[k] = gaps[k].max(toy::distance(now, then).0);
+                let then = history[k].forward_weights(rule, k, versions[k], j);
+                gaps[k] = gaps[k].max(toy::distance(&history[k].weights[j], &then).0);
                 grad = toy::scaled(input_grad, rule.shrinking);
             }
         }
@@ -223,4 +226,131 @@ fn evaluate(history: &[History], version: usize) -> f64 {
         samples += labels.len();
     }
     sum / samples as f64
+}
+
+/// `K−1−k` times a factor, for every stage.
+fn delays(stages: usize, factor: usize) -> Vec<usize> {
+    (0..stages).rev().map(|above| factor * above).collect()
+}
+
+/// Every method on `stages` stages with `m` micro-batches where it has any, and what it is by definition.
+pub fn methods(stages: usize, m: usize) -> Vec<(String, Rule)> {
+    let dsp = |factor| Rule::dsp(&delays(stages, factor));
+    let stashed = |factor| Rule {
+        backward: Backward::Stashed,
+        ..dsp(factor)
+    };
+    let flushed = Rule {
+        micro_batches: m,
+        ..Rule::dsp(&vec![0; stages])
+    };
+    let buffers = m.max(stages);
+    vec![
+        (format!("gpipe({m})"), flushed.clone()),
+        (format!("1f1b({m})"), flushed.clone()),
+        (format!("bp + accumulate({m})"), flushed),
+        ("pipedream".into(), stashed(1)),
+        ("ddg".into(), stashed(1)),
+        ("fr".into(), dsp(1)),
+        ("fdg(beta=1)".into(), stashed(2)),
+        (
+            "fdg(beta=0.5)".into(),
+            Rule {
+                shrinking: 0.5,
+                ..stashed(2)
+            },
+        ),
+        (
+            format!("adl({m}, beta=0.75)"),
+            Rule {
+                micro_batches: m,
+                shrinking: 0.75,
+                ..stashed(2)
+            },
+        ),
+        (
+            format!("2bw({buffers})"),
+            Rule {
+                micro_batches: buffers,
+                previous: true,
+                ..stashed(1)
+            },
+        ),
+        (
+            "pipemare(anneal=7, decay=0.25, sync=3)".into(),
+            Rule {
+                synchronous_batches: 3,
+                backward: Backward::Corrected(Discrepancy { decay: 0.25 }),
+                rescheduling: Some(Rescheduling {
+                    anneal_batches: 7,
+                    first_batch: 3,
+                }),
+                ..dsp(1)
+            },
+        ),
+        (
+            format!("dsp + accumulate({m})"),
+            Rule {
+                micro_batches: m,
+                ..dsp(2)
+            },
+        ),
+        (
+            "dsp + predict".into(),
+            Rule {
+                prediction: Some(Prediction::Linear),
+                ..dsp(2)
+            },
+        ),
+        (
+            "ddg + predict(geometric)".into(),
+            Rule {
+                prediction: Some(Prediction::Geometric),
+                ..stashed(1)
+            },
+        ),
+        (
+            format!("dsp + accumulate({m}) + predict + shrink(0.5)"),
+            Rule {
+                micro_batches: m,
+                shrinking: 0.5,
+                prediction: Some(Prediction::Linear),
+                ..dsp(2)
+            },
+        ),
+        (
+            "dsp + reschedule(9)".into(),
+            Rule {
+                rescheduling: Some(Rescheduling {
+                    anneal_batches: 9,
+                    first_batch: 0,
+                }),
+                ..dsp(2)
+            },
+        ),
+        (
+            "dsp + gap-aware".into(),
+            Rule {
+                damping: Some(Damping),
+                ..dsp(2)
+            },
+        ),
+        (
+            "dsp + predict + gap-aware".into(),
+            Rule {
+                prediction: Some(Prediction::Linear),
+                damping: Some(Damping),
+                ..dsp(2)
+            },
+        ),
+        (
+            format!("2bw({buffers}) + gap-aware"),
+            Rule {
+                micro_batches: buffers,
+                previous: true,
+                damping: Some(Damping),
+                ..stashed(1)
+            },
+        ),
+    ]
 }

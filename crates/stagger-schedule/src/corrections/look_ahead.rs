@@ -7,7 +7,9 @@
 /// Source of the idea: Ajanthan, Ramasinghe, Zuo, Avraham, Long, "Nesterov Method for Asynchronous
 /// Pipeline Parallel Optimization", ICML 2025, arXiv 2505.01099: the look-ahead moves the
 /// parameters to about where a delayed gradient belongs, the more so the nearer momentum is to 1.
-/// The linear rise over stages is our choice.
+/// The linear rise over stages is our choice, and so is the learning rate that goes with it: a stage
+/// takes the share `(1 − γ_k) / (1 − γ)` of the common one, so that a lasting gradient moves all
+/// stages as far as without.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LookAhead {
     /// The momentum at the stalest stage, below 1.

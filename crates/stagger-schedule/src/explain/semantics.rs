@@ -125,7 +125,8 @@ pub(super) fn mitigations(schedule: &Schedule) -> String {
     });
     let look_ahead = look_ahead.map(|look_ahead| {
         let text = format!(
-            "Nesterov's, with a momentum that rises with staleness, up to {} at the stalest stage.",
+            "Nesterov's, with a momentum that rises with staleness, up to {} at the stalest stage; \
+             the learning rate falls with it, by (1 − γ_k)/(1 − γ).",
             look_ahead.largest_momentum
         );
         ("look-ahead", text)

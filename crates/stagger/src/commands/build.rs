@@ -170,3 +170,35 @@ pub fn feeds(job: &TrainJob, batches: Range<usize>) -> Result<Feeds, DataError> 
         options,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::high;
+    use crate::flags::low::TrainValues;
+
+    #[test]
+    fn looking_ahead_gives_each_stage_a_momentum_of_its_own() {
+        let of_stages = |schedule: &str| {
+            let values = TrainValues {
+                schedule: Some(schedule.to_owned()),
+                stages: Some(3),
+                ..TrainValues::default()
+            };
+            let job = high::train(values).unwrap();
+            let momentum = |stage| match spec(&job, stage).optimizer {
+                Optimizer::Momentum { beta, nesterov, .. } => (beta, nesterov),
+                other => panic!("{other:?}"),
+            };
+            (0..3).map(momentum).collect::<Vec<_>>()
+        };
+        assert_eq!(of_stages("dsp"), [(0.9, 0.0); 3]);
+        let found = of_stages("dsp + look-ahead(0.98)");
+        for (found, expected) in found.iter().zip([0.98, 0.94, 0.9]) {
+            assert!(
+                (found.0 - expected).abs() < 1e-12 && found.1 == 1.0,
+                "{found:?}"
+            );
+        }
+    }
+}

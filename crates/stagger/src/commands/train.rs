@@ -296,6 +296,7 @@ fn facts(job: &TrainJob) -> Map<String, Value> {
     add("batch_size", job.batch_size.into());
     add("micro_batches", job.schedule.micro_batches().into());
     add("batches", job.horizon.batches.into());
+    add("batches_per_epoch", job.sampler.batches_per_epoch().into());
     add("seed", job.seed.into());
     add("engine", job.values.engine.clone().into());
     add("dtype", job.precision.to_string().into());

@@ -20,6 +20,11 @@ impl<K: Kernels> Weights<K> {
         Self(tensors)
     }
 
+    /// Of weights that are not rounded.
+    pub(super) fn exact_position(&self) -> Position<K> {
+        Position(self.0.clone())
+    }
+
     pub(super) fn into_tensors(self) -> Vec<K::Tensor> {
         self.0
     }

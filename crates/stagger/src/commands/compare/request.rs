@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
+use stagger_schedule::Schedule;
 
 use super::super::build;
 use crate::flags::compare::CompareArgs;
@@ -118,9 +119,16 @@ impl Request {
 
     /// Values of one run.
     pub fn values(&self, method: &str, seed: u64) -> TrainValues {
+        // Batches of the usual size, whatever a method makes of them: the budget is the same for all.
+        let schedule = Schedule::parse(method, self.train.stages);
+        let accumulated = schedule.map_or(1, |schedule| schedule.accumulated_batches());
         TrainValues {
             schedule: Some(method.to_owned()),
             seed: Some(seed),
+            max_batches: self
+                .train
+                .max_batches
+                .map(|batches| batches.div_ceil(accumulated)),
             ..self.train.clone()
         }
     }
@@ -242,6 +250,8 @@ fn slowdowns(arguments: &CompareArgs, preset: Option<&Preset>) -> Result<Vec<f64
     if let Some(twice) = twice(&slowdowns) {
         bail!("--slowdowns names {twice} twice; every slow-down is run once");
     }
+    let mut slowdowns = slowdowns;
+    slowdowns.sort_by(f64::total_cmp);
     Ok(slowdowns)
 }
 
@@ -299,8 +309,19 @@ mod tests {
     #[test]
     fn presets_name_methods_that_there_are() {
         for method in PAPER.methods.iter().chain(STRAGGLERS.methods) {
-            stagger_schedule::Schedule::parse(method, Some(2)).unwrap();
+            Schedule::parse(method, Some(2)).unwrap();
         }
+    }
+
+    #[test]
+    fn accumulated_batches_count_as_often_as_they_are() {
+        let found = request("dsp dsp+accumulate(4) --max-batches 10 --slowdowns 50,0").unwrap();
+        let batches = |method| found.values(method, 1).max_batches;
+        assert_eq!(
+            (batches("dsp"), batches("dsp+accumulate(4)")),
+            (Some(10), Some(3))
+        );
+        assert_eq!(found.slowdowns, [0.0, 50.0], "least first");
     }
 
     #[test]
