@@ -7,9 +7,10 @@ use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
 use stagger_engine::{Decay, LearningRate, Optimizer, Precision, Warmup, WeightDecay};
 use stagger_model::{Balance, Cut, Model, StageSummaryInput};
 use stagger_runtime::Straggler;
-use stagger_schedule::{Facts, ForwardWeights, Horizon, Kept, Schedule, StageFacts};
+use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 
 use super::batches;
+use super::corrections;
 use super::defaults;
 use super::engine::{self, EngineChoice};
 use super::low::TrainValues;
@@ -125,7 +126,7 @@ pub fn assemble(
         .context("--balance")?;
     let stragglers = stragglers(&values, stages)?;
     let optimizer = optimizer(&values)?;
-    check_corrections(&schedule, &optimizer, precision)?;
+    corrections::check(&schedule, &optimizer, precision)?;
     // What one update sees; evaluation and everything else go by the batch size that was asked for.
     let batch_size = batch_size
         .checked_mul(schedule.accumulated_batches())
@@ -408,34 +409,6 @@ fn stragglers(values: &TrainValues, stages: usize) -> Result<Vec<Straggler>> {
         stragglers.push(straggler);
     }
     Ok(stragglers)
-}
-
-/// Corrections that look along the momentum need one.
-fn check_corrections(
-    schedule: &Schedule,
-    optimizer: &Optimizer,
-    precision: Precision,
-) -> Result<()> {
-    let corrections = schedule.corrections();
-    let policies = schedule.policies();
-    let mut weights = policies.iter().map(|policy| policy.forward_weights);
-    if corrections.damping.is_some()
-        && precision != Precision::F32
-        && weights.any(|weights| weights != ForwardWeights::Current)
-    {
-        bail!(
-            "`{schedule}` measures how far weights move from those of the forward, which are known to {precision} only; use \
-             --dtype f32, or leave gap-aware out"
-        );
-    }
-    let needs = corrections.prediction.is_some() || corrections.look_ahead.is_some();
-    if needs && !matches!(optimizer, Optimizer::Momentum { .. }) {
-        bail!(
-            "`{schedule}` looks ahead along the momentum, which optimizer {} does not have; use --optimizer momentum",
-            optimizer.name()
-        );
-    }
-    Ok(())
 }
 
 /// Reads `3x32x32`.

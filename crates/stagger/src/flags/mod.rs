@@ -8,6 +8,7 @@ mod batches;
 pub mod bench;
 pub mod compare;
 pub mod config_file;
+mod corrections;
 pub mod defaults;
 pub mod engine;
 pub mod high;
