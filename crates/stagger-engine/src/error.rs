@@ -165,6 +165,19 @@ pub enum EngineError {
         /// Parameters of the position.
         found: usize,
     },
+    /// Weights or a position that are not of this stage's parameters.
+    #[error(
+        "stage `{stage}` has {expected} parameters but is given weights of {found}, or of other shapes; they belong to \
+         another model or cut"
+    )]
+    ForeignWeights {
+        /// First and last block of the stage.
+        stage: String,
+        /// Parameters of the stage.
+        expected: usize,
+        /// Parameters of the weights.
+        found: usize,
+    },
     /// A prediction and its target of different shapes.
     #[error(
         "the mean squared error expects a prediction and a target of one shape but gets {predicted:?} and {target:?}"

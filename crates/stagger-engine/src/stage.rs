@@ -168,6 +168,8 @@ pub trait Stage {
     type Weights: Clone + Send;
     /// Handles of the exact values of all parameters at one version, as cheap as [`Stage::Weights`].
     type Position: Send;
+    /// Handles of all running statistics after so many passes, as cheap as [`Stage::Weights`].
+    type Statistics: Send;
 
     /// Brings a tensor to the stage's device, `[N, …]`.
     ///
@@ -317,6 +319,39 @@ pub trait Stage {
     fn synthesizer(&self) -> Result<Self, EngineError>
     where
         Self: Sized;
+
+    /// The values of weights of this stage, in the order of its parameters; exact also where they are rounded.
+    ///
+    /// # Errors
+    /// [`EngineError::Backend`] when the device fails.
+    fn export_weights(&self, weights: &Self::Weights) -> Result<Vec<HostTensor>, EngineError>;
+
+    /// The weights that [`Stage::export_weights`] gave the values of, to the bit.
+    ///
+    /// # Errors
+    /// [`EngineError::ForeignWeights`] when there are not as many or a shape differs.
+    fn import_weights(&self, values: Vec<HostTensor>) -> Result<Self::Weights, EngineError>;
+
+    /// The values of a position of this stage, in the order of its parameters.
+    ///
+    /// # Errors
+    /// [`EngineError::Backend`] when the device fails.
+    fn export_position(&self, position: &Self::Position) -> Result<Vec<HostTensor>, EngineError>;
+
+    /// The position that [`Stage::export_position`] gave the values of, to the bit.
+    ///
+    /// # Errors
+    /// As [`Stage::import_weights`].
+    fn import_position(&self, values: Vec<HostTensor>) -> Result<Self::Position, EngineError>;
+
+    /// The running statistics at present.
+    fn statistics(&self) -> Self::Statistics;
+
+    /// Puts running statistics of this stage back: the passes since then have not been.
+    fn restore_statistics(&mut self, statistics: Self::Statistics);
+
+    /// Drops the gradients that have added up since the last update.
+    fn discard_gradients(&mut self);
 
     /// Inference forward: running statistics, no dropout.
     ///

@@ -21,4 +21,4 @@ pub use kernels::{
     ParameterStep, ProductGrads, ProductWants, Subsample, Window,
 };
 pub use profiled::Profiled;
-pub use stage::{LayeredGraph, LayeredStage, Position, Weights};
+pub use stage::{LayeredGraph, LayeredStage, Position, Statistics, Weights};

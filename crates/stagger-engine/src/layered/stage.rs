@@ -1,6 +1,7 @@
 //! A stage that runs its layers over an engine's kernels.
 
 mod exchange;
+mod statistics;
 mod weights;
 
 use stagger_model::{Layer as ModelLayer, synthesizer};
@@ -19,6 +20,7 @@ use super::kernels::{Kernels, ParameterStep};
 use super::layer::{Pass, Sequence, SequencePullback};
 use super::parameters::{Gradients, RunningStatistics, Trained};
 
+pub use statistics::Statistics;
 use weights::Drift;
 pub use weights::{Position, Weights};
 
@@ -187,6 +189,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
     type Graph = LayeredGraph<K>;
     type Weights = Weights<K>;
     type Position = Position<K>;
+    type Statistics = Statistics<K>;
 
     fn upload(&self, host: HostTensor) -> Result<Self::Activation, EngineError> {
         host.check()?;
@@ -394,6 +397,34 @@ impl<K: Kernels> Stage for LayeredStage<K> {
             ..StageSpec::synthesizer(&model, self.seed)?
         };
         Self::new(&spec, self.device.clone())
+    }
+
+    fn export_weights(&self, weights: &Weights<K>) -> Result<Vec<HostTensor>, EngineError> {
+        weights.download()
+    }
+
+    fn import_weights(&self, values: Vec<HostTensor>) -> Result<Weights<K>, EngineError> {
+        self.upload_weights(values)
+    }
+
+    fn export_position(&self, position: &Position<K>) -> Result<Vec<HostTensor>, EngineError> {
+        position.download()
+    }
+
+    fn import_position(&self, values: Vec<HostTensor>) -> Result<Position<K>, EngineError> {
+        self.upload_position(values)
+    }
+
+    fn statistics(&self) -> Statistics<K> {
+        Statistics::of(&self.statistics)
+    }
+
+    fn restore_statistics(&mut self, statistics: Statistics<K>) {
+        statistics.put_back(&mut self.statistics);
+    }
+
+    fn discard_gradients(&mut self) {
+        self.gradients = Gradients::none(self.trained.len());
     }
 
     fn evaluate(&mut self, input: &Self::Activation) -> Result<Self::Activation, EngineError> {

@@ -5,7 +5,9 @@ use std::fmt;
 use crate::error::EngineError;
 use crate::layered::kernels::Kernels;
 use crate::layered::parameters::Trained;
+use crate::precision::Precision;
 use crate::stage::Distance;
+use crate::tensor::HostTensor;
 
 use super::LayeredStage;
 
@@ -28,6 +30,10 @@ impl<K: Kernels> Weights<K> {
     pub(super) fn into_tensors(self) -> Vec<K::Tensor> {
         self.0
     }
+
+    pub(super) fn download(&self) -> Result<Vec<HostTensor>, EngineError> {
+        self.0.iter().map(K::download).collect()
+    }
 }
 
 impl<K: Kernels> Clone for Weights<K> {
@@ -48,6 +54,12 @@ pub struct Position<K: Kernels>(Vec<K::Tensor>);
 impl<K: Kernels> fmt::Debug for Position<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Position").field(&self.0).finish()
+    }
+}
+
+impl<K: Kernels> Position<K> {
+    pub(super) fn download(&self) -> Result<Vec<HostTensor>, EngineError> {
+        self.0.iter().map(K::download).collect()
     }
 }
 
@@ -124,6 +136,50 @@ impl<K: Kernels> LayeredStage<K> {
         let moves = steps != 0.0;
         let drifts = self.drift.values.iter();
         self.displaced(drifts.map(|drift| drift.as_ref().filter(|_| moves)), -steps)
+    }
+
+    /// Weights for passes, of values that [`Weights::download`] gave.
+    pub(super) fn upload_weights(
+        &self,
+        values: Vec<HostTensor>,
+    ) -> Result<Weights<K>, EngineError> {
+        let precision = |trained: &Trained<K>| match trained.master {
+            Some(_) => self.precision,
+            None => self.precision.master(),
+        };
+        Ok(Weights(self.upload_all(values, precision)?))
+    }
+
+    /// A position, of values that [`Position::download`] gave.
+    pub(super) fn upload_position(
+        &self,
+        values: Vec<HostTensor>,
+    ) -> Result<Position<K>, EngineError> {
+        let values = self.upload_all(values, |_| self.precision.master())?;
+        Ok(Position(values))
+    }
+
+    fn upload_all(
+        &self,
+        values: Vec<HostTensor>,
+        precision: impl Fn(&Trained<K>) -> Precision,
+    ) -> Result<Vec<K::Tensor>, EngineError> {
+        let fit = |(trained, value): (&Trained<K>, &HostTensor)| trained.info.shape == value.shape;
+        let (expected, found) = (self.trained.len(), values.len());
+        if expected != found || !self.trained.iter().zip(&values).all(fit) {
+            let stage = self.label.clone();
+            return Err(EngineError::ForeignWeights {
+                stage,
+                expected,
+                found,
+            });
+        }
+        let each = self.trained.iter().zip(values);
+        each.map(|(trained, value)| {
+            value.check()?;
+            K::upload(value, precision(trained), &self.device)
+        })
+        .collect()
     }
 
     pub(super) fn exact_position(&self) -> Position<K> {
