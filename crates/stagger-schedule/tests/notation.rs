@@ -28,8 +28,8 @@ fn full_and_short_forms_print_canonically() {
     );
     assert_eq!(canonical("dsp", 3), "dsp(1,1,0;4,2,0)");
     assert_eq!(canonical("dsp()", 2), "dsp(1,0;2,0)");
-    assert_eq!(canonical("dsp(m=4,2,0)", None), "dsp(1,1,0;4,2,0)");
-    assert_eq!(canonical("dsp(M = 5,2,0)", None), "dsp(2,1,0;5,2,0)");
+    assert_eq!(canonical("dsp( M=4, 2,0)", None), "dsp(m=4,2,0)");
+    assert_eq!(canonical("dsp(M = 5,2,0)", 3), "dsp(m=5,2,0)");
     assert_eq!(canonical("dsp(m=4,2,0;c=0,2,0)", None), "dsp(0,2,0;4,2,0)");
     assert_eq!(canonical("dsp(c=0,2,0,m=4,2,0)", None), "dsp(0,2,0;4,2,0)");
     assert_eq!(canonical("dsp", 1), "dsp(0;0)");

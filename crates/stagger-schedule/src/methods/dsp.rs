@@ -3,8 +3,11 @@
 //! Source: Xu, Huo, Huang, "On the Acceleration of Deep Learning Model Parallelism with
 //! Staleness", CVPR 2020, arXiv 1909.02625; our reading of it is DESIGN §2.
 //!
-//! Notation: `dsp(c_0,…;m_0,…)`, `dsp(m=m_0,…)`, `dsp`. Locks removed: forward where c ≥ 1,
-//! backward where b ≥ 1. Cost: the inputs of m + 1 batches per stage, one weight copy, and a
+//! Notation: `dsp(c_0,…;m_0,…)`, `dsp(m=m_0,…)`, `dsp`. In the first, `b` is what `c` leaves of what
+//! is in flight, as in DESIGN §2; in the second, both queues have room for all of it. That holds no
+//! more memory, as the program bounds what is in flight; but with halves of it, either stage waits
+//! for room while there is work for it, and staleness above 2 per hop brings nothing against
+//! stragglers. Locks removed: forward where c ≥ 1, backward where b ≥ 1. Cost: the inputs of m + 1 batches per stage, one weight copy, and a
 //! second forward pass on every stage with m > 0.
 
 use std::sync::Arc;
@@ -14,10 +17,11 @@ use crate::method::delayed_policy;
 use crate::notation::{Arguments, Fault, Number};
 use crate::{MAX_STAGES, MAX_STALENESS, Method, NotationProblem, Relation, StagePolicy};
 
-/// DSP with the queue lengths `c` and the staleness `m` of every stage, both of length K.
+/// DSP with the staleness `m` of every stage, and the queue lengths `c` where they are given; both
+/// of length K.
 #[derive(Debug)]
 struct Dsp {
-    c: Vec<usize>,
+    c: Option<Vec<usize>>,
     m: Vec<usize>,
 }
 
@@ -42,15 +46,14 @@ pub(super) fn build(arguments: &Arguments, stages: Option<usize>) -> Built {
         }
         (None, Some(m)) => {
             let m = check_staleness(&m.whole_numbers(MAX_STALENESS)?, stages)?;
-            let c = gaps(&m).map(|gap| gap.div_ceil(2)).collect();
-            Dsp { c, m }
+            Dsp { c: None, m }
         }
         (Some(c), Some(m)) => {
             let c = c.whole_numbers(MAX_STALENESS)?;
             let m = m.whole_numbers(MAX_STALENESS)?;
             check_lengths(&c, &m, stages)?;
             let m = check_staleness(&m, stages)?;
-            let c = check_queues(&c, &m)?;
+            let c = Some(check_queues(&c, &m)?);
             Dsp { c, m }
         }
     };
@@ -128,7 +131,7 @@ impl Dsp {
     fn smallest_lock_free(stages: usize) -> Self {
         let above = |stage| stages - 1 - stage;
         Dsp {
-            c: (0..stages).map(|stage| above(stage).min(1)).collect(),
+            c: Some((0..stages).map(|stage| above(stage).min(1)).collect()),
             m: (0..stages).map(|stage| 2 * above(stage)).collect(),
         }
     }
@@ -144,7 +147,10 @@ impl Method for Dsp {
     }
 
     fn notation(&self) -> String {
-        notation(&self.c, &self.m)
+        match &self.c {
+            Some(c) => notation(c, &self.m),
+            None => notation_of_staleness(&self.m),
+        }
     }
 
     fn stages(&self) -> usize {
@@ -157,9 +163,13 @@ impl Method for Dsp {
 
     fn policy(&self, stage: usize, micro_batches: usize) -> StagePolicy {
         let policy = delayed_policy(self, stage, micro_batches);
+        let (forward_queue, backward_queue) = match &self.c {
+            Some(c) => (c[stage], policy.in_flight - c[stage]),
+            None => (policy.in_flight, policy.in_flight),
+        };
         StagePolicy {
-            forward_queue: self.c[stage],
-            backward_queue: policy.in_flight - self.c[stage],
+            forward_queue,
+            backward_queue,
             ..policy
         }
     }
@@ -182,12 +192,12 @@ impl Method for Dsp {
     }
 
     fn relations(&self) -> Vec<Relation> {
-        super::dsp_relations::of(&self.c, &self.m)
+        super::dsp_relations::of(&self.notation(), &self.m)
     }
 }
 
 /// The full form: `dsp(1,1,0;4,2,0)`.
-pub(super) fn notation(c: &[usize], m: &[usize]) -> String {
+fn notation(c: &[usize], m: &[usize]) -> String {
     format!("dsp({};{})", comma_separated(c), comma_separated(m))
 }
 

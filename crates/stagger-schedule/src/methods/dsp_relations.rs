@@ -2,8 +2,8 @@
 
 use crate::Relation;
 
-/// The neighbours of DSP with queue lengths `c` and staleness `m`, nearest in meaning first.
-pub(super) fn of(c: &[usize], m: &[usize]) -> Vec<Relation> {
+/// The neighbours of the DSP with this notation and staleness `m`, nearest in meaning first.
+pub(super) fn of(here: &str, m: &[usize]) -> Vec<Relation> {
     let stages = m.len();
     if stages == 1 {
         return vec![relation(
@@ -13,7 +13,6 @@ pub(super) fn of(c: &[usize], m: &[usize]) -> Vec<Relation> {
     }
     let least: Vec<usize> = (0..stages).rev().collect();
     let smallest = super::dsp::example(Some(stages));
-    let here = super::dsp::notation(c, m);
     let mut relations = vec![
         match m[0] {
             0 => relation("bp", "The same run, bit for bit: m = 0 everywhere."),
