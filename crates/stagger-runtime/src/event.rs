@@ -1,9 +1,13 @@
 //! What a run tells the world. Terminal, files and dashboards are sinks of these (DESIGN §7).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use stagger_engine::{Profile, StageState};
+use stagger_engine::Profile;
 use stagger_schedule::Action;
+
+use crate::board::Stall;
+use crate::snapshot::StageSnapshot;
 
 /// What a stage waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +76,15 @@ pub enum Event {
         /// When.
         at: Duration,
     },
+    /// The loss of a training batch is not finite, and the stages leave out their updates of it.
+    Skipped {
+        /// The batch.
+        batch: usize,
+        /// NaN or an infinity.
+        loss: f32,
+        /// When.
+        at: Duration,
+    },
     /// The last stage has finished an evaluation of w^version over the whole test set.
     Evaluated {
         /// Version of the parameters.
@@ -98,14 +111,14 @@ pub enum Event {
         /// Mean square of the true one: what the loss would be of a synthesizer that says 0.
         loss_of_silence: f64,
     },
-    /// A stage's part of w^version.
+    /// A stage's part of the run at a version.
     Snapshot {
         /// The stage.
         stage: usize,
         /// Version of the parameters.
         version: usize,
-        /// Parameters, running statistics and optimizer state.
-        state: StageState,
+        /// All that the stage needs to go on from there.
+        snapshot: Arc<StageSnapshot>,
     },
     /// A stage has ended its program, and has measured its kernels.
     Profiled {
@@ -114,9 +127,12 @@ pub enum Event {
         /// Time per kind of kernel, over the whole program.
         profile: Profile,
     },
-    /// The run was asked to stop: batches from this one on are left out, the rest drains.
+    /// Nothing has moved for [`Plan::stall_timeout`](crate::Plan::stall_timeout). The stop is raised with it; a stage that
+    /// neither waits nor computes in steps may keep its thread all the same, and the run with it.
+    Stalled(Stall),
+    /// The run was asked to stop: it halts at this version, with what is in flight in its snapshot.
     Interrupted {
-        /// The first batch that is left out.
+        /// The first batch that is not trained on, which is the version.
         batch: usize,
     },
 }

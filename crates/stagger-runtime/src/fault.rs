@@ -6,6 +6,9 @@ use stagger_engine::EngineError;
 use stagger_schedule::Action;
 use stagger_transport::{Lane, LinkError};
 
+use crate::board::Stall;
+use crate::snapshot::ResumeError;
+
 /// Why the training or test data could not be had.
 pub type FeedError = Box<dyn Error + Send + Sync>;
 
@@ -50,6 +53,9 @@ pub enum Fault {
         /// What is missing.
         what: &'static str,
     },
+    /// A snapshot to go on from does not fit.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
     /// The stage panicked.
     #[error("panic: {message}")]
     Panic {
@@ -96,6 +102,9 @@ pub enum RunError {
     /// A receiver of events failed.
     #[error("the run was stopped: {0}")]
     Event(#[source] EventError),
+    /// Nothing has moved for longer than [`Plan::stall_timeout`](crate::Plan::stall_timeout).
+    #[error("{0}")]
+    Stalled(Stall),
     /// A stage's thread could not be started.
     #[error("the thread of stage {stage} could not be started: {cause}")]
     Spawn {

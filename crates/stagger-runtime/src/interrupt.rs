@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set from anywhere; stage 0 looks at it before every forward.
 ///
-/// The first stage then announces the end in its own stream of activations, so every stage leaves
-/// out the same batches, and what is in flight drains: the run ends at a version all agree on.
+/// The first stage then announces, with the next activation, the version at which all stages halt. What is in flight
+/// there goes into the snapshot of that version, so the run can go on from it as if it had never stopped.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 

@@ -13,6 +13,7 @@
 //! **Invariants:** the runtime emits [`Event`]s and never prints; it knows an engine only through
 //! [`stagger_engine::Stage`]; a stage that fails releases all others at once.
 
+mod board;
 mod dataset_feeds;
 mod event;
 mod fault;
@@ -20,14 +21,16 @@ mod feed;
 mod interrupt;
 mod plan;
 pub mod sequential;
+pub mod snapshot;
 mod straggler;
 pub mod threads;
 mod worker;
 
+pub use board::Stall;
 pub use dataset_feeds::dataset_feeds;
 pub use event::{Event, Waits};
 pub use fault::{EventError, Fault, FeedError, RunError};
 pub use feed::{Feeds, Inputs, Labels};
 pub use interrupt::Interrupt;
-pub use plan::{Outcome, Plan};
+pub use plan::{OnNonFinite, Outcome, Plan};
 pub use straggler::{Straggler, StragglerError};

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stagger_schedule::{Horizon, Schedule};
+use stagger_schedule::{GradientSource, Horizon, Kept, Schedule, StagePolicy};
 
+use crate::snapshot::Snapshot;
 use crate::straggler::Straggler;
 
 /// Everything the stages of a run agree on.
@@ -26,10 +27,44 @@ pub struct Plan {
     pub stragglers: Vec<Straggler>,
     /// Seed of the stragglers' streams.
     pub seed: u64,
+    /// What happens when the loss of a batch is not finite.
+    pub on_non_finite: OnNonFinite,
+    /// The time without any progress of any stage after which the run ends, at the latest twice that; `None` for never.
+    pub stall_timeout: Option<Duration>,
+    /// Time between two snapshots beside those of the horizon, at whatever versions the run is then.
+    pub snapshot_interval: Option<Duration>,
+    /// Where the run goes on; `None` for a run from the start. The numbers are those of the run that the snapshot was
+    /// taken of, from its version on, if everything else is as it was; queue lengths may differ.
+    pub resume: Option<Arc<Snapshot>>,
+}
+
+/// What a run does with a loss that is NaN or an infinity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnNonFinite {
+    /// It ends with [`Fault::NonFiniteLoss`](crate::Fault::NonFiniteLoss).
+    #[default]
+    Stop,
+    /// Every stage leaves out its update of that batch, and its passes from the running statistics. Ten such batches in a
+    /// row end the run.
+    Skip,
+}
+
+impl OnNonFinite {
+    /// Whether a run of this schedule can do it. A batch cannot be left out where graphs outlive updates, as passes of later
+    /// batches are in the running statistics by then; nor where a stage guesses gradients: it has made its update before the
+    /// loss is known.
+    pub fn suits(self, schedule: &Schedule) -> bool {
+        let takes_back = |policy: &StagePolicy| {
+            let outlives_updates = policy.kept == Kept::Graph && policy.staleness > 0;
+            !outlives_updates && policy.gradient == GradientSource::Above
+        };
+        self == Self::Stop || schedule.policies().iter().all(takes_back)
+    }
 }
 
 impl Plan {
-    /// A plan at this learning rate, without momentum, measurements of the gap, or stragglers.
+    /// A plan from the start at this learning rate, without momentum, measurements of the gap, stragglers, or snapshots
+    /// besides those of the horizon.
     pub fn new(
         schedule: Schedule,
         horizon: Horizon,
@@ -43,6 +78,10 @@ impl Plan {
             gap_every: 0,
             stragglers: Vec::new(),
             seed: 0,
+            on_non_finite: OnNonFinite::Stop,
+            stall_timeout: None,
+            snapshot_interval: None,
+            resume: None,
         }
     }
 }
@@ -59,9 +98,9 @@ impl fmt::Debug for Plan {
 /// How a run ended, when it did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Version of the parameters at the end: the number of batches trained.
+    /// Version of the parameters at the end: the number of batches trained, also before the run was resumed.
     pub version: usize,
-    /// Whether the run was cut short by an [`Interrupt`](crate::Interrupt).
+    /// Whether the run was halted by an [`Interrupt`](crate::Interrupt).
     pub interrupted: bool,
     /// From the start of the clock to the end of the last stage.
     pub wall: Duration,

@@ -1,15 +1,17 @@
 //! The reference executor: all stages in one thread, one action at a time.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::unbounded;
 use stagger_engine::{EngineError, Stage};
 use stagger_schedule::Interpreter;
 use stagger_transport::sequential::pair;
 use stagger_transport::stop_channel;
+use stagger_transport::sync::mpsc::channel;
 
+use crate::board::Board;
 use crate::event::Event;
-use crate::fault::{EventError, RunError};
+use crate::fault::{EventError, Fault, RunError};
 use crate::feed::Feeds;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
@@ -41,6 +43,14 @@ pub fn run_in_order<S: Stage>(
     mut on_event: impl FnMut(Event) -> Result<(), EventError>,
 ) -> Result<Outcome, RunError> {
     let stages = plan.schedule.stages();
+    if plan.resume.is_some() {
+        return Err(RunError::Build {
+            stage: 0,
+            cause: Fault::Program {
+                what: "the sequential executor starts at the beginning",
+            },
+        });
+    }
     let mut ports: Vec<_> = (0..stages)
         .map(|_| Ports {
             below: None,
@@ -52,17 +62,18 @@ pub fn run_in_order<S: Stage>(
         ports[hop].above = Some(Box::new(lower));
         ports[hop + 1].below = Some(Box::new(upper));
     }
-    let (events_in, events_out) = unbounded();
+    let (events_in, events_out) = channel();
     // Never raised: an error of one stage ends the loop over all.
     let (_stop_source, stop) = stop_channel();
+    let board = Arc::new(Board::new(stages));
     let clock = Instant::now();
     let mut workers = Vec::with_capacity(stages);
     for (index, (ports, feed)) in ports.into_iter().zip(deal_feeds(feeds, stages)).enumerate() {
-        let failed = |error: EngineError| RunError::Build {
+        let failed = |cause: Fault| RunError::Build {
             stage: index,
-            cause: error.into(),
+            cause,
         };
-        let stage = build(index).map_err(failed)?;
+        let stage = build(index).map_err(|error| failed(error.into()))?;
         let seat = Seat {
             index,
             ports,
@@ -70,6 +81,7 @@ pub fn run_in_order<S: Stage>(
             interrupt: Interrupt::new(),
             stop: stop.clone(),
             events: events_in.clone(),
+            board: Arc::clone(&board),
         };
         let mut worker = Worker::new(plan, stage, seat).map_err(failed)?;
         worker.start_clock(clock);

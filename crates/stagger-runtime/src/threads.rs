@@ -2,22 +2,25 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use stagger_engine::{EngineError, Stage};
 use stagger_schedule::Program;
+use stagger_transport::sync::mpsc::{
+    Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel,
+};
+use stagger_transport::sync::{Mutex, lock, spawn_named, thread};
 use stagger_transport::threads::{Capacities, pair};
-use stagger_transport::{Link, StopSignal, StopSource, stop_channel};
+use stagger_transport::{Link, Mark, StopSignal, StopSource, stop_channel};
 
+use crate::board::Board;
 use crate::event::Event;
 use crate::fault::{EventError, Fault, RunError};
 use crate::feed::Feeds;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
-use crate::worker::{Feed, Flow, Ports, Seat, Worker, deal_feeds};
+use crate::worker::{Feed, Ports, Seat, Worker, deal_feeds};
 
 /// Runs the plan to its end, to an interrupt, or to the first failure.
 ///
@@ -62,10 +65,9 @@ where
     let (stop_source, stop) = stop_channel();
     let ports = connect(plan, &stop, wrap);
     let feeds = deal_feeds(feeds, stages);
-    let (events_in, events_out) = unbounded();
-    let (ready_in, ready_out) = bounded(stages);
-    // Capacity for every stage: the main thread never waits for a stage that has failed.
-    let (start_in, start_out) = bounded(stages);
+    let board = Arc::new(Board::new(stages));
+    let (events_in, events_out) = channel();
+    let (ready_in, ready_out) = sync_channel(stages);
     let failure = Failure {
         first: Mutex::new(None),
         stop: &stop_source,
@@ -75,22 +77,25 @@ where
         // Should `on_event` panic, the scope joins the stages before it passes the panic on.
         let _release = RaiseOnDrop(&stop_source);
         let mut threads = Vec::with_capacity(stages);
+        let mut starts = Vec::with_capacity(stages);
         for (index, (ports, feed)) in ports.into_iter().zip(feeds).enumerate() {
+            // With room: the main thread never waits for a stage that has failed.
+            let (start_in, start_out) = sync_channel(1);
+            starts.push(start_in);
             let runner = Runner {
                 plan,
                 index,
                 interrupt: interrupt.clone(),
                 stop: stop.clone(),
                 events: events_in.clone(),
+                board: Arc::clone(&board),
                 ready: ready_in.clone(),
-                start: start_out.clone(),
+                start: start_out,
                 failure: &failure,
             };
             let build = &build;
-            let spawned = thread::Builder::new()
-                .name(format!("stage-{index}"))
-                .spawn_scoped(scope, move || runner.run(build, ports, feed));
-            match spawned {
+            let work = move || runner.run(build, ports, feed);
+            match spawn_named(scope, format!("stage-{index}"), work) {
                 Ok(thread) => threads.push(thread),
                 Err(cause) => failure.report(RunError::Spawn {
                     stage: index,
@@ -98,21 +103,32 @@ where
                 }),
             }
         }
-        drop((events_in, ready_in, start_out));
+        drop((events_in, ready_in));
 
-        let clock = start(stages, &ready_out, &start_in);
-        drop(start_in);
+        let clock = start(&ready_out, starts);
+        // What came before a stage's failure still counts; nothing does for a receiver that has failed itself.
+        let mut listens = true;
         if clock.is_some()
             && let Err(error) = on_event(Event::Started { stages })
         {
+            listens = false;
             failure.report(RunError::Event(error));
         }
-        for event in events_out {
-            if failure.is_reported() {
+        let mut watch = Watch::new(plan.stall_timeout);
+        while let Some(event) = watch.next(&events_out, &board) {
+            if !listens {
                 continue;
             }
+            let stall = match &event {
+                Event::Stalled(stall) => Some(stall.clone()),
+                _ => None,
+            };
             if let Err(error) = on_event(event) {
+                listens = false;
                 failure.report(RunError::Event(error));
+            }
+            if let Some(stall) = stall {
+                failure.report(RunError::Stalled(stall));
             }
         }
         let ends = threads
@@ -139,6 +155,38 @@ where
     })
 }
 
+/// Takes events in, and notices when none come any more.
+struct Watch {
+    timeout: Option<Duration>,
+    beats: u64,
+}
+
+impl Watch {
+    fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, beats: 0 }
+    }
+
+    /// The next event; `None` once all stages have ended. A stall is told once.
+    fn next(&mut self, events: &Receiver<Event>, board: &Board) -> Option<Event> {
+        let Some(timeout) = self.timeout else {
+            return events.recv().ok();
+        };
+        loop {
+            match events.recv_timeout(timeout) {
+                Ok(event) => return Some(event),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let beats = board.beats();
+            if beats == self.beats {
+                self.timeout = None;
+                return Some(Event::Stalled(board.stall(timeout)));
+            }
+            self.beats = beats;
+        }
+    }
+}
+
 /// Raises the stop on the way out.
 struct RaiseOnDrop<'a>(&'a StopSource);
 
@@ -150,13 +198,13 @@ impl Drop for RaiseOnDrop<'_> {
 
 /// Waits until all stages are built, then starts the common clock. `None` when one could not be
 /// built: its thread has dropped its end of `ready` by then, after reporting why.
-fn start(stages: usize, ready: &Receiver<()>, start: &Sender<Instant>) -> Option<Instant> {
-    for _ in 0..stages {
+fn start(ready: &Receiver<()>, stages: Vec<SyncSender<Instant>>) -> Option<Instant> {
+    for _ in &stages {
         ready.recv().ok()?;
     }
     let clock = Instant::now();
-    for _ in 0..stages {
-        start.send(clock).ok()?;
+    for stage in stages {
+        stage.send(clock).ok()?;
     }
     Some(clock)
 }
@@ -196,19 +244,9 @@ struct Failure<'a> {
 impl Failure<'_> {
     fn report(&self, error: RunError) {
         if !error.is_echo() {
-            self.first
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert(error);
+            lock(&self.first).get_or_insert(error);
         }
         self.stop.raise();
-    }
-
-    fn is_reported(&self) -> bool {
-        self.first
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
     }
 }
 
@@ -225,7 +263,8 @@ struct Runner<'a> {
     interrupt: Interrupt,
     stop: StopSignal,
     events: Sender<Event>,
-    ready: Sender<()>,
+    board: Arc<Board>,
+    ready: SyncSender<()>,
     start: Receiver<Instant>,
     failure: &'a Failure<'a>,
 }
@@ -249,8 +288,9 @@ impl Runner<'_> {
             interrupt: self.interrupt,
             stop: self.stop,
             events: self.events,
+            board: self.board,
         };
-        let built = guard(|| Ok(Worker::new(self.plan, build(stage)?, seat)?));
+        let built = guard(|| Worker::new(self.plan, build(stage)?, seat));
         let mut worker = match built {
             Ok(worker) => worker,
             Err(cause) => {
@@ -262,7 +302,10 @@ impl Runner<'_> {
         self.ready.send(()).ok()?;
         drop(self.ready);
         worker.start_clock(self.start.recv().ok()?);
-        let program = self.plan.schedule.program(stage, &self.plan.horizon);
+        let mut program = self.plan.schedule.program(stage, &self.plan.horizon);
+        if let Some(snapshot) = &self.plan.resume {
+            program.skip_to(snapshot.version);
+        }
         train(&mut worker, stage, program)
             .map_err(|error| failure.report(error))
             .ok()
@@ -277,18 +320,25 @@ fn train<S: Stage>(
 ) -> Result<End, RunError> {
     let mut interrupted = false;
     while let Some(action) = program.next() {
-        let flow = guard(|| worker.execute(action)).map_err(|cause| RunError::Stage {
+        let mark = guard(|| worker.execute(action)).map_err(|cause| RunError::Stage {
             stage,
             action,
             version: worker.version(),
             cause,
         })?;
-        if let Flow::EndBefore(batch) = flow {
-            program.end_at(batch);
-            interrupted = true;
+        match mark {
+            Some(Mark {
+                version,
+                halts: true,
+            }) => {
+                program.halt_at(version);
+                interrupted = true;
+            }
+            Some(Mark { version, .. }) => program.snapshot_at(version),
+            None => {}
         }
     }
-    worker.report_profile();
+    worker.end();
     Ok(End {
         version: worker.version(),
         interrupted,

@@ -4,6 +4,7 @@ mod evaluate;
 mod hops;
 mod micro_batch;
 mod passes;
+mod resume;
 mod synthesis;
 mod versions;
 
@@ -11,17 +12,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-use stagger_engine::{EngineError, Stage};
+use stagger_engine::Stage;
 use stagger_schedule::{Action, GradientSource, Rescheduling, Shrinking, StagePolicy};
-use stagger_transport::{Link, LinkError, StopSignal};
+use stagger_transport::sync::mpsc::Sender;
+use stagger_transport::{Link, LinkError, Mark, StopSignal};
 
+use crate::board::{Board, WaitsFor};
 use crate::event::{Event, Waits};
 use crate::fault::Fault;
 use crate::feed::{Feeds, Inputs, Labels};
 use crate::interrupt::Interrupt;
-use crate::plan::Plan;
+use crate::plan::{OnNonFinite, Plan};
+use crate::snapshot::StageSnapshot;
 use crate::straggler::Disturbance;
+use hops::{Announcements, InFlight, SentLog};
 use micro_batch::{BatchScore, SplitInputs, SplitLabels, Unit};
 use passes::{KeptGraph, KeptInput};
 use synthesis::Synthesis;
@@ -31,15 +35,6 @@ use versions::Versions;
 pub(crate) struct Ports<T> {
     pub below: Option<Box<dyn Link<T>>>,
     pub above: Option<Box<dyn Link<T>>>,
-}
-
-/// Whether a program goes on as written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// It does.
-    Continue,
-    /// The stream of batches ends before this one: shorten the program and drain.
-    EndBefore(usize),
 }
 
 pub(crate) struct Worker<S: Stage> {
@@ -64,9 +59,28 @@ pub(crate) struct Worker<S: Stage> {
     version: usize,
     kept_inputs: VecDeque<KeptInput<S>>,
     kept_graphs: VecDeque<KeptGraph<S>>,
+    sent_up: SentLog<S::Activation>,
+    sent_down: SentLog<S::Activation>,
+    /// Inputs that were in flight where the run was resumed.
+    arrived: VecDeque<InFlight<S::Activation>>,
+    /// Gradients that were.
+    returned: VecDeque<InFlight<S::Activation>>,
+    announcements: Announcements,
+    on_non_finite: OnNonFinite,
+    /// Batches in a row whose loss is not finite.
+    skipped_in_a_row: usize,
+    /// Whether the update of the batch in work is left out.
+    void: bool,
+    /// The running statistics before the passes of the batch in work, where its update may be left out.
+    statistics_before: Option<S::Statistics>,
+    /// What stage 0 has announced with the current action's input.
+    mark: Option<Mark>,
+    /// Whether the run is to halt at a version ahead.
+    halts: bool,
     /// Of the batch whose micro-batches the last stage is judging.
     score: BatchScore,
     events: Sender<Event>,
+    board: Arc<Board>,
     clock: Instant,
     /// Time spent waiting within the current action.
     waits: Waits,
@@ -91,6 +105,7 @@ pub(crate) struct Seat<T> {
     pub interrupt: Interrupt,
     pub stop: StopSignal,
     pub events: Sender<Event>,
+    pub board: Arc<Board>,
 }
 
 /// Gives stage 0 the inputs and stage K−1 the labels.
@@ -106,11 +121,11 @@ pub(crate) fn deal_feeds(feeds: Feeds, stages: usize) -> Vec<Feed> {
 }
 
 impl<S: Stage> Worker<S> {
-    /// The worker of a built stage in its seat.
+    /// The worker of a built stage in its seat, where the plan starts or goes on.
     ///
     /// # Errors
-    /// When the stage cannot do what the schedule asks of it beyond its program.
-    pub fn new(plan: &Plan, mut stage: S, seat: Seat<S::Activation>) -> Result<Self, EngineError> {
+    /// When the stage cannot do what the schedule asks of it beyond its program, or cannot go on from the plan's snapshot.
+    pub fn new(plan: &Plan, mut stage: S, seat: Seat<S::Activation>) -> Result<Self, Fault> {
         let Seat {
             index,
             ports,
@@ -118,6 +133,7 @@ impl<S: Stage> Worker<S> {
             interrupt,
             stop,
             events,
+            board,
         } = seat;
         let policy = plan.schedule.policy(index);
         let corrections = plan.schedule.corrections();
@@ -129,7 +145,16 @@ impl<S: Stage> Worker<S> {
         let synthesis = (policy.gradient == GradientSource::Synthetic && ports.above.is_some())
             .then(|| Synthesis::of(&stage))
             .transpose()?;
-        Ok(Self {
+        let below = index
+            .checked_sub(1)
+            .map(|below| plan.schedule.policy(below));
+        let learns_below = below.is_some_and(|below| below.gradient == GradientSource::Synthetic);
+        if !plan.on_non_finite.suits(&plan.schedule) {
+            return Err(Fault::Program {
+                what: "leaving out batches where their passes cannot be taken back",
+            });
+        }
+        let mut worker = Self {
             index,
             policy,
             micro_batches,
@@ -152,15 +177,31 @@ impl<S: Stage> Worker<S> {
             version: 0,
             kept_inputs: VecDeque::new(),
             kept_graphs: VecDeque::new(),
+            sent_up: SentLog::new(policy.in_flight),
+            sent_down: SentLog::new(if learns_below { micro_batches } else { 0 }),
+            arrived: VecDeque::new(),
+            returned: VecDeque::new(),
+            announcements: Announcements::new(plan),
+            on_non_finite: plan.on_non_finite,
+            skipped_in_a_row: 0,
+            void: false,
+            statistics_before: None,
+            mark: None,
+            halts: false,
             score: BatchScore::default(),
             events,
+            board,
             clock: Instant::now(),
             waits: Waits::default(),
             transfer: Duration::ZERO,
             delayed: Duration::ZERO,
             staleness: None,
             gap: None,
-        })
+        };
+        if let Some(snapshot) = &plan.resume {
+            worker.resume(plan, snapshot)?;
+        }
+        Ok(worker)
     }
 
     /// Sets the common start of the run, from which events count.
@@ -173,8 +214,8 @@ impl<S: Stage> Worker<S> {
         self.version
     }
 
-    /// Executes one action and emits its events.
-    pub fn execute(&mut self, action: Action) -> Result<Flow, Fault> {
+    /// Executes one action and emits its events. Gives what stage 0 has announced with it.
+    pub fn execute(&mut self, action: Action) -> Result<Option<Mark>, Fault> {
         self.check_stop()?;
         let started_at = self.clock.elapsed();
         self.waits = Waits::default();
@@ -182,7 +223,9 @@ impl<S: Stage> Worker<S> {
         self.delayed = Duration::ZERO;
         self.staleness = None;
         self.gap = None;
-        let flow = match action {
+        self.mark = None;
+        self.board.begins(self.index, action);
+        match action {
             Action::Forward { batch, micro } => self.forward(Unit { batch, micro })?,
             Action::Recompute { batch, micro } => self.recompute(Unit { batch, micro })?,
             Action::Backward { batch, micro } => self.backward(Unit { batch, micro })?,
@@ -190,25 +233,26 @@ impl<S: Stage> Worker<S> {
             Action::Update { version } => self.update(version)?,
             Action::Evaluate { version } => self.evaluate(version)?,
             Action::Snapshot { version } => self.snapshot(version)?,
-        };
-        if flow == Flow::Continue {
-            self.emit(Event::Acted {
-                stage: self.index,
-                action,
-                started_at,
-                ended_at: self.clock.elapsed(),
-                waits: self.waits,
-                transfer: self.transfer,
-                delayed: self.delayed,
-                staleness: self.staleness,
-                gap: self.gap,
-            });
         }
-        Ok(flow)
+        self.board.completes(self.index, action);
+        self.halts |= self.mark.is_some_and(|mark| mark.halts);
+        self.emit(Event::Acted {
+            stage: self.index,
+            action,
+            started_at,
+            ended_at: self.clock.elapsed(),
+            waits: self.waits,
+            transfer: self.transfer,
+            delayed: self.delayed,
+            staleness: self.staleness,
+            gap: self.gap,
+        });
+        Ok(self.mark)
     }
 
-    /// Emits what the stage has measured of its kernels, if it has.
-    pub fn report_profile(&mut self) {
+    /// Says that the program is over, and emits what the stage has measured of its kernels, if it has.
+    pub fn end(&mut self) {
+        self.board.ends(self.index);
         if let Some(profile) = self.stage.profile() {
             self.emit(Event::Profiled {
                 stage: self.index,
@@ -226,32 +270,56 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    fn update(&mut self, version: usize) -> Result<Flow, Fault> {
+    fn update(&mut self, version: usize) -> Result<(), Fault> {
         if version != self.version {
             return Err(Fault::Program {
                 what: "an update out of turn",
             });
         }
         let started = Instant::now();
-        self.step(version)?;
+        if std::mem::take(&mut self.void) {
+            self.leave_out_step();
+        } else {
+            self.step(version)?;
+            self.statistics_before = None;
+        }
         self.straggle(version, started.elapsed())?;
         self.version += 1;
-        Ok(Flow::Continue)
+        Ok(())
     }
 
-    fn snapshot(&mut self, version: usize) -> Result<Flow, Fault> {
-        let state = self.stage.export()?;
+    fn snapshot(&mut self, version: usize) -> Result<(), Fault> {
+        let snapshot = Arc::new(StageSnapshot {
+            state: self.stage.export()?,
+            pipeline: self.pipeline_state()?,
+        });
         self.emit(Event::Snapshot {
             stage: self.index,
             version,
-            state,
+            snapshot,
         });
-        Ok(Flow::Continue)
+        Ok(())
     }
 
     fn emit(&self, event: Event) {
         // Nobody listens any more only when the run is being torn down.
         let _ = self.events.send(event);
+    }
+}
+
+/// A stage's line on the board.
+struct Line<'a> {
+    board: &'a Board,
+    stage: usize,
+}
+
+impl Line<'_> {
+    /// Adds the time of a wait to `account`, and says meanwhile what is waited for.
+    fn waits<R>(&self, waits_for: WaitsFor, account: &mut Duration, work: impl FnOnce() -> R) -> R {
+        self.board.waits(self.stage, Some(waits_for));
+        let result = timed(account, work);
+        self.board.waits(self.stage, None);
+        result
     }
 }
 

@@ -33,6 +33,7 @@ impl Stage for Flaky {
     type Graph = <ToyStage as Stage>::Graph;
     type Weights = <ToyStage as Stage>::Weights;
     type Position = <ToyStage as Stage>::Position;
+    type Statistics = <ToyStage as Stage>::Statistics;
 
     fn upload(&self, host: HostTensor) -> Result<ToyTensor, EngineError> {
         self.inner.upload(host)
@@ -124,6 +125,23 @@ impl Stage for Flaky {
             inner: self.inner.synthesizer()?,
             ..*self
         })
+    }
+    fn export_weights(&self, weights: &Self::Weights) -> Result<Vec<HostTensor>, EngineError> {
+        self.inner.export_weights(weights)
+    }
+    fn import_weights(&self, values: Vec<HostTensor>) -> Result<Self::Weights, EngineError> {
+        self.inner.import_weights(values)
+    }
+    fn export_position(&self, position: &Self::Position) -> Result<Vec<HostTensor>, EngineError> {
+        self.inner.export_position(position)
+    }
+    fn import_position(&self, values: Vec<HostTensor>) -> Result<Self::Position, EngineError> {
+        self.inner.import_position(values)
+    }
+    fn statistics(&self) -> Self::Statistics {}
+    fn restore_statistics(&mut self, (): Self::Statistics) {}
+    fn discard_gradients(&mut self) {
+        self.inner.discard_gradients();
     }
     fn evaluate(&mut self, input: &ToyTensor) -> Result<ToyTensor, EngineError> {
         self.inner.evaluate(input)
@@ -331,10 +349,9 @@ impl Labels for InterruptAt {
     }
 }
 
-/// An interrupt drains: every stage ends at the same version, with the weights of a run that was
-/// planned to end there.
+/// An interrupt halts every stage at the same version, with the weights of a run that was planned to end there.
 #[test]
-fn an_interrupt_drains_to_a_common_version() {
+fn an_interrupt_halts_at_a_common_version() {
     let mut methods: Vec<_> = oracle::methods(3, 2)
         .into_iter()
         .chain([
@@ -381,4 +398,26 @@ fn an_interrupt_drains_to_a_common_version() {
             assert_eq!(trace.toy_weights(), reference.weights, "{schedule}");
         }
     }
+}
+
+/// What was trained before a failure is told, however slow the receiver of events is.
+#[test]
+fn events_before_a_failure_are_told() {
+    let plan = plan("bp", 3, 1_000, &[]);
+    let feeds = Feeds {
+        inputs: Box::new(BadFile(11)),
+        labels: Box::new(ToyFeed),
+    };
+    let mut trained = Vec::new();
+    let build = |stage| Ok(ToyStage::new(stage));
+    let result = threads::run(&plan, build, feeds, &Interrupt::new(), |event| {
+        if let Event::Trained { batch, .. } = event {
+            // By the end of the first, the run has failed.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            trained.push(batch);
+        }
+        Ok(())
+    });
+    assert!(matches!(result, Err(RunError::Stage { stage: 0, .. })));
+    assert_eq!(trained, (0..11).collect::<Vec<_>>());
 }

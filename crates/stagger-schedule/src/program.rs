@@ -33,16 +33,31 @@ impl Horizon {
 /// [`StagePolicy`](crate::StagePolicy) they never deadlock and give one result, whatever the
 /// timing (DESIGN §2, fact 1).
 pub trait Program: Iterator<Item = Action> + Send {
-    /// Shortens the run to `batches` batches.
+    /// Adds a snapshot of a version that was not listed.
     ///
-    /// No batch from `batches` on is forwarded, what is in flight drains, and the program ends
-    /// with `Snapshot { version: batches }` whether it was listed or not. Listed evaluations and
-    /// snapshots up to version `batches` stay; later ones are dropped. A run that is already
-    /// shorter keeps its length.
+    /// To be called before the program has passed that version, that is, before it has yielded any
+    /// training action behind `Update { version: version - 1 }`.
+    fn snapshot_at(&mut self, version: usize);
+
+    /// Ends the program with `Snapshot { version }`, whether it was listed or not. What is in flight
+    /// at that version stays in flight: the program is the beginning of what it would have been.
     ///
-    /// To be called before the program has yielded a `Forward` of a batch from `batches` on,
-    /// except that the very last action may be `Forward { batch: batches }`: a stage learns from
-    /// the stage below that there is no such batch just when it wants to take it. The caller then
-    /// drops that action.
-    fn end_at(&mut self, batches: usize);
+    /// To be called before the program has passed that version.
+    fn halt_at(&mut self, version: usize);
+
+    /// Skips everything up to `Snapshot { version }`, for a stage that goes on from one. Gives the
+    /// number of micro-batches that the skipped actions have forwarded and not pulled back.
+    fn skip_to(&mut self, version: usize) -> usize {
+        self.snapshot_at(version);
+        let mut kept = 0;
+        for action in self {
+            match action {
+                Action::Forward { .. } => kept += 1,
+                Action::Backward { .. } => kept -= 1,
+                Action::Snapshot { version: found } if found == version => break,
+                _ => {}
+            }
+        }
+        kept
+    }
 }

@@ -50,7 +50,7 @@ impl Schedule {
     /// | `adl(4, beta=0.9)` | the same with an update every 4 micro-batches |
     /// | `dni` | decoupled by synthetic gradients |
     /// | `dsp(1,1,0;4,2,0)` | DSP with queue lengths `c` and staleness `m` of every stage |
-    /// | `dsp(m=4,2,0)` | the same `m`; `c` is half of `m_k − m_{k+1}`, rounded up |
+    /// | `dsp(m=4,2,0)` | the same `m`; both queues have room for all that is in flight |
     /// | `dsp` | the smallest lock-free DSP: `c = 1` and two units of `m` per hop |
     ///
     /// Mitigations of staleness follow behind plus signs, in any order:
@@ -177,6 +177,26 @@ impl Schedule {
     /// The policies of all stages, from stage 0 up.
     pub fn policies(&self) -> Vec<StagePolicy> {
         (0..self.stages()).map(|stage| self.policy(stage)).collect()
+    }
+
+    /// Whether a run by this schedule gives the numbers of a run by the other one: they differ in the lengths of queues at
+    /// most (DESIGN §2, fact 2), or in name.
+    pub fn gives_the_numbers_of(&self, other: &Schedule) -> bool {
+        let without_queues = |policy: StagePolicy| StagePolicy {
+            forward_queue: 0,
+            backward_queue: 0,
+            ..policy
+        };
+        let numbers = |schedule: &Schedule| {
+            let policies = schedule.policies().into_iter().map(without_queues);
+            (
+                policies.collect::<Vec<_>>(),
+                schedule.micro_batches(),
+                schedule.synchronous_batches(),
+                schedule.corrections(),
+            )
+        };
+        numbers(self) == numbers(other)
     }
 
     /// What a stage does, action by action.

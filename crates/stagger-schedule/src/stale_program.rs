@@ -33,6 +33,8 @@ pub(crate) struct StaleProgram {
     kept: Kept,
     gradient: GradientSource,
     batches: usize,
+    /// The version to end at, with what is in flight; later than any when there is none.
+    halt_at: usize,
     evaluate_at: BTreeSet<usize>,
     snapshot_at: BTreeSet<usize>,
     /// The number of micro-batches forwarded so far.
@@ -77,6 +79,7 @@ impl StaleProgram {
             kept,
             gradient,
             batches: horizon.batches,
+            halt_at: usize::MAX,
             evaluate_at: horizon.evaluate_at.iter().copied().collect(),
             snapshot_at: horizon.snapshot_at.iter().copied().collect(),
             forwarded: 0,
@@ -145,6 +148,9 @@ impl Iterator for StaleProgram {
                     }
                 }
                 Part::Forward => {
+                    if version >= self.halt_at {
+                        return None;
+                    }
                     if let Some(Unit { batch, micro }) = self.next_forward() {
                         self.forwarded += 1;
                         return Some(Action::Forward { batch, micro });
@@ -184,25 +190,13 @@ impl Iterator for StaleProgram {
 }
 
 impl Program for StaleProgram {
-    fn end_at(&mut self, batches: usize) {
-        debug_assert!(
-            self.forwarded
-                <= batches
-                    .saturating_mul(self.rhythm.micro_batches)
-                    .saturating_add(1),
-            "cannot end at batch {batches}: {} micro-batches are already forwarded",
-            self.forwarded
-        );
-        if batches > self.batches {
-            return;
-        }
-        self.batches = batches;
-        let added = self.snapshot_at.insert(batches);
-        // A stage that runs nothing ahead learns of the end when it asks for the first batch that
-        // is not there: the snapshot, had it been listed, would be behind it.
-        if added && self.version == batches && self.part == Part::Forward {
-            self.part = Part::Snapshot;
-        }
+    fn snapshot_at(&mut self, version: usize) {
+        self.snapshot_at.insert(version);
+    }
+
+    fn halt_at(&mut self, version: usize) {
+        self.halt_at = self.halt_at.min(version);
+        self.snapshot_at.insert(version);
     }
 }
 
@@ -269,47 +263,41 @@ mod tests {
     }
 
     #[test]
-    fn the_end_comes_when_the_forward_of_a_missing_batch_is_dropped() {
-        let mut early = program(
+    fn a_halt_leaves_in_flight_what_is_in_flight() {
+        let mut halted = program(
             1,
             &Horizon {
                 batches: 9,
-                evaluate_at: vec![9],
+                evaluate_at: vec![3],
                 snapshot_at: vec![],
             },
         );
-        let before: Vec<_> = early.by_ref().take(6).collect();
+        let before: Vec<_> = halted.by_ref().take(6).collect();
         assert_eq!(text(before.into_iter()), "F0 F1 R0 B0 U0 F2");
-        early.end_at(2);
-        assert_eq!(text(early), "R1 B1 U1 S2");
+        halted.halt_at(3);
+        assert_eq!(text(halted), "R1 B1 U1 F3 R2 B2 U2 E3 S3");
     }
 
     #[test]
-    fn a_stage_without_staleness_still_takes_its_last_snapshot_and_only_once() {
-        for (snapshot_at, before, after) in [
-            (vec![], "F0 B0 U0 F1", "S1"),
-            (vec![1], "F0 B0 U0 S1 F1", ""),
-        ] {
-            let mut early = program(
-                0,
-                &Horizon {
-                    batches: 9,
-                    evaluate_at: vec![],
-                    snapshot_at,
-                },
-            );
-            let count = before.split(' ').count();
-            assert_eq!(text(early.by_ref().take(count)), before);
-            early.end_at(1);
-            assert_eq!(text(early), after);
+    fn a_halt_at_the_end_or_later_only_adds_its_snapshot() {
+        for (version, expected) in [(1, "F0 B0 U0 S1"), (2, "F0 B0 U0 F1 B1 U1 S2")] {
+            let mut halted = program(0, &Horizon::of(2));
+            halted.halt_at(version);
+            assert_eq!(text(halted), expected);
         }
+        let mut late = program(1, &Horizon::of(2));
+        late.halt_at(3);
+        assert_eq!(text(late), text(program(1, &Horizon::of(2))));
     }
 
     #[test]
-    fn a_later_end_changes_nothing() {
-        let mut same = program(1, &Horizon::of(2));
-        same.end_at(3);
-        assert_eq!(text(same), text(program(1, &Horizon::of(2))));
+    fn a_stage_goes_on_from_a_snapshot() {
+        let mut resumed = program(2, &Horizon::of(5));
+        assert_eq!(resumed.skip_to(2), 2);
+        assert_eq!(text(resumed), "F4 R2 B2 U2 R3 B3 U3 R4 B4 U4");
+        let mut from_the_start = program(2, &Horizon::of(2));
+        assert_eq!(from_the_start.skip_to(0), 0);
+        assert_eq!(text(from_the_start), "F0 F1 R0 B0 U0 R1 B1 U1");
     }
 
     #[test]

@@ -291,33 +291,42 @@ proptest! {
         }
     }
 
-    /// A run that is ended early is the run that would have been as short from the start, plus a
-    /// snapshot at its end, wherever in its program each stage learns of it.
+    /// A run that halts is the beginning of the whole run plus a snapshot at its end, and a run that goes on from there is
+    /// the rest, wherever in its program each stage learns of the halt.
     #[test]
-    fn an_early_end_is_a_shorter_run(
+    fn a_halt_is_a_beginning_and_the_rest_follows(
         schedule in drawn::schedule(), horizon in drawn::horizon(), end in 0..20_usize, when: usize,
     ) {
         let end = end.min(horizon.batches);
-        let mut shorter = Horizon { batches: end, ..horizon.clone() };
-        shorter.snapshot_at.push(end);
+        let listed = horizon.snapshot_at.contains(&end);
         for stage in 0..schedule.stages() {
-            let expected: Vec<_> = schedule.program(stage, &shorter).collect();
-            let whole: Vec<_> = schedule.program(stage, &horizon).collect();
-            let missing = Action::Forward { batch: end, micro: 0 };
-            // Where the run has that length anyway, it learns of it before its last update.
-            let last = end.checked_sub(1).map(|version| Action::Update { version });
-            let latest = whole.iter().position(|&a| a == missing || Some(a) == last);
-            let latest = latest.unwrap_or(0);
-            let in_hand = whole.iter().position(|&a| a == missing);
-            let cases = [Some((when % (latest + 1), 0)), in_hand.map(|before| (before, 1))];
-            for (before, in_hand) in cases.into_iter().flatten() {
-                let mut program = schedule.program(stage, &horizon);
-                let mut ran: Vec<_> = program.by_ref().take(before).collect();
-                program.by_ref().take(in_hand).for_each(drop);
-                program.end_at(end);
-                ran.extend(program);
-                prop_assert_eq!(&ran, &expected, "{} stage {}", schedule, stage);
+            let mut whole: Vec<_> = schedule.program(stage, &horizon).collect();
+            let mut with_end = horizon.clone();
+            with_end.snapshot_at.push(end);
+            let there = schedule.program(stage, &with_end);
+            let cut = there.take_while(|&a| a != Action::Snapshot { version: end }).count();
+            if !listed {
+                whole.insert(cut, Action::Snapshot { version: end });
             }
+            let (beginning, rest) = whole.split_at(cut + 1);
+
+            // The latest moment is that of the announcement: within the batch before the halt.
+            let announced = end.checked_sub(1).map(|batch| Action::Forward { batch, micro: 0 });
+            let latest = whole.iter().position(|&a| Some(a) == announced).map_or(0, |at| at + 1);
+            let mut program = schedule.program(stage, &horizon);
+            let mut ran: Vec<_> = program.by_ref().take(when % (latest + 1)).collect();
+            program.halt_at(end);
+            ran.extend(program);
+            prop_assert_eq!(&ran[..], beginning, "{} stage {}", schedule, stage);
+
+            let mut resumed = schedule.program(stage, &horizon);
+            let kept = resumed.skip_to(end);
+            let count = |wanted: fn(&Action) -> bool| beginning.iter().filter(|a| wanted(a)).count();
+            let forwards = count(|a| matches!(a, Action::Forward { .. }));
+            let backwards = count(|a| matches!(a, Action::Backward { .. }));
+            prop_assert_eq!(kept, forwards - backwards);
+            let resumed: Vec<_> = resumed.collect();
+            prop_assert_eq!(&resumed[..], rest, "{} stage {}", schedule, stage);
         }
     }
 }

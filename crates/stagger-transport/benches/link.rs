@@ -16,6 +16,7 @@ fn message(batch: usize) -> Message<Vec<f32>> {
         version: 0,
         micro: 0,
         sent_at: Duration::ZERO,
+        mark: None,
     };
     Message {
         header,

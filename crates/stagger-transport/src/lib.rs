@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`threads`] | stages are threads of one process; a message is a move of ownership, never a copy |
 //! | [`sequential`] | all stages in one thread; a receive that would block is an error, not a hang |
+//! | [`sync`] | the locks, channels and threads that all of it waits on: the standard library's, or the model checker's |
 //!
 //! **Invariant:** this crate knows no tensor library; a payload is any `T: Send`.
 
@@ -16,8 +17,9 @@ mod link;
 mod message;
 pub mod sequential;
 mod stop;
+pub mod sync;
 pub mod threads;
 
 pub use link::{Link, LinkError};
-pub use message::{Content, Header, Lane, Message};
+pub use message::{Content, Header, Lane, Mark, Message};
 pub use stop::{StopSignal, StopSource, stop_channel};

@@ -30,6 +30,45 @@ pub trait Link<T>: Send {
     fn receive(&mut self, lane: Lane) -> Result<Message<T>, LinkError>;
 }
 
+/// Which end of a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// That of stage k.
+    Lower,
+    /// That of stage k+1.
+    Upper,
+}
+
+impl Side {
+    pub fn opposite(self) -> Self {
+        match self {
+            Side::Lower => Side::Upper,
+            Side::Upper => Side::Lower,
+        }
+    }
+
+    fn sends(self, lane: Lane) -> bool {
+        (self == Side::Upper) == (lane == Lane::Gradient)
+    }
+
+    /// Makes sure that this end sends on a lane.
+    pub fn check_sends(self, lane: Lane) -> Result<(), LinkError> {
+        if self.sends(lane) {
+            return Ok(());
+        }
+        Err(LinkError::WrongDirection { verb: "send", lane })
+    }
+
+    /// Makes sure that this end receives on a lane.
+    pub fn check_receives(self, lane: Lane) -> Result<(), LinkError> {
+        if !self.sends(lane) {
+            return Ok(());
+        }
+        let verb = "receive";
+        Err(LinkError::WrongDirection { verb, lane })
+    }
+}
+
 /// Why a link did not carry a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

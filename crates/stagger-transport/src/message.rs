@@ -37,6 +37,19 @@ pub struct Header {
     pub version: usize,
     /// When it was sent, since the start of the run.
     pub sent_at: Duration,
+    /// What stage 0 has to say to all stages about a version ahead; on [`Lane::Activation`] only.
+    pub mark: Option<Mark>,
+}
+
+/// Something that all stages do at one version, and that was not planned: stage 0 announces it with an activation, and
+/// every stage passes it on. A stage that forwards batch `f` has not made update `f` yet, so version `f + 1` is ahead of
+/// all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The version to take a snapshot at.
+    pub version: usize,
+    /// Whether the run halts there, with what is in flight left in flight.
+    pub halts: bool,
 }
 
 /// A payload, or the word that none follows.
@@ -44,8 +57,9 @@ pub struct Header {
 pub enum Content<T> {
     /// The tensor itself.
     Payload(T),
-    /// The stream of this lane ends before [`Header::batch`]: of training, because the run was
-    /// cut short; of evaluation, because the test set is through.
+    /// In place of a gradient: the loss of the batch is not finite, and its update is left out.
+    Void,
+    /// The stream of this lane ends before [`Header::batch`]: the test set is through.
     End,
 }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::link::{Link, LinkError};
+use crate::link::{Link, LinkError, Side};
 use crate::message::{Lane, Message};
 
 /// One end of a hop; see [`pair`].
@@ -16,12 +16,6 @@ pub struct End<T> {
     evaluation: Queue<T>,
     down: Queue<T>,
     side: Side,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Lower,
-    Upper,
 }
 
 type Queue<T> = Arc<Mutex<VecDeque<Message<T>>>>;
@@ -48,12 +42,11 @@ pub fn pair<T>() -> (End<T>, End<T>) {
 }
 
 impl<T> End<T> {
-    /// The queue of a lane, and the side that sends on it.
-    fn queue(&self, lane: Lane) -> (&Queue<T>, Side) {
+    fn queue(&self, lane: Lane) -> &Queue<T> {
         match lane {
-            Lane::Activation => (&self.up, Side::Lower),
-            Lane::Evaluation => (&self.evaluation, Side::Lower),
-            Lane::Gradient => (&self.down, Side::Upper),
+            Lane::Activation => &self.up,
+            Lane::Evaluation => &self.evaluation,
+            Lane::Gradient => &self.down,
         }
     }
 }
@@ -61,11 +54,8 @@ impl<T> End<T> {
 impl<T: Send> Link<T> for End<T> {
     fn send(&mut self, message: Message<T>) -> Result<(), LinkError> {
         let lane = message.header.lane;
-        let (queue, sender) = self.queue(lane);
-        if sender != self.side {
-            return Err(LinkError::WrongDirection { verb: "send", lane });
-        }
-        queue
+        self.side.check_sends(lane)?;
+        self.queue(lane)
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push_back(message);
@@ -73,14 +63,9 @@ impl<T: Send> Link<T> for End<T> {
     }
 
     fn receive(&mut self, lane: Lane) -> Result<Message<T>, LinkError> {
-        let (queue, sender) = self.queue(lane);
-        if sender == self.side {
-            return Err(LinkError::WrongDirection {
-                verb: "receive",
-                lane,
-            });
-        }
-        let message = queue
+        self.side.check_receives(lane)?;
+        let message = self
+            .queue(lane)
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop_front();

@@ -1,42 +1,68 @@
 //! A broadcast "stop": raised once by whoever fails first, seen at once by all who wait.
 
-use std::convert::Infallible;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crate::sync::{Condvar, Mutex, lock};
 
 /// Raises the stop. Dropping it raises it too, so that nobody outlives its owner.
 #[derive(Debug)]
-pub struct StopSource {
-    // A channel nobody ever sends on: closing it wakes every `select` that watches the other end.
-    sender: Mutex<Option<Sender<Infallible>>>,
-}
+pub struct StopSource(Arc<Stop>);
 
 /// Sees the stop; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct StopSignal {
-    receiver: Receiver<Infallible>,
-}
+pub struct StopSignal(Arc<Stop>);
 
 /// A connected pair.
 #[must_use]
 pub fn stop_channel() -> (StopSource, StopSignal) {
-    let (sender, receiver) = bounded(0);
-    (
-        StopSource {
-            sender: Mutex::new(Some(sender)),
-        },
-        StopSignal { receiver },
-    )
+    let stop = Arc::new(Stop::default());
+    (StopSource(Arc::clone(&stop)), StopSignal(stop))
+}
+
+/// Something in which threads wait that have to be released when the run stops.
+pub(crate) trait Stoppable: Send + Sync {
+    /// Releases all who wait, and whoever is about to.
+    fn stop(&self);
+}
+
+#[derive(Default)]
+struct Stop {
+    state: Mutex<State>,
+    sleepers: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    raised: bool,
+    /// What to stop when the stop is raised.
+    watched: Vec<Weak<dyn Stoppable>>,
+}
+
+impl std::fmt::Debug for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stop").finish_non_exhaustive()
+    }
 }
 
 impl StopSource {
     /// Stops the run: every blocked link call returns. Raising twice is harmless.
     pub fn raise(&self) {
-        self.sender
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let watched = {
+            let mut state = lock(&self.0.state);
+            state.raised = true;
+            std::mem::take(&mut state.watched)
+        };
+        self.0.sleepers.notify_all();
+        for stoppable in watched.iter().filter_map(Weak::upgrade) {
+            stoppable.stop();
+        }
+    }
+}
+
+impl Drop for StopSource {
+    fn drop(&mut self) {
+        self.raise();
     }
 }
 
@@ -44,17 +70,32 @@ impl StopSignal {
     /// Whether the stop has been raised.
     #[must_use]
     pub fn is_raised(&self) -> bool {
-        matches!(self.receiver.try_recv(), Err(TryRecvError::Disconnected))
+        lock(&self.0.state).raised
     }
 
-    /// A channel that becomes ready (disconnected) when the stop is raised, for `select!`.
+    /// Sleeps for a time, or until the stop is raised. Returns whether it has been.
     #[must_use]
-    pub fn raised(&self) -> &Receiver<Infallible> {
-        &self.receiver
+    pub fn sleep(&self, time: Duration) -> bool {
+        let state = lock(&self.0.state);
+        let slept = (self.0.sleepers).wait_timeout_while(state, time, |state| !state.raised);
+        slept.unwrap_or_else(PoisonError::into_inner).0.raised
+    }
+
+    /// Has something stopped when the stop is raised: now, if it has been already.
+    pub(crate) fn watch(&self, stoppable: Weak<dyn Stoppable>) {
+        let mut state = lock(&self.0.state);
+        if !state.raised {
+            state.watched.push(stoppable);
+            return;
+        }
+        drop(state);
+        if let Some(stoppable) = stoppable.upgrade() {
+            stoppable.stop();
+        }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
     use super::*;
 
@@ -70,5 +111,14 @@ mod tests {
         let (source, signal) = stop_channel();
         drop(source);
         assert!(signal.is_raised());
+    }
+
+    #[test]
+    fn a_sleep_ends_at_its_time_or_with_the_stop() {
+        let (source, signal) = stop_channel();
+        assert!(!signal.sleep(Duration::from_millis(1)));
+        let sleeper = std::thread::spawn(move || signal.sleep(Duration::from_secs(3600)));
+        source.raise();
+        assert!(sleeper.join().unwrap());
     }
 }

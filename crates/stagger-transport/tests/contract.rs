@@ -16,6 +16,7 @@ fn message(lane: Lane, batch: usize) -> Message<usize> {
         version: 0,
         micro: 0,
         sent_at: Duration::ZERO,
+        mark: None,
     };
     Message {
         header,

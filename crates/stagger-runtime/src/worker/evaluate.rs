@@ -5,7 +5,8 @@ use stagger_transport::{Content, Lane};
 
 use super::hops::expect;
 use super::micro_batch::Unit;
-use super::{Flow, Worker, timed};
+use super::{Line, Worker, timed};
+use crate::board::WaitsFor;
 use crate::event::Event;
 use crate::fault::Fault;
 
@@ -26,7 +27,7 @@ fn whole(batch: usize) -> Unit {
 impl<S: Stage> Worker<S> {
     /// Passes the whole test set through this stage at its current parameters. Training queues
     /// keep their content.
-    pub(super) fn evaluate(&mut self, version: usize) -> Result<Flow, Fault> {
+    pub(super) fn evaluate(&mut self, version: usize) -> Result<(), Fault> {
         let mut tally = Tally::default();
         for batch in 0.. {
             self.check_stop()?;
@@ -57,25 +58,31 @@ impl<S: Stage> Worker<S> {
                 at: self.clock.elapsed(),
             });
         }
-        Ok(Flow::Continue)
+        Ok(())
     }
 
     fn take_evaluation_input(&mut self, batch: usize) -> Result<Option<S::Activation>, Fault> {
+        let line = Line {
+            board: &self.board,
+            stage: self.index,
+        };
         if let Some(below) = self.ports.below.as_mut() {
-            let message = timed(&mut self.waits.receive, || below.receive(Lane::Evaluation))?;
+            let account = &mut self.waits.receive;
+            let message =
+                line.waits(WaitsFor::Below, account, || below.receive(Lane::Evaluation))?;
             expect(&message, whole(batch))?;
             return Ok(match message.content {
                 Content::Payload(input) => Some(input),
-                Content::End => None,
+                Content::Void | Content::End => None,
             });
         }
         let inputs = self.inputs.as_mut();
         let inputs = inputs.ok_or(Fault::Program {
             what: "a first stage without inputs",
         })?;
-        match timed(&mut self.waits.loader, || inputs.whole.evaluation(batch))
-            .map_err(Fault::Feed)?
-        {
+        let account = &mut self.waits.loader;
+        let host = line.waits(WaitsFor::Loader, account, || inputs.whole.evaluation(batch));
+        match host.map_err(Fault::Feed)? {
             Some(host) => Ok(Some(timed(&mut self.transfer, || self.stage.upload(host))?)),
             None => Ok(None),
         }

@@ -107,12 +107,17 @@ pub(crate) struct BatchScore {
     loss_sum: f64,
     pub correct_top1: usize,
     pub correct_top5: usize,
+    /// A loss that is not finite, if there was one.
+    pub non_finite: Option<f32>,
 }
 
 impl BatchScore {
     /// Adds a micro-batch, by its mean loss.
     pub fn add(&mut self, samples: usize, loss: f32, correct_top1: usize, correct_top5: usize) {
         self.micro_batches += 1;
+        if !loss.is_finite() {
+            self.non_finite = Some(loss);
+        }
         self.samples += samples;
         self.loss_sum += f64::from(loss) * samples as f64;
         self.correct_top1 += correct_top1;

@@ -6,31 +6,45 @@ use stagger_engine::{EngineError, Stage};
 use stagger_schedule::Kept;
 use stagger_transport::{Content, Lane, LinkError};
 
+use super::Worker;
 use super::micro_batch::{LabelledShare, Unit};
-use super::{Flow, Worker};
 use crate::event::Event;
 use crate::fault::Fault;
+use crate::plan::OnNonFinite;
+
+/// So many batches in a row may be left out.
+const SKIPPED_IN_A_ROW: usize = 10;
 
 /// What is kept of a forward until its recompute.
 pub(super) struct KeptInput<S: Stage> {
-    unit: Unit,
+    pub unit: Unit,
     /// See [`Worker::forward_version`].
-    version: usize,
-    input: S::Activation,
+    pub version: usize,
+    pub input: S::Activation,
     /// The weights of the forward, where the backward runs at them too.
-    weights: Option<S::Weights>,
-    position: Option<S::Position>,
+    pub weights: Option<S::Weights>,
+    pub position: Option<S::Position>,
 }
 
 /// What is kept of the pass that built the graph until its backward.
 pub(super) struct KeptGraph<S: Stage> {
-    unit: Unit,
+    pub unit: Unit,
     /// See [`Worker::forward_version`].
-    forward_version: usize,
-    graph: S::Graph,
+    pub forward_version: usize,
+    pub graph: S::Graph,
     /// The gradient of the output where the stage has it itself: that of the loss, or a synthetic one.
-    output_grad: Option<S::Activation>,
-    position: Option<S::Position>,
+    pub output_grad: Option<S::Activation>,
+    pub position: Option<S::Position>,
+    /// Whether its loss is not finite: then it is not pulled back.
+    pub void: bool,
+    /// What the graph was built from, where graphs outlive an update and so are part of snapshots.
+    pub of: Option<Recorded<S>>,
+}
+
+/// Input and weights of a recorded pass.
+pub(super) struct Recorded<S: Stage> {
+    pub input: S::Activation,
+    pub weights: S::Weights,
 }
 
 /// Where a forward ran, for the backward to compare with.
@@ -40,11 +54,8 @@ struct Origin<S: Stage> {
 }
 
 impl<S: Stage> Worker<S> {
-    pub(super) fn forward(&mut self, unit: Unit) -> Result<Flow, Fault> {
-        let Some(input) = self.take_input(unit)? else {
-            self.send_up(Lane::Activation, unit, Content::End)?;
-            return Ok(Flow::EndBefore(unit.batch));
-        };
+    pub(super) fn forward(&mut self, unit: Unit) -> Result<(), Fault> {
+        let input = self.take_input(unit)?;
         let weights = self.forward_weights(unit.batch)?;
         let origin = Origin {
             version: self.forward_version(unit.batch),
@@ -77,10 +88,10 @@ impl<S: Stage> Worker<S> {
                 });
             }
         }
-        Ok(Flow::Continue)
+        Ok(())
     }
 
-    pub(super) fn recompute(&mut self, unit: Unit) -> Result<Flow, Fault> {
+    pub(super) fn recompute(&mut self, unit: Unit) -> Result<(), Fault> {
         let kept = self
             .kept_inputs
             .pop_front()
@@ -100,11 +111,19 @@ impl<S: Stage> Worker<S> {
                 worker.build_graph(unit, origin, &input)?;
                 return Ok(());
             }
+            worker.keep_statistics(unit);
             let graph = worker.compute(unit, |stage| stage.recompute(&input, pass))?;
-            worker.keep(unit, origin, graph, None);
+            worker.kept_graphs.push_back(KeptGraph {
+                unit,
+                forward_version: origin.version,
+                graph,
+                output_grad: None,
+                position: origin.position,
+                void: false,
+                of: None,
+            });
             Ok(())
-        })?;
-        Ok(Flow::Continue)
+        })
     }
 
     /// Runs the pass that builds the graph, with the loss on top of it on the last stage.
@@ -115,45 +134,68 @@ impl<S: Stage> Worker<S> {
         input: &S::Activation,
     ) -> Result<S::Activation, Fault> {
         let pass = self.pass_of(unit);
+        let outlives_updates = self.policy.kept == Kept::Graph && self.policy.staleness > 0;
+        let of = outlives_updates.then(|| Recorded {
+            input: input.clone(),
+            weights: self.stage.weights(),
+        });
+        self.keep_statistics(unit);
         let (output, graph) = self.compute(unit, |stage| stage.record(input, pass))?;
-        let output_grad = if self.labels.is_some() {
-            Some(self.judge(unit, &output)?)
+        let judged = self.labels.is_some();
+        let output_grad = if judged {
+            self.judge(unit, &output)?
         } else {
             self.synthesize(unit, &output)?
         };
-        self.keep(unit, origin, graph, output_grad);
-        Ok(output)
-    }
-
-    fn keep(
-        &mut self,
-        unit: Unit,
-        origin: Origin<S>,
-        graph: S::Graph,
-        output_grad: Option<S::Activation>,
-    ) {
         self.kept_graphs.push_back(KeptGraph {
             unit,
             forward_version: origin.version,
             graph,
+            void: judged && output_grad.is_none(),
             output_grad,
             position: origin.position,
+            of,
         });
+        Ok(output)
     }
 
-    /// Takes the loss of a micro-batch, and tells of it when its batch is complete.
-    fn judge(&mut self, unit: Unit, output: &S::Activation) -> Result<S::Activation, Fault> {
+    /// Keeps the running statistics before the first pass of a batch that may turn out void.
+    fn keep_statistics(&mut self, unit: Unit) {
+        if self.on_non_finite == OnNonFinite::Skip && unit.micro == 0 {
+            self.statistics_before = Some(self.stage.statistics());
+        }
+    }
+
+    /// Takes the loss of a micro-batch, and tells of it when its batch is complete. `None` when it is not finite and the
+    /// run goes on all the same.
+    fn judge(
+        &mut self,
+        unit: Unit,
+        output: &S::Activation,
+    ) -> Result<Option<S::Activation>, Fault> {
         let labels = self.labels.as_mut().ok_or(Fault::Program {
             what: "a loss on a stage without labels",
         })?;
         let LabelledShare { labels, share } = labels.take(unit).map_err(Fault::Feed)?;
         let loss = self.compute(unit, |stage| stage.loss(output, &labels, share))?;
-        if !loss.value.is_finite() {
+        let is_finite = loss.value.is_finite();
+        let goes_on =
+            self.on_non_finite == OnNonFinite::Skip && self.skipped_in_a_row < SKIPPED_IN_A_ROW;
+        if !is_finite && !goes_on {
             return Err(Fault::NonFiniteLoss { value: loss.value });
         }
         let (top1, top5) = (loss.correct_top1, loss.correct_top5);
         self.score.add(labels.len(), loss.value, top1, top5);
-        if let Some(score) = self.score.complete(self.micro_batches) {
+        let complete = self.score.complete(self.micro_batches);
+        if let Some(loss) = complete.as_ref().and_then(|score| score.non_finite) {
+            self.skipped_in_a_row += 1;
+            self.emit(Event::Skipped {
+                batch: unit.batch,
+                loss,
+                at: self.clock.elapsed(),
+            });
+        } else if let Some(score) = complete {
+            self.skipped_in_a_row = 0;
             self.emit(Event::Trained {
                 batch: unit.batch,
                 samples: score.samples,
@@ -164,10 +206,10 @@ impl<S: Stage> Worker<S> {
                 at: self.clock.elapsed(),
             });
         }
-        Ok(loss.grad)
+        Ok(is_finite.then_some(loss.grad))
     }
 
-    pub(super) fn backward(&mut self, unit: Unit) -> Result<Flow, Fault> {
+    pub(super) fn backward(&mut self, unit: Unit) -> Result<(), Fault> {
         let kept = self
             .kept_graphs
             .pop_front()
@@ -175,11 +217,18 @@ impl<S: Stage> Worker<S> {
         let kept = kept.ok_or(Fault::Program {
             what: "a backward without a graph",
         })?;
+        // Kernels may then write into its memory.
+        drop(kept.of);
         self.staleness = Some(self.version - kept.forward_version);
         self.gap = self.measure_gap(kept.position)?;
         let output_grad = match kept.output_grad {
-            Some(grad) => grad,
+            Some(grad) => Some(grad),
+            None if kept.void => None,
             None => self.receive_grad(unit)?,
+        };
+        let Some(output_grad) = output_grad else {
+            self.void = true;
+            return self.send_down(unit, Content::Void);
         };
         let shrinking = self.shrinking;
         let input_grad = self.compute(unit, |stage| {
@@ -190,9 +239,9 @@ impl<S: Stage> Worker<S> {
             }
         })?;
         if let Some(grad) = input_grad {
-            self.send_down(unit, grad)?;
+            self.send_down(unit, Content::Payload(grad))?;
         }
-        Ok(Flow::Continue)
+        Ok(())
     }
 
     /// The number that dropout is keyed by: that of the micro-batch over the whole run.
@@ -219,10 +268,9 @@ impl<S: Stage> Worker<S> {
             return Ok(());
         }
         self.delayed += delay;
-        // Nothing is ever sent here: the wait ends at its time, or when the run is stopped.
-        match self.stop.raised().recv_timeout(delay) {
-            Err(error) if error.is_timeout() => Ok(()),
-            _ => Err(LinkError::Stopped.into()),
+        if self.stop.sleep(delay) {
+            return Err(LinkError::Stopped.into());
         }
+        Ok(())
     }
 }

@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use stagger_engine::{Activation, EngineError, Mismatch, Stage};
 
+use super::Worker;
 use super::micro_batch::Unit;
-use super::{Flow, Worker};
 use crate::event::Event;
 use crate::fault::Fault;
+use crate::snapshot::{KeptLesson, RunningMean, SynthesisState};
 
 /// Learning rate of synthesizers, which learn with Adam whatever the network learns with.
 const LEARNING_RATE: f64 = 1e-3;
@@ -22,6 +23,12 @@ pub(super) struct Synthesis<S: Stage> {
     synthesizer: S,
     lessons: VecDeque<Lesson<S>>,
     scale: Scale,
+}
+
+/// What the graph of a lesson was built from.
+struct Said<S: Stage> {
+    output: S::Activation,
+    weights: S::Weights,
 }
 
 /// Mean square of the true gradients of late. The synthesizer works in units of its root: gradients are smaller by orders
@@ -57,6 +64,7 @@ struct Lesson<S: Stage> {
     /// units of the scale.
     said: S::Activation,
     samples: usize,
+    of: Said<S>,
 }
 
 impl<S: Stage> Synthesis<S> {
@@ -75,17 +83,84 @@ impl<S: Stage> Synthesis<S> {
         pass: usize,
         output: &S::Activation,
     ) -> Result<S::Activation, EngineError> {
-        let samples = output.shape().first().copied().unwrap_or(1).max(1);
-        let (said, graph) = self.synthesizer.record(output, pass)?;
+        let (said, samples) = self.say(unit, pass, output)?;
         let share = self.scale.unit() / samples as f64;
-        let mean = self.synthesizer.scaled(said.clone(), share)?;
+        self.synthesizer.scaled(said, share)
+    }
+
+    /// Guesses, and keeps the lesson that is to come of it.
+    fn say(
+        &mut self,
+        unit: Unit,
+        pass: usize,
+        output: &S::Activation,
+    ) -> Result<(S::Activation, usize), EngineError> {
+        let samples = output.shape().first().copied().unwrap_or(1).max(1);
+        let weights = self.synthesizer.weights();
+        let (said, graph) = self.synthesizer.record(output, pass)?;
+        let output = output.clone();
         self.lessons.push_back(Lesson {
             unit,
             graph,
-            said,
+            said: said.clone(),
             samples,
+            of: Said { output, weights },
         });
-        Ok(mean)
+        Ok((said, samples))
+    }
+
+    /// All of it, for a snapshot.
+    pub fn export(&self) -> Result<SynthesisState, EngineError> {
+        let lesson = |lesson: &Lesson<S>| {
+            Ok(KeptLesson {
+                batch: lesson.unit.batch,
+                micro: lesson.unit.micro,
+                output: lesson.of.output.to_host()?,
+                weights: self.synthesizer.export_weights(&lesson.of.weights)?,
+            })
+        };
+        Ok(SynthesisState {
+            state: self.synthesizer.export()?,
+            scale: RunningMean {
+                mean: self.scale.mean_square,
+                count: self.scale.batches,
+            },
+            lessons: self
+                .lessons
+                .iter()
+                .map(lesson)
+                .collect::<Result<_, EngineError>>()?,
+        })
+    }
+
+    /// Goes on from a snapshot: says again what has not been learned from, at the weights of that time.
+    pub fn import(
+        &mut self,
+        from: &SynthesisState,
+        pass_of: impl Fn(Unit) -> usize,
+    ) -> Result<(), EngineError> {
+        for lesson in &from.lessons {
+            let unit = Unit {
+                batch: lesson.batch,
+                micro: lesson.micro,
+            };
+            let weights = self.synthesizer.import_weights(lesson.weights.clone())?;
+            let output = self.synthesizer.upload(lesson.output.clone())?;
+            let present = self.synthesizer.replace_weights(weights);
+            let said = self.say(unit, pass_of(unit), &output);
+            self.synthesizer.replace_weights(present);
+            said?;
+        }
+        self.scale = Scale {
+            mean_square: from.scale.mean,
+            batches: from.scale.count,
+        };
+        self.synthesizer.import(&from.state)
+    }
+
+    /// The micro-batches that it has not learned from.
+    pub fn pending(&self) -> impl Iterator<Item = Unit> {
+        self.lessons.iter().map(|lesson| lesson.unit)
     }
 
     /// The loss before the step, and that of a synthesizer that says 0.
@@ -96,6 +171,7 @@ impl<S: Stage> Synthesis<S> {
     ) -> Result<(f64, f64), EngineError> {
         let synthesizer = &mut self.synthesizer;
         let truth = synthesizer.scaled(truth, lesson.samples as f64)?;
+        drop(lesson.of);
         let silence = synthesizer.scaled(lesson.said.clone(), 0.0)?;
         let of_silence = synthesizer.mismatch(&silence, &truth)?.value;
         self.scale.add(of_silence);
@@ -126,7 +202,7 @@ impl<S: Stage> Worker<S> {
     }
 
     /// Takes the true gradient of a batch and trains the synthesizer on it.
-    pub(super) fn learn(&mut self, unit: Unit) -> Result<Flow, Fault> {
+    pub(super) fn learn(&mut self, unit: Unit) -> Result<(), Fault> {
         let truth = self.receive_grad(unit)?;
         let without = Fault::Program {
             what: "a gradient to learn from that nothing was said about",
@@ -136,6 +212,10 @@ impl<S: Stage> Worker<S> {
         };
         let lesson = synthesis.lessons.pop_front();
         let lesson = lesson.filter(|lesson| lesson.unit == unit).ok_or(without)?;
+        // Nothing is to be learned from a batch that is void.
+        let Some(truth) = truth else {
+            return Ok(());
+        };
         let started = Instant::now();
         let (loss, loss_of_silence) = synthesis.learn(lesson, truth)?;
         self.straggle(unit.batch, started.elapsed())?;
@@ -145,6 +225,6 @@ impl<S: Stage> Worker<S> {
             loss,
             loss_of_silence,
         });
-        Ok(Flow::Continue)
+        Ok(())
     }
 }

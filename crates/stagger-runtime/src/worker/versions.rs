@@ -18,18 +18,18 @@ pub(super) struct Versions<S: Stage> {
     /// Batches between two that the gap is measured of; 0 for none.
     gap_every: usize,
     /// The weights before the last update, where forwards need them.
-    previous: Option<S::Weights>,
+    pub(super) previous: Option<S::Weights>,
     /// Mean length of an update, where damping needs it.
-    step: MeanStep,
+    pub(super) step: MeanStep,
     /// The largest gap of the batch in work, where damping needs it; not divided by the norm.
     gap: f64,
 }
 
 /// A running mean over the last hundred updates or so: learning rates change.
 #[derive(Clone, Copy, Default)]
-struct MeanStep {
-    mean: f64,
-    steps: u32,
+pub(super) struct MeanStep {
+    pub(super) mean: f64,
+    pub(super) steps: u32,
 }
 
 impl MeanStep {
@@ -181,6 +181,18 @@ impl<S: Stage> Worker<S> {
         match &self.rescheduling {
             Some(rescheduling) => rate * rescheduling.factor(self.policy.staleness, batch),
             None => rate,
+        }
+    }
+
+    /// What remains of an update whose step is left out.
+    pub(super) fn leave_out_step(&mut self) {
+        self.stage.discard_gradients();
+        if let Some(before) = self.statistics_before.take() {
+            self.stage.restore_statistics(before);
+        }
+        self.versions.gap = 0.0;
+        if self.versions.forward == ForwardWeights::Previous {
+            self.versions.previous = Some(self.stage.weights());
         }
     }
 

@@ -52,6 +52,18 @@ pub struct ToyStage {
 /// Where a state holds the drift.
 const DRIFT: &str = "optimizer.weights.drift";
 
+/// Where a state holds the momentum.
+const VELOCITY: &str = "optimizer.weights.momentum_buffer";
+
+fn parameters(values: &Weights) -> Result<HostTensor, EngineError> {
+    HostTensor::new(vec![values.len()], values.to_vec())
+}
+
+fn only(values: Vec<HostTensor>) -> Weights {
+    let [values] = values.try_into().expect("one tensor");
+    values.data.try_into().expect("the stage's parameters")
+}
+
 impl ToyStage {
     pub fn new(stage: usize) -> Self {
         let zero = [0.0; WIDTH * WIDTH + WIDTH];
@@ -72,6 +84,7 @@ impl Stage for ToyStage {
     type Graph = (Weights, Rows);
     type Weights = Weights;
     type Position = Weights;
+    type Statistics = ();
 
     fn upload(&self, host: HostTensor) -> Result<ToyTensor, EngineError> {
         let row = |row: &[f32]| std::array::from_fn(|i| row[i]);
@@ -211,23 +224,51 @@ impl Stage for ToyStage {
         })
     }
 
+    fn export_weights(&self, weights: &Weights) -> Result<Vec<HostTensor>, EngineError> {
+        Ok(vec![parameters(weights)?])
+    }
+
+    fn import_weights(&self, values: Vec<HostTensor>) -> Result<Weights, EngineError> {
+        Ok(only(values))
+    }
+
+    fn export_position(&self, position: &Weights) -> Result<Vec<HostTensor>, EngineError> {
+        self.export_weights(position)
+    }
+
+    fn import_position(&self, values: Vec<HostTensor>) -> Result<Weights, EngineError> {
+        self.import_weights(values)
+    }
+
+    fn statistics(&self) {}
+
+    fn restore_statistics(&mut self, (): ()) {}
+
+    fn discard_gradients(&mut self) {
+        self.grad = [0.0; WIDTH * WIDTH + WIDTH];
+    }
+
     fn evaluate(&mut self, input: &ToyTensor) -> Result<ToyTensor, EngineError> {
         self.forward(input, 0)
     }
 
     fn export(&self) -> Result<StageState, EngineError> {
         let mut state = StageState::default();
-        let tensor = HostTensor::new(vec![self.weights.len()], self.weights.to_vec())?;
-        state.tensors.insert("weights".into(), tensor);
+        let mut put = |name: &str, values| -> Result<(), EngineError> {
+            state.tensors.insert(name.into(), parameters(values)?);
+            Ok(())
+        };
+        put("weights", &self.weights)?;
+        put(VELOCITY, &self.velocity)?;
         if self.drift_keep.is_some() {
-            let drift = HostTensor::new(vec![self.drift.len()], self.drift.to_vec())?;
-            state.tensors.insert(DRIFT.into(), drift);
+            put(DRIFT, &self.drift)?;
         }
         Ok(state)
     }
 
     fn import(&mut self, state: &StageState) -> Result<(), EngineError> {
         self.weights.copy_from_slice(&state.tensors["weights"].data);
+        self.velocity.copy_from_slice(&state.tensors[VELOCITY].data);
         match state.tensors.get(DRIFT) {
             Some(drift) if self.drift_keep.is_some() => self.drift.copy_from_slice(&drift.data),
             _ => self.drift.fill(0.0),
@@ -326,7 +367,9 @@ impl Trace {
                 self.losses.push(loss);
             }
             Event::Evaluated { loss, .. } => self.evaluations.push(loss),
-            Event::Snapshot { stage, state, .. } => self.states[stage] = state,
+            Event::Snapshot {
+                stage, snapshot, ..
+            } => self.states[stage] = snapshot.state.clone(),
             Event::Acted {
                 stage,
                 staleness: Some(found),

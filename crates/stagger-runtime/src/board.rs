@@ -1,0 +1,202 @@
+//! What every stage is doing at present: read when nothing moves any more.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use stagger_schedule::Action;
+
+/// Completed actions that are remembered of each stage.
+const REMEMBERED: usize = 8;
+
+/// One entry per stage; each stage writes its own.
+#[derive(Debug)]
+pub(crate) struct Board {
+    stages: Vec<Mutex<Doing>>,
+    /// Grows with everything that is written.
+    beats: AtomicU64,
+}
+
+/// What a stage waits for, within an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    /// A message from the stage below, or room in the queue of gradients to it.
+    Below,
+    /// The same, above.
+    Above,
+    /// The loader.
+    Loader,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Doing {
+    /// Completed actions, oldest first.
+    done: VecDeque<Action>,
+    action: Option<Action>,
+    waits_for: Option<WaitsFor>,
+    ended: bool,
+}
+
+impl Board {
+    pub fn new(stages: usize) -> Self {
+        Self {
+            stages: (0..stages).map(|_| Mutex::default()).collect(),
+            beats: AtomicU64::new(0),
+        }
+    }
+
+    /// A number that changes as long as anything moves: also within an action, as evaluations are long.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+
+    pub fn begins(&self, stage: usize, action: Action) {
+        self.write(stage, |doing| doing.action = Some(action));
+    }
+
+    pub fn completes(&self, stage: usize, action: Action) {
+        self.write(stage, |doing| {
+            doing.action = None;
+            if doing.done.len() == REMEMBERED {
+                doing.done.pop_front();
+            }
+            doing.done.push_back(action);
+        });
+    }
+
+    pub fn waits(&self, stage: usize, waits_for: Option<WaitsFor>) {
+        self.write(stage, |doing| doing.waits_for = waits_for);
+    }
+
+    pub fn ends(&self, stage: usize) {
+        self.write(stage, |doing| doing.ended = true);
+    }
+
+    fn write(&self, stage: usize, change: impl FnOnce(&mut Doing)) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+        if let Some(doing) = self.stages.get(stage) {
+            change(&mut doing.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// What holds the pipeline up after `quiet` in which nothing moved.
+    pub fn stall(&self, quiet: Duration) -> Stall {
+        let copy =
+            |doing: &Mutex<Doing>| doing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stages: Vec<Doing> = self.stages.iter().map(copy).collect();
+        let busy = |doing: &&Doing| !doing.ended && doing.waits_for.is_none();
+        let loads = |doing: &&Doing| doing.waits_for == Some(WaitsFor::Loader);
+        // Somebody who waits for nobody; or else for the loader.
+        let culprit = (stages.iter().position(|doing| busy(&doing)))
+            .or_else(|| stages.iter().position(|doing| loads(&doing)));
+        Stall {
+            quiet,
+            stage: culprit,
+            action: culprit.and_then(|stage| stages[stage].action),
+            waits_for_the_loader: culprit.is_some_and(|stage| loads(&&stages[stage])),
+            grid: grid(&stages),
+        }
+    }
+}
+
+/// A pipeline in which nothing moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// Time in which nothing has moved.
+    pub quiet: Duration,
+    /// The stage that the others wait for; `None` when every stage waits for another.
+    pub stage: Option<usize>,
+    /// What that stage is doing.
+    pub action: Option<Action>,
+    /// Whether it waits for the loader.
+    pub waits_for_the_loader: bool,
+    /// A line per stage: its last actions, and what it is doing.
+    pub grid: String,
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.quiet.as_secs_f64();
+        write!(f, "nothing has moved for {seconds:.0} s: ")?;
+        match (self.stage, self.waits_for_the_loader) {
+            (Some(stage), true) => write!(f, "stage {stage} waits for the loader")?,
+            (Some(stage), false) => write!(f, "the others wait for stage {stage}")?,
+            (None, _) => write!(f, "every stage waits for another")?,
+        }
+        if let Some(action) = self.action {
+            write!(f, ", in {action}")?;
+        }
+        Ok(())
+    }
+}
+
+fn grid(stages: &[Doing]) -> String {
+    let mut grid = String::new();
+    for (stage, doing) in stages.iter().enumerate() {
+        let _ = write!(grid, "stage {stage}:");
+        for action in &doing.done {
+            let _ = write!(grid, " {action}");
+        }
+        if let Some(action) = doing.action {
+            let _ = write!(grid, " → {action}");
+        }
+        grid.push_str(match doing.waits_for {
+            _ if doing.ended => " (ended)",
+            Some(WaitsFor::Below) => " (waits for the stage below)",
+            Some(WaitsFor::Above) => " (waits for the stage above)",
+            Some(WaitsFor::Loader) => " (waits for the loader)",
+            None => " (works)",
+        });
+        grid.push('\n');
+    }
+    grid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forward(batch: usize) -> Action {
+        Action::Forward { batch, micro: 0 }
+    }
+
+    #[test]
+    fn the_stage_that_waits_for_nobody_holds_the_others_up() {
+        let board = Board::new(3);
+        for batch in 0..20 {
+            board.completes(0, forward(batch));
+        }
+        board.begins(0, forward(20));
+        board.waits(0, Some(WaitsFor::Above));
+        board.begins(1, forward(18));
+        board.begins(2, forward(17));
+        board.waits(2, Some(WaitsFor::Below));
+        let stall = board.stall(Duration::from_secs(90));
+        assert_eq!(
+            stall.to_string(),
+            "nothing has moved for 90 s: the others wait for stage 1, in F18"
+        );
+        assert_eq!(
+            stall.grid,
+            "stage 0: F12 F13 F14 F15 F16 F17 F18 F19 → F20 (waits for the stage above)\n\
+             stage 1: → F18 (works)\n\
+             stage 2: → F17 (waits for the stage below)\n"
+        );
+    }
+
+    #[test]
+    fn the_loader_is_named() {
+        let board = Board::new(2);
+        board.begins(0, forward(3));
+        board.waits(0, Some(WaitsFor::Loader));
+        board.begins(1, forward(2));
+        board.waits(1, Some(WaitsFor::Below));
+        let stall = board.stall(Duration::from_secs(5)).to_string();
+        assert_eq!(
+            stall,
+            "nothing has moved for 5 s: stage 0 waits for the loader, in F3"
+        );
+    }
+}

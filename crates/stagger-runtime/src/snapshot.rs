@@ -1,0 +1,153 @@
+//! A run at one version, with what is in flight: all that it takes to go on as if it had never stopped (DESIGN §2, fact 4).
+
+use stagger_engine::{HostTensor, StageState};
+use stagger_schedule::Schedule;
+
+/// One stage, right after update `version − 1`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageSnapshot {
+    /// Parameters, running statistics and optimizer state.
+    pub state: StageState,
+    /// The rest.
+    pub pipeline: PipelineState,
+}
+
+/// What a stage holds at a version besides its state. All lists are oldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PipelineState {
+    /// Passes that are forwarded and not yet pulled back.
+    pub kept: Vec<KeptPass>,
+    /// Outputs that the stage above may not have taken yet. It knows which of them it has.
+    pub sent_up: Vec<Sent>,
+    /// Gradients that the stage below has not learned from yet; where it learns from them later than it needs them.
+    pub sent_down: Vec<Sent>,
+    /// The weights before the last update, where forwards need them.
+    pub previous_weights: Option<Vec<HostTensor>>,
+    /// How long updates are of late, where gradients are damped by it.
+    pub mean_step: RunningMean,
+    /// Batches in a row up to here that were left out, as the last stage counts them.
+    pub skipped_in_a_row: usize,
+    /// The synthesizer, on a stage that has one.
+    pub synthesis: Option<SynthesisState>,
+}
+
+/// A micro-batch between its forward and its backward.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeptPass {
+    /// The batch.
+    pub batch: usize,
+    /// Its micro-batch.
+    pub micro: usize,
+    /// The version that its forward belongs to.
+    pub version: usize,
+    /// The stage's input, `[N, …]`.
+    pub input: HostTensor,
+    /// The weights to build the graph at, in the order of the stage's parameters; `None` for those of the backward.
+    pub weights: Option<Vec<HostTensor>>,
+    /// Where the weights of the forward were, when the gap is to be measured from there.
+    pub position: Option<Vec<HostTensor>>,
+}
+
+/// A message in flight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// The batch.
+    pub batch: usize,
+    /// Its micro-batch.
+    pub micro: usize,
+    /// Version of the sender that computed it.
+    pub version: usize,
+    /// `[N, …]`.
+    pub tensor: HostTensor,
+}
+
+/// A mean, and how many values it is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RunningMean {
+    /// The mean so far.
+    pub mean: f64,
+    /// Values in it, up to the length of its memory.
+    pub count: u32,
+}
+
+/// A synthesizer, and what it has said that it has not learned from yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SynthesisState {
+    /// Parameters and optimizer state.
+    pub state: StageState,
+    /// Mean square of the true gradients.
+    pub scale: RunningMean,
+    /// Oldest first.
+    pub lessons: Vec<KeptLesson>,
+}
+
+/// What a synthesizer has said of a micro-batch, as what it said it of and at which weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeptLesson {
+    /// The batch.
+    pub batch: usize,
+    /// Its micro-batch.
+    pub micro: usize,
+    /// The stage's output, `[N, …]`.
+    pub output: HostTensor,
+    /// The synthesizer's weights at that time, in the order of its parameters.
+    pub weights: Vec<HostTensor>,
+}
+
+/// All stages at one version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// The version.
+    pub version: usize,
+    /// From stage 0 up.
+    pub stages: Vec<StageSnapshot>,
+}
+
+impl Snapshot {
+    /// The first batch, from 0, that stage 0 has not forwarded all of: where the data has to go on.
+    pub fn next_batch(&self, schedule: &Schedule) -> usize {
+        let kept = self
+            .stages
+            .first()
+            .map_or(0, |first| first.pipeline.kept.len());
+        self.version + kept / schedule.micro_batches()
+    }
+}
+
+/// Why a stage cannot go on from a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// It is of another number of stages.
+    #[error("the snapshot is of {found} stages and the run has {expected}")]
+    Stages {
+        /// Of the run.
+        expected: usize,
+        /// Of the snapshot.
+        found: usize,
+    },
+    /// It lacks something that the schedule needs at that version, or has it twice.
+    #[error(
+        "the snapshot does not fit the schedule: it holds {found} of {what}, and {expected} are needed"
+    )]
+    Count {
+        /// What.
+        what: &'static str,
+        /// By the schedule.
+        expected: usize,
+        /// In the snapshot.
+        found: usize,
+    },
+    /// Its micro-batches are not those that the schedule has there.
+    #[error(
+        "the snapshot does not fit the schedule: {what} of batch {expected} was expected and batch {found} is there"
+    )]
+    Batch {
+        /// What.
+        what: &'static str,
+        /// By the schedule.
+        expected: usize,
+        /// In the snapshot.
+        found: usize,
+    },
+}

@@ -1,0 +1,288 @@
+//! What a stage holds at a version besides its state: into a snapshot, and out of one.
+
+use std::collections::VecDeque;
+
+use stagger_engine::{Activation, HostTensor, Stage};
+use stagger_schedule::Kept;
+
+use super::Worker;
+use super::hops::{InFlight, SentLog};
+use super::micro_batch::Unit;
+use super::passes::{KeptGraph, KeptInput, Recorded};
+use crate::fault::Fault;
+use crate::plan::Plan;
+use crate::snapshot::{
+    KeptPass, PipelineState, ResumeError, RunningMean, Sent, Snapshot, StageSnapshot,
+};
+
+impl<S: Stage> Worker<S> {
+    /// All that is in flight here, right after an update.
+    pub(super) fn pipeline_state(&self) -> Result<PipelineState, Fault> {
+        let graphs = self.kept_graphs.iter().map(|kept| {
+            let Some(of) = &kept.of else {
+                return Err(Fault::Program {
+                    what: "a snapshot while a graph is in use",
+                });
+            };
+            let (version, weights) = (kept.forward_version, Some(&of.weights));
+            self.export_pass(
+                kept.unit,
+                version,
+                &of.input,
+                weights,
+                kept.position.as_ref(),
+            )
+        });
+        let inputs = self.kept_inputs.iter().map(|kept| {
+            let (weights, position) = (kept.weights.as_ref(), kept.position.as_ref());
+            self.export_pass(kept.unit, kept.version, &kept.input, weights, position)
+        });
+        let previous = self.versions.previous.as_ref();
+        let synthesis = self.synthesis.as_ref();
+        Ok(PipelineState {
+            kept: graphs.chain(inputs).collect::<Result<_, _>>()?,
+            sent_up: export_sent(&self.sent_up)?,
+            sent_down: export_sent(&self.sent_down)?,
+            previous_weights: previous
+                .map(|weights| self.stage.export_weights(weights))
+                .transpose()?,
+            mean_step: self.versions.step.export(),
+            skipped_in_a_row: self.skipped_in_a_row,
+            synthesis: synthesis.map(|synthesis| synthesis.export()).transpose()?,
+        })
+    }
+
+    fn export_pass(
+        &self,
+        unit: Unit,
+        version: usize,
+        input: &S::Activation,
+        weights: Option<&S::Weights>,
+        position: Option<&S::Position>,
+    ) -> Result<KeptPass, Fault> {
+        Ok(KeptPass {
+            batch: unit.batch,
+            micro: unit.micro,
+            version,
+            input: input.to_host()?,
+            weights: weights
+                .map(|weights| self.stage.export_weights(weights))
+                .transpose()?,
+            position: position
+                .map(|position| self.stage.export_position(position))
+                .transpose()?,
+        })
+    }
+
+    /// Puts the stage where it was when the snapshot was taken. To be called once, on a stage that has done nothing.
+    pub(super) fn resume(&mut self, plan: &Plan, snapshot: &Snapshot) -> Result<(), Fault> {
+        let (expected, found) = (plan.schedule.stages(), snapshot.stages.len());
+        if expected != found {
+            return Err(ResumeError::Stages { expected, found }.into());
+        }
+        let StageSnapshot { state, pipeline } = &snapshot.stages[self.index];
+        let mut program = plan.schedule.program(self.index, &plan.horizon);
+        let expected = program.skip_to(snapshot.version);
+        check_count(
+            "passes between forward and backward",
+            expected,
+            pipeline.kept.len(),
+        )?;
+
+        self.skipped_in_a_row = pipeline.skipped_in_a_row;
+        let first = snapshot.version * self.micro_batches;
+        for (number, kept) in (first..).zip(&pipeline.kept) {
+            let unit = self.unit(number);
+            check_unit("a kept pass", unit, (kept.batch, kept.micro))?;
+            self.restore_pass(unit, kept)?;
+        }
+        if let Some(synthesis) = self.synthesis.as_mut() {
+            let micro_batches = self.micro_batches;
+            let from = pipeline.synthesis.as_ref();
+            check_count("synthesizers", 1, usize::from(from.is_some()))?;
+            if let Some(from) = from {
+                synthesis.import(from, |unit| unit.batch * micro_batches + unit.micro)?;
+            }
+        }
+        // Building graphs has moved the running statistics, which are part of the state.
+        self.stage.import(state)?;
+        self.versions.previous = match &pipeline.previous_weights {
+            Some(values) => Some(self.stage.import_weights(values.clone())?),
+            None => None,
+        };
+        self.versions.step.import(pipeline.mean_step);
+        self.version = snapshot.version;
+
+        self.arrived = self.inputs_in_flight(snapshot, first + pipeline.kept.len())?;
+        self.returned = self.gradients_in_flight(snapshot)?;
+        for sent in &pipeline.sent_up {
+            self.sent_up.messages.push_back(self.restore_sent(sent)?);
+        }
+        for sent in &pipeline.sent_down {
+            self.sent_down.messages.push_back(self.restore_sent(sent)?);
+        }
+        Ok(())
+    }
+
+    fn unit(&self, number: usize) -> Unit {
+        Unit {
+            batch: number / self.micro_batches,
+            micro: number % self.micro_batches,
+        }
+    }
+
+    fn restore_pass(&mut self, unit: Unit, kept: &KeptPass) -> Result<(), Fault> {
+        let input = self.stage.upload(kept.input.clone())?;
+        let import = |values: &Vec<HostTensor>| self.stage.import_weights(values.clone());
+        let weights = kept.weights.as_ref().map(import).transpose()?;
+        let import = |values: &Vec<HostTensor>| self.stage.import_position(values.clone());
+        let position = kept.position.as_ref().map(import).transpose()?;
+        if self.policy.kept == Kept::Input {
+            self.kept_inputs.push_back(KeptInput {
+                unit,
+                version: kept.version,
+                input,
+                weights,
+                position,
+            });
+            return Ok(());
+        }
+        check_count("weights of a graph", 1, usize::from(weights.is_some()))?;
+        let Some(weights) = weights else {
+            return Ok(());
+        };
+        let pass = self.pass_of(unit);
+        let present = self.stage.replace_weights(weights.clone());
+        let recorded = self.stage.record(&input, pass);
+        self.stage.replace_weights(present);
+        self.kept_graphs.push_back(KeptGraph {
+            unit,
+            forward_version: kept.version,
+            graph: recorded?.1,
+            output_grad: None,
+            position,
+            void: false,
+            of: Some(Recorded { input, weights }),
+        });
+        Ok(())
+    }
+
+    fn restore_sent(&self, sent: &Sent) -> Result<InFlight<S::Activation>, Fault> {
+        Ok(InFlight {
+            unit: Unit {
+                batch: sent.batch,
+                micro: sent.micro,
+            },
+            version: sent.version,
+            tensor: self.stage.upload(sent.tensor.clone())?,
+        })
+    }
+
+    /// What the stage below has sent and this one, about to forward micro-batch `next`, has not taken.
+    fn inputs_in_flight(
+        &self,
+        snapshot: &Snapshot,
+        next: usize,
+    ) -> Result<VecDeque<InFlight<S::Activation>>, Fault> {
+        let Some(below) = self.index.checked_sub(1) else {
+            return Ok(VecDeque::new());
+        };
+        let below = &snapshot.stages[below].pipeline;
+        let sent_until = snapshot.version * self.micro_batches + below.kept.len();
+        let number = |sent: &&Sent| sent.batch * self.micro_batches + sent.micro;
+        let pending = below.sent_up.iter().filter(|sent| number(sent) >= next);
+        check_count(
+            "activations in flight",
+            sent_until.saturating_sub(next),
+            pending.clone().count(),
+        )?;
+        pending
+            .zip(next..)
+            .map(|(sent, number)| {
+                check_unit(
+                    "an activation in flight",
+                    self.unit(number),
+                    (sent.batch, sent.micro),
+                )?;
+                self.restore_sent(sent)
+            })
+            .collect()
+    }
+
+    /// What the stage above has sent and the synthesizer has not learned from.
+    fn gradients_in_flight(
+        &self,
+        snapshot: &Snapshot,
+    ) -> Result<VecDeque<InFlight<S::Activation>>, Fault> {
+        let Some((synthesis, above)) = self
+            .synthesis
+            .as_ref()
+            .zip(snapshot.stages.get(self.index + 1))
+        else {
+            return Ok(VecDeque::new());
+        };
+        let sent = &above.pipeline.sent_down;
+        let expected = synthesis.pending().count();
+        check_count("gradients in flight", expected, sent.len().min(expected))?;
+        let pending = &sent[sent.len() - expected..];
+        synthesis
+            .pending()
+            .zip(pending)
+            .map(|(unit, sent)| {
+                check_unit("a gradient in flight", unit, (sent.batch, sent.micro))?;
+                self.restore_sent(sent)
+            })
+            .collect()
+    }
+}
+
+fn export_sent<T: Activation>(log: &SentLog<T>) -> Result<Vec<Sent>, Fault> {
+    let export = |message: &InFlight<T>| {
+        Ok(Sent {
+            batch: message.unit.batch,
+            micro: message.unit.micro,
+            version: message.version,
+            tensor: message.tensor.to_host()?,
+        })
+    };
+    log.messages.iter().map(export).collect()
+}
+
+fn check_count(what: &'static str, expected: usize, found: usize) -> Result<(), ResumeError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(ResumeError::Count {
+        what,
+        expected,
+        found,
+    })
+}
+
+fn check_unit(
+    what: &'static str,
+    expected: Unit,
+    (batch, micro): (usize, usize),
+) -> Result<(), ResumeError> {
+    if (Unit { batch, micro }) == expected {
+        return Ok(());
+    }
+    Err(ResumeError::Batch {
+        what,
+        expected: expected.batch,
+        found: batch,
+    })
+}
+
+impl super::versions::MeanStep {
+    fn export(self) -> RunningMean {
+        RunningMean {
+            mean: self.mean,
+            count: self.steps,
+        }
+    }
+
+    fn import(&mut self, from: RunningMean) {
+        (self.mean, self.steps) = (from.mean, from.count);
+    }
+}

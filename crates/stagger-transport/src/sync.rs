@@ -1,0 +1,45 @@
+//! Locks, channels and threads of the queues: the standard library's, or those of the model checker.
+//!
+//! With feature `shuttle` every operation on them is a point at which the checker may switch to another thread, so that it
+//! decides which schedule a test sees. Such a build works inside the checker only. Whatever threads of a run wait on has to
+//! come from here; a lock that is never held across a wait may be the standard library's.
+
+#[cfg(not(feature = "shuttle"))]
+pub use std::{sync::Condvar, sync::Mutex, sync::MutexGuard, sync::mpsc, thread};
+
+#[cfg(feature = "shuttle")]
+pub use shuttle::{sync::Condvar, sync::Mutex, sync::MutexGuard, sync::mpsc, thread};
+
+use std::io;
+use std::sync::PoisonError;
+
+/// Locks, also after a panic of a holder: for data that is whole between any two statements.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Spawns a thread of a scope under a name.
+///
+/// # Errors
+/// When the operating system gives no thread.
+#[cfg(not(feature = "shuttle"))]
+pub fn spawn_named<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    name: String,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> io::Result<thread::ScopedJoinHandle<'scope, T>> {
+    thread::Builder::new().name(name).spawn_scoped(scope, work)
+}
+
+/// Spawns a thread of a scope; the checker's have no names.
+///
+/// # Errors
+/// None.
+#[cfg(feature = "shuttle")]
+pub fn spawn_named<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    _name: String,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> io::Result<thread::ScopedJoinHandle<'scope, T>> {
+    Ok(scope.spawn(work))
+}
