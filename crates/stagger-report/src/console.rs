@@ -10,6 +10,7 @@ use stagger_runtime::{Event, Outcome, RunError};
 use crate::epoch::EpochTally;
 use crate::epoch_line::format_epoch;
 use crate::error::ReportError;
+use crate::log::skipped;
 use crate::sink::Sink;
 
 const DRAWS_PER_SECOND: u8 = 10;
@@ -37,6 +38,7 @@ impl Console {
         };
         let batches = tally.plan().batches as u64;
         let bar = ProgressBar::with_draw_target(Some(batches), target);
+        bar.set_position(tally.start_version() as u64);
         if let Ok(style) = ProgressStyle::with_template(BAR) {
             bar.set_style(style);
         }
@@ -93,10 +95,9 @@ impl Sink for Console {
                 batch, loss, at, ..
             } => self.move_bar(batch, loss, at),
             Event::Interrupted { batch } => {
-                self.line(&format!(
-                    "interrupted: finishing the batches before {batch}"
-                ))?;
+                self.line(&format!("interrupted: halting at version {batch}"))?;
             }
+            Event::Skipped { batch, loss, .. } => self.line(&skipped(batch, loss))?,
             _ => {}
         }
         summary.map_or(Ok(()), |summary| self.line(&format_epoch(&summary)))

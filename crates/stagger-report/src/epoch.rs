@@ -1,10 +1,12 @@
 //! Events, epoch by epoch.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use stagger_runtime::Event;
 use stagger_schedule::Action;
 
+use crate::progress::{EpochProgress, StageProgress};
 use crate::stage_tally::{Acted, StageTally, bubble_share, percent, rate};
 use crate::summary::{EpochSummary, StageSummary};
 
@@ -31,7 +33,7 @@ impl EpochPlan {
     }
 
     /// Version of the parameters after an epoch counted from 0.
-    fn end_of(&self, epoch: usize) -> usize {
+    pub(crate) fn end_of(&self, epoch: usize) -> usize {
         ((epoch + 1) * self.per_epoch()).min(self.batches)
     }
 
@@ -55,6 +57,12 @@ pub struct EpochTally {
     first_pending: usize,
     /// Batches that an interrupt left of the run.
     interrupted_at: Option<usize>,
+    /// Where the run goes on, if it does.
+    resumed: Option<EpochProgress>,
+    /// End of the last action of the last stage.
+    last_at: Duration,
+    /// Of versions whose snapshot is under way, in a tally that captures.
+    captured: Option<BTreeMap<usize, EpochProgress>>,
 }
 
 /// A stage, and how far it is.
@@ -95,7 +103,49 @@ impl EpochTally {
             pending: VecDeque::new(),
             first_pending: 0,
             interrupted_at: None,
+            resumed: None,
+            last_at: Duration::ZERO,
+            captured: None,
         }
+    }
+
+    /// A tally of a run that goes on.
+    pub fn resumed(plan: EpochPlan, progress: EpochProgress) -> Self {
+        Self {
+            first_pending: plan.epoch_of(progress.version),
+            resumed: Some(progress),
+            ..Self::new(plan)
+        }
+    }
+
+    /// The version at which the run goes on; 0 when it starts.
+    pub fn start_version(&self) -> usize {
+        self.resumed.as_ref().map_or(0, |progress| progress.version)
+    }
+
+    /// Time that the run had taken before it went on.
+    pub fn elapsed_before(&self) -> Duration {
+        let progress = self.resumed.as_ref();
+        progress.map_or(Duration::ZERO, |progress| progress.elapsed)
+    }
+
+    /// The same tally, which captures what is known of each version of which a snapshot is taken, until it is taken out.
+    #[must_use]
+    pub fn capturing(self) -> Self {
+        Self {
+            captured: Some(BTreeMap::new()),
+            ..self
+        }
+    }
+
+    /// What was known when each stage took its snapshot of `version`, once all have; those of earlier versions are
+    /// forgotten.
+    pub fn take_progress(&mut self, version: usize) -> Option<EpochProgress> {
+        let captured = self.captured.as_mut()?;
+        let later = captured.split_off(&(version + 1));
+        let progress = captured.remove(&version);
+        *captured = later;
+        progress
     }
 
     /// Where the epochs end.
@@ -107,7 +157,7 @@ impl EpochTally {
     /// is due, the evaluation of its last version has come.
     pub fn event(&mut self, event: &Event) -> Option<EpochSummary> {
         match *event {
-            Event::Started { stages } => self.stages = vec![StageInEpoch::default(); stages],
+            Event::Started { stages } => self.start(stages),
             Event::Acted {
                 stage,
                 action,
@@ -168,6 +218,7 @@ impl EpochTally {
                     epoch.test = Some(TestScore { loss, top1, top5 });
                 }
             }
+            Event::Snapshot { stage, version, .. } => self.capture(stage, version),
             Event::Interrupted { batch } => self.interrupted_at = Some(batch),
             _ => {}
         }
@@ -208,7 +259,66 @@ impl EpochTally {
         rate(samples, last.tally.wall())
     }
 
+    fn start(&mut self, stages: usize) {
+        self.stages = vec![StageInEpoch::default(); stages];
+        let Some(progress) = self.resumed.clone() else {
+            return;
+        };
+        let epoch = self.plan.epoch_of(progress.version);
+        for (of_stage, so_far) in self.stages.iter_mut().zip(&progress.stages) {
+            *of_stage = StageInEpoch {
+                tally: StageTally::resumed(so_far),
+                epoch,
+                version: progress.version,
+            };
+        }
+        if progress.batches > 0
+            && let Some(pending) = self.pending(epoch)
+        {
+            pending.batches = progress.batches;
+            pending.samples = progress.samples;
+            pending.loss_sum = progress.loss_sum;
+            pending.correct_top1 = progress.correct_top1;
+            pending.correct_top5 = progress.correct_top5;
+            pending.learning_rate = progress.learning_rate;
+        }
+    }
+
+    /// Notes what is known of a stage's epoch at a version; from the last stage, what was trained. Other stages may be
+    /// elsewhere by now.
+    fn capture(&mut self, stage: usize, version: usize) {
+        let (Some(of_stage), Some(captured)) = (self.stages.get(stage), &mut self.captured) else {
+            return;
+        };
+        let so_far = of_stage.tally.progress();
+        let stages = self.stages.len();
+        let mut progress = captured.remove(&version).unwrap_or_else(|| EpochProgress {
+            version,
+            stages: vec![StageProgress::default(); stages],
+            ..EpochProgress::default()
+        });
+        progress.stages[stage] = so_far;
+        if stage + 1 == stages {
+            progress.elapsed = self.elapsed_before() + self.last_at;
+            let at = self.plan.epoch_of(version).checked_sub(self.first_pending);
+            if let Some(pending) = at.and_then(|at| self.pending.get(at)) {
+                progress.batches = pending.batches;
+                progress.samples = pending.samples;
+                progress.loss_sum = pending.loss_sum;
+                progress.correct_top1 = pending.correct_top1;
+                progress.correct_top5 = pending.correct_top5;
+                progress.learning_rate = pending.learning_rate;
+            }
+        }
+        if let Some(captured) = &mut self.captured {
+            captured.insert(version, progress);
+        }
+    }
+
     fn acted(&mut self, stage: usize, acted: Acted) {
+        if stage + 1 == self.stages.len() {
+            self.last_at = acted.ended_at;
+        }
         let Some(of_stage) = self.stages.get_mut(stage) else {
             return;
         };

@@ -44,6 +44,12 @@ pub enum ReportError {
         /// The files that are not there, with the verb: `a and b are`.
         missing: String,
     },
+    /// Another process writes into the folder.
+    #[error("another process trains in {}; wait for its end, or stop it", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A line of a metrics file is not a record.
     #[error("{}, line {line}: {what}", path.display())]
     Metrics {
@@ -62,6 +68,27 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
+    /// A snapshot of another format.
+    #[error(
+        "{}: the format version is {found}; this version of stagger reads {expected}",
+        path.display()
+    )]
+    SnapshotFormat {
+        /// The manifest.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The one that is read.
+        expected: u32,
+    },
+    /// A file of a snapshot is not what the manifest says, or not what it has to be.
+    #[error("{} is not part of a whole snapshot: {what}", path.display())]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Something to be written has no form on disk.
     #[error("could not encode {}: {what}", path.display())]
     Encode {
@@ -73,6 +100,18 @@ pub enum ReportError {
 }
 
 impl ReportError {
+    /// Whether it says that something is not whole, and not merely that it could not be looked at.
+    pub(crate) fn is_damage(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, NotADirectory, NotFound};
+        match self {
+            Self::Snapshot { .. } => true,
+            Self::Io { source, .. } => {
+                matches!(source.kind(), NotFound | NotADirectory | FileTooLarge)
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             doing,

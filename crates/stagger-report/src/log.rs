@@ -35,6 +35,19 @@ impl RunLog {
         })
     }
 
+    /// Opens the file to write on at its end, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when it cannot be opened.
+    pub fn append(path: &Path) -> Result<Self, ReportError> {
+        let file = File::options().append(true).create(true).open(path);
+        let file = file.map_err(|source| ReportError::io("open", path, source))?;
+        Ok(Self {
+            file: Arc::new(Mutex::new(file)),
+            path: path.to_owned(),
+        })
+    }
+
     /// Appends text; each of its lines gets the time in front. It is in the file on return.
     ///
     /// # Errors
@@ -67,14 +80,21 @@ pub struct LogSink {
     tally: EpochTally,
 }
 
+/// What is said of a batch that is left out.
+pub(crate) fn skipped(batch: usize, loss: f32) -> String {
+    format!("batch {batch} is left out: its loss is {loss}")
+}
+
 impl Sink for LogSink {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
         match event {
             Event::Started { stages } => self.log.line(&format!("started: stages {stages}"))?,
             Event::Interrupted { batch } => {
-                self.log.line(&format!(
-                    "interrupted: batches from {batch} on are left out"
-                ))?;
+                self.log
+                    .line(&format!("interrupted: halting at version {batch}"))?;
+            }
+            Event::Skipped { batch, loss, .. } => {
+                self.log.line(&skipped(*batch, *loss))?;
             }
             _ => {}
         }

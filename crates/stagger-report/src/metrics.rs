@@ -17,6 +17,7 @@ pub const METRICS_FORMAT: u32 = 1;
 /// | --- | --- |
 /// | `run` | the first line |
 /// | `batch` | after each training batch |
+/// | `skipped` | in place of `batch`, when the loss was not finite and the batch is left out |
 /// | `epoch` | after each epoch and its evaluation; fields of [`EpochSummary`] |
 /// | `end` | the last line, also after a failure; missing when the process was killed |
 ///
@@ -30,6 +31,8 @@ pub enum Record {
     Run(RunRecord),
     /// A training batch.
     Batch(BatchRecord),
+    /// A training batch that is left out.
+    Skipped(SkippedRecord),
     /// An epoch.
     Epoch(EpochSummary),
     /// How it ended.
@@ -63,6 +66,18 @@ pub struct BatchRecord {
     /// Samples in it.
     pub samples: usize,
     /// When its loss was known, since the start of the run. JSON: `seconds`.
+    #[serde(rename = "seconds", with = "seconds")]
+    pub at: Duration,
+}
+
+/// A training batch whose loss was not finite, and whose updates are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SkippedRecord {
+    /// The batch, from 0, over all epochs.
+    pub batch: usize,
+    /// Its epoch, from 1.
+    pub epoch: usize,
+    /// When that was known, since the start of the run. JSON: `seconds`.
     #[serde(rename = "seconds", with = "seconds")]
     pub at: Duration,
 }

@@ -1,5 +1,6 @@
 //! Writer of `metrics.jsonl`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -9,17 +10,31 @@ use serde_json::{Map, Value};
 use stagger_runtime::{Event, Outcome, RunError};
 use stagger_schedule::Action;
 
+use crate::atomic_file::write_atomic;
 use crate::epoch::EpochTally;
 use crate::error::ReportError;
 use crate::memory::peak_resident_bytes;
-use crate::metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord};
+use crate::metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
+use crate::metrics_reader;
 use crate::sink::Sink;
 use crate::stage_tally::percent;
 
-/// Writes one [`Record`] per line. Lines reach the file at the start, at the end of each epoch and
-/// at the end of the run, so that training does not wait for the disk.
+/// A file, or what stands for one in tests.
+trait MetricsOutput: Write + Send {
+    /// Makes what is written durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl MetricsOutput for File {
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Writes one [`Record`] per line. Lines reach the file at the start, at the end of each epoch and of the run, and the disk
+/// before a snapshot says that they are there.
 pub struct MetricsFile {
-    out: BufWriter<Box<dyn Write + Send>>,
+    out: BufWriter<Box<dyn MetricsOutput>>,
     path: PathBuf,
     tally: EpochTally,
     stages: usize,
@@ -27,6 +42,8 @@ pub struct MetricsFile {
     version: usize,
     /// End of the last action of any stage.
     last_at: Duration,
+    /// Stages that have taken the snapshot of a version, while some have not.
+    snapshot_parts: BTreeMap<usize, usize>,
 }
 
 impl MetricsFile {
@@ -44,20 +61,65 @@ impl MetricsFile {
         Self::new(Box::new(file), path, tally, facts)
     }
 
+    /// Goes on with the file of a run at the version at which `tally` does: keeps what the run had written up to there,
+    /// drops what came behind it, and appends.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when the file cannot be read or written, [`ReportError::Metrics`] when a batch before the version
+    /// has no line in it that can be read.
+    pub fn resume(path: &Path, tally: EpochTally) -> Result<Self, ReportError> {
+        let version = tally.start_version();
+        let mut batches = 0;
+        let mut is_before = |batch| {
+            batches += usize::from(batch < version);
+            batch < version
+        };
+        let (kept, end) = metrics_reader::keep(path, |record| match record {
+            Record::Run(_) => true,
+            Record::Batch(batch) => is_before(batch.batch),
+            Record::Skipped(skipped) => is_before(skipped.batch),
+            // An epoch that an interrupt cut short is summed up again when it is whole.
+            Record::Epoch(epoch) => {
+                let index = epoch.epoch.checked_sub(1);
+                epoch.version <= version
+                    && index.is_some_and(|index| epoch.version == tally.plan().end_of(index))
+            }
+            Record::End(_) => false,
+        })?;
+        if batches != version {
+            return Err(ReportError::Metrics {
+                path: path.to_owned(),
+                line: end.line,
+                what: end.fault.unwrap_or_else(|| {
+                    format!("{batches} batches before version {version}; {version} were expected")
+                }),
+            });
+        }
+        write_atomic(path, &kept)?;
+        let file = File::options().append(true).open(path);
+        let file = file.map_err(|source| ReportError::io("open", path, source))?;
+        Ok(Self::onto(Box::new(file), path, tally))
+    }
+
+    fn onto(out: Box<dyn MetricsOutput>, path: &Path, tally: EpochTally) -> Self {
+        Self {
+            out: BufWriter::with_capacity(1 << 16, out),
+            path: path.to_owned(),
+            version: tally.start_version(),
+            tally,
+            stages: 0,
+            last_at: Duration::ZERO,
+            snapshot_parts: BTreeMap::new(),
+        }
+    }
+
     fn new(
-        out: Box<dyn Write + Send>,
+        out: Box<dyn MetricsOutput>,
         path: &Path,
         tally: EpochTally,
         facts: Map<String, Value>,
     ) -> Result<Self, ReportError> {
-        let mut metrics = Self {
-            out: BufWriter::with_capacity(1 << 16, out),
-            path: path.to_owned(),
-            tally,
-            stages: 0,
-            version: 0,
-            last_at: Duration::ZERO,
-        };
+        let mut metrics = Self::onto(out, path, tally);
         metrics.write(&Record::Run(RunRecord {
             format_version: METRICS_FORMAT,
             facts,
@@ -70,6 +132,11 @@ impl MetricsFile {
         let written = serde_json::to_writer(&mut self.out, record).map_err(io::Error::from);
         let written = written.and_then(|()| self.out.write_all(b"\n"));
         written.map_err(|source| ReportError::io("write", &self.path, source))
+    }
+
+    fn sync(&mut self) -> Result<(), ReportError> {
+        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync());
+        synced.map_err(|source| ReportError::io("write", &self.path, source))
     }
 
     fn flush(&mut self) -> Result<(), ReportError> {
@@ -113,8 +180,24 @@ impl Sink for MetricsFile {
                     top5: percent(correct_top5, samples),
                     lr: learning_rate,
                     samples,
-                    at,
+                    at: self.tally.elapsed_before() + at,
                 }))?;
+            }
+            Event::Skipped { batch, at, .. } => {
+                self.write(&Record::Skipped(SkippedRecord {
+                    batch,
+                    epoch: self.tally.plan().epoch_of(batch) + 1,
+                    at: self.tally.elapsed_before() + at,
+                }))?;
+            }
+            // With its last part the snapshot is complete, and this file is told of it before whoever writes it.
+            Event::Snapshot { version, .. } => {
+                let parts = self.snapshot_parts.entry(version).or_default();
+                *parts += 1;
+                if *parts == self.stages {
+                    self.snapshot_parts.remove(&version);
+                    self.sync()?;
+                }
             }
             _ => {}
         }
@@ -130,6 +213,7 @@ impl Sink for MetricsFile {
             self.write(&Record::Epoch(summary))?;
         }
         let peak_memory_bytes = peak_resident_bytes();
+        let before = self.tally.elapsed_before();
         self.write(&Record::End(match end {
             Ok(&Outcome {
                 version,
@@ -138,14 +222,14 @@ impl Sink for MetricsFile {
             }) => EndRecord {
                 version,
                 interrupted,
-                wall,
+                wall: before + wall,
                 peak_memory_bytes,
                 error: None,
             },
             Err(error) => EndRecord {
                 version: self.version,
                 interrupted: false,
-                wall: self.last_at,
+                wall: before + self.last_at,
                 peak_memory_bytes,
                 error: Some(error.to_string()),
             },
@@ -198,6 +282,12 @@ mod tests {
         }
 
         fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MetricsOutput for Filling {
+        fn sync(&self) -> io::Result<()> {
             Ok(())
         }
     }

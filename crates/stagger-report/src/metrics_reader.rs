@@ -17,35 +17,111 @@ const MAX_LINE_BYTES: u64 = 1 << 20;
 /// [`ReportError::Io`] when the file cannot be read, [`ReportError::Metrics`] with the number of
 /// the first line that is no record, is cut short, or is out of place.
 pub fn read_metrics(path: &Path) -> Result<Vec<Record>, ReportError> {
-    let unreadable = |source| ReportError::io("read", path, source);
-    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+    read_metrics_from(open(path)?, path)
+}
+
+/// Reads all records that `reader` gives; `path` is for messages.
+///
+/// # Errors
+/// As [`read_metrics`].
+pub fn read_metrics_from(reader: impl BufRead, path: &Path) -> Result<Vec<Record>, ReportError> {
     let mut records = Vec::new();
+    read_lines(reader, path, |line, bytes| {
+        records.push(read_line(bytes, line)?);
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+/// As [`read_metrics`], of a run that may still go on, or was killed: up to the first line that is no record.
+///
+/// # Errors
+/// [`ReportError::Io`] when the file cannot be read.
+pub(crate) fn read_unfinished(path: &Path) -> Result<Vec<Record>, ReportError> {
+    let mut records = Vec::new();
+    read_lines(open(path)?, path, |line, bytes| {
+        records.push(read_line(bytes, line)?);
+        Ok(())
+    })
+    .or_else(|error| match error {
+        ReportError::Metrics { .. } => Ok(()),
+        error => Err(error),
+    })?;
+    Ok(records)
+}
+
+/// Where reading ended.
+pub(crate) struct ReadTo {
+    /// The line behind the last record.
+    pub line: usize,
+    /// What is wrong with that line; `None` at the end of the file.
+    pub fault: Option<String>,
+}
+
+/// The lines of a metrics file whose records are wanted, as they are, up to the first that is no record: what came behind it
+/// was being written when its process was killed.
+pub(crate) fn keep(
+    path: &Path,
+    mut wanted: impl FnMut(&Record) -> bool,
+) -> Result<(Vec<u8>, ReadTo), ReportError> {
+    let mut kept = Vec::new();
+    let mut end = ReadTo {
+        line: 1,
+        fault: None,
+    };
+    let read = read_lines(open(path)?, path, |line, bytes| {
+        if wanted(&read_line(bytes, line)?) {
+            kept.extend_from_slice(bytes);
+        }
+        end.line = line + 1;
+        Ok(())
+    });
+    match read {
+        Ok(()) => {}
+        Err(ReportError::Metrics { line, what, .. }) => {
+            end = ReadTo {
+                line,
+                fault: Some(what),
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok((kept, end))
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, ReportError> {
+    let file = File::open(path).map_err(|source| ReportError::io("read", path, source))?;
+    Ok(BufReader::new(file))
+}
+
+fn read_lines(
+    mut reader: impl BufRead,
+    path: &Path,
+    mut take: impl FnMut(usize, &[u8]) -> Result<(), String>,
+) -> Result<(), ReportError> {
+    let unreadable = |source| ReportError::io("read", path, source);
+    let refuse = |line, what| ReportError::Metrics {
+        path: path.to_owned(),
+        line,
+        what,
+    };
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
-        let read = file
+        let read = reader
             .by_ref()
             .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut bytes);
         if read.map_err(unreadable)? == 0 {
+            if line == 1 {
+                let what = "the file is empty; a run record was expected";
+                return Err(refuse(line, what.to_owned()));
+            }
             break;
         }
-        let record = read_line(&bytes, line).map_err(|what| ReportError::Metrics {
-            path: path.to_owned(),
-            line,
-            what,
-        })?;
-        records.push(record);
+        take(line, &bytes).map_err(|what| refuse(line, what))?;
     }
-    if records.is_empty() {
-        let what = "the file is empty; a run record was expected".to_owned();
-        return Err(ReportError::Metrics {
-            path: path.to_owned(),
-            line: 1,
-            what,
-        });
-    }
-    Ok(records)
+    Ok(())
 }
 
 fn read_line(bytes: &[u8], line: usize) -> Result<Record, String> {

@@ -1,6 +1,6 @@
 //! The folder that holds everything a run leaves behind.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -42,6 +42,8 @@ pub struct RunFolder {
     path: PathBuf,
     /// The folders that [`RunFolder::create`] made, outermost first.
     made: Vec<PathBuf>,
+    /// Held as long as the run may write; the system lets go of it with the process.
+    _lock: Option<File>,
 }
 
 impl RunFolder {
@@ -60,15 +62,30 @@ impl RunFolder {
         let mut folder = Self {
             path: path.to_owned(),
             made: Vec::new(),
+            _lock: None,
         };
         let prepared = folder.make().and_then(|()| folder.try_writing());
-        prepared
-            .map(|()| folder)
-            .map_err(|source| match source.kind() {
-                // Another run was faster.
-                ErrorKind::AlreadyExists => occupied(path, "a folder already"),
-                _ => ReportError::io("create the folder", path, source),
-            })
+        prepared.map_err(|source| match source.kind() {
+            // Another run was faster.
+            ErrorKind::AlreadyExists => occupied(path, "a folder already"),
+            _ => ReportError::io("create the folder", path, source),
+        })?;
+        folder._lock = lock(path)?;
+        Ok(folder)
+    }
+
+    /// Opens the folder of a run to go on with it.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when there is no such folder, [`ReportError::InUse`] while another process trains in it.
+    pub fn reopen(path: &Path) -> Result<Self, ReportError> {
+        fs::read_dir(path)
+            .map_err(|source| ReportError::io("open the run folder", path, source))?;
+        Ok(Self {
+            path: path.to_owned(),
+            made: Vec::new(),
+            _lock: lock(path)?,
+        })
     }
 
     /// Makes a folder of a name that nobody else has: [`default_path`], and when another run took
@@ -101,6 +118,7 @@ impl RunFolder {
         let folder = Self {
             path: path.to_owned(),
             made: Vec::new(),
+            _lock: None,
         };
         fs::read_dir(path)
             .map_err(|source| ReportError::io("open the run folder", path, source))?;
@@ -211,6 +229,23 @@ pub fn default_path(base: &Path, name: &str, now: SystemTime) -> PathBuf {
     };
     let name: String = name.chars().map(plain).collect();
     base.join(format!("{}-{name}", utc_file_stamp(now)))
+}
+
+/// Keeps other processes from training in the same folder, where the system can lock folders.
+fn lock(path: &Path) -> Result<Option<File>, ReportError> {
+    if !cfg!(unix) {
+        return Ok(None);
+    }
+    let unreadable = |source| ReportError::io("open the run folder", path, source);
+    let folder = File::open(path).map_err(unreadable)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(TryLockError::WouldBlock) => Err(ReportError::InUse {
+            path: path.to_owned(),
+        }),
+        // Some network file systems have no locks.
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
 }
 
 /// Succeeds for an empty folder.
@@ -336,6 +371,7 @@ mod tests {
         let folder = RunFolder {
             path: base.path().to_owned(),
             made: Vec::new(),
+            _lock: None,
         };
         let probe = partial_path(&folder.file(CONFIG_FILE));
         std::os::unix::fs::symlink("/dev/full", &probe).unwrap();

@@ -39,6 +39,18 @@ impl RunTally {
         }
     }
 
+    /// The same of a run that goes on, whose best evaluation so far is known.
+    #[must_use]
+    pub fn with_best(mut self, best_test_top1: Option<(usize, f64)>) -> Self {
+        self.best_test_top1 = best_test_top1;
+        self
+    }
+
+    /// Version and top-1 test accuracy, in percent, of the best evaluation so far.
+    pub fn best(&self) -> Option<(usize, f64)> {
+        self.best_test_top1
+    }
+
     /// Takes the next event.
     pub fn event(&mut self, event: &Event) {
         match *event {

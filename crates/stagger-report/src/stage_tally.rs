@@ -5,6 +5,7 @@ use std::time::Duration;
 use stagger_runtime::Waits;
 use stagger_schedule::Action;
 
+use crate::progress::StageProgress;
 use crate::summary::StageSummary;
 
 /// Running sums over a stage's training actions.
@@ -13,6 +14,8 @@ use crate::summary::StageSummary;
 /// one. Evaluations and snapshots are no training: their time is left out of the wall.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StageTally {
+    /// Length of the stretch before the run was resumed.
+    earlier: Duration,
     began: Option<Duration>,
     /// End of the last training action.
     ended: Duration,
@@ -29,9 +32,6 @@ pub(crate) struct StageTally {
     delayed: Duration,
     gaps: usize,
     gap_sum: f64,
-    backwards: usize,
-    staleness_sum: usize,
-    staleness_max: usize,
     staleness_counts: Vec<usize>,
 }
 
@@ -74,14 +74,12 @@ impl StageTally {
         self.waits.receive += acted.waits.receive;
         self.waits.send += acted.waits.send;
         self.delayed += acted.delayed;
-        if let Some(gap) = acted.gap {
+        // Weights that have run away have no gap, and no mean of gaps should be that of one of theirs.
+        if let Some(gap) = acted.gap.filter(|gap| gap.is_finite()) {
             self.gaps += 1;
             self.gap_sum += gap;
         }
         if let Some(staleness) = acted.staleness {
-            self.backwards += 1;
-            self.staleness_sum += staleness;
-            self.staleness_max = self.staleness_max.max(staleness);
             if self.staleness_counts.len() <= staleness {
                 self.staleness_counts.resize(staleness + 1, 0);
             }
@@ -102,15 +100,60 @@ impl StageTally {
     /// Length of the stretch without evaluations and snapshots.
     pub fn wall(&self) -> Duration {
         let Some(began) = self.began else {
-            return Duration::ZERO;
+            return self.earlier;
         };
-        self.ended.saturating_sub(began).saturating_sub(self.paused)
+        let lasted = self.ended.saturating_sub(began).saturating_sub(self.paused);
+        self.earlier + lasted
+    }
+
+    /// The stretch so far, to be continued in another process.
+    pub fn progress(&self) -> StageProgress {
+        StageProgress {
+            wall: self.wall(),
+            forward: self.forward,
+            recompute: self.recompute,
+            backward: self.backward,
+            update: self.update,
+            transfer: self.transfer,
+            loader: self.waits.loader,
+            receive: self.waits.receive,
+            send: self.waits.send,
+            delayed: self.delayed,
+            gaps: self.gaps,
+            gap_sum: self.gap_sum,
+            staleness_counts: self.staleness_counts.clone(),
+        }
+    }
+
+    /// Goes on with a stretch.
+    pub fn resumed(progress: &StageProgress) -> Self {
+        Self {
+            earlier: progress.wall,
+            forward: progress.forward,
+            recompute: progress.recompute,
+            backward: progress.backward,
+            update: progress.update,
+            transfer: progress.transfer,
+            waits: Waits {
+                loader: progress.loader,
+                receive: progress.receive,
+                send: progress.send,
+            },
+            delayed: progress.delayed,
+            gaps: progress.gaps,
+            gap_sum: progress.gap_sum,
+            staleness_counts: progress.staleness_counts.clone(),
+            ..Self::default()
+        }
     }
 
     pub fn summary(&self) -> StageSummary {
         let computed = self.forward + self.recompute + self.backward + self.update;
         let busy = computed + self.transfer;
         let wall = self.wall();
+        let counted = self.staleness_counts.iter().enumerate();
+        let staleness_sum: usize = counted.map(|(staleness, count)| staleness * count).sum();
+        let backwards = self.staleness_counts.iter().sum::<usize>();
         StageSummary {
             busy_share: share(busy, wall),
             forward: self.forward,
@@ -123,8 +166,8 @@ impl StageTally {
             receive: self.waits.receive,
             send: self.waits.send,
             unaccounted: wall.saturating_sub(busy + self.waits.total()),
-            staleness_mean: self.staleness_sum as f64 / self.backwards.max(1) as f64,
-            staleness_max: self.staleness_max,
+            staleness_mean: staleness_sum as f64 / backwards.max(1) as f64,
+            staleness_max: self.staleness_counts.len().saturating_sub(1),
             staleness_counts: self.staleness_counts.clone(),
             delayed: self.delayed,
             gap_mean: (self.gaps > 0).then(|| self.gap_sum / self.gaps as f64),

@@ -53,6 +53,13 @@ impl WeightsFiles {
         }
     }
 
+    /// The same for a run that goes on, whose best accuracy so far is known.
+    #[must_use]
+    pub fn with_best(mut self, top1: Option<f64>) -> Self {
+        self.best_top1 = top1;
+        self
+    }
+
     fn write(&mut self, version: usize, parts: Parts) -> Result<(), ReportError> {
         let mut metadata = self.metadata.clone();
         metadata.insert("format".to_owned(), "pt".to_owned());
@@ -90,9 +97,12 @@ impl Sink for WeightsFiles {
                 let parts = self.pending.entry(*version).or_default();
                 parts.test_top1 = Some(percent(*correct_top1, *samples));
             }
-            Event::Snapshot { version, state, .. } => {
+            Event::Snapshot {
+                version, snapshot, ..
+            } => {
                 let parts = self.pending.entry(*version).or_default();
-                parts.state.merge(state.clone().without_optimizer());
+                let state = snapshot.state.clone();
+                parts.state.merge(state.without_optimizer());
                 parts.stages += 1;
                 if parts.stages < self.stages {
                     return Ok(());

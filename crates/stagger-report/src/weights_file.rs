@@ -7,11 +7,11 @@ use std::path::Path;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use serde_json::{Value, json};
 use stagger_engine::{HostTensor, StageState};
 
 use crate::atomic_file::write_atomic;
 use crate::error::ReportError;
+use crate::safetensors_writer::Contents;
 
 /// Largest weights file that is read.
 pub const MAX_WEIGHTS_BYTES: u64 = 8 << 30;
@@ -35,7 +35,7 @@ pub struct Weights {
 /// [`ReportError::Io`] when the file cannot be written, [`ReportError::Encode`] when a tensor holds
 /// more or fewer values than its shape says.
 pub fn write_weights(path: &Path, weights: &Weights) -> Result<(), ReportError> {
-    let bytes = encode(weights).map_err(|what| ReportError::Encode {
+    let bytes = encode_weights(weights).map_err(|what| ReportError::Encode {
         path: path.to_owned(),
         what,
     })?;
@@ -49,60 +49,58 @@ pub fn write_weights(path: &Path, weights: &Weights) -> Result<(), ReportError> 
 /// [`ReportError::Io`] when the file cannot be read, [`ReportError::Weights`] when it is no
 /// safetensors file, is cut short, is larger than [`MAX_WEIGHTS_BYTES`], or holds other types.
 pub fn read_weights(path: &Path) -> Result<Weights, ReportError> {
-    let unreadable = |source| ReportError::io("read", path, source);
-    let refuse = |what| ReportError::Weights {
+    decode_weights(&read_bytes(path)?).map_err(|what| ReportError::Weights {
         path: path.to_owned(),
         what,
-    };
+    })
+}
+
+/// The content of a file that is no longer than a weights file may be.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ReportError> {
+    let unreadable = |source| ReportError::io("read", path, source);
     let mut file = File::open(path).map_err(unreadable)?;
     let size = file.metadata().map_err(unreadable)?.len();
     if size > MAX_WEIGHTS_BYTES {
-        return Err(refuse(format!(
-            "it has {size} bytes; at most {MAX_WEIGHTS_BYTES} are read"
-        )));
+        return Err(ReportError::Weights {
+            path: path.to_owned(),
+            what: format!("it has {size} bytes; at most {MAX_WEIGHTS_BYTES} are read"),
+        });
     }
     let mut bytes = Vec::new();
     file.by_ref()
         .take(MAX_WEIGHTS_BYTES)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    decode(&bytes).map_err(refuse)
-}
-
-/// The format is simple, and the library's own writer puts metadata in random order: length of the
-/// header (8 bytes, little-endian), header (JSON, padded with spaces to 8 bytes), values.
-/// Counters come first, so that everything is aligned to its size.
-fn encode(weights: &Weights) -> Result<Vec<u8>, String> {
-    let state = weights.state.clone().without_optimizer();
-    let mut header = BTreeMap::from([("__metadata__", json!(weights.metadata))]);
-    let mut values = Vec::new();
-    for (name, &count) in &state.counters {
-        let count = i64::try_from(count).map_err(|_| format!("{name} is {count}, too large"))?;
-        let from = values.len();
-        values.extend(count.to_le_bytes());
-        header.insert(name, entry("I64", &[], from, values.len()));
-    }
-    for (name, tensor) in &state.tensors {
-        tensor.check().map_err(|error| format!("{name}: {error}"))?;
-        let from = values.len();
-        values.extend(tensor.data.iter().flat_map(|value| value.to_le_bytes()));
-        header.insert(name, entry("F32", &tensor.shape, from, values.len()));
-    }
-    let mut text = serde_json::to_vec(&header).map_err(|error| error.to_string())?;
-    text.resize(text.len().next_multiple_of(8), b' ');
-    let mut bytes = Vec::with_capacity(8 + text.len() + values.len());
-    bytes.extend((text.len() as u64).to_le_bytes());
-    bytes.extend(text);
-    bytes.extend(values);
     Ok(bytes)
 }
 
-fn entry(dtype: &str, shape: &[usize], from: usize, to: usize) -> Value {
-    json!({ "dtype": dtype, "shape": shape, "data_offsets": [from, to] })
+/// The bytes that [`write_weights`] writes.
+///
+/// # Errors
+/// A sentence on the tensor that holds more or fewer values than its shape says.
+pub fn encode_weights(weights: &Weights) -> Result<Vec<u8>, String> {
+    let state = weights.state.clone().without_optimizer();
+    let contents = Contents {
+        metadata: &weights.metadata,
+        counters: state
+            .counters
+            .iter()
+            .map(|(name, count)| (name.clone(), *count))
+            .collect(),
+        tensors: state
+            .tensors
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor))
+            .collect(),
+    };
+    contents.encode()
 }
 
-/// Allocates at most four times the length of `bytes`.
-fn decode(bytes: &[u8]) -> Result<Weights, String> {
+/// Reads the bytes of a weights file, as [`read_weights`] does. Allocates a few times their length at most.
+///
+/// # Errors
+/// A sentence on what is wrong with them.
+pub fn decode_weights(bytes: &[u8]) -> Result<Weights, String> {
     let (header_length, header) = SafeTensors::read_metadata(bytes)
         .map_err(|error| format!("it is foreign, damaged or cut short ({error})"))?;
     let values = SafeTensors::deserialize(bytes)
@@ -250,11 +248,11 @@ mod tests {
     fn every_cut_is_refused() {
         let bytes = written(&weights());
         for length in 0..bytes.len() {
-            assert!(decode(&bytes[..length]).is_err(), "{length}");
+            assert!(decode_weights(&bytes[..length]).is_err(), "{length}");
         }
         let mut longer = bytes.clone();
         longer.push(0);
-        assert!(decode(&longer).is_err());
+        assert!(decode_weights(&longer).is_err());
     }
 
     #[test]
@@ -295,7 +293,7 @@ mod tests {
 
     fn foreign(name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Weights, String> {
         let view = TensorView::new(dtype, shape.to_vec(), data).unwrap();
-        decode(&serialize([(name, view)], None).unwrap())
+        decode_weights(&serialize([(name, view)], None).unwrap())
     }
 
     #[test]

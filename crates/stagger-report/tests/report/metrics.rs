@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::{Map, json};
-use stagger_report::{MetricsFile, Record, Sink, read_metrics};
+use stagger_report::{EpochProgress, EpochTally, MetricsFile, Record, Sink, read_metrics};
 use stagger_runtime::RunError;
 
 use crate::stream::Run;
@@ -130,4 +130,87 @@ fn an_existing_file_is_not_overwritten() {
         .to_string();
     assert!(error.starts_with("could not create "), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+/// A run that goes on from a snapshot has all lines once, and what was summed up in the middle of an epoch counts on.
+#[test]
+fn a_file_that_is_gone_on_with_is_that_of_the_unbroken_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run {
+        snapshot_at: vec![3],
+        ..Run::dsp()
+    };
+    let whole = folder.path().join("whole.jsonl");
+    run.feed(&mut MetricsFile::create(&whole, run.tally(), facts()).unwrap());
+
+    // Dies some time after the snapshot.
+    let broken = folder.path().join("broken.jsonl");
+    let mut tally = run.tally().capturing();
+    let mut file = MetricsFile::create(&broken, run.tally(), facts()).unwrap();
+    let events = run.events();
+    for event in &events[..events.len() * 3 / 4] {
+        file.event(event).unwrap();
+        tally.event(event);
+    }
+    drop(file);
+    let progress = tally.take_progress(3).unwrap();
+    assert_eq!((progress.version, progress.batches), (3, 3));
+
+    let resumed = EpochTally::resumed(tally.plan().clone(), progress);
+    let mut file = MetricsFile::resume(&broken, resumed).unwrap();
+    file.event(&events[0]).unwrap();
+    for event in run.events_after_snapshot(3) {
+        file.event(&event).unwrap();
+    }
+    file.finish(Ok(&run.outcome())).unwrap();
+    let told = |path| -> Vec<String> {
+        let records = read_metrics(path).unwrap().into_iter();
+        records
+            .map(|record| match record {
+                Record::Batch(batch) => format!("{} {}", batch.batch, batch.loss),
+                Record::Epoch(epoch) => {
+                    let staleness: Vec<_> = epoch.stages.iter().map(|s| s.staleness_mean).collect();
+                    format!(
+                        "epoch {} {} {} {} {staleness:?}",
+                        epoch.epoch, epoch.batches, epoch.train_loss, epoch.train_top1
+                    )
+                }
+                Record::End(end) => format!("end {}", end.version),
+                _ => "run".to_owned(),
+            })
+            .collect()
+    };
+    assert_eq!(told(&broken), told(&whole));
+}
+
+#[test]
+fn a_file_that_lacks_batches_is_not_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.jsonl");
+    let run = Run::dsp();
+    run.feed(&mut MetricsFile::create(&path, run.tally(), facts()).unwrap());
+    let text = fs::read_to_string(&path).unwrap();
+    let without: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.contains("\"batch\":5,"))
+        .collect();
+    fs::write(&path, without.join("\n") + "\n").unwrap();
+    let progress = EpochProgress {
+        version: 7,
+        ..EpochProgress::default()
+    };
+    let tally = EpochTally::resumed(run.tally().plan().clone(), progress);
+    let Err(error) = MetricsFile::resume(&path, tally) else {
+        panic!("a file without batch 5");
+    };
+    let error = error.to_string();
+    assert!(
+        error.contains("6 batches before version 7; 7 were expected"),
+        "{error}"
+    );
+    // It is left as it was.
+    assert_eq!(
+        fs::read_to_string(&path).unwrap().lines().count(),
+        without.len()
+    );
 }

@@ -1,10 +1,12 @@
 //! Streams of events: the programs of a real schedule, timed by a simple clock per stage.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stagger_engine::{HostTensor, StageState};
 use stagger_report::{EpochPlan, EpochTally, Sink};
+use stagger_runtime::snapshot::{PipelineState, StageSnapshot};
 use stagger_runtime::{Event, Outcome, Waits};
 use stagger_schedule::{Action, Horizon, Schedule};
 
@@ -73,14 +75,15 @@ impl Run {
                 let mut clock = StageClock::new(stage, schedule.stages());
                 while let Some(action) = program.next() {
                     match (action, self.interrupted_at) {
-                        (Action::Forward { batch, .. }, Some(end)) if batch == end => {
-                            program.end_at(batch);
+                        (Action::Forward { batch, .. }, Some(end)) if batch + 1 == end => {
+                            program.halt_at(end);
                             if stage == 0 {
-                                clock.push(Event::Interrupted { batch });
+                                clock.push(Event::Interrupted { batch: end });
                             }
                         }
-                        _ => clock.act(action, self),
+                        _ => {}
                     }
+                    clock.act(action, self);
                 }
                 clock.events
             })
@@ -94,6 +97,22 @@ impl Run {
         let mut events: Vec<_> = by_stage.into_iter().flatten().collect();
         events.sort_by_key(|&(at, _)| at);
         started(stages, events)
+    }
+
+    /// The events of each stage behind its snapshot of a version, sorted by time.
+    pub fn events_after_snapshot(&self, version: usize) -> Vec<Event> {
+        let is_snapshot = |event: &Event| {
+            let is_it = |action| action == Action::Snapshot { version };
+            matches!(event, Event::Acted { action, .. } if is_it(*action))
+        };
+        let mut events: Vec<_> = (self.by_stage().into_iter())
+            .flat_map(|events| {
+                let behind = events.iter().position(|(_, event)| is_snapshot(event));
+                events.into_iter().skip(behind.map_or(0, |at| at + 1))
+            })
+            .collect();
+        events.sort_by_key(|&(at, _)| at);
+        events.into_iter().map(|(_, event)| event).collect()
     }
 
     /// All events, one stage after the other.
@@ -193,10 +212,11 @@ impl StageClock {
             Action::Evaluate { .. } => {}
             Action::Snapshot { version } => {
                 let state = state(self.stage, version);
+                let pipeline = PipelineState::default();
                 self.push(Event::Snapshot {
                     stage: self.stage,
                     version,
-                    state,
+                    snapshot: Arc::new(StageSnapshot { state, pipeline }),
                 });
             }
         }

@@ -1,0 +1,160 @@
+//! What a snapshot is of.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Version of the format that is written, and the only one that is read.
+pub const SNAPSHOT_FORMAT: u32 = 1;
+
+/// `manifest.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SNAPSHOT_FORMAT`].
+    pub format_version: u32,
+    /// The version of the parameters: the batches trained.
+    pub version: usize,
+    /// Batches of the whole run.
+    pub batches: usize,
+    /// Version of stagger that wrote it.
+    pub stagger: String,
+    /// Its commit, where that is known.
+    pub commit: Option<String>,
+    /// The network.
+    pub model: String,
+    /// The method, in canonical notation.
+    pub schedule: String,
+    /// Blocks of each stage.
+    pub cut: Vec<usize>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The engine.
+    pub engine: String,
+    /// Its number format.
+    pub dtype: String,
+    /// The data set.
+    pub dataset: String,
+    /// Fingerprint of its training part, 16 hexadecimal digits.
+    pub data_fingerprint: String,
+    /// Top-1 test accuracy of this version, in percent, where it was evaluated.
+    pub test_top1: Option<f64>,
+    /// All values of the run, as in its `config.toml`.
+    pub config: String,
+    /// What else whoever takes the snapshot has to know to go on.
+    pub progress: Value,
+    /// The stages' files, from stage 0 up.
+    pub files: Vec<FileEntry>,
+}
+
+/// A file beside the manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Its name, without any folder.
+    pub name: String,
+    /// Its length.
+    pub size_bytes: u64,
+    /// CRC-32 (that of zip and zlib) of its bytes, 8 hexadecimal digits.
+    pub crc32: String,
+}
+
+impl Manifest {
+    /// Reads a `manifest.json` of format [`SNAPSHOT_FORMAT`].
+    ///
+    /// # Errors
+    /// A sentence on what is wrong with it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let manifest: Self = read(bytes)?;
+        for file in &manifest.files {
+            if !is_plain_name(&file.name) {
+                return Err(format!(
+                    "it names the file {:?}; a plain name without folders was expected",
+                    file.name
+                ));
+            }
+        }
+        let (stages, files) = (manifest.cut.len(), manifest.files.len());
+        if stages != files {
+            return Err(format!("it names {files} files for {stages} stages"));
+        }
+        Ok(manifest)
+    }
+
+    /// The format that a manifest says it has; `None` when it is none at all.
+    pub fn format_of(bytes: &[u8]) -> Option<u32> {
+        let format: Option<Format> = read(bytes).ok();
+        format.map(|format| format.format_version)
+    }
+
+    /// The bytes of `manifest.json`.
+    ///
+    /// # Errors
+    /// A sentence when something in it has no form in JSON.
+    pub fn encode(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|error| error.to_string())?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}
+
+/// The part of a manifest that all formats have.
+#[derive(Deserialize)]
+struct Format {
+    format_version: u32,
+}
+
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| format!("it is no manifest: {error}"))
+}
+
+/// A name that cannot lead out of its folder, on any system.
+fn is_plain_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && name.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::made_up;
+
+    #[test]
+    fn round_trip() {
+        let manifest = made_up::manifest(500);
+        let bytes = manifest.encode().unwrap();
+        assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
+    }
+
+    #[test]
+    fn paths_never_leave_the_folder() {
+        for name in [
+            "../a",
+            "/etc/passwd",
+            "a/b",
+            "..",
+            ".",
+            "",
+            "a\\b",
+            "C:a",
+            ".a",
+        ] {
+            let mut manifest = made_up::manifest(1);
+            manifest.files[0].name = name.to_owned();
+            let error = Manifest::decode(&manifest.encode().unwrap()).unwrap_err();
+            assert!(error.contains("a plain name"), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn other_formats_and_foreign_files_are_named() {
+        let mut manifest = made_up::manifest(1);
+        manifest.format_version = 2;
+        let bytes = manifest.encode().unwrap();
+        assert_eq!(Manifest::format_of(&bytes), Some(2));
+        assert_eq!(Manifest::format_of(b"{}"), None);
+        let error = Manifest::decode(b"PK\x03\x04").unwrap_err();
+        assert!(error.starts_with("it is no manifest: "), "{error}");
+        let mut manifest = made_up::manifest(1);
+        manifest.files.pop();
+        let error = Manifest::decode(&manifest.encode().unwrap()).unwrap_err();
+        assert_eq!(error, "it names 1 files for 2 stages");
+    }
+}

@@ -1,0 +1,361 @@
+//! The folder `snapshots/` of a run.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use stagger_runtime::snapshot::{Snapshot, StageSnapshot};
+
+use super::file_system::{Disk, FileSystem, SnapshotFile};
+use super::manifest::{FileEntry, Manifest, SNAPSHOT_FORMAT};
+use super::stage_file::{StageFile, decode_stage, stage_file_name};
+use crate::error::ReportError;
+use crate::weights_file::MAX_WEIGHTS_BYTES;
+
+/// Name of the folder inside a run folder.
+pub const SNAPSHOTS_FOLDER: &str = "snapshots";
+/// Name of the manifest inside a snapshot's folder.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// Far above any manifest.
+const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+
+/// What a folder is called that is not complete.
+const PARTIAL: &str = ".partial";
+
+/// The snapshots of a run.
+#[derive(Debug)]
+pub struct SnapshotStore<F = Disk> {
+    folder: PathBuf,
+    files: F,
+}
+
+/// What there is to go on from.
+#[derive(Debug)]
+pub struct Latest {
+    /// The newest snapshot that is whole.
+    pub found: Option<(Manifest, Snapshot)>,
+    /// Those that are newer and are not.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A snapshot that is not whole.
+#[derive(Debug)]
+pub struct Skipped {
+    /// Its folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: ReportError,
+}
+
+impl SnapshotStore {
+    /// Those of the run in this folder, on the disk.
+    pub fn of_run(run: &Path) -> Self {
+        Self::on(Disk, run)
+    }
+}
+
+impl<F: FileSystem> SnapshotStore<F> {
+    /// Those of the run in this folder, on this file system.
+    pub fn on(files: F, run: &Path) -> Self {
+        Self {
+            folder: run.join(SNAPSHOTS_FOLDER),
+            files,
+        }
+    }
+
+    /// Removes what a crash has left unfinished, and snapshots of later versions than this one: a run that goes on there
+    /// takes them again.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when something cannot be removed.
+    pub fn clean(&mut self, version: usize) -> Result<(), ReportError> {
+        for path in self.list()? {
+            if name_of(&path).ends_with(PARTIAL) {
+                let removed = self.files.remove_folder(&path);
+                removed.map_err(|source| ReportError::io("remove", &path, source))?;
+            }
+        }
+        // The newest first: whenever this is cut short, those that are left have all that came before them.
+        for (found, path) in self.versions()?.into_iter().rev() {
+            if found > version {
+                self.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a snapshot, whole or not at all, and gives its size in bytes. The manifest's list of files is filled in.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when the file system fails, [`ReportError::Encode`] when the snapshot has no form on disk. What
+    /// was there before still is.
+    pub fn write(
+        &mut self,
+        stages: &[Arc<StageSnapshot>],
+        manifest: Manifest,
+    ) -> Result<u64, ReportError> {
+        let path = self.folder.join(name(manifest.version));
+        let partial = self.partial(&path);
+        let written = self.write_and_rename(&path, &partial, stages, manifest);
+        if written.is_err() {
+            // Nothing better can be done than to report the first failure.
+            let _ = self.files.remove_folder(&partial);
+        }
+        written
+    }
+
+    fn write_and_rename(
+        &mut self,
+        path: &Path,
+        partial: &Path,
+        stages: &[Arc<StageSnapshot>],
+        mut manifest: Manifest,
+    ) -> Result<u64, ReportError> {
+        let failed = |source| ReportError::io("write", path, source);
+        let encode = |what| ReportError::Encode {
+            path: path.to_owned(),
+            what,
+        };
+        self.files.remove_folder(partial).map_err(failed)?;
+        self.files.create_folder(partial).map_err(failed)?;
+        manifest.files.clear();
+        for (stage, snapshot) in stages.iter().enumerate() {
+            let file = StageFile::of(snapshot).map_err(encode)?;
+            let contents = file.contents();
+            let header = contents.header().map_err(encode)?;
+            let name = stage_file_name(stage);
+            let entry = self
+                .write_file(&partial.join(&name), |out| contents.write(&header, out))
+                .map_err(failed)?;
+            if entry.size_bytes > MAX_WEIGHTS_BYTES {
+                return Err(encode(format!(
+                    "stage {stage} has {} bytes, and files of at most {MAX_WEIGHTS_BYTES} are read",
+                    entry.size_bytes
+                )));
+            }
+            manifest.files.push(FileEntry { name, ..entry });
+        }
+        let text = manifest.encode().map_err(encode)?;
+        let own = self
+            .write_file(&partial.join(MANIFEST_FILE), |out| out.write_all(&text))
+            .map_err(failed)?;
+        self.files.sync_folder(partial).map_err(failed)?;
+        // A former attempt at this version, of which nobody knows whether it is whole. The version before it is.
+        if self.list()?.iter().any(|found| found == path) {
+            self.remove(path)?;
+        }
+        self.files.rename(partial, path).map_err(failed)?;
+        self.files.sync_folder(&self.folder).map_err(failed)?;
+        let stages: u64 = manifest.files.iter().map(|file| file.size_bytes).sum();
+        Ok(stages + own.size_bytes)
+    }
+
+    /// Length and checksum of what was written and is on disk.
+    fn write_file(
+        &mut self,
+        path: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<FileEntry> {
+        let file = Checked {
+            file: self.files.create_file(path)?,
+            size_bytes: 0,
+            checksum: crc32fast::Hasher::new(),
+        };
+        let mut out = BufWriter::with_capacity(1 << 18, file);
+        write(&mut out)?;
+        let mut file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.file.sync()?;
+        Ok(FileEntry {
+            name: String::new(),
+            size_bytes: file.size_bytes,
+            crc32: format!("{:08x}", file.checksum.finalize()),
+        })
+    }
+
+    /// Removes all but the newest `keep` and the one with the best test accuracy, the earlier of equals.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when one cannot be removed.
+    pub fn prune(&mut self, keep: usize) -> Result<(), ReportError> {
+        let versions = self.versions()?;
+        let mut best: Option<(f64, usize)> = None;
+        for (version, path) in &versions {
+            // One that cannot be read is not the best, and no reason to stop.
+            let top1 = self.manifest(path).ok().and_then(|found| found.test_top1);
+            if let Some(top1) = top1.filter(|top1| best.is_none_or(|(best, _)| *top1 > best)) {
+                best = Some((top1, *version));
+            }
+        }
+        let older = versions.len().saturating_sub(keep.max(1));
+        for (version, path) in &versions[..older] {
+            if best.is_none_or(|(_, best)| best != *version) {
+                self.remove(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest snapshot that is whole, and those that are newer and are not.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when something cannot be read that is there: it may be whole. [`ReportError::SnapshotFormat`] for
+    /// one that another version of stagger has written.
+    pub fn latest(&mut self) -> Result<Latest, ReportError> {
+        self.latest_before(usize::MAX)
+    }
+
+    /// As [`SnapshotStore::latest`], of the versions before this one.
+    ///
+    /// # Errors
+    /// As [`SnapshotStore::latest`].
+    pub fn latest_before(&mut self, end: usize) -> Result<Latest, ReportError> {
+        let mut skipped = Vec::new();
+        let versions = self.versions()?.into_iter().rev();
+        for (_, path) in versions.filter(|(version, _)| *version < end) {
+            match self.load(&path) {
+                Ok(found) => {
+                    let found = Some(found);
+                    return Ok(Latest { found, skipped });
+                }
+                Err(why) if why.is_damage() => skipped.push(Skipped { path, why }),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Latest {
+            found: None,
+            skipped,
+        })
+    }
+
+    /// Reads the snapshot in a folder.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when a file cannot be read, [`ReportError::Snapshot`] when one is not what the manifest says, or
+    /// not what this version of stagger reads.
+    pub fn load(&mut self, path: &Path) -> Result<(Manifest, Snapshot), ReportError> {
+        let manifest = self.manifest(path)?;
+        let mut stages = Vec::with_capacity(manifest.files.len());
+        for entry in &manifest.files {
+            let file = path.join(&entry.name);
+            let refuse = |what| ReportError::Snapshot {
+                path: file.clone(),
+                what,
+            };
+            let limit = entry.size_bytes.min(MAX_WEIGHTS_BYTES);
+            let bytes = (self.files.read(&file, limit))
+                .map_err(|source| ReportError::io("read", &file, source))?;
+            if bytes.len() as u64 != entry.size_bytes {
+                return Err(refuse(format!(
+                    "it has {} bytes and the manifest says {}",
+                    bytes.len(),
+                    entry.size_bytes
+                )));
+            }
+            let found = format!("{:08x}", crc32fast::hash(&bytes));
+            if found != entry.crc32 {
+                return Err(refuse(format!(
+                    "its checksum is {found} and the manifest says {}",
+                    entry.crc32
+                )));
+            }
+            stages.push(decode_stage(&bytes).map_err(refuse)?);
+        }
+        let version = manifest.version;
+        Ok((manifest, Snapshot { version, stages }))
+    }
+
+    /// The manifest in a snapshot's folder.
+    ///
+    /// # Errors
+    /// As [`SnapshotStore::load`].
+    pub fn manifest(&mut self, path: &Path) -> Result<Manifest, ReportError> {
+        let file = path.join(MANIFEST_FILE);
+        let bytes = (self.files.read(&file, MAX_MANIFEST_BYTES))
+            .map_err(|source| ReportError::io("read", &file, source))?;
+        match Manifest::format_of(&bytes) {
+            Some(found) if found != SNAPSHOT_FORMAT => Err(ReportError::SnapshotFormat {
+                path: file,
+                found,
+                expected: SNAPSHOT_FORMAT,
+            }),
+            _ => {
+                Manifest::decode(&bytes).map_err(|what| ReportError::Snapshot { path: file, what })
+            }
+        }
+    }
+
+    /// Versions of which there is a folder, in order.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when the folder cannot be read.
+    pub fn versions(&mut self) -> Result<Vec<(usize, PathBuf)>, ReportError> {
+        let paths = self.list()?.into_iter();
+        let mut versions: Vec<_> = paths
+            .filter_map(|path| Some((version_of(&path)?, path)))
+            .collect();
+        versions.sort();
+        Ok(versions)
+    }
+
+    fn list(&mut self) -> Result<Vec<PathBuf>, ReportError> {
+        (self.files.list(&self.folder))
+            .map_err(|source| ReportError::io("read the folder", &self.folder, source))
+    }
+
+    /// Takes the name away before anything that is in it.
+    fn remove(&mut self, path: &Path) -> Result<(), ReportError> {
+        let failed = |source| ReportError::io("remove", path, source);
+        let nameless = self.folder.join(format!(".{}.old{PARTIAL}", name_of(path)));
+        self.files.remove_folder(&nameless).map_err(failed)?;
+        self.files.rename(path, &nameless).map_err(failed)?;
+        self.files.remove_folder(&nameless).map_err(failed)
+    }
+
+    /// The name of a snapshot's folder before it is complete.
+    fn partial(&self, path: &Path) -> PathBuf {
+        self.folder.join(format!(".{}{PARTIAL}", name_of(path)))
+    }
+}
+
+/// `v00000500`: in the order of versions for a long time.
+fn name(version: usize) -> String {
+    format!("v{version:08}")
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn version_of(path: &Path) -> Option<usize> {
+    let name = name_of(path);
+    let digits = name.strip_prefix('v')?;
+    let is_number = digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
+}
+
+/// A file whose bytes are counted and summed up on their way.
+struct Checked {
+    file: Box<dyn SnapshotFile>,
+    size_bytes: u64,
+    checksum: crc32fast::Hasher,
+}
+
+impl Write for Checked {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.file.write(bytes)?;
+        self.checksum.update(&bytes[..taken]);
+        self.size_bytes += taken as u64;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests;
