@@ -11,7 +11,7 @@ pub enum Failure {
     Request(Error),
     /// A run started and failed.
     Run(Error),
-    /// A run was interrupted. If it had started to train, it has drained and left its weights.
+    /// A run was interrupted. If it had started to train, it has halted and left its weights.
     Interrupted {
         /// Whether it had started to train.
         trained: bool,
@@ -24,6 +24,14 @@ impl Failure {
         match self {
             Failure::Request(error) | Failure::Run(error) => Some(sentence(error)),
             Failure::Interrupted { .. } => None,
+        }
+    }
+
+    /// The same of a run that had begun: whatever it was, it is no longer the request that is wrong.
+    pub fn of_run(self) -> Self {
+        match self {
+            Failure::Request(error) => Failure::Run(error),
+            other => other,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Error;
 use stagger_report::{RunSummary, RunTally};
-use stagger_runtime::{Interrupt, RunError};
+use stagger_runtime::{Fault, Interrupt, Plan, RunError};
 use stagger_schedule::{Horizon, Schedule};
 
 use super::build;
@@ -13,7 +13,7 @@ use crate::flags::high::TrainJob;
 pub const WARMUP_BATCHES: usize = 8;
 
 /// Trains throw-away stages with backpropagation and times them. `None` when the run is too short
-/// to say anything.
+/// to say anything, or diverges.
 pub fn run(job: &TrainJob, interrupt: &Interrupt) -> Result<Option<RunSummary>, Failure> {
     let batches = job
         .calibration_batches
@@ -23,7 +23,10 @@ pub fn run(job: &TrainJob, interrupt: &Interrupt) -> Result<Option<RunSummary>, 
         return Ok(None);
     }
     let schedule = Schedule::parse("bp", Some(job.schedule.stages()))?;
-    let plan = build::plan(job, schedule, Horizon::of(batches));
+    let plan = Plan {
+        stall_timeout: job.stall_timeout,
+        ..build::plan(job, schedule, Horizon::of(batches))
+    };
     let mut tally = RunTally::new(WARMUP_BATCHES);
     let outcome = build::run(
         job,
@@ -36,9 +39,18 @@ pub fn run(job: &TrainJob, interrupt: &Interrupt) -> Result<Option<RunSummary>, 
             Ok(())
         },
     );
-    let outcome = outcome.map_err(|error: RunError| {
-        Failure::Run(Error::from(error).context("the calibration with bp failed"))
-    })?;
+    let outcome = match outcome {
+        // It is its speed that is of interest, and the run itself may have a remedy.
+        Err(RunError::Stage {
+            cause: Fault::NonFiniteLoss { .. },
+            ..
+        }) => return Ok(None),
+        Err(error) => {
+            let error = Error::from(error).context("the calibration with bp failed");
+            return Err(Failure::Run(error));
+        }
+        Ok(outcome) => outcome,
+    };
     if outcome.interrupted {
         Err(Failure::Interrupted { trained: false })
     } else {

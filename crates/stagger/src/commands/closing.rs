@@ -1,9 +1,10 @@
 //! What a training run says at its end: throughput beside backpropagation's, and memory.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use stagger_model::{StageMemory, StageSummaryInput, quantity};
-use stagger_report::RunSummary;
+use stagger_report::{RunFolder, RunSummary};
 use stagger_runtime::Outcome;
 use stagger_schedule::Facts;
 
@@ -58,6 +59,36 @@ pub fn lines(
         lines.push(memory(job, peak_bytes));
     }
     lines
+}
+
+/// What the snapshots of a run cost it.
+pub fn snapshots(
+    folder: &RunFolder,
+    stalls: &[(Duration, usize)],
+    outcome: &Outcome,
+) -> Option<String> {
+    let taken = stalls.iter().map(|(_, taken)| *taken).max()?;
+    if taken == 0 {
+        return None;
+    }
+    let each: Vec<String> = stalls
+        .iter()
+        .map(|(stalled, taken)| {
+            let mean = stalled.as_secs_f64() / (*taken).max(1) as f64;
+            format!("{:.1} ms", 1e3 * mean)
+        })
+        .collect();
+    let total = stalls
+        .iter()
+        .map(|(stalled, _)| *stalled)
+        .max()
+        .unwrap_or_default();
+    let share = 100.0 * total.as_secs_f64() / outcome.wall.as_secs_f64().max(1e-9);
+    Some(format!(
+        "snapshots: {taken} in {}, each stops its stages for {} ({share:.2} % of the run)",
+        folder.path().display(),
+        each.join(" "),
+    ))
 }
 
 fn throughput(job: &TrainJob, run: &RunSummary, baseline: Option<&RunSummary>) -> String {

@@ -8,6 +8,7 @@ mod closing;
 pub mod compare;
 pub mod eval;
 pub mod explain;
+pub mod inspect;
 pub mod summary;
 pub mod train;
 

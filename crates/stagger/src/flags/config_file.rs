@@ -28,8 +28,11 @@ pub fn read(path: &Path) -> Result<TrainValues> {
     parse(&text).map_err(|sentence| anyhow!("{}: {sentence}", path.display()))
 }
 
-/// Parses the text of a config file; the error is one sentence that names the line.
-fn parse(text: &str) -> Result<TrainValues, String> {
+/// Parses the text of a config file.
+///
+/// # Errors
+/// One sentence that names the line.
+pub fn parse(text: &str) -> Result<TrainValues, String> {
     toml::from_str(text).map_err(|error| {
         let line = error
             .span()

@@ -25,6 +25,9 @@ pub fn train() -> TrainValues {
         lr_schedule: Some("cosine".into()),
         weight_decay: Some(5e-4),
         label_smoothing: Some(0.0),
+        keep_snapshots: Some(2),
+        on_nan: Some("stop".into()),
+        stall_timeout: Some(600.0),
         seed: Some(1),
         ..TrainValues::default()
     }

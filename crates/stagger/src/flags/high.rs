@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
-use stagger_engine::{Decay, LearningRate, Optimizer, Precision, Warmup, WeightDecay};
+use stagger_engine::{LearningRate, Optimizer, Precision};
 use stagger_model::{Balance, Cut, Model, StageSummaryInput};
-use stagger_runtime::Straggler;
+use stagger_runtime::{OnNonFinite, Straggler};
 use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 
 use super::batches;
@@ -14,6 +14,8 @@ use super::corrections;
 use super::defaults;
 use super::engine::{self, EngineChoice};
 use super::low::TrainValues;
+use super::optimization;
+use super::snapshots::{self, OnNan, Rhythm};
 
 /// A training run, ready to start: everything has been opened and checked against everything else.
 #[derive(Clone, Debug)]
@@ -48,6 +50,12 @@ pub struct TrainJob {
     pub stragglers: Vec<Straggler>,
     /// Batches between two of which the gap is measured; 0 for none.
     pub gap_every: usize,
+    /// When snapshots are taken; `None` for never.
+    pub snapshots: Option<Rhythm>,
+    /// What happens when the loss is not finite.
+    pub on_nan: OnNan,
+    /// After how long without any progress the run ends.
+    pub stall_timeout: Option<Duration>,
     /// Seed of everything random.
     pub seed: u64,
     /// What runs the stages, and where.
@@ -91,7 +99,7 @@ pub fn assemble(
     mut values: TrainValues,
     open: impl FnOnce(&TrainValues) -> Result<Split>,
 ) -> Result<TrainJob> {
-    refuse_unused(&values)?;
+    optimization::refuse_unused(&values)?;
     defaults::dependent(&mut values);
     if values
         .output
@@ -100,9 +108,14 @@ pub fn assemble(
     {
         bail!("--output is empty; name a folder that does not exist, or leave the flag out");
     }
-    if let Some(folder) = &mut values.data_dir {
-        // The config in the run folder has to mean the same from everywhere.
-        *folder = std::path::absolute(&*folder).context("--data-dir")?;
+    // The config in the run folder has to mean the same from everywhere.
+    for (path, flag) in [
+        (&mut values.data_dir, "--data-dir"),
+        (&mut values.resume_weights, "--resume-weights"),
+    ] {
+        if let Some(path) = path {
+            *path = std::path::absolute(&*path).context(flag)?;
+        }
     }
     let batch_size = at_least_one(values.batch_size, "--batch-size")?;
     let eval_batch_size = at_least_one(
@@ -125,7 +138,7 @@ pub fn assemble(
         .parse()
         .context("--balance")?;
     let stragglers = stragglers(&values, stages)?;
-    let optimizer = optimizer(&values)?;
+    let optimizer = optimization::optimizer(&values)?;
     corrections::check(&schedule, &optimizer, precision)?;
     // What one update sees; evaluation and everything else go by the batch size that was asked for.
     let batch_size = batch_size
@@ -147,7 +160,21 @@ pub fn assemble(
     if values.evaluate == Some(false) {
         horizon.evaluate_at.clear();
     }
-    let learning_rate = learning_rate(
+    let rhythm = snapshots::rhythm(&values)?;
+    let on_nan = snapshots::on_nan(&values)?;
+    if on_nan == OnNan::Skip && !OnNonFinite::Skip.suits(&schedule) {
+        bail!(
+            "--on-nan skip cannot leave a batch out with `{schedule}`: by the time its loss is known, running statistics or \
+             updates have it already; use stop or rollback"
+        );
+    }
+    if let Some(every) = rhythm.batches {
+        let more = (every..horizon.batches).step_by(every);
+        horizon.snapshot_at.extend(more);
+        horizon.snapshot_at.sort_unstable();
+        horizon.snapshot_at.dedup();
+    }
+    let learning_rate = optimization::learning_rate(
         &mut values,
         epochs,
         sampler.batches_per_epoch(),
@@ -168,7 +195,6 @@ pub fn assemble(
     values.gap_every = Some(gap_every);
     values.eval_batch_size = Some(eval_batch_size);
     Ok(TrainJob {
-        values,
         split,
         model,
         schedule,
@@ -183,6 +209,10 @@ pub fn assemble(
         calibration_batches,
         stragglers,
         gap_every,
+        snapshots: (values.keep_snapshots != Some(0)).then_some(rhythm),
+        on_nan,
+        stall_timeout: stall_timeout(&values)?,
+        values,
         seed,
         engine,
         precision,
@@ -242,47 +272,6 @@ pub fn recomputes(schedule: &Schedule) -> Vec<bool> {
         .collect()
 }
 
-/// A value that nothing looks at is a misunderstanding.
-fn refuse_unused(values: &TrainValues) -> Result<()> {
-    let optimizer = values.optimizer.as_deref().unwrap_or_default();
-    let schedule = values.lr_schedule.as_deref().unwrap_or_default();
-    for (flag, given, needs, right, found) in [
-        (
-            "--momentum",
-            values.momentum.is_some(),
-            "--optimizer",
-            "momentum",
-            optimizer,
-        ),
-        (
-            "--nesterov",
-            values.nesterov.is_some(),
-            "--optimizer",
-            "momentum",
-            optimizer,
-        ),
-        (
-            "--lr-steps",
-            values.lr_steps.is_some(),
-            "--lr-schedule",
-            "step",
-            schedule,
-        ),
-        (
-            "--lr-gamma",
-            values.lr_gamma.is_some(),
-            "--lr-schedule",
-            "step",
-            schedule,
-        ),
-    ] {
-        if given && found != right {
-            bail!("{flag} does nothing with {needs} {found}; leave it out, or use {needs} {right}");
-        }
-    }
-    Ok(())
-}
-
 pub(super) fn at_least_one(value: Option<usize>, flag: &str) -> Result<usize> {
     match value {
         Some(value) if value > 0 => Ok(value),
@@ -297,6 +286,16 @@ fn time_limit(seconds: f64) -> Result<Duration> {
     match Duration::try_from_secs_f64(seconds) {
         Ok(limit) if !limit.is_zero() => Ok(limit),
         _ => bail!("--max-seconds {seconds} is not a duration; give a number above 0, such as 60"),
+    }
+}
+
+fn stall_timeout(values: &TrainValues) -> Result<Option<Duration>> {
+    let seconds = values.stall_timeout.unwrap_or_default();
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(timeout) => Ok((!timeout.is_zero()).then_some(timeout)),
+        Err(_) => bail!(
+            "--stall-timeout {seconds} is not a duration; give a number of seconds, or 0 for none"
+        ),
     }
 }
 
@@ -317,81 +316,6 @@ fn horizon(per_epoch: usize, epochs: usize, max_batches: Option<usize>) -> Resul
         batches,
         evaluate_at: marks.clone(),
         snapshot_at: marks,
-    })
-}
-
-fn optimizer(values: &TrainValues) -> Result<Optimizer> {
-    let rate = values.weight_decay.unwrap_or_default();
-    let weight_decay = WeightDecay::everywhere(rate);
-    let optimizer = match values.optimizer.as_deref().unwrap_or_default() {
-        "sgd" => Optimizer::Sgd { weight_decay },
-        "momentum" => Optimizer::Momentum {
-            beta: values.momentum.unwrap_or_default(),
-            nesterov: if values.nesterov == Some(true) {
-                1.0
-            } else {
-                0.0
-            },
-            weight_decay,
-        },
-        "adamw" => Optimizer::AdamW {
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-            weight_decay: WeightDecay::matrices(rate),
-        },
-        other => bail!("there is no optimizer `{other}`; use sgd, momentum or adamw"),
-    };
-    optimizer.validate()?;
-    Ok(optimizer)
-}
-
-/// Builds the learning-rate schedule and writes the values that follow from the length of the run
-/// back to `values`.
-fn learning_rate(
-    values: &mut TrainValues,
-    epochs: usize,
-    per_epoch: usize,
-    batches: usize,
-) -> Result<LearningRate> {
-    let base = values.lr.unwrap_or_default();
-    if !base.is_finite() || base <= 0.0 {
-        bail!("--lr {base} is not a learning rate; give a number above 0, such as 0.1");
-    }
-    let warmup_batches = *values.warmup_batches.get_or_insert((batches / 10).min(200));
-    let decay = match values.lr_schedule.as_deref().unwrap_or_default() {
-        "constant" => Decay::Constant,
-        "cosine" => Decay::Cosine { batches, last: 0.0 },
-        "step" => {
-            let steps = values
-                .lr_steps
-                .get_or_insert(vec![epochs / 2, epochs * 3 / 4]);
-            if !steps.is_sorted() {
-                bail!("--lr-steps must rise; give for example --lr-steps 80,120");
-            }
-            let factor = values.lr_gamma.unwrap_or_default();
-            if !factor.is_finite() || factor <= 0.0 {
-                bail!("--lr-gamma {factor} is not a factor; give a number above 0, such as 0.1");
-            }
-            Decay::Step {
-                at: steps
-                    .iter()
-                    .map(|epoch| epoch.saturating_mul(per_epoch))
-                    .collect(),
-                factor,
-            }
-        }
-        other => {
-            bail!("there is no learning-rate schedule `{other}`; use constant, step or cosine")
-        }
-    };
-    Ok(LearningRate {
-        base,
-        decay,
-        warmup: Warmup {
-            batches: warmup_batches,
-            first: 0.0,
-        },
     })
 }
 

@@ -31,6 +31,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Evaluate the weights of a run
     Eval(EvalArgs),
+    /// Print what a snapshot, a weights file or a run folder holds
+    Inspect(InspectArgs),
     /// Explain a schedule: its grid over time, staleness, queues, locks, memory
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
@@ -56,6 +58,8 @@ Examples:
   stagger train
   stagger train --schedule 'dsp(1,1,0;4,2,0)' --stages 3
   stagger train --schedule bp --stages 1 --output runs/bp
+  stagger train --output runs/a --snapshot-every 500,10min
+  stagger train --resume runs/a
   stagger train --config configs/cifar10-resnet20.toml --data-dir ~/data/cifar-10-images";
 
 const EXPLAIN_EXAMPLES: &str = "\
@@ -70,6 +74,10 @@ pub struct TrainArgs {
     /// Read values from a TOML file; its keys are the names of these flags, which override it
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub config: Option<PathBuf>,
+    /// Go on with a run: its folder, or one of its snapshots; auto takes the folder of --output, or else the newest
+    /// unfinished run, and starts anew when there is none
+    #[arg(long, value_name = "RUN", help_heading = "Snapshots")]
+    pub resume: Option<PathBuf>,
     /// Time every kind of kernel, and print it at the end
     #[arg(long, help_heading = "Output")]
     pub profile_ops: bool,
@@ -236,6 +244,30 @@ pub struct TrainValues {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub seed: Option<u64>,
 
+    /// Take snapshots every so many batches, or in such intervals (s, min, h), or both, as in 500,10min; the end of every
+    /// epoch has one anyway
+    #[arg(
+        long,
+        value_name = "BATCHES,TIME",
+        value_delimiter = ',',
+        help_heading = "Snapshots"
+    )]
+    pub snapshot_every: Option<Vec<String>>,
+    /// How many of the last snapshots stay, beside the one with the best accuracy; 0 for no snapshots [default: 2]
+    #[arg(long, value_name = "N", help_heading = "Snapshots")]
+    pub keep_snapshots: Option<usize>,
+    /// Start from the parameters and the optimizer state of a run, a snapshot or a weights file, whatever else is different
+    #[arg(long, value_name = "PATH", help_heading = "Snapshots")]
+    pub resume_weights: Option<PathBuf>,
+    /// When the loss is not finite: stop, skip (leave that batch out), or rollback (to the last snapshot, with half the
+    /// learning rate) [default: stop]
+    #[arg(long, value_name = "WHAT", help_heading = "Snapshots")]
+    pub on_nan: Option<String>,
+    /// End the run when no stage has completed anything for so many seconds, and say which one the others wait for; 0 for
+    /// never [default: 600]
+    #[arg(long, value_name = "SECONDS", help_heading = "Snapshots")]
+    pub stall_timeout: Option<f64>,
+
     /// Run folder; must not exist [default: runs/TIME-SCHEDULE-MODEL-DATASET]
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub output: Option<PathBuf>,
@@ -288,6 +320,11 @@ impl TrainValues {
             label_smoothing,
             clip_norm,
             seed,
+            snapshot_every,
+            keep_snapshots,
+            resume_weights,
+            on_nan,
+            stall_timeout,
             output,
         )
     }
@@ -308,6 +345,14 @@ pub struct EvalArgs {
     /// Samples per batch, if not as in the run
     #[arg(long, value_name = "N")]
     pub eval_batch_size: Option<usize>,
+}
+
+/// Flags of `stagger inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A run folder, a snapshot's folder, or a safetensors file
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
 }
 
 /// Flags of `stagger explain`.

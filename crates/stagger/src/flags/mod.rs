@@ -13,3 +13,5 @@ pub mod defaults;
 pub mod engine;
 pub mod high;
 pub mod low;
+mod optimization;
+pub mod snapshots;

@@ -4,9 +4,13 @@ mod support;
 
 mod bench;
 mod compare;
+mod faults;
 mod help;
+mod kill;
 mod methods;
+mod python;
 mod real_data;
 mod refusals;
+mod resume;
 mod runs;
 mod signals;

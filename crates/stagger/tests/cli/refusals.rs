@@ -55,6 +55,26 @@ fn flags() {
             "`predict` works against staleness, and `bp` with K = 2 has none",
         ),
         (
+            "train --schedule pipedream --on-nan skip",
+            "--on-nan skip cannot leave a batch out with `pipedream`",
+        ),
+        (
+            "train --on-nan ignore",
+            "--on-nan `ignore` is no choice; use stop, skip or rollback",
+        ),
+        (
+            "train --snapshot-every soon",
+            "--snapshot-every `soon` is neither a number of batches nor a time",
+        ),
+        (
+            "train --resume nowhere",
+            "--resume: nowhere is neither a run folder nor one of its snapshots",
+        ),
+        (
+            "train --resume-weights nowhere",
+            "is neither a run folder, nor a snapshot, nor a weights file",
+        ),
+        (
             "train --schedule dsp+predict --optimizer adamw",
             "looks ahead along the momentum, which optimizer adamw does not have",
         ),

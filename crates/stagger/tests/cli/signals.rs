@@ -1,4 +1,4 @@
-//! Ctrl-C: what is in flight drains, the weights are written, the exit status is 130.
+//! Ctrl-C: all stages halt at one version, a snapshot and the weights are written, the exit status is 130.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
@@ -51,7 +51,7 @@ fn interrupted(
 }
 
 #[test]
-fn an_interrupt_drains_and_saves() {
+fn an_interrupt_halts_and_saves() {
     for (schedule, stages) in [("dsp", 3), ("bp", 1)] {
         let bench = Bench::new();
         let data = bench.tiny_data();
@@ -74,6 +74,31 @@ fn an_interrupt_drains_and_saves() {
     }
 }
 
+/// However often it is interrupted, the run ends as one that never was.
+#[test]
+fn an_interrupted_run_goes_on_to_the_bit() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let flags = format!(
+        "{data} --schedule dsp --stages 3 --epochs 100 --batch-size 8 --calibration-batches 0 --lr 0.01"
+    );
+    let unbroken = bench.stagger(&format!("train {flags} --output unbroken"));
+    assert_eq!(unbroken.status, 0, "{}", unbroken.stderr);
+    let run = format!("train {flags} --output run");
+    let (status, rest) = interrupted(&bench, &run, "epoch ", || true);
+    assert_eq!(status, Some(130), "{rest:?}");
+    let halt = rest.iter().find(|line| line.starts_with("interrupted"));
+    assert!(halt.is_some(), "{rest:?}");
+    let last = rest.last().map(String::as_str);
+    assert_eq!(last, Some("go on with: stagger train --resume run"));
+    let (status, rest) = interrupted(&bench, "train --resume run", "epoch ", || true);
+    assert_eq!(status, Some(130), "{rest:?}");
+    let last = bench.stagger("train --resume run");
+    assert_eq!(last.status, 0, "{}", last.stderr);
+    assert_eq!(bench.weights("run"), bench.weights("unbroken"));
+    assert_eq!(bench.losses("run"), bench.losses("unbroken"));
+}
+
 #[test]
 fn an_interrupted_comparison_stops_its_run_and_says_how_to_go_on() {
     let bench = Bench::new();
@@ -92,7 +117,7 @@ fn an_interrupted_comparison_stops_its_run_and_says_how_to_go_on() {
         "{rest:?}"
     );
     assert!(rest[2].starts_with("  stagger compare bp dsp"), "{rest:?}");
-    // The run has drained.
+    // The run has halted.
     let Some(Record::End(end)) = bench.metrics("out/runs/bp-seed1").pop() else {
         panic!("no end")
     };

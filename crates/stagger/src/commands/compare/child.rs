@@ -89,7 +89,7 @@ fn apart(command: &mut Command) {
 #[cfg(not(unix))]
 fn apart(_: &mut Command) {}
 
-/// The run drains after the first, and ends at once after the second.
+/// The run halts after the first, and ends at once after the second.
 #[cfg(unix)]
 fn pass_on(child: &mut Child) {
     use rustix::process::{Pid, Signal, kill_process};

@@ -89,6 +89,9 @@ impl Request {
             // The request has to mean the same from everywhere.
             *folder = std::path::absolute(&*folder).context("--data-dir")?;
         }
+        if let Some(path) = &mut values.resume_weights {
+            *path = std::path::absolute(&*path).context("--resume-weights")?;
+        }
         let train = TrainValues {
             schedule: None,
             seed: None,
@@ -97,6 +100,8 @@ impl Request {
                 .or(TrainValues {
                     // Backpropagation is one of the methods, or of no interest.
                     calibration_batches: Some(0),
+                    // A run that was interrupted starts again.
+                    keep_snapshots: Some(0),
                     ..TrainValues::default()
                 })
                 .or(defaults::train())

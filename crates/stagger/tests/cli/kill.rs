@@ -1,0 +1,175 @@
+//! Rung 8 of the ladder (DESIGN §8): a process that is killed at any moment, and started again, ends with the weights and
+//! the metrics of one that never was.
+#![cfg(unix)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::support::Bench;
+
+/// Method and stages.
+const RUNS: [(&str, usize); 6] = [
+    ("bp", 1),
+    ("gpipe(2)", 2),
+    ("pipedream", 3),
+    ("dsp", 2),
+    ("dsp+accumulate(2)", 3),
+    ("dsp", 4),
+];
+
+/// Kills of each run at random moments, and within the writing of a snapshot.
+const KILLS: usize = 4;
+const KILLS_WHILE_WRITING: usize = 1;
+
+/// Of all runs together, at least. A process that was faster than its moment could not be killed.
+const KILLS_IN_ALL: usize = 20;
+
+/// Moments that differ from run to run of the test.
+struct Moments(u64);
+
+impl Moments {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self(now.expect("a clock").as_nanos() as u64)
+    }
+
+    /// Anywhere within a span.
+    fn within(&mut self, span: Duration) -> Duration {
+        self.0 = (self.0)
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        span.mul_f64((self.0 >> 33) as f64 / (1_u64 << 31) as f64)
+    }
+}
+
+fn start(bench: &Bench, arguments: &str) -> Child {
+    Command::new(assert_cmd::cargo::cargo_bin("stagger"))
+        .args(arguments.split_whitespace())
+        .current_dir(&bench.folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
+}
+
+/// Waits for a moment, then kills. Gives whether there was still something to kill.
+fn kill(mut child: Child, mut moment: impl FnMut() -> bool) -> bool {
+    while !moment() {
+        if let Some(status) = child.try_wait().expect("a child") {
+            assert!(status.success(), "{}", said(child));
+            return false;
+        }
+    }
+    let running = child.try_wait().expect("a child").is_none();
+    child.kill().expect("a child");
+    child.wait().expect("a child");
+    running
+}
+
+fn said(child: Child) -> String {
+    let output = child.wait_with_output().expect("a child");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn is_being_written(run: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(run.join("snapshots")) else {
+        return false;
+    };
+    entries
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().ends_with(".partial"))
+}
+
+/// All records but the first and the last, without what measures time or memory, in an order of their own: the end of an
+/// epoch and the next batch come as they come.
+fn timeless_metrics(run: &Path) -> BTreeMap<String, Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    let mut records = BTreeMap::new();
+    for line in text.lines() {
+        let mut record: Value = serde_json::from_str(line).expect("a record");
+        let field = |name: &str| record[name].as_u64().unwrap_or_default();
+        let key = match record["kind"].as_str() {
+            Some("batch") => format!("batch {:05}", field("batch")),
+            Some("epoch") => format!("epoch {:05}", field("epoch")),
+            Some("end") => format!("end {:05}", field("version")),
+            _ => "run".to_owned(),
+        };
+        drop_times(&mut record);
+        assert_eq!(records.insert(key.clone(), record), None, "{key} twice");
+    }
+    records
+}
+
+fn drop_times(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| {
+                let measured = [
+                    "images_per_second",
+                    "bubble_share",
+                    "busy_share",
+                    "peak_memory_bytes",
+                ];
+                !name.ends_with("seconds") && !measured.contains(&name.as_str())
+            });
+            fields.values_mut().for_each(drop_times);
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_times),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_and_resumed_is_the_run_that_never_was() {
+    let mut moments = Moments::new();
+    let seed = moments.0;
+    let mut kills = 0;
+    for (method, stages) in RUNS {
+        let bench = Bench::new();
+        let data = bench.tiny_data();
+        let flags = format!(
+            "{data} --schedule {method} --stages {stages} --batch-size 8 --epochs 24 --snapshot-every 4 \
+             --calibration-batches 0 --gap-every 2 --lr 0.01"
+        );
+        let began = Instant::now();
+        let unbroken = bench.stagger(&format!("train {flags} --output unbroken"));
+        assert_eq!(unbroken.status, 0, "{}", unbroken.stderr);
+        let span = began.elapsed();
+
+        let resume = format!("train {flags} --resume auto --output run");
+        let run = bench.path("run");
+        let what = format!("{method} on {stages} stages, moments of {seed}");
+        for _ in 0..KILLS {
+            let (began, delay) = (Instant::now(), moments.within(span / 3));
+            kills += usize::from(kill(start(&bench, &resume), || {
+                sleep(Duration::from_micros(200));
+                began.elapsed() >= delay
+            }));
+        }
+        for _ in 0..KILLS_WHILE_WRITING {
+            kills += usize::from(kill(start(&bench, &resume), || is_being_written(&run)));
+        }
+        let last = bench.stagger(&resume);
+        assert_eq!(last.status, 0, "{what}: {}", last.stderr);
+
+        for file in ["last.safetensors", "best.safetensors"] {
+            let read = |folder: &str| fs::read(bench.path(folder).join(file)).expect("weights");
+            assert!(read("run") == read("unbroken"), "{what}: {file} differs");
+        }
+        assert_eq!(
+            timeless_metrics(&run),
+            timeless_metrics(&bench.path("unbroken")),
+            "{what}"
+        );
+    }
+    assert!(
+        kills >= KILLS_IN_ALL,
+        "only {kills} runs could be killed, moments of {seed}"
+    );
+}

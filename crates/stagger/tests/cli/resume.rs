@@ -1,0 +1,460 @@
+//! Runs that go on, runs that refuse to, and what `inspect` says of what they leave.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use stagger::report::Record;
+
+use crate::support::{Bench, Output};
+
+/// Two stages, 24 batches of tiny images, a snapshot every 4 batches.
+const RUN: &str = "--stages 2 --schedule dsp --batch-size 8 --epochs 8 --snapshot-every 4 --keep-snapshots 3 --lr 0.01 \
+                   --calibration-batches 0";
+
+/// A bench with the finished run `run`, and the flags of its data.
+fn finished() -> (Bench, String) {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = bench.stagger(&format!("train {data} {RUN} --output run"));
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    (bench, data)
+}
+
+fn snapshot(bench: &Bench, version: usize) -> PathBuf {
+    bench.path(&format!("run/snapshots/v{version:08}"))
+}
+
+/// Versions of the snapshots of a run, in order. Which ones there are depends on the disk: those that it has no time for are
+/// left out, but never the last.
+fn versions(bench: &Bench, run: &str) -> Vec<usize> {
+    let entries = fs::read_dir(bench.path(run).join("snapshots")).expect("snapshots");
+    let mut versions: Vec<usize> = entries
+        .map(|entry| {
+            let name = entry.expect("a folder").file_name();
+            let name = name.into_string().expect("a name");
+            name[1..].parse().expect("a version")
+        })
+        .collect();
+    versions.sort_unstable();
+    versions
+}
+
+/// The last version but one.
+fn earlier(bench: &Bench, run: &str) -> usize {
+    let versions = versions(bench, run);
+    versions[versions.len() - 2]
+}
+
+/// All files of a folder, by their paths.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else {
+            let bytes = fs::read(&path).expect("a file");
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+fn assert_refused(output: &Output, expected: &str) {
+    assert_eq!(output.status, 2, "{expected}: {}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
+}
+
+#[test]
+fn a_finished_run_has_nothing_left_to_do() {
+    let (bench, _) = finished();
+    let before = contents(&bench.path("run"));
+    let again = bench.stagger("train --resume run");
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert_eq!(
+        again.stdout,
+        "run: finished at version 24; nothing is left to do\n"
+    );
+    assert_eq!(contents(&bench.path("run")), before);
+}
+
+/// A run that has had its time is finished, wherever that was.
+#[test]
+fn a_run_at_its_time_limit_has_nothing_left_to_do() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = format!(
+        "train {data} --batch-size 8 --epochs 100000 --max-seconds 1 --calibration-batches 0 --lr 0.01 --resume auto --output run"
+    );
+    let first = bench.stagger(&run);
+    assert_eq!(first.status, 0, "{}", first.stderr);
+    let before = contents(&bench.path("run"));
+    let again = bench.stagger(&run);
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert!(
+        again.stdout.ends_with("nothing is left to do\n"),
+        "{}",
+        again.stdout
+    );
+    assert_eq!(contents(&bench.path("run")), before);
+}
+
+#[test]
+fn only_the_newest_snapshots_stay_and_the_best() {
+    let (bench, _) = finished();
+    let versions = versions(&bench, "run");
+    assert!((2..=4).contains(&versions.len()), "{versions:?}");
+    assert_eq!(versions.last(), Some(&24));
+}
+
+#[test]
+fn a_damaged_snapshot_is_left_out_and_the_one_before_goes_on() {
+    let (bench, _) = finished();
+    let before = bench.weights("run");
+    let losses = bench.losses("run");
+    let earlier = earlier(&bench, "run");
+    let damaged = snapshot(&bench, 24).join("stage-1.safetensors");
+    let mut bytes = fs::read(&damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let again = bench.stagger("train --resume run");
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    let note = "stage-1.safetensors is not part of a whole snapshot: its checksum is ";
+    assert!(again.stdout.contains(note), "{}", again.stdout);
+    assert!(
+        again
+            .stdout
+            .contains(&format!("resumed at version {earlier} of 24")),
+        "{}",
+        again.stdout
+    );
+    assert_eq!(bench.weights("run"), before);
+    assert_eq!(bench.losses("run"), losses);
+    let inspected = bench.stagger("inspect run");
+    assert!(
+        !inspected.stdout.contains("damaged"),
+        "{}",
+        inspected.stdout
+    );
+}
+
+#[test]
+fn a_named_snapshot_is_where_the_run_goes_on() {
+    let (bench, _) = finished();
+    let (before, losses) = (bench.weights("run"), bench.losses("run"));
+    let earlier = earlier(&bench, "run");
+    let again = bench.stagger(&format!("train --resume run/snapshots/v{earlier:08}"));
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert!(
+        again
+            .stdout
+            .contains(&format!("resumed at version {earlier} of 24")),
+        "{}",
+        again.stdout
+    );
+    assert_eq!(bench.weights("run"), before);
+    assert_eq!(bench.losses("run"), losses);
+}
+
+#[test]
+fn what_would_change_the_numbers_is_refused() {
+    let (bench, data) = finished();
+    let before = contents(&bench.path("run"));
+    for (flags, expected) in [
+        ("--lr 0.02", "--lr was 0.01 and is 0.02 now; "),
+        ("--epochs 9", "--epochs was 8 and is 9 now; "),
+        ("--seed 7", "--seed was 1 and is 7 now; "),
+        ("--schedule pipedream", "--schedule was "),
+        ("--schedule bp --stages 3", "now; "),
+        ("--balance 1,4", "--balance was "),
+        ("--batch-size 4", "--batch-size was 8 and is 4 now; "),
+        ("--model resnet20", "--model was "),
+    ] {
+        let refused = bench.stagger(&format!("train --resume run {flags}"));
+        assert_refused(&refused, expected);
+        assert!(
+            refused
+                .stderr
+                .contains("start a new one with --resume-weights run"),
+            "{}",
+            refused.stderr
+        );
+    }
+    let mut records = fs::read(bench.path("data_batch_1.bin")).unwrap();
+    records[100] ^= 1;
+    fs::write(bench.path("data_batch_1.bin"), records).unwrap();
+    assert_refused(
+        &bench.stagger("train --resume run"),
+        "the training data has changed: its fingerprint was ",
+    );
+    assert_refused(
+        &bench.stagger(&format!("train {data} --resume nowhere")),
+        "--resume: nowhere is neither a run folder nor one of its snapshots",
+    );
+    assert_refused(
+        &bench.stagger("train --resume run --output other"),
+        "--resume goes on in the folder of the run, and --output other is another",
+    );
+    assert_eq!(contents(&bench.path("run")), before);
+}
+
+/// What is there is not trained over, though there is no snapshot to go on from.
+#[test]
+fn a_run_without_whole_snapshots_is_left_alone() {
+    let (bench, data) = finished();
+    for entry in fs::read_dir(bench.path("run/snapshots")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::write(path.join("stage-0.safetensors"), "").unwrap();
+    }
+    let before = contents(&bench.path("run"));
+    assert_refused(
+        &bench.stagger("train --resume run"),
+        "none of the snapshots of run is whole: ",
+    );
+    assert_eq!(contents(&bench.path("run")), before);
+
+    bench.train("bare", &format!("{data} --keep-snapshots 0"));
+    let before = contents(&bench.path("bare"));
+    assert_refused(
+        &bench.stagger("train --resume bare"),
+        "bare keeps no snapshots to go on from; start a new run, with --resume-weights bare",
+    );
+    assert_eq!(contents(&bench.path("bare")), before);
+}
+
+/// Killed before its first snapshot, a run starts again, but only as the run that it was.
+#[test]
+fn a_run_that_has_no_snapshot_yet_starts_again() {
+    let (bench, _) = finished();
+    let (weights, losses) = (bench.weights("run"), bench.losses("run"));
+    fs::remove_dir_all(bench.path("run/snapshots")).unwrap();
+    assert_refused(
+        &bench.stagger("train --resume run --lr 0.02"),
+        "--lr was 0.01 and is 0.02 now; ",
+    );
+    let again = bench.stagger("train --resume run");
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert!(
+        again
+            .stdout
+            .contains("there is no snapshot yet: starting again at version 0"),
+        "{}",
+        again.stdout
+    );
+    assert_eq!(bench.weights("run"), weights);
+    assert_eq!(bench.losses("run"), losses);
+}
+
+/// Longer queues move time and not numbers: a run may go on with them.
+#[test]
+fn queues_may_change() {
+    let (bench, _) = finished();
+    let (before, losses) = (bench.weights("run"), bench.losses("run"));
+    let earlier = earlier(&bench, "run");
+    let again = bench.stagger(&format!(
+        "train --resume run/snapshots/v{earlier:08} --schedule dsp(2,0;2,0)"
+    ));
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert_eq!(bench.weights("run"), before);
+    assert_eq!(bench.losses("run"), losses);
+}
+
+#[test]
+fn weights_alone_fit_other_cuts_methods_and_optimizers() {
+    let (bench, data) = finished();
+    let train = |name: &str, flags: &str| {
+        bench.train(
+            name,
+            &format!("{data} --lr-schedule constant --warmup-batches 0 {flags}"),
+        );
+        bench.weights(name)
+    };
+    let one = train("one", "--resume-weights run --schedule bp --stages 1");
+    // BP over three stages is BP, optimizer state included.
+    let three = train("three", "--resume-weights run --schedule bp --stages 3");
+    assert_eq!(one, three);
+    let fresh = train("fresh", "--schedule bp --stages 1");
+    assert_ne!(one, fresh);
+    // The last snapshot has the last weights, and the momentum besides.
+    let momentum = train(
+        "from-snapshot",
+        "--resume-weights run/snapshots/v00000024 --schedule bp --stages 1",
+    );
+    assert_eq!(one, momentum);
+    let from_file = train(
+        "from-file",
+        "--resume-weights run/last.safetensors --schedule bp --stages 1",
+    );
+    assert_ne!(one, from_file);
+    train("adamw", "--resume-weights run --stages 4 --optimizer adamw");
+
+    assert_refused(
+        &bench.stagger(&format!(
+            "train {data} --resume-weights run --model resnet20 --output other"
+        )),
+        "run do not fit resnet20: the state lacks",
+    );
+    assert_refused(
+        &bench.stagger(&format!("train {data} --resume-weights . --output other")),
+        "is neither a run folder, nor a snapshot, nor a weights file",
+    );
+    assert!(!bench.path("other").exists());
+}
+
+#[test]
+fn inspect_tells_what_there_is() {
+    let (bench, _) = finished();
+    let tells = |path: &str, expected: &[&str]| {
+        let output = bench.stagger(&format!("inspect {path}"));
+        assert_eq!(output.status, 0, "{path}: {}", output.stderr);
+        for part in expected {
+            assert!(output.stdout.contains(part), "{path}: {}", output.stdout);
+        }
+    };
+    tells(
+        "run",
+        &[
+            "schedule = \"dsp\"",
+            "metrics.jsonl: 24 batches",
+            "epoch 8/8",
+            "done at version 24",
+            "version 24: ",
+        ],
+    );
+    let version = earlier(&bench, "run");
+    // The last of three batches has the rest of the 20 images.
+    let rows = if version % 3 == 2 { 4 } else { 8 };
+    let kept = format!(
+        "kept: batch {version}.0 forwarded at version {}, input [{rows}, 3, 32, 32]",
+        version - 2
+    );
+    let folder = format!("run/snapshots/v{version:08}");
+    tells(
+        &folder,
+        &[
+            &format!("version {version} of 24"),
+            "dsp(1,0;2,0) on 2 stages",
+            "stage 1",
+            &kept,
+            &format!("sent up: batch {}.0", version + 1),
+        ],
+    );
+    tells(
+        &format!("{folder}/stage-0.safetensors"),
+        &[&kept, "optimizer.", "conv1.weight [16, 3, 3, 3]"],
+    );
+    tells(
+        "run/last.safetensors",
+        &["model: resnet8", "conv1.weight [16, 3, 3, 3]", "tensors, "],
+    );
+    // A run that was killed while it wrote.
+    let metrics = bench.path("run/metrics.jsonl");
+    let whole = fs::read(&metrics).unwrap();
+    fs::write(&metrics, &whole[..whole.len() - 10]).unwrap();
+    tells("run", &["metrics.jsonl: 24 batches"]);
+    fs::write(bench.path("notes.txt"), "not a weights file").unwrap();
+    assert_refused(&bench.stagger("inspect notes.txt"), "notes.txt");
+    assert_refused(&bench.stagger("inspect nothing"), "nothing");
+    fs::write(
+        bench.path(&folder).join("manifest.json"),
+        "{\"format_version\":9}",
+    )
+    .unwrap();
+    assert_refused(
+        &bench.stagger(&format!("inspect {folder}")),
+        "the format version is 9; this version of stagger reads 1",
+    );
+}
+
+/// A child that is killed, whatever becomes of the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn two_processes_do_not_train_in_one_folder() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let arguments = format!(
+        "train {data} --batch-size 8 --epochs 100000 --calibration-batches 0 --lr 0.01 --output run"
+    );
+    let child = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
+        .args(arguments.split_whitespace())
+        .current_dir(&bench.folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    let mut child = Killed(child);
+    while !bench.path("run/metrics.jsonl").exists() {
+        sleep(Duration::from_millis(10));
+        let running = child.0.try_wait().is_ok_and(|status| status.is_none());
+        assert!(running, "ended too early");
+    }
+    for resume in ["--resume run", "--resume auto --output run"] {
+        assert_refused(
+            &bench.stagger(&format!("train {resume}")),
+            "another process trains in run; wait for its end, or stop it",
+        );
+    }
+}
+
+/// `--resume auto` without a folder takes the newest run that has not ended, and starts one where there is none.
+#[test]
+fn auto_starts_and_goes_on() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = format!("train {data} {RUN} --resume auto");
+    let first = bench.stagger(&run);
+    assert_eq!(first.status, 0, "{}", first.stderr);
+    let name = fs::read_dir(bench.path("runs")).unwrap().next().unwrap();
+    let name = format!("runs/{}", name.unwrap().file_name().to_string_lossy());
+    let weights = bench.weights(&name);
+    // Make it one whose process died after the last snapshot but one.
+    let earlier = earlier(&bench, &name);
+    let metrics = bench.path(&name).join("metrics.jsonl");
+    let text = fs::read_to_string(&metrics).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    fs::write(
+        &metrics,
+        format!("{}\n{{\"kind\":\"ba", lines[..lines.len() - 2].join("\n")),
+    )
+    .unwrap();
+    let late = bench.path(&name).join("snapshots/v00000024");
+    fs::remove_dir_all(late).unwrap();
+    let second = bench.stagger(&run);
+    assert_eq!(second.status, 0, "{}", second.stderr);
+    assert!(
+        second
+            .stdout
+            .contains(&format!("resumed at version {earlier} of 24")),
+        "{}",
+        second.stdout
+    );
+    assert_eq!(bench.weights(&name), weights);
+    let batches: Vec<usize> = bench
+        .metrics(&name)
+        .iter()
+        .filter_map(|record| match record {
+            Record::Batch(batch) => Some(batch.batch),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(batches, (0..24).collect::<Vec<_>>());
+    // It has ended by now: the next is a new one.
+    let third = bench.stagger(&run);
+    assert_eq!(third.status, 0, "{}", third.stderr);
+    assert!(!third.stdout.contains("resumed"), "{}", third.stdout);
+    assert_eq!(fs::read_dir(bench.path("runs")).unwrap().count(), 2);
+}
