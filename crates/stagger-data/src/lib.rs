@@ -30,7 +30,7 @@ mod error;
 mod file;
 mod fingerprint;
 pub mod idx;
-mod image_folder;
+pub mod image_folder;
 mod loader;
 mod memory;
 mod mnist;

@@ -15,6 +15,11 @@ const MOST_SIDE: usize = 1 << 15;
 const MOST_PIXELS: usize = 1 << 26;
 /// Most that a PNG decoder may allocate.
 const MOST_BYTES: u64 = 1 << 29;
+/// Most pixels that a byte of a JPEG file can hold: a scan spends a bit or more on a block of 8×8, and sampling factors can
+/// make one component wide and another high, so that each has half of the blocks of the image.
+const MOST_JPEG_PIXELS_PER_BYTE: usize = 8 * 64 * 2;
+/// Most pixels that a byte of a PNG file can hold: 8 of one bit each, which deflate compresses by 1 : 1032 at best.
+const MOST_PNG_PIXELS_PER_BYTE: usize = 8 * 1032;
 
 enum Format {
     Jpeg,
@@ -45,12 +50,14 @@ pub(super) fn dimensions(bytes: &[u8]) -> Result<[usize; 2], String> {
 }
 
 /// Decodes a whole file to 8-bit RGB: grey is expanded, palettes are looked up, alpha is dropped,
-/// 16 bits are rounded to 8, EXIF rotation is ignored. A file that ends early is an error.
+/// 16 bits are rounded to 8, EXIF rotation is ignored. A file that ends early is an error, and so is a file that declares more
+/// pixels than its bytes can hold, before anything is allocated for them.
 ///
 /// # Errors
 /// One sentence without the file's name.
 pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let [height, width] = dimensions(bytes)?;
+    check_length([height, width], bytes)?;
     guarded(|| match format(bytes)? {
         Format::Jpeg => {
             // Decoders paint what is missing at the end of a file grey and call it a success.
@@ -88,6 +95,21 @@ fn check([height, width]: [usize; 2]) -> Result<[usize; 2], String> {
         ));
     }
     Ok([height, width])
+}
+
+/// Checks that a file of this length can hold so many pixels.
+fn check_length([height, width]: [usize; 2], bytes: &[u8]) -> Result<(), String> {
+    let pixels_per_byte = match format(bytes)? {
+        Format::Jpeg => MOST_JPEG_PIXELS_PER_BYTE,
+        Format::Png => MOST_PNG_PIXELS_PER_BYTE,
+    };
+    let (pixels, length) = (height * width, bytes.len());
+    if pixels > length.saturating_mul(pixels_per_byte) {
+        return Err(format!(
+            "it declares {height}×{width} pixels, more than its {length} bytes can hold"
+        ));
+    }
+    Ok(())
 }
 
 fn jpeg(bytes: &[u8]) -> JpegDecoder<ZCursor<&[u8]>> {
@@ -157,6 +179,20 @@ mod tests {
         );
         assert!(check([1, MOST_SIDE]).is_ok());
         assert!(check([0, 5]).is_err());
+    }
+
+    #[test]
+    fn declared_size_is_bounded_by_the_length_of_the_file() {
+        // Of one colour, it is compressed about as well as a file can be.
+        let dense = encoded(GrayImage::new(4096, 4096));
+        assert_eq!(decode(&dense).unwrap().dimensions(), (4096, 4096));
+        let mut bytes = encoded(RgbImage::new(3, 2));
+        bytes[16..24].copy_from_slice(&[0, 0, 0x10, 0, 0, 0, 0x10, 0]);
+        let length = bytes.len();
+        let expected =
+            format!("it declares 4096×4096 pixels, more than its {length} bytes can hold");
+        // The checksum of the header is wrong now, so only the check itself can say this.
+        assert_eq!(check_length([4096, 4096], &bytes).unwrap_err(), expected);
     }
 
     #[test]

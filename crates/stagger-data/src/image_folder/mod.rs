@@ -34,6 +34,27 @@ const FILE_LIMIT_BYTES: u64 = 1 << 28;
 /// Enough of most files to hold their header.
 const HEAD_BYTES: u64 = 1 << 14;
 
+/// Height and width in pixels that the header of a JPEG or PNG file declares; `bytes` is the file or its beginning.
+///
+/// # Errors
+/// One sentence without the file's name: the bytes are of neither format, damaged, or declare more than is read.
+pub fn image_size(bytes: &[u8]) -> Result<[usize; 2], String> {
+    decode::dimensions(bytes)
+}
+
+/// Decodes a JPEG or PNG file to 8-bit RGB and brings it to `size` (height and width): `pixels`, of `3 × height × width`
+/// bytes, are written channel by channel, row by row.
+///
+/// # Errors
+/// One sentence without the file's name: as [`image_size`], or the file is cut short or shorter than what it declares.
+///
+/// # Panics
+/// If `pixels` has another length.
+pub fn decode_image(bytes: &[u8], size: [usize; 2], pixels: &mut [u8]) -> Result<(), String> {
+    fit::fit(&decode::decode(bytes)?, size, pixels);
+    Ok(())
+}
+
 /// The folders of training and evaluation images, or a sentence that says what is there instead.
 pub(crate) fn locate(folder: &Path) -> Result<[PathBuf; 2], String> {
     scan::locate(folder)
@@ -172,12 +193,10 @@ impl Dataset for Folder {
         check_image(index, self.len(), self.shape(), pixels)?;
         let path = &self.items[index].path;
         let bytes = file::read(path, FILE_LIMIT_BYTES)?;
-        let image = decode::decode(&bytes).map_err(|reason| DataError::Decode {
+        decode_image(&bytes, self.size, pixels).map_err(|reason| DataError::Decode {
             path: path.clone(),
             reason,
-        })?;
-        fit::fit(&image, self.size, pixels);
-        Ok(())
+        })
     }
 
     fn fingerprint(&self) -> u64 {
