@@ -53,6 +53,7 @@ fn methods() -> Vec<String> {
     let mut methods = Schedule::examples(Some(STAGES));
     let more = [
         "dsp(0,1,0;3,2,0)",
+        "dsp(m=4,2,0)",
         "dsp+accumulate(2)",
         "fr+predict",
         "dsp+gap-aware",
