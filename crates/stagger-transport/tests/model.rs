@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::env;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
@@ -111,6 +112,40 @@ fn every_message_arrives_once_and_in_order() {
             let above = thread::spawn(|| upper_stage(upper));
             assert_eq!(lower_stage(lower, capacities.0 + capacities.1), Ok(()));
             assert_eq!(above.join().expect("a stage"), Ok(()));
+        });
+    }
+}
+
+/// A send returns when its message has room, or has been taken where there is none.
+#[test]
+fn a_queue_holds_no_more_than_its_capacity() {
+    for capacities in CAPACITIES {
+        check(move || {
+            let (_source, stop) = stop_channel();
+            let (mut lower, mut upper) = hop(capacities, &stop);
+            let [up, down] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+            let (sent_up, sent_down) = (Arc::clone(&up), Arc::clone(&down));
+            let above = thread::spawn(move || {
+                for taken in 0..COUNT {
+                    let sent = sent_up.load(Ordering::Relaxed);
+                    assert!(sent <= taken + capacities.0, "{sent} sent, {taken} taken");
+                    upper.receive(Lane::Activation).expect("an activation");
+                }
+                for batch in 0..COUNT {
+                    upper.send(message(Lane::Gradient, batch)).expect("open");
+                    sent_down.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            for batch in 0..COUNT {
+                lower.send(message(Lane::Activation, batch)).expect("open");
+                up.fetch_add(1, Ordering::Relaxed);
+            }
+            for taken in 0..COUNT {
+                let sent = down.load(Ordering::Relaxed);
+                assert!(sent <= taken + capacities.1, "{sent} sent, {taken} taken");
+                lower.receive(Lane::Gradient).expect("a gradient");
+            }
+            above.join().expect("a stage");
         });
     }
 }
