@@ -22,7 +22,7 @@ def host(about):
                 f"cuDNN {about['cudnn']}" if about.get("cudnn") else ""]
     parts = [f"{about['gpu']} ({about['gpu_memory']})" if about.get("gpu_memory") else about["gpu"],
              f"driver {about['driver']}" if about.get("driver") else "", *versions, f"{about['cores']} cores",
-             about.get("stagger") or "", f"commit {about['commit']}" if about.get("commit") else "", about["date"]]
+             f"commit {about['commit']}" if about.get("commit") else "", about["date"]]
     return ", ".join(part for part in parts if part)
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Kills training processes at random moments, resumes them, and compares the end with runs that were never killed.
 
-    benchmarks/reliability/kills.py [--stagger PATH] [--kills 200] [--seed N] [--output FILE]
+    benchmarks/reliability/kills.py [--stagger COMMAND] [--flags FLAGS] [--runs METHOD:STAGES ...] [--kills 200] [--seed N]
+        [--output FILE]
 
 Every method runs on the built-in data set with a snapshot every few batches. A kill is SIGKILL, at a random moment after the
 start; every fourth one comes while a snapshot is being written. Weights must be equal to the byte, and metrics in
@@ -13,6 +14,7 @@ import json
 import os
 import platform
 import random
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -75,21 +77,30 @@ def killed(command, moment):
     return True
 
 
+def parse_run(text):
+    method, _, stages = text.rpartition(":")
+    if not method or not stages.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: give METHOD:STAGES, such as dsp:2")
+    return method, int(stages)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--stagger", default="target/release/stagger")
+    arguments.add_argument("--stagger", default="target/release/stagger", help="the command that runs it")
+    arguments.add_argument("--flags", default="", help="of training, besides those below: '--engine torch --device cuda:0'")
+    arguments.add_argument("--runs", nargs="+", type=parse_run, default=RUNS, metavar="METHOD:STAGES")
     arguments.add_argument("--kills", type=int, default=200)
     arguments.add_argument("--seed", type=int, default=int(time.time()))
     arguments.add_argument("--output", type=Path)
     arguments = arguments.parse_args()
     draw = random.Random(arguments.seed)
-    per_run = -(-arguments.kills // len(RUNS))
+    per_run = -(-arguments.kills // len(arguments.runs))
     rows, total, bad = [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        for number, (method, stages) in enumerate(RUNS):
+        for number, (method, stages) in enumerate(arguments.runs):
             flags = [
-                arguments.stagger, "train", "--schedule", method, "--stages", str(stages), "--batch-size", "16",
+                *shlex.split(arguments.stagger), "train", *shlex.split(arguments.flags), "--schedule", method, "--stages", str(stages), "--batch-size", "16",
                 "--max-batches", "150", "--snapshot-every", "5", "--calibration-batches", "0", "--lr", "0.02",
                 "--gap-every", "3", "--eval-batch-size", "250",
             ]  # fmt: skip
@@ -115,7 +126,7 @@ def main():
             total, bad = total + kills, bad + (not same)
             rows.append((method, stages, kills, writing, "equal" if same else "DIFFERENT"))
             print(*rows[-1], sep="\t", flush=True)
-    head = f"{time.strftime('%Y-%m-%d')}, {platform.node()}, seed {arguments.seed}: {total} kills, {bad} runs differ"
+    head = f"{time.strftime('%Y-%m-%d')}, {platform.node()}, {arguments.flags or 'default engine'}, seed {arguments.seed}: {total} kills, {bad} runs differ"
     print(head)
     if arguments.output:
         lines = [head, "method\tstages\tkills\tof them while writing\tweights and metrics"]

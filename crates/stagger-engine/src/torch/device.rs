@@ -19,6 +19,9 @@ pub struct TorchDevice {
     pub threads: usize,
     /// Whether CUDA operations must give the same bits every time, at some cost in speed.
     pub deterministic: bool,
+    /// Whether `f32` products on CUDA devices may round their factors to TF32, which keeps 10 bits of them. Holds for the
+    /// whole process, as `deterministic` does: the stage that was made last decides.
+    pub tf32: bool,
 }
 
 impl Default for TorchDevice {
@@ -28,6 +31,7 @@ impl Default for TorchDevice {
             cuda: None,
             threads: 1,
             deterministic: true,
+            tf32: false,
         }
     }
 }
@@ -74,6 +78,8 @@ impl TorchDevice {
         if let Some(index) = self.cuda {
             shim::set_deterministic(self.deterministic)?;
             shim::set_cudnn_benchmark(!self.deterministic)?;
+            // Left alone, libtorch lets cuDNN's convolutions round.
+            shim::set_tf32(self.tf32)?;
             // Stages that share a GPU overlap only on streams of their own.
             shim::use_own_stream(index)?;
         }
@@ -112,14 +118,6 @@ fn unknown(name: &str) -> EngineError {
     EngineError::Backend {
         message: format!("there is no device `{name}`; use cpu, cuda or cuda:N"),
     }
-}
-
-/// Whether `f32` products on GPUs may round their factors to TF32, for the whole process.
-///
-/// # Errors
-/// [`EngineError::Backend`] when libtorch refuses.
-pub fn set_tf32(on: bool) -> Result<(), EngineError> {
-    shim::set_tf32(on)
 }
 
 #[cfg(test)]

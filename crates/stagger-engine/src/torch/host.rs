@@ -6,6 +6,7 @@ use crate::error::EngineError;
 use crate::tensor::HostTensor;
 
 use super::order::ordered;
+use super::shim;
 use super::tensor::{shape, sides};
 
 /// Brings values to the device, in the engine's memory order. On a GPU the copy is asynchronous, from pinned memory.
@@ -15,7 +16,7 @@ pub(super) fn upload(host: &HostTensor, kind: Kind, device: Device) -> Result<Te
     let tensor = match device {
         Device::Cpu => tensor,
         device => {
-            let pinned = tensor.f_pin_memory(device)?;
+            let pinned = shim::pinned(&tensor)?;
             // Converting on the device keeps the copy small and the host free.
             pinned.f_to_device_(device, Kind::Float, true, false)?
         }

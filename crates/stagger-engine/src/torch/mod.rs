@@ -16,7 +16,7 @@ mod shim;
 mod step;
 mod tensor;
 
-pub use device::{TorchDevice, set_tf32};
+pub use device::TorchDevice;
 pub use shim::{MemoryStats, empty_cache, memory_stats, reset_peak_memory};
 pub use tensor::TorchTensor;
 

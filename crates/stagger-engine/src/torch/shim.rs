@@ -14,7 +14,7 @@ mod memory;
 mod threads;
 
 pub use cuda::{
-    Event, MemoryStats, empty_cache, memory_stats, record_stream, reset_peak_memory,
+    Event, MemoryStats, empty_cache, memory_stats, pinned, record_stream, reset_peak_memory,
     set_cudnn_benchmark, set_deterministic, set_tf32, use_own_stream,
 };
 pub use foreach::{

@@ -126,7 +126,6 @@ fn torch_stage<K: Kernels<Device = TorchDevice>>(
     states: Option<&[StageState]>,
     stage: usize,
 ) -> Result<LayeredStage<K>, EngineError> {
-    stagger_engine::torch::set_tf32(job.values.tf32.unwrap_or(false))?;
     let device = devices.get(stage).copied().unwrap_or_default();
     let built = LayeredStage::new(&spec(job, stage), device)?;
     start(built, states, stage)

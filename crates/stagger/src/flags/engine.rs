@@ -88,6 +88,7 @@ fn torch(values: &TrainValues, stages: usize) -> Result<EngineChoice> {
         let device = TorchDevice {
             threads,
             deterministic: values.deterministic.unwrap_or(true),
+            tf32: values.tf32.unwrap_or(false),
             ..device
         };
         device.check()?;

@@ -11,6 +11,7 @@
 
 using at::Tensor;
 using stagger::guard;
+using stagger::handle;
 
 namespace {
 
@@ -96,6 +97,14 @@ char* stagger_cuda_reset_peak_memory(int32_t index) {
 
 char* stagger_cuda_empty_cache() {
   return guard([&] { allocator()->emptyCache(); });
+}
+
+// libtorch's own function with a device, which is all that `tch` has, warns at every call.
+char* stagger_pinned(Tensor** result, const Tensor* tensor) {
+  return guard([&] { 
+    cuda();
+    *result = handle(tensor->pin_memory());
+  });
 }
 
 char* stagger_set_deterministic(bool on) {

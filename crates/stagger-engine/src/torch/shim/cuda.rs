@@ -7,7 +7,7 @@ use std::ptr::{NonNull, null_mut};
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use super::check;
+use super::{check, take_some};
 use crate::EngineError;
 
 unsafe extern "C" {
@@ -20,6 +20,7 @@ unsafe extern "C" {
     fn stagger_cuda_memory(figures: *mut i64, device: i32) -> *mut c_char;
     fn stagger_cuda_reset_peak_memory(device: i32) -> *mut c_char;
     fn stagger_cuda_empty_cache() -> *mut c_char;
+    fn stagger_pinned(result: *mut *mut C_tensor, tensor: *const C_tensor) -> *mut c_char;
     fn stagger_set_deterministic(on: bool) -> *mut c_char;
     fn stagger_set_tf32(on: bool) -> *mut c_char;
     fn stagger_set_cudnn_benchmark(on: bool) -> *mut c_char;
@@ -155,6 +156,21 @@ pub fn empty_cache() -> Result<(), EngineError> {
     check(unsafe { stagger_cuda_empty_cache() })
 }
 
+/// A copy in pinned host memory, from which a GPU copies by itself. Its memory is used again once the streams that read it
+/// are done.
+///
+/// # Errors
+///
+/// [`EngineError::Backend`] without CUDA, or when there is no such memory.
+pub fn pinned(tensor: &Tensor) -> Result<Tensor, EngineError> {
+    let mut result = null_mut();
+    // SAFETY: room for the result, a live handle; the result is a new one.
+    unsafe {
+        check(stagger_pinned(&mut result, tensor.as_ptr()))?;
+        take_some(result)
+    }
+}
+
 /// Whether operations must give the same numbers in every run, for the whole process. cuBLAS also wants
 /// `CUBLAS_WORKSPACE_CONFIG=:4096:8` in the environment before its first use.
 ///
@@ -209,6 +225,7 @@ mod tests {
             assert!(message.contains("scripts/libtorch --cuda"), "{message}");
         }
         let tensor = Tensor::zeros([1], (Kind::Float, Device::Cpu));
+        assert!(pinned(&tensor).is_err());
         assert!(record_stream(&tensor).is_err());
     }
 
