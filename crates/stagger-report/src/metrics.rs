@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::seconds;
@@ -55,7 +56,8 @@ pub struct BatchRecord {
     pub batch: usize,
     /// Its epoch, from 1.
     pub epoch: usize,
-    /// Mean loss over its samples.
+    /// Mean loss over its samples; finite.
+    #[serde(deserialize_with = "finite")]
     pub loss: f32,
     /// Samples whose label had the highest score, in percent.
     pub top1: f64,
@@ -68,6 +70,19 @@ pub struct BatchRecord {
     /// When its loss was known, since the start of the run. JSON: `seconds`.
     #[serde(rename = "seconds", with = "seconds")]
     pub at: Duration,
+}
+
+/// Larger numbers of JSON would become infinity, which is written as `null`.
+fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+    let number = f32::deserialize(deserializer)?;
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        Err(D::Error::custom(format_args!(
+            "a loss of {number}; expected at most {:e}",
+            f32::MAX
+        )))
+    }
 }
 
 /// A training batch whose loss was not finite, and whose updates are left out.

@@ -153,6 +153,8 @@ mod tests {
     const RUN: &str = r#"{"kind":"run","format_version":1,"facts":{}}"#;
     const END: &str = r#"{"kind":"end","version":3,"interrupted":true,"wall_seconds":1.5,"peak_memory_bytes":null,"error":null}"#;
 
+    const BATCH: &str = r#"{"kind":"batch","batch":0,"epoch":1,"loss":2.25,"top1":0.0,"top5":50.0,"lr":0.1,"samples":2,"seconds":1.5}"#;
+
     fn read(content: &str) -> Result<Vec<Record>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m");
@@ -180,6 +182,10 @@ mod tests {
                 "m, line 2: no record: ",
             ),
             (
+                &format!("{RUN}\n{}\n", BATCH.replace("2.25", "2e60")),
+                "m, line 2: no record: a loss of inf; expected at most 3.4028235e38",
+            ),
+            (
                 &format!("{RUN}\n{}", &END[..20]),
                 "m, line 2: the line is cut short",
             ),
@@ -205,7 +211,7 @@ mod tests {
     #[test]
     fn a_run_without_an_end_is_read() {
         assert_eq!(read(&format!("{RUN}\n")).unwrap().len(), 1);
-        assert_eq!(read(&format!("{RUN}\n{END}\n")).unwrap().len(), 2);
+        assert_eq!(read(&format!("{RUN}\n{BATCH}\n{END}\n")).unwrap().len(), 3);
     }
 
     #[test]
