@@ -222,7 +222,15 @@ pub enum EngineError {
         /// The state's shape.
         found: Vec<usize>,
     },
-    /// The tensor library failed, for instance for want of device memory.
+    /// A device, or the host, has not the memory that a tensor takes.
+    #[error(
+        "no memory is left: {message}; use a smaller batch, or more stages, each on a device of its own"
+    )]
+    OutOfMemory {
+        /// What the tensor library said.
+        message: String,
+    },
+    /// The tensor library failed.
     #[error("the tensor backend failed: {message}")]
     Backend {
         /// What it said.

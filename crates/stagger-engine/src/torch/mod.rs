@@ -8,6 +8,7 @@
 mod agreement;
 mod device;
 mod direct;
+mod failure;
 mod host;
 mod kernels;
 mod library;

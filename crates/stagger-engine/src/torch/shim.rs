@@ -1,7 +1,7 @@
 //! What `tch` lacks: some of libtorch's operations, its thread pool, and the values of a tensor as a slice.
 //!
 //! The C++ half lies in `shim/*.cpp`; it catches every exception and answers with its message, which becomes
-//! [`EngineError::Backend`].
+//! [`EngineError::Backend`] or, for want of memory, [`EngineError::OutOfMemory`].
 
 // A foreign interface cannot be had without. The C++ half keeps no pointer after it returns, answers with new handles
 // only (which `tch` then owns and frees), and reads handles of `tch`, which are pointers to `at::Tensor`.
@@ -32,6 +32,8 @@ use torch_sys::C_tensor;
 
 use crate::EngineError;
 
+use super::failure::failure;
+
 unsafe extern "C" {
     fn stagger_free_message(text: *mut c_char);
 }
@@ -47,7 +49,7 @@ fn check(message: *mut c_char) -> Result<(), EngineError> {
         stagger_free_message(message);
         text
     };
-    Err(EngineError::Backend { message: text })
+    Err(failure(&text))
 }
 
 /// Takes over a handle that the C++ half made; `None` if it made none.

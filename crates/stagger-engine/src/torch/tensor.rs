@@ -98,12 +98,3 @@ pub(super) fn kind(precision: Precision) -> Kind {
         Precision::F64 => Kind::Double,
     }
 }
-
-impl From<tch::TchError> for EngineError {
-    fn from(error: tch::TchError) -> Self {
-        let text = error.to_string();
-        // libtorch adds the C++ call stack after the first line.
-        let message = text.lines().next().unwrap_or_default().to_owned();
-        Self::Backend { message }
-    }
-}

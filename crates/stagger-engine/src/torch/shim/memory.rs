@@ -117,8 +117,8 @@ pub fn values_mut<T: Stored>(tensor: &mut Tensor) -> Result<&mut [T], EngineErro
 ///
 /// # Errors
 ///
-/// [`EngineError::Backend`] for a side below 0, a kind or device that engine `torch` does not use, or if memory
-/// runs out.
+/// [`EngineError::Backend`] for a side below 0, or a kind or device that engine `torch` does not use;
+/// [`EngineError::OutOfMemory`].
 pub fn empty(
     shape: &[i64],
     kind: Kind,
@@ -152,7 +152,7 @@ pub fn empty(
 ///
 /// # Errors
 ///
-/// [`EngineError::Backend`] if the tensor has not four dimensions, or memory runs out.
+/// [`EngineError::Backend`] if the tensor has not four dimensions; [`EngineError::OutOfMemory`].
 pub fn empty_like_channels_last(tensor: &Tensor) -> Result<Tensor, EngineError> {
     let mut result = null_mut();
     // SAFETY: a live handle; the result is a new one.
