@@ -6,195 +6,16 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stagger_engine::burn::CpuStage;
 use stagger_engine::torch::{TorchDevice, TorchStage};
-use stagger_engine::{
-    Activation, HostTensor, Loss, Optimizer, Stage, StageSpec, StageState, WeightDecay,
-};
+use stagger_engine::{Optimizer, Stage, StageSpec, WeightDecay};
 use stagger_model::{Layer, Model};
 
-use crate::support::{images, labels, single};
+use crate::support::single;
+
+mod apart;
+
+use apart::{Apart, Findings, distance, trained};
 
 const CLASSES: usize = 5;
-/// Learning rate: so small that what the engines round differently is not blown up by training itself.
-const RATE: f64 = 1e-3;
-
-/// How far apart two engines are, each as a share of the largest value of the tensor in question.
-#[derive(Clone, Copy, Debug, Default)]
-struct Apart {
-    /// Loss of the first batch.
-    loss: f64,
-    /// Gradients of the first batch: of the input and of all parameters.
-    gradients: f64,
-    /// Running statistics after the first batch.
-    statistics: f64,
-    /// Logits of an evaluation after the first batch.
-    evaluation: f64,
-    /// Weights and running statistics after the last batch.
-    weights: f64,
-}
-
-impl Apart {
-    fn named(self) -> [(&'static str, f64); 5] {
-        [
-            ("loss", self.loss),
-            ("gradients", self.gradients),
-            ("statistics", self.statistics),
-            ("evaluation", self.evaluation),
-            ("weights", self.weights),
-        ]
-    }
-
-    /// What is above the bound.
-    fn above(self, bound: Self) -> Vec<String> {
-        let pairs = self.named().into_iter().zip(bound.named());
-        pairs
-            .filter(|((_, found), (_, bound))| found > bound)
-            .map(|((name, found), _)| format!("{name} differ by {found:.1e} of their size"))
-            .collect()
-    }
-
-    fn with(self, other: Self, of: impl Fn(f64, f64) -> f64) -> Self {
-        Self {
-            loss: of(self.loss, other.loss),
-            gradients: of(self.gradients, other.gradients),
-            statistics: of(self.statistics, other.statistics),
-            evaluation: of(self.evaluation, other.evaluation),
-            weights: of(self.weights, other.weights),
-        }
-    }
-
-    fn worst(self, other: Self) -> Self {
-        self.with(other, f64::max)
-    }
-}
-
-/// What comes of comparing many models: all are compared before any fails.
-struct Findings {
-    bound: Apart,
-    worst: Apart,
-    above: Vec<String>,
-}
-
-impl Findings {
-    fn new(bound: Apart) -> Self {
-        Self {
-            bound,
-            worst: Apart::default(),
-            above: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, found: Apart, what: &str) {
-        self.add_within(found, self.bound, what);
-    }
-
-    /// A network that blows rounding up. On the CPU the bound holds as it is; GPUs round otherwise, and may be twice as far
-    /// apart as rounding makes the CPU from itself.
-    fn add_deep(&mut self, model: &Model, batches: usize, what: &str) {
-        let samples = 4;
-        let mut bound = self.bound;
-        if device().cuda.is_some() {
-            let rounding = sensitivity(model, samples, batches);
-            bound = bound.with(rounding, |bound, rounding| bound.max(2.0 * rounding));
-        }
-        self.add_within(compare(model, samples, batches), bound, what);
-    }
-
-    fn add_within(&mut self, found: Apart, bound: Apart, what: &str) {
-        self.worst = self.worst.worst(found);
-        let above = found.above(bound);
-        if !above.is_empty() {
-            self.above.push(format!("{what}: {}", above.join(", ")));
-        }
-    }
-
-    fn check(self) {
-        println!("worst: {:?}", self.worst.named());
-        assert!(self.above.is_empty(), "{}", self.above.join("\n"));
-    }
-}
-
-/// What one engine makes of the batches.
-struct Trained {
-    loss: f32,
-    input_grad: HostTensor,
-    evaluated: HostTensor,
-    /// After one batch; momentum is the gradient then, in all its bits.
-    once: StageState,
-    last: StageState,
-}
-
-fn trained<S: Stage>(mut stage: S, model: &Model, samples: usize, batches: usize) -> Trained {
-    let [channels, side, _] = model.input;
-    let mut first = None;
-    for batch in 0..batches {
-        let input = images(samples, channels, side, batch);
-        let input = stage.upload(input).unwrap();
-        let (logits, graph) = stage.record(&input, batch).unwrap();
-        let labels = labels(samples, model.classes, batch);
-        let Loss { value, grad, .. } = stage.loss(&logits, &labels, 1.0).unwrap();
-        let input_grad = stage.backward(graph, grad).unwrap();
-        stage.update(RATE).unwrap();
-        if first.is_none() {
-            let input_grad = input_grad.unwrap().to_host().unwrap();
-            let evaluated = stage.evaluate(&input).unwrap().to_host().unwrap();
-            first = Some((value, input_grad, evaluated, stage.export().unwrap()));
-        }
-    }
-    let (loss, input_grad, evaluated, once) = first.unwrap();
-    Trained {
-        loss,
-        input_grad,
-        evaluated,
-        once,
-        last: stage.export().unwrap(),
-    }
-}
-
-/// The largest difference and the largest value.
-fn difference(a: &HostTensor, b: &HostTensor) -> (f64, f64) {
-    assert_eq!(a.shape, b.shape);
-    let largest = |values: &mut dyn Iterator<Item = f32>| {
-        values.fold(0.0, |largest: f64, value| {
-            assert!(value.is_finite());
-            largest.max(f64::from(value.abs()))
-        })
-    };
-    let mut differences = a.data.iter().zip(&b.data).map(|(a, b)| a - b);
-    let size = largest(&mut a.data.iter().copied());
-    (largest(&mut differences), size)
-}
-
-fn apart(a: &HostTensor, b: &HostTensor) -> f64 {
-    let (difference, size) = difference(a, b);
-    if difference == 0.0 {
-        0.0
-    } else {
-        difference / size
-    }
-}
-
-/// The worst of the tensors that are selected by name. Biases are measured by the weight of their layer where that is
-/// larger: those that a batch normalisation takes out again are nothing but rounding. So are running means by the standard
-/// deviation, which is what they are divided by: means of values of both signs are small and keep the rounding of the values.
-fn states_apart(a: &StageState, b: &StageState, select: impl Fn(&str) -> bool) -> f64 {
-    let mut worst = 0.0_f64;
-    for (name, tensor) in a.tensors.iter().filter(|(name, _)| select(name)) {
-        let (difference, mut size) = difference(tensor, &b.tensors[name]);
-        let weight = name.replace(".bias", ".weight");
-        if let Some(weight) = a.tensors.get(&weight) {
-            size = size.max(self::difference(weight, weight).1);
-        }
-        let variance = name.replace(".running_mean", ".running_var");
-        if let Some(variance) = a.tensors.get(&variance).filter(|_| variance != *name) {
-            size = size.max(self::difference(variance, variance).1.sqrt());
-        }
-        if difference > 0.0 {
-            worst = worst.max(difference / size);
-        }
-    }
-    worst
-}
-
 fn spec(model: &Model) -> StageSpec<'_> {
     StageSpec {
         first: false,
@@ -214,20 +35,6 @@ fn compare(model: &Model, samples: usize, batches: usize) -> Apart {
     let burn = trained(burn, model, samples, batches);
     let torch = trained(torch, model, samples, batches);
     distance(&burn, &torch)
-}
-
-fn distance(a: &Trained, b: &Trained) -> Apart {
-    assert_eq!(a.last.counters, b.last.counters);
-    let is_statistics = |name: &str| name.contains("running");
-    let is_gradient = |name: &str| name.ends_with("momentum_buffer");
-    Apart {
-        loss: f64::from((a.loss - b.loss).abs() / a.loss),
-        gradients: states_apart(&a.once, &b.once, is_gradient)
-            .max(apart(&a.input_grad, &b.input_grad)),
-        statistics: states_apart(&a.once, &b.once, is_statistics),
-        evaluation: apart(&a.evaluated, &b.evaluated),
-        weights: states_apart(&a.last, &b.last, |name| !name.starts_with("optimizer")),
-    }
 }
 
 /// How far an engine is from itself at worst, when its weights move by as much as convolutions on a GPU round: `1e-6` of
@@ -250,6 +57,17 @@ fn sensitivity(model: &Model, samples: usize, batches: usize) -> Apart {
     (1..=4)
         .map(|seed| distance(&whole, &train(Some(seed))))
         .fold(Apart::default(), Apart::worst)
+}
+
+/// What a network that blows rounding up is held to. On the CPU that is the bound; GPUs round otherwise, and may be twice as far
+/// apart as rounding makes the CPU from itself.
+fn bound_of_deep(bound: Apart, model: &Model, samples: usize, batches: usize) -> Apart {
+    if device().cuda.is_none() {
+        return bound;
+    }
+    bound.with(sensitivity(model, samples, batches), |bound, rounding| {
+        bound.max(2.0 * rounding)
+    })
 }
 
 /// The layers between an input and logits.
@@ -438,7 +256,18 @@ fn every_model_of_the_zoo() {
         ("vgg16-bn", 32, 2),
     ] {
         let model = Model::by_name(name, [3, side, side], 10).unwrap();
-        findings.add_deep(&model, batches, name);
+        let samples = 4;
+        let bound = bound_of_deep(bound, &model, samples, batches);
+        findings.add_within(compare(&model, samples, batches), bound, name);
     }
     findings.check();
+}
+
+#[test]
+fn rounding_alone_moves_gradients_of_deep_networks() {
+    // Found on AVX-512: loss 2e-6, gradients 0.3. Why GPUs are not held to the CPU's bound.
+    let model = Model::by_name("vgg16-bn", [3, 32, 32], 10).unwrap();
+    let found = sensitivity(&model, 4, 2);
+    println!("rounding: {:?}", found.named());
+    assert!(found.loss < 1e-4 && found.gradients > 1e-3, "{found:?}");
 }
