@@ -74,7 +74,7 @@ impl TorchDevice {
         // Pool threads between operations are never used here, and each would hold memory.
         PROCESS.call_once(|| tch::set_num_interop_threads(1));
         let threads = i32::try_from(self.threads.max(1)).unwrap_or(i32::MAX);
-        tch::set_num_threads(threads);
+        shim::set_threads(threads)?;
         if let Some(index) = self.cuda {
             shim::set_deterministic(self.deterministic)?;
             shim::set_cudnn_benchmark(!self.deterministic)?;

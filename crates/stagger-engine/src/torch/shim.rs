@@ -23,7 +23,7 @@ pub use foreach::{
 };
 pub use layers::{ThreeWants, batch_norm, batch_norm_backward, convolution_backward};
 pub use memory::{Stored, empty, empty_like_channels_last, is_unique, values, values_mut};
-pub use threads::parallel_for;
+pub use threads::{parallel_for, set_threads};
 
 use std::ffi::{CStr, c_char};
 

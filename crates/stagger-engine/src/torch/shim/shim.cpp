@@ -179,6 +179,16 @@ char* stagger_empty_like_channels_last(Tensor** result, const Tensor* tensor) {
   });
 }
 
+char* stagger_set_num_threads(int32_t threads) {
+  return guard([&] {
+    // When a thread first runs something in parallel, libtorch sets its number to the one last set anywhere. That is
+    // noted in a variable that is inlined into this library and into libtorch: let both have it behind them.
+    at::internal::lazy_init_num_threads();
+    at::get_num_threads();
+    at::set_num_threads(threads);
+  });
+}
+
 char* stagger_parallel_for(
     int64_t begin, int64_t end, int64_t grain, void (*body)(void*, int64_t, int64_t), void* context) {
   return guard([&] {

@@ -9,6 +9,7 @@ use super::check;
 use crate::EngineError;
 
 unsafe extern "C" {
+    fn stagger_set_num_threads(threads: i32) -> *mut c_char;
     fn stagger_parallel_for(
         begin: i64,
         end: i64,
@@ -34,8 +35,21 @@ extern "C" fn run(context: *mut c_void, first: i64, last: i64) {
     }
 }
 
+/// Gives the calling thread's operations `threads` threads, this one included, whatever other threads set before or after.
+///
+/// `tch::set_num_threads` does not hold: what a thread first runs in parallel sets its number to the one last set on *any*
+/// thread.
+///
+/// # Errors
+///
+/// [`EngineError::Backend`] if libtorch refuses the number, as it does 0.
+pub fn set_threads(threads: i32) -> Result<(), EngineError> {
+    // SAFETY: the call takes a number and leaves nothing behind but settings of this thread and of libtorch.
+    check(unsafe { stagger_set_num_threads(threads) })
+}
+
 /// Calls `body(first, last)` for ranges `first..last` that together are `begin..end`, each index in exactly one, on the
-/// threads that `tch::set_num_threads` gave the calling thread. Ranges are not split below `grain` indices. Within
+/// threads that [`set_threads`] gave the calling thread. Ranges are not split below `grain` indices. Within
 /// another `parallel_for`, everything runs on the calling thread.
 ///
 /// # Errors
@@ -83,7 +97,7 @@ mod tests {
     #[test]
     fn every_index_is_covered_once_on_the_threads_given() {
         for threads in [1, 2] {
-            tch::set_num_threads(threads);
+            set_threads(threads).unwrap();
             let visits: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
             let seen = Mutex::new(HashSet::new());
             parallel_for(10, 990, 7, &|first, last| {
@@ -102,9 +116,36 @@ mod tests {
         parallel_for(5, 5, 1, &|_, _| panic!("an empty range has nothing to run")).unwrap();
     }
 
+    /// The threads that the calling thread's operations, ours and libtorch's, run on.
+    fn threads() -> (usize, i32) {
+        let seen = Mutex::new(HashSet::new());
+        parallel_for(0, 1000, 1, &|_, _| {
+            seen.lock().unwrap().insert(std::thread::current().id());
+        })
+        .unwrap();
+        (seen.into_inner().unwrap().len(), tch::get_num_threads())
+    }
+
+    #[test]
+    fn what_other_threads_set_changes_nothing() {
+        // On threads of their own: libtorch only looks at the others when a thread first runs something.
+        let set_elsewhere_between = |mine: i32, others: i32| {
+            let mine = move || {
+                set_threads(mine).unwrap();
+                let other = std::thread::spawn(move || set_threads(others).unwrap());
+                other.join().unwrap();
+                threads()
+            };
+            std::thread::spawn(mine).join().unwrap()
+        };
+        assert_eq!(set_elsewhere_between(2, 1), (2, 2));
+        assert_eq!(set_elsewhere_between(1, 2), (1, 1));
+        assert!(set_threads(0).is_err());
+    }
+
     #[test]
     fn a_panic_comes_back_after_the_other_ranges_ran() {
-        tch::set_num_threads(2);
+        set_threads(2).unwrap();
         let reached = AtomicUsize::new(0);
         let panic = catch_unwind(AssertUnwindSafe(|| {
             parallel_for(0, 100, 1, &|first, last| {
