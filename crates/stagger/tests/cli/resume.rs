@@ -410,6 +410,28 @@ fn two_processes_do_not_train_in_one_folder() {
     }
 }
 
+/// Its process has written nothing but what it is about to rename.
+#[cfg(unix)]
+#[test]
+fn auto_leaves_a_beginning_to_the_process_that_lives() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = format!("train {data} {RUN} --resume auto --output run");
+    fs::create_dir(bench.path("run")).unwrap();
+    let beginning = bench.path("run/.config.toml.partial");
+    fs::write(&beginning, "seed").unwrap();
+    let held = fs::File::open(bench.path("run")).unwrap();
+    held.lock().unwrap();
+    let other = "another process trains in run; wait for its end, or stop it";
+    assert_refused(&bench.stagger(&run), other);
+    assert_eq!(fs::read(&beginning).unwrap(), b"seed");
+    // It was killed.
+    drop(held);
+    let second = bench.stagger(&run);
+    assert_eq!(second.status, 0, "{}", second.stderr);
+    assert!(!beginning.exists());
+}
+
 /// `--resume auto` without a folder takes the newest run that has not ended, and starts one where there is none.
 #[test]
 fn auto_starts_and_goes_on() {

@@ -150,11 +150,15 @@ fn locate(output: Option<&Path>) -> Result<Option<PathBuf>> {
     Ok(runs.into_iter().rev().find(unfinished))
 }
 
-/// A process that was killed before its config was written has left nothing but files that were not renamed yet.
+/// A process that was killed before its config was written has left nothing but files that were not renamed yet. One
+/// that lives keeps them.
 fn discard_beginnings(output: &Path) -> Result<()> {
-    let Ok(entries) = fs::read_dir(output) else {
+    if !output.is_dir() {
         return Ok(());
-    };
+    }
+    let _locked = RunFolder::reopen(output)?;
+    let entries =
+        fs::read_dir(output).with_context(|| format!("cannot read {}", output.display()))?;
     let names: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     let is_partial = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -1,0 +1,225 @@
+use std::collections::HashSet;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_795_413_027)
+}
+
+#[test]
+fn makes_parents_and_stays_empty() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path().join("a/b/run");
+    let folder = RunFolder::create(&path).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    folder.write(CONFIG_FILE, b"seed = 1\n").unwrap();
+    assert_eq!(fs::read(path.join("config.toml")).unwrap(), b"seed = 1\n");
+}
+
+#[test]
+fn a_taken_path_is_refused_with_advice() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path().join("run");
+    fs::write(&path, b"precious").unwrap();
+    let error = RunFolder::create(&path).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "the output path {} is a file already; choose another with --output, or remove it",
+            path.display()
+        )
+    );
+    let error = RunFolder::create(base.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("is a folder that is not empty; choose another"),
+        "{error}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"precious");
+}
+
+#[test]
+fn of_many_that_want_one_folder_one_gets_it() {
+    let base = tempfile::tempdir().unwrap();
+    for round in 0..200 {
+        let path = base.path().join(format!("runs/{round}"));
+        let start = std::sync::Barrier::new(4);
+        let contend = || {
+            start.wait();
+            let folder = RunFolder::create(&path)?;
+            folder.write(CONFIG_FILE, b"seed = 1\n")?;
+            Ok(folder)
+        };
+        let results: Vec<Result<RunFolder, ReportError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(contend)).collect();
+            let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+            joined.collect()
+        });
+        let (won, lost): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        assert_eq!(won.len(), 1, "{lost:?}");
+        assert_eq!(fs::read(path.join(CONFIG_FILE)).unwrap(), b"seed = 1\n");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+        for error in lost.into_iter().map(Result::unwrap_err) {
+            assert!(
+                matches!(
+                    error,
+                    ReportError::Occupied { .. } | ReportError::InUse { .. }
+                ),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn of_many_that_want_one_name_each_gets_a_folder() {
+    let base = tempfile::tempdir().unwrap();
+    for round in 0..50 {
+        let start = std::sync::Barrier::new(4);
+        let base = base.path().join(round.to_string());
+        let contend = || {
+            start.wait();
+            let folder = RunFolder::create_named(&base, "bp", now()).unwrap();
+            folder.write(CONFIG_FILE, b"seed = 1\n").unwrap();
+            folder
+        };
+        let folders: Vec<RunFolder> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(contend)).collect();
+            let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+            joined.collect()
+        });
+        let paths: HashSet<&Path> = folders.iter().map(RunFolder::path).collect();
+        assert_eq!(paths.len(), 4);
+    }
+}
+
+#[test]
+fn an_empty_folder_is_taken_and_outlives_a_discard() {
+    let base = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(base.path()).unwrap();
+    folder.write(CONFIG_FILE, b"").unwrap();
+    folder.discard().unwrap();
+    assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn discard_removes_what_was_made_and_nothing_else() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path().join("a/b/run");
+    let folder = RunFolder::create(&path).unwrap();
+    for name in ALL_FILES {
+        folder.write(name, b"x").unwrap();
+    }
+    fs::write(base.path().join("a/notes.txt"), b"mine").unwrap();
+    folder.discard().unwrap();
+    assert!(!base.path().join("a/b").exists());
+    assert!(base.path().join("a/notes.txt").exists());
+
+    let folder = RunFolder::create(&path).unwrap();
+    fs::write(path.join("notes.txt"), b"mine").unwrap();
+    folder.discard().unwrap();
+    assert!(path.join("notes.txt").exists());
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let base = tempfile::tempdir().unwrap();
+    fs::write(base.path().join("file"), b"").unwrap();
+    let path = base.path().join("file/run");
+    let error = RunFolder::create(&path).unwrap_err().to_string();
+    assert!(error.starts_with("could not create the folder"), "{error}");
+    assert!(error.contains("file/run"), "{error}");
+}
+
+/// `/sys` takes no folders, not even from root.
+#[cfg(target_os = "linux")]
+#[test]
+fn read_only_place_comes_with_advice() {
+    let error = RunFolder::create(Path::new("/sys/stagger/run"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("could not create the folder /sys/stagger/run: "),
+        "{error}"
+    );
+    assert!(
+        error.contains("choose a place that can be written with --output"),
+        "{error}"
+    );
+}
+
+/// A file system whose folder takes names but no bytes: the probe leads to `/dev/full`.
+#[cfg(target_os = "linux")]
+#[test]
+fn full_disk_is_found_at_once() {
+    let base = tempfile::tempdir().unwrap();
+    let folder = RunFolder {
+        path: base.path().to_owned(),
+        made: Vec::new(),
+        _lock: None,
+    };
+    let probe = partial_path(&folder.file(CONFIG_FILE));
+    std::os::unix::fs::symlink("/dev/full", &probe).unwrap();
+    assert_eq!(
+        folder.try_writing().unwrap_err().kind(),
+        ErrorKind::StorageFull
+    );
+    assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn default_names_are_readable_and_never_collide() {
+    let base = tempfile::tempdir().unwrap();
+    let path = default_path(Path::new("runs"), "dsp-resnet8/shapes", now());
+    assert_eq!(
+        path,
+        Path::new("runs/2026-11-23T05-50-27-dsp-resnet8-shapes")
+    );
+
+    let names: Vec<_> = (0..3)
+        .map(|_| {
+            let folder = RunFolder::create_named(base.path(), "bp", now()).unwrap();
+            folder.write(CONFIG_FILE, b"").unwrap();
+            folder
+                .path()
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    let first = "2026-11-23T05-50-27-bp";
+    assert_eq!(
+        names,
+        [first.to_owned(), format!("{first}-2"), format!("{first}-3")]
+    );
+}
+
+#[test]
+fn opening_names_what_is_missing() {
+    let base = tempfile::tempdir().unwrap();
+    let error = RunFolder::open(&base.path().join("gone"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("could not open the run folder"),
+        "{error}"
+    );
+
+    let folder = RunFolder::create(&base.path().join("run")).unwrap();
+    let error = RunFolder::open(folder.path()).unwrap_err().to_string();
+    assert!(error.ends_with("config.toml, metrics.jsonl and last.safetensors are missing"));
+    folder.write(CONFIG_FILE, b"").unwrap();
+    folder.write(METRICS_FILE, b"").unwrap();
+    let error = RunFolder::open(folder.path()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("of a finished run: last.safetensors is missing"),
+        "{error}"
+    );
+    folder.write(LAST_WEIGHTS_FILE, b"").unwrap();
+    assert_eq!(
+        RunFolder::open(folder.path()).unwrap().path(),
+        folder.path()
+    );
+}
