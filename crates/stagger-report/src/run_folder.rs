@@ -72,7 +72,11 @@ impl RunFolder {
             _ => unusable(source),
         })?;
         // Nothing is written before the folder is ours, and still as empty as it was.
-        folder._lock = lock(path)?;
+        folder._lock = lock(path).inspect_err(|error| {
+            if matches!(error, ReportError::Io { .. }) {
+                folder.remove_made();
+            }
+        })?;
         refuse_occupied(path)?;
         folder.try_writing().map_err(unusable)?;
         Ok(folder)
