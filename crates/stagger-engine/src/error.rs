@@ -182,7 +182,7 @@ pub enum EngineError {
     #[error(
         "the mean squared error expects a prediction and a target of one shape but gets {predicted:?} and {target:?}"
     )]
-    Mismatch {
+    ShapeMismatch {
         /// Shape of the prediction.
         predicted: Vec<usize>,
         /// Shape of the target.

@@ -26,7 +26,7 @@ pub use error::EngineError;
 pub use fused_step::Parameter;
 pub use initial::initial_values;
 pub use learning_rate::{Decay, LearningRate, Warmup};
-pub use loss::{Loss, LossOnHost, Mismatch, Score, cross_entropy};
+pub use loss::{Loss, LossOnHost, MseLoss, Score, cross_entropy};
 pub use optimizer::{Optimizer, OptimizerError, WeightDecay};
 pub use precision::{Precision, UnknownPrecision};
 pub use profile::Profile;

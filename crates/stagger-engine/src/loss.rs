@@ -17,7 +17,7 @@ pub struct Loss<A> {
 
 /// How far a prediction is from its target.
 #[derive(Clone, Debug)]
-pub struct Mismatch<A> {
+pub struct MseLoss<A> {
     /// Mean squared difference over all elements.
     pub value: f64,
     /// Gradient of `value` by the prediction, in its shape.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use stagger_model::{Model, SYNTHESIZER_BLOCK};
 
 use crate::error::EngineError;
-use crate::loss::{Loss, Mismatch, Score};
+use crate::loss::{Loss, MseLoss, Score};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
 use crate::profile::Profile;
@@ -238,12 +238,12 @@ pub trait Stage {
     /// its gradient.
     ///
     /// # Errors
-    /// [`EngineError::Mismatch`] when the shapes differ.
-    fn mismatch(
+    /// [`EngineError::ShapeMismatch`] when the shapes differ.
+    fn mse_loss(
         &self,
         predicted: &Self::Activation,
         target: &Self::Activation,
-    ) -> Result<Mismatch<Self::Activation>, EngineError>;
+    ) -> Result<MseLoss<Self::Activation>, EngineError>;
 
     /// An activation, or a gradient of one, times a number. A factor of 1 leaves its bits as they are.
     ///

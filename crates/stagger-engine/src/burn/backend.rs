@@ -76,16 +76,16 @@ pub trait BurnKernels: Backend {
     }
 
     /// `max(x, 0)`.
-    fn rectify(input: FloatTensor<Self>) -> FloatTensor<Self> {
-        Generic::<Self>::rectify(input)
+    fn relu(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        Generic::<Self>::relu(input)
     }
 
     /// The gradient where the output is above 0, else 0.
-    fn rectify_backward(
+    fn relu_backward(
         output: FloatTensor<Self>,
         output_grad: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        Generic::<Self>::rectify_backward(output, output_grad)
+        Generic::<Self>::relu_backward(output, output_grad)
     }
 
     /// `a + b`, cut off at 0 if `relu`.

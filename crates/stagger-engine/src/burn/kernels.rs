@@ -149,7 +149,7 @@ impl<B: BurnKernels> Kernels for B {
             ));
         }
         let grad = match result.output.take() {
-            Some(output) if with.relu => <B as BurnKernels>::rectify_backward(output, output_grad),
+            Some(output) if with.relu => <B as BurnKernels>::relu_backward(output, output_grad),
             _ => output_grad,
         };
         let plain = without_relu(with);
@@ -168,15 +168,15 @@ impl<B: BurnKernels> Kernels for B {
         }
     }
 
-    fn rectify(input: Self::Tensor) -> Result<Self::Tensor, EngineError> {
-        Ok(<B as BurnKernels>::rectify(input))
+    fn relu(input: Self::Tensor) -> Result<Self::Tensor, EngineError> {
+        Ok(<B as BurnKernels>::relu(input))
     }
 
-    fn rectify_backward(
+    fn relu_backward(
         output: Self::Tensor,
         output_grad: Self::Tensor,
     ) -> Result<Self::Tensor, EngineError> {
-        Ok(<B as BurnKernels>::rectify_backward(output, output_grad))
+        Ok(<B as BurnKernels>::relu_backward(output, output_grad))
     }
 
     fn sum(a: Self::Tensor, b: Self::Tensor, relu: bool) -> Result<Self::Tensor, EngineError> {

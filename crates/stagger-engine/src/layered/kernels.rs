@@ -274,13 +274,13 @@ pub trait Kernels: Sized + 'static {
     ///
     /// # Errors
     /// As [`Kernels::upload`].
-    fn rectify(input: Self::Tensor) -> Result<Self::Tensor, EngineError>;
+    fn relu(input: Self::Tensor) -> Result<Self::Tensor, EngineError>;
 
     /// The gradient where the output is above 0, else 0.
     ///
     /// # Errors
     /// As [`Kernels::upload`].
-    fn rectify_backward(
+    fn relu_backward(
         output: Self::Tensor,
         output_grad: Self::Tensor,
     ) -> Result<Self::Tensor, EngineError>;

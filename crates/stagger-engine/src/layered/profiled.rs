@@ -155,15 +155,15 @@ impl<K: Kernels> Kernels for Profiled<K> {
         K::keeps_output(with, added)
     }
 
-    fn rectify(input: Self::Tensor) -> Result<Self::Tensor, EngineError> {
-        timed("relu", || K::rectify(input))
+    fn relu(input: Self::Tensor) -> Result<Self::Tensor, EngineError> {
+        timed("relu", || K::relu(input))
     }
 
-    fn rectify_backward(
+    fn relu_backward(
         output: Self::Tensor,
         output_grad: Self::Tensor,
     ) -> Result<Self::Tensor, EngineError> {
-        timed("relu backward", || K::rectify_backward(output, output_grad))
+        timed("relu backward", || K::relu_backward(output, output_grad))
     }
 
     fn sum(a: Self::Tensor, b: Self::Tensor, relu: bool) -> Result<Self::Tensor, EngineError> {

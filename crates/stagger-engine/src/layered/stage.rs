@@ -7,7 +7,7 @@ mod weights;
 use stagger_model::{Layer as ModelLayer, synthesizer};
 
 use crate::error::EngineError;
-use crate::loss::{Loss, LossOnHost, Mismatch, Score, cross_entropy};
+use crate::loss::{Loss, LossOnHost, MseLoss, Score, cross_entropy};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
 use crate::profile::Profile;
@@ -274,15 +274,15 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         })
     }
 
-    fn mismatch(
+    fn mse_loss(
         &self,
         predicted: &Self::Activation,
         target: &Self::Activation,
-    ) -> Result<Mismatch<Self::Activation>, EngineError> {
+    ) -> Result<MseLoss<Self::Activation>, EngineError> {
         let shape = predicted.shape();
         if shape != target.shape() {
             let (predicted, target) = (shape, target.shape());
-            return Err(EngineError::Mismatch { predicted, target });
+            return Err(EngineError::ShapeMismatch { predicted, target });
         }
         let device = &self.device;
         let predicted = K::take_over(predicted.tensor(), device)?;
@@ -291,7 +291,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         let elements = shape.iter().product::<usize>() as f64;
         let value = K::square_sum(&[&difference])? / elements;
         let grad = self.output(K::scale(difference, 2.0 / elements)?)?;
-        Ok(Mismatch { value, grad })
+        Ok(MseLoss { value, grad })
     }
 
     fn scaled(

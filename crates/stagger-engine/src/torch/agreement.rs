@@ -256,10 +256,10 @@ fn gradients_of_normalisation() {
 fn element_wise() {
     for shape in SHAPES {
         let (a, b) = (tensor("a", &shape), tensor("b", &shape));
-        let output = with_either(&a, |a| direct::rectify(a).unwrap());
+        let output = with_either(&a, |a| direct::relu(a).unwrap());
         assert_eq!(output, a.relu());
         let grad = with_either(&b, |grad| {
-            direct::rectify_backward(output.shallow_clone(), grad).unwrap()
+            direct::relu_backward(output.shallow_clone(), grad).unwrap()
         });
         assert_eq!(grad, output.threshold_backward(&b, 0));
         for relu in [false, true] {

@@ -238,7 +238,7 @@ fn images(tensor: &Tensor) -> Images {
     }
 }
 
-pub(super) fn rectify(input: Tensor) -> Result<Tensor> {
+pub(super) fn relu(input: Tensor) -> Result<Tensor> {
     let input = ordered(input)?;
     by_kind!(input, rectify_as(input))
 }
@@ -255,7 +255,7 @@ fn rectify_as<T: Stored>(mut input: Tensor) -> Result<Tensor> {
     Ok(result)
 }
 
-pub(super) fn rectify_backward(output: Tensor, output_grad: Tensor) -> Result<Tensor> {
+pub(super) fn relu_backward(output: Tensor, output_grad: Tensor) -> Result<Tensor> {
     let (output, grad) = (ordered(output)?, ordered(output_grad)?);
     by_kind!(output, rectify_backward_as(output, grad))
 }

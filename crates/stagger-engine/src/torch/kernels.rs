@@ -138,20 +138,20 @@ impl Kernels for Torch {
         with.relu && !is_direct(with.scale.as_tensor())
     }
 
-    fn rectify(input: TorchTensor) -> Result<TorchTensor> {
+    fn relu(input: TorchTensor) -> Result<TorchTensor> {
         let input = input.into_tensor();
         let output = if is_direct(&input) {
-            direct::rectify(input)?
+            direct::relu(input)?
         } else {
             input.f_relu()?
         };
         Ok(output.into())
     }
 
-    fn rectify_backward(output: TorchTensor, output_grad: TorchTensor) -> Result<TorchTensor> {
+    fn relu_backward(output: TorchTensor, output_grad: TorchTensor) -> Result<TorchTensor> {
         let (output, grad) = (output.into_tensor(), output_grad.into_tensor());
         let grad = if is_direct(&output) {
-            direct::rectify_backward(output, grad)?
+            direct::relu_backward(output, grad)?
         } else {
             output.f_threshold_backward(&grad, 0)?
         };

@@ -78,7 +78,7 @@ fn list(texts: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::made_up::comparison;
+    use crate::compare::fixtures::comparison;
 
     #[test]
     fn every_number_has_its_column() {

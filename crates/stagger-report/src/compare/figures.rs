@@ -235,7 +235,7 @@ fn histogram(result: &MethodResult) -> Vec<Bars> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::made_up::{comparison, straggling};
+    use crate::compare::fixtures::{comparison, straggling};
 
     #[test]
     fn a_chart_for_every_question() {

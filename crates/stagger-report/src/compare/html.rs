@@ -156,7 +156,7 @@ fn row(run: &PlannedRun, state: &RunState, text: String) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::made_up::{comparison, straggling};
+    use crate::compare::fixtures::{comparison, straggling};
 
     /// The page without its style and the insides of its charts.
     fn structure(page: &str) -> String {

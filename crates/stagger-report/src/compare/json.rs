@@ -55,7 +55,7 @@ fn run((run, state): (&PlannedRun, &RunState)) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::made_up::comparison;
+    use crate::compare::fixtures::comparison;
 
     #[test]
     fn results_and_runs_read_back() {

@@ -259,7 +259,7 @@ fn environments(states: &[RunState]) -> Vec<Environment> {
 
 #[cfg(test)]
 mod tests {
-    use crate::compare::made_up::{comparison, straggling};
+    use crate::compare::fixtures::{comparison, straggling};
 
     #[test]
     fn speedups_are_taken_seed_by_seed() {

@@ -154,7 +154,7 @@ pub(crate) fn epoch(record: &Record) -> Option<&EpochSummary> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::made_up::MadeUp;
+    use crate::compare::fixtures::MadeUp;
 
     #[test]
     fn evaluations_are_not_on_the_clock() {

@@ -197,7 +197,7 @@ fn weighted(numbers: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::made_up::MadeUp;
+    use crate::compare::fixtures::MadeUp;
 
     fn failure(state: RunState) -> String {
         match state {

@@ -210,7 +210,7 @@ fn time(result: &MethodResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::made_up::{comparison, straggling};
+    use crate::compare::fixtures::{comparison, straggling};
 
     #[test]
     fn columns_align() {

@@ -114,11 +114,11 @@ fn is_plain_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::made_up;
+    use crate::snapshot::fixtures;
 
     #[test]
     fn round_trip() {
-        let manifest = made_up::manifest(500);
+        let manifest = fixtures::manifest(500);
         let bytes = manifest.encode().unwrap();
         assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
     }
@@ -136,7 +136,7 @@ mod tests {
             "C:a",
             ".a",
         ] {
-            let mut manifest = made_up::manifest(1);
+            let mut manifest = fixtures::manifest(1);
             manifest.files[0].name = name.to_owned();
             let error = Manifest::decode(&manifest.encode().unwrap()).unwrap_err();
             assert!(error.contains("a plain name"), "{name}: {error}");
@@ -145,14 +145,14 @@ mod tests {
 
     #[test]
     fn other_formats_and_foreign_files_are_named() {
-        let mut manifest = made_up::manifest(1);
+        let mut manifest = fixtures::manifest(1);
         manifest.format_version = 2;
         let bytes = manifest.encode().unwrap();
         assert_eq!(Manifest::format_of(&bytes), Some(2));
         assert_eq!(Manifest::format_of(b"{}"), None);
         let error = Manifest::decode(b"PK\x03\x04").unwrap_err();
         assert!(error.starts_with("it is no manifest: "), "{error}");
-        let mut manifest = made_up::manifest(1);
+        let mut manifest = fixtures::manifest(1);
         manifest.files.pop();
         let error = Manifest::decode(&manifest.encode().unwrap()).unwrap_err();
         assert_eq!(error, "it names 1 files for 2 stages");

@@ -382,7 +382,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::snapshot::made_up;
+    use crate::snapshot::fixtures;
 
     fn bytes(snapshot: &StageSnapshot) -> Vec<u8> {
         encode_stage(snapshot).unwrap()
@@ -390,14 +390,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(snapshot in made_up::stage_snapshots()) {
+        fn round_trip(snapshot in fixtures::stage_snapshots()) {
             let bytes = bytes(&snapshot);
             prop_assert_eq!(decode_stage(&bytes), Ok(snapshot));
         }
 
         #[test]
         fn a_damaged_file_is_an_error_or_another_snapshot_but_no_panic(
-            snapshot in made_up::stage_snapshots(), at: prop::sample::Index, flip in 1_u8..,
+            snapshot in fixtures::stage_snapshots(), at: prop::sample::Index, flip in 1_u8..,
         ) {
             let mut bytes = bytes(&snapshot);
             let at = at.index(bytes.len());
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn every_cut_is_refused() {
-        let bytes = bytes(&made_up::stage_snapshot(1));
+        let bytes = bytes(&fixtures::stage_snapshot(1));
         for length in 0..bytes.len() {
             assert!(decode_stage(&bytes[..length]).is_err(), "{length}");
         }
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn what_does_not_belong_together_is_named() {
         let refuse = |change: &dyn Fn(&mut BTreeMap<String, String>)| {
-            let snapshot = made_up::stage_snapshot(1);
+            let snapshot = fixtures::stage_snapshot(1);
             let mut file = StageFile::of(&snapshot).unwrap();
             change(&mut file.metadata);
             decode_stage(&file.contents().encode().unwrap()).unwrap_err()

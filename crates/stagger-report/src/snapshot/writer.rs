@@ -211,7 +211,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::snapshot::made_up;
+    use crate::snapshot::fixtures;
 
     fn evaluated(version: usize, correct: usize) -> Event {
         Event::Evaluated {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn part(version: usize, stage: usize) -> Event {
-        let snapshot = made_up::snapshot(version).stages.swap_remove(stage);
+        let snapshot = fixtures::snapshot(version).stages.swap_remove(stage);
         Event::Snapshot {
             stage,
             version,
@@ -236,7 +236,7 @@ mod tests {
     fn writer(run: &Path, written: &Rc<RefCell<Vec<usize>>>) -> SnapshotWriter {
         let heard = Rc::clone(written);
         let on_written = move |of: &Written| heard.borrow_mut().push(of.version);
-        let mut writer = SnapshotWriter::start(run, 0, 2, made_up::manifest, on_written).unwrap();
+        let mut writer = SnapshotWriter::start(run, 0, 2, fixtures::manifest, on_written).unwrap();
         writer.event(&Event::Started { stages: 2 }).unwrap();
         writer
     }
@@ -274,7 +274,7 @@ mod tests {
 
         let mut store = SnapshotStore::of_run(run.path());
         let (manifest, snapshot) = store.latest().unwrap().found.unwrap();
-        assert_eq!(snapshot, made_up::snapshot(39));
+        assert_eq!(snapshot, fixtures::snapshot(39));
         // Nobody has evaluated that version.
         assert_eq!(manifest.test_top1, None);
     }
@@ -297,7 +297,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         std::fs::write(run.path().join("snapshots"), "a file in the way").unwrap();
         let written = Rc::default();
-        let started = SnapshotWriter::start(run.path(), 0, 2, made_up::manifest, |_| ());
+        let started = SnapshotWriter::start(run.path(), 0, 2, fixtures::manifest, |_| ());
         // Looking for leftovers fails already; a folder that vanishes later is noticed at the end.
         assert!(started.is_err());
         std::fs::remove_file(run.path().join("snapshots")).unwrap();

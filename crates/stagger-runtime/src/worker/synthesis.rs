@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use stagger_engine::{Activation, EngineError, Mismatch, Stage};
+use stagger_engine::{Activation, EngineError, MseLoss, Stage};
 
 use super::Worker;
 use super::micro_batch::Unit;
@@ -173,11 +173,11 @@ impl<S: Stage> Synthesis<S> {
         let truth = synthesizer.scaled(truth, lesson.samples as f64)?;
         drop(lesson.of);
         let silence = synthesizer.scaled(lesson.said.clone(), 0.0)?;
-        let of_silence = synthesizer.mismatch(&silence, &truth)?.value;
+        let of_silence = synthesizer.mse_loss(&silence, &truth)?.value;
         self.scale.add(of_silence);
         let unit = self.scale.unit();
         let truth = synthesizer.scaled(truth, 1.0 / unit)?;
-        let Mismatch { value, grad } = synthesizer.mismatch(&lesson.said, &truth)?;
+        let MseLoss { value, grad } = synthesizer.mse_loss(&lesson.said, &truth)?;
         synthesizer.backward(lesson.graph, grad)?;
         synthesizer.update(LEARNING_RATE)?;
         Ok((value * unit * unit, of_silence))

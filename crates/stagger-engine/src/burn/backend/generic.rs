@@ -104,11 +104,11 @@ impl<B: Backend> Generic<B> {
         }
     }
 
-    pub(crate) fn rectify(input: FloatTensor<B>) -> FloatTensor<B> {
+    pub(crate) fn relu(input: FloatTensor<B>) -> FloatTensor<B> {
         B::relu(input)
     }
 
-    pub(crate) fn rectify_backward(
+    pub(crate) fn relu_backward(
         output: FloatTensor<B>,
         output_grad: FloatTensor<B>,
     ) -> FloatTensor<B> {

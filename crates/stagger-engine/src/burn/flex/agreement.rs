@@ -164,9 +164,9 @@ proptest! {
     ) {
         let shape = [samples, channels, height, width];
         let (a, b) = (tensor("a", &shape), tensor("b", &shape));
-        agree("relu", Flex::rectify(a.clone()), Reference::rectify(wide(&a)))?;
-        let found = Flex::rectify_backward(a.clone(), channels_last(b.clone()));
-        agree("relu backward", found, Reference::rectify_backward(wide(&a), wide(&b)))?;
+        agree("relu", Flex::relu(a.clone()), Reference::relu(wide(&a)))?;
+        let found = Flex::relu_backward(a.clone(), channels_last(b.clone()));
+        agree("relu backward", found, Reference::relu_backward(wide(&a), wide(&b)))?;
         let found = Flex::sum(channels_last(a.clone()), b.clone(), relu);
         agree("sum", found, Reference::sum(wide(&a), wide(&b), relu))?;
         let expected = Reference::blend(wide(&a), 0.75, wide(&b), -1.3);
@@ -187,7 +187,7 @@ proptest! {
 #[test]
 fn relu_lets_nan_through() {
     let data = TensorData::new(vec![f32::NAN, -1.0, 2.0], vec![1, 3, 1, 1]);
-    let found = values(Flex::rectify(Flex::float_from_data(data, &FlexDevice)));
+    let found = values(Flex::relu(Flex::float_from_data(data, &FlexDevice)));
     assert!(found[0].is_nan());
     assert_eq!(found[1..], [0.0, 2.0]);
 }

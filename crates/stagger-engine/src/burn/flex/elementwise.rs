@@ -7,12 +7,12 @@ use crate::channels_last::{self as loops, Binary, Serial};
 use super::memory::{change, change_with, channels_last, lie_alike, recycle};
 
 /// `max(x, 0)`; NaN stays NaN.
-pub(super) fn rectify(input: FlexTensor) -> FlexTensor {
+pub(super) fn relu(input: FlexTensor) -> FlexTensor {
     change(channels_last(input), |values| loops::relu(values, &Serial))
 }
 
 /// The gradient where the output is above 0, or NaN; else 0.
-pub(super) fn rectify_backward(output: FlexTensor, output_grad: FlexTensor) -> FlexTensor {
+pub(super) fn relu_backward(output: FlexTensor, output_grad: FlexTensor) -> FlexTensor {
     let output = channels_last(output);
     let grad = change_with(channels_last(output_grad), &output, |both| {
         loops::relu_backward(swapped(both), &Serial);

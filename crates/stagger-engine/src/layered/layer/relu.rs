@@ -16,7 +16,7 @@ pub(super) struct ReluPullback<K: Kernels> {
 
 impl<K: Kernels> Layer<K> for Relu {
     fn forward(&self, input: K::Tensor, _: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
-        K::rectify(input)
+        K::relu(input)
     }
 
     fn record(
@@ -25,7 +25,7 @@ impl<K: Kernels> Layer<K> for Relu {
         _: &Pass<'_, K>,
         _: &mut Vec<BatchStatistics<K>>,
     ) -> Result<Recorded<K>, EngineError> {
-        let output = K::rectify(input)?;
+        let output = K::relu(input)?;
         Ok((output.clone(), Box::new(ReluPullback { output })))
     }
 }
@@ -37,6 +37,6 @@ impl<K: Kernels> Pullback<K> for ReluPullback<K> {
         _: &mut Gradients<K>,
         _: bool,
     ) -> Result<Option<K::Tensor>, EngineError> {
-        Ok(Some(K::rectify_backward(self.output, output_grad)?))
+        Ok(Some(K::relu_backward(self.output, output_grad)?))
     }
 }

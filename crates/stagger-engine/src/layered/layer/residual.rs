@@ -125,7 +125,7 @@ impl<K: Kernels> Pullback<K> for ResidualPullback<K> {
         let (body_grad, shortcut_grad) = match join {
             JoinPullback::Sum(None) => (output_grad.clone(), output_grad),
             JoinPullback::Sum(Some(relu)) => {
-                let grad = K::rectify_backward(relu.output, output_grad)?;
+                let grad = K::relu_backward(relu.output, output_grad)?;
                 (grad.clone(), grad)
             }
             JoinPullback::Normalization(norm) => {

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 use super::*;
-use crate::snapshot::made_up;
+use crate::snapshot::fixtures;
 
 fn parts(version: usize) -> Vec<Arc<StageSnapshot>> {
-    let stages = made_up::snapshot(version).stages;
+    let stages = fixtures::snapshot(version).stages;
     stages.into_iter().map(Arc::new).collect()
 }
 
@@ -20,7 +20,7 @@ fn write<F: FileSystem>(
 ) -> Result<u64, ReportError> {
     let manifest = Manifest {
         test_top1: top1,
-        ..made_up::manifest(version)
+        ..fixtures::manifest(version)
     };
     store.write(&parts(version), manifest)
 }
@@ -44,7 +44,7 @@ fn what_is_written_is_read() {
     let Latest { found, skipped } = store.latest().unwrap();
     let (manifest, snapshot) = found.unwrap();
     assert!(skipped.is_empty());
-    assert_eq!(snapshot, made_up::snapshot(500));
+    assert_eq!(snapshot, fixtures::snapshot(500));
     assert_eq!((manifest.version, manifest.files.len()), (500, 2));
     assert_eq!(names(&run), ["v00000020", "v00000500"]);
     let folder = run.path().join("snapshots/v00000500");
@@ -127,7 +127,7 @@ fn a_damaged_snapshot_is_skipped_and_named() {
         write(&mut store, 2, None).unwrap();
         damage(&run.path().join("snapshots/v00000002"));
         let Latest { found, skipped } = store.latest().unwrap();
-        assert_eq!(found.unwrap().1, made_up::snapshot(1));
+        assert_eq!(found.unwrap().1, fixtures::snapshot(1));
         let why = skipped[0].why.to_string();
         assert!(skipped[0].path.ends_with("v00000002"));
         assert!(why.contains(expected), "{expected}: {why}");
@@ -279,7 +279,7 @@ fn whatever_call_fails_the_snapshot_before_survives() {
             // Whoever comes next finds one of the two, whole, and can write.
             let found = store.latest().unwrap().found;
             let (_, snapshot) = found.unwrap_or_else(|| panic!("{failure:?} at {at}: nothing"));
-            assert_eq!(snapshot, made_up::snapshot(snapshot.version));
+            assert_eq!(snapshot, fixtures::snapshot(snapshot.version));
             assert!([1, 2].contains(&snapshot.version), "{failure:?} at {at}");
             assert!(store.load(&run.path().join("snapshots/v00000001")).is_ok());
             store.clean(snapshot.version).unwrap();
@@ -287,7 +287,7 @@ fn whatever_call_fails_the_snapshot_before_survives() {
             write(&mut store, 2, None).unwrap();
             assert_eq!(
                 store.latest().unwrap().found.unwrap().1,
-                made_up::snapshot(2),
+                fixtures::snapshot(2),
                 "{failure:?} at {at}"
             );
         }

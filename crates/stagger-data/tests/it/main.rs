@@ -1,0 +1,7 @@
+//! Data sets as training reads them: files, pictures, order, loading.
+
+mod files;
+mod jpeg;
+mod loader;
+mod real_data;
+mod shapes;

@@ -1,0 +1,35 @@
+//! Comparisons of methods, read from the folders of their runs.
+//!
+//! Nothing is measured here: every number comes from the `metrics.jsonl` of a run. [`Comparison::read`] sums them up;
+//! [`main_table`] and [`slowdown_table`] are for people, [`to_csv`] and [`to_json`] for programs, [`to_html`] is a page
+//! that needs no network.
+//!
+//! How numbers of several runs become one: rates and times are medians over the seeds, accuracies means with their
+//! standard deviation, memory and largest staleness the largest, the rest means.
+
+mod charts;
+mod csv;
+mod figures;
+mod html;
+mod json;
+mod method;
+mod progress;
+mod run;
+mod statistics;
+mod table;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use csv::to_csv;
+pub use html::to_html;
+pub use json::to_json;
+pub use method::{Comparison, FailedRun, MethodResult, Plan, StageStaleness};
+pub use progress::{Progress, Trained};
+pub use run::{PlannedRun, RunResult, RunState, error_file, read_run};
+pub use statistics::Spread;
+pub use table::{Table, main_table, slowdown_table};
+
+/// What has to be known of the baselines, wherever a comparison is shown.
+pub const NO_BARRIERS: &str = "Locks in DDG and FR as published come from a barrier per iteration; in this runtime \
+                               there is none, so the baselines run at their best.";

@@ -1,0 +1,477 @@
+//! Rungs 3 to 7 of the ladder (DESIGN §8) on a real engine: convolutions, batch
+//! normalisation, dropout, a residual block, momentum; all comparisons bit for bit, and of
+//! everything a stage holds: parameters, running statistics and optimizer state.
+
+use crate::support::{Dawdling, Trace};
+use stagger_engine::layered::{Kernels, LayeredStage};
+use stagger_engine::{HostTensor, Optimizer, Stage, StageSpec, StageState, WeightDecay};
+use stagger_model::{Balance, Block, Cut, Layer, Model};
+use stagger_runtime::{FeedError, Feeds, Inputs, Interrupt, Labels, Plan, sequential, threads};
+use stagger_schedule::{Horizon, Kept, Schedule};
+
+/// A stage that can be built on its engine's default device: the CPU, with one thread.
+trait Build: Stage + Sized {
+    fn on_default_device(spec: &StageSpec<'_>) -> Self;
+}
+
+impl<K: Kernels<Device: Default>> Build for LayeredStage<K> {
+    fn on_default_device(spec: &StageSpec<'_>) -> Self {
+        Self::new(spec, Default::default()).expect("a valid stage")
+    }
+}
+
+/// The rungs, for one engine.
+macro_rules! rungs {
+    ($engine:ident, $stage:ty) => {
+        mod $engine {
+            #[test]
+            fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage() {
+                super::one_stage_equals_a_plain_loop_and_bp_equals_one_stage::<$stage>();
+            }
+
+            #[test]
+            fn dsp_without_staleness_equals_bp() {
+                super::dsp_without_staleness_equals_bp::<$stage>();
+            }
+
+            #[test]
+            fn queues_do_not_move_numbers_and_staleness_does() {
+                super::queues_do_not_move_numbers_and_staleness_does::<$stage>();
+            }
+
+            #[test]
+            fn threads_equal_the_interpreter_whatever_the_delays() {
+                super::threads_equal_the_interpreter_whatever_the_delays::<$stage>();
+            }
+
+            #[test]
+            fn micro_batches_equal_accumulation_in_a_plain_loop() {
+                super::micro_batches_equal_accumulation_in_a_plain_loop::<$stage>();
+            }
+
+            #[test]
+            fn methods_that_are_one_give_the_same_bits() {
+                super::methods_that_are_one_give_the_same_bits::<$stage>();
+            }
+
+            #[test]
+            fn every_method_equals_the_interpreter() {
+                super::every_method_equals_the_interpreter::<$stage>();
+            }
+
+            #[test]
+            fn dsp_equals_its_definition_on_a_real_engine() {
+                super::dsp_equals_its_definition_on_a_real_engine::<$stage>();
+            }
+        }
+    };
+}
+
+rungs!(burn, stagger_engine::burn::CpuStage);
+#[cfg(feature = "torch")]
+rungs!(torch, stagger_engine::torch::TorchStage);
+
+const BATCHES: usize = 9;
+const CLASSES: usize = 3;
+const EVALUATE_AT: [usize; 2] = [4, BATCHES];
+
+/// Six blocks, so that up to six stages can be cut.
+fn model() -> Model {
+    let conv_bn = |name: &str, from: usize, to: usize, stride: usize| {
+        vec![
+            Layer::conv3x3(format!("{name}.conv"), from, to, stride),
+            Layer::batch_norm(format!("{name}.bn"), to),
+            Layer::Relu,
+        ]
+    };
+    let residual = |name: &str| {
+        let mut body = conv_bn(name, 4, 4, 1);
+        body.pop();
+        vec![
+            Layer::Residual {
+                body,
+                shortcut: vec![],
+            },
+            Layer::Relu,
+        ]
+    };
+    let dropout = Layer::Dropout {
+        name: "drop".into(),
+        probability: 0.25,
+    };
+    let mut strided = conv_bn("down", 4, 6, 2);
+    strided.push(dropout);
+    let head = vec![
+        Layer::GlobalAvgPool,
+        Layer::Flatten,
+        Layer::linear("linear", 6, CLASSES),
+    ];
+    let blocks = vec![
+        Block::new("stem", conv_bn("stem", 3, 4, 1)),
+        Block::new("res1", residual("res1")),
+        Block::new("res2", residual("res2")),
+        Block::new("down", strided),
+        Block::new("last", conv_bn("last", 6, 6, 1)),
+        Block::new("head", head),
+    ];
+    Model::new("tiny", [3, 6, 6], CLASSES, blocks).expect("a valid model")
+}
+
+/// Batches of 4 samples; every third is smaller, like the last of an epoch.
+fn samples(batch: usize) -> usize {
+    if batch % 3 == 2 { 2 } else { 4 }
+}
+
+struct Noise;
+
+impl Inputs for Noise {
+    fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
+        let samples = samples(batch);
+        let mut state = batch as u64 + 1;
+        let data = (0..samples * 3 * 6 * 6).map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+        });
+        Ok(HostTensor::new(vec![samples, 3, 6, 6], data.collect())?)
+    }
+
+    fn evaluation(&mut self, batch: usize) -> Result<Option<HostTensor>, FeedError> {
+        (batch < 2)
+            .then(|| Inputs::train(self, 100 + batch))
+            .transpose()
+    }
+}
+
+impl Labels for Noise {
+    fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Ok((0..samples(batch))
+            .map(|sample| (batch + sample) % CLASSES)
+            .collect())
+    }
+
+    fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Labels::train(self, 100 + batch)
+    }
+}
+
+fn feeds() -> Feeds {
+    Feeds {
+        inputs: Box::new(Noise),
+        labels: Box::new(Noise),
+    }
+}
+
+fn learning_rate(batch: usize) -> f64 {
+    0.1 / (1.0 + batch as f64)
+}
+
+fn build<S: Build>(model: &Model, cut: &Cut, stage: usize) -> S {
+    let spec = StageSpec {
+        optimizer: Optimizer::Momentum {
+            beta: 0.9,
+            nesterov: 1.0,
+            weight_decay: WeightDecay::everywhere(1e-3),
+        },
+        label_smoothing: 0.1,
+        ..StageSpec::new(model, cut.stages()[stage].clone(), 7)
+    };
+    S::on_default_device(&spec)
+}
+
+fn plan(schedule: &str, stages: usize) -> Plan {
+    let schedule = Schedule::parse(schedule, Some(stages)).expect("a valid schedule");
+    let horizon = Horizon {
+        batches: BATCHES,
+        evaluate_at: EVALUATE_AT.to_vec(),
+        snapshot_at: vec![BATCHES],
+    };
+    Plan {
+        momentum: 0.9,
+        ..Plan::new(schedule, horizon, learning_rate)
+    }
+}
+
+fn cut(model: &Model, schedule: &Schedule) -> Cut {
+    let recompute: Vec<bool> = schedule
+        .policies()
+        .iter()
+        .map(|policy| policy.kept == Kept::Input)
+        .collect();
+    Balance::Uniform
+        .cut(model, &recompute, None)
+        .expect("enough blocks")
+}
+
+fn run_threads<S: Build>(schedule: &str, stages: usize, delays: u64) -> Trace {
+    let (model, plan) = (model(), plan(schedule, stages));
+    let cut = cut(&model, &plan.schedule);
+    let mut trace = Trace::new(stages);
+    let hop = std::cell::Cell::new(delays);
+    let outcome = threads::run_with_links(
+        &plan,
+        |stage| Ok(build::<S>(&model, &cut, stage)),
+        feeds(),
+        &Interrupt::new(),
+        |event| trace.take(event),
+        |inner| {
+            hop.set(hop.get().wrapping_mul(31).wrapping_add(7));
+            let state = hop.get();
+            Box::new(Dawdling { inner, state })
+        },
+    );
+    assert_eq!(outcome.expect("the run succeeds").version, BATCHES);
+    trace
+}
+
+fn run_sequential<S: Build>(schedule: &str, stages: usize) -> Trace {
+    let (model, plan) = (model(), plan(schedule, stages));
+    let cut = cut(&model, &plan.schedule);
+    let mut trace = Trace::new(stages);
+    let build = |stage| Ok(build::<S>(&model, &cut, stage));
+    sequential::run(&plan, build, feeds(), |event| trace.take(event)).expect("the run succeeds");
+    trace
+}
+
+/// The states of all stages as that of the whole model.
+fn whole(trace: &Trace) -> StageState {
+    let mut whole = StageState::default();
+    trace
+        .states
+        .iter()
+        .for_each(|state| whole.merge(state.clone()));
+    whole
+}
+
+/// A training loop as anyone would write it, without the runtime.
+fn plain_loop<S: Build>() -> (Vec<f32>, StageState) {
+    let model = model();
+    let cut = Cut::new(&model, &[model.blocks.len()]).expect("one stage");
+    let mut stage = build::<S>(&model, &cut, 0);
+    let mut losses = Vec::new();
+    for batch in 0..BATCHES {
+        let input = stage
+            .upload(Inputs::train(&mut Noise, batch).unwrap())
+            .unwrap();
+        let (logits, graph) = stage.record(&input, batch).unwrap();
+        let loss = stage
+            .loss(&logits, &Labels::train(&mut Noise, batch).unwrap(), 1.0)
+            .unwrap();
+        losses.push(loss.value);
+        stage.backward(graph, loss.grad).unwrap();
+        stage.update(learning_rate(batch)).unwrap();
+    }
+    (losses, stage.export().unwrap())
+}
+
+fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage<S: Build>() {
+    let (losses, state) = plain_loop::<S>();
+    for stages in 1..=6 {
+        let trace = run_threads::<S>("bp", stages, 3);
+        assert_eq!(trace.losses, losses, "{stages} stages");
+        assert_eq!(whole(&trace), state, "{stages} stages");
+        assert_eq!(
+            trace.evaluations,
+            run_threads::<S>("bp", 1, 0).evaluations,
+            "{stages} stages"
+        );
+    }
+}
+
+fn dsp_without_staleness_equals_bp<S: Build>() {
+    assert_eq!(
+        run_threads::<S>("dsp(0,0,0;0,0,0)", 3, 5),
+        run_threads::<S>("bp", 3, 11)
+    );
+    assert_eq!(run_threads::<S>("dsp", 1, 0), run_threads::<S>("bp", 1, 0));
+}
+
+/// A training loop that accumulates the gradients of `of` parts of each batch, without the runtime.
+fn accumulating_loop<S: Build>(of: usize) -> (Vec<f32>, StageState) {
+    let model = model();
+    let cut = Cut::new(&model, &[model.blocks.len()]).expect("one stage");
+    let mut stage = build::<S>(&model, &cut, 0);
+    let mut losses = Vec::new();
+    for batch in 0..BATCHES {
+        let inputs = Inputs::train(&mut Noise, batch).unwrap();
+        let labels = Labels::train(&mut Noise, batch).unwrap();
+        let samples = labels.len();
+        let mut sum = 0.0;
+        for part in 0..of {
+            let range = part * samples / of..(part + 1) * samples / of;
+            let input = stage.upload(inputs.rows(range.clone())).unwrap();
+            let (logits, graph) = stage.record(&input, batch * of + part).unwrap();
+            let share = range.len() as f64 / samples as f64;
+            let loss = stage.loss(&logits, &labels[range.clone()], share).unwrap();
+            sum += f64::from(loss.value) * range.len() as f64;
+            stage.backward(graph, loss.grad).unwrap();
+        }
+        losses.push((sum / samples as f64) as f32);
+        stage.update(learning_rate(batch)).unwrap();
+    }
+    (losses, stage.export().unwrap())
+}
+
+fn micro_batches_equal_accumulation_in_a_plain_loop<S: Build>() {
+    let (losses, state) = accumulating_loop::<S>(2);
+    for schedule in ["gpipe(2)", "1f1b(2)", "bp + accumulate(2)"] {
+        for stages in [1, 2, 4] {
+            let trace = run_threads::<S>(schedule, stages, 3);
+            assert_eq!(trace.losses, losses, "{schedule} on {stages} stages");
+            assert_eq!(whole(&trace), state, "{schedule} on {stages} stages");
+        }
+    }
+    assert_ne!(losses, plain_loop::<S>().0, "batch normalisation sees less");
+}
+
+fn methods_that_are_one_give_the_same_bits<S: Build>() {
+    for (one, other) in [
+        ("1f1b(2)", "gpipe(2)"),
+        ("adl(1, beta=1)", "fdg(beta=1)"),
+        ("dsp(m=3,2,1,0)", "fr"),
+        ("pipedream", "ddg"),
+        ("adl(2, beta=1)", "fdg(beta=1) + accumulate(2)"),
+    ] {
+        let (found, expected) = (run_threads::<S>(one, 4, 5), run_threads::<S>(other, 4, 6));
+        assert_eq!(found.losses, expected.losses, "{one} and {other}");
+        assert_eq!(whole(&found), whole(&expected), "{one} and {other}");
+    }
+}
+
+/// One of each, with every correction somewhere.
+const METHODS: [&str; 17] = [
+    "bp",
+    "gpipe(2)",
+    "1f1b(2)",
+    "pipedream",
+    "pipemare(anneal=4, decay=0.3, sync=2)",
+    "ddg",
+    "fr",
+    "fdg(beta=0.8)",
+    "adl(2, beta=0.8)",
+    "dsp",
+    "dni",
+    "dsp + accumulate(2)",
+    "dsp + predict + gap-aware",
+    "dsp + predict(geometric) + reschedule(5)",
+    "ddg + shrink(0.9)",
+    "fr + look-ahead",
+    "pipedream + predict",
+];
+
+fn every_method_equals_the_interpreter<S: Build>() {
+    let mut losses = Vec::new();
+    for schedule in METHODS {
+        let reference = run_sequential::<S>(schedule, 3);
+        assert_eq!(run_threads::<S>(schedule, 3, 42), reference, "{schedule}");
+        losses.push(reference.losses);
+    }
+    // Two buffers take as many micro-batches as there are stages.
+    let reference = run_sequential::<S>("2bw(2)", 2);
+    assert_eq!(run_threads::<S>("2bw(2)", 2, 42), reference);
+    // They are not all the same thing.
+    let same = ["gpipe(2)", "1f1b(2)", "pipedream", "ddg"];
+    for (one, schedule) in METHODS.iter().enumerate() {
+        for other in 0..one {
+            let both = [*schedule, METHODS[other]].map(|method| same.contains(&method));
+            if both != [true; 2] {
+                assert_ne!(
+                    losses[one], losses[other],
+                    "{schedule} and {}",
+                    METHODS[other]
+                );
+            }
+        }
+    }
+}
+
+fn queues_do_not_move_numbers_and_staleness_does<S: Build>() {
+    let base = run_threads::<S>("dsp(1,1,0;4,2,0)", 3, 1);
+    for schedule in ["dsp(0,0,0;4,2,0)", "dsp(2,2,0;4,2,0)", "dsp(0,1,0;4,2,0)"] {
+        assert_eq!(base, run_threads::<S>(schedule, 3, 2), "{schedule}");
+    }
+    assert_ne!(base.losses, run_threads::<S>("dsp(m=3,2,0)", 3, 1).losses);
+}
+
+fn threads_equal_the_interpreter_whatever_the_delays<S: Build>() {
+    for (schedule, stages) in [
+        ("bp", 2),
+        ("dsp", 2),
+        ("dsp", 4),
+        ("dsp(0,2,1,0;5,4,2,0)", 4),
+    ] {
+        let reference = run_sequential::<S>(schedule, stages);
+        for delays in [1, 99] {
+            assert_eq!(
+                run_threads::<S>(schedule, stages, delays),
+                reference,
+                "{schedule}"
+            );
+        }
+    }
+}
+
+/// DSP from its definition: activations go up through states of the past, which are kept and
+/// loaded again for the purpose; gradients come down through today's.
+fn oracle<S: Build>(m: &[usize]) -> (Vec<f32>, StageState) {
+    let model = model();
+    let cut = Balance::Uniform
+        .cut(&model, &vec![false; m.len()], None)
+        .unwrap();
+    let mut today: Vec<_> = (0..m.len()).map(|k| build::<S>(&model, &cut, k)).collect();
+    let mut past: Vec<_> = (0..m.len()).map(|k| build::<S>(&model, &cut, k)).collect();
+    let mut history: Vec<Vec<StageState>> = today
+        .iter()
+        .map(|stage| vec![stage.export().unwrap()])
+        .collect();
+    let mut losses = Vec::new();
+    for j in 0..BATCHES {
+        let mut inputs = vec![
+            today[0]
+                .upload(Inputs::train(&mut Noise, j).unwrap())
+                .unwrap(),
+        ];
+        for k in 0..m.len() {
+            past[k].import(&history[k][j.saturating_sub(m[k])]).unwrap();
+            let output = past[k].forward(&inputs[k], j).unwrap();
+            inputs.push(output);
+        }
+        let labels = Labels::train(&mut Noise, j).unwrap();
+        let mut grad = None;
+        for k in (0..m.len()).rev() {
+            let (output, graph) = today[k].record(&inputs[k], j).unwrap();
+            let output_grad = grad.take().unwrap_or_else(|| {
+                let loss = today[k].loss(&output, &labels, 1.0).unwrap();
+                losses.push(loss.value);
+                loss.grad
+            });
+            grad = today[k].backward(graph, output_grad).unwrap();
+            today[k].update(learning_rate(j)).unwrap();
+            let state = today[k].export().unwrap();
+            history[k].push(state);
+        }
+    }
+    let mut whole = StageState::default();
+    history
+        .into_iter()
+        .filter_map(|mut h| h.pop())
+        .for_each(|state| whole.merge(state));
+    (losses, whole)
+}
+
+fn dsp_equals_its_definition_on_a_real_engine<S: Build>() {
+    for m in [
+        vec![2, 0],
+        vec![1, 0],
+        vec![4, 2, 0],
+        vec![3, 3, 0],
+        vec![5, 4, 1, 0],
+    ] {
+        let list = m.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let trace = run_threads::<S>(&format!("dsp(m={list})"), m.len(), 17);
+        let (losses, state) = oracle::<S>(&m);
+        assert_eq!(trace.losses, losses, "m = {list}");
+        assert_eq!(whole(&trace), state, "m = {list}");
+    }
+}

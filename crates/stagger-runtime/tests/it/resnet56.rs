@@ -1,0 +1,113 @@
+//! Every method on a real network over four stages: it finishes, and gives the bits of the interpreter.
+
+use crate::support::Trace;
+use stagger_engine::burn::CpuStage;
+use stagger_engine::{HostTensor, Optimizer, StageSpec, WeightDecay};
+use stagger_model::{Balance, Cut, Model};
+use stagger_runtime::{
+    FeedError, Feeds, Inputs, Interrupt, Labels, Plan, Straggler, sequential, threads,
+};
+use stagger_schedule::{Horizon, Kept, Schedule};
+
+const STAGES: usize = 4;
+const BATCHES: usize = 10;
+const SIDE: usize = 8;
+const SAMPLES: usize = 8;
+const METHODS: [&str; 14] = [
+    "bp",
+    "gpipe(2)",
+    "1f1b(4)",
+    "pipedream",
+    "2bw(4)",
+    "pipemare",
+    "ddg",
+    "fr",
+    "fdg",
+    "adl(2)",
+    "dsp",
+    "dsp + accumulate(2)",
+    "dsp + predict",
+    "dni",
+];
+
+struct Noise;
+
+impl Inputs for Noise {
+    fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
+        let data = (0..SAMPLES * 3 * SIDE * SIDE).map(|i| ((batch * 31 + i) as f32 * 0.7).sin());
+        Ok(HostTensor::new(
+            vec![SAMPLES, 3, SIDE, SIDE],
+            data.collect(),
+        )?)
+    }
+
+    fn evaluation(&mut self, batch: usize) -> Result<Option<HostTensor>, FeedError> {
+        (batch < 1).then(|| Inputs::train(self, 90)).transpose()
+    }
+}
+
+impl Labels for Noise {
+    fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Ok((0..SAMPLES).map(|sample| (batch + sample) % 10).collect())
+    }
+
+    fn evaluation(&mut self, _: usize) -> Result<Vec<usize>, FeedError> {
+        Labels::train(self, 90)
+    }
+}
+
+fn feeds() -> Feeds {
+    Feeds {
+        inputs: Box::new(Noise),
+        labels: Box::new(Noise),
+    }
+}
+
+fn build(model: &Model, cut: &Cut, stage: usize) -> CpuStage {
+    let spec = StageSpec {
+        optimizer: Optimizer::Momentum {
+            beta: 0.9,
+            nesterov: 0.0,
+            weight_decay: WeightDecay::everywhere(1e-4),
+        },
+        ..StageSpec::new(model, cut.stages()[stage].clone(), 5)
+    };
+    CpuStage::new(&spec, Default::default()).expect("a valid stage")
+}
+
+#[test]
+fn every_method_finishes_with_the_bits_of_the_interpreter() {
+    let model = Model::by_name("resnet56", [3, SIDE, SIDE], 10).expect("a model");
+    for method in METHODS {
+        let schedule = Schedule::parse(method, Some(STAGES)).expect("a valid schedule");
+        let policies = schedule.policies();
+        let recompute: Vec<bool> = policies.iter().map(|p| p.kept == Kept::Input).collect();
+        let cut = Balance::Auto
+            .cut(&model, &recompute, None)
+            .expect("enough blocks");
+        let horizon = Horizon {
+            batches: BATCHES,
+            evaluate_at: vec![BATCHES],
+            snapshot_at: vec![BATCHES],
+        };
+        let mut plan = Plan {
+            momentum: 0.9,
+            ..Plan::new(schedule, horizon, |_| 0.01)
+        };
+        let mut expected = Trace::new(STAGES);
+        let build = |stage| Ok(build(&model, &cut, stage));
+        sequential::run(&plan, build, feeds(), |event| expected.take(event))
+            .expect("the interpreter succeeds");
+        // Stragglers and measurements change times only.
+        let straggler = "stage=*,probability=0.5,slowdown=30%".parse::<Straggler>();
+        plan.stragglers.push(straggler.expect("a straggler"));
+        plan.gap_every = 2;
+        let mut found = Trace::new(STAGES);
+        let outcome = threads::run(&plan, build, feeds(), &Interrupt::new(), |event| {
+            found.take(event)
+        });
+        assert_eq!(outcome.expect("the run succeeds").version, BATCHES);
+        assert_eq!(found.losses.len(), BATCHES);
+        assert_eq!(found, expected, "{method}");
+    }
+}

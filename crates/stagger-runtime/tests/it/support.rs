@@ -1,0 +1,430 @@
+//! A toy engine and what a run of it leaves behind.
+#![cfg_attr(
+    feature = "shuttle",
+    allow(dead_code, reason = "the model check uses only a part")
+)]
+
+pub mod oracle;
+pub mod toy;
+
+use std::io::{self, Write};
+use std::process;
+use std::sync::Once;
+use std::thread;
+use std::time::Duration;
+
+use stagger_engine::{
+    Activation, Distance, EngineError, HostTensor, Loss, MseLoss, Score, Stage, StageState,
+    UpdateReport,
+};
+use stagger_runtime::{Event, EventError, FeedError, Feeds, Inputs, Labels, Plan};
+use stagger_schedule::{Horizon, Schedule};
+use stagger_transport::{Lane, Link, LinkError, Message};
+
+use toy::{Rows, WIDTH, Weights};
+
+/// Rows in host memory.
+#[derive(Clone)]
+pub struct ToyTensor(pub Rows);
+
+impl Activation for ToyTensor {
+    fn to_host(&self) -> Result<HostTensor, EngineError> {
+        HostTensor::new(self.shape(), self.0.concat())
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        vec![self.0.len(), WIDTH]
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.0.len() * WIDTH * size_of::<f32>()
+    }
+}
+
+/// Stage k of the toy network. Keeps its graph as (weights of the recording, input).
+pub struct ToyStage {
+    first: bool,
+    weights: Weights,
+    velocity: Weights,
+    grad: Weights,
+    /// What is kept of the drift from update to update, where it is tracked.
+    drift_keep: Option<f64>,
+    drift: Weights,
+}
+
+/// Where a state holds the drift.
+const DRIFT: &str = "optimizer.weights.drift";
+
+/// Where a state holds the momentum.
+const VELOCITY: &str = "optimizer.weights.momentum_buffer";
+
+fn parameters(values: &Weights) -> Result<HostTensor, EngineError> {
+    HostTensor::new(vec![values.len()], values.to_vec())
+}
+
+fn only(values: Vec<HostTensor>) -> Weights {
+    let [values] = values.try_into().expect("one tensor");
+    values.data.try_into().expect("the stage's parameters")
+}
+
+impl ToyStage {
+    pub fn new(stage: usize) -> Self {
+        let zero = [0.0; WIDTH * WIDTH + WIDTH];
+        let weights = toy::initial_weights(stage);
+        Self {
+            first: stage == 0,
+            weights,
+            velocity: zero,
+            grad: zero,
+            drift_keep: None,
+            drift: zero,
+        }
+    }
+}
+
+impl Stage for ToyStage {
+    type Activation = ToyTensor;
+    type Graph = (Weights, Rows);
+    type Weights = Weights;
+    type Position = Weights;
+    type Statistics = ();
+
+    fn upload(&self, host: HostTensor) -> Result<ToyTensor, EngineError> {
+        let row = |row: &[f32]| std::array::from_fn(|i| row[i]);
+        Ok(ToyTensor(host.data.chunks_exact(WIDTH).map(row).collect()))
+    }
+
+    fn forward(&mut self, input: &ToyTensor, _batch: usize) -> Result<ToyTensor, EngineError> {
+        Ok(ToyTensor(toy::forward(&self.weights, &input.0)))
+    }
+
+    fn record(
+        &mut self,
+        input: &ToyTensor,
+        batch: usize,
+    ) -> Result<(ToyTensor, Self::Graph), EngineError> {
+        Ok((self.forward(input, batch)?, (self.weights, input.0.clone())))
+    }
+
+    fn backward(
+        &mut self,
+        (weights, inputs): Self::Graph,
+        output_grad: ToyTensor,
+    ) -> Result<Option<ToyTensor>, EngineError> {
+        let (input_grads, weight_grad) = toy::pull_back(&weights, &inputs, &output_grad.0);
+        for (sum, grad) in self.grad.iter_mut().zip(weight_grad) {
+            *sum += grad;
+        }
+        Ok((!self.first).then_some(ToyTensor(input_grads)))
+    }
+
+    fn loss(
+        &self,
+        logits: &ToyTensor,
+        labels: &[usize],
+        share: f64,
+    ) -> Result<Loss<ToyTensor>, EngineError> {
+        let (value, grads) = toy::loss(&logits.0, labels);
+        Ok(Loss {
+            value,
+            grad: ToyTensor(toy::scaled(grads, share)),
+            correct_top1: 0,
+            correct_top5: 0,
+        })
+    }
+
+    fn mse_loss(
+        &self,
+        predicted: &ToyTensor,
+        target: &ToyTensor,
+    ) -> Result<MseLoss<ToyTensor>, EngineError> {
+        if predicted.shape() != target.shape() {
+            let (predicted, target) = (predicted.shape(), target.shape());
+            return Err(EngineError::ShapeMismatch { predicted, target });
+        }
+        let (value, grads) = toy::mse_loss(&predicted.0, &target.0);
+        let grad = ToyTensor(grads);
+        Ok(MseLoss { value, grad })
+    }
+
+    fn scaled(&self, activation: ToyTensor, factor: f64) -> Result<ToyTensor, EngineError> {
+        Ok(ToyTensor(toy::scaled(activation.0, factor)))
+    }
+
+    fn scale_gradients(&mut self, factor: f64) -> Result<(), EngineError> {
+        if factor != 1.0 {
+            self.grad = self.grad.map(|value| value * factor as f32);
+        }
+        Ok(())
+    }
+
+    fn score(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Score, EngineError> {
+        let loss = toy::loss(&logits.0, labels).0;
+        Ok(Score {
+            loss,
+            correct_top1: 0,
+            correct_top5: 0,
+        })
+    }
+
+    fn update(&mut self, learning_rate: f64) -> Result<UpdateReport, EngineError> {
+        let before = self.weights;
+        toy::step(
+            &mut self.weights,
+            &mut self.velocity,
+            &self.grad,
+            learning_rate,
+        );
+        if let Some(keep) = self.drift_keep {
+            toy::follow(&mut self.drift, keep, &before, &self.weights);
+        }
+        self.grad = [0.0; WIDTH * WIDTH + WIDTH];
+        Ok(UpdateReport::default())
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    fn replace_weights(&mut self, weights: Weights) -> Weights {
+        std::mem::replace(&mut self.weights, weights)
+    }
+
+    fn predicted_weights(&self, coefficient: f64) -> Result<Weights, EngineError> {
+        Ok(toy::displaced(&self.weights, &self.velocity, -coefficient))
+    }
+
+    fn track_drift(&mut self, keep: f64) {
+        self.drift_keep = Some(keep);
+    }
+
+    fn drifted_weights(&self, steps: f64) -> Result<Weights, EngineError> {
+        if self.drift_keep.is_none() {
+            let stage = "toy".to_owned();
+            return Err(EngineError::NoDrift { stage });
+        }
+        Ok(toy::displaced(&self.weights, &self.drift, -steps))
+    }
+
+    fn position(&self) -> Weights {
+        self.weights
+    }
+
+    fn position_of(&self, weights: &Weights) -> Option<Weights> {
+        Some(*weights)
+    }
+
+    fn distance(&self, from: &Weights) -> Result<Distance, EngineError> {
+        let (moved, norm) = toy::distance(&self.weights, from);
+        Ok(Distance { moved, norm })
+    }
+
+    /// Any function will do.
+    fn synthesizer(&self) -> Result<Self, EngineError> {
+        Ok(Self {
+            first: true,
+            ..Self::new(17)
+        })
+    }
+
+    fn export_weights(&self, weights: &Weights) -> Result<Vec<HostTensor>, EngineError> {
+        Ok(vec![parameters(weights)?])
+    }
+
+    fn import_weights(&self, values: Vec<HostTensor>) -> Result<Weights, EngineError> {
+        Ok(only(values))
+    }
+
+    fn export_position(&self, position: &Weights) -> Result<Vec<HostTensor>, EngineError> {
+        self.export_weights(position)
+    }
+
+    fn import_position(&self, values: Vec<HostTensor>) -> Result<Weights, EngineError> {
+        self.import_weights(values)
+    }
+
+    fn statistics(&self) {}
+
+    fn restore_statistics(&mut self, (): ()) {}
+
+    fn discard_gradients(&mut self) {
+        self.grad = [0.0; WIDTH * WIDTH + WIDTH];
+    }
+
+    fn evaluate(&mut self, input: &ToyTensor) -> Result<ToyTensor, EngineError> {
+        self.forward(input, 0)
+    }
+
+    fn export(&self) -> Result<StageState, EngineError> {
+        let mut state = StageState::default();
+        let mut put = |name: &str, values| -> Result<(), EngineError> {
+            state.tensors.insert(name.into(), parameters(values)?);
+            Ok(())
+        };
+        put("weights", &self.weights)?;
+        put(VELOCITY, &self.velocity)?;
+        if self.drift_keep.is_some() {
+            put(DRIFT, &self.drift)?;
+        }
+        Ok(state)
+    }
+
+    fn import(&mut self, state: &StageState) -> Result<(), EngineError> {
+        self.weights.copy_from_slice(&state.tensors["weights"].data);
+        self.velocity.copy_from_slice(&state.tensors[VELOCITY].data);
+        match state.tensors.get(DRIFT) {
+            Some(drift) if self.drift_keep.is_some() => self.drift.copy_from_slice(&drift.data),
+            _ => self.drift.fill(0.0),
+        }
+        Ok(())
+    }
+}
+
+/// The toy data, at both ends.
+pub struct ToyFeed;
+
+impl Inputs for ToyFeed {
+    fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
+        let rows = toy::batch_inputs(batch);
+        Ok(HostTensor::new(vec![rows.len(), WIDTH], rows.concat())?)
+    }
+
+    fn evaluation(&mut self, batch: usize) -> Result<Option<HostTensor>, FeedError> {
+        let more = batch < oracle::EVALUATION_BATCHES;
+        more.then(|| Inputs::train(self, oracle::EVALUATION_OFFSET + batch))
+            .transpose()
+    }
+}
+
+impl Labels for ToyFeed {
+    fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Ok(toy::batch_labels(batch))
+    }
+
+    fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Ok(toy::batch_labels(oracle::EVALUATION_OFFSET + batch))
+    }
+}
+
+pub fn feeds() -> Feeds {
+    watch_for_hangs();
+    Feeds {
+        inputs: Box::new(ToyFeed),
+        labels: Box::new(ToyFeed),
+    }
+}
+
+/// A plan that evaluates at the given versions and snapshots at its end.
+pub fn plan(schedule: &str, stages: usize, batches: usize, evaluate_at: &[usize]) -> Plan {
+    let schedule = Schedule::parse(schedule, Some(stages)).expect("a valid schedule");
+    let horizon = Horizon {
+        batches,
+        evaluate_at: evaluate_at.to_vec(),
+        snapshot_at: vec![batches],
+    };
+    Plan {
+        momentum: toy::MOMENTUM,
+        ..Plan::new(schedule, horizon, toy::learning_rate)
+    }
+}
+
+/// Ends the test binary when it takes longer than any healthy machine needs: a run that hangs has to
+/// fail, not to wait for somebody to look.
+pub fn watch_for_hangs() {
+    // The model checker notices deadlocks and endless runs itself, and tries as many runs as it is told to.
+    if cfg!(feature = "shuttle") {
+        return;
+    }
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        thread::spawn(|| {
+            thread::sleep(Duration::from_secs(300));
+            let _ = writeln!(io::stderr(), "a run hangs: 300 s have passed");
+            process::exit(101);
+        });
+    });
+}
+
+/// What a run leaves behind, in terms that do not depend on timing.
+#[derive(Debug, Default, PartialEq)]
+pub struct Trace {
+    pub losses: Vec<f32>,
+    pub evaluations: Vec<f64>,
+    /// Final parameters and buffers of each stage.
+    pub states: Vec<StageState>,
+    /// Greatest counted staleness of each stage.
+    pub staleness: Vec<usize>,
+}
+
+impl Trace {
+    pub fn new(stages: usize) -> Self {
+        watch_for_hangs();
+        let states = vec![StageState::default(); stages];
+        Self {
+            states,
+            staleness: vec![0; stages],
+            ..Self::default()
+        }
+    }
+
+    pub fn take(&mut self, event: Event) -> Result<(), EventError> {
+        match event {
+            Event::Trained { batch, loss, .. } => {
+                assert_eq!(batch, self.losses.len(), "each batch once and in order");
+                self.losses.push(loss);
+            }
+            Event::Evaluated { loss, .. } => self.evaluations.push(loss),
+            Event::Snapshot {
+                stage, snapshot, ..
+            } => self.states[stage] = snapshot.state.clone(),
+            Event::Acted {
+                stage,
+                staleness: Some(found),
+                ..
+            } => {
+                self.staleness[stage] = self.staleness[stage].max(found);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The toy weights among the states.
+    pub fn toy_weights(&self) -> Vec<Weights> {
+        let weights =
+            |state: &StageState| std::array::from_fn(|i| state.tensors["weights"].data[i]);
+        self.states.iter().map(weights).collect()
+    }
+}
+
+/// A link that dawdles for a pseudo-random time before every message.
+pub struct Dawdling<T> {
+    pub inner: Box<dyn Link<T>>,
+    pub state: u64,
+}
+
+impl<T> Dawdling<T> {
+    fn pause(&mut self) {
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        match self.state >> 61 {
+            0 => thread::sleep(Duration::from_micros(self.state >> 54 & 127)),
+            1 | 2 => thread::yield_now(),
+            _ => {}
+        }
+    }
+}
+
+impl<T: Send> Link<T> for Dawdling<T> {
+    fn send(&mut self, message: Message<T>) -> Result<(), LinkError> {
+        self.pause();
+        self.inner.send(message)
+    }
+
+    fn receive(&mut self, lane: Lane) -> Result<Message<T>, LinkError> {
+        self.pause();
+        self.inner.receive(lane)
+    }
+}

@@ -1,0 +1,10 @@
+//! Notation, programs, interpreter, facts and printed text of every method.
+
+mod documentation;
+mod drawn;
+mod explain;
+mod facts;
+mod interpreter;
+mod methods;
+mod notation;
+mod toy_method;

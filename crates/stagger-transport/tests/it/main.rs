@@ -1,0 +1,6 @@
+//! Links: their contract, and the same under the model checker.
+
+#[cfg(not(feature = "shuttle"))]
+mod contract;
+#[cfg(feature = "shuttle")]
+mod model;
