@@ -15,6 +15,7 @@ mod json;
 mod method;
 mod progress;
 mod run;
+mod staleness;
 mod statistics;
 mod table;
 
@@ -24,9 +25,10 @@ mod fixtures;
 pub use csv::to_csv;
 pub use html::to_html;
 pub use json::to_json;
-pub use method::{Comparison, FailedRun, MethodResult, Plan, StageStaleness};
+pub use method::{Comparison, FailedRun, MethodResult, Plan};
 pub use progress::{Progress, Trained};
 pub use run::{PlannedRun, RunResult, RunState, error_file, read_run};
+pub use staleness::StageStaleness;
 pub use statistics::Spread;
 pub use table::{Table, main_table, slowdown_table};
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::run::{PlannedRun, RunResult, RunState, read_run};
+use super::staleness::StageStaleness;
 use super::statistics::{Spread, mean, median};
 use crate::environment::Environment;
 
@@ -36,29 +37,6 @@ pub struct Comparison {
     pub results: Vec<MethodResult>,
     /// The different places where runs took place.
     pub environments: Vec<Environment>,
-}
-
-/// Staleness of a stage.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct StageStaleness {
-    /// Updates between forward and backward, on average over the batches.
-    pub mean: f64,
-    /// The same, at most.
-    pub max: usize,
-    /// How many batches had a staleness of 0, 1, 2, ….
-    pub counts: Vec<usize>,
-}
-
-impl StageStaleness {
-    /// Adds the batches of another stretch.
-    pub(crate) fn add_counts(&mut self, counts: &[usize]) {
-        if self.counts.len() < counts.len() {
-            self.counts.resize(counts.len(), 0);
-        }
-        for (sum, count) in self.counts.iter_mut().zip(counts) {
-            *sum += count;
-        }
-    }
 }
 
 /// A run that came to no good end.
@@ -234,8 +212,7 @@ fn staleness(done: &[(u64, &RunResult)]) -> Vec<StageStaleness> {
         let mut sum = StageStaleness::default();
         let mut means = Vec::new();
         for found in done.iter().filter_map(|(_, run)| run.staleness.get(stage)) {
-            sum.max = sum.max.max(found.max);
-            sum.add_counts(&found.counts);
+            sum.add(found.max, &found.counts);
             means.push(found.mean);
         }
         sum.mean = mean(&means).unwrap_or_default();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::method::StageStaleness;
 use super::progress::{Progress, epoch};
+use super::staleness::StageStaleness;
 use crate::environment::Environment;
 use crate::metrics::{EndRecord, Record};
 use crate::metrics_reader::read_metrics;
@@ -174,8 +174,7 @@ fn staleness(epochs: &[&EpochSummary], stage: usize) -> StageStaleness {
     let mut sum = StageStaleness::default();
     for epoch in epochs {
         if let Some(found) = epoch.stages.get(stage) {
-            sum.max = sum.max.max(found.staleness_max);
-            sum.add_counts(&found.staleness_counts);
+            sum.add(found.staleness_max, &found.staleness_counts);
         }
     }
     let means = epochs.iter().filter_map(|epoch| {

@@ -5,7 +5,8 @@ use std::fmt;
 use comfy_table::presets::NOTHING as NO_LINES;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid};
 
-use super::method::{Comparison, MethodResult, StageStaleness};
+use super::method::{Comparison, MethodResult};
+use super::staleness::StageStaleness;
 use super::statistics::Spread;
 
 const NOTHING: &str = "–";
