@@ -1,6 +1,5 @@
 //! Writer of `metrics.jsonl`.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use crate::memory::peak_resident_bytes;
 use crate::metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 use crate::metrics_reader;
 use crate::sink::Sink;
+use crate::snapshot::SnapshotParts;
 use crate::stage_tally::percent;
 
 /// A file, or what stands for one in tests.
@@ -42,8 +42,7 @@ pub struct MetricsFile {
     version: usize,
     /// End of the last action of any stage.
     last_at: Duration,
-    /// Stages that have taken the snapshot of a version, while some have not.
-    snapshot_parts: BTreeMap<usize, usize>,
+    snapshots: SnapshotParts,
 }
 
 impl MetricsFile {
@@ -109,7 +108,7 @@ impl MetricsFile {
             tally,
             stages: 0,
             last_at: Duration::ZERO,
-            snapshot_parts: BTreeMap::new(),
+            snapshots: SnapshotParts::default(),
         }
     }
 
@@ -190,16 +189,11 @@ impl Sink for MetricsFile {
                     at: self.tally.elapsed_before() + at,
                 }))?;
             }
-            // With its last part the snapshot is complete, and this file is told of it before whoever writes it.
-            Event::Snapshot { version, .. } => {
-                let parts = self.snapshot_parts.entry(version).or_default();
-                *parts += 1;
-                if *parts == self.stages {
-                    self.snapshot_parts.remove(&version);
-                    self.sync()?;
-                }
-            }
             _ => {}
+        }
+        // A sink that writes snapshots comes after this one: the metrics of a snapshot are on disk before the snapshot is.
+        if self.snapshots.event(event).is_some() {
+            self.sync()?;
         }
         if let Some(summary) = self.tally.event(event) {
             self.write(&Record::Epoch(summary))?;

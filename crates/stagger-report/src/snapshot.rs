@@ -13,6 +13,7 @@
 
 mod file_system;
 mod manifest;
+mod parts;
 mod stage_file;
 mod store;
 mod writer;
@@ -21,6 +22,8 @@ mod writer;
 mod fixtures;
 
 pub use file_system::{Disk, FileSystem, SnapshotFile};
+pub(crate) use parts::{Complete, SnapshotParts};
+
 pub use manifest::{FileEntry, Manifest, SNAPSHOT_FORMAT};
 pub use stage_file::{decode_stage, encode_stage, stage_file_name};
 pub use store::{Latest, MANIFEST_FILE, SNAPSHOTS_FOLDER, Skipped, SnapshotStore};

@@ -9,7 +9,7 @@ use stagger_runtime::{Event, Outcome, RunError};
 use crate::error::ReportError;
 use crate::run_folder::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder};
 use crate::sink::Sink;
-use crate::stage_tally::percent;
+use crate::snapshot::{Complete, SnapshotParts};
 use crate::weights_file::{Weights, write_weights};
 
 /// Version of the metadata's layout, under the key `stagger_format`.
@@ -25,18 +25,8 @@ pub struct WeightsFiles {
     last: PathBuf,
     best: PathBuf,
     metadata: BTreeMap<String, String>,
-    stages: usize,
-    /// Versions that are not complete.
-    pending: BTreeMap<usize, Parts>,
+    snapshots: SnapshotParts,
     best_top1: Option<f64>,
-}
-
-#[derive(Default)]
-struct Parts {
-    /// Of the stages whose part has come, merged.
-    state: StageState,
-    stages: usize,
-    test_top1: Option<f64>,
 }
 
 impl WeightsFiles {
@@ -47,8 +37,7 @@ impl WeightsFiles {
             last: folder.file(LAST_WEIGHTS_FILE),
             best: folder.file(BEST_WEIGHTS_FILE),
             metadata,
-            stages: 0,
-            pending: BTreeMap::new(),
+            snapshots: SnapshotParts::default(),
             best_top1: None,
         }
     }
@@ -60,20 +49,21 @@ impl WeightsFiles {
         self
     }
 
-    fn write(&mut self, version: usize, parts: Parts) -> Result<(), ReportError> {
+    fn write(&mut self, snapshot: Complete) -> Result<(), ReportError> {
         let mut metadata = self.metadata.clone();
         metadata.insert("format".to_owned(), "pt".to_owned());
         metadata.insert("stagger_format".to_owned(), WEIGHTS_FORMAT.to_owned());
-        metadata.insert("version".to_owned(), version.to_string());
-        if let Some(top1) = parts.test_top1 {
+        metadata.insert("version".to_owned(), snapshot.version.to_string());
+        if let Some(top1) = snapshot.test_top1 {
             metadata.insert("test_top1".to_owned(), top1.to_string());
         }
-        let weights = Weights {
-            metadata,
-            state: parts.state,
-        };
+        let mut state = StageState::default();
+        for stage in &snapshot.stages {
+            state.merge(stage.state.clone().without_optimizer());
+        }
+        let weights = Weights { metadata, state };
         write_weights(&self.last, &weights)?;
-        let Some(top1) = parts.test_top1 else {
+        let Some(top1) = snapshot.test_top1 else {
             return Ok(());
         };
         if self.best_top1.is_none_or(|best| top1 > best) {
@@ -86,37 +76,10 @@ impl WeightsFiles {
 
 impl Sink for WeightsFiles {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        match event {
-            Event::Started { stages } => self.stages = *stages,
-            Event::Evaluated {
-                version,
-                samples,
-                correct_top1,
-                ..
-            } => {
-                let parts = self.pending.entry(*version).or_default();
-                parts.test_top1 = Some(percent(*correct_top1, *samples));
-            }
-            Event::Snapshot {
-                version, snapshot, ..
-            } => {
-                let parts = self.pending.entry(*version).or_default();
-                let state = snapshot.state.clone();
-                parts.state.merge(state.without_optimizer());
-                parts.stages += 1;
-                if parts.stages < self.stages {
-                    return Ok(());
-                }
-                // Every stage goes through the versions in order: older ones were evaluated only.
-                let newer = self.pending.split_off(&(version + 1));
-                let mut older = std::mem::replace(&mut self.pending, newer);
-                if let Some(parts) = older.remove(version) {
-                    self.write(*version, parts)?;
-                }
-            }
-            _ => {}
+        match self.snapshots.event(event) {
+            Some(complete) => self.write(complete),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn finish(&mut self, _end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {

@@ -1,6 +1,5 @@
 //! The sink that writes snapshots in the background of training.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +11,10 @@ use stagger_runtime::snapshot::StageSnapshot;
 use stagger_runtime::{Event, Outcome, RunError};
 
 use super::manifest::Manifest;
+use super::parts::{Complete, SnapshotParts};
 use super::store::SnapshotStore;
 use crate::error::ReportError;
 use crate::sink::Sink;
-use crate::stage_tally::percent;
 
 /// A snapshot that is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +33,7 @@ pub struct Written {
 /// replaces the others: what is left out has a later one, and training does not wait.
 pub struct SnapshotWriter {
     folder: PathBuf,
-    stages: usize,
-    pending: BTreeMap<usize, Parts>,
+    parts: SnapshotParts,
     describe: Box<dyn FnMut(usize) -> Manifest>,
     on_written: Box<dyn FnMut(&Written)>,
     jobs: Option<SyncSender<Job>>,
@@ -43,12 +41,6 @@ pub struct SnapshotWriter {
     thread: Option<JoinHandle<()>>,
     /// The newest snapshot that the thread had no room for.
     waiting: Option<Job>,
-}
-
-#[derive(Default)]
-struct Parts {
-    stages: BTreeMap<usize, Arc<StageSnapshot>>,
-    test_top1: Option<f64>,
 }
 
 struct Job {
@@ -80,8 +72,7 @@ impl SnapshotWriter {
             .map_err(|source| ReportError::io("start writing into", run, source))?;
         Ok(Self {
             folder: run.to_owned(),
-            stages: 0,
-            pending: BTreeMap::new(),
+            parts: SnapshotParts::default(),
             describe: Box::new(describe),
             on_written: Box::new(on_written),
             jobs: Some(jobs),
@@ -118,20 +109,6 @@ impl SnapshotWriter {
         let source = io::Error::other("the thread that writes snapshots has ended early");
         ReportError::io("write snapshots into", &self.folder, source)
     }
-
-    fn complete(&mut self, version: usize) {
-        // Every stage goes through the versions in order: older ones were evaluated only.
-        let newer = self.pending.split_off(&(version + 1));
-        let mut older = std::mem::replace(&mut self.pending, newer);
-        if let Some(parts) = older.remove(&version) {
-            let mut manifest = (self.describe)(version);
-            manifest.test_top1 = parts.test_top1;
-            self.waiting = Some(Job {
-                stages: parts.stages.into_values().collect(),
-                manifest,
-            });
-        }
-    }
 }
 
 /// The thread: one snapshot after the other.
@@ -160,29 +137,17 @@ fn write_all(
 
 impl Sink for SnapshotWriter {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        match event {
-            Event::Started { stages } => self.stages = *stages,
-            Event::Evaluated {
-                version,
-                samples,
-                correct_top1,
-                ..
-            } => {
-                let parts = self.pending.entry(*version).or_default();
-                parts.test_top1 = Some(percent(*correct_top1, *samples));
-            }
-            Event::Snapshot {
-                stage,
-                version,
-                snapshot,
-            } => {
-                let parts = self.pending.entry(*version).or_default();
-                parts.stages.insert(*stage, Arc::clone(snapshot));
-                if parts.stages.len() == self.stages {
-                    self.complete(*version);
-                }
-            }
-            _ => {}
+        if let Some(Complete {
+            version,
+            stages,
+            test_top1,
+        }) = self.parts.event(event)
+        {
+            let manifest = Manifest {
+                test_top1,
+                ..(self.describe)(version)
+            };
+            self.waiting = Some(Job { stages, manifest });
         }
         self.hear()?;
         self.offer()
