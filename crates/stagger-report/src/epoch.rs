@@ -28,7 +28,7 @@ impl EpochPlan {
     }
 
     /// The epoch of a batch, from 0.
-    pub(crate) fn epoch_of(&self, batch: usize) -> usize {
+    pub fn epoch_of(&self, batch: usize) -> usize {
         batch / self.per_epoch()
     }
 
@@ -247,8 +247,8 @@ impl EpochTally {
         summaries
     }
 
-    /// Samples per second of the last stage in its present epoch; 0 before its first batch is done.
-    pub(crate) fn rate_so_far(&self) -> f64 {
+    /// Samples per second of the last stage in its current epoch so far; 0 before its first batch is done.
+    pub fn images_per_second(&self) -> f64 {
         let Some(last) = self.stages.last() else {
             return 0.0;
         };

@@ -33,6 +33,7 @@ mod metrics_file;
 mod metrics_reader;
 mod progress;
 mod run_folder;
+mod run_lines;
 mod run_tally;
 mod safetensors_writer;
 mod seconds;

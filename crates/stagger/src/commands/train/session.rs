@@ -20,6 +20,7 @@ use stagger_schedule::Action;
 use super::journal::Journal;
 use super::stall::Grace;
 use super::time_limit::{TimeLimit, evaluate_the_end};
+use super::training_bar::TrainingBar;
 use super::{labels, snapshots, start};
 use crate::commands::{build, calibrate};
 use crate::failure::Failure;
@@ -232,11 +233,14 @@ impl Session<'_> {
         let best = from.progress.best.map(|(_, top1)| top1);
         sinks.push(WeightsFiles::new(self.folder, labels::metadata(job)).with_best(best));
         sinks.push(journal.log.sink(tally.clone()));
-        sinks.push(Console::new(
-            Box::new(io::stdout()),
-            tally.clone(),
-            io::stderr().is_terminal(),
-        ));
+        if io::stderr().is_terminal() {
+            let bar = TrainingBar::new(tally.clone());
+            let out = bar.above(io::stdout());
+            sinks.push(bar);
+            sinks.push(Console::new(out, tally.clone()));
+        } else {
+            sinks.push(Console::new(io::stdout(), tally.clone()));
+        }
         // Last: by then what the snapshot says is on disk.
         if let Some(writer) = writer {
             sinks.push(writer);
