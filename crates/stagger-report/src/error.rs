@@ -1,5 +1,6 @@
 //! What can go wrong while results are written or read back.
 
+use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -97,9 +98,17 @@ pub enum ReportError {
         /// Why not.
         what: String,
     },
+    /// A sink of another crate failed.
+    #[error(transparent)]
+    Sink(Box<dyn Error + Send + Sync>),
 }
 
 impl ReportError {
+    /// The error of a [`Sink`](crate::Sink) of another crate.
+    pub fn of_sink(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Sink(error.into())
+    }
+
     /// Whether it says that something is not whole, and not merely that it could not be looked at.
     pub(crate) fn is_damage(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, NotADirectory, NotFound};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use stagger_engine::StageState;
-use stagger_runtime::{Event, Outcome, RunError};
+use stagger_runtime::Event;
 
 use crate::error::ReportError;
 use crate::run_folder::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder};
@@ -80,9 +80,5 @@ impl Sink for WeightsFiles {
             Some(complete) => self.write(complete),
             None => Ok(()),
         }
-    }
-
-    fn finish(&mut self, _end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
-        Ok(())
     }
 }

@@ -224,7 +224,7 @@ impl Session<'_> {
         tally: &EpochTally,
         journal: &Journal,
         progress: &Rc<RefCell<Progress>>,
-    ) -> Result<Sinks, Failure> {
+    ) -> Result<Sinks<'static>, Failure> {
         let job = self.job;
         let mut sinks = Sinks::new();
         // Before the metrics lose what comes behind this version, the snapshots that would need it go.

@@ -97,10 +97,24 @@ impl<W: Write> Write for AboveBar<W> {
 
 #[cfg(test)]
 mod tests {
+    use stagger_report::EpochPlan;
+
     use super::*;
 
     #[test]
     fn the_bar_has_a_valid_template() {
         assert!(ProgressStyle::with_template(BAR).is_ok());
+    }
+
+    #[test]
+    fn lines_above_the_bar_are_written_whole() {
+        let bar = TrainingBar::new(EpochTally::new(EpochPlan {
+            batches_per_epoch: 1,
+            batches: 2,
+            evaluate_at: Vec::new(),
+        }));
+        let mut above = bar.above(Vec::new());
+        above.write_all(b"epoch 1/2\n").unwrap();
+        assert_eq!(above.out, b"epoch 1/2\n");
     }
 }
