@@ -30,7 +30,7 @@ pub use progress::{Progress, Trained};
 pub use run::{PlannedRun, RunResult, RunState, error_file, read_run};
 pub use staleness::StageStaleness;
 pub use statistics::Spread;
-pub use table::{Table, main_table, slowdown_table};
+pub use table::{main_table, slowdown_table};
 
 /// What has to be known of the baselines, wherever a comparison is shown.
 pub const NO_BARRIERS: &str = "Locks in DDG and FR as published come from a barrier per iteration; in this runtime \

@@ -41,7 +41,8 @@ mod sink;
 pub mod snapshot;
 mod stage_tally;
 mod summary;
-mod utc;
+mod table;
+mod timestamp;
 mod weights;
 mod weights_file;
 
@@ -65,6 +66,7 @@ pub use run_folder::{
 pub use run_tally::RunTally;
 pub use sink::{Sink, Sinks};
 pub use summary::{EpochSummary, RunSummary, StageSummary};
+pub use table::Table;
 pub use weights::WeightsFiles;
 pub use weights_file::{
     MAX_WEIGHTS_BYTES, Weights, decode_weights, encode_weights, read_weights, write_weights,

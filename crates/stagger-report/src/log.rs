@@ -12,7 +12,7 @@ use crate::epoch::EpochTally;
 use crate::error::ReportError;
 use crate::run_lines::RunLines;
 use crate::sink::Sink;
-use crate::utc::utc_stamp;
+use crate::timestamp::utc;
 
 /// A text file of lines with the UTC time in front. Clones write to the same file.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl RunLog {
     /// # Errors
     /// [`ReportError::Io`] when it cannot be written.
     pub fn line(&self, text: &str) -> Result<(), ReportError> {
-        let stamp = utc_stamp(SystemTime::now());
+        let stamp = utc(SystemTime::now());
         let lines: String = text
             .lines()
             .map(|line| format!("{stamp} {line}\n"))

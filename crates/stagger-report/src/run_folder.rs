@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::atomic_file::{partial_path, write_atomic};
 use crate::error::ReportError;
-use crate::utc::utc_file_stamp;
+use crate::timestamp::utc_in_a_file_name;
 
 /// Folder of runs whose output path was not chosen.
 pub const DEFAULT_BASE: &str = "runs";
@@ -236,7 +236,7 @@ pub fn default_path(base: &Path, name: &str, now: SystemTime) -> PathBuf {
         }
     };
     let name: String = name.chars().map(plain).collect();
-    base.join(format!("{}-{name}", utc_file_stamp(now)))
+    base.join(format!("{}-{name}", utc_in_a_file_name(now)))
 }
 
 /// Keeps other processes from training in the same folder, where the system can lock folders.

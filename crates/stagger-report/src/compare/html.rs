@@ -8,9 +8,10 @@ use super::NO_BARRIERS;
 use super::figures::{Figure, figures};
 use super::method::Comparison;
 use super::run::{PlannedRun, RunState};
-use super::table::{Table, main_table, mebibytes, slowdown_table};
+use super::table::{main_table, mebibytes, slowdown_table};
 use crate::environment::Environment;
 use crate::error::ReportError;
+use crate::table::Table;
 
 /// The page. Texts are escaped by the template engine; only the charts are taken as they are.
 #[derive(Template)]
