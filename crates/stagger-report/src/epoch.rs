@@ -6,7 +6,7 @@ use std::time::Duration;
 use stagger_runtime::Event;
 use stagger_schedule::Action;
 
-use crate::progress::{EpochProgress, StageProgress};
+use crate::progress::{EpochProgress, StageProgress, TrainedSums};
 use crate::stage_tally::{Acted, StageTally, bubble_share, percent, rate};
 use crate::summary::{EpochSummary, StageSummary};
 
@@ -78,12 +78,7 @@ struct StageInEpoch {
 struct PendingEpoch {
     /// Of the stages that have ended it.
     ended: Vec<Option<StageTally>>,
-    batches: usize,
-    samples: usize,
-    loss_sum: f64,
-    correct_top1: usize,
-    correct_top5: usize,
-    learning_rate: f64,
+    trained: TrainedSums,
     test: Option<TestScore>,
 }
 
@@ -193,12 +188,13 @@ impl EpochTally {
                 ..
             } => {
                 if let Some(epoch) = self.pending(self.plan.epoch_of(batch)) {
-                    epoch.batches += 1;
-                    epoch.samples += samples;
-                    epoch.loss_sum += f64::from(loss) * samples as f64;
-                    epoch.correct_top1 += correct_top1;
-                    epoch.correct_top5 += correct_top5;
-                    epoch.learning_rate = learning_rate;
+                    let sums = &mut epoch.trained;
+                    sums.batches += 1;
+                    sums.samples += samples;
+                    sums.loss_sum += f64::from(loss) * samples as f64;
+                    sums.correct_top1 += correct_top1;
+                    sums.correct_top5 += correct_top5;
+                    sums.learning_rate = learning_rate;
                 }
             }
             Event::Evaluated {
@@ -237,7 +233,7 @@ impl EpochTally {
                     stage.epoch += 1;
                 }
             }
-            if epoch.samples > 0 {
+            if epoch.trained.samples > 0 {
                 summaries.push(self.sum_up());
             } else {
                 self.pending.pop_front();
@@ -255,7 +251,7 @@ impl EpochTally {
         let pending = last.epoch.checked_sub(self.first_pending);
         let samples = pending
             .and_then(|at| self.pending.get(at))
-            .map_or(0, |epoch| epoch.samples);
+            .map_or(0, |epoch| epoch.trained.samples);
         rate(samples, last.tally.wall())
     }
 
@@ -272,15 +268,10 @@ impl EpochTally {
                 version: progress.version,
             };
         }
-        if progress.batches > 0
+        if progress.trained.batches > 0
             && let Some(pending) = self.pending(epoch)
         {
-            pending.batches = progress.batches;
-            pending.samples = progress.samples;
-            pending.loss_sum = progress.loss_sum;
-            pending.correct_top1 = progress.correct_top1;
-            pending.correct_top5 = progress.correct_top5;
-            pending.learning_rate = progress.learning_rate;
+            pending.trained = progress.trained;
         }
     }
 
@@ -302,12 +293,7 @@ impl EpochTally {
             progress.elapsed = self.elapsed_before() + self.last_at;
             let at = self.plan.epoch_of(version).checked_sub(self.first_pending);
             if let Some(pending) = at.and_then(|at| self.pending.get(at)) {
-                progress.batches = pending.batches;
-                progress.samples = pending.samples;
-                progress.loss_sum = pending.loss_sum;
-                progress.correct_top1 = pending.correct_top1;
-                progress.correct_top5 = pending.correct_top5;
-                progress.learning_rate = pending.learning_rate;
+                progress.trained = pending.trained;
             }
         }
         if let Some(captured) = &mut self.captured {
@@ -364,19 +350,18 @@ impl EpochTally {
 
     /// Takes the first pending epoch out.
     fn sum_up(&mut self) -> EpochSummary {
-        let sums = self.pending.pop_front().unwrap_or_default();
+        let PendingEpoch {
+            ended,
+            trained: sums,
+            test,
+        } = self.pending.pop_front().unwrap_or_default();
         let epoch = self.first_pending;
         self.first_pending += 1;
 
-        let wall = sums
-            .ended
-            .last()
-            .and_then(Option::as_ref)
-            .map(StageTally::wall);
-        let wall = wall.unwrap_or_default();
+        let last = ended.last().and_then(Option::as_ref);
+        let wall = last.map(StageTally::wall).unwrap_or_default();
         let trained = self.stages.last().map_or(0, |last| last.version);
-        let stages: Vec<StageSummary> = sums
-            .ended
+        let stages: Vec<StageSummary> = ended
             .into_iter()
             .map(|stage| stage.unwrap_or_default().summary())
             .collect();
@@ -389,9 +374,9 @@ impl EpochTally {
             train_top1: percent(sums.correct_top1, sums.samples),
             train_top5: percent(sums.correct_top5, sums.samples),
             learning_rate: sums.learning_rate,
-            test_loss: sums.test.map(|test| test.loss),
-            test_top1: sums.test.map(|test| test.top1),
-            test_top5: sums.test.map(|test| test.top5),
+            test_loss: test.map(|test| test.loss),
+            test_top1: test.map(|test| test.top1),
+            test_top5: test.map(|test| test.top5),
             images_per_second: rate(sums.samples, wall),
             wall,
             bubble_share: bubble_share(&stages),

@@ -1,7 +1,7 @@
 //! Writer of `metrics.jsonl`.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -60,8 +60,29 @@ impl MetricsFile {
         Self::new(Box::new(file), path, tally, facts)
     }
 
-    /// Goes on with the file of a run at the version at which `tally` does: keeps what the run had written up to there,
-    /// drops what came behind it, and appends.
+    /// Opens the file of a run that starts or resumes where `tally` does: at version 0 as [`MetricsFile::create`] after
+    /// removing a file that an earlier attempt has left, at later versions as [`MetricsFile::resume`].
+    ///
+    /// # Errors
+    /// Those of the two, and [`ReportError::Io`] when the file of an earlier attempt cannot be removed.
+    pub fn open(
+        path: &Path,
+        tally: EpochTally,
+        facts: Map<String, Value>,
+    ) -> Result<Self, ReportError> {
+        if tally.start_version() > 0 {
+            return Self::resume(path, tally);
+        }
+        match fs::remove_file(path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(ReportError::io("remove", path, source))
+            }
+            _ => Self::create(path, tally, facts),
+        }
+    }
+
+    /// Resumes the file at the version at which `tally` starts: keeps the records up to there, drops the later ones, and
+    /// appends.
     ///
     /// # Errors
     /// [`ReportError::Io`] when the file cannot be read or written, [`ReportError::Metrics`] when a batch before the version

@@ -14,7 +14,17 @@ pub struct EpochProgress {
     /// Time that the run had taken when its last stage was there. JSON: `elapsed_seconds`.
     #[serde(rename = "elapsed_seconds", with = "seconds")]
     pub elapsed: Duration,
-    /// Batches of the epoch that are trained.
+    /// The batches of the epoch that are trained. JSON: its fields stand beside the others.
+    #[serde(flatten)]
+    pub trained: TrainedSums,
+    /// From stage 0 up.
+    pub stages: Vec<StageProgress>,
+}
+
+/// Sums over trained batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainedSums {
+    /// Batches.
     pub batches: usize,
     /// Samples in them.
     pub samples: usize,
@@ -26,8 +36,6 @@ pub struct EpochProgress {
     pub correct_top5: usize,
     /// Learning rate of the last batch.
     pub learning_rate: f64,
-    /// From stage 0 up.
-    pub stages: Vec<StageProgress>,
 }
 
 /// What one stage has done in an epoch so far.
@@ -69,4 +77,33 @@ pub struct StageProgress {
     pub gap_sum: f64,
     /// Backward passes of a staleness of 0, 1, 2, …; as long as it has to be.
     pub staleness_counts: Vec<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names are a promise to snapshots that are on disk.
+    #[test]
+    fn sums_are_beside_the_other_fields() {
+        let progress = EpochProgress {
+            version: 3,
+            trained: TrainedSums {
+                loss_sum: 0.1 + 0.2,
+                ..TrainedSums::default()
+            },
+            ..EpochProgress::default()
+        };
+        let json = serde_json::to_string(&progress).unwrap();
+        insta::assert_snapshot!(json, @r#"{"version":3,"elapsed_seconds":0.0,"batches":0,"samples":0,"loss_sum":0.30000000000000004,"correct_top1":0,"correct_top5":0,"learning_rate":0.0,"stages":[]}"#);
+        assert_eq!(
+            serde_json::from_str::<EpochProgress>(&json).unwrap(),
+            progress
+        );
+        let value = serde_json::to_value(&progress).unwrap();
+        assert_eq!(
+            serde_json::from_value::<EpochProgress>(value).unwrap(),
+            progress
+        );
+    }
 }

@@ -14,8 +14,8 @@ use crate::summary::StageSummary;
 /// one. Evaluations and snapshots are no training: their time is left out of the wall.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StageTally {
-    /// Length of the stretch before the run was resumed.
-    earlier: Duration,
+    /// Its sums. Their `wall` is the length of the stretch before the run was resumed.
+    sums: StageProgress,
     began: Option<Duration>,
     /// End of the last training action.
     ended: Duration,
@@ -23,16 +23,6 @@ pub(crate) struct StageTally {
     paused: Duration,
     /// The same since the last training action; counts once another one follows.
     paused_since: Duration,
-    forward: Duration,
-    recompute: Duration,
-    backward: Duration,
-    update: Duration,
-    transfer: Duration,
-    waits: Waits,
-    delayed: Duration,
-    gaps: usize,
-    gap_sum: f64,
-    staleness_counts: Vec<usize>,
 }
 
 /// One completed action, as in `Event::Acted`.
@@ -53,12 +43,13 @@ impl StageTally {
         let lasted = acted.ended_at.saturating_sub(acted.started_at);
         let aside = acted.waits.total() + acted.transfer;
         let busy = lasted.saturating_sub(aside);
+        let sums = &mut self.sums;
         match acted.action {
-            Action::Forward { .. } => self.forward += busy,
-            Action::Recompute { .. } => self.recompute += busy,
+            Action::Forward { .. } => sums.forward += busy,
+            Action::Recompute { .. } => sums.recompute += busy,
             // The lesson of a synthesizer is the price of not waiting for the gradient of a backward.
-            Action::Backward { .. } | Action::Learn { .. } => self.backward += busy,
-            Action::Update { .. } => self.update += busy,
+            Action::Backward { .. } | Action::Learn { .. } => sums.backward += busy,
+            Action::Update { .. } => sums.update += busy,
             Action::Evaluate { .. } | Action::Snapshot { .. } => {
                 if self.began.is_some() {
                     self.paused_since += lasted;
@@ -69,21 +60,21 @@ impl StageTally {
         self.began.get_or_insert(acted.started_at);
         self.ended = acted.ended_at;
         self.paused += std::mem::take(&mut self.paused_since);
-        self.transfer += acted.transfer;
-        self.waits.loader += acted.waits.loader;
-        self.waits.receive += acted.waits.receive;
-        self.waits.send += acted.waits.send;
-        self.delayed += acted.delayed;
+        sums.transfer += acted.transfer;
+        sums.loader += acted.waits.loader;
+        sums.receive += acted.waits.receive;
+        sums.send += acted.waits.send;
+        sums.delayed += acted.delayed;
         // Weights that have run away have no gap, and no mean of gaps should be that of one of theirs.
         if let Some(gap) = acted.gap.filter(|gap| gap.is_finite()) {
-            self.gaps += 1;
-            self.gap_sum += gap;
+            sums.gaps += 1;
+            sums.gap_sum += gap;
         }
         if let Some(staleness) = acted.staleness {
-            if self.staleness_counts.len() <= staleness {
-                self.staleness_counts.resize(staleness + 1, 0);
+            if sums.staleness_counts.len() <= staleness {
+                sums.staleness_counts.resize(staleness + 1, 0);
             }
-            self.staleness_counts[staleness] += 1;
+            sums.staleness_counts[staleness] += 1;
         }
     }
 
@@ -100,77 +91,54 @@ impl StageTally {
     /// Length of the stretch without evaluations and snapshots.
     pub fn wall(&self) -> Duration {
         let Some(began) = self.began else {
-            return self.earlier;
+            return self.sums.wall;
         };
         let lasted = self.ended.saturating_sub(began).saturating_sub(self.paused);
-        self.earlier + lasted
+        self.sums.wall + lasted
     }
 
     /// The stretch so far, to be continued in another process.
     pub fn progress(&self) -> StageProgress {
         StageProgress {
             wall: self.wall(),
-            forward: self.forward,
-            recompute: self.recompute,
-            backward: self.backward,
-            update: self.update,
-            transfer: self.transfer,
-            loader: self.waits.loader,
-            receive: self.waits.receive,
-            send: self.waits.send,
-            delayed: self.delayed,
-            gaps: self.gaps,
-            gap_sum: self.gap_sum,
-            staleness_counts: self.staleness_counts.clone(),
+            ..self.sums.clone()
         }
     }
 
-    /// Goes on with a stretch.
+    /// Continues a stretch that another process has begun.
     pub fn resumed(progress: &StageProgress) -> Self {
         Self {
-            earlier: progress.wall,
-            forward: progress.forward,
-            recompute: progress.recompute,
-            backward: progress.backward,
-            update: progress.update,
-            transfer: progress.transfer,
-            waits: Waits {
-                loader: progress.loader,
-                receive: progress.receive,
-                send: progress.send,
-            },
-            delayed: progress.delayed,
-            gaps: progress.gaps,
-            gap_sum: progress.gap_sum,
-            staleness_counts: progress.staleness_counts.clone(),
+            sums: progress.clone(),
             ..Self::default()
         }
     }
 
     pub fn summary(&self) -> StageSummary {
-        let computed = self.forward + self.recompute + self.backward + self.update;
-        let busy = computed + self.transfer;
+        let sums = &self.sums;
+        let computed = sums.forward + sums.recompute + sums.backward + sums.update;
+        let busy = computed + sums.transfer;
+        let waited = sums.loader + sums.receive + sums.send;
         let wall = self.wall();
-        let counted = self.staleness_counts.iter().enumerate();
+        let counted = sums.staleness_counts.iter().enumerate();
         let staleness_sum: usize = counted.map(|(staleness, count)| staleness * count).sum();
-        let backwards = self.staleness_counts.iter().sum::<usize>();
+        let backwards = sums.staleness_counts.iter().sum::<usize>();
         StageSummary {
             busy_share: share(busy, wall),
-            forward: self.forward,
-            recompute: self.recompute,
-            backward: self.backward,
-            update: self.update,
-            transfer: self.transfer,
-            waited: self.waits.total(),
-            loader: self.waits.loader,
-            receive: self.waits.receive,
-            send: self.waits.send,
-            unaccounted: wall.saturating_sub(busy + self.waits.total()),
+            forward: sums.forward,
+            recompute: sums.recompute,
+            backward: sums.backward,
+            update: sums.update,
+            transfer: sums.transfer,
+            waited,
+            loader: sums.loader,
+            receive: sums.receive,
+            send: sums.send,
+            unaccounted: wall.saturating_sub(busy + waited),
             staleness_mean: staleness_sum as f64 / backwards.max(1) as f64,
-            staleness_max: self.staleness_counts.len().saturating_sub(1),
-            staleness_counts: self.staleness_counts.clone(),
-            delayed: self.delayed,
-            gap_mean: (self.gaps > 0).then(|| self.gap_sum / self.gaps as f64),
+            staleness_max: sums.staleness_counts.len().saturating_sub(1),
+            staleness_counts: sums.staleness_counts.clone(),
+            delayed: sums.delayed,
+            gap_mean: (sums.gaps > 0).then(|| sums.gap_sum / sums.gaps as f64),
         }
     }
 }

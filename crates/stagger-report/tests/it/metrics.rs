@@ -132,6 +132,28 @@ fn an_existing_file_is_not_overwritten() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
+/// At version 0 there is nothing to keep: an earlier attempt died before its first snapshot.
+#[test]
+fn a_run_that_starts_again_replaces_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.jsonl");
+    let run = Run::dsp();
+    for attempt in 0..2 {
+        let file = MetricsFile::open(&path, run.tally(), facts()).unwrap();
+        drop(file);
+        assert_eq!(read_metrics(&path).unwrap().len(), 1, "attempt {attempt}");
+    }
+    run.feed(&mut MetricsFile::open(&path, run.tally(), facts()).unwrap());
+    let progress = EpochProgress {
+        version: 8,
+        ..EpochProgress::default()
+    };
+    let resumed = EpochTally::resumed(run.tally().plan().clone(), progress);
+    drop(MetricsFile::open(&path, resumed, Map::new()).unwrap());
+    // All batches and epochs are kept; only the end is not.
+    assert_eq!(read_metrics(&path).unwrap().len(), 11);
+}
+
 /// A run that goes on from a snapshot has all lines once, and what was summed up in the middle of an epoch counts on.
 #[test]
 fn a_file_that_is_gone_on_with_is_that_of_the_unbroken_run() {
@@ -154,7 +176,7 @@ fn a_file_that_is_gone_on_with_is_that_of_the_unbroken_run() {
     }
     drop(file);
     let progress = tally.take_progress(3).unwrap();
-    assert_eq!((progress.version, progress.batches), (3, 3));
+    assert_eq!((progress.version, progress.trained.batches), (3, 3));
 
     let resumed = EpochTally::resumed(tally.plan().clone(), progress);
     let mut file = MetricsFile::resume(&broken, resumed).unwrap();

@@ -225,13 +225,18 @@ impl Session<'_> {
         journal: &Journal,
         progress: &Rc<RefCell<Progress>>,
     ) -> Result<Sinks<'static>, Failure> {
-        let job = self.job;
+        let (job, folder) = (self.job, self.folder);
         let mut sinks = Sinks::new();
         // Before the metrics lose what comes behind this version, the snapshots that would need it go.
         let writer = self.writer(from, journal, progress)?;
-        sinks.push(self.metrics(tally)?);
+        let metrics = folder.file(METRICS_FILE);
+        sinks.push(MetricsFile::open(
+            &metrics,
+            tally.clone(),
+            labels::facts(job),
+        )?);
         let best = from.progress.best.map(|(_, top1)| top1);
-        sinks.push(WeightsFiles::new(self.folder, labels::metadata(job)).with_best(best));
+        sinks.push(WeightsFiles::new(folder, labels::metadata(job)).with_best(best));
         sinks.push(journal.log.sink(tally.clone()));
         if io::stderr().is_terminal() {
             let bar = TrainingBar::new(tally.clone());
@@ -265,22 +270,6 @@ impl Session<'_> {
         Ok(Some(snapshots::writer(
             job, folder, version, log, of_version,
         )?))
-    }
-
-    /// A file that was begun is gone on with, one that has not got a line is begun again.
-    fn metrics(&self, tally: &EpochTally) -> Result<MetricsFile, Failure> {
-        let path = self.folder.file(METRICS_FILE);
-        if tally.start_version() == 0 {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Failure::Run(error.into()));
-                }
-                _ => {}
-            }
-            let facts = labels::facts(self.job);
-            return Ok(MetricsFile::create(&path, tally.clone(), facts)?);
-        }
-        Ok(MetricsFile::resume(&path, tally.clone())?)
     }
 }
 
