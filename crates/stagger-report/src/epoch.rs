@@ -1,4 +1,4 @@
-//! Events, epoch by epoch.
+//! Sums over the events of each epoch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::summary::{EpochSummary, StageSummary};
 /// Where a run's epochs end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochPlan {
-    /// Batches of a whole epoch, at least 1.
+    /// Batches of a full epoch, at least 1.
     pub batches_per_epoch: usize,
-    /// Batches of the whole run; when they are no multiple of the former, the last epoch is short.
+    /// Batches of the whole run; if that is no multiple of the former, the last epoch is shorter.
     pub batches: usize,
-    /// Versions that are evaluated, sorted. Those at the end of an epoch belong to its summary.
+    /// Versions that are evaluated, in ascending order. An evaluation at the end of an epoch is part of its summary.
     pub evaluate_at: Vec<usize>,
 }
 
 impl EpochPlan {
-    /// Number of epochs, whole or not.
+    /// Number of epochs, counting a shorter last one.
     pub fn epochs(&self) -> usize {
         self.batches.div_ceil(self.per_epoch())
     }
@@ -44,39 +44,38 @@ impl EpochPlan {
 
 /// Turns events into one [`EpochSummary`] per epoch.
 ///
-/// Stages end an epoch at different times, and a stage may be in the next one before another has
-/// ended the last. Memory grows with the stages and the epochs between the first and the last of
-/// them, not with the batches.
+/// Stages end an epoch at different times: one may be in the next epoch while another is still in the last. Memory grows
+/// with the number of stages and of epochs that are open at once, not with the batches.
 #[derive(Clone, Debug)]
 pub struct EpochTally {
     plan: EpochPlan,
     stages: Vec<StageInEpoch>,
-    /// Epochs not yet summed up, without gaps.
+    /// Consecutive epochs whose summary is not out yet.
     pending: VecDeque<PendingEpoch>,
-    /// The epoch, from 0, of the first of them.
+    /// Index, from 0, of the first of them.
     first_pending: usize,
-    /// Batches that an interrupt left of the run.
+    /// The version at which an interrupt ends the run.
     interrupted_at: Option<usize>,
-    /// Where the run goes on, if it does.
+    /// Where the run resumes; `None` when it starts.
     resumed: Option<EpochProgress>,
     /// End of the last action of the last stage.
     last_at: Duration,
-    /// Of versions whose snapshot is under way, in a tally that captures.
+    /// By version, the progress at snapshots that not all stages have taken yet; `None` in a tally that does not capture.
     captured: Option<BTreeMap<usize, EpochProgress>>,
 }
 
-/// A stage, and how far it is.
+/// The position of a stage and its sums.
 #[derive(Clone, Debug, Default)]
 struct StageInEpoch {
     tally: StageTally,
-    /// Its epoch, from 0.
+    /// Its current epoch, from 0.
     epoch: usize,
     version: usize,
 }
 
 #[derive(Clone, Debug, Default)]
 struct PendingEpoch {
-    /// Of the stages that have ended it.
+    /// The sums of each stage that has ended it.
     ended: Vec<Option<StageTally>>,
     trained: TrainedSums,
     test: Option<TestScore>,
@@ -90,7 +89,7 @@ struct TestScore {
 }
 
 impl EpochTally {
-    /// A tally of a run that has not begun; [`Event::Started`] tells it the number of stages.
+    /// A tally of a run that starts. [`Event::Started`] tells it the number of stages.
     pub fn new(plan: EpochPlan) -> Self {
         Self {
             plan,
@@ -104,7 +103,7 @@ impl EpochTally {
         }
     }
 
-    /// A tally of a run that goes on.
+    /// A tally of a run that resumes.
     pub fn resumed(plan: EpochPlan, progress: EpochProgress) -> Self {
         Self {
             first_pending: plan.epoch_of(progress.version),
@@ -113,18 +112,18 @@ impl EpochTally {
         }
     }
 
-    /// The version at which the run goes on; 0 when it starts.
+    /// The version at which the run starts or resumes.
     pub fn start_version(&self) -> usize {
         self.resumed.as_ref().map_or(0, |progress| progress.version)
     }
 
-    /// Time that the run had taken before it went on.
+    /// Time that the run had taken before it was resumed.
     pub fn elapsed_before(&self) -> Duration {
         let progress = self.resumed.as_ref();
         progress.map_or(Duration::ZERO, |progress| progress.elapsed)
     }
 
-    /// The same tally, which captures what is known of each version of which a snapshot is taken, until it is taken out.
+    /// The same tally, which also captures its progress at every snapshot; see [`EpochTally::take_progress`].
     #[must_use]
     pub fn capturing(self) -> Self {
         Self {
@@ -133,8 +132,7 @@ impl EpochTally {
         }
     }
 
-    /// What was known when each stage took its snapshot of `version`, once all have; those of earlier versions are
-    /// forgotten.
+    /// The progress at the snapshot of `version`, once all stages have taken it. Drops the progress of earlier versions.
     pub fn take_progress(&mut self, version: usize) -> Option<EpochProgress> {
         let captured = self.captured.as_mut()?;
         let later = captured.split_off(&(version + 1));
@@ -148,8 +146,8 @@ impl EpochTally {
         &self.plan
     }
 
-    /// Takes the next event. Returns a summary once all stages have ended the epoch and, where one
-    /// is due, the evaluation of its last version has come.
+    /// Takes the next event. Returns the summary of an epoch once all stages have ended it and its evaluation, if one is
+    /// due, is done.
     pub fn event(&mut self, event: &Event) -> Option<EpochSummary> {
         match *event {
             Event::Started { stages } => self.start(stages),
@@ -221,9 +219,8 @@ impl EpochTally {
         self.is_ready().then(|| self.sum_up())
     }
 
-    /// Sums up what is left when no further event comes: the epoch that an interrupt or a failure
-    /// cut short, and whole ones whose evaluation did not come. Epochs without a trained batch are
-    /// left out.
+    /// The summaries that are left after the last event: of the epoch that an interrupt or a failure cut short, and of full
+    /// epochs without the evaluation that was due. Epochs without a trained batch are left out.
     pub fn flush(&mut self) -> Vec<EpochSummary> {
         let mut summaries = Vec::new();
         while let Some(epoch) = self.pending.front_mut() {
@@ -275,8 +272,8 @@ impl EpochTally {
         }
     }
 
-    /// Notes what is known of a stage's epoch at a version; from the last stage, what was trained. Other stages may be
-    /// elsewhere by now.
+    /// Captures the sums of a stage at a version, and with the last stage those of the trained batches. The other stages may
+    /// be at other versions at this time.
     fn capture(&mut self, stage: usize, version: usize) {
         let (Some(of_stage), Some(captured)) = (self.stages.get(stage), &mut self.captured) else {
             return;
@@ -326,7 +323,7 @@ impl EpochTally {
         }
     }
 
-    /// The sums of an epoch counted from 0; `None` when it has been summed up already.
+    /// The sums of an epoch counted from 0; `None` when its summary is out already.
     fn pending(&mut self, epoch: usize) -> Option<&mut PendingEpoch> {
         let at = epoch.checked_sub(self.first_pending)?;
         while self.pending.len() <= at {
@@ -348,7 +345,7 @@ impl EpochTally {
         })
     }
 
-    /// Takes the first pending epoch out.
+    /// Takes out the first pending epoch.
     fn sum_up(&mut self) -> EpochSummary {
         let PendingEpoch {
             ended,

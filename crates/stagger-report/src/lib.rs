@@ -1,22 +1,24 @@
-//! Sinks of runtime events: console, run folder, metrics, weights (DESIGN §7).
+//! Sinks of runtime events: console, run folder, metrics, weights, snapshots.
 //!
-//! The runtime emits [`Event`](stagger_runtime::Event)s and never prints; what becomes of them is
-//! decided here. [`Sinks`] hands each event to every [`Sink`]:
+//! The runtime emits [`Event`](stagger_runtime::Event)s and never prints or writes a file. [`Sinks`] hands each event to
+//! every [`Sink`], in the order in which they were pushed:
 //!
-//! | sink | gives |
-//! | --- | --- |
-//! | [`Console`] | a progress bar on a terminal, a line per epoch |
-//! | [`LogSink`] | the same lines in `run.log`, with the time |
-//! | [`MetricsFile`] | `metrics.jsonl`: a typed [`Record`] per batch and epoch |
-//! | [`snapshot::SnapshotWriter`] | a folder per snapshot, written in the background |
-//! | [`WeightsFiles`] | `last.safetensors` and `best.safetensors`, with PyTorch's names |
+//! | sink | writes | made by |
+//! | --- | --- | --- |
+//! | [`MetricsFile`] | `metrics.jsonl`: a typed [`Record`] per batch and epoch | [`MetricsFile::open`] |
+//! | [`WeightsFiles`] | `last.safetensors` and `best.safetensors`, with PyTorch's names | [`WeightsFiles::new`] |
+//! | [`LogSink`] | `run.log`: a line per epoch, with the time | [`RunLog::sink`] |
+//! | [`Console`] | the same lines, on the standard output or any other writer | [`Console::new`] |
+//! | [`snapshot::SnapshotWriter`] | a folder per snapshot, in the background | [`snapshot::SnapshotWriter::start`] |
 //!
-//! All numbers come from two tallies, [`EpochTally`] and [`RunTally`], whose memory does not grow
-//! with the length of the run. [`RunFolder`] is where the files go: it never overwrites anything.
+//! The snapshot writer comes last, so that a snapshot on disk has its metrics and weights on disk. [`Sink`] shows how a
+//! program adds a sink of its own.
 //!
-//! **Invariants:** one writer per file; a file that others may read at any time is whole or not
-//! there ([`write_atomic`]); what cannot be written is an error that ends the run, never silence,
-//! except for a closed standard output.
+//! All numbers come from two tallies, [`EpochTally`] and [`RunTally`], whose memory does not grow with the length of the
+//! run. [`RunFolder`] is where the files go; it never overwrites another run.
+//!
+//! **Invariants:** one writer per file; a file that may be read at any time is complete or missing ([`write_atomic`]); a
+//! failed write ends the run with an error, except for a closed standard output.
 
 mod atomic_file;
 pub mod compare;

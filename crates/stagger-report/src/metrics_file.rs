@@ -19,9 +19,9 @@ use crate::sink::Sink;
 use crate::snapshot::SnapshotParts;
 use crate::stage_tally::percent;
 
-/// A file, or what stands for one in tests.
+/// A file, or its replacement in tests.
 trait MetricsOutput: Write + Send {
-    /// Makes what is written durable.
+    /// Flushes written data to disk.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -31,22 +31,22 @@ impl MetricsOutput for File {
     }
 }
 
-/// Writes one [`Record`] per line. Lines reach the file at the start, at the end of each epoch and of the run, and the disk
-/// before a snapshot says that they are there.
+/// Writes one [`Record`] per line. The lines are flushed to the file at the start and at the end of each epoch and of the
+/// run, and to disk with every snapshot.
 pub struct MetricsFile {
     out: BufWriter<Box<dyn MetricsOutput>>,
     path: PathBuf,
     tally: EpochTally,
     stages: usize,
-    /// Version of the last stage.
+    /// Version of the last stage's parameters.
     version: usize,
-    /// End of the last action of any stage.
+    /// End of the latest action of any stage.
     last_at: Duration,
     snapshots: SnapshotParts,
 }
 
 impl MetricsFile {
-    /// Makes the file and writes the `run` record with these facts.
+    /// Creates the file and writes the `run` record with these facts.
     ///
     /// # Errors
     /// [`ReportError::Io`] when the file exists or cannot be written.
@@ -85,8 +85,8 @@ impl MetricsFile {
     /// appends.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when the file cannot be read or written, [`ReportError::Metrics`] when a batch before the version
-    /// has no line in it that can be read.
+    /// [`ReportError::Io`] when the file cannot be read or written, [`ReportError::Metrics`] when it lacks the record of a
+    /// batch before the version, or that record cannot be read.
     pub fn resume(path: &Path, tally: EpochTally) -> Result<Self, ReportError> {
         let version = tally.start_version();
         let mut batches = 0;
@@ -94,11 +94,11 @@ impl MetricsFile {
             batches += usize::from(batch < version);
             batch < version
         };
-        let (kept, end) = metrics_reader::keep(path, |record| match record {
+        let (kept, end) = metrics_reader::keep_lines(path, |record| match record {
             Record::Run(_) => true,
             Record::Batch(batch) => is_before(batch.batch),
             Record::Skipped(skipped) => is_before(skipped.batch),
-            // An epoch that an interrupt cut short is summed up again when it is whole.
+            // The summary of an epoch that an interrupt cut short is written again when the epoch is complete.
             Record::Epoch(epoch) => {
                 let index = epoch.epoch.checked_sub(1);
                 epoch.version <= version
@@ -283,7 +283,7 @@ mod tests {
         );
     }
 
-    /// A disk that takes a while to fill up.
+    /// A disk with room for so many bytes.
     struct Filling(usize);
 
     impl Write for Filling {

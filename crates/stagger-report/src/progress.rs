@@ -1,4 +1,4 @@
-//! What is known of an epoch in the middle of it: part of a snapshot, so that a resumed run counts on.
+//! The sums of an epoch at a version in the middle of it. A snapshot holds them, so that a resumed run continues them.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::seconds;
 
-/// An epoch up to a version, as [`EpochTally`](crate::EpochTally) counts it. Every number that does not measure time is exact.
+/// An epoch up to a version, as [`EpochTally`](crate::EpochTally) counts it. All numbers but the times are exact.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochProgress {
     /// The version: the batches trained since the start of the run.
     pub version: usize,
-    /// Time that the run had taken when its last stage was there. JSON: `elapsed_seconds`.
+    /// Time from the start of the run until its last stage reached this version. JSON: `elapsed_seconds`.
     #[serde(rename = "elapsed_seconds", with = "seconds")]
     pub elapsed: Duration,
-    /// The batches of the epoch that are trained. JSON: its fields stand beside the others.
+    /// Sums over the trained batches of the epoch. JSON: their fields are beside the others.
     #[serde(flatten)]
     pub trained: TrainedSums,
-    /// From stage 0 up.
+    /// The stages, from stage 0 up.
     pub stages: Vec<StageProgress>,
 }
 
@@ -41,7 +41,7 @@ pub struct TrainedSums {
 /// What one stage has done in an epoch so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageProgress {
-    /// Time without evaluations and snapshots. As all times here, in seconds.
+    /// Training time: the time without evaluations and snapshots. JSON: `wall_seconds`, and likewise below.
     #[serde(rename = "wall_seconds", with = "seconds")]
     pub wall: Duration,
     /// Forward passes.
@@ -56,26 +56,26 @@ pub struct StageProgress {
     /// Optimizer steps.
     #[serde(rename = "update_seconds", with = "seconds")]
     pub update: Duration,
-    /// Bringing inputs to the device.
+    /// Transfers of inputs to the device.
     #[serde(rename = "transfer_seconds", with = "seconds")]
     pub transfer: Duration,
     /// Waiting for the loader.
     #[serde(rename = "loader_seconds", with = "seconds")]
     pub loader: Duration,
-    /// Waiting for a neighbour to send.
+    /// Waiting for a message of a neighbour.
     #[serde(rename = "receive_seconds", with = "seconds")]
     pub receive: Duration,
-    /// Waiting for room in a neighbour's queue.
+    /// Waiting for room in the queue to a neighbour.
     #[serde(rename = "send_seconds", with = "seconds")]
     pub send: Duration,
-    /// Asleep as a straggler.
+    /// Artificial delay as a straggler.
     #[serde(rename = "delayed_seconds", with = "seconds")]
     pub delayed: Duration,
     /// Backward passes whose gap was measured.
     pub gaps: usize,
     /// Sum of those gaps.
     pub gap_sum: f64,
-    /// Backward passes of a staleness of 0, 1, 2, …; as long as it has to be.
+    /// Number of backward passes with a staleness of 0, 1, 2, …, up to the largest that occurred.
     pub staleness_counts: Vec<usize>,
 }
 

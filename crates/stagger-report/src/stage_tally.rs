@@ -1,4 +1,4 @@
-//! What one stage did over a stretch of the run.
+//! Sums over the actions of one stage.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use stagger_schedule::Action;
 use crate::progress::StageProgress;
 use crate::summary::StageSummary;
 
-/// Running sums over a stage's training actions.
+/// Running sums over the training actions of a stretch of the run, such as an epoch.
 ///
-/// The stretch begins with the first training action, or where [`StageTally::cut`] ended the last
-/// one. Evaluations and snapshots are no training: their time is left out of the wall.
+/// The stretch begins with the first training action, or where [`StageTally::cut`] ended the previous one. The time of
+/// evaluations and snapshots is not part of its wall time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StageTally {
-    /// Its sums. Their `wall` is the length of the stretch before the run was resumed.
+    /// The sums. `wall` is the length of the stretch before the run was resumed.
     sums: StageProgress,
     began: Option<Duration>,
     /// End of the last training action.
     ended: Duration,
-    /// Time of evaluations and snapshots between two training actions.
+    /// Time of the evaluations and snapshots between its training actions.
     paused: Duration,
-    /// The same since the last training action; counts once another one follows.
+    /// The same after the last training action so far; counted when another one follows.
     paused_since: Duration,
 }
 
@@ -47,7 +47,7 @@ impl StageTally {
         match acted.action {
             Action::Forward { .. } => sums.forward += busy,
             Action::Recompute { .. } => sums.recompute += busy,
-            // The lesson of a synthesizer is the price of not waiting for the gradient of a backward.
+            // A synthesizer learns so that its stage need not wait for the gradient of a backward pass.
             Action::Backward { .. } | Action::Learn { .. } => sums.backward += busy,
             Action::Update { .. } => sums.update += busy,
             Action::Evaluate { .. } | Action::Snapshot { .. } => {
@@ -65,7 +65,7 @@ impl StageTally {
         sums.receive += acted.waits.receive;
         sums.send += acted.waits.send;
         sums.delayed += acted.delayed;
-        // Weights that have run away have no gap, and no mean of gaps should be that of one of theirs.
+        // After weights have diverged their gap is not finite; it would spoil the mean.
         if let Some(gap) = acted.gap.filter(|gap| gap.is_finite()) {
             sums.gaps += 1;
             sums.gap_sum += gap;
@@ -78,7 +78,7 @@ impl StageTally {
         }
     }
 
-    /// Ends the stretch with the last training action; the next one begins there.
+    /// Ends the stretch at the end of the last training action, where the next one begins.
     pub fn cut(&mut self) -> StageTally {
         let next = Self {
             began: self.began.map(|_| self.ended),
@@ -97,7 +97,7 @@ impl StageTally {
         self.sums.wall + lasted
     }
 
-    /// The stretch so far, to be continued in another process.
+    /// The sums so far, for [`StageTally::resumed`] in another process.
     pub fn progress(&self) -> StageProgress {
         StageProgress {
             wall: self.wall(),
@@ -105,7 +105,7 @@ impl StageTally {
         }
     }
 
-    /// Continues a stretch that another process has begun.
+    /// Continues the stretch of another process.
     pub fn resumed(progress: &StageProgress) -> Self {
         Self {
             sums: progress.clone(),
@@ -152,7 +152,7 @@ fn share(part: Duration, whole: Duration) -> f64 {
     }
 }
 
-/// One minus the mean busy share: the share of time in which a stage waits.
+/// One minus the mean busy share: the mean share of time in which a stage waits.
 pub(crate) fn bubble_share(stages: &[StageSummary]) -> f64 {
     let busy: f64 = stages.iter().map(|stage| stage.busy_share).sum();
     1.0 - busy / stages.len().max(1) as f64
@@ -204,19 +204,19 @@ mod tests {
         tally.add(acted(Action::Forward { batch: 0, micro: 0 }, 10, 14, 1));
         tally.add(acted(Action::Evaluate { version: 1 }, 14, 100, 50));
         tally.add(acted(Action::Backward { batch: 0, micro: 0 }, 101, 104, 0));
-        // A pause at the end is followed by no training: not part of the stretch.
+        // No training follows this pause, so it is not part of the stretch.
         tally.add(acted(Action::Snapshot { version: 1 }, 104, 200, 0));
         assert_eq!(tally.wall(), Duration::from_secs(8));
         let summary = tally.summary();
         assert_eq!(summary.forward, Duration::from_secs(3));
         assert_eq!(summary.waited, Duration::from_secs(1));
         assert_eq!(summary.busy_share, 6.0 / 8.0);
-        // Between the evaluation and the backward nothing was booked.
+        // The second between the evaluation and the backward belongs to no action.
         assert_eq!(summary.unaccounted, Duration::from_secs(1));
     }
 
     #[test]
-    fn every_second_is_booked_once() {
+    fn every_second_is_counted_once() {
         let mut tally = StageTally::default();
         let seconds = Duration::from_secs;
         tally.add(Acted {
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(tally.wall(), Duration::ZERO);
         tally.add(acted(Action::Evaluate { version: 1 }, 4, 9, 0));
         tally.add(acted(Action::Update { version: 1 }, 10, 14, 0));
-        // The second in between was spent neither training nor evaluating.
+        // It includes the second between the evaluation and the update, in which the stage did neither.
         assert_eq!(tally.wall(), Duration::from_secs(5));
         assert_eq!(tally.summary().busy_share, 0.8);
     }
