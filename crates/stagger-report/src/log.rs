@@ -14,7 +14,7 @@ use crate::run_lines::RunLines;
 use crate::sink::Sink;
 use crate::timestamp::utc;
 
-/// A text file of lines with the UTC time in front. Clones write to the same file.
+/// A text file whose lines begin with the time in UTC. Clones write to the same file.
 #[derive(Clone, Debug)]
 pub struct RunLog {
     file: Arc<Mutex<File>>,
@@ -47,7 +47,7 @@ impl RunLog {
         })
     }
 
-    /// Appends text; each of its lines gets the time in front. It is in the file on return.
+    /// Appends text, each of its lines after the time. The text is in the file on return.
     ///
     /// # Errors
     /// [`ReportError::Io`] when it cannot be written.
@@ -57,13 +57,13 @@ impl RunLog {
             .lines()
             .map(|line| format!("{stamp} {line}\n"))
             .collect();
-        // A line is written by one call, so a panic elsewhere leaves nothing half done.
+        // One call writes all lines, so a panic elsewhere leaves no part of them.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let written = file.write_all(lines.as_bytes());
         written.map_err(|source| ReportError::io("write", &self.path, source))
     }
 
-    /// A sink that logs the start, a line per epoch, and how the run ended.
+    /// A sink that logs the start, a line per epoch, and the end of the run.
     pub fn sink(&self, tally: EpochTally) -> LogSink {
         LogSink {
             log: self.clone(),

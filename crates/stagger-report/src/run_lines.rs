@@ -1,4 +1,4 @@
-//! The lines that people read while a run goes on: on the console and in the log.
+//! The lines that people read during a run: on the console and in the log.
 
 use stagger_runtime::Event;
 

@@ -1,4 +1,4 @@
-//! The last and the best weights of a run, kept up to date on disk.
+//! The files of the last and the best weights of a run.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,12 +15,8 @@ use crate::weights_file::{Weights, write_weights};
 /// Version of the metadata's layout, under the key `stagger_format`.
 const WEIGHTS_FORMAT: &str = "1";
 
-/// Gathers the stages' parts of each version that is snapshot and writes them as one model:
-/// `last.safetensors` always, `best.safetensors` when the top-1 test accuracy of that version is
-/// higher than ever before.
-///
-/// Parts of several versions may be under way at once. The accuracy of a version is known before
-/// the last stage's part of it comes: a stage evaluates before it snapshots (DESIGN §4).
+/// Writes the weights of all stages as one model at every snapshot: to `last.safetensors` always, to `best.safetensors`
+/// when the top-1 test accuracy of this version is higher than that of all versions before it.
 pub struct WeightsFiles {
     last: PathBuf,
     best: PathBuf,
@@ -30,8 +26,8 @@ pub struct WeightsFiles {
 }
 
 impl WeightsFiles {
-    /// Writes into this folder. To the caller's metadata come `format` (`pt`: PyTorch's names and
-    /// layouts), `stagger_format`, `version` and, where it is known, `test_top1` in percent.
+    /// Writes into this folder. The files' metadata are `metadata`, `format` (`pt`: PyTorch's names and layouts),
+    /// `stagger_format`, `version` and, if the version was evaluated, `test_top1` in percent.
     pub fn new(folder: &RunFolder, metadata: BTreeMap<String, String>) -> Self {
         Self {
             last: folder.file(LAST_WEIGHTS_FILE),
@@ -42,7 +38,7 @@ impl WeightsFiles {
         }
     }
 
-    /// The same for a run that goes on, whose best accuracy so far is known.
+    /// The same for a resumed run, with its best top-1 test accuracy so far in percent.
     #[must_use]
     pub fn with_best(mut self, top1: Option<f64>) -> Self {
         self.best_top1 = top1;

@@ -130,7 +130,7 @@ pub(super) fn mebibytes(bytes: u64) -> String {
     format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// The mean, and the largest where it is another number.
+/// The mean, and the maximum if it differs.
 fn staleness(stage: &StageStaleness) -> String {
     let mean = format!("{:.1}", stage.mean);
     match mean.strip_suffix(".0") {
@@ -146,7 +146,7 @@ fn spread(spread: Spread) -> String {
     }
 }
 
-/// Seconds to the target, and how many runs they are of where these are not all.
+/// Seconds to the target, and how many runs reached it if not all did.
 fn time(result: &MethodResult) -> String {
     match result.seconds_to_target {
         Some(seconds) if result.reached_target == result.done => format!("{seconds:.1} s"),

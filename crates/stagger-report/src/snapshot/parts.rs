@@ -27,8 +27,8 @@ pub(crate) struct Complete {
     pub version: usize,
     /// From stage 0 up.
     pub stages: Vec<Arc<StageSnapshot>>,
-    /// Test accuracy of this version in percent, if it was evaluated. A stage evaluates a version before it takes the
-    /// snapshot, so the accuracy comes before the last stage's part.
+    /// Top-1 test accuracy of this version in percent, if it was evaluated. A stage evaluates a version before it takes the
+    /// snapshot, so the accuracy is known before the last stage's part.
     pub test_top1: Option<f64>,
 }
 

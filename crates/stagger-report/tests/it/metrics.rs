@@ -68,7 +68,7 @@ fn what_was_written_is_read() {
     assert_eq!(end.peak_memory_bytes.is_some(), cfg!(target_os = "linux"));
 }
 
-/// The names are a promise to whoever reads the file.
+/// Programs of users rely on these names.
 #[test]
 fn lines_look_like_this() {
     let folder = tempfile::tempdir().unwrap();
@@ -154,9 +154,9 @@ fn a_run_that_starts_again_replaces_its_file() {
     assert_eq!(read_metrics(&path).unwrap().len(), 11);
 }
 
-/// A run that goes on from a snapshot has all lines once, and what was summed up in the middle of an epoch counts on.
+/// A run that is resumed from a snapshot has each line once, and continues the sums of the epoch from there.
 #[test]
-fn a_file_that_is_gone_on_with_is_that_of_the_unbroken_run() {
+fn a_resumed_file_is_that_of_the_unbroken_run() {
     let folder = tempfile::tempdir().unwrap();
     let run = Run {
         snapshot_at: vec![3],
@@ -206,7 +206,7 @@ fn a_file_that_is_gone_on_with_is_that_of_the_unbroken_run() {
 }
 
 #[test]
-fn a_file_that_lacks_batches_is_not_gone_on_with() {
+fn a_file_that_lacks_batches_is_not_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metrics.jsonl");
     let run = Run::dsp();
