@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stagger_runtime::Waits;
+use stagger_runtime::{Acted, Waits};
 use stagger_schedule::Action;
 
 use crate::progress::StageProgress;
@@ -35,22 +35,9 @@ pub(crate) struct StageTally {
     staleness_counts: Vec<usize>,
 }
 
-/// One completed action, as in `Event::Acted`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Acted {
-    pub action: Action,
-    pub started_at: Duration,
-    pub ended_at: Duration,
-    pub waits: Waits,
-    pub transfer: Duration,
-    pub delayed: Duration,
-    pub staleness: Option<usize>,
-    pub gap: Option<f64>,
-}
-
 impl StageTally {
     pub fn add(&mut self, acted: Acted) {
-        let lasted = acted.ended_at.saturating_sub(acted.started_at);
+        let lasted = acted.lasted();
         let aside = acted.waits.total() + acted.transfer;
         let busy = lasted.saturating_sub(aside);
         match acted.action {
@@ -214,6 +201,7 @@ mod tests {
 
     fn acted(action: Action, from: u64, to: u64, waited: u64) -> Acted {
         Acted {
+            stage: 0,
             action,
             started_at: Duration::from_secs(from),
             ended_at: Duration::from_secs(to),

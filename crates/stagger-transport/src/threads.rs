@@ -13,9 +13,7 @@ use crate::link::{Link, LinkError, Side};
 use crate::message::{Lane, Message};
 use crate::stop::{StopSignal, Stoppable};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
-use crate::transport::{ConnectError, Ends, Transport};
-
-pub use crate::transport::Capacities;
+use crate::transport::{Capacities, ConnectError, Ends, Transport};
 use lanes::{Lanes, Queue};
 
 /// Evaluation inputs that may wait at a stage. One in the queue and one being computed keep both

@@ -10,18 +10,19 @@ use stagger_engine::layered::{Kernels, LayeredStage, Profiled};
 use stagger_engine::torch::{Torch, TorchDevice};
 use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
 use stagger_runtime::{
-    Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, threads,
+    Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, stage_optimizer,
+    threads,
 };
 use stagger_schedule::{Horizon, Schedule};
 
 use crate::flags::engine::EngineChoice;
 use crate::flags::high::TrainJob;
 
-/// What stage `stage` of the job is made of.
-pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
+/// What stage `stage` of the job is made of, when it runs with this optimizer.
+pub fn spec(job: &TrainJob, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
     let blocks = job.cut.stages()[stage].clone();
     StageSpec {
-        optimizer: optimizer(job, stage),
+        optimizer,
         clip_norm: job.values.clip_norm,
         label_smoothing: job.label_smoothing(),
         precision: job.precision,
@@ -29,30 +30,15 @@ pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
     }
 }
 
-/// The job's optimizer, with the stage's own momentum where the schedule looks ahead by it.
-fn optimizer(job: &TrainJob, stage: usize) -> Optimizer {
-    let mut optimizer = job.optimizer.clone();
-    let momentum = job.schedule.momentum(stage, beta(&optimizer));
-    if let (Optimizer::Momentum { beta, nesterov, .. }, Some(momentum)) = (&mut optimizer, momentum)
-    {
-        *beta = momentum;
-        *nesterov = 1.0;
-    }
-    optimizer
-}
-
-/// `β` of an optimizer that has one, else 0.
-fn beta(optimizer: &Optimizer) -> f64 {
-    match optimizer {
-        Optimizer::Momentum { beta, .. } => *beta,
-        _ => 0.0,
-    }
+/// The optimizer of a stage by the job's schedule.
+pub fn optimizer(job: &TrainJob, stage: usize) -> Optimizer {
+    stage_optimizer(&job.schedule, stage, &job.optimizer)
 }
 
 /// Finds out what is wrong with a stage before anything is written or started.
 pub fn check_specs(job: &TrainJob) -> Result<()> {
     (0..job.schedule.stages()).try_for_each(|stage| {
-        spec(job, stage)
+        spec(job, stage, optimizer(job, stage))
             .validate()
             .map(drop)
             .with_context(|| format!("stage {stage}"))
@@ -79,21 +65,27 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     match &job.engine {
         EngineChoice::Burn if options.profile => {
-            let build = |stage| burn_stage::<Profiled<Flex>>(job, options.states, stage);
+            let build = |stage, optimizer| {
+                burn_stage::<Profiled<Flex>>(job, options.states, stage, optimizer)
+            };
             threads::run(plan, build, feeds, interrupt, on_event)
         }
         EngineChoice::Burn => {
-            let build = |stage| burn_stage::<Flex>(job, options.states, stage);
+            let build =
+                |stage, optimizer| burn_stage::<Flex>(job, options.states, stage, optimizer);
             threads::run(plan, build, feeds, interrupt, on_event)
         }
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) if options.profile => {
-            let build = |at| torch_stage::<Profiled<Torch>>(job, devices, options.states, at);
+            let build = |at, optimizer| {
+                torch_stage::<Profiled<Torch>>(job, devices, options.states, at, optimizer)
+            };
             threads::run(plan, build, feeds, interrupt, on_event)
         }
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
-            let build = |at| torch_stage::<Torch>(job, devices, options.states, at);
+            let build =
+                |at, optimizer| torch_stage::<Torch>(job, devices, options.states, at, optimizer);
             threads::run(plan, build, feeds, interrupt, on_event)
         }
     }
@@ -102,10 +94,12 @@ pub fn run(
 /// Finds out whether states fit the job's stages.
 pub fn check_states(job: &TrainJob, states: &[StageState]) -> Result<(), EngineError> {
     (0..states.len()).try_for_each(|stage| match &job.engine {
-        EngineChoice::Burn => burn_stage::<Flex>(job, Some(states), stage).map(drop),
+        EngineChoice::Burn => {
+            burn_stage::<Flex>(job, Some(states), stage, optimizer(job, stage)).map(drop)
+        }
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
-            torch_stage::<Torch>(job, devices, Some(states), stage).map(drop)
+            torch_stage::<Torch>(job, devices, Some(states), stage, optimizer(job, stage)).map(drop)
         }
     })
 }
@@ -114,8 +108,9 @@ fn burn_stage<K: Kernels<Device = FlexDevice>>(
     job: &TrainJob,
     states: Option<&[StageState]>,
     stage: usize,
+    optimizer: Optimizer,
 ) -> Result<LayeredStage<K>, EngineError> {
-    let built = LayeredStage::new(&spec(job, stage), FlexDevice)?;
+    let built = LayeredStage::new(&spec(job, stage, optimizer), FlexDevice)?;
     start(built, states, stage)
 }
 
@@ -125,9 +120,10 @@ fn torch_stage<K: Kernels<Device = TorchDevice>>(
     devices: &[TorchDevice],
     states: Option<&[StageState]>,
     stage: usize,
+    optimizer: Optimizer,
 ) -> Result<LayeredStage<K>, EngineError> {
     let device = devices.get(stage).copied().unwrap_or_default();
-    let built = LayeredStage::new(&spec(job, stage), device)?;
+    let built = LayeredStage::new(&spec(job, stage, optimizer), device)?;
     start(built, states, stage)
 }
 
@@ -146,11 +142,12 @@ fn start<S: Stage>(
 pub fn plan(job: &TrainJob, schedule: Schedule, horizon: Horizon) -> Plan {
     let learning_rate = job.learning_rate.clone();
     Plan {
-        momentum: beta(&job.optimizer),
         gap_every: job.gap_every,
         stragglers: job.stragglers.clone(),
         seed: job.seed,
-        ..Plan::new(schedule, horizon, move |batch| learning_rate.at(batch))
+        ..Plan::new(schedule, horizon, job.optimizer.clone(), move |batch| {
+            learning_rate.at(batch)
+        })
     }
 }
 
@@ -168,36 +165,4 @@ pub fn feeds(job: &TrainJob, batches: Range<usize>) -> Result<Feeds, DataError> 
         job.eval_batch_size,
         options,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flags::high;
-    use crate::flags::low::TrainValues;
-
-    #[test]
-    fn looking_ahead_gives_each_stage_a_momentum_of_its_own() {
-        let of_stages = |schedule: &str| {
-            let values = TrainValues {
-                schedule: Some(schedule.to_owned()),
-                stages: Some(3),
-                ..TrainValues::default()
-            };
-            let job = high::train(values).unwrap();
-            let momentum = |stage| match spec(&job, stage).optimizer {
-                Optimizer::Momentum { beta, nesterov, .. } => (beta, nesterov),
-                other => panic!("{other:?}"),
-            };
-            (0..3).map(momentum).collect::<Vec<_>>()
-        };
-        assert_eq!(of_stages("dsp"), [(0.9, 0.0); 3]);
-        let found = of_stages("dsp + look-ahead(0.98)");
-        for (found, expected) in found.iter().zip([0.98, 0.94, 0.9]) {
-            assert!(
-                (found.0 - expected).abs() < 1e-12 && found.1 == 1.0,
-                "{found:?}"
-            );
-        }
-    }
 }
