@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use stagger_runtime::Event;
+use stagger_runtime::{Acted, Event};
 use stagger_schedule::Action;
 
 use crate::progress::{EpochProgress, StageProgress, TrainedSums};
-use crate::stage_tally::{Acted, StageTally, bubble_share, percent, rate};
+use crate::stage_tally::{StageTally, bubble_share, percent, rate};
 use crate::summary::{EpochSummary, StageSummary};
 
 /// Where a run's epochs end.
@@ -151,31 +151,7 @@ impl EpochTally {
     pub fn event(&mut self, event: &Event) -> Option<EpochSummary> {
         match *event {
             Event::Started { stages } => self.start(stages),
-            Event::Acted {
-                stage,
-                action,
-                started_at,
-                ended_at,
-                waits,
-                transfer,
-                delayed,
-                staleness,
-                gap,
-            } => {
-                self.acted(
-                    stage,
-                    Acted {
-                        action,
-                        started_at,
-                        ended_at,
-                        waits,
-                        transfer,
-                        delayed,
-                        staleness,
-                        gap,
-                    },
-                );
-            }
+            Event::Acted(acted) => self.acted(acted),
             Event::Trained {
                 batch,
                 samples,
@@ -298,7 +274,8 @@ impl EpochTally {
         }
     }
 
-    fn acted(&mut self, stage: usize, acted: Acted) {
+    fn acted(&mut self, acted: Acted) {
+        let stage = acted.stage;
         if stage + 1 == self.stages.len() {
             self.last_at = acted.ended_at;
         }

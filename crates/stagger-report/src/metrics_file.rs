@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use stagger_runtime::{Event, Outcome, RunError};
+use stagger_runtime::{Acted, Event, Outcome, RunError};
 use stagger_schedule::Action;
 
 use crate::atomic_file::write_atomic;
@@ -170,12 +170,12 @@ impl Sink for MetricsFile {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
         match *event {
             Event::Started { stages } => self.stages = stages,
-            Event::Acted {
+            Event::Acted(Acted {
                 stage,
                 action,
                 ended_at,
                 ..
-            } => {
+            }) => {
                 self.last_at = self.last_at.max(ended_at);
                 if let Action::Update { version } = action
                     && stage + 1 == self.stages
@@ -324,7 +324,7 @@ mod tests {
             at,
         };
         metrics.event(&trained).unwrap();
-        let update = Event::Acted {
+        let update = Event::Acted(Acted {
             stage: 0,
             action: Action::Update { version: 0 },
             started_at: at,
@@ -334,7 +334,7 @@ mod tests {
             delayed: Duration::ZERO,
             staleness: None,
             gap: None,
-        };
+        });
         let error = metrics.event(&update).unwrap_err().to_string();
         assert!(
             error.starts_with("could not write metrics.jsonl: No space left"),

@@ -3,7 +3,7 @@
 use stagger_runtime::Event;
 use stagger_schedule::Action;
 
-use crate::stage_tally::{Acted, StageTally, bubble_share, percent, rate};
+use crate::stage_tally::{StageTally, bubble_share, percent, rate};
 use crate::summary::{RunSummary, StageSummary};
 
 /// Throughput, busy shares and best accuracy of a run.
@@ -64,31 +64,12 @@ impl RunTally {
                     stages
                 ];
             }
-            Event::Acted {
-                stage,
-                action,
-                started_at,
-                ended_at,
-                waits,
-                transfer,
-                delayed,
-                staleness,
-                gap,
-            } => {
-                let Some(stage) = self.stages.get_mut(stage) else {
+            Event::Acted(acted) => {
+                let Some(stage) = self.stages.get_mut(acted.stage) else {
                     return;
                 };
-                stage.tally.add(Acted {
-                    action,
-                    started_at,
-                    ended_at,
-                    waits,
-                    transfer,
-                    delayed,
-                    staleness,
-                    gap,
-                });
-                if action
+                stage.tally.add(acted);
+                if acted.action
                     == (Action::Update {
                         version: self.skip.wrapping_sub(1),
                     })

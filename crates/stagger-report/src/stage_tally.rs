@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stagger_runtime::Waits;
+use stagger_runtime::Acted;
 use stagger_schedule::Action;
 
 use crate::progress::StageProgress;
@@ -25,22 +25,9 @@ pub(crate) struct StageTally {
     paused_since: Duration,
 }
 
-/// One completed action, as in `Event::Acted`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Acted {
-    pub action: Action,
-    pub started_at: Duration,
-    pub ended_at: Duration,
-    pub waits: Waits,
-    pub transfer: Duration,
-    pub delayed: Duration,
-    pub staleness: Option<usize>,
-    pub gap: Option<f64>,
-}
-
 impl StageTally {
     pub fn add(&mut self, acted: Acted) {
-        let lasted = acted.ended_at.saturating_sub(acted.started_at);
+        let lasted = acted.lasted();
         let aside = acted.waits.total() + acted.transfer;
         let busy = lasted.saturating_sub(aside);
         let sums = &mut self.sums;
@@ -178,10 +165,13 @@ pub(crate) fn percent(part: usize, whole: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use stagger_runtime::Waits;
+
     use super::*;
 
     fn acted(action: Action, from: u64, to: u64, waited: u64) -> Acted {
         Acted {
+            stage: 0,
             action,
             started_at: Duration::from_secs(from),
             ended_at: Duration::from_secs(to),

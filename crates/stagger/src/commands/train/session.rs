@@ -145,15 +145,9 @@ impl Session<'_> {
                 match event {
                     Event::Profiled { stage, profile } => profiles.push((stage, profile)),
                     Event::Stalled(stall) => grace.begin(&stall, journal)?,
-                    Event::Acted {
-                        stage,
-                        action: Action::Snapshot { .. },
-                        started_at,
-                        ended_at,
-                        ..
-                    } => {
-                        stalls[stage].0 += ended_at.saturating_sub(started_at);
-                        stalls[stage].1 += 1;
+                    Event::Acted(acted) if matches!(acted.action, Action::Snapshot { .. }) => {
+                        stalls[acted.stage].0 += acted.lasted();
+                        stalls[acted.stage].1 += 1;
                     }
                     _ => {}
                 }
