@@ -14,7 +14,7 @@ use stagger::engine::burn::CpuStage;
 use stagger::engine::{Optimizer, StageSpec, WeightDecay};
 use stagger::model::{Balance, Model};
 use stagger::runtime::{Event, Interrupt, Plan, dataset_feeds, threads};
-use stagger::schedule::{Action, Horizon, Kept, Schedule};
+use stagger::schedule::{Action, Horizon, Schedule};
 
 const STAGES: usize = 2;
 const BATCHES: usize = 24;
@@ -45,12 +45,7 @@ fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
     let split = open("shapes", &OpenOptions::default())?;
     let sampler = Sampler::new(split.train.len(), 128, 1)?;
     let model = Model::by_name("resnet8", split.train.shape(), split.train.classes())?;
-    let policies = schedule.policies();
-    let recompute: Vec<bool> = policies
-        .iter()
-        .map(|policy| policy.kept == Kept::Input)
-        .collect();
-    let cut = Balance::Auto.cut(&model, &recompute, None)?;
+    let cut = Balance::Auto.cut(&model, &schedule.recomputes(), None)?;
     let plan = Plan::new(schedule.clone(), Horizon::of(BATCHES), |_batch| 0.05);
     let optimizer = Optimizer::Momentum {
         beta: 0.9,

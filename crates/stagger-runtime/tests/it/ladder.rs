@@ -7,7 +7,7 @@ use stagger_engine::layered::{Kernels, LayeredStage};
 use stagger_engine::{HostTensor, Optimizer, Stage, StageSpec, StageState, WeightDecay};
 use stagger_model::{Balance, Block, Cut, Layer, Model};
 use stagger_runtime::{FeedError, Feeds, Inputs, Interrupt, Labels, Plan, sequential, threads};
-use stagger_schedule::{Horizon, Kept, Schedule};
+use stagger_schedule::{Horizon, Schedule};
 
 /// A stage that can be built on its engine's default device: the CPU, with one thread.
 trait Build: Stage + Sized {
@@ -194,13 +194,8 @@ fn plan(schedule: &str, stages: usize) -> Plan {
 }
 
 fn cut(model: &Model, schedule: &Schedule) -> Cut {
-    let recompute: Vec<bool> = schedule
-        .policies()
-        .iter()
-        .map(|policy| policy.kept == Kept::Input)
-        .collect();
     Balance::Uniform
-        .cut(model, &recompute, None)
+        .cut(model, &schedule.recomputes(), None)
         .expect("enough blocks")
 }
 

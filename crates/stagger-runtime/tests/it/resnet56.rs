@@ -7,7 +7,7 @@ use stagger_model::{Balance, Cut, Model};
 use stagger_runtime::{
     FeedError, Feeds, Inputs, Interrupt, Labels, Plan, Straggler, sequential, threads,
 };
-use stagger_schedule::{Horizon, Kept, Schedule};
+use stagger_schedule::{Horizon, Schedule};
 
 const STAGES: usize = 4;
 const BATCHES: usize = 10;
@@ -80,10 +80,8 @@ fn every_method_finishes_with_the_bits_of_the_interpreter() {
     let model = Model::by_name("resnet56", [3, SIDE, SIDE], 10).expect("a model");
     for method in METHODS {
         let schedule = Schedule::parse(method, Some(STAGES)).expect("a valid schedule");
-        let policies = schedule.policies();
-        let recompute: Vec<bool> = policies.iter().map(|p| p.kept == Kept::Input).collect();
         let cut = Balance::Auto
-            .cut(&model, &recompute, None)
+            .cut(&model, &schedule.recomputes(), None)
             .expect("enough blocks");
         let horizon = Horizon {
             batches: BATCHES,

@@ -12,7 +12,7 @@ use stagger_engine::{
 use stagger_model::{Balance, Cut, Model};
 use stagger_runtime::snapshot::{Snapshot, StageSnapshot};
 use stagger_runtime::{Event, FeedError, Feeds, Inputs, Interrupt, Labels, Outcome, Plan, threads};
-use stagger_schedule::{Action, Horizon, Kept, Schedule};
+use stagger_schedule::{Action, Horizon, Schedule};
 
 /// An action, with counted staleness and the bits of the gap.
 type Done = (Action, Option<usize>, Option<u64>);
@@ -248,9 +248,7 @@ fn every_method_goes_on_from_every_version_on_a_real_engine() {
         "dni",
     ] {
         let plan = plan(method, 3, BATCHES);
-        let recompute = plan.schedule.policies();
-        let recompute: Vec<bool> = recompute.iter().map(|p| p.kept == Kept::Input).collect();
-        let cut = Balance::Auto.cut(&model, &recompute, None);
+        let cut = Balance::Auto.cut(&model, &plan.schedule.recomputes(), None);
         let cut = cut.expect("enough blocks");
         let build = |stage| build(&model, &cut, stage);
         check_every_version(&plan, build, noise);
