@@ -5,7 +5,6 @@ use crate::parameter::ParameterKind;
 /// The distribution of a parameter's initial values. An engine draws from it with a random stream keyed by
 /// (seed, parameter name), so that the values do not depend on how the model is cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Initializer {
     /// Normal with mean 0.
     Normal {

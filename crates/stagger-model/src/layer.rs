@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 /// Shapes in this crate leave out the batch dimension: `[C, H, W]` for images, `[F]` for feature vectors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-#[non_exhaustive]
 pub enum Layer {
     /// Cross-correlation with a square kernel: `[in_channels, H, W]` to `[out_channels, H', W']`,
     /// `H' = (H + 2·padding − kernel) / stride + 1` rounded down.
@@ -212,7 +211,12 @@ impl Layer {
             | Self::BatchNorm2d { name, .. }
             | Self::Linear { name, .. }
             | Self::Dropout { name, .. } => Some(name),
-            _ => None,
+            Self::Relu
+            | Self::Residual { .. }
+            | Self::MaxPool2d { .. }
+            | Self::GlobalAvgPool
+            | Self::Flatten
+            | Self::SubsamplePad { .. } => None,
         }
     }
 
@@ -224,10 +228,26 @@ impl Layer {
     /// Calls `visit` for this layer and, for a residual, then for every layer inside it: body, then shortcut.
     pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Layer)) {
         visit(self);
-        if let Self::Residual { body, shortcut } = self {
+        if let Some((body, shortcut)) = self.branches() {
             for layer in body.iter().chain(shortcut) {
                 layer.walk(visit);
             }
+        }
+    }
+
+    /// Body and shortcut of a residual; `None` for a layer that holds no others.
+    pub(crate) fn branches(&self) -> Option<(&[Layer], &[Layer])> {
+        match self {
+            Self::Residual { body, shortcut } => Some((body, shortcut)),
+            Self::Conv2d { .. }
+            | Self::BatchNorm2d { .. }
+            | Self::Relu
+            | Self::MaxPool2d { .. }
+            | Self::GlobalAvgPool
+            | Self::Flatten
+            | Self::Linear { .. }
+            | Self::Dropout { .. }
+            | Self::SubsamplePad { .. } => None,
         }
     }
 }

@@ -6,7 +6,6 @@ use crate::shape::elements;
 
 /// What a parameter is, from which its initial values follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum ParameterKind {
     /// Convolution weight, `[out_channels, in_channels, kernel, kernel]`.
     ConvWeight,
@@ -47,7 +46,6 @@ impl Parameter {
 
 /// What a buffer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum BufferKind {
     /// Running mean of a batch normalisation; starts at 0.
     RunningMean,
@@ -88,18 +86,15 @@ impl Layer {
     pub fn buffers(&self) -> Vec<Buffer> {
         let mut found = Vec::new();
         self.walk(&mut |layer| {
-            if let Self::BatchNorm2d { name, channels, .. } = layer {
-                for (suffix, kind) in [
-                    ("running_mean", BufferKind::RunningMean),
-                    ("running_var", BufferKind::RunningVariance),
-                ] {
-                    let name = format!("{name}.{suffix}");
-                    found.push(Buffer {
-                        name,
-                        shape: vec![*channels],
-                        kind,
-                    });
-                }
+            for (suffix, kind) in [
+                ("running_mean", BufferKind::RunningMean),
+                ("running_var", BufferKind::RunningVariance),
+            ] {
+                found.extend(layer.statistics().map(|(name, channels)| Buffer {
+                    name: format!("{name}.{suffix}"),
+                    shape: vec![channels],
+                    kind,
+                }));
             }
         });
         found
@@ -110,11 +105,26 @@ impl Layer {
     pub fn batch_counters(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.walk(&mut |layer| {
-            if let Self::BatchNorm2d { name, .. } = layer {
-                found.push(format!("{name}.num_batches_tracked"));
-            }
+            let counter = |(name, _)| format!("{name}.num_batches_tracked");
+            found.extend(layer.statistics().map(counter));
         });
         found
+    }
+
+    /// Name and channels of a layer that keeps running statistics.
+    fn statistics(&self) -> Option<(&str, usize)> {
+        match self {
+            Self::BatchNorm2d { name, channels, .. } => Some((name, *channels)),
+            Self::Conv2d { .. }
+            | Self::Relu
+            | Self::Residual { .. }
+            | Self::MaxPool2d { .. }
+            | Self::GlobalAvgPool
+            | Self::Flatten
+            | Self::Linear { .. }
+            | Self::Dropout { .. }
+            | Self::SubsamplePad { .. } => None,
+        }
     }
 
     fn own_parameters(&self, found: &mut Vec<Parameter>) {
@@ -165,7 +175,13 @@ impl Layer {
                     push(name, "bias", vec![*outputs], ParameterKind::Bias);
                 }
             }
-            _ => {}
+            Self::Relu
+            | Self::Residual { .. }
+            | Self::MaxPool2d { .. }
+            | Self::GlobalAvgPool
+            | Self::Flatten
+            | Self::Dropout { .. }
+            | Self::SubsamplePad { .. } => {}
         }
     }
 }
