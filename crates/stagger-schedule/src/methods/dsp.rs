@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use super::Built;
+use super::dsp_relations::{self, Notations};
 use crate::method::delayed_policy;
 use crate::notation::{Arguments, Fault, Number};
 use crate::{MAX_STAGES, MAX_STALENESS, Method, NotationProblem, Relation, StagePolicy};
@@ -192,7 +193,13 @@ impl Method for Dsp {
     }
 
     fn relations(&self) -> Vec<Relation> {
-        super::dsp_relations::of(&self.notation(), &self.m)
+        let stages = self.stages();
+        let notations = Notations {
+            here: self.notation(),
+            smallest: example(Some(stages)),
+            features_replay: notation_of_staleness(&(0..stages).rev().collect::<Vec<_>>()),
+        };
+        dsp_relations::of(&self.m, &notations)
     }
 }
 
