@@ -1,6 +1,5 @@
 //! Parameters and buffers of a layer: names and shapes as PyTorch has them.
 
-use crate::init::Initializer;
 use crate::layer::Layer;
 use crate::shape::elements;
 
@@ -36,11 +35,6 @@ impl Parameter {
     /// The number of values.
     pub fn elements(&self) -> u64 {
         elements(&self.shape)
-    }
-
-    /// How its values start out; see [`Initializer::for_parameter`].
-    pub fn initializer(&self) -> Initializer {
-        Initializer::for_parameter(self.kind, &self.shape)
     }
 }
 

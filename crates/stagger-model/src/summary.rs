@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use crate::block_costs::{BlockCosts, CostModel};
 use crate::cost::Cost;
-use crate::cut::{Cut, CutError};
+use crate::cut::Cut;
+use crate::cut_error::CutError;
 use crate::layer_rows::{BlockRows, block_rows};
 use crate::model::Model;
 use crate::quantity::{bytes, count, grouped, percent};
