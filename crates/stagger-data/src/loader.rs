@@ -13,10 +13,11 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::augmentation::Augmentation;
-use crate::dataset::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::normalization::Normalization;
 use crate::sampler::Sampler;
+use crate::split::Split;
 use prepare::Preparer;
 
 /// Images ready for the first stage.
@@ -214,16 +215,8 @@ fn check(images: &Images, sampler: &Sampler) -> Result<(), DataError> {
             found: dataset.len(),
         });
     }
-    let [expected, ..] = dataset.shape();
-    let found = images
-        .normalization
-        .mean
-        .len()
-        .min(images.normalization.std.len());
-    if found != expected {
-        return Err(DataError::NormalizationChannels { expected, found });
-    }
-    Ok(())
+    let [channels, ..] = dataset.shape();
+    images.normalization.check_channels(channels)
 }
 
 /// A thread's life: ends after its last batch, after an error, or when nobody listens any more.
