@@ -136,16 +136,7 @@ impl Layer {
         out_channels: usize,
         stride: usize,
     ) -> Self {
-        Self::Conv2d {
-            name: name.into(),
-            in_channels,
-            out_channels,
-            kernel: 3,
-            stride,
-            padding: 1,
-            bias: false,
-            zero_weight: false,
-        }
+        Self::convolution(name.into(), [in_channels, out_channels], 3, stride)
     }
 
     /// A 1×1 convolution without padding and without bias.
@@ -155,13 +146,24 @@ impl Layer {
         out_channels: usize,
         stride: usize,
     ) -> Self {
+        Self::convolution(name.into(), [in_channels, out_channels], 1, stride)
+    }
+
+    /// A convolution without bias that keeps the size of the image at stride 1; `kernel` is odd.
+    pub(crate) fn convolution(
+        name: String,
+        channels: [usize; 2],
+        kernel: usize,
+        stride: usize,
+    ) -> Self {
+        let [in_channels, out_channels] = channels;
         Self::Conv2d {
-            name: name.into(),
+            name,
             in_channels,
             out_channels,
-            kernel: 1,
+            kernel,
             stride,
-            padding: 0,
+            padding: kernel / 2,
             bias: false,
             zero_weight: false,
         }
