@@ -43,7 +43,8 @@ pub trait Dataset: Send + Sync {
 /// Labels of the images `indices`, in that order.
 ///
 /// The last stage of a pipeline derives its labels with this and its own
-/// [`Sampler`](crate::Sampler); labels are not sent along (DESIGN §4).
+/// [`Sampler`](crate::Sampler); labels are not sent along (docs/algorithm.md, "Semantics that are
+/// easy to get wrong").
 ///
 /// # Panics
 /// If an index is not below the length of the data set.

@@ -98,7 +98,7 @@ pub enum DataError {
         /// Bytes of the file.
         found_bytes: usize,
     },
-    /// A file goes on after its last record.
+    /// A file has bytes after its last record.
     #[error(
         "{} goes on after its {records} records: expected {expected_bytes} bytes in all, found \
          more; fetch the file again",

@@ -168,7 +168,7 @@ impl Loader {
         self.queues.clear();
         self.remaining = 0..0;
         for worker in self.workers.drain(..) {
-            // A panic of a worker was caught in it and came, or was no longer wanted, as an error.
+            // A worker catches its own panic and sends it as an error, so nothing is lost here.
             let _ = worker.join();
         }
     }
@@ -219,7 +219,7 @@ fn check(images: &Images, sampler: &Sampler) -> Result<(), DataError> {
     images.normalization.check_channels(channels)
 }
 
-/// A thread's life: ends after its last batch, after an error, or when nobody listens any more.
+/// A thread's life: ends after its last batch, after an error, or when the loader was dropped.
 fn work(mut preparer: Preparer, batches: impl Iterator<Item = usize>, queue: &Sender<Message>) {
     for batch in batches {
         let prepared = panic::catch_unwind(AssertUnwindSafe(|| preparer.prepare(batch)));

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::datasets::image_folder::scan;
 use crate::error::DataError;
-use crate::image_folder::scan;
 
 /// Where a data set is and how it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Engines that turn a slice of a model into an executable stage, and optimizers (DESIGN §5).
+//! Engines that turn a slice of a model into an executable stage, and optimizers.
 //!
 //! [`Stage`] is the seam: whoever executes a schedule sees nothing but it. [`layered::LayeredStage`] implements it
 //! with layers over [`layered::Kernels`], which an engine brings. With [`burn::CpuStage`], the pure-Rust CPU engine, all

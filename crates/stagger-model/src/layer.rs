@@ -5,7 +5,7 @@ use std::ops::Not;
 use serde::{Deserialize, Serialize};
 
 /// One layer of a network. It holds no numbers, only what is needed to derive shapes, parameters and cost, and
-/// for an engine to build the real thing (DESIGN §5).
+/// for an engine to build the real thing.
 ///
 /// Shapes in this crate leave out the batch dimension: `[C, H, W]` for images, `[F]` for feature vectors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,7 +90,8 @@ pub enum Layer {
     },
     /// Zeroes each element with the given probability in training and scales the rest by `1 / (1 − probability)`.
     Dropout {
-        /// Name that keys the random stream, so that recomputing sees the mask of the forward (DESIGN §4).
+        /// Name that keys the random stream, so that recomputing sees the mask of the forward (docs/algorithm.md,
+        /// "Semantics that are easy to get wrong").
         name: String,
         /// Probability of zeroing, at least 0 and below 1.
         probability: f64,

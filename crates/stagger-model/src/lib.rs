@@ -1,7 +1,7 @@
 //! Convolutional networks as data: layers, model zoo, cost, cutting into stages.
 //!
 //! A [`Model`] is a list of [`Block`]s of [`Layer`]s. Shapes, parameters, initial distributions and cost follow from
-//! it without a tensor library (DESIGN §5), and models can be written to and read from files through serde.
+//! it without a tensor library, and models can be written to and read from files through serde.
 //!
 //! ```
 //! use stagger_model::{Balance, Model};

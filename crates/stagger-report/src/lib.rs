@@ -1,4 +1,4 @@
-//! Sinks of runtime events: console, run folder, metrics, weights (DESIGN §7).
+//! Sinks of runtime events: console, run folder, metrics, weights.
 //!
 //! The runtime emits [`Event`](stagger_runtime::Event)s and never prints; what becomes of them is
 //! decided here. [`Sinks`] hands each event to every [`Sink`]:

@@ -20,7 +20,8 @@ const WEIGHTS_FORMAT: &str = "1";
 /// higher than ever before.
 ///
 /// Parts of several versions may be under way at once. The accuracy of a version is known before
-/// the last stage's part of it comes: a stage evaluates before it snapshots (DESIGN §4).
+/// the last stage's part of it comes: a stage evaluates before it snapshots (docs/algorithm.md,
+/// "Semantics that are easy to get wrong").
 pub struct WeightsFiles {
     last: PathBuf,
     best: PathBuf,

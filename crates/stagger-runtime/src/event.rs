@@ -1,4 +1,4 @@
-//! What a run tells the world. Terminal, files and dashboards are sinks of these (DESIGN §7).
+//! What a run tells the world. Terminal, files and dashboards are sinks of these.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Where the first stage's inputs and the last stage's labels come from.
 //!
 //! Labels are not sent through the pipeline: the order of samples is a function of (seed, epoch),
-//! so the last stage derives its own (DESIGN §4).
+//! so the last stage derives its own (docs/algorithm.md, "Semantics that are easy to get wrong").
 
 use stagger_engine::HostTensor;
 

@@ -8,7 +8,7 @@
 //! | [`threads`] | one OS thread per stage, bounded links; the real thing |
 //! | [`sequential`] | one thread, one action at a time in the interpreter's order; the reference |
 //!
-//! Both give the same numbers to the bit (DESIGN §2, fact 1), which the tests hold.
+//! Both give the same numbers to the bit (docs/algorithm.md, "Facts" 1), which the tests hold.
 //!
 //! **Invariants:** the runtime emits [`Event`]s and never prints; it knows an engine only through
 //! [`stagger_engine::Stage`]; a stage that fails releases all others at once.

@@ -16,7 +16,8 @@ pub struct Plan {
     pub schedule: Schedule,
     /// How many batches, and where to evaluate and snapshot.
     pub horizon: Horizon,
-    /// Learning rate of a batch: a function of the batch index alone (DESIGN §4).
+    /// Learning rate of a batch: a function of the batch index alone (docs/algorithm.md, "Semantics that are easy to
+    /// get wrong").
     pub learning_rate: Arc<dyn Fn(usize) -> f64 + Send + Sync>,
     /// Momentum `β` of the optimizer, for schedules that look ahead along it; 0 without one.
     pub momentum: f64,

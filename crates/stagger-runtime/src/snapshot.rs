@@ -1,4 +1,5 @@
-//! A run at one version, with what is in flight: all that it takes to go on as if it had never stopped (DESIGN §2, fact 4).
+//! A run at one version, with what is in flight: all that it takes to go on as if it had never stopped
+//! (docs/algorithm.md, "Facts" 4).
 
 use stagger_engine::{HostTensor, StageState};
 use stagger_schedule::Schedule;

@@ -54,8 +54,8 @@ impl Schedule {
         self.accumulated
     }
 
-    /// During so many first batches no stage runs ahead of the batch it pulls back, so nothing is
-    /// stale and nothing in flight at a version; `usize::MAX` if that is so in the whole run.
+    /// In this many first batches no stage runs ahead of the batch that it pulls back, so nothing is
+    /// stale, and nothing is in flight at a version; `usize::MAX` if that is so in the whole run.
     pub fn synchronous_batches(&self) -> usize {
         self.method.synchronous_batches()
     }
@@ -118,7 +118,7 @@ impl Schedule {
     }
 
     /// Whether a run by this schedule gives the numbers of a run by the other one: they differ in the lengths of queues at
-    /// most (DESIGN §2, fact 2), or in name.
+    /// most (docs/algorithm.md, "Facts" 2), or in name.
     pub fn gives_the_numbers_of(&self, other: &Schedule) -> bool {
         let without_queues = |policy: StagePolicy| StagePolicy {
             forward_queue: 0,

@@ -1,4 +1,4 @@
-//! Links that carry tensors between neighbouring stages (DESIGN §6).
+//! Links that carry tensors between neighbouring stages.
 //!
 //! A [`Link`] is one end of the hop between stage k and stage k+1. Each hop has three lanes
 //! ([`Lane`]): activations and evaluation inputs travel up, gradients travel down. Every lane is

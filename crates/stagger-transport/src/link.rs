@@ -13,7 +13,7 @@ use crate::message::{Lane, Message};
 /// - While the upper end waits on [`Lane::Evaluation`] it goes on taking in activations. The stage
 ///   below sends activations that this stage consumes only after its evaluation, so with a small
 ///   forward queue the two would otherwise wait for each other. At most `m_k − m_{k+1}`
-///   activations wait at the receiver then (DESIGN §2, fact 4).
+///   activations wait at the receiver then (docs/algorithm.md, "Facts" 4).
 /// - When the run is stopped, every blocked call returns [`LinkError::Stopped`] at once.
 pub trait Link<T>: Send {
     /// Sends a message on the lane its header names.

@@ -1,4 +1,5 @@
-//! Evaluation of w^n: the test set travels the same pipeline in a lane of its own (DESIGN §4).
+//! Evaluation of w^n: the test set travels the same pipeline in a lane of its own
+//! (docs/algorithm.md, "Semantics that are easy to get wrong").
 
 use stagger_engine::Stage;
 use stagger_transport::{Content, Lane};

@@ -1,6 +1,6 @@
-//! Rungs 3 to 7 of the ladder (DESIGN §8) on a real engine: convolutions, batch
-//! normalisation, dropout, a residual block, momentum; all comparisons bit for bit, and of
-//! everything a stage holds: parameters, running statistics and optimizer state.
+//! Rungs 3 to 7 of the ladder (docs/algorithm.md, "The ladder of correctness") on a real engine:
+//! convolutions, batch normalisation, dropout, a residual block, momentum; all comparisons bit for
+//! bit, and of everything a stage holds: parameters, running statistics and optimizer state.
 
 use crate::support::{Dawdling, Trace};
 use stagger_engine::layered::{Kernels, LayeredStage};

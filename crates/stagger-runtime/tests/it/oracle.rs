@@ -1,4 +1,5 @@
-//! Rungs 3 to 7 of the ladder (DESIGN §8) on a network small enough to know everything about.
+//! Rungs 3 to 7 of the ladder (docs/algorithm.md, "The ladder of correctness") on a network small
+//! enough to know everything about.
 
 use std::sync::Arc;
 

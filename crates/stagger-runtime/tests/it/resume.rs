@@ -1,5 +1,6 @@
-//! Rung 8 of the ladder (DESIGN §8) without the disk: a run that goes on from a snapshot does, action by action and bit by
-//! bit, what the run did that the snapshot was taken of.
+//! Rung 8 of the ladder (docs/algorithm.md, "The ladder of correctness") without the disk: a run
+//! that goes on from a snapshot does, action by action and bit by bit, what the run did that the
+//! snapshot was taken of.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -99,7 +99,7 @@ pub(super) fn stages(facts: &Facts) -> String {
     format!("{}\n{legend}", table(&header, &rows))
 }
 
-/// Which version of each stage enters the gradient of batch j (DESIGN §2, fact 3).
+/// Which version of each stage enters the gradient of batch j (docs/algorithm.md, "Facts" 3).
 pub(super) fn versions(facts: &Facts) -> String {
     let stages = facts.stages.len();
     let any = |wanted: fn(&StageFacts) -> bool| facts.stages.iter().any(wanted);

@@ -3,7 +3,7 @@
 //!
 //! A batch travels in M micro-batches; micro-batch i of batch j is unit u = j·M + i. Stage k forwards it `d_k` units before
 //! it pulls it back, so at version `f = max(0, ⌊(u − d_k) / M⌋)`, and the gradient of batch j turns `w^j` into `w^(j+1)`
-//! (DESIGN §2, fact 3). What sets methods apart is at which weights the two passes run.
+//! (docs/algorithm.md, "Facts" 3). What sets methods apart is at which weights the two passes run.
 
 use stagger_schedule::{Damping, Discrepancy, Prediction, Rescheduling};
 

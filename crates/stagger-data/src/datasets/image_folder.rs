@@ -142,7 +142,7 @@ fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
     })
 }
 
-/// Images that are decoded whenever they are asked for.
+/// Images that are decoded each time they are read.
 #[derive(Debug)]
 struct Folder {
     class_names: Vec<String>,
@@ -152,7 +152,7 @@ struct Folder {
 }
 
 impl Folder {
-    /// Decodes every image, on the cores at hand.
+    /// Decodes every image, on all cores.
     fn decoded(self) -> Result<InMemory, DataError> {
         let image_bytes = self.shape().iter().product();
         let mut pixels = vec![0; self.len() * image_bytes];

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::idx;
 use crate::augmentation::Augmentation;
 use crate::error::DataError;
-use crate::idx;
 use crate::memory::InMemory;
 use crate::normalization::Normalization;
 use crate::place::{OpenOptions, Place};
