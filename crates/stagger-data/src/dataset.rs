@@ -1,11 +1,6 @@
-//! What a data set offers, and what belongs to a training and a test set together.
+//! What a data set offers.
 
-use std::fmt;
-use std::sync::Arc;
-
-use crate::augmentation::Augmentation;
 use crate::error::DataError;
-use crate::normalization::Normalization;
 
 /// Labelled images of one size.
 ///
@@ -45,37 +40,11 @@ pub trait Dataset: Send + Sync {
     fn fingerprint(&self) -> u64;
 }
 
-/// A training and a test set, and how images of both become numbers.
-#[derive(Clone)]
-pub struct Split {
-    /// The images to train on.
-    pub train: Arc<dyn Dataset>,
-    /// The images to evaluate on; same shape and classes.
-    pub test: Arc<dyn Dataset>,
-    /// Per-channel normalisation of both.
-    pub normalization: Normalization,
-    /// What is done to training images; never to test images.
-    pub augmentation: Augmentation,
-}
-
-impl fmt::Debug for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Split")
-            .field("name", &self.train.name())
-            .field("shape", &self.train.shape())
-            .field("classes", &self.train.classes())
-            .field("train", &self.train.len())
-            .field("test", &self.test.len())
-            .field("normalization", &self.normalization)
-            .field("augmentation", &self.augmentation)
-            .finish()
-    }
-}
-
 /// Labels of the images `indices`, in that order.
 ///
 /// The last stage of a pipeline derives its labels with this and its own
-/// [`Sampler`](crate::Sampler); labels are not sent along (DESIGN §4).
+/// [`Sampler`](crate::Sampler); labels are not sent along (docs/algorithm.md, "Semantics that are
+/// easy to get wrong").
 ///
 /// # Panics
 /// If an index is not below the length of the data set.

@@ -98,7 +98,7 @@ pub enum DataError {
         /// Bytes of the file.
         found_bytes: usize,
     },
-    /// A file goes on after its last record.
+    /// A file has bytes after its last record.
     #[error(
         "{} goes on after its {records} records: expected {expected_bytes} bytes in all, found \
          more; fetch the file again",
@@ -269,6 +269,45 @@ pub enum DataError {
         /// Name of the data set.
         dataset: String,
         /// Its length.
+        found: usize,
+    },
+    /// Training and test images differ in shape.
+    #[error(
+        "the training images have shape {expected:?} and the test images {found:?} (channels, height, width); both \
+         must be the same"
+    )]
+    TestShape {
+        /// Channels, height and width of the training images.
+        expected: [usize; 3],
+        /// Those of the test images.
+        found: [usize; 3],
+    },
+    /// Training and test set differ in their classes.
+    #[error(
+        "the training set has the classes {expected}, but the test set has {found}; both must have the same, in the \
+         same order"
+    )]
+    TestClasses {
+        /// Class names of the training set, separated by commas.
+        expected: String,
+        /// Those of the test set.
+        found: String,
+    },
+    /// The pixels of a data set in memory are not as many as its labels and its shape ask for.
+    #[error(
+        "{dataset}: {images} images of shape {shape:?} (channels, height, width) have {expected} bytes of pixels, but \
+         {found} are given"
+    )]
+    PixelCount {
+        /// Name of the data set.
+        dataset: String,
+        /// Its number of labels.
+        images: usize,
+        /// Channels, height and width of an image.
+        shape: [usize; 3],
+        /// Bytes of all images.
+        expected: usize,
+        /// Bytes given.
         found: usize,
     },
     /// The normalisation has another number of channels than the images.

@@ -20,32 +20,32 @@
 //! ```
 //!
 //! Everything random is a function of (seed, purpose, epoch, image), never of the order of calls
-//! or of threads (DESIGN §4). Files are distrusted: sizes and labels are checked, allocations are
-//! bounded by what is there, and messages name the file and the record.
+//! or of threads (docs/algorithm.md, "Semantics that are easy to get wrong"). Files are distrusted:
+//! sizes and labels are checked, allocations are bounded by what is there, and messages name the
+//! file and the record.
 
 mod augmentation;
-pub mod cifar;
 mod dataset;
+mod datasets;
 mod error;
 mod file;
 mod fingerprint;
-pub mod idx;
-pub mod image_folder;
 mod loader;
 mod memory;
-mod mnist;
 mod normalization;
 mod parallel;
+mod place;
 mod random;
-mod registry;
 mod sampler;
-pub mod shapes;
+mod split;
 
 pub use augmentation::{Augmentation, Placement};
-pub use dataset::{Dataset, Split, labels};
+pub use dataset::{Dataset, labels};
+pub use datasets::{NAMES, cifar, idx, image_folder, open, shapes};
 pub use error::DataError;
 pub use loader::{ImageBatch, Images, Loader, LoaderOptions};
 pub use memory::InMemory;
 pub use normalization::Normalization;
-pub use registry::{NAMES, OpenOptions, open};
+pub use place::OpenOptions;
 pub use sampler::Sampler;
+pub use split::Split;

@@ -13,10 +13,11 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::augmentation::Augmentation;
-use crate::dataset::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::normalization::Normalization;
 use crate::sampler::Sampler;
+use crate::split::Split;
 use prepare::Preparer;
 
 /// Images ready for the first stage.
@@ -167,7 +168,7 @@ impl Loader {
         self.queues.clear();
         self.remaining = 0..0;
         for worker in self.workers.drain(..) {
-            // A panic of a worker was caught in it and came, or was no longer wanted, as an error.
+            // A worker catches its own panic and sends it as an error, so nothing is lost here.
             let _ = worker.join();
         }
     }
@@ -214,19 +215,11 @@ fn check(images: &Images, sampler: &Sampler) -> Result<(), DataError> {
             found: dataset.len(),
         });
     }
-    let [expected, ..] = dataset.shape();
-    let found = images
-        .normalization
-        .mean
-        .len()
-        .min(images.normalization.std.len());
-    if found != expected {
-        return Err(DataError::NormalizationChannels { expected, found });
-    }
-    Ok(())
+    let [channels, ..] = dataset.shape();
+    images.normalization.check_channels(channels)
 }
 
-/// A thread's life: ends after its last batch, after an error, or when nobody listens any more.
+/// A thread's life: ends after its last batch, after an error, or when the loader was dropped.
 fn work(mut preparer: Preparer, batches: impl Iterator<Item = usize>, queue: &Sender<Message>) {
     for batch in batches {
         let prepared = panic::catch_unwind(AssertUnwindSafe(|| preparer.prepare(batch)));

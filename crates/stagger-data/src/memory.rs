@@ -5,7 +5,7 @@ use crate::error::DataError;
 use crate::fingerprint::Fingerprint;
 
 /// Labelled images in memory; what most readers of this crate return, and the simplest way to
-/// bring one's own images.
+/// bring one's own images: two of them make a [`Split`](crate::Split::new).
 #[derive(Clone, Debug)]
 pub struct InMemory {
     name: String,
@@ -24,15 +24,16 @@ impl InMemory {
     ///
     /// # Errors
     /// [`DataError::Empty`] without labels or with a shape of no pixels,
-    /// [`DataError::BufferSize`] if `pixels` has another length than the labels and the shape ask
+    /// [`DataError::PixelCount`] if `pixels` has another length than the labels and the shape ask
     /// for, [`DataError::LabelOutOfRange`] if a label has no class name.
     pub fn new(
         name: &str,
-        class_names: Vec<String>,
+        class_names: impl IntoIterator<Item: Into<String>>,
         shape: [usize; 3],
         labels: Vec<u16>,
         pixels: Vec<u8>,
     ) -> Result<Self, DataError> {
+        let class_names: Vec<String> = class_names.into_iter().map(Into::into).collect();
         let expected = shape
             .iter()
             .try_fold(labels.len(), |size, &side| size.checked_mul(side));
@@ -43,7 +44,10 @@ impl InMemory {
         }
         if expected != Some(pixels.len()) {
             let expected = expected.unwrap_or(usize::MAX);
-            return Err(DataError::BufferSize {
+            return Err(DataError::PixelCount {
+                dataset: name.to_string(),
+                images: labels.len(),
+                shape,
                 expected,
                 found: pixels.len(),
             });
@@ -163,10 +167,7 @@ mod tests {
             build(vec![], vec![]),
             Err(DataError::Empty { .. })
         ));
-        assert!(matches!(
-            build(vec![0], vec![1]),
-            Err(DataError::BufferSize { .. })
-        ));
+        insta::assert_snapshot!(build(vec![0], vec![1]).unwrap_err(), @"x: 1 images of shape [1, 1, 2] (channels, height, width) have 2 bytes of pixels, but 1 are given");
         let error = build(vec![0, 2], vec![0; 4]).unwrap_err();
         assert!(matches!(
             error,

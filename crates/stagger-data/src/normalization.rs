@@ -94,6 +94,18 @@ impl Normalization {
         Ok(Self { mean, std })
     }
 
+    /// Checks that there is a mean and a standard deviation for each of `expected` channels.
+    ///
+    /// # Errors
+    /// [`DataError::NormalizationChannels`].
+    pub(crate) fn check_channels(&self, expected: usize) -> Result<(), DataError> {
+        let found = self.mean.len().min(self.std.len());
+        if found != expected {
+            return Err(DataError::NormalizationChannels { expected, found });
+        }
+        Ok(())
+    }
+
     /// Normalises one image: `pixels` (C, H, W) of bytes into `out` of the same length.
     ///
     /// # Panics
@@ -122,7 +134,7 @@ mod tests {
 
     fn set(shape: [usize; 3], pixels: Vec<u8>) -> InMemory {
         let images = pixels.len() / shape.iter().product::<usize>();
-        InMemory::new("x", vec!["a".into()], shape, vec![0; images], pixels).unwrap()
+        InMemory::new("x", ["a"], shape, vec![0; images], pixels).unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Fills a row of images with the cores at hand.
+//! Fills a row of images on all cores.
 
 use std::sync::Mutex;
 use std::thread;

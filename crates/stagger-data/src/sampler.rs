@@ -7,8 +7,8 @@ use crate::random::{Purpose, Stream};
 ///
 /// Batches are numbered through all epochs: batch `j` belongs to epoch `j / batches_per_epoch()`.
 /// The order within an epoch is a Fisher–Yates permutation drawn from (seed, epoch) alone, so that
-/// any holder of a sampler with the same arguments knows the images, and with
-/// [`labels`](crate::labels) the labels, of any batch (DESIGN §4).
+/// two samplers with the same arguments agree on the images, and with [`labels`](crate::labels) on
+/// the labels, of every batch (docs/algorithm.md, "Semantics that are easy to get wrong").
 #[derive(Clone, Debug)]
 pub struct Sampler {
     len: usize,
@@ -16,7 +16,7 @@ pub struct Sampler {
     seed: u64,
     shuffled: bool,
     drop_last: bool,
-    /// The order of the epoch that was asked for last.
+    /// The order of the epoch that was used last.
     order: Vec<usize>,
     order_epoch: Option<usize>,
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The learning rate of every batch: a pure function of the batch index, the same for all stages (DESIGN §4), which
-/// therefore does not depend on staleness.
+/// The learning rate of every batch: a pure function of the batch index, the same for all stages
+/// (docs/algorithm.md, "Semantics that are easy to get wrong"), which therefore does not depend on
+/// staleness.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LearningRate {

@@ -1,4 +1,5 @@
-//! Random streams keyed by what they are for, never by call order (DESIGN §4).
+//! Random streams keyed by what they are for, never by call order (docs/algorithm.md, "Semantics that are easy to get
+//! wrong").
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -27,7 +28,7 @@ fn fnv1a(text: &str) -> u64 {
 
 /// The factors that a dropout layer multiplies its input with: 0 with the given probability, else
 /// `1 / (1 − probability)`. A function of (seed, layer name, batch) alone, so that recomputing sees the mask of the
-/// forward (DESIGN §4).
+/// forward (docs/algorithm.md, "Semantics that are easy to get wrong").
 pub fn dropout_mask(
     seed: u64,
     layer: &str,

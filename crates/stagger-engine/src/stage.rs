@@ -191,7 +191,8 @@ pub trait Stage {
     ) -> Result<Self::Activation, EngineError>;
 
     /// The same numbers as [`Stage::forward`], bit for bit, with the graph for [`Stage::backward`]; updates running
-    /// statistics (DESIGN §4: once per batch, in the pass that builds the graph).
+    /// statistics (docs/algorithm.md, "Semantics that are easy to get wrong": once per batch, in the pass that builds
+    /// the graph).
     ///
     /// # Errors
     /// As [`Stage::forward`].

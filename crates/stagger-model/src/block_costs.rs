@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::cost::Cost;
-use crate::cut::CutError;
+use crate::cut_error::CutError;
 use crate::error::ModelError;
 use crate::model::Model;
 

@@ -69,12 +69,10 @@ impl Layer {
     /// # Errors
     /// [`ShapeError`] when the input does not fit the layer.
     pub fn cost(&self, input: &[usize]) -> Result<Cost, ShapeError> {
-        match self {
-            Self::Residual { body, shortcut } => {
-                let branches = cost_of(body, input)? + cost_of(shortcut, input)?;
-                Ok(branches + self.own_cost(input)?)
-            }
-            _ => self.own_cost(input),
+        let own = self.own_cost(input)?;
+        match self.branches() {
+            Some((body, shortcut)) => Ok(cost_of(body, input)? + cost_of(shortcut, input)? + own),
+            None => Ok(own),
         }
     }
 
@@ -82,6 +80,12 @@ impl Layer {
     pub(crate) fn own_cost(&self, input: &[usize]) -> Result<Cost, ShapeError> {
         let output = self.output_shape(input)?;
         let outputs = elements(&output);
+        let elementwise = |inputs: u64, parameters: u64| Cost {
+            elementwise: outputs.max(inputs),
+            parameters,
+            activations: outputs,
+            ..Cost::default()
+        };
         let cost = match self {
             Self::Conv2d {
                 in_channels,
@@ -114,24 +118,16 @@ impl Layer {
                 }
             }
             Self::Flatten => Cost::default(),
-            _ => {
-                let parameters = match self {
-                    Self::BatchNorm2d { channels, .. } => elements(&[2, *channels]),
-                    _ => 0,
-                };
-                // The input of a residual is no part of its addition, which works on the ends of its branches.
-                let inputs = if matches!(self, Self::Residual { .. }) {
-                    0
-                } else {
-                    elements(input)
-                };
-                Cost {
-                    elementwise: outputs.max(inputs),
-                    parameters,
-                    activations: outputs,
-                    ..Cost::default()
-                }
+            Self::BatchNorm2d { channels, .. } => {
+                elementwise(elements(input), elements(&[2, *channels]))
             }
+            // The addition works on the ends of the branches, not on the input.
+            Self::Residual { .. } => elementwise(0, 0),
+            Self::Relu
+            | Self::MaxPool2d { .. }
+            | Self::GlobalAvgPool
+            | Self::Dropout { .. }
+            | Self::SubsamplePad { .. } => elementwise(elements(input), 0),
         };
         Ok(cost)
     }

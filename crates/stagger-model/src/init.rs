@@ -1,11 +1,10 @@
 //! How parameters start out, as data: the distribution, not the draw.
 
-use crate::parameter::ParameterKind;
+use crate::parameter::{Parameter, ParameterKind};
 
 /// The distribution of a parameter's initial values. An engine draws from it with a random stream keyed by
 /// (seed, parameter name), so that the values do not depend on how the model is cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Initializer {
     /// Normal with mean 0.
     Normal {
@@ -54,6 +53,13 @@ impl Initializer {
                 Self::Constant { value: 0.0 }
             }
         }
+    }
+}
+
+impl Parameter {
+    /// How its values start out; see [`Initializer::for_parameter`].
+    pub fn initializer(&self) -> Initializer {
+        Initializer::for_parameter(self.kind, &self.shape)
     }
 }
 

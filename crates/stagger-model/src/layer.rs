@@ -5,12 +5,11 @@ use std::ops::Not;
 use serde::{Deserialize, Serialize};
 
 /// One layer of a network. It holds no numbers, only what is needed to derive shapes, parameters and cost, and
-/// for an engine to build the real thing (DESIGN §5).
+/// for an engine to build the real thing.
 ///
 /// Shapes in this crate leave out the batch dimension: `[C, H, W]` for images, `[F]` for feature vectors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-#[non_exhaustive]
 pub enum Layer {
     /// Cross-correlation with a square kernel: `[in_channels, H, W]` to `[out_channels, H', W']`,
     /// `H' = (H + 2·padding − kernel) / stride + 1` rounded down.
@@ -91,7 +90,8 @@ pub enum Layer {
     },
     /// Zeroes each element with the given probability in training and scales the rest by `1 / (1 − probability)`.
     Dropout {
-        /// Name that keys the random stream, so that recomputing sees the mask of the forward (DESIGN §4).
+        /// Name that keys the random stream, so that recomputing sees the mask of the forward (docs/algorithm.md,
+        /// "Semantics that are easy to get wrong").
         name: String,
         /// Probability of zeroing, at least 0 and below 1.
         probability: f64,
@@ -137,16 +137,7 @@ impl Layer {
         out_channels: usize,
         stride: usize,
     ) -> Self {
-        Self::Conv2d {
-            name: name.into(),
-            in_channels,
-            out_channels,
-            kernel: 3,
-            stride,
-            padding: 1,
-            bias: false,
-            zero_weight: false,
-        }
+        Self::convolution(name.into(), [in_channels, out_channels], 3, stride)
     }
 
     /// A 1×1 convolution without padding and without bias.
@@ -156,13 +147,24 @@ impl Layer {
         out_channels: usize,
         stride: usize,
     ) -> Self {
+        Self::convolution(name.into(), [in_channels, out_channels], 1, stride)
+    }
+
+    /// A convolution without bias that keeps the size of the image at stride 1; `kernel` is odd.
+    pub(crate) fn convolution(
+        name: String,
+        channels: [usize; 2],
+        kernel: usize,
+        stride: usize,
+    ) -> Self {
+        let [in_channels, out_channels] = channels;
         Self::Conv2d {
-            name: name.into(),
+            name,
             in_channels,
             out_channels,
-            kernel: 1,
+            kernel,
             stride,
-            padding: 0,
+            padding: kernel / 2,
             bias: false,
             zero_weight: false,
         }
@@ -212,7 +214,12 @@ impl Layer {
             | Self::BatchNorm2d { name, .. }
             | Self::Linear { name, .. }
             | Self::Dropout { name, .. } => Some(name),
-            _ => None,
+            Self::Relu
+            | Self::Residual { .. }
+            | Self::MaxPool2d { .. }
+            | Self::GlobalAvgPool
+            | Self::Flatten
+            | Self::SubsamplePad { .. } => None,
         }
     }
 
@@ -224,10 +231,26 @@ impl Layer {
     /// Calls `visit` for this layer and, for a residual, then for every layer inside it: body, then shortcut.
     pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Layer)) {
         visit(self);
-        if let Self::Residual { body, shortcut } = self {
+        if let Some((body, shortcut)) = self.branches() {
             for layer in body.iter().chain(shortcut) {
                 layer.walk(visit);
             }
+        }
+    }
+
+    /// Body and shortcut of a residual; `None` for a layer that holds no others.
+    pub(crate) fn branches(&self) -> Option<(&[Layer], &[Layer])> {
+        match self {
+            Self::Residual { body, shortcut } => Some((body, shortcut)),
+            Self::Conv2d { .. }
+            | Self::BatchNorm2d { .. }
+            | Self::Relu
+            | Self::MaxPool2d { .. }
+            | Self::GlobalAvgPool
+            | Self::Flatten
+            | Self::Linear { .. }
+            | Self::Dropout { .. }
+            | Self::SubsamplePad { .. } => None,
         }
     }
 }

@@ -70,7 +70,7 @@ fn add_rows(
     for layer in layers {
         let output = layer.output_shape(&shape)?;
         let figures = Some((output.clone(), layer.own_cost(&shape)?));
-        if let Layer::Residual { body, shortcut } = layer {
+        if let Some((body, shortcut)) = layer.branches() {
             let heading = |label: &str| Row {
                 depth,
                 label: label.to_owned(),

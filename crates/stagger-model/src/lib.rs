@@ -1,7 +1,7 @@
 //! Convolutional networks as data: layers, model zoo, cost, cutting into stages.
 //!
 //! A [`Model`] is a list of [`Block`]s of [`Layer`]s. Shapes, parameters, initial distributions and cost follow from
-//! it without a tensor library (DESIGN §5), and models can be written to and read from files through serde.
+//! it without a tensor library, and models can be written to and read from files through serde.
 //!
 //! ```
 //! use stagger_model::{Balance, Model};
@@ -20,6 +20,7 @@ mod block;
 mod block_costs;
 mod cost;
 mod cut;
+mod cut_error;
 mod error;
 mod init;
 mod layer;
@@ -37,7 +38,8 @@ mod zoo;
 pub use block::Block;
 pub use block_costs::{BlockCosts, CostModel};
 pub use cost::Cost;
-pub use cut::{Balance, Cut, CutError};
+pub use cut::{Balance, Cut};
+pub use cut_error::CutError;
 pub use error::ModelError;
 pub use init::Initializer;
 pub use layer::{DEFAULT_EPSILON, DEFAULT_MOMENTUM, Layer};

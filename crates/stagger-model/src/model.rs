@@ -11,7 +11,7 @@ use crate::layer::Layer;
 use crate::parameter::{Buffer, Parameter};
 use crate::shape::ShapeError;
 
-/// A network as data (DESIGN §5). Reading one from a file checks it as [`Model::new`] does.
+/// A network as data. Reading one from a file checks it as [`Model::new`] does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Model {
@@ -44,7 +44,32 @@ impl TryFrom<Unchecked> for Model {
 }
 
 impl Model {
-    /// A checked model.
+    /// A model of one's own, checked. `input` is the shape of an image: channels, height, width; the last block has to
+    /// end in `[classes]`. Names of layers become those of parameters, and a cut between stages lies between blocks.
+    ///
+    /// ```
+    /// use stagger_model::{Block, Layer, Model};
+    ///
+    /// let body = vec![
+    ///     Layer::conv3x3("block.conv1", 8, 8, 1),
+    ///     Layer::batch_norm("block.bn1", 8),
+    ///     Layer::Relu,
+    ///     Layer::conv3x3("block.conv2", 8, 8, 1),
+    ///     Layer::batch_norm("block.bn2", 8),
+    /// ];
+    /// let residual = Layer::Residual { body, shortcut: vec![] };
+    /// let blocks = vec![
+    ///     Block::new("stem", vec![Layer::conv3x3("conv1", 1, 8, 1), Layer::Relu]),
+    ///     Block::new("block", vec![residual, Layer::Relu]),
+    ///     Block::new("head", vec![Layer::GlobalAvgPool, Layer::Flatten, Layer::linear("fc", 8, 2)]),
+    /// ];
+    /// let model = Model::new("tiny", [1, 16, 16], 2, blocks.clone())?;
+    /// assert_eq!(model.parameter_count(), 1274);
+    ///
+    /// let error = Model::new("tiny", [3, 16, 16], 2, blocks).unwrap_err();
+    /// assert!(error.to_string().contains("layer `conv1` expects 1 channels"));
+    /// # Ok::<(), stagger_model::ModelError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Model::validate`].

@@ -1,12 +1,10 @@
 //! Parameters and buffers of a layer: names and shapes as PyTorch has them.
 
-use crate::init::Initializer;
 use crate::layer::Layer;
 use crate::shape::elements;
 
 /// What a parameter is, from which its initial values follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum ParameterKind {
     /// Convolution weight, `[out_channels, in_channels, kernel, kernel]`.
     ConvWeight,
@@ -38,16 +36,10 @@ impl Parameter {
     pub fn elements(&self) -> u64 {
         elements(&self.shape)
     }
-
-    /// How its values start out; see [`Initializer::for_parameter`].
-    pub fn initializer(&self) -> Initializer {
-        Initializer::for_parameter(self.kind, &self.shape)
-    }
 }
 
 /// What a buffer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum BufferKind {
     /// Running mean of a batch normalisation; starts at 0.
     RunningMean,
@@ -88,18 +80,15 @@ impl Layer {
     pub fn buffers(&self) -> Vec<Buffer> {
         let mut found = Vec::new();
         self.walk(&mut |layer| {
-            if let Self::BatchNorm2d { name, channels, .. } = layer {
-                for (suffix, kind) in [
-                    ("running_mean", BufferKind::RunningMean),
-                    ("running_var", BufferKind::RunningVariance),
-                ] {
-                    let name = format!("{name}.{suffix}");
-                    found.push(Buffer {
-                        name,
-                        shape: vec![*channels],
-                        kind,
-                    });
-                }
+            for (suffix, kind) in [
+                ("running_mean", BufferKind::RunningMean),
+                ("running_var", BufferKind::RunningVariance),
+            ] {
+                found.extend(layer.statistics().map(|(name, channels)| Buffer {
+                    name: format!("{name}.{suffix}"),
+                    shape: vec![channels],
+                    kind,
+                }));
             }
         });
         found
@@ -110,11 +99,26 @@ impl Layer {
     pub fn batch_counters(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.walk(&mut |layer| {
-            if let Self::BatchNorm2d { name, .. } = layer {
-                found.push(format!("{name}.num_batches_tracked"));
-            }
+            let counter = |(name, _)| format!("{name}.num_batches_tracked");
+            found.extend(layer.statistics().map(counter));
         });
         found
+    }
+
+    /// Name and channels of a layer that keeps running statistics.
+    fn statistics(&self) -> Option<(&str, usize)> {
+        match self {
+            Self::BatchNorm2d { name, channels, .. } => Some((name, *channels)),
+            Self::Conv2d { .. }
+            | Self::Relu
+            | Self::Residual { .. }
+            | Self::MaxPool2d { .. }
+            | Self::GlobalAvgPool
+            | Self::Flatten
+            | Self::Linear { .. }
+            | Self::Dropout { .. }
+            | Self::SubsamplePad { .. } => None,
+        }
     }
 
     fn own_parameters(&self, found: &mut Vec<Parameter>) {
@@ -165,7 +169,13 @@ impl Layer {
                     push(name, "bias", vec![*outputs], ParameterKind::Bias);
                 }
             }
-            _ => {}
+            Self::Relu
+            | Self::Residual { .. }
+            | Self::MaxPool2d { .. }
+            | Self::GlobalAvgPool
+            | Self::Flatten
+            | Self::Dropout { .. }
+            | Self::SubsamplePad { .. } => {}
         }
     }
 }

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use crate::block_costs::{BlockCosts, CostModel};
 use crate::cost::Cost;
-use crate::cut::{Cut, CutError};
+use crate::cut::Cut;
+use crate::cut_error::CutError;
 use crate::layer_rows::{BlockRows, block_rows};
 use crate::model::Model;
 use crate::quantity::{bytes, count, grouped, percent};
@@ -31,7 +32,7 @@ pub struct StageSummaryInput {
 pub struct StageMemory {
     /// Weights in all their versions, gradients and one optimizer buffer (momentum), f32.
     pub parameter_bytes: u64,
-    /// Inputs whose backward pass is still to come: of m_k + 1 batches for DSP (DESIGN §2).
+    /// Inputs whose backward pass is still to come: of m_k + 1 batches for DSP.
     pub kept_input_bytes: u64,
     /// Outputs of all layers for one micro-batch or, where graphs are kept instead of recomputed, for all that are held.
     pub graph_bytes: u64,

@@ -1,5 +1,8 @@
 //! Plain text tables with aligned columns.
 
+use comfy_table::presets::NOTHING as NO_LINES;
+use comfy_table::{CellAlignment, ContentArrangement, Table as Grid};
+
 /// A table whose first column is aligned to the left and whose others to the right.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
@@ -19,26 +22,19 @@ impl Table {
 
     /// The lines, two spaces between columns, none at the end of a line.
     pub(crate) fn render(&self) -> String {
-        let columns = self.rows.first().map_or(0, Vec::len);
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let mut line = String::new();
-            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                if column == 0 {
-                    line.push_str(&format!("{cell:<width$}"));
-                } else {
-                    line.push_str(&format!("  {cell:>width$}"));
-                }
+        let mut grid = Grid::new();
+        grid.load_style(NO_LINES)
+            .set_content_arrangement(ContentArrangement::Disabled)
+            .add_rows(&self.rows);
+        for (index, column) in grid.column_iter_mut().enumerate() {
+            let is_first = index == 0;
+            column.set_padding((if is_first { 0 } else { 2 }, 0));
+            if !is_first {
+                column.set_cell_alignment(CellAlignment::Right);
             }
-            text.push_str(line.trim_end());
-            text.push('\n');
         }
-        text
+        let lines = grid.lines().map(|line| format!("{}\n", line.trim_end()));
+        lines.collect()
     }
 }
 

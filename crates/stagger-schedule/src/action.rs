@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One action of one stage (DESIGN §3).
+/// One action of one stage (docs/algorithm.md, "A schedule is a program per stage").
 ///
 /// A batch is what one update sees. It travels in micro-batches, or whole, as micro-batch 0.
 /// Batches, micro-batches and versions count from 0. `w^n` are the parameters of the stage after

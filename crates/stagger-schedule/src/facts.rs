@@ -14,8 +14,8 @@ use crate::{
 
 /// What a schedule removes and what it costs.
 ///
-/// Costs are in the model of DESIGN: per layer, a forward pass costs 1, a backward pass 2 and a
-/// recompute 1; updates and transfers are free.
+/// Per layer, a forward pass costs 1, a backward pass 2 and a recompute 1; updates and transfers are
+/// free.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     /// Which locks of backpropagation are removed.
@@ -45,8 +45,8 @@ pub struct StageFacts {
     /// `b_k`: micro-batches in the queue of gradients from the next stage.
     pub backward_queue: usize,
     /// Activations between this stage and the next when both are cut at one version, in
-    /// micro-batches; `m_k − m_{k+1}` for DSP (DESIGN §2, fact 4). They wait in the queue, in the
-    /// sender's hand, or at the receiver.
+    /// micro-batches; `m_k − m_{k+1}` for DSP (docs/algorithm.md, "Facts" 4). They wait in the
+    /// queue, at a sender that waits for room, or at the receiver.
     pub in_flight: usize,
     /// Micro-batches of which the stage holds the input, or the graph, at the same time; for DSP
     /// `m_k` between two steps, one more during a step. See [`most_kept`].
@@ -106,7 +106,7 @@ impl Facts {
     }
 }
 
-/// The program itself is asked, over a run that is long enough to reach the steady state.
+/// Counted in the program, over a run that is long enough to reach the steady state.
 fn kept_micro_batches(schedule: &Schedule, stage: usize) -> usize {
     let steady = schedule.policy(stage).staleness + 2;
     most_kept(schedule.steady_program(stage, &Horizon::of(2 * steady)))
@@ -114,7 +114,7 @@ fn kept_micro_batches(schedule: &Schedule, stage: usize) -> usize {
 
 fn weight_copies(policy: &StagePolicy, damped: bool) -> usize {
     let versions = match policy.backward_weights {
-        // Damping measures from the weights of every forward, so they have to be there.
+        // Damping measures the gap from the weights of every forward, so these have to be kept.
         BackwardWeights::Current if damped => policy.staleness + 1,
         BackwardWeights::Current => 1,
         BackwardWeights::Stashed => policy.staleness + 1,

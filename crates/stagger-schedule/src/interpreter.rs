@@ -3,7 +3,7 @@
 //! [`Interpreter`] runs the programs of all stages one action at a time, on one thread, over FIFO
 //! queues of the lengths in the policies. It moves batch numbers instead of tensors. The runtime
 //! must behave as if it ran in one of these orders, and since the programs form a Kahn process
-//! network, all of them give the same numbers (DESIGN §2, fact 1).
+//! network, all of them give the same numbers (docs/algorithm.md, "Facts" 1).
 
 mod channel;
 mod deadlock;
@@ -40,7 +40,7 @@ type Choose = Box<dyn FnMut(&[usize]) -> usize + Send>;
 /// accepting activations*, into an inbox that is read before the queue. Otherwise a stage below
 /// that is busy sending, as it is with c = 1 and m = 2, could never reach its own `Evaluate`. The
 /// inbox never holds more than the activations that are in flight at that version, m_k − m_{k+1}
-/// for DSP (DESIGN §2, fact 4). `Snapshot` is local and needs nothing of the kind.
+/// for DSP (docs/algorithm.md, "Facts" 4). `Snapshot` is local and needs nothing of the kind.
 ///
 /// ```
 /// use stagger_schedule::{Horizon, Interpreter, Schedule};

@@ -33,6 +33,7 @@ mod method;
 mod methods;
 mod mitigations;
 mod notation;
+mod parse;
 mod policy;
 mod program;
 mod schedule;

@@ -1,4 +1,4 @@
-//! What a method has to say.
+//! The trait that every method implements.
 
 use std::fmt::Debug;
 
@@ -7,10 +7,10 @@ use crate::{Corrections, Horizon, Program, StagePolicy};
 
 /// A way to train a network that is cut into stages, on a given number of stages.
 ///
-/// A method is pure data: it describes what each stage does, and leaves the doing to others. To
-/// add one, write a file in `methods/` and give it a line in the registry there. Most methods need
-/// a name, a [`delay`](Method::delay), words, and the fields of the [`policy`](Method::policy) that
-/// set them apart; the program follows.
+/// A method is pure data: it describes what each stage does, and the runtime does it. To add one,
+/// write a file in `methods/` and add a line to the registry there. Most methods need a name, a
+/// [`delay`](Method::delay), a text for `explain`, and the fields of the
+/// [`policy`](Method::policy) that differ from the default; the program follows.
 ///
 /// Where a function takes `micro_batches`, that is the number of them per update: the method's own
 /// times what `accumulate` in the notation asks for.
@@ -39,7 +39,7 @@ pub trait Method: Debug + Send + Sync {
         1
     }
 
-    /// During so many first batches no stage runs ahead of the batch it pulls back. `usize::MAX`
+    /// In this many first batches no stage runs ahead of the batch that it pulls back. `usize::MAX`
     /// for a method that flushes the pipeline after every batch. Anything but 0 and `usize::MAX` needs
     /// the [`program`](Method::program) that is there unless the method brings its own.
     fn synchronous_batches(&self) -> usize {
@@ -85,7 +85,7 @@ pub trait Method: Debug + Send + Sync {
     }
 }
 
-/// The policy that follows from the delays of a method, for those that change a part of it: see
+/// The policy that follows from the delays of a method, for methods that change a part of it: see
 /// [`StagePolicy::of_delay`] and [`StagePolicy::of_flush`].
 ///
 /// # Panics

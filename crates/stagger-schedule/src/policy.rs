@@ -1,6 +1,6 @@
 //! What a stage keeps, and how far it may run ahead.
 
-/// Which parameters the forward pass uses (DESIGN §3).
+/// Which parameters the forward pass uses (docs/algorithm.md, "A schedule is a program per stage").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ForwardWeights {
     /// The newest ones, at the time of the forward pass.
@@ -12,7 +12,8 @@ pub enum ForwardWeights {
     Previous,
 }
 
-/// Which parameters the backward pass of a batch uses (DESIGN §3).
+/// Which parameters the backward pass of a batch uses (docs/algorithm.md, "A schedule is a program
+/// per stage").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BackwardWeights {
     /// The newest ones, at the time of the backward pass.
@@ -24,7 +25,8 @@ pub enum BackwardWeights {
     Corrected,
 }
 
-/// What a stage keeps of the forward pass of a micro-batch until its backward pass (DESIGN §3).
+/// What a stage keeps of the forward pass of a micro-batch until its backward pass
+/// (docs/algorithm.md, "A schedule is a program per stage").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kept {
     /// The input only. `Recompute` builds the graph from it.
@@ -55,7 +57,7 @@ pub struct StagePolicy {
     /// updates between the parameters of the passes and those that the gradient is applied to.
     pub staleness: usize,
     /// Activations between this stage and the next, in micro-batches, when both are cut at one
-    /// version (DESIGN §2, fact 4), in the steady state.
+    /// version (docs/algorithm.md, "Facts" 4), in the steady state.
     pub in_flight: usize,
     /// `c_k`: length of the queue of activations from stage `k` up to stage `k + 1`.
     pub forward_queue: usize,

@@ -2,7 +2,7 @@
 
 use crate::Action;
 
-/// How long a run is, and at which versions it pauses to look at itself.
+/// How long a run is, and which versions it evaluates and takes snapshots of.
 ///
 /// The lists hold versions: version `n` is the state after `n` updates, so version 0 is the
 /// initial state and version `batches` the final one. Versions beyond `batches` are ignored.
@@ -31,7 +31,7 @@ impl Horizon {
 /// Batches are forwarded in order, and pulled back in order. The programs of all stages of a
 /// schedule fit together: executed over FIFO queues of the lengths in
 /// [`StagePolicy`](crate::StagePolicy) they never deadlock and give one result, whatever the
-/// timing (DESIGN §2, fact 1).
+/// timing (docs/algorithm.md, "Facts" 1).
 pub trait Program: Iterator<Item = Action> + Send {
     /// Adds a snapshot of a version that was not listed.
     ///
@@ -45,7 +45,7 @@ pub trait Program: Iterator<Item = Action> + Send {
     /// To be called before the program has passed that version.
     fn halt_at(&mut self, version: usize);
 
-    /// Skips everything up to `Snapshot { version }`, for a stage that goes on from one. Gives the
+    /// Skips everything up to `Snapshot { version }`, for a stage that resumes from one. Gives the
     /// number of micro-batches that the skipped actions have forwarded and not pulled back.
     fn skip_to(&mut self, version: usize) -> usize {
         self.snapshot_at(version);

@@ -1,4 +1,5 @@
-//! The program of a stage whose forward passes run ahead of its backward passes (DESIGN §2).
+//! The program of a stage whose forward passes run ahead of its backward passes (docs/algorithm.md,
+//! "A schedule is a program per stage").
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ pub(crate) struct Rhythm {
     pub(crate) delay: usize,
     /// Micro-batches per batch, at least 1.
     pub(crate) micro_batches: usize,
-    /// During so many first batches the stage runs ahead within a batch only.
+    /// In this many first batches the stage runs ahead within a batch only.
     pub(crate) synchronous_batches: usize,
 }
 

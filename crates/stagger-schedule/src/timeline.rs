@@ -109,7 +109,12 @@ impl<D: Fn(usize, Action) -> u64> Timeline<D> {
             Action::Forward { .. } => below.map(|below| &mut self.activations[below]),
             Action::Backward { .. } if has_above && waits => Some(&mut self.gradients[stage]),
             Action::Learn { .. } if has_above => Some(&mut self.gradients[stage]),
-            _ => None,
+            Action::Backward { .. }
+            | Action::Learn { .. }
+            | Action::Recompute { .. }
+            | Action::Update { .. }
+            | Action::Evaluate { .. }
+            | Action::Snapshot { .. } => None,
         };
         if let Some(times) = takes {
             start = start.max(times.arrival());
@@ -119,7 +124,12 @@ impl<D: Fn(usize, Action) -> u64> Timeline<D> {
         let gives = match action {
             Action::Forward { .. } if has_above => Some(&mut self.activations[stage]),
             Action::Backward { .. } => below.map(|below| &mut self.gradients[below]),
-            _ => None,
+            Action::Forward { .. }
+            | Action::Learn { .. }
+            | Action::Recompute { .. }
+            | Action::Update { .. }
+            | Action::Evaluate { .. }
+            | Action::Snapshot { .. } => None,
         };
         if let Some(times) = gives {
             times.sent.push(end);

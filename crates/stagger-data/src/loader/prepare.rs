@@ -7,7 +7,7 @@ use super::{ImageBatch, Images};
 use crate::error::DataError;
 use crate::sampler::Sampler;
 
-/// One thread's means to make any batch.
+/// What one thread needs to make any batch.
 pub(super) struct Preparer {
     images: Images,
     sampler: Sampler,

@@ -23,7 +23,7 @@ struct Odd {
 impl Odd {
     fn new() -> Self {
         let pixels = (0..20 * 12).map(|i| i as u8).collect();
-        let inner = InMemory::new("odd", vec!["a".into()], SHAPE, vec![0; 20], pixels).unwrap();
+        let inner = InMemory::new("odd", ["a"], SHAPE, vec![0; 20], pixels).unwrap();
         let asked = AtomicUsize::new(0);
         Self {
             inner,

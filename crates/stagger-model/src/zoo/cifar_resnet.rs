@@ -6,18 +6,49 @@ use crate::layer::Layer;
 
 /// The blocks of the network with `depth` = 6n + 2 weighted layers: a stem, 3n residual blocks, a head.
 pub(super) fn blocks(depth: usize, channels: usize, classes: usize) -> Vec<Block> {
-    let per_group = (depth - 2) / 6;
+    let subsample = |_block: &str, inputs, outputs| {
+        vec![Layer::SubsamplePad {
+            stride: 2,
+            in_channels: inputs,
+            out_channels: outputs,
+        }]
+    };
+    of_basic_blocks(&[16, 32, 64], (depth - 2) / 6, subsample, channels, classes)
+}
+
+/// A 3×3 stem, groups of `per_group` basic blocks with these `widths` in channels, a head. `shortcut` gives the other
+/// branch where the channels double and the image halves, from the block's name and the channels of its input and output.
+pub(super) fn of_basic_blocks(
+    widths: &[usize],
+    per_group: usize,
+    shortcut: fn(&str, usize, usize) -> Vec<Layer>,
+    channels: usize,
+    classes: usize,
+) -> Vec<Block> {
+    let mut width = widths[0];
     let stem = vec![
-        Layer::conv3x3("conv1", channels, 16, 1),
-        Layer::batch_norm("bn1", 16),
+        Layer::conv3x3("conv1", channels, width, 1),
+        Layer::batch_norm("bn1", width),
         Layer::Relu,
     ];
     let mut blocks = vec![Block::new("stem", stem)];
-    let mut width = 16;
-    for (group, next_width) in [16, 32, 64].into_iter().enumerate() {
+    for (group, &next_width) in widths.iter().enumerate() {
         for index in 0..per_group {
             let name = format!("layer{}.{index}", group + 1);
-            blocks.push(basic_block(name, width, next_width));
+            let (stride, shortcut) = if width == next_width {
+                (1, Vec::new())
+            } else {
+                (2, shortcut(&name, width, next_width))
+            };
+            let body = vec![
+                Layer::conv3x3(format!("{name}.conv1"), width, next_width, stride),
+                Layer::batch_norm(format!("{name}.bn1"), next_width),
+                Layer::Relu,
+                Layer::conv3x3(format!("{name}.conv2"), next_width, next_width, 1),
+                Layer::batch_norm(format!("{name}.bn2"), next_width),
+            ];
+            let layers = vec![Layer::Residual { body, shortcut }, Layer::Relu];
+            blocks.push(Block::new(name, layers));
             width = next_width;
         }
     }
@@ -28,26 +59,4 @@ pub(super) fn blocks(depth: usize, channels: usize, classes: usize) -> Vec<Block
     ];
     blocks.push(Block::new("head", head));
     blocks
-}
-
-/// Two 3×3 convolutions around a shortcut; where the channels double, the image halves.
-fn basic_block(name: String, inputs: usize, outputs: usize) -> Block {
-    let (stride, shortcut) = if inputs == outputs {
-        (1, Vec::new())
-    } else {
-        let subsample = Layer::SubsamplePad {
-            stride: 2,
-            in_channels: inputs,
-            out_channels: outputs,
-        };
-        (2, vec![subsample])
-    };
-    let body = vec![
-        Layer::conv3x3(format!("{name}.conv1"), inputs, outputs, stride),
-        Layer::batch_norm(format!("{name}.bn1"), outputs),
-        Layer::Relu,
-        Layer::conv3x3(format!("{name}.conv2"), outputs, outputs, 1),
-        Layer::batch_norm(format!("{name}.bn2"), outputs),
-    ];
-    Block::new(name, vec![Layer::Residual { body, shortcut }, Layer::Relu])
 }

@@ -22,16 +22,7 @@ fn plan(depth: usize) -> ([usize; 4], usize) {
 pub(super) fn blocks(depth: usize, channels: usize, classes: usize) -> Vec<Block> {
     let (groups, expansion) = plan(depth);
     let stem = vec![
-        Layer::Conv2d {
-            name: "conv1".into(),
-            in_channels: channels,
-            out_channels: 64,
-            kernel: 7,
-            stride: 2,
-            padding: 3,
-            bias: false,
-            zero_weight: false,
-        },
+        Layer::convolution("conv1".into(), [channels, 64], 7, 2),
         Layer::batch_norm("bn1", 64),
         Layer::Relu,
         Layer::MaxPool2d {

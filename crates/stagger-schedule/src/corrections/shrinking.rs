@@ -4,7 +4,7 @@
 /// `k` of `K` sees `β^(K−1−k)` times its gradient.
 ///
 /// Source: Zhuang, Wang, Liu, Lin, "Fully Decoupled Neural Network Learning Using Delayed
-/// Gradients" (FDG), arXiv 1906.09108. The full text was not at hand; that the factor applies once
+/// Gradients" (FDG), arXiv 1906.09108. We have not seen the full text; that the factor applies once
 /// per boundary is our reading.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shrinking {

@@ -1,5 +1,8 @@
 //! Lines of text: wrapped paragraphs, lists of terms, aligned tables.
 
+use comfy_table::presets::NOTHING as NO_LINES;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+
 use super::WIDTH;
 
 /// Indent of everything below a title.
@@ -7,13 +10,6 @@ const INDENT: usize = 2;
 
 /// Where the explanations of a list of terms start.
 const TERM: usize = 26;
-
-/// How the cells of a column stand.
-#[derive(Clone, Copy)]
-pub(super) enum Align {
-    Left,
-    Right,
-}
 
 /// A paragraph, indented and wrapped.
 pub(super) fn paragraph(text: &str) -> String {
@@ -41,35 +37,19 @@ pub(super) fn term(term: &str, explanation: &str) -> String {
 }
 
 /// Rows of cells under a header, two spaces between columns. Rows have one cell per column.
-pub(super) fn table(header: &[(&str, Align)], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows
-            .iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count());
-        cells
-            .chain([header[column].0.chars().count()])
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let line = |cells: Vec<&str>| {
-        let cells: Vec<String> = cells
-            .iter()
-            .zip(header)
-            .zip(&widths)
-            .map(|((cell, (_, align)), &width)| match align {
-                Align::Left => format!("{cell:width$}"),
-                Align::Right => format!("{cell:>width$}"),
-            })
-            .collect();
-        indented(INDENT, &cells.join("  "))
-    };
-    let head = line(header.iter().map(|&(title, _)| title).collect());
-    let body = rows
-        .iter()
-        .map(|row| line(row.iter().map(String::as_str).collect()));
-    std::iter::once(head).chain(body).collect()
+pub(super) fn table(header: &[(&str, CellAlignment)], rows: &[Vec<String>]) -> String {
+    let mut grid = Table::new();
+    grid.load_style(NO_LINES)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header.iter().map(|(title, _)| title))
+        .add_rows(rows);
+    for (column, (index, &(_, alignment))) in grid.column_iter_mut().zip(header.iter().enumerate())
+    {
+        column
+            .set_padding((if index == 0 { 0 } else { 2 }, 0))
+            .set_cell_alignment(alignment);
+    }
+    grid.lines().map(|line| indented(INDENT, &line)).collect()
 }
 
 /// One line, without spaces at its end.
@@ -107,7 +87,10 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = vec![vec!["1".to_owned(), "m−1".to_owned()]];
-        let text = table(&[("stage", Align::Right), ("m", Align::Left)], &rows);
+        let text = table(
+            &[("stage", CellAlignment::Right), ("m", CellAlignment::Left)],
+            &rows,
+        );
         assert_eq!(text, "  stage  m\n      1  m−1\n");
     }
 }

@@ -1,4 +1,4 @@
-//! The parts in words.
+//! The parts of an explanation that are sentences.
 
 use super::grid::count;
 use super::layout::{paragraph, term};
@@ -15,7 +15,7 @@ pub(super) fn headline(schedule: &Schedule) -> String {
     )
 }
 
-/// What became of the three locks.
+/// Which of the three locks are removed, and where.
 pub(super) fn locks(facts: &Facts) -> String {
     let locks = &facts.locks;
     if locks.forward == Lock::Void {
@@ -202,7 +202,7 @@ pub(super) fn costs(facts: &Facts) -> String {
     .concat()
 }
 
-/// The schedules nearby.
+/// Schedules that differ little, with the difference.
 pub(super) fn neighbours(schedule: &Schedule) -> String {
     let relations = schedule.method().relations();
     relations

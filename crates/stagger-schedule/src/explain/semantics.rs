@@ -6,7 +6,7 @@ use crate::{
     StageFacts,
 };
 
-/// Which weights the passes use, where that is not simply the newest ones; else nothing.
+/// Which weights the passes use; empty where both use the newest ones.
 pub(super) fn weights(facts: &Facts) -> String {
     let any = |wanted: fn(&StageFacts) -> bool| facts.stages.iter().any(wanted);
     let predicted = any(|stage| stage.forward_weights == ForwardWeights::Predicted);

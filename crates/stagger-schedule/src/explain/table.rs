@@ -1,7 +1,9 @@
 //! The tables: what each stage holds, and which parameters its gradient sees.
 
+use comfy_table::CellAlignment;
+
 use super::grid::count;
-use super::layout::{Align, paragraph, table, term};
+use super::layout::{paragraph, table, term};
 use crate::{BackwardWeights, Facts, ForwardWeights, Kept, StageFacts};
 
 /// Most stages for which the table of versions is drawn; it has a column per stage.
@@ -13,14 +15,14 @@ const MOST_WIDE_COLUMNS: usize = 5;
 /// What every stage holds.
 pub(super) fn stages(facts: &Facts) -> String {
     let header = [
-        ("stage", Align::Right),
-        ("staleness m", Align::Right),
-        ("queue up c", Align::Right),
-        ("queue down b", Align::Right),
-        ("in flight", Align::Right),
-        ("kept", Align::Left),
-        ("weights", Align::Left),
-        ("recompute", Align::Left),
+        ("stage", CellAlignment::Right),
+        ("staleness m", CellAlignment::Right),
+        ("queue up c", CellAlignment::Right),
+        ("queue down b", CellAlignment::Right),
+        ("in flight", CellAlignment::Right),
+        ("kept", CellAlignment::Left),
+        ("weights", CellAlignment::Left),
+        ("recompute", CellAlignment::Left),
     ];
     let rows: Vec<Vec<String>> = facts
         .stages
@@ -97,7 +99,7 @@ pub(super) fn stages(facts: &Facts) -> String {
     format!("{}\n{legend}", table(&header, &rows))
 }
 
-/// Which version of each stage enters the gradient of batch j (DESIGN §2, fact 3).
+/// Which version of each stage enters the gradient of batch j (docs/algorithm.md, "Facts" 3).
 pub(super) fn versions(facts: &Facts) -> String {
     let stages = facts.stages.len();
     let any = |wanted: fn(&StageFacts) -> bool| facts.stages.iter().any(wanted);
@@ -148,8 +150,12 @@ pub(super) fn versions(facts: &Facts) -> String {
             _ => format!("stage {stage}"),
         })
         .collect();
-    let mut header = vec![("gradient of", Align::Left)];
-    header.extend(titles.iter().map(|title| (title.as_str(), Align::Right)));
+    let mut header = vec![("gradient of", CellAlignment::Left)];
+    header.extend(
+        titles
+            .iter()
+            .map(|title| (title.as_str(), CellAlignment::Right)),
+    );
     let rows: Vec<Vec<String>> = (0..stages)
         .map(|at| {
             let seen = facts.stages.iter().enumerate().map(|(stage, held)| {

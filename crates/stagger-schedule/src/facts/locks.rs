@@ -1,4 +1,5 @@
-//! The three locks of backpropagation (DESIGN §1) and where a schedule still holds them.
+//! The three locks of backpropagation (docs/algorithm.md, "The locks of backpropagation") and where
+//! a schedule still holds them.
 
 use crate::{GradientSource, StagePolicy};
 
@@ -21,7 +22,7 @@ pub struct Locks {
 /// How far a lock is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lock {
-    /// There are no two stages that could lock each other.
+    /// There is only one stage.
     Void,
     /// Held at every hop.
     Held,

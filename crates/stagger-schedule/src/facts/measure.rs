@@ -51,7 +51,11 @@ pub fn most_kept(program: impl Iterator<Item = Action>) -> usize {
         match action {
             Action::Forward { .. } => kept += 1,
             Action::Backward { .. } => kept = kept.saturating_sub(1),
-            _ => {}
+            Action::Recompute { .. }
+            | Action::Learn { .. }
+            | Action::Update { .. }
+            | Action::Evaluate { .. }
+            | Action::Snapshot { .. } => {}
         }
         most = most.max(kept);
     }

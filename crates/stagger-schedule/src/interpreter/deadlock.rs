@@ -30,7 +30,6 @@ pub struct Waiting {
 
 /// What keeps a stage from running its next action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Wait {
     /// The activation of a micro-batch, from the stage below.
     Activation {

@@ -56,23 +56,19 @@ impl Method for Bp {
     }
 
     fn relations(&self) -> Vec<Relation> {
-        let relation = |other: String, difference: &str| Relation {
-            other,
-            difference: difference.to_owned(),
-        };
         if self.stages == 1 {
-            return vec![relation(
-                "dsp(0;0)".to_owned(),
+            return vec![Relation::new(
+                "dsp(0;0)",
                 "The same: with one stage there is nothing to be stale against.",
             )];
         }
         let zeros = vec!["0"; self.stages].join(",");
         vec![
-            relation(
+            Relation::new(
                 format!("dsp({zeros};{zeros})"),
                 "The same run, bit for bit: BP is DSP with m = 0 everywhere.",
             ),
-            relation(
+            Relation::new(
                 super::dsp::example(Some(self.stages)),
                 "The smallest lock-free DSP: all stages work at once, on gradients that are a few \
                  updates stale.",

@@ -1,18 +1,21 @@
 //! DSP: Diversely Stale Parameters, with the idea of Layer-wise Staleness.
 //!
 //! Source: Xu, Huo, Huang, "On the Acceleration of Deep Learning Model Parallelism with
-//! Staleness", CVPR 2020, arXiv 1909.02625; our reading of it is DESIGN §2.
+//! Staleness", CVPR 2020, arXiv 1909.02625; our reading of it is docs/algorithm.md, "What stage k
+//! does".
 //!
 //! Notation: `dsp(c_0,…;m_0,…)`, `dsp(m=m_0,…)`, `dsp`. In the first, `b` is what `c` leaves of what
-//! is in flight, as in DESIGN §2; in the second, both queues have room for all of it. That holds no
-//! more memory, as the program bounds what is in flight; but with halves of it, either stage waits
-//! for room while there is work for it, and staleness above 2 per hop brings nothing against
-//! stragglers. Locks removed: forward where c ≥ 1, backward where b ≥ 1. Cost: the inputs of m + 1 batches per stage, one weight copy, and a
-//! second forward pass on every stage with m > 0.
+//! is in flight, as in docs/algorithm.md, "What stage k does"; in the second, both queues have room
+//! for all of it. That holds no more memory, as the program bounds what is in flight; but with
+//! halves of it, either stage waits for room while there is work for it, and staleness above 2 per
+//! hop brings nothing against stragglers. Locks removed: forward where c ≥ 1, backward where b ≥ 1.
+//! Cost: the inputs of m + 1 batches per stage, one weight copy, and a second forward pass on every
+//! stage with m > 0.
 
 use std::sync::Arc;
 
 use super::Built;
+use super::dsp_relations::{self, Notations};
 use crate::method::delayed_policy;
 use crate::notation::{Arguments, Fault, Number};
 use crate::{MAX_STAGES, MAX_STALENESS, Method, NotationProblem, Relation, StagePolicy};
@@ -33,7 +36,8 @@ pub(super) fn example(stages: Option<usize>) -> String {
     }
 }
 
-/// Checks the rules of DESIGN §2; every fault points at the number that breaks one.
+/// Checks the rules of docs/algorithm.md, "What stage k does"; every fault points at the number
+/// that breaks one.
 pub(super) fn build(arguments: &Arguments, stages: Option<usize>) -> Built {
     let [c, m] = arguments.lists(["c", "m"])?;
     let dsp = match (c, m) {
@@ -192,7 +196,13 @@ impl Method for Dsp {
     }
 
     fn relations(&self) -> Vec<Relation> {
-        super::dsp_relations::of(&self.notation(), &self.m)
+        let stages = self.stages();
+        let notations = Notations {
+            here: self.notation(),
+            smallest: example(Some(stages)),
+            features_replay: notation_of_staleness(&(0..stages).rev().collect::<Vec<_>>()),
+        };
+        dsp_relations::of(&self.m, &notations)
     }
 }
 
@@ -201,7 +211,7 @@ fn notation(c: &[usize], m: &[usize]) -> String {
     format!("dsp({};{})", comma_separated(c), comma_separated(m))
 }
 
-/// The short form that leaves the queues to us: `dsp(m=4,2,0)`.
+/// The short form, whose queues have room for everything in flight: `dsp(m=4,2,0)`.
 pub(super) fn notation_of_staleness(m: &[usize]) -> String {
     format!("dsp(m={})", comma_separated(m))
 }

@@ -15,12 +15,6 @@ use super::{Built, stages_given};
 use crate::notation::Arguments;
 use crate::{Method, Relation, StagePolicy, delayed_policy};
 
-/// PipeDream on a number of stages.
-#[derive(Debug)]
-struct PipeDream {
-    stages: usize,
-}
-
 /// A right notation.
 pub(super) fn example(_stages: Option<usize>) -> String {
     "pipedream".to_owned()
@@ -28,18 +22,56 @@ pub(super) fn example(_stages: Option<usize>) -> String {
 
 /// `pipedream` fits every number of stages.
 pub(super) fn build(arguments: &Arguments, stages: Option<usize>) -> Built {
-    arguments.none("pipedream")?;
-    let stages = stages_given("pipedream", stages)?;
-    Ok(Arc::new(PipeDream { stages }))
+    let words = Words {
+        name: "pipedream",
+        title: "PipeDream",
+        meaning: "Stage k forwards batch n + K−1−k, keeping the graph and the weights, then pulls batch n back \
+                  through the graph and the weights of its own forward pass, and updates its newest weights with \
+                  that gradient.",
+        twin: "ddg",
+        neighbour: |stages| {
+            Relation::new(
+                format!("2bw({})", stages.max(4)),
+                "Updates once per several micro-batches, so that two copies of the weights are enough.",
+            )
+        },
+    };
+    stashed(words, arguments, stages)
 }
 
-impl Method for PipeDream {
+/// The method of this file and of `ddg.rs`: they differ in words alone.
+pub(super) fn stashed(words: Words, arguments: &Arguments, stages: Option<usize>) -> Built {
+    arguments.none(words.name)?;
+    let stages = stages_given(words.name, stages)?;
+    Ok(Arc::new(Stashed { stages, words }))
+}
+
+/// How a paper calls the method, and what it says of it.
+#[derive(Debug)]
+pub(super) struct Words {
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) meaning: &'static str,
+    /// The other name in the notation.
+    pub(super) twin: &'static str,
+    /// The neighbour that the paper leads to, for a number of stages.
+    pub(super) neighbour: fn(usize) -> Relation,
+}
+
+/// Delays of K−1−k, with stashed weights, on a number of stages.
+#[derive(Debug)]
+struct Stashed {
+    stages: usize,
+    words: Words,
+}
+
+impl Method for Stashed {
     fn name(&self) -> &'static str {
-        "pipedream"
+        self.words.name
     }
 
     fn title(&self) -> &'static str {
-        "PipeDream"
+        self.words.title
     }
 
     fn stages(&self) -> usize {
@@ -55,25 +87,21 @@ impl Method for PipeDream {
     }
 
     fn meaning(&self) -> String {
-        "Stage k forwards batch n + K−1−k, keeping the graph and the weights, then pulls batch n \
-         back through the graph and the weights of its own forward pass, and updates its newest \
-         weights with that gradient."
-            .to_owned()
+        self.words.meaning.to_owned()
     }
 
     fn relations(&self) -> Vec<Relation> {
         vec![
-            Relation::new("ddg", "The same run, bit for bit, found independently."),
+            Relation::new(
+                self.words.twin,
+                "The same run, bit for bit, found independently.",
+            ),
             Relation::new(
                 "fr",
                 "The same staleness, but the backward pass runs at the newest weights, for which it \
                  runs the forward pass again: no stash, a third more compute.",
             ),
-            Relation::new(
-                format!("2bw({})", self.stages.max(4)),
-                "Updates once per several micro-batches, so that two copies of the weights are \
-                 enough.",
-            ),
+            (self.words.neighbour)(self.stages),
         ]
     }
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::{Fault, NotationProblem};
 
-/// What stands in the parentheses.
+/// The arguments in the parentheses.
 #[derive(Debug)]
 pub(crate) struct Arguments {
     /// 1-based column of the name before the parentheses, for what is missing in them.

@@ -18,7 +18,7 @@ pub(super) struct Tokens<'a> {
     characters: Peekable<Chars<'a>>,
     /// Column of the next character.
     column: usize,
-    /// What comes when the characters are used up.
+    /// The token after the last character.
     end: Token,
 }
 

@@ -1,11 +1,20 @@
-//! The figures of docs/methods.md are those of the code.
+//! The pages under docs/ and the code agree: figures, notations, headings and names of tests.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stagger_schedule::{Facts, Kept, Schedule};
 
 const STAGES: usize = 4;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join("docs").join(name)).expect("the page is there")
+}
 
 /// What the page says of a method, as this crate works it out.
 fn row(notation: &str) -> String {
@@ -40,36 +49,33 @@ fn row(notation: &str) -> String {
     )
 }
 
+/// The rows of the table stand for methods on [`STAGES`] stages; a row of a new method is printed where it is wrong.
 #[test]
 fn the_table_of_methods_is_true() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/methods.md");
-    let page = fs::read_to_string(path).expect("the page is there");
-    let methods = [
-        "bp",
-        "gpipe(4)",
-        "1f1b(4)",
-        "pipedream",
-        "2bw(4)",
-        "pipemare",
-        "ddg",
-        "fr",
-        "fdg",
-        "adl(4)",
-        "dsp",
-        "dni",
-    ];
-    let expected: Vec<String> = methods.into_iter().map(row).collect();
+    let page = page("methods.md");
     let found: Vec<&str> = page
         .lines()
         .filter(|line| line.starts_with("| `") && line.matches('|').count() == 8)
         .collect();
+    let expected: Vec<String> = found
+        .iter()
+        .map(|line| row(line.split('`').nth(1).unwrap_or_default()))
+        .collect();
     assert_eq!(found, expected, "\n{}\n", expected.join("\n"));
+
+    let method = |line: &&str| {
+        let notation = line.split('`').nth(1).unwrap_or_default();
+        let schedule = Schedule::parse(notation, Some(STAGES)).expect("a schedule");
+        schedule.method_name()
+    };
+    let listed: BTreeSet<&str> = found.iter().map(method).collect();
+    assert_eq!(listed.len(), found.len(), "each method has one row");
+    assert!(listed.len() >= 12, "{listed:?}");
 }
 
 #[test]
 fn every_schedule_on_the_page_is_one() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/methods.md");
-    let page = fs::read_to_string(path).expect("the page is there");
+    let page = page("methods.md");
     let mut mitigations = 0;
     for line in page.lines() {
         let Some(rest) = line.strip_prefix("| `dsp + ") else {
@@ -80,4 +86,75 @@ fn every_schedule_on_the_page_is_one() {
         mitigations += 1;
     }
     assert_eq!(mitigations, 7);
+}
+
+/// Path and text of every Rust file of the workspace.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut folders = vec![root().join("crates")];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source");
+                sources.push((path, text));
+            }
+        }
+    }
+    sources
+}
+
+/// The text of all comments in one line, so that a reference may go over the end of a line.
+fn comments(source: &str) -> String {
+    let lines = source.lines().map(str::trim_start);
+    let lines = lines.filter_map(|line| line.strip_prefix("//"));
+    let lines = lines.map(|line| line.trim_start_matches(['/', '!']).trim());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn references_to_the_algorithm_name_its_headings() {
+    let page = page("algorithm.md");
+    let headings: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .collect();
+    let mut found = 0;
+    for (path, source) in sources() {
+        let comments = comments(&source);
+        for rest in comments.split("docs/algorithm.md").skip(1) {
+            let heading = rest
+                .strip_prefix(", \"")
+                .and_then(|rest| rest.split('"').next());
+            let known = heading.is_some_and(|heading| headings.contains(heading));
+            assert!(known, "{}: {heading:?}", path.display());
+            found += 1;
+        }
+        let design = ["DESIGN", "§"].join(" ");
+        assert!(!source.contains(&design), "{}", path.display());
+    }
+    assert!(found > 10, "{found} references");
+}
+
+#[test]
+fn the_tests_of_the_ladder_exist() {
+    let page = page("algorithm.md");
+    let (_, ladder) = page.split_once("## The ladder").expect("the heading");
+    let rows = ladder.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.split('|').nth(3));
+    let names: Vec<&str> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    let sources = sources();
+    for name in names {
+        let is_there = sources.iter().any(|(path, source)| {
+            path.ends_with(name)
+                || source.contains(&format!("fn {name}("))
+                || source.contains(&format!("fn {name}<"))
+        });
+        assert!(is_there, "{name}");
+    }
 }

@@ -25,29 +25,14 @@ pub fn dsp() -> impl Strategy<Value = Schedule> {
     })
 }
 
-/// Any method on 1 to 5 stages, with any mitigations that make sense there.
+/// Any method of the registry on 1 to 5 stages, with any numbers and mitigations that it takes.
 pub fn schedule() -> impl Strategy<Value = Schedule> {
-    let numbers = (1..=6_usize, 1..=3_usize, 0..=4_usize);
-    let draw = (1..=5_usize, 0..13_usize, numbers, 0..64_u32);
-    let other = draw.prop_map(|(stages, method, (micro, batches, sync), mitigations)| {
-        let beta = 1.0 - sync as f64 / 8.0;
-        let mut text = match method {
-            0 => "bp".to_owned(),
-            1 => format!("gpipe({micro})"),
-            2 => format!("1f1b({micro})"),
-            3 => "pipedream".to_owned(),
-            4 => format!("2bw({})", stages + micro - 1),
-            5 => format!("pipemare(sync={sync})"),
-            6 => format!("pipemare(anneal=7, decay=0, sync={sync})"),
-            7 => "ddg".to_owned(),
-            8 => "fr".to_owned(),
-            9 => format!("fdg(beta={beta})"),
-            10 => format!("adl({micro}, beta={beta})"),
-            11 => "dni".to_owned(),
-            _ => "dsp".to_owned(),
-        };
+    let draw = (1..=5_usize, any::<usize>(), vec(0..=7_usize, 6), 0..64_u32);
+    let other = draw.prop_map(|(stages, method, numbers, mitigations)| {
+        let notations = notations(stages);
+        let mut text = with_numbers(&notations[method % notations.len()], stages, &numbers);
         let added = [
-            format!("accumulate({batches})"),
+            format!("accumulate({})", 1 + numbers[5] % 3),
             "predict(geometric)".to_owned(),
             "shrink(0.5)".to_owned(),
             "reschedule(100)".to_owned(),
@@ -63,6 +48,49 @@ pub fn schedule() -> impl Strategy<Value = Schedule> {
         Schedule::parse(&text, Some(stages)).expect("drawn by the rules")
     });
     prop_oneof![1 => dsp(), 3 => other]
+}
+
+/// The example of every method, and forms of some that it does not show.
+fn notations(stages: usize) -> Vec<String> {
+    let others = ["pipemare(anneal=7, decay=0, sync=0)", "adl(4, beta=0.5)"];
+    let mut notations = Schedule::examples(Some(stages));
+    notations.extend(others.map(str::to_owned));
+    notations
+}
+
+/// The notation with each of its numbers replaced by a drawn one, or by an eighth of it where it is a fraction, as far as
+/// the method takes it.
+fn with_numbers(notation: &str, stages: usize, numbers: &[usize]) -> String {
+    // Digits in the name are no numbers: `1f1b`, `2bw`.
+    let (name, arguments) = notation.split_at(notation.find('(').unwrap_or(notation.len()));
+    let is_digit = |character: char| character.is_ascii_digit() || character == '.';
+    let mut text = notation.to_owned();
+    let mut done = name.len();
+    let count = arguments
+        .split(|c| !is_digit(c))
+        .filter(|part| !part.is_empty())
+        .count();
+    for drawn in numbers.iter().cycle().take(count) {
+        let Some(start) = text[done..].find(is_digit).map(|at| done + at) else {
+            break;
+        };
+        let end = text[start..]
+            .find(|c| !is_digit(c))
+            .map_or(text.len(), |at| start + at);
+        let number = if text[start..end].contains('.') {
+            (*drawn as f64 / 8.0).to_string()
+        } else {
+            drawn.to_string()
+        };
+        let changed = format!("{}{number}{}", &text[..start], &text[end..]);
+        done = if Schedule::parse(&changed, Some(stages)).is_ok() {
+            text = changed;
+            start + number.len()
+        } else {
+            end
+        };
+    }
+    text
 }
 
 /// Up to 20 batches with evaluations and snapshots, some of them beyond the end.

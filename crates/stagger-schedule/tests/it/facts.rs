@@ -1,4 +1,4 @@
-//! The facts of DESIGN §2, counted in the programs.
+//! What docs/algorithm.md, "Facts", says of programs, counted in them.
 
 use crate::drawn;
 use std::collections::VecDeque;

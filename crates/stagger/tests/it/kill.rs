@@ -1,5 +1,5 @@
-//! Rung 8 of the ladder (DESIGN §8): a process that is killed at any moment, and started again, ends with the weights and
-//! the metrics of one that never was.
+//! Rung 8 of the ladder (docs/algorithm.md, "The ladder of correctness"): a process that is killed
+//! at any moment, and started again, ends with the weights and the metrics of one that never was.
 #![cfg(unix)]
 
 use std::collections::BTreeMap;

@@ -116,13 +116,6 @@ impl<K: Kernels> Sequence<K> {
                     stride: *stride,
                     padding: (out_channels - in_channels) / 2,
                 })),
-                other => {
-                    let layer = other.label().to_owned();
-                    return Err(EngineError::UnknownLayer {
-                        layer,
-                        engine: K::ENGINE,
-                    });
-                }
             });
         }
         Ok(Self(built))

@@ -31,7 +31,7 @@ pub(super) struct Listing {
 ///
 /// # Errors
 /// A sentence that says what is there instead.
-pub(super) fn locate(folder: &Path) -> Result<[PathBuf; 2], String> {
+pub(crate) fn locate(folder: &Path) -> Result<[PathBuf; 2], String> {
     let pair = |folder: &Path| {
         let train = folder.join("train");
         let test = ["val", "test"]

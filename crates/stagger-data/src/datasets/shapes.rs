@@ -9,21 +9,24 @@
 mod drawing;
 mod figure;
 
-use std::sync::Arc;
-
-use crate::augmentation::Augmentation;
-use crate::dataset::Split;
 use crate::error::DataError;
 use crate::memory::InMemory;
-use crate::normalization::Normalization;
 use crate::parallel::fill_images;
+use crate::place::OpenOptions;
 use crate::random::{Purpose, Stream};
+use crate::split::Split;
 use figure::Figure;
 
 /// Images to train on that [`crate::open`] draws.
 pub const TRAIN_LEN: usize = 10_000;
 /// Images to evaluate on that [`crate::open`] draws.
 pub const TEST_LEN: usize = 2_000;
+
+/// Draws the set for a run, by the seed of the options.
+pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
+    options.fixed_size("shapes", drawing::SIDE)?;
+    draw(options.seed, TRAIN_LEN, TEST_LEN)
+}
 
 /// Draws `train_len` images to train on and `test_len` to evaluate on.
 ///
@@ -34,14 +37,8 @@ pub const TEST_LEN: usize = 2_000;
 /// [`DataError::Empty`] if a length is 0.
 pub fn draw(seed: u64, train_len: usize, test_len: usize) -> Result<Split, DataError> {
     let train = part(seed, Purpose::DrawTraining, train_len)?;
-    let normalization = Normalization::measure(&train)?;
     let test = part(seed, Purpose::DrawTest, test_len)?;
-    Ok(Split {
-        train: Arc::new(train),
-        test: Arc::new(test),
-        normalization,
-        augmentation: Augmentation::NONE,
-    })
+    Split::new(train, test)
 }
 
 fn part(seed: u64, purpose: Purpose, len: usize) -> Result<InMemory, DataError> {
@@ -56,10 +53,7 @@ fn part(seed: u64, purpose: Purpose, len: usize) -> Result<InMemory, DataError> 
         drawing::draw(Figure::ALL[index % Figure::ALL.len()], &mut stream, image);
         Ok(())
     })?;
-    let class_names = Figure::ALL
-        .iter()
-        .map(|figure| figure.name().to_string())
-        .collect();
+    let class_names = Figure::ALL.iter().map(|figure| figure.name());
     let labels = (0..len)
         .map(|index| (index % Figure::ALL.len()) as u16)
         .collect();

@@ -6,23 +6,33 @@
 
 mod decode;
 mod fit;
-mod scan;
+pub(crate) mod scan;
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::augmentation::Augmentation;
-use crate::dataset::{Dataset, Split, check_image};
+use crate::dataset::{Dataset, check_image};
 use crate::error::DataError;
 use crate::file;
 use crate::memory::InMemory;
 use crate::normalization::Normalization;
 use crate::parallel::fill_images;
+use crate::place::{OpenOptions, Place};
+use crate::split::Split;
 use scan::Item;
 
-const NAME: &str = "image-folder";
+const PLACE: Place = Place {
+    dataset: "image-folder",
+    folders: &[],
+    looks_for: "train/CLASS/*.jpg (or .jpeg, .png) and val/CLASS/* or test/CLASS/*",
+    hint: "put each class into a folder of its own and name the folder above train with \
+           --data-dir",
+};
+
+const NAME: &str = PLACE.dataset;
 /// Side of the images if they differ in size and none is asked for.
 const DEFAULT_SIDE: usize = 224;
 /// Largest side that is taken over from the files.
@@ -55,25 +65,17 @@ pub fn decode_image(bytes: &[u8], size: [usize; 2], pixels: &mut [u8]) -> Result
     Ok(())
 }
 
-/// The folders of training and evaluation images, or a sentence that says what is there instead.
-pub(crate) fn locate(folder: &Path) -> Result<[PathBuf; 2], String> {
-    scan::locate(folder)
-}
-
-/// Reads the set whose folders [`locate`] found. `image_size` is the side in pixels of the images
-/// to make; `cache_bytes` is the most that decoded images may take, training and evaluation
-/// together.
-pub(crate) fn open(
-    folders: &[PathBuf; 2],
-    image_size: Option<usize>,
-    cache_bytes: u64,
-) -> Result<Split, DataError> {
+/// Reads the set in the folder of the options, kept in memory if training and evaluation images together take no more
+/// bytes than the cache.
+pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
+    let folder = PLACE.folder(options)?;
+    let folders = scan::locate(folder).map_err(|reason| PLACE.not_found(folder, reason))?;
     let scan::Listing {
         class_names,
         train,
         test,
-    } = scan::scan(folders)?;
-    let size = match image_size {
+    } = scan::scan(&folders)?;
+    let size = match options.image_size {
         Some(side) if !(1..=MOST_SIDE).contains(&side) => {
             return Err(DataError::ImageSize {
                 requested: side,
@@ -92,7 +94,7 @@ pub(crate) fn open(
             size,
             fingerprint,
         };
-        if total_bytes <= cache_bytes {
+        if total_bytes <= options.cache_bytes {
             Ok(Arc::new(folder.decoded()?))
         } else {
             Ok(Arc::new(folder))
@@ -140,7 +142,7 @@ fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
     })
 }
 
-/// Images that are decoded whenever they are asked for.
+/// Images that are decoded each time they are read.
 #[derive(Debug)]
 struct Folder {
     class_names: Vec<String>,
@@ -150,7 +152,7 @@ struct Folder {
 }
 
 impl Folder {
-    /// Decodes every image, on the cores at hand.
+    /// Decodes every image, on all cores.
     fn decoded(self) -> Result<InMemory, DataError> {
         let image_bytes = self.shape().iter().product();
         let mut pixels = vec![0; self.len() * image_bytes];

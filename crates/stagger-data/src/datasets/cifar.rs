@@ -10,14 +10,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::augmentation::Augmentation;
-use crate::dataset::Split;
 use crate::error::DataError;
 use crate::file;
 use crate::memory::InMemory;
 use crate::normalization::Normalization;
+use crate::place::{OpenOptions, Place};
+use crate::split::Split;
 
-const SHAPE: [usize; 3] = [3, 32, 32];
-const IMAGE_BYTES: usize = 3 * 32 * 32;
+const SIDE: usize = 32;
+const SHAPE: [usize; 3] = [3, SIDE, SIDE];
+const IMAGE_BYTES: usize = 3 * SIDE * SIDE;
+
+const CIFAR10: Place = Place {
+    dataset: "cifar10",
+    folders: &["cifar-10-batches-bin"],
+    looks_for: "data_batch_1.bin (2, 3, …) and test_batch.bin",
+    hint: "get the \"CIFAR-10 binary version\" from https://www.cs.toronto.edu/~kriz/cifar.html, \
+           unpack it and name its folder with --data-dir",
+};
+
+const CIFAR100: Place = Place {
+    dataset: "cifar100",
+    folders: &["cifar-100-binary"],
+    looks_for: "train.bin and test.bin",
+    hint: "get the \"CIFAR-100 binary version\" from https://www.cs.toronto.edu/~kriz/cifar.html, \
+           unpack it and name its folder with --data-dir",
+};
 
 /// Which of the two layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +180,7 @@ impl Layout {
 
 /// The training and the test files in `folder`, if both are there: `data_batch_N.bin` in the order
 /// of N and `test_batch.bin`, or `train.bin` and `test.bin`.
-pub(crate) fn files(layout: Layout, folder: &Path) -> Option<(Vec<PathBuf>, PathBuf)> {
+fn files(layout: Layout, folder: &Path) -> Option<(Vec<PathBuf>, PathBuf)> {
     let (train, test) = match layout {
         Layout::Cifar10 => (numbered(folder), folder.join("test_batch.bin")),
         Layout::Cifar100 => {
@@ -198,13 +216,20 @@ fn numbered(folder: &Path) -> Vec<PathBuf> {
     files.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Reads the set in `folder`, whose files are `train` and `test`.
-pub(crate) fn open(
-    layout: Layout,
-    folder: &Path,
-    (train, test): (Vec<PathBuf>, PathBuf),
-) -> Result<Split, DataError> {
-    let class_names = layout.class_names(folder)?;
+/// Reads CIFAR-10 from the folder of the options.
+pub(crate) fn open_cifar10(options: &OpenOptions) -> Result<Split, DataError> {
+    open(Layout::Cifar10, &CIFAR10, options)
+}
+
+/// Reads CIFAR-100 from the folder of the options.
+pub(crate) fn open_cifar100(options: &OpenOptions) -> Result<Split, DataError> {
+    open(Layout::Cifar100, &CIFAR100, options)
+}
+
+fn open(layout: Layout, place: &Place, options: &OpenOptions) -> Result<Split, DataError> {
+    options.fixed_size(place.dataset, SIDE)?;
+    let (folder, (train, test)) = place.find(options, |folder| files(layout, folder))?;
+    let class_names = layout.class_names(&folder)?;
     let part = |paths: &[PathBuf]| {
         let Records { labels, pixels } = layout.read_files(paths)?;
         InMemory::new(layout.name(), class_names.clone(), SHAPE, labels, pixels)

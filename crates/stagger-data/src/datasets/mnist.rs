@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::idx;
 use crate::augmentation::Augmentation;
-use crate::dataset::Split;
 use crate::error::DataError;
-use crate::idx;
 use crate::memory::InMemory;
 use crate::normalization::Normalization;
+use crate::place::{OpenOptions, Place};
+use crate::split::Split;
 
 const SIDE: usize = 28;
 const SHAPE: [usize; 3] = [1, SIDE, SIDE];
@@ -26,19 +27,38 @@ const GARMENTS: [&str; CLASSES] = [
     "Ankle boot",
 ];
 
+const IDX_FILES: &str = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte \
+                         and t10k-labels-idx1-ubyte (each plain or .gz)";
+
+const MNIST: Place = Place {
+    dataset: "mnist",
+    folders: &["MNIST/raw", "mnist", "MNIST"],
+    looks_for: IDX_FILES,
+    hint: "get the four files from https://ossci-datasets.s3.amazonaws.com/mnist/ and name their \
+           folder with --data-dir",
+};
+
+const FASHION_MNIST: Place = Place {
+    dataset: "fashion-mnist",
+    folders: &["FashionMNIST/raw", "fashion-mnist"],
+    looks_for: IDX_FILES,
+    hint: "get the four files from https://github.com/zalandoresearch/fashion-mnist and name \
+           their folder with --data-dir",
+};
+
 /// Which of the two sets; both use the same file names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Variant {
+enum Variant {
     Digits,
     Fashion,
 }
 
 /// The files of one set: images and labels to train on, then to test on.
-pub(crate) type Files = [PathBuf; 4];
+type Files = [PathBuf; 4];
 
 /// The four files in `folder`, if all are there; each plain or with `.gz`, with `-` or `.` before
 /// `idx` (both spellings are in circulation).
-pub(crate) fn files(folder: &Path) -> Option<Files> {
+fn files(folder: &Path) -> Option<Files> {
     let find = |stem: &str, kind: &str| {
         let candidates = ["-", "."].into_iter().flat_map(|separator| {
             ["", ".gz"].map(|ending| folder.join(format!("{stem}{separator}{kind}{ending}")))
@@ -53,17 +73,27 @@ pub(crate) fn files(folder: &Path) -> Option<Files> {
     ])
 }
 
-/// Reads the set from its four files.
-pub(crate) fn open(variant: Variant, files: &Files) -> Result<Split, DataError> {
-    let [train_images, train_labels, test_images, test_labels] = files;
+/// Reads MNIST from the folder of the options.
+pub(crate) fn open_digits(options: &OpenOptions) -> Result<Split, DataError> {
+    open(Variant::Digits, &MNIST, options)
+}
+
+/// Reads Fashion-MNIST from the folder of the options.
+pub(crate) fn open_fashion(options: &OpenOptions) -> Result<Split, DataError> {
+    open(Variant::Fashion, &FASHION_MNIST, options)
+}
+
+fn open(variant: Variant, place: &Place, options: &OpenOptions) -> Result<Split, DataError> {
+    options.fixed_size(place.dataset, SIDE)?;
+    let (_, [train_images, train_labels, test_images, test_labels]) = place.find(options, files)?;
     // Mirrored digits are other digits or none; mirrored garments are garments.
     let (normalization, flip) = match variant {
         Variant::Digits => (Normalization::mnist(), false),
         Variant::Fashion => (Normalization::fashion_mnist(), true),
     };
     Ok(Split {
-        train: Arc::new(part(variant, train_images, train_labels)?),
-        test: Arc::new(part(variant, test_images, test_labels)?),
+        train: Arc::new(part(variant, &train_images, &train_labels)?),
+        test: Arc::new(part(variant, &test_images, &test_labels)?),
         normalization,
         augmentation: Augmentation::crop(SHAPE, flip),
     })

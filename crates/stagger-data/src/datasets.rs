@@ -1,0 +1,103 @@
+//! The data sets, one per file, and the registry by which their names find them.
+//!
+//! To add a data set: write a file whose `open` returns a [`Split`], and add its line to [`REGISTRY`].
+
+pub mod cifar;
+pub mod idx;
+pub mod image_folder;
+mod mnist;
+pub mod shapes;
+
+use crate::error::DataError;
+use crate::place::OpenOptions;
+use crate::split::Split;
+
+/// Every data set that [`open`] knows: its name, and what reads it.
+const REGISTRY: &[Entry] = &[
+    entry("shapes", shapes::open),
+    entry("cifar10", cifar::open_cifar10),
+    entry("cifar100", cifar::open_cifar100),
+    entry("mnist", mnist::open_digits),
+    entry("fashion-mnist", mnist::open_fashion),
+    entry("image-folder", image_folder::open),
+];
+
+/// A data set by name.
+struct Entry {
+    name: &'static str,
+    open: fn(&OpenOptions) -> Result<Split, DataError>,
+}
+
+const fn entry(name: &'static str, open: fn(&OpenOptions) -> Result<Split, DataError>) -> Entry {
+    Entry { name, open }
+}
+
+/// Names that [`open`] knows.
+pub const NAMES: [&str; REGISTRY.len()] = {
+    let mut names = [""; REGISTRY.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = REGISTRY[index].name;
+        index += 1;
+    }
+    names
+};
+
+/// Opens the data set `name` (one of [`NAMES`]) and checks all of it that is read at once: every
+/// file but the images of an image folder that does not fit the cache.
+///
+/// # Errors
+/// [`DataError::UnknownDataset`], [`DataError::MissingDataDir`], [`DataError::NotFound`],
+/// [`DataError::FixedImageSize`], and whatever is wrong with a file.
+pub fn open(name: &str, options: &OpenOptions) -> Result<Split, DataError> {
+    let entry = REGISTRY.iter().find(|entry| entry.name == name);
+    let entry = entry.ok_or_else(|| DataError::UnknownDataset {
+        name: name.to_string(),
+        known: NAMES.join(", "),
+    })?;
+    (entry.open)(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_options_are_checked() {
+        let message =
+            |name: &str, options: &OpenOptions| open(name, options).unwrap_err().to_string();
+        let options = OpenOptions::default();
+        let known = NAMES.join(", ");
+        let unknown = format!("there is no data set 'cifar'; known are {known}");
+        assert_eq!(message("cifar", &options), unknown);
+        insta::assert_snapshot!(message("cifar10", &options), @r#"cifar10 needs a data folder that holds data_batch_1.bin (2, 3, …) and test_batch.bin; get the "CIFAR-10 binary version" from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and name its folder with --data-dir"#);
+        let sized = OpenOptions {
+            image_size: Some(64),
+            ..OpenOptions::default()
+        };
+        insta::assert_snapshot!(message("shapes", &sized), @"shapes has images of 32×32 pixels that are not resized, but an image size of 64 was asked for; leave the image size out");
+        let nowhere = OpenOptions {
+            data_dir: Some("/no/such".into()),
+            ..OpenOptions::default()
+        };
+        insta::assert_snapshot!(message("fashion-mnist", &nowhere), @"fashion-mnist: /no/such does not hold train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (each plain or .gz): there is no such folder; get the four files from https://github.com/zalandoresearch/fashion-mnist and name their folder with --data-dir");
+        insta::assert_snapshot!(message("image-folder", &nowhere), @"image-folder: /no/such does not hold train/CLASS/*.jpg (or .jpeg, .png) and val/CLASS/* or test/CLASS/*: there is no such folder; put each class into a folder of its own and name the folder above train with --data-dir");
+    }
+
+    #[test]
+    fn every_name_is_known() {
+        for name in NAMES {
+            let unknown = matches!(
+                open(
+                    name,
+                    &OpenOptions {
+                        image_size: Some(31),
+                        ..OpenOptions::default()
+                    }
+                ),
+                Err(DataError::UnknownDataset { .. })
+            );
+            assert!(!unknown, "{name}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Where a data set is, and what to say when it is not there.
+
+use std::path::{Path, PathBuf};
+
+use crate::datasets::image_folder::scan;
+use crate::error::DataError;
+
+/// Where a data set is and how it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Folder of the files, or one that holds their usual folder; not needed for `shapes`.
+    pub data_dir: Option<PathBuf>,
+    /// Side in pixels that images of an image folder are brought to; others have a fixed size.
+    pub image_size: Option<usize>,
+    /// An image folder is kept in memory, decoded, if it takes no more bytes than this.
+    pub cache_bytes: u64,
+    /// Seed of `shapes`: another seed draws other images. Other sets do not depend on it.
+    pub seed: u64,
+}
+
+impl Default for OpenOptions {
+    /// No folder, native image size, 1 GiB of cache, seed 0.
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            image_size: None,
+            cache_bytes: 1 << 30,
+            seed: 0,
+        }
+    }
+}
+
+impl OpenOptions {
+    /// Refuses an image size other than that of a data set whose images are not resized.
+    ///
+    /// # Errors
+    /// [`DataError::FixedImageSize`].
+    pub(crate) fn fixed_size(&self, dataset: &'static str, native: usize) -> Result<(), DataError> {
+        match self.image_size {
+            Some(requested) if requested != native => Err(DataError::FixedImageSize {
+                dataset,
+                native,
+                requested,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where the files of a data set usually are.
+pub(crate) struct Place {
+    pub(crate) dataset: &'static str,
+    /// Folders within the given one that are looked into as well.
+    pub(crate) folders: &'static [&'static str],
+    /// The files, in words.
+    pub(crate) looks_for: &'static str,
+    /// Where they come from, and what to do with them.
+    pub(crate) hint: &'static str,
+}
+
+impl Place {
+    /// The folder given.
+    ///
+    /// # Errors
+    /// [`DataError::MissingDataDir`].
+    pub(crate) fn folder<'a>(&self, options: &'a OpenOptions) -> Result<&'a Path, DataError> {
+        let Self {
+            dataset,
+            looks_for,
+            hint,
+            ..
+        } = *self;
+        options
+            .data_dir
+            .as_deref()
+            .ok_or(DataError::MissingDataDir {
+                dataset,
+                looks_for,
+                hint,
+            })
+    }
+
+    /// The folder that holds the files, and the files, as `files` finds them.
+    ///
+    /// # Errors
+    /// [`DataError::MissingDataDir`] or [`DataError::NotFound`].
+    pub(crate) fn find<F>(
+        &self,
+        options: &OpenOptions,
+        files: impl Fn(&Path) -> Option<F>,
+    ) -> Result<(PathBuf, F), DataError> {
+        let given = self.folder(options)?;
+        let inner = self.folders.iter().map(|folder| given.join(folder));
+        std::iter::once(given.to_path_buf())
+            .chain(inner)
+            .find_map(|folder| files(&folder).map(|found| (folder, found)))
+            .ok_or_else(|| self.not_found(given, self.what_is_there(given)))
+    }
+
+    fn what_is_there(&self, folder: &Path) -> String {
+        if !folder.is_dir() {
+            return "there is no such folder".to_string();
+        }
+        if folder.join("data_batch_1").exists() || folder.join("cifar-10-batches-py").is_dir() {
+            return "it holds the Python version, which is not read".to_string();
+        }
+        if scan::locate(folder).is_ok() {
+            return "it looks like --dataset image-folder".to_string();
+        }
+        format!(
+            "they are neither there nor in its folder {}",
+            self.folders.join(" or ")
+        )
+    }
+
+    pub(crate) fn not_found(&self, folder: &Path, reason: String) -> DataError {
+        let Self {
+            dataset,
+            looks_for,
+            hint,
+            ..
+        } = *self;
+        let reason = if folder.is_dir() {
+            reason
+        } else {
+            "there is no such folder".to_string()
+        };
+        DataError::NotFound {
+            dataset,
+            dir: folder.to_path_buf(),
+            looks_for,
+            reason,
+            hint,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What belongs to a training and a test set together.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::augmentation::Augmentation;
+use crate::dataset::Dataset;
+use crate::error::DataError;
+use crate::normalization::Normalization;
+
+/// A training and a test set, and how images of both become numbers.
+#[derive(Clone)]
+pub struct Split {
+    /// The images to train on.
+    pub train: Arc<dyn Dataset>,
+    /// The images to evaluate on; same shape and classes.
+    pub test: Arc<dyn Dataset>,
+    /// Per-channel normalisation of both.
+    pub normalization: Normalization,
+    /// What is done to training images; never to test images.
+    pub augmentation: Augmentation,
+}
+
+impl Split {
+    /// A training and a test set of one's own, with the normalisation measured on the training images and without
+    /// augmentation; both can be changed afterwards.
+    ///
+    /// ```
+    /// use stagger_data::{Augmentation, InMemory, Split};
+    ///
+    /// // Four grey images of 2 × 2 pixels, dark or light; two of them to train on.
+    /// let set = |pixels| InMemory::new("tones", ["dark", "light"], [1, 2, 2], vec![0, 1], pixels);
+    /// let train = set(vec![0, 10, 20, 10, 255, 245, 250, 235])?;
+    /// let test = set(vec![5, 5, 15, 25, 240, 250, 255, 255])?;
+    /// let mut split = Split::new(train, test)?;
+    /// split.augmentation = Augmentation { pad: 0, flip: true };
+    /// # Ok::<(), stagger_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Split::validate`], and if a training image cannot be read.
+    pub fn new(
+        train: impl Dataset + 'static,
+        test: impl Dataset + 'static,
+    ) -> Result<Self, DataError> {
+        let split = Self {
+            normalization: Normalization::measure(&train)?,
+            train: Arc::new(train),
+            test: Arc::new(test),
+            augmentation: Augmentation::NONE,
+        };
+        split.validate()?;
+        Ok(split)
+    }
+
+    /// Checks what training relies on: neither set is empty, both have one shape and the same classes, every label is
+    /// a class, and the normalisation has as many channels as the images.
+    ///
+    /// # Errors
+    /// [`DataError::Empty`], [`DataError::TestShape`], [`DataError::TestClasses`], [`DataError::LabelOutOfRange`] or
+    /// [`DataError::NormalizationChannels`], for the first of these that does not hold.
+    pub fn validate(&self) -> Result<(), DataError> {
+        for set in [&self.train, &self.test] {
+            if set.is_empty() || set.shape().contains(&0) {
+                return Err(DataError::Empty {
+                    what: set.name().to_owned(),
+                });
+            }
+        }
+        let (expected, found) = (self.train.shape(), self.test.shape());
+        if expected != found {
+            return Err(DataError::TestShape { expected, found });
+        }
+        if self.train.class_names() != self.test.class_names() {
+            return Err(DataError::TestClasses {
+                expected: self.train.class_names().join(", "),
+                found: self.test.class_names().join(", "),
+            });
+        }
+        for set in [&self.train, &self.test] {
+            let classes = set.classes();
+            let mut labels = (0..set.len()).map(|index| set.label(index)).enumerate();
+            if let Some((record, label)) = labels.find(|&(_, label)| label >= classes) {
+                return Err(DataError::LabelOutOfRange {
+                    path: set.name().into(),
+                    record,
+                    label,
+                    classes,
+                });
+            }
+        }
+        self.normalization.check_channels(expected[0])
+    }
+}
+
+impl fmt::Debug for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Split")
+            .field("name", &self.train.name())
+            .field("shape", &self.train.shape())
+            .field("classes", &self.train.classes())
+            .field("train", &self.train.len())
+            .field("test", &self.test.len())
+            .field("normalization", &self.normalization)
+            .field("augmentation", &self.augmentation)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::InMemory;
+
+    fn set(shape: [usize; 3], classes: &[&str], label: u16) -> InMemory {
+        let pixels = vec![7; shape.iter().product()];
+        InMemory::new("x", classes.iter().copied(), shape, vec![label], pixels).unwrap()
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let train = || set([1, 2, 2], &["a", "b"], 0);
+        assert!(Split::new(train(), train()).is_ok());
+        let message = |test| Split::new(train(), test).unwrap_err().to_string();
+        insta::assert_snapshot!(message(set([1, 2, 3], &["a", "b"], 0)), @"the training images have shape [1, 2, 2] and the test images [1, 2, 3] (channels, height, width); both must be the same");
+        insta::assert_snapshot!(message(set([1, 2, 2], &["a"], 0)), @"the training set has the classes a, b, but the test set has a; both must have the same, in the same order");
+
+        let mut split = Split::new(train(), train()).unwrap();
+        split.normalization = Normalization::cifar10();
+        let error = split.validate().unwrap_err();
+        assert!(matches!(
+            error,
+            DataError::NormalizationChannels {
+                expected: 1,
+                found: 3
+            }
+        ));
+    }
+
+    /// A set of one's own, with a label that is no class.
+    struct Wrong(InMemory);
+
+    impl Dataset for Wrong {
+        fn name(&self) -> &str {
+            self.0.name()
+        }
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn classes(&self) -> usize {
+            self.0.classes()
+        }
+        fn class_names(&self) -> &[String] {
+            self.0.class_names()
+        }
+        fn shape(&self) -> [usize; 3] {
+            self.0.shape()
+        }
+        fn label(&self, _index: usize) -> usize {
+            2
+        }
+        fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError> {
+            self.0.image(index, pixels)
+        }
+        fn fingerprint(&self) -> u64 {
+            self.0.fingerprint()
+        }
+    }
+
+    #[test]
+    fn labels_of_any_data_set_are_checked() {
+        let train = || set([1, 2, 2], &["a", "b"], 0);
+        let error = Split::new(train(), Wrong(train())).unwrap_err();
+        insta::assert_snapshot!(error, @"x: record 0 has label 2, but there are only 2 classes (0 to 1)");
+    }
+}

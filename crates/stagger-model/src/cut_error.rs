@@ -1,0 +1,104 @@
+//! What can be wrong with a cut.
+
+use crate::error::ModelError;
+
+/// Why a model cannot be cut as asked.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CutError {
+    /// The text is no balance.
+    #[error(
+        "`{text}` is no balance: `{found}` at position {position} is not a number of blocks (at least 1); \
+         write `auto`, `uniform`, or the number of blocks of each stage as in `7,4`"
+    )]
+    Notation {
+        /// The whole text.
+        text: String,
+        /// The part that is wrong.
+        found: String,
+        /// Where it starts, counted in characters from 1.
+        position: usize,
+    },
+    /// There are more stages than blocks.
+    #[error(
+        "model `{model}` has {blocks} blocks, too few for {stages} stages of at least one block each; \
+         use at most {blocks} stages or a deeper model"
+    )]
+    TooManyStages {
+        /// The model.
+        model: String,
+        /// Its number of blocks.
+        blocks: usize,
+        /// The number of stages asked for.
+        stages: usize,
+    },
+    /// There are no stages.
+    #[error("model `{model}` cannot be cut into 0 stages; use at least 1")]
+    NoStages {
+        /// The model.
+        model: String,
+    },
+    /// An explicit balance is for another number of stages.
+    #[error(
+        "the balance `{balance}` is for {found} stages but there are {expected}; \
+         give one number of blocks for each stage"
+    )]
+    StageCount {
+        /// The balance.
+        balance: String,
+        /// The number of stages.
+        expected: usize,
+        /// The number of stages of the balance.
+        found: usize,
+    },
+    /// An explicit balance has a stage without blocks.
+    #[error(
+        "the balance `{balance}` leaves stage {stage} without blocks; give each stage at least 1"
+    )]
+    EmptyStage {
+        /// The balance.
+        balance: String,
+        /// The stage, counted from 0.
+        stage: usize,
+    },
+    /// An explicit balance is for another number of blocks.
+    #[error(
+        "the balance `{balance}` deals out {found} blocks but model `{model}` has {expected}; \
+         change it so that the numbers add up to {expected}"
+    )]
+    BlockCount {
+        /// The balance.
+        balance: String,
+        /// The model.
+        model: String,
+        /// The number of blocks of the model.
+        expected: usize,
+        /// The sum of the balance.
+        found: usize,
+    },
+    /// The number of measured costs is not that of the blocks.
+    #[error(
+        "a cut expects {expected} {pass} costs, one per block, but gets {found}; measure this model"
+    )]
+    CostCount {
+        /// `forward` or `backward`.
+        pass: &'static str,
+        /// The number of blocks.
+        expected: usize,
+        /// The number of costs.
+        found: usize,
+    },
+    /// A measured cost is no length of time.
+    #[error("the {pass} cost of block {block} is {found}; expected a finite number of at least 0")]
+    CostValue {
+        /// `forward` or `backward`.
+        pass: &'static str,
+        /// The block, counted from 0.
+        block: usize,
+        /// The cost.
+        found: String,
+    },
+    /// The model is not sound.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
