@@ -58,8 +58,8 @@ fn notations(stages: usize) -> Vec<String> {
     notations
 }
 
-/// The notation with each of its numbers replaced by a drawn one, or by an eighth of it where it is a fraction, as far as
-/// the method takes it.
+/// The notation with each of its numbers replaced by a drawn one, or by eighths where it is a fraction, as far as the method
+/// takes it.
 fn with_numbers(notation: &str, stages: usize, numbers: &[usize]) -> String {
     // Digits in the name are no numbers: `1f1b`, `2bw`.
     let (name, arguments) = notation.split_at(notation.find('(').unwrap_or(notation.len()));
@@ -78,7 +78,7 @@ fn with_numbers(notation: &str, stages: usize, numbers: &[usize]) -> String {
             .find(|c| !is_digit(c))
             .map_or(text.len(), |at| start + at);
         let number = if text[start..end].contains('.') {
-            (*drawn as f64 / 8.0).to_string()
+            ((drawn + 1) as f64 / 8.0).to_string()
         } else {
             drawn.to_string()
         };
