@@ -5,6 +5,7 @@
 //! ```ignore
 //! stagger_conformance::conformance!(my_engine::Kernels);
 //! stagger_conformance::gradient_checks!(my_engine::Kernels); // where it computes in f64
+//! stagger_conformance::ladder_of_correctness!(my_engine::Kernels);
 //! ```
 //!
 //! and gets one test per check. [`Reference`] has the kernels by their definitions, in `f64`: fast kernels are compared with it.
@@ -19,6 +20,8 @@ pub mod gradients;
 
 #[allow(missing_docs, reason = "the name of a check says what it checks")]
 pub mod cuts;
+#[allow(missing_docs, reason = "the name of a check says what it checks")]
+pub mod ladder;
 #[allow(missing_docs, reason = "the name of a check says what it checks")]
 pub mod passes;
 #[allow(missing_docs, reason = "the name of a check says what it checks")]
@@ -65,6 +68,14 @@ macro_rules! gradient_checks {
     ($kernels:ty) => {
         $crate::conformance!(@module $kernels, gradients: convolutions batch_normalisation element_wise
             pools_and_linear residuals whole_models pool_ties);
+    };
+}
+
+/// Makes tests of whole runs: every method, on threads and in the interpreter's order, against plain loops and definitions.
+#[macro_export]
+macro_rules! ladder_of_correctness {
+    ($kernels:ty) => {
+        $crate::conformance!(@module $kernels, ladder: one_stage_equals_a_plain_loop_and_bp_equals_one_stage dsp_without_staleness_equals_bp queues_do_not_move_numbers_and_staleness_does threads_equal_the_interpreter_whatever_the_delays micro_batches_equal_accumulation_in_a_plain_loop methods_that_are_one_give_the_same_bits every_method_equals_the_interpreter dsp_equals_its_definition_on_a_real_engine);
     };
 }
 

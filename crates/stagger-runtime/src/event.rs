@@ -129,7 +129,7 @@ pub enum Event {
         stage: usize,
         /// Version of the parameters.
         version: usize,
-        /// All that the stage needs to go on from there.
+        /// All that the stage needs to resume from there.
         snapshot: Arc<StageSnapshot>,
     },
     /// A stage has ended its program, and has measured its kernels.

@@ -7,8 +7,8 @@ use stagger_schedule::Action;
 use stagger_transport::{ConnectError, Lane, LinkError};
 
 use crate::board::Stall;
+use crate::corrections::CorrectionError;
 use crate::snapshot::ResumeError;
-use crate::stage_optimizer::CorrectionError;
 
 /// Why training or test data could not be read.
 pub type FeedError = Box<dyn Error + Send + Sync>;

@@ -14,6 +14,7 @@
 //! [`stagger_engine::Stage`]; a stage that fails releases all others at once.
 
 mod board;
+mod corrections;
 mod dataset_feeds;
 mod event;
 mod fault;
@@ -29,11 +30,12 @@ pub mod threads;
 mod worker;
 
 pub use board::Stall;
+pub use corrections::{CorrectionError, check_corrections};
 pub use dataset_feeds::dataset_feeds;
 pub use event::{Acted, Event, Waits};
 pub use fault::{EventError, Fault, FeedError, RunError};
 pub use feed::{Feeds, Inputs, Labels};
 pub use interrupt::Interrupt;
 pub use plan::{OnNonFinite, Outcome, Plan};
-pub use stage_optimizer::{CorrectionError, check_corrections, stage_optimizer};
+pub use stage_optimizer::stage_optimizer;
 pub use straggler::{Straggler, StragglerError};

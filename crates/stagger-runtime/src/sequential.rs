@@ -15,7 +15,7 @@ use crate::feed::Feeds;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
 use crate::ports::connect;
-use crate::stage_optimizer::stage_optimizer;
+use crate::stage_optimizer::build_stage;
 use crate::worker::{Worker, WorkerContext};
 
 /// Runs the plan in the order of the schedule's interpreter. `build` is as in [`threads::run`](crate::threads::run).
@@ -64,8 +64,7 @@ pub fn run_in_order<S: Stage>(
             stage: index,
             cause,
         };
-        let optimizer = stage_optimizer(&plan.schedule, index, &plan.optimizer);
-        let stage = build(index, optimizer).map_err(|error| failed(error.into()))?;
+        let stage = build_stage(plan, index, &build).map_err(failed)?;
         let context = WorkerContext {
             index,
             ports,

@@ -20,13 +20,13 @@ use crate::feed::{Feeds, StageFeed};
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
 use crate::ports::{Ports, connect};
-use crate::stage_optimizer::stage_optimizer;
+use crate::stage_optimizer::build_stage;
 use crate::worker::{Worker, WorkerContext};
 
 /// Runs the plan to its end, to an interrupt, or to the first failure.
 ///
 /// `build(k, optimizer)` makes stage k, on the thread that will run it. The optimizer is that of the plan as the schedule
-/// changes it for the stage ([`stage_optimizer`]). `on_event` is called on the calling thread, in the order in which events
+/// changes it for the stage ([`stage_optimizer`](crate::stage_optimizer)). `on_event` is called on the calling thread, in the order in which events
 /// arrive.
 ///
 /// # Errors
@@ -265,13 +265,8 @@ impl Runner<'_> {
             events: self.events,
             board: self.board,
         };
-        let Plan {
-            schedule,
-            optimizer,
-            ..
-        } = self.plan;
         let built = guard(|| {
-            let stage = build(stage, stage_optimizer(schedule, stage, optimizer))?;
+            let stage = build_stage(self.plan, stage, build)?;
             Worker::new(self.plan, stage, context)
         });
         let mut worker = match built {
@@ -328,7 +323,7 @@ fn train<S: Stage>(
     })
 }
 
-/// Turns a panic into a [`Fault`], so that the other stages are released and told why.
+/// Turns a panic into a [`Fault`], so that the other stages are released and the run reports it.
 fn guard<R>(work: impl FnOnce() -> Result<R, Fault>) -> Result<R, Fault> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         Err(Fault::Panic {

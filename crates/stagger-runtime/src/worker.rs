@@ -27,7 +27,7 @@ use crate::interrupt::Interrupt;
 use crate::plan::{OnNonFinite, Plan};
 use crate::ports::Ports;
 use crate::snapshot::StageSnapshot;
-use crate::stage_optimizer::{StageRate, check_momentum};
+use crate::stage_optimizer::StageRate;
 use crate::straggler::Disturbance;
 use announcements::Announcements;
 use hops::Hops;
@@ -108,7 +108,6 @@ impl<S: Stage> Worker<S> {
             events,
             board,
         } = context;
-        check_momentum(&plan.schedule, &plan.optimizer)?;
         if !plan.on_non_finite.suits(&plan.schedule) {
             return Err(Fault::Program {
                 what: "leaving out batches where their passes cannot be taken back",

@@ -10,7 +10,7 @@ use crate::message::{Lane, Message};
 /// - Each lane delivers every message exactly once, in the order of sending.
 /// - `send` blocks until the lane has room for the message. A capacity of 0 is a rendezvous: `send` returns when the other
 ///   end has taken the message.
-/// - While the upper end waits on [`Lane::Evaluation`] it goes on taking in activations. The stage
+/// - While the upper end waits on [`Lane::Evaluation`] it also takes in activations. The stage
 ///   below sends activations that this stage consumes only after its evaluation, so with a small
 ///   forward queue the two would otherwise wait for each other. At most `m_k − m_{k+1}`
 ///   activations wait at the receiver then (docs/algorithm.md, "Facts" 4).

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex, lock};
 
-/// Raises the stop. Dropping it raises it too, so that no thread goes on waiting when the run is gone.
+/// Raises the stop. Dropping it raises it too, so that no thread waits for a run that is gone.
 #[derive(Debug)]
 pub struct StopSource(Arc<Stop>);
 

@@ -36,7 +36,7 @@ impl<T: Send + 'static> Transport<T> for Threads {
     }
 }
 
-/// One end of a hop: that of stage k, or that of stage k+1. Dropping one tells the other.
+/// One end of a hop: that of stage k, or that of stage k+1. When one is dropped, the other sees it.
 pub struct End<T> {
     hop: Arc<Hop<T>>,
     side: Side,

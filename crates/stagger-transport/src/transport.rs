@@ -16,7 +16,7 @@ use crate::stop::StopSignal;
 /// - **Order.** Each lane delivers every message exactly once and in the order of sending. Lanes do not order each other.
 /// - **Room.** A lane holds as many messages as its capacity says, and `send` waits for room. With capacity 0 it waits until
 ///   the other end has taken the message. The evaluation lane is bounded too; its length changes no numbers.
-/// - **Evaluation.** While the upper end waits on [`Lane::Evaluation`](crate::Lane::Evaluation) it goes on taking in
+/// - **Evaluation.** While the upper end waits on [`Lane::Evaluation`](crate::Lane::Evaluation) it also takes in
 ///   activations; see [`Link`].
 /// - **Stop.** Once `stop` is raised, every call, also one that waits, returns
 ///   [`LinkError::Stopped`](crate::LinkError::Stopped), before anything that is queued.

@@ -1,4 +1,4 @@
-//! Which weights a pass runs at, how far they have moved since, and what is done about it.
+//! Which weights a pass runs at, how far they have moved since, and the corrections for that.
 
 use stagger_engine::{Distance, Stage};
 use stagger_schedule::{BackwardWeights, Damping, Discrepancy, ForwardWeights, Prediction};
@@ -17,7 +17,7 @@ pub(super) struct Versions<S: Stage> {
     damping: Option<Damping>,
     /// `β` of the optimizer; predictions need it.
     momentum: f64,
-    /// Batches between two that the gap is measured of; 0 for none.
+    /// Sampling interval of the gap, in batches; 0 disables it.
     gap_every: usize,
     /// The weights before the last update, where forwards need them.
     pub(super) previous: Option<S::Weights>,
@@ -25,7 +25,7 @@ pub(super) struct Versions<S: Stage> {
     pub(super) step: MeanStep,
 }
 
-/// A running mean over the last hundred updates or so: learning rates change.
+/// A running mean over about the last hundred updates, as learning rates change.
 #[derive(Clone, Copy, Default)]
 pub(super) struct MeanStep {
     pub(super) mean: f64,
@@ -60,7 +60,7 @@ impl<S: Stage> Versions<S> {
         }
     }
 
-    /// The moving average of updates that the stage has to keep, if any: what remains of it per update.
+    /// The share of the running mean of updates that remains per update, where the stage has to keep such a mean.
     pub fn drift(&self, staleness: usize) -> Option<f64> {
         let discrepancy = self.discrepancy.as_ref()?;
         (self.backward == BackwardWeights::Corrected && staleness > 0)

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{ToyFeed, ToyStage, ToyTensor, Trace, feeds, oracle, plan, toy_weights};
 use stagger_engine::{
-    Distance, EngineError, HostTensor, Loss, MseLoss, Score, Stage, StageState, UpdateReport,
+    Distance, EngineError, HostTensor, Loss, MseLoss, Optimizer, Score, Stage, StageState,
+    UpdateReport, WeightDecay,
 };
 use stagger_runtime::{
-    Event, Fault, FeedError, Feeds, Inputs, Interrupt, Labels, RunError, threads,
+    CorrectionError, Event, Fault, FeedError, Feeds, Inputs, Interrupt, Labels, Plan, RunError,
+    sequential, threads,
 };
 use stagger_schedule::Action;
 
@@ -251,6 +253,33 @@ fn a_stage_that_cannot_be_built_releases_the_others() {
     );
 }
 
+/// A method is never run as another one: where the optimizer lacks the momentum that it needs, no stage is built.
+#[test]
+fn corrections_without_momentum_are_refused() {
+    for schedule in ["dsp + predict", "dsp + look-ahead"] {
+        let plan = Plan {
+            optimizer: Optimizer::Sgd {
+                weight_decay: WeightDecay::default(),
+            },
+            ..plan(schedule, 3, 10, &[])
+        };
+        let build = |_, _| -> Result<ToyStage, _> { panic!("a stage is built") };
+        let results = [
+            threads::run(&plan, build, feeds(), &Interrupt::new(), |_| Ok(())),
+            sequential::run(&plan, build, feeds(), |_| Ok(())),
+        ];
+        for result in results {
+            let Err(RunError::Build { cause, .. }) = &result else {
+                panic!("{result:?}");
+            };
+            assert!(
+                matches!(cause, Fault::Correction(CorrectionError::NoMomentum { .. })),
+                "{cause}"
+            );
+        }
+    }
+}
+
 /// Inputs that fail at a batch.
 struct BadFile(usize);
 
@@ -387,7 +416,7 @@ fn an_interrupt_halts_at_a_common_version() {
     }
 }
 
-/// What was trained before a failure is told, however slow the receiver of events is.
+/// Events from before a failure are delivered, however slow their receiver is.
 #[test]
 fn events_before_a_failure_are_told() {
     let plan = plan("bp", 3, 1_000, &[]);

@@ -2,10 +2,6 @@
 
 mod support;
 
-#[cfg(not(feature = "shuttle"))]
-#[path = "../ladder/ladder.rs"]
-mod ladder;
-
 #[cfg(feature = "shuttle")]
 mod model;
 
@@ -13,8 +9,6 @@ mod model;
 mod bytes;
 #[cfg(not(feature = "shuttle"))]
 mod failure;
-#[cfg(not(feature = "shuttle"))]
-mod ladder_on_cpu;
 #[cfg(not(feature = "shuttle"))]
 mod measurements;
 #[cfg(not(feature = "shuttle"))]
@@ -29,3 +23,6 @@ mod resume;
 mod stall;
 #[cfg(not(feature = "shuttle"))]
 mod synthetic_gradients;
+
+#[cfg(not(feature = "shuttle"))]
+stagger_conformance::ladder_of_correctness!(stagger_cpu::Cpu);

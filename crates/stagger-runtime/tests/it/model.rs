@@ -1,9 +1,9 @@
-//! The pipeline itself under the model checker, on three stages and with every method: whatever the threads' schedule, it
-//! gives the numbers of the sequential executor, it ends, and a failure or an interrupt at any moment releases all threads.
+//! The pipeline itself under the model checker, on three stages and with every method: under every interleaving it gives the
+//! numbers of the sequential executor, it ends, and a failure or an interrupt at any moment releases all threads.
 //!
-//! The checker switches threads at every lock, wait and wake-up of hops, stop and events. It draws schedules at random (from
-//! fixed seeds) and reports a deadlock as a panic, with the schedule that led there. A run that returns has joined all its
-//! threads. `STAGGER_MODEL_ITERATIONS` multiplies how many schedules it tries.
+//! The checker switches threads at every lock, wait and wake-up of hops, stop and events. It draws interleavings at random (from
+//! fixed seeds) and reports a deadlock as a panic, with the interleaving that led there. A run that returns has joined all its
+//! threads. `STAGGER_MODEL_ITERATIONS` multiplies how many it tries.
 
 mod failures;
 mod planted;
@@ -29,7 +29,7 @@ const STAGES: usize = 3;
 /// Batches of a run: as far as the methods run ahead, and a few more.
 const BATCHES: usize = 6;
 
-/// Schedules per method that the check of whole runs tries, half of them uniformly random, half with few switches at chosen
+/// Interleavings per method that the check of whole runs tries, half of them uniformly random, half with few switches at chosen
 /// places. Other checks try fewer.
 const ITERATIONS: usize = 1_600;
 
@@ -46,7 +46,7 @@ fn check(iterations: usize, body: impl Fn() + Send + Sync + Clone + 'static) {
     Runner::new(few_switches, config).run(body);
 }
 
-/// All that are registered, and combinations that change how many passes a batch has or which weights it sees.
+/// All registered methods, and combinations that change how many passes a batch has or which weights they run at.
 fn methods() -> Vec<String> {
     let mut methods = Schedule::examples(Some(STAGES));
     let more = [
@@ -147,7 +147,7 @@ impl Inputs for InterruptAt {
     }
 }
 
-/// The run halts at a version that all stages agree on, and goes on from there as if nothing had been.
+/// The run halts at a version that all stages agree on, and resumes from there as if it had never stopped.
 #[test]
 fn an_interrupt_at_any_moment_loses_nothing() {
     for method in methods() {
@@ -185,7 +185,7 @@ fn an_interrupt_at_any_moment_loses_nothing() {
     }
 }
 
-/// At every version, since the interval is over whenever it is looked at.
+/// There is one at every version: with an interval of 0 a snapshot is always due.
 #[test]
 fn snapshots_by_the_clock_are_those_of_their_version() {
     for method in methods() {

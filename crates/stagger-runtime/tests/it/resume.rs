@@ -209,7 +209,7 @@ fn plan(schedule: &str, stages: usize, batches: usize) -> Plan {
     }
 }
 
-/// Goes on from every version in turn, from what the run before has left.
+/// Resumes from every version in turn, from the snapshots of an unbroken run.
 fn check_every_version<S: Stage>(
     plan: &Plan,
     build: impl Fn(usize, Optimizer) -> Result<S, EngineError> + Sync + Copy,
@@ -283,7 +283,7 @@ fn every_method_goes_on_from_every_version_at_any_number_of_stages() {
     }
 }
 
-/// c moves time, m moves numbers: a run may go on with other queues.
+/// c moves time, m moves numbers: a run may resume with other queues.
 #[test]
 fn queues_may_change_where_a_run_goes_on() {
     let build = ToyStage::build;

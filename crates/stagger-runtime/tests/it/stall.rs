@@ -8,7 +8,7 @@ use crate::support::{ToyFeed, ToyStage, feeds, plan};
 use stagger_engine::HostTensor;
 use stagger_runtime::{Event, FeedError, Feeds, Inputs, Interrupt, Plan, RunError, Stall, threads};
 
-/// Something that takes for ever, until somebody ends it.
+/// Hangs until the sender is dropped.
 #[derive(Clone)]
 struct Hang(Arc<Mutex<Receiver<()>>>);
 
@@ -20,12 +20,12 @@ impl Hang {
 
     fn wait(&self) {
         let wait = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Ended either way.
+        // An error too says that the sender is gone.
         let _ = wait.recv();
     }
 }
 
-/// Runs until it stalls, then ends the hang; gives what was said of it.
+/// Runs until it stalls, then ends the hang. The stall that was reported.
 fn stalled(plan: Plan, feeds: Feeds, end: Sender<()>) -> Stall {
     let plan = Plan {
         stall_timeout: Some(Duration::from_millis(500)),

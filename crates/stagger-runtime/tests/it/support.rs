@@ -15,13 +15,14 @@ use stagger_engine::{
 use stagger_runtime::{FeedError, Feeds, Inputs, Labels, Plan};
 use stagger_schedule::{Horizon, Schedule};
 
-#[cfg(not(feature = "shuttle"))]
-pub use crate::ladder::{Delays, Trace, watch_for_hangs};
+pub use stagger_conformance::ladder::{Delays, Trace};
 use toy::{Momentum, Rows, WIDTH, Weights};
 
-/// The model checker notices deadlocks and endless runs itself.
-#[cfg(feature = "shuttle")]
-fn watch_for_hangs() {}
+/// As the ladder does; but the model checker notices deadlocks and endless runs itself.
+pub fn watch_for_hangs() {
+    #[cfg(not(feature = "shuttle"))]
+    stagger_conformance::ladder::watch_for_hangs();
+}
 
 /// Rows in host memory.
 #[derive(Clone)]

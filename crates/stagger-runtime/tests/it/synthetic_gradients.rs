@@ -88,7 +88,7 @@ fn ends(values: &[f64]) -> (f64, f64) {
 }
 
 /// On a network that learns its task, the synthesizer comes to guess better than the 0 that it starts with: its loss as
-/// a share of what saying 0 would cost falls. The loss by itself would fall with the gradients, whoever guesses. Most of a
+/// a share of what saying 0 would cost falls. The loss by itself would fall with the gradients, whatever the guess. Most of a
 /// gradient cannot be guessed: it depends on labels, which the synthesizer does not see.
 #[test]
 fn a_synthesizer_lowers_its_own_loss_and_the_network_learns() {

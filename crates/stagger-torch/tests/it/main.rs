@@ -6,3 +6,4 @@ mod bf16;
 mod torch_threads;
 
 stagger_conformance::conformance!(stagger_torch::Torch);
+stagger_conformance::ladder_of_correctness!(stagger_torch::Torch);

@@ -59,7 +59,7 @@ impl Record {
         }
     }
 
-    /// Adds what a run did that went on from this one.
+    /// Adds what a run did that resumed from this one.
     pub fn extend(&mut self, rest: Self) {
         for (stage, actions) in rest.actions {
             self.actions.entry(stage).or_default().extend(actions);

@@ -1,21 +1,13 @@
 //! A small network with one of every kind of layer, and data for it.
 
-use stagger_engine::layered::{Kernels, LayeredStage};
-use stagger_engine::{HostTensor, Optimizer, Stage, StageSpec, WeightDecay};
+use stagger_engine::layered::LayeredStage;
+use stagger_engine::{HostTensor, Optimizer, StageSpec, WeightDecay};
 use stagger_model::{Balance, Block, Cut, Layer, Model};
 use stagger_runtime::{FeedError, Feeds, Inputs, Labels, Plan};
 use stagger_schedule::{Horizon, Schedule};
 
-/// A stage that can be built on its engine's default device: the CPU, with one thread.
-pub trait Build: Stage + Sized {
-    fn on_default_device(spec: &StageSpec<'_>) -> Self;
-}
-
-impl<K: Kernels<Device: Default>> Build for LayeredStage<K> {
-    fn on_default_device(spec: &StageSpec<'_>) -> Self {
-        Self::new(spec, Default::default()).expect("a valid stage")
-    }
-}
+use crate::Engine;
+use crate::fixtures::stage;
 
 pub const BATCHES: usize = 9;
 const CLASSES: usize = 3;
@@ -122,13 +114,17 @@ pub fn optimizer() -> Optimizer {
     }
 }
 
-pub fn build<S: Build>(model: &Model, cut: &Cut, stage: usize, optimizer: Optimizer) -> S {
-    let spec = StageSpec {
+pub fn build<K: Engine>(
+    model: &Model,
+    cut: &Cut,
+    at: usize,
+    optimizer: Optimizer,
+) -> LayeredStage<K> {
+    stage(&StageSpec {
         optimizer,
         label_smoothing: 0.1,
-        ..StageSpec::new(model, cut.stages()[stage].clone(), 7)
-    };
-    S::on_default_device(&spec)
+        ..StageSpec::new(model, cut.stages()[at].clone(), 7)
+    })
 }
 
 pub fn plan(schedule: &str, stages: usize) -> Plan {

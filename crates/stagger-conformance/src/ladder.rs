@@ -1,10 +1,6 @@
-//! The ladder of correctness on a real engine (docs/algorithm.md, "The ladder of correctness" 3 to 7): convolutions, batch
-//! normalisation, dropout, a residual block, momentum. All comparisons are bit for bit, and of everything a stage holds:
-//! parameters, running statistics and optimizer state.
-//!
-//! Other crates climb it with engines of their own. Their test binary includes this file by
-//! `#[path = "…/stagger-runtime/tests/ladder/ladder.rs"] mod ladder;` at its root, and has a module with
-//! `crate::ladder::rungs!(TheirStage);`. They need `stagger-engine`, `-model`, `-runtime`, `-schedule` and `-transport`.
+//! The ladder of correctness on a real engine (docs/algorithm.md, "The ladder of correctness" 3 to 7): whole runs of a network
+//! with convolutions, batch normalisation, dropout, a residual block and momentum. All comparisons are bit for bit, and of
+//! everything a stage holds: parameters, running statistics and optimizer state.
 
 mod delays;
 mod network;
@@ -13,69 +9,22 @@ mod trace;
 pub use delays::Delays;
 pub use trace::{Trace, watch_for_hangs};
 
-use network::{
-    BATCHES, Build, Noise, build, cut_for, feeds, learning_rate, model, optimizer, plan,
-};
-use stagger_engine::StageState;
+use stagger_engine::{Stage, StageState};
 use stagger_model::{Balance, Cut};
 use stagger_runtime::{Inputs, Interrupt, Labels, sequential, threads};
 use stagger_transport::Threads;
 
-/// The tests of the ladder, for one engine, in a module of their own.
-macro_rules! rungs {
-    ($stage:ty) => {
-        #[test]
-        fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage() {
-            $crate::ladder::one_stage_equals_a_plain_loop_and_bp_equals_one_stage::<$stage>();
-        }
+use crate::Engine;
+use network::{BATCHES, Noise, build, cut_for, feeds, learning_rate, model, optimizer, plan};
 
-        #[test]
-        fn dsp_without_staleness_equals_bp() {
-            $crate::ladder::dsp_without_staleness_equals_bp::<$stage>();
-        }
-
-        #[test]
-        fn queues_do_not_move_numbers_and_staleness_does() {
-            $crate::ladder::queues_do_not_move_numbers_and_staleness_does::<$stage>();
-        }
-
-        #[test]
-        fn threads_equal_the_interpreter_whatever_the_delays() {
-            $crate::ladder::threads_equal_the_interpreter_whatever_the_delays::<$stage>();
-        }
-
-        #[test]
-        fn micro_batches_equal_accumulation_in_a_plain_loop() {
-            $crate::ladder::micro_batches_equal_accumulation_in_a_plain_loop::<$stage>();
-        }
-
-        #[test]
-        fn methods_that_are_one_give_the_same_bits() {
-            $crate::ladder::methods_that_are_one_give_the_same_bits::<$stage>();
-        }
-
-        #[test]
-        fn every_method_equals_the_interpreter() {
-            $crate::ladder::every_method_equals_the_interpreter::<$stage>();
-        }
-
-        #[test]
-        fn dsp_equals_its_definition_on_a_real_engine() {
-            $crate::ladder::dsp_equals_its_definition_on_a_real_engine::<$stage>();
-        }
-    };
-}
-
-pub(crate) use rungs;
-
-fn run_threads<S: Build>(schedule: &str, stages: usize, delays: u64) -> Trace {
+fn run_threads<K: Engine>(schedule: &str, stages: usize, delays: u64) -> Trace {
     let (model, plan) = (model(), plan(schedule, stages));
     let cut = cut_for(&model, &plan.schedule);
     let mut trace = Trace::new(stages);
     let outcome = threads::run_over(
         &Delays::over(Threads, delays),
         &plan,
-        |stage, optimizer| Ok(build::<S>(&model, &cut, stage, optimizer)),
+        |stage, optimizer| Ok(build::<K>(&model, &cut, stage, optimizer)),
         feeds(),
         &Interrupt::new(),
         |event| trace.take(event),
@@ -84,11 +33,11 @@ fn run_threads<S: Build>(schedule: &str, stages: usize, delays: u64) -> Trace {
     trace
 }
 
-fn run_sequential<S: Build>(schedule: &str, stages: usize) -> Trace {
+fn run_sequential<K: Engine>(schedule: &str, stages: usize) -> Trace {
     let (model, plan) = (model(), plan(schedule, stages));
     let cut = cut_for(&model, &plan.schedule);
     let mut trace = Trace::new(stages);
-    let build = |stage, optimizer| Ok(build::<S>(&model, &cut, stage, optimizer));
+    let build = |stage, optimizer| Ok(build::<K>(&model, &cut, stage, optimizer));
     sequential::run(&plan, build, feeds(), |event| trace.take(event)).expect("the run succeeds");
     trace
 }
@@ -104,10 +53,10 @@ fn whole(trace: &Trace) -> StageState {
 }
 
 /// A training loop as anyone would write it, without the runtime.
-fn plain_loop<S: Build>() -> (Vec<f32>, StageState) {
+fn plain_loop<K: Engine>() -> (Vec<f32>, StageState) {
     let model = model();
     let cut = Cut::new(&model, &[model.blocks.len()]).expect("one stage");
-    let mut stage = build::<S>(&model, &cut, 0, optimizer());
+    let mut stage = build::<K>(&model, &cut, 0, optimizer());
     let mut losses = Vec::new();
     for batch in 0..BATCHES {
         let input = stage
@@ -124,33 +73,33 @@ fn plain_loop<S: Build>() -> (Vec<f32>, StageState) {
     (losses, stage.export().unwrap())
 }
 
-pub fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage<S: Build>() {
-    let (losses, state) = plain_loop::<S>();
+pub fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage<K: Engine>() {
+    let (losses, state) = plain_loop::<K>();
     for stages in 1..=6 {
-        let trace = run_threads::<S>("bp", stages, 3);
+        let trace = run_threads::<K>("bp", stages, 3);
         assert_eq!(trace.losses, losses, "{stages} stages");
         assert_eq!(whole(&trace), state, "{stages} stages");
         assert_eq!(
             trace.evaluations,
-            run_threads::<S>("bp", 1, 0).evaluations,
+            run_threads::<K>("bp", 1, 0).evaluations,
             "{stages} stages"
         );
     }
 }
 
-pub fn dsp_without_staleness_equals_bp<S: Build>() {
+pub fn dsp_without_staleness_equals_bp<K: Engine>() {
     assert_eq!(
-        run_threads::<S>("dsp(0,0,0;0,0,0)", 3, 5),
-        run_threads::<S>("bp", 3, 11)
+        run_threads::<K>("dsp(0,0,0;0,0,0)", 3, 5),
+        run_threads::<K>("bp", 3, 11)
     );
-    assert_eq!(run_threads::<S>("dsp", 1, 0), run_threads::<S>("bp", 1, 0));
+    assert_eq!(run_threads::<K>("dsp", 1, 0), run_threads::<K>("bp", 1, 0));
 }
 
 /// A training loop that accumulates the gradients of `of` parts of each batch, without the runtime.
-fn accumulating_loop<S: Build>(of: usize) -> (Vec<f32>, StageState) {
+fn accumulating_loop<K: Engine>(of: usize) -> (Vec<f32>, StageState) {
     let model = model();
     let cut = Cut::new(&model, &[model.blocks.len()]).expect("one stage");
-    let mut stage = build::<S>(&model, &cut, 0, optimizer());
+    let mut stage = build::<K>(&model, &cut, 0, optimizer());
     let mut losses = Vec::new();
     for batch in 0..BATCHES {
         let inputs = Inputs::train(&mut Noise, batch).unwrap();
@@ -172,19 +121,19 @@ fn accumulating_loop<S: Build>(of: usize) -> (Vec<f32>, StageState) {
     (losses, stage.export().unwrap())
 }
 
-pub fn micro_batches_equal_accumulation_in_a_plain_loop<S: Build>() {
-    let (losses, state) = accumulating_loop::<S>(2);
+pub fn micro_batches_equal_accumulation_in_a_plain_loop<K: Engine>() {
+    let (losses, state) = accumulating_loop::<K>(2);
     for schedule in ["gpipe(2)", "1f1b(2)", "bp + accumulate(2)"] {
         for stages in [1, 2, 4] {
-            let trace = run_threads::<S>(schedule, stages, 3);
+            let trace = run_threads::<K>(schedule, stages, 3);
             assert_eq!(trace.losses, losses, "{schedule} on {stages} stages");
             assert_eq!(whole(&trace), state, "{schedule} on {stages} stages");
         }
     }
-    assert_ne!(losses, plain_loop::<S>().0, "batch normalisation sees less");
+    assert_ne!(losses, plain_loop::<K>().0, "batch normalisation sees less");
 }
 
-pub fn methods_that_are_one_give_the_same_bits<S: Build>() {
+pub fn methods_that_are_one_give_the_same_bits<K: Engine>() {
     for (one, other) in [
         ("1f1b(2)", "gpipe(2)"),
         ("adl(1, beta=1)", "fdg(beta=1)"),
@@ -192,7 +141,7 @@ pub fn methods_that_are_one_give_the_same_bits<S: Build>() {
         ("pipedream", "ddg"),
         ("adl(2, beta=1)", "fdg(beta=1) + accumulate(2)"),
     ] {
-        let (found, expected) = (run_threads::<S>(one, 4, 5), run_threads::<S>(other, 4, 6));
+        let (found, expected) = (run_threads::<K>(one, 4, 5), run_threads::<K>(other, 4, 6));
         assert_eq!(found.losses, expected.losses, "{one} and {other}");
         assert_eq!(whole(&found), whole(&expected), "{one} and {other}");
     }
@@ -219,16 +168,16 @@ const METHODS: [&str; 17] = [
     "pipedream + predict",
 ];
 
-pub fn every_method_equals_the_interpreter<S: Build>() {
+pub fn every_method_equals_the_interpreter<K: Engine>() {
     let mut losses = Vec::new();
     for schedule in METHODS {
-        let reference = run_sequential::<S>(schedule, 3);
-        assert_eq!(run_threads::<S>(schedule, 3, 42), reference, "{schedule}");
+        let reference = run_sequential::<K>(schedule, 3);
+        assert_eq!(run_threads::<K>(schedule, 3, 42), reference, "{schedule}");
         losses.push(reference.losses);
     }
     // Two buffers take as many micro-batches as there are stages.
-    let reference = run_sequential::<S>("2bw(2)", 2);
-    assert_eq!(run_threads::<S>("2bw(2)", 2, 42), reference);
+    let reference = run_sequential::<K>("2bw(2)", 2);
+    assert_eq!(run_threads::<K>("2bw(2)", 2, 42), reference);
     // They are not all the same thing.
     let same = ["gpipe(2)", "1f1b(2)", "pipedream", "ddg"];
     for (one, schedule) in METHODS.iter().enumerate() {
@@ -245,25 +194,25 @@ pub fn every_method_equals_the_interpreter<S: Build>() {
     }
 }
 
-pub fn queues_do_not_move_numbers_and_staleness_does<S: Build>() {
-    let base = run_threads::<S>("dsp(1,1,0;4,2,0)", 3, 1);
+pub fn queues_do_not_move_numbers_and_staleness_does<K: Engine>() {
+    let base = run_threads::<K>("dsp(1,1,0;4,2,0)", 3, 1);
     for schedule in ["dsp(0,0,0;4,2,0)", "dsp(2,2,0;4,2,0)", "dsp(0,1,0;4,2,0)"] {
-        assert_eq!(base, run_threads::<S>(schedule, 3, 2), "{schedule}");
+        assert_eq!(base, run_threads::<K>(schedule, 3, 2), "{schedule}");
     }
-    assert_ne!(base.losses, run_threads::<S>("dsp(m=3,2,0)", 3, 1).losses);
+    assert_ne!(base.losses, run_threads::<K>("dsp(m=3,2,0)", 3, 1).losses);
 }
 
-pub fn threads_equal_the_interpreter_whatever_the_delays<S: Build>() {
+pub fn threads_equal_the_interpreter_whatever_the_delays<K: Engine>() {
     for (schedule, stages) in [
         ("bp", 2),
         ("dsp", 2),
         ("dsp", 4),
         ("dsp(0,2,1,0;5,4,2,0)", 4),
     ] {
-        let reference = run_sequential::<S>(schedule, stages);
+        let reference = run_sequential::<K>(schedule, stages);
         for delays in [1, 99] {
             assert_eq!(
-                run_threads::<S>(schedule, stages, delays),
+                run_threads::<K>(schedule, stages, delays),
                 reference,
                 "{schedule}"
             );
@@ -273,16 +222,16 @@ pub fn threads_equal_the_interpreter_whatever_the_delays<S: Build>() {
 
 /// DSP from its definition: activations go up through states of the past, which are kept and
 /// loaded again for the purpose; gradients come down through today's.
-fn oracle<S: Build>(m: &[usize]) -> (Vec<f32>, StageState) {
+fn oracle<K: Engine>(m: &[usize]) -> (Vec<f32>, StageState) {
     let model = model();
     let cut = Balance::Uniform
         .cut(&model, &vec![false; m.len()], None)
         .unwrap();
     let mut today: Vec<_> = (0..m.len())
-        .map(|k| build::<S>(&model, &cut, k, optimizer()))
+        .map(|k| build::<K>(&model, &cut, k, optimizer()))
         .collect();
     let mut past: Vec<_> = (0..m.len())
-        .map(|k| build::<S>(&model, &cut, k, optimizer()))
+        .map(|k| build::<K>(&model, &cut, k, optimizer()))
         .collect();
     let mut history: Vec<Vec<StageState>> = today
         .iter()
@@ -323,7 +272,7 @@ fn oracle<S: Build>(m: &[usize]) -> (Vec<f32>, StageState) {
     (losses, whole)
 }
 
-pub fn dsp_equals_its_definition_on_a_real_engine<S: Build>() {
+pub fn dsp_equals_its_definition_on_a_real_engine<K: Engine>() {
     for m in [
         vec![2, 0],
         vec![1, 0],
@@ -332,8 +281,8 @@ pub fn dsp_equals_its_definition_on_a_real_engine<S: Build>() {
         vec![5, 4, 1, 0],
     ] {
         let list = m.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        let trace = run_threads::<S>(&format!("dsp(m={list})"), m.len(), 17);
-        let (losses, state) = oracle::<S>(&m);
+        let trace = run_threads::<K>(&format!("dsp(m={list})"), m.len(), 17);
+        let (losses, state) = oracle::<K>(&m);
         assert_eq!(trace.losses, losses, "m = {list}");
         assert_eq!(whole(&trace), state, "m = {list}");
     }
