@@ -87,11 +87,11 @@ pub struct BenchArgs {
     )]
     pub seed: u64,
 
-    /// Tensor library: burn, torch
+    /// Tensor library: cpu, torch
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "burn",
+        default_value = "cpu",
         help_heading = "Engine"
     )]
     pub engine: String,

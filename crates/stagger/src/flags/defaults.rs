@@ -15,7 +15,7 @@ pub fn train() -> TrainValues {
         stages: Some(2),
         schedule: Some("dsp".into()),
         balance: Some("auto".into()),
-        engine: Some("burn".into()),
+        engine: Some("cpu".into()),
         dtype: Some("f32".into()),
         epochs: Some(4),
         evaluate: Some(true),

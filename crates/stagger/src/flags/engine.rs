@@ -10,10 +10,10 @@ use super::low::TrainValues;
 #[non_exhaustive]
 pub enum EngineChoice {
     /// Pure Rust on the CPU.
-    Burn,
+    Cpu,
     /// libtorch, with a device for each stage.
     #[cfg(feature = "torch")]
-    Torch(Vec<stagger_engine::torch::TorchDevice>),
+    Torch(Vec<stagger_torch::TorchDevice>),
 }
 
 /// Reads the engine, its number format and its devices for this many stages.
@@ -32,15 +32,15 @@ pub fn choose(values: &TrainValues, stages: usize) -> Result<(EngineChoice, Prec
         bail!("--dtype f64 is for checking gradients only; use f32 or bf16");
     }
     match name {
-        "burn" => {
+        "cpu" => {
             refuse_torch_flags(values)?;
             if precision != Precision::F32 {
-                bail!("--engine burn computes in f32, not in {precision}; use --engine torch");
+                bail!("--engine cpu computes in f32, not in {precision}; use --engine torch");
             }
-            Ok((EngineChoice::Burn, precision))
+            Ok((EngineChoice::Cpu, precision))
         }
         "torch" => Ok((torch(values, stages)?, precision)),
-        _ => bail!("there is no engine `{name}`; use burn or torch"),
+        _ => bail!("there is no engine `{name}`; use cpu or torch"),
     }
 }
 
@@ -54,7 +54,7 @@ fn refuse_torch_flags(values: &TrainValues) -> Result<()> {
         ("--deterministic", values.deterministic.is_some()),
     ] {
         if given {
-            bail!("{flag} does nothing with --engine burn; leave it out, or use --engine torch");
+            bail!("{flag} does nothing with --engine cpu; leave it out, or use --engine torch");
         }
     }
     Ok(())
@@ -70,7 +70,7 @@ fn torch(_: &TrainValues, _: usize) -> Result<EngineChoice> {
 
 #[cfg(feature = "torch")]
 fn torch(values: &TrainValues, stages: usize) -> Result<EngineChoice> {
-    use stagger_engine::torch::TorchDevice;
+    use stagger_torch::TorchDevice;
 
     let names = match (&values.devices, &values.device) {
         (Some(_), Some(_)) => bail!("--device and --devices exclude each other; use one of them"),

@@ -123,7 +123,7 @@ pub struct TrainValues {
     /// How blocks are dealt to stages: auto, uniform, or counts such as 7,4 [default: auto]
     #[arg(long, value_name = "CUT", help_heading = "Pipeline")]
     pub balance: Option<String>,
-    /// Tensor library: burn (pure Rust), torch (libtorch; built with --features torch) [default: burn]
+    /// Tensor library: cpu (pure Rust), torch (libtorch; built with --features torch) [default: cpu]
     #[arg(long, value_name = "NAME", help_heading = "Engine")]
     pub engine: Option<String>,
     /// Number format of the passes: f32, or with engine torch bf16 [default: f32]
