@@ -13,8 +13,8 @@ use stagger::cpu::CpuStage;
 use stagger::data::{LoaderOptions, OpenOptions, Sampler, open};
 use stagger::engine::{Optimizer, StageSpec, WeightDecay};
 use stagger::model::{Balance, Model};
-use stagger::runtime::{Event, Interrupt, Plan, dataset_feeds, threads};
-use stagger::schedule::{Action, Horizon, Kept, Schedule};
+use stagger::runtime::{Acted, Event, Interrupt, Plan, dataset_feeds, threads};
+use stagger::schedule::{Action, Horizon, Schedule};
 
 const STAGES: usize = 2;
 const BATCHES: usize = 24;
@@ -45,22 +45,18 @@ fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
     let split = open("shapes", &OpenOptions::default())?;
     let sampler = Sampler::new(split.train.len(), 128, 1)?;
     let model = Model::by_name("resnet8", split.train.shape(), split.train.classes())?;
-    let policies = schedule.policies();
-    let recompute: Vec<bool> = policies
-        .iter()
-        .map(|policy| policy.kept == Kept::Input)
-        .collect();
-    let cut = Balance::Auto.cut(&model, &recompute, None)?;
-    let plan = Plan::new(schedule.clone(), Horizon::of(BATCHES), |_batch| 0.05);
+    let cut = Balance::Auto.cut(&model, &schedule.recomputes(), None)?;
     let optimizer = Optimizer::Momentum {
         beta: 0.9,
         nesterov: 0.0,
         weight_decay: WeightDecay::everywhere(5e-4),
     };
-    let build = |stage: usize| {
+    let horizon = Horizon::of(BATCHES);
+    let plan = Plan::new(schedule.clone(), horizon, optimizer, |_batch| 0.05);
+    let build = |stage: usize, optimizer| {
         let blocks = cut.stages()[stage].clone();
         let spec = StageSpec {
-            optimizer: optimizer.clone(),
+            optimizer,
             ..StageSpec::new(&model, blocks, 1)
         };
         CpuStage::new(&spec, Default::default())
@@ -68,14 +64,14 @@ fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
     let feeds = dataset_feeds(&split, &sampler, 0..BATCHES, 128, LoaderOptions::default())?;
     let mut bars = Vec::new();
     threads::run(&plan, build, feeds, &Interrupt::new(), |event| {
-        if let Event::Acted {
+        if let Event::Acted(Acted {
             stage,
             action,
             started_at,
             ended_at,
             waits,
             ..
-        } = event
+        }) = event
         {
             // An action waits for its input before it computes.
             bars.push(Bar {

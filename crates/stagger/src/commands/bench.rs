@@ -5,7 +5,7 @@ mod synthetic;
 
 use anyhow::bail;
 use stagger_report::{RunTally, peak_resident_bytes, reset_peak_resident, resident_bytes};
-use stagger_runtime::{Event, Interrupt};
+use stagger_runtime::{Acted, Event, Interrupt};
 use stagger_schedule::{Action, Horizon};
 
 use super::{build, print};
@@ -60,12 +60,12 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Failure> {
         |event| {
             tally.event(&event);
             match event {
-                Event::Acted {
+                Event::Acted(Acted {
                     stage,
                     action: Action::Update { .. },
                     ended_at,
                     ..
-                } if stage == last => {
+                }) if stage == last => {
                     update_ends.push(ended_at);
                     if update_ends.len() == SETTLED {
                         settled_bytes = resident_bytes();

@@ -7,7 +7,8 @@ use stagger_cpu::{CpuDevice, CpuStage};
 use stagger_data::{DataError, LoaderOptions};
 use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
 use stagger_runtime::{
-    Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, threads,
+    Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, stage_optimizer,
+    threads,
 };
 use stagger_schedule::{Horizon, Schedule};
 #[cfg(feature = "torch")]
@@ -16,11 +17,11 @@ use stagger_torch::{TorchDevice, TorchStage};
 use crate::flags::engine::EngineChoice;
 use crate::flags::high::TrainJob;
 
-/// What stage `stage` of the job is made of.
-pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
+/// What stage `stage` of the job is made of, when it runs with this optimizer.
+pub fn spec(job: &TrainJob, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
     let blocks = job.cut.stages()[stage].clone();
     StageSpec {
-        optimizer: optimizer(job, stage),
+        optimizer,
         clip_norm: job.values.clip_norm,
         label_smoothing: job.label_smoothing(),
         precision: job.precision,
@@ -28,30 +29,15 @@ pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
     }
 }
 
-/// The job's optimizer, with the stage's own momentum where the schedule looks ahead by it.
-fn optimizer(job: &TrainJob, stage: usize) -> Optimizer {
-    let mut optimizer = job.optimizer.clone();
-    let momentum = job.schedule.momentum(stage, beta(&optimizer));
-    if let (Optimizer::Momentum { beta, nesterov, .. }, Some(momentum)) = (&mut optimizer, momentum)
-    {
-        *beta = momentum;
-        *nesterov = 1.0;
-    }
-    optimizer
-}
-
-/// `β` of an optimizer that has one, else 0.
-fn beta(optimizer: &Optimizer) -> f64 {
-    match optimizer {
-        Optimizer::Momentum { beta, .. } => *beta,
-        _ => 0.0,
-    }
+/// The optimizer of a stage by the job's schedule.
+pub fn optimizer(job: &TrainJob, stage: usize) -> Optimizer {
+    stage_optimizer(&job.schedule, stage, &job.optimizer)
 }
 
 /// Finds out what is wrong with a stage before anything is written or started.
 pub fn check_specs(job: &TrainJob) -> Result<()> {
     (0..job.schedule.stages()).try_for_each(|stage| {
-        spec(job, stage)
+        spec(job, stage, optimizer(job, stage))
             .validate()
             .map(drop)
             .with_context(|| format!("stage {stage}"))
@@ -78,12 +64,12 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     match &job.engine {
         EngineChoice::Cpu => {
-            let build = |stage| cpu_stage(job, options, stage);
+            let build = |stage, optimizer| cpu_stage(job, options, stage, optimizer);
             threads::run(plan, build, feeds, interrupt, on_event)
         }
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
-            let build = |stage| torch_stage(job, devices, options, stage);
+            let build = |stage, optimizer| torch_stage(job, devices, options, stage, optimizer);
             threads::run(plan, build, feeds, interrupt, on_event)
         }
     }
@@ -96,16 +82,23 @@ pub fn check_states(job: &TrainJob, states: &[StageState]) -> Result<(), EngineE
         ..Options::default()
     };
     (0..states.len()).try_for_each(|stage| match &job.engine {
-        EngineChoice::Cpu => cpu_stage(job, options, stage).map(drop),
+        EngineChoice::Cpu => cpu_stage(job, options, stage, optimizer(job, stage)).map(drop),
         #[cfg(feature = "torch")]
-        EngineChoice::Torch(devices) => torch_stage(job, devices, options, stage).map(drop),
+        EngineChoice::Torch(devices) => {
+            torch_stage(job, devices, options, stage, optimizer(job, stage)).map(drop)
+        }
     })
 }
 
-fn cpu_stage(job: &TrainJob, options: Options<'_>, stage: usize) -> Result<CpuStage, EngineError> {
+fn cpu_stage(
+    job: &TrainJob,
+    options: Options<'_>,
+    stage: usize,
+    optimizer: Optimizer,
+) -> Result<CpuStage, EngineError> {
     let spec = StageSpec {
         profiled: options.profile,
-        ..spec(job, stage)
+        ..spec(job, stage, optimizer)
     };
     start(CpuStage::new(&spec, CpuDevice)?, options.states, stage)
 }
@@ -116,11 +109,12 @@ fn torch_stage(
     devices: &[TorchDevice],
     options: Options<'_>,
     stage: usize,
+    optimizer: Optimizer,
 ) -> Result<TorchStage, EngineError> {
     let device = devices.get(stage).copied().unwrap_or_default();
     let spec = StageSpec {
         profiled: options.profile,
-        ..spec(job, stage)
+        ..spec(job, stage, optimizer)
     };
     start(TorchStage::new(&spec, device)?, options.states, stage)
 }
@@ -140,11 +134,12 @@ fn start<S: Stage>(
 pub fn plan(job: &TrainJob, schedule: Schedule, horizon: Horizon) -> Plan {
     let learning_rate = job.learning_rate.clone();
     Plan {
-        momentum: beta(&job.optimizer),
         gap_every: job.gap_every,
         stragglers: job.stragglers.clone(),
         seed: job.seed,
-        ..Plan::new(schedule, horizon, move |batch| learning_rate.at(batch))
+        ..Plan::new(schedule, horizon, job.optimizer.clone(), move |batch| {
+            learning_rate.at(batch)
+        })
     }
 }
 
@@ -162,36 +157,4 @@ pub fn feeds(job: &TrainJob, batches: Range<usize>) -> Result<Feeds, DataError> 
         job.eval_batch_size,
         options,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flags::high;
-    use crate::flags::low::TrainValues;
-
-    #[test]
-    fn looking_ahead_gives_each_stage_a_momentum_of_its_own() {
-        let of_stages = |schedule: &str| {
-            let values = TrainValues {
-                schedule: Some(schedule.to_owned()),
-                stages: Some(3),
-                ..TrainValues::default()
-            };
-            let job = high::train(values).unwrap();
-            let momentum = |stage| match spec(&job, stage).optimizer {
-                Optimizer::Momentum { beta, nesterov, .. } => (beta, nesterov),
-                other => panic!("{other:?}"),
-            };
-            (0..3).map(momentum).collect::<Vec<_>>()
-        };
-        assert_eq!(of_stages("dsp"), [(0.9, 0.0); 3]);
-        let found = of_stages("dsp + look-ahead(0.98)");
-        for (found, expected) in found.iter().zip([0.98, 0.94, 0.9]) {
-            assert!(
-                (found.0 - expected).abs() < 1e-12 && found.1 == 1.0,
-                "{found:?}"
-            );
-        }
-    }
 }

@@ -17,7 +17,7 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
         high::input_shape(&arguments.input)?,
         arguments.classes,
     )?;
-    let cut = balance.cut(&model, &high::recomputes(&schedule), None)?;
+    let cut = balance.cut(&model, &schedule.recomputes(), None)?;
     let stages = high::summary_inputs(&schedule);
     print(&summary(&model, &cut, &stages, arguments.batch_size)?)?;
     Ok(())

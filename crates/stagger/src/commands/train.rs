@@ -8,6 +8,7 @@ mod snapshots;
 mod stall;
 mod start;
 mod time_limit;
+mod training_bar;
 
 use stagger_report::{peak_resident_bytes, reset_peak_resident};
 use stagger_runtime::{Fault, Interrupt, Outcome, RunError};

@@ -2,31 +2,22 @@
 
 use anyhow::{Result, bail};
 use stagger_engine::{Optimizer, Precision};
-use stagger_schedule::{ForwardWeights, Schedule};
+use stagger_runtime::{CorrectionError, check_corrections};
+use stagger_schedule::Schedule;
 
-/// Corrections that look along the momentum need one; damping needs to know the weights it measures from.
+/// Checks that corrections suit optimizer and precision.
 ///
 /// # Errors
-/// One sentence on what does not fit.
+/// One sentence on what does not suit, and the flag that helps.
 pub fn check(schedule: &Schedule, optimizer: &Optimizer, precision: Precision) -> Result<()> {
-    let corrections = schedule.corrections();
-    let policies = schedule.policies();
-    let mut weights = policies.iter().map(|policy| policy.forward_weights);
-    if corrections.damping.is_some()
-        && precision != Precision::F32
-        && weights.any(|weights| weights != ForwardWeights::Current)
-    {
-        bail!(
-            "`{schedule}` measures how far weights move from those of the forward, which are known to {precision} only; use \
-             --dtype f32, or leave gap-aware out"
-        );
+    let Err(error) = check_corrections(schedule, optimizer, precision) else {
+        return Ok(());
+    };
+    match error {
+        CorrectionError::NoMomentum { .. } => bail!("{error}; use --optimizer momentum"),
+        CorrectionError::RoundedWeights { .. } => {
+            bail!("{error}; use --dtype f32, or leave gap-aware out")
+        }
+        _ => bail!("{error}"),
     }
-    let needs = corrections.prediction.is_some() || corrections.look_ahead.is_some();
-    if needs && !matches!(optimizer, Optimizer::Momentum { .. }) {
-        bail!(
-            "`{schedule}` looks ahead along the momentum, which optimizer {} does not have; use --optimizer momentum",
-            optimizer.name()
-        );
-    }
-    Ok(())
 }

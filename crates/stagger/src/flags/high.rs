@@ -148,7 +148,7 @@ pub fn assemble(
     let split = open(&values)?;
     let name = values.model.as_deref().unwrap_or_default();
     let model = Model::by_name(name, split.train.shape(), split.train.classes())?;
-    let cut = balance.cut(&model, &recomputes(&schedule), None)?;
+    let cut = balance.cut(&model, &schedule.recomputes(), None)?;
     let seed = values.seed.unwrap_or_default();
     let mut sampler = Sampler::new(split.train.len(), batch_size, seed)?;
     if values.drop_last == Some(true) {
@@ -260,16 +260,6 @@ pub fn summary_inputs(schedule: &Schedule) -> Vec<StageSummaryInput> {
         weight_copies: stage.weight_copies,
     };
     Facts::of(schedule).stages.iter().map(input).collect()
-}
-
-/// Which stages run their forward twice.
-#[must_use]
-pub fn recomputes(schedule: &Schedule) -> Vec<bool> {
-    schedule
-        .policies()
-        .iter()
-        .map(|policy| policy.kept == Kept::Input)
-        .collect()
 }
 
 pub(super) fn at_least_one(value: Option<usize>, flag: &str) -> Result<usize> {

@@ -20,6 +20,7 @@ use stagger_schedule::Action;
 use super::journal::Journal;
 use super::stall::Grace;
 use super::time_limit::{TimeLimit, evaluate_the_end};
+use super::training_bar::TrainingBar;
 use super::{labels, snapshots, start};
 use crate::commands::{build, calibrate};
 use crate::failure::Failure;
@@ -144,15 +145,9 @@ impl Session<'_> {
                 match event {
                     Event::Profiled { stage, profile } => profiles.push((stage, profile)),
                     Event::Stalled(stall) => grace.begin(&stall, journal)?,
-                    Event::Acted {
-                        stage,
-                        action: Action::Snapshot { .. },
-                        started_at,
-                        ended_at,
-                        ..
-                    } => {
-                        stalls[stage].0 += ended_at.saturating_sub(started_at);
-                        stalls[stage].1 += 1;
+                    Event::Acted(acted) if matches!(acted.action, Action::Snapshot { .. }) => {
+                        stalls[acted.stage].0 += acted.lasted();
+                        stalls[acted.stage].1 += 1;
                     }
                     _ => {}
                 }
@@ -223,20 +218,28 @@ impl Session<'_> {
         tally: &EpochTally,
         journal: &Journal,
         progress: &Rc<RefCell<Progress>>,
-    ) -> Result<Sinks, Failure> {
-        let job = self.job;
+    ) -> Result<Sinks<'static>, Failure> {
+        let (job, folder) = (self.job, self.folder);
         let mut sinks = Sinks::new();
         // Before the metrics lose what comes behind this version, the snapshots that would need it go.
         let writer = self.writer(from, journal, progress)?;
-        sinks.push(self.metrics(tally)?);
-        let best = from.progress.best.map(|(_, top1)| top1);
-        sinks.push(WeightsFiles::new(self.folder, labels::metadata(job)).with_best(best));
-        sinks.push(journal.log.sink(tally.clone()));
-        sinks.push(Console::new(
-            Box::new(io::stdout()),
+        let metrics = folder.file(METRICS_FILE);
+        sinks.push(MetricsFile::open(
+            &metrics,
             tally.clone(),
-            io::stderr().is_terminal(),
-        ));
+            labels::facts(job),
+        )?);
+        let best = from.progress.best.map(|(_, top1)| top1);
+        sinks.push(WeightsFiles::new(folder, labels::metadata(job)).with_best(best));
+        sinks.push(journal.log.sink(tally.clone()));
+        if io::stderr().is_terminal() {
+            let bar = TrainingBar::new(tally.clone());
+            let out = bar.above(io::stdout());
+            sinks.push(bar);
+            sinks.push(Console::new(out, tally.clone()));
+        } else {
+            sinks.push(Console::new(io::stdout(), tally.clone()));
+        }
         // Last: by then what the snapshot says is on disk.
         if let Some(writer) = writer {
             sinks.push(writer);
@@ -261,22 +264,6 @@ impl Session<'_> {
         Ok(Some(snapshots::writer(
             job, folder, version, log, of_version,
         )?))
-    }
-
-    /// A file that was begun is gone on with, one that has not got a line is begun again.
-    fn metrics(&self, tally: &EpochTally) -> Result<MetricsFile, Failure> {
-        let path = self.folder.file(METRICS_FILE);
-        if tally.start_version() == 0 {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Failure::Run(error.into()));
-                }
-                _ => {}
-            }
-            let facts = labels::facts(self.job);
-            return Ok(MetricsFile::create(&path, tally.clone(), facts)?);
-        }
-        Ok(MetricsFile::resume(&path, tally.clone())?)
     }
 }
 
