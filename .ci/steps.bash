@@ -23,26 +23,23 @@ PATH=$PATH:$cache/tools/bin
 
 # --- The target folder
 
-# What dependencies are built from: compiler, versions, profiles.
-target_key() {
-  local compiler
-  compiler=$(rustc --version | cut -d' ' -f2)
-  { rustc -vV; grep '^checksum' Cargo.lock; sed -n '/^\[profile/,$p' Cargo.toml; } | sha256sum | cut -c1-12 | sed "s/^/$compiler-/"
-}
+most_target_mb=10000
 
-# Takes the target folder of this compiler and these dependencies, and removes those of others.
+# Takes the target folder. It begins anew with another compiler, or when what older versions of dependencies have left there
+# has grown too large; other dependencies or profiles, cargo tells apart by itself.
 open_target() {
-  local old
-  CARGO_TARGET_DIR=$cache/target-$(target_key)
-  export CARGO_TARGET_DIR
+  local key size
+  export CARGO_TARGET_DIR=$cache/target
   mkdir -p "$CARGO_TARGET_DIR"
-  exec 9>"$CARGO_TARGET_DIR.lock"
+  exec 9>"$cache/target.lock"
   flock -n 9 || { echo "Waiting for another run that uses $CARGO_TARGET_DIR"; flock 9; }
-  for old in "$cache"/target-*; do
-    if [ -d "$old" ] && [ "$old" != "$CARGO_TARGET_DIR" ]; then
-      ( flock -n 8 && rm -rf "$old" "$old.lock" ) 8>"$old.lock" || true
-    fi
-  done
+  key=$(rustc -vV)
+  size=$(du -sm "$CARGO_TARGET_DIR" | cut -f1)
+  if [ "$(cat "$cache/target.key" 2>/dev/null)" != "$key" ] || ((size > most_target_mb)); then
+    rm -rf "$CARGO_TARGET_DIR"
+    mkdir "$CARGO_TARGET_DIR"
+  fi
+  echo "$key" >"$cache/target.key"
 }
 
 # Cargo takes what was built in one checkout for what another would build, if their files are old enough: it looks at paths
