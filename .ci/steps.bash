@@ -45,9 +45,11 @@ open_target() {
 # Cargo takes what was built in one checkout for what another would build, if their files are old enough: it looks at paths
 # within the workspace and at times. So crates of this repository are built again in every checkout.
 drop_other_checkouts() {
-  local owner=$CARGO_TARGET_DIR/checkout this
+  local owner=$cache/target.checkout this
   this="$PWD $(stat -c '%i %W' .)"
-  if [ "$(cat "$owner" 2>/dev/null)" != "$this" ]; then
+  if [ -e "$CARGO_TARGET_DIR/debug" ] && [ "$(cat "$owner" 2>/dev/null)" != "$this" ]; then
+    start crates
+    await crates
     cargo clean --quiet --workspace
     cargo clean --quiet --workspace --release
   fi
@@ -67,8 +69,8 @@ fetch_packages() {
 }
 
 fetch_crates() {
+  # Both lock files have to be up to date; a fresh one is written by `cargo metadata >/dev/null`.
   cargo fetch --locked
-  # Only the file is checked: `fuzz/` has a lock file of its own.
   cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 }
 
@@ -223,6 +225,7 @@ run_steps() {
     # shellcheck disable=SC2086
     start ${step_needs[$name]:-}
   done
+  drop_other_checkouts
   for name in "${chosen[@]}"; do step "$name"; done
   printf '\n== times\n'
   table
