@@ -1,31 +1,3 @@
-//! Metrics files, `metrics.jsonl`.
-
 #![no_main]
 
-use std::path::Path;
-
-use libfuzzer_sys::fuzz_target;
-use stagger::report::{Record, read_metrics_from};
-use stagger_fuzz::bounded;
-
-/// As for a manifest; and a line is read into a buffer that doubles.
-const FACTOR: usize = 64;
-
-fuzz_target!(|data: &[u8]| {
-    let read = |bytes: &[u8]| bounded(bytes, FACTOR, || read_metrics_from(bytes, Path::new("x")));
-    if let Ok(records) = read(data) {
-        let bytes = written(&records);
-        let again = read(&bytes).unwrap();
-        // Lines are compared, as a duration of more than a hundred days is not kept to the nanosecond.
-        assert_eq!(written(&again), bytes);
-    }
-});
-
-fn written(records: &[Record]) -> Vec<u8> {
-    let line = |record| serde_json::to_vec(record).unwrap();
-    records
-        .iter()
-        .map(line)
-        .flat_map(|line| [line, b"\n".to_vec()].concat())
-        .collect()
-}
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stagger_fuzz_targets::metrics::check(data));

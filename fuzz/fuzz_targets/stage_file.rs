@@ -1,19 +1,3 @@
-//! Files of a snapshot's stages: safetensors with an index of what is in flight.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use stagger::report::snapshot::{decode_stage, encode_stage};
-use stagger_fuzz::bounded;
-
-/// As for a weights file.
-const FACTOR: usize = 64;
-
-fuzz_target!(|data: &[u8]| {
-    if let Ok(snapshot) = bounded(data, FACTOR, || decode_stage(data)) {
-        // Bytes are compared, as NaN differs from itself.
-        let bytes = encode_stage(&snapshot).unwrap();
-        let again = decode_stage(&bytes).unwrap();
-        assert_eq!(encode_stage(&again).unwrap(), bytes);
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stagger_fuzz_targets::stage_file::check(data));

@@ -1,20 +1,3 @@
-//! Weights files in the safetensors format.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use stagger::report::{decode_weights, encode_weights};
-use stagger_fuzz::bounded;
-
-/// Names of tensors and a few structures for each; the shortest entry of a header has some 50 bytes.
-const FACTOR: usize = 64;
-
-fuzz_target!(|data: &[u8]| {
-    if let Ok(weights) = bounded(data, FACTOR, || decode_weights(data)) {
-        // Bytes are compared, as NaN differs from itself.
-        let bytes = encode_weights(&weights).unwrap();
-        let again = decode_weights(&bytes).unwrap();
-        assert_eq!(again.metadata, weights.metadata);
-        assert_eq!(encode_weights(&again).unwrap(), bytes);
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stagger_fuzz_targets::weights::check(data));

@@ -24,7 +24,7 @@ fn wide(tensor: &CpuTensor) -> ReferenceTensor {
 }
 
 fn channels_last(tensor: CpuTensor) -> CpuTensor {
-    tensor.to_channels_last()
+    tensor.into_channels_last()
 }
 
 /// Equal to `f32` accuracy, relative to the largest value.

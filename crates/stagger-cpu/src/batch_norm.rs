@@ -12,7 +12,7 @@ pub(crate) fn normalize(
     addend: Option<CpuTensor>,
     wants_output: bool,
 ) -> Normalized<CpuTensor> {
-    let input = input.to_channels_last();
+    let input = input.into_channels_last();
     let [_, channels, ..] = input.sides();
     let loops::Moments { mean, variance } = loops::moments(input.values(), channels, &Serial);
     let output = wants_output.then(|| {
@@ -35,7 +35,7 @@ pub(crate) fn normalize_by(
     addend: Option<CpuTensor>,
 ) -> CpuTensor {
     let affine = affine(mean.values(), variance.values(), with);
-    apply(input.to_channels_last(), &affine, addend, with.relu)
+    apply(input.into_channels_last(), &affine, addend, with.relu)
 }
 
 /// Normalises a channels-last tensor, in place if no other handle of it exists.
@@ -43,7 +43,7 @@ fn apply(input: CpuTensor, affine: &Affine, addend: Option<CpuTensor>, relu: boo
     let Some(addend) = addend else {
         return input.change(|values| loops::normalize(values, affine, relu, &Serial));
     };
-    let addend = addend.to_channels_last();
+    let addend = addend.into_channels_last();
     let output = input.change_with(&addend, |terms| {
         loops::normalize_add(terms, affine, relu, &Serial);
     });
@@ -69,14 +69,14 @@ pub(crate) fn normalize_backward(
         added,
         result,
     } = tape;
-    let input = input.to_channels_last();
-    let mut grad = output_grad.to_channels_last();
+    let input = input.into_channels_last();
+    let mut grad = output_grad.into_channels_last();
     let [_, channels, ..] = input.sides();
     let affine = affine(result.mean.values(), result.variance.values(), with);
     let (sums, relu) = match addend {
         Some(addend) => {
             // The ReLU's share is taken out in place: what is left is the addend's gradient too.
-            let addend = addend.to_channels_last();
+            let addend = addend.into_channels_last();
             let cut = Cut::Addend(addend.values());
             let grads = grad.values_mut();
             let sums = loops::mask_gradient_sums(input.values(), cut, grads, &affine, &Serial);

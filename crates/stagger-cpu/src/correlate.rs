@@ -17,7 +17,7 @@ pub(crate) fn forward(
     bias: Option<CpuTensor>,
     geometry: Convolution,
 ) -> CpuTensor {
-    let weight = weight.to_row_major();
+    let weight = weight.into_row_major();
     let [samples, channels, height, width] = input.sides();
     let [outputs, _, kernel, _] = weight.sides();
     let Convolution { stride, padding } = geometry;
@@ -46,7 +46,7 @@ pub(crate) fn input_grad(
     output_grad: &CpuTensor,
     geometry: Convolution,
 ) -> CpuTensor {
-    let weight = weight.to_row_major();
+    let weight = weight.into_row_major();
     let [samples, channels, height, width] = input_sides;
     let [outputs, _, kernel, _] = weight.sides();
     let [_, _, grad_height, grad_width] = output_grad.sides();
@@ -82,7 +82,7 @@ pub(crate) fn scattered_input_grad(
     output_grad: &CpuTensor,
     geometry: Convolution,
 ) -> CpuTensor {
-    let weight = weight.to_row_major();
+    let weight = weight.into_row_major();
     let [_, channels, height, width] = input_sides;
     let [outputs, _, kernel, _] = weight.sides();
     let [_, _, grad_height, grad_width] = output_grad.sides();

@@ -6,14 +6,14 @@ use crate::channels_last::{self as loops, Serial, Unary};
 /// `max(x, 0)`; NaN stays NaN.
 pub(crate) fn relu(input: CpuTensor) -> CpuTensor {
     input
-        .to_channels_last()
+        .into_channels_last()
         .change(|values| loops::relu(values, &Serial))
 }
 
 /// The gradient where the output is above 0, or NaN; else 0.
 pub(crate) fn relu_backward(output: CpuTensor, output_grad: CpuTensor) -> CpuTensor {
-    let output = output.to_channels_last();
-    let grad = output_grad.to_channels_last();
+    let output = output.into_channels_last();
+    let grad = output_grad.into_channels_last();
     let grad = grad.change_with(&output, |both| {
         loops::relu_backward(both.swapped(), &Serial);
     });
@@ -74,6 +74,6 @@ fn alike(a: CpuTensor, b: CpuTensor) -> (CpuTensor, CpuTensor) {
     if a.lies_like(&b) {
         (a, b)
     } else {
-        (a.to_channels_last(), b.to_channels_last())
+        (a.into_channels_last(), b.into_channels_last())
     }
 }

@@ -71,7 +71,7 @@ impl Kernels for Cpu {
         bias: Option<CpuTensor>,
         geometry: Convolution,
     ) -> Result<CpuTensor> {
-        let input = input.to_channels_last();
+        let input = input.into_channels_last();
         Ok(correlate::forward(&input, weight, bias, geometry))
     }
 
@@ -82,7 +82,7 @@ impl Kernels for Cpu {
         geometry: Convolution,
         wants: ProductWants,
     ) -> Result<ProductGrads<CpuTensor>> {
-        let (input, output_grad) = (input.to_channels_last(), output_grad.to_channels_last());
+        let (input, output_grad) = (input.into_channels_last(), output_grad.into_channels_last());
         let [outputs, _, kernel, _] = weight.sides();
         let weight_grad =
             correlate_weight::weight_grad(&input, weight.sides(), &output_grad, geometry);
@@ -185,7 +185,7 @@ impl Kernels for Cpu {
     }
 
     fn global_average(input: CpuTensor) -> Result<CpuTensor> {
-        let input = input.to_channels_last();
+        let input = input.into_channels_last();
         let [samples, channels, ..] = input.sides();
         let mut output = buffers::take(samples * channels);
         average_pool(input.values(), images(input.sides()), &mut output, &Serial);
@@ -193,7 +193,7 @@ impl Kernels for Cpu {
     }
 
     fn global_average_backward(output_grad: CpuTensor, shape: [usize; 4]) -> Result<CpuTensor> {
-        let output_grad = output_grad.to_channels_last();
+        let output_grad = output_grad.into_channels_last();
         let mut input_grad = buffers::take(shape.iter().product());
         let grads = output_grad.values();
         average_pool_backward(grads, images(shape), &mut input_grad, &Serial);
@@ -243,7 +243,7 @@ impl Kernels for Cpu {
         parameters: Vec<ParameterStep<'_, CpuTensor>>,
     ) -> Result<()> {
         for each in parameters {
-            let gradient = each.gradient.to_row_major();
+            let gradient = each.gradient.into_row_major();
             let parameter = Parameter {
                 dimensions: each.weight.shape().len(),
                 weights: each.weight.values_mut(),

@@ -58,7 +58,7 @@ pub(crate) fn backward(
 /// `[A, B]` as `[A, B, 1, 1]`, channels-last.
 fn pixel(matrix: CpuTensor) -> CpuTensor {
     let [rows, columns, ..] = matrix.sides();
-    matrix.reshape(&[rows, columns, 1, 1]).to_channels_last()
+    matrix.reshape(&[rows, columns, 1, 1]).into_channels_last()
 }
 
 /// `[A, B, 1, 1]` as `[A, B]`.

@@ -12,7 +12,7 @@ pub struct Maxima(Vec<u32>);
 /// `[N, C, H, W]` to `[N, C, H', W']`. The border is never the maximum; among equal values the first in row-major order wins,
 /// and NaN before all.
 pub(crate) fn max_pool(input: CpuTensor, window: Window) -> (CpuTensor, Maxima) {
-    let input = input.to_channels_last();
+    let input = input.into_channels_last();
     let [samples, channels, height, width] = input.sides();
     let (out_height, out_width) = (output_side(height, window), output_side(width, window));
     let out_image = out_height * out_width * channels;
@@ -58,7 +58,7 @@ pub(crate) fn max_pool_backward(
     maxima: &Maxima,
     output_grad: CpuTensor,
 ) -> CpuTensor {
-    let output_grad = output_grad.to_channels_last();
+    let output_grad = output_grad.into_channels_last();
     let [samples, channels, height, width] = sides;
     let image = height * width * channels;
     let mut input_grad = take(samples * image);

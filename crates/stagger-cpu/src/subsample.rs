@@ -9,7 +9,7 @@ use crate::tensor::images;
 
 /// `[N, C, H, W]` to `[N, C + 2·padding, H', W']`.
 pub(crate) fn subsample(input: CpuTensor, geometry: Subsample) -> CpuTensor {
-    let input = input.to_channels_last();
+    let input = input.into_channels_last();
     let (from, with) = (images(input.sides()), places(geometry));
     let to = with.output(from);
     let mut output = take(to.len());
@@ -23,7 +23,7 @@ pub(crate) fn subsample_backward(
     shape: [usize; 4],
     geometry: Subsample,
 ) -> CpuTensor {
-    let output_grad = output_grad.to_channels_last();
+    let output_grad = output_grad.into_channels_last();
     let to = images(shape);
     let mut input_grad = take(to.len());
     let grads = output_grad.values();

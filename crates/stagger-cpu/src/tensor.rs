@@ -70,7 +70,7 @@ impl CpuTensor {
 
     /// The same tensor with its memory channels-last; a copy only if it is not so already. Tensors of other ranks than 4
     /// stay as they are.
-    pub(crate) fn to_channels_last(self) -> Self {
+    pub(crate) fn into_channels_last(self) -> Self {
         if self.order == Order::ChannelsLast || self.shape.len() != 4 {
             return self;
         }
@@ -98,7 +98,7 @@ impl CpuTensor {
     }
 
     /// The same tensor with its memory row-major; a copy only if it is not so already.
-    pub(crate) fn to_row_major(self) -> Self {
+    pub(crate) fn into_row_major(self) -> Self {
         if self.order == Order::RowMajor {
             return self;
         }
@@ -128,13 +128,13 @@ impl CpuTensor {
         debug_assert_eq!(self.values.len(), shape.iter().product::<usize>());
         Self {
             shape: shape.to_vec(),
-            ..self.to_row_major()
+            ..self.into_row_major()
         }
     }
 
     /// A copy in host memory.
     pub(crate) fn to_host(&self) -> HostTensor {
-        let row_major = self.clone().to_row_major();
+        let row_major = self.clone().into_row_major();
         HostTensor {
             shape: row_major.shape,
             data: Arc::unwrap_or_clone(row_major.values),
@@ -226,11 +226,11 @@ mod tests {
     #[test]
     fn orders_are_two_ways_to_hold_the_same_tensor() {
         let tensor = numbers(&[2, 3, 2, 1]);
-        let there = tensor.clone().to_channels_last();
+        let there = tensor.clone().into_channels_last();
         assert_eq!(there.values()[..6], [0.0, 2.0, 4.0, 1.0, 3.0, 5.0]);
         assert_eq!(there.to_host(), tensor.to_host());
         assert!(!there.lies_like(&tensor));
-        assert!(there.to_row_major().lies_like(&tensor));
+        assert!(there.into_row_major().lies_like(&tensor));
     }
 
     #[test]
@@ -238,9 +238,9 @@ mod tests {
         for shape in [[4, 1, 3, 2], [4, 5, 1, 1]] {
             let tensor = numbers(&shape);
             let before = tensor.values().as_ptr();
-            let after = tensor.to_channels_last();
+            let after = tensor.into_channels_last();
             assert_eq!(after.values().as_ptr(), before);
-            assert_eq!(after.to_row_major().values().as_ptr(), before);
+            assert_eq!(after.into_row_major().values().as_ptr(), before);
         }
     }
 

@@ -73,7 +73,17 @@ fn build(model: &Model, cut: &Cut, stage: usize, optimizer: Optimizer) -> CpuSta
 
 #[test]
 fn every_method_finishes_with_the_bits_of_the_interpreter() {
-    let model = Model::by_name("resnet56", [3, SIDE, SIDE], 10).expect("a model");
+    check("resnet20");
+}
+
+#[test]
+#[ignore = "long: .ci/nightly"]
+fn every_method_finishes_with_the_bits_of_the_interpreter_on_a_deep_network() {
+    check("resnet56");
+}
+
+fn check(model: &str) {
+    let model = Model::by_name(model, [3, SIDE, SIDE], 10).expect("a model");
     for method in METHODS {
         let schedule = Schedule::parse(method, Some(STAGES)).expect("a valid schedule");
         let cut = Balance::Auto

@@ -14,7 +14,12 @@ use serde_json::Value;
 use crate::support::Bench;
 
 /// Method and stages.
-const RUNS: [(&str, usize); 6] = [
+type Run = (&'static str, usize);
+
+/// The method that has most in flight, and one that keeps versions of the weights.
+const SHORT: [Run; 2] = [("dsp+accumulate(2)", 3), ("pipedream", 2)];
+
+const LONG: [Run; 6] = [
     ("bp", 1),
     ("gpipe(2)", 2),
     ("pipedream", 3),
@@ -26,9 +31,6 @@ const RUNS: [(&str, usize); 6] = [
 /// Kills of each run at random moments, and within the writing of a snapshot.
 const KILLS: usize = 4;
 const KILLS_WHILE_WRITING: usize = 1;
-
-/// Of all runs together, at least. A process that was faster than its moment could not be killed.
-const KILLS_IN_ALL: usize = 20;
 
 /// Moments that differ from run to run of the test.
 struct Moments(u64);
@@ -127,10 +129,20 @@ fn drop_times(value: &mut Value) {
 
 #[test]
 fn a_run_that_is_killed_and_resumed_is_the_run_that_never_was() {
+    check(&SHORT);
+}
+
+#[test]
+#[ignore = "long: .ci/nightly"]
+fn runs_of_more_methods_that_are_killed_are_the_runs_that_never_were() {
+    check(&LONG);
+}
+
+fn check(runs: &[Run]) {
     let mut moments = Moments::new();
     let seed = moments.0;
     let mut kills = 0;
-    for (method, stages) in RUNS {
+    for (method, stages) in runs {
         let bench = Bench::new();
         let data = bench.tiny_data();
         let flags = format!(
@@ -168,8 +180,10 @@ fn a_run_that_is_killed_and_resumed_is_the_run_that_never_was() {
             "{what}"
         );
     }
+    let tried = runs.len() * (KILLS + KILLS_WHILE_WRITING);
+    // A process that was faster than its moment could not be killed.
     assert!(
-        kills >= KILLS_IN_ALL,
-        "only {kills} runs could be killed, moments of {seed}"
+        3 * kills >= 2 * tried,
+        "only {kills} of {tried} runs could be killed, moments of {seed}"
     );
 }

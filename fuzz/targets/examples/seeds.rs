@@ -1,4 +1,4 @@
-//! Writes the seeds of binary formats to `corpus/`: `cargo run --manifest-path fuzz/Cargo.toml --example seeds`.
+//! Writes the seeds of binary formats to `corpus/`: `cargo run -p stagger-fuzz-targets --example seeds`.
 //!
 //! Seeds of text formats are written by hand.
 
@@ -33,7 +33,7 @@ fn main() -> Outcome<()> {
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> Outcome<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("corpus")
+        .join("../corpus")
         .join(target);
     fs::create_dir_all(&folder)?;
     Ok(fs::write(folder.join(name), bytes)?)
@@ -214,6 +214,7 @@ fn stage_files() -> Outcome<()> {
                 count: 3,
             },
             synthesis: None,
+            skipped_in_a_row: 0,
         },
     };
     write("stage_file", "in-flight", &encode_stage(&stale)?)?;

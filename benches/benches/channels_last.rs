@@ -1,5 +1,5 @@
 //! Memory that the channels-last loops move per second, on one thread:
-//! `cargo bench -p stagger-cpu --bench channels_last`. Each tensor read or written counts once. A sample is its
+//! `cargo bench -p stagger-benches --features criterion --bench channels_last`. Each tensor read or written counts once. A sample is its
 //! fastest repetition, so that other load on the machine matters little.
 
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: a bound on what a parser may allocate, relative to its input.
+//! A bound on what a parser may allocate, relative to its input.
 
 use std::alloc::System;
 

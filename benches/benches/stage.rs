@@ -1,4 +1,4 @@
-//! Forward, backward and update of a stage, and its heavy layers alone: `cargo bench -p stagger-cpu`.
+//! Forward, backward and update of a stage, and its heavy layers alone: `cargo bench -p stagger-benches --features criterion --bench stage`.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use stagger_cpu::CpuStage;

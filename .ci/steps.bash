@@ -1,0 +1,240 @@
+# What `.ci/run` and `.ci/nightly` share: a cache outside the checkout, downloads in the background, and steps with their
+# times. Sourced at the root of the repository. The caller defines a function `step_NAME` per step, and their order.
+
+cache=${STAGGER_CI_CACHE:-${HOME:-/root}/.cache/stagger-ci}
+logs=$PWD/target/ci
+mkdir -p "$cache" "$logs"
+cache=$(cd "$cache" && pwd)
+rm -f "$logs"/*
+
+# Real data beside the checkout, where there is some; tests say so when they skip.
+if [ -z "${STAGGER_DATA:-}" ] && [ -d ../shared/data ]; then
+  STAGGER_DATA=$(cd ../shared/data && pwd)
+  export STAGGER_DATA
+fi
+export INSTA_UPDATE=no CARGO_TERM_COLOR=never
+# Sources do not change here, so incremental compilation costs time and saves none.
+export CARGO_INCREMENTAL=0
+export STAGGER_PYTHON=$cache/python/bin/python
+# The same for every checkout, since build scripts of dependencies remember them; the second one replaces a path into the
+# checkout that .cargo/config.toml gives.
+export LIBTORCH=$cache/libtorch CPLUS_INCLUDE_PATH=$cache/no-headers
+PATH=$PATH:$cache/tools/bin
+
+# --- The target folder
+
+most_target_mb=10000
+
+# Takes the target folder. It begins anew with another compiler, or when what older versions of dependencies have left there
+# has grown too large; other dependencies or profiles, cargo tells apart by itself.
+open_target() {
+  local key size
+  export CARGO_TARGET_DIR=$cache/target
+  mkdir -p "$CARGO_TARGET_DIR"
+  exec 9>"$cache/target.lock"
+  flock -n 9 || { echo "Waiting for another run that uses $CARGO_TARGET_DIR"; flock 9; }
+  key=$(rustc -vV)
+  size=$(du -sm "$CARGO_TARGET_DIR" | cut -f1)
+  if [ "$(cat "$cache/target.key" 2>/dev/null)" != "$key" ] || ((size > most_target_mb)); then
+    rm -rf "$CARGO_TARGET_DIR"
+    mkdir "$CARGO_TARGET_DIR"
+  fi
+  echo "$key" >"$cache/target.key"
+}
+
+# Cargo takes what was built in one checkout for what another would build, if their files are old enough: it looks at paths
+# within the workspace and at times. So crates of this repository are built again in every checkout.
+drop_other_checkouts() {
+  local owner=$cache/target.checkout this
+  this="$PWD $(stat -c '%i %W' .)"
+  if [ -e "$CARGO_TARGET_DIR/debug" ] && [ "$(cat "$owner" 2>/dev/null)" != "$this" ]; then
+    start crates
+    await crates
+    cargo clean --quiet --workspace
+    cargo clean --quiet --workspace --release
+  fi
+  echo "$this" >"$owner"
+}
+
+# --- Downloads
+
+fetch_packages() {
+  local missing=()
+  command -v c++ >/dev/null || missing+=(g++)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  if [ "${#missing[@]}" != 0 ]; then
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}"
+  fi
+}
+
+fetch_crates() {
+  # Both lock files have to be up to date; a fresh one is written by `cargo metadata >/dev/null`.
+  cargo fetch --locked
+  cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
+}
+
+# For the reader in docs/snapshots.md.
+fetch_python() {
+  local wanted='numpy safetensors==0.8.0'
+  await packages
+  if [ "$(cat "$cache/python/stamp" 2>/dev/null)" != "$wanted" ] || ! "$STAGGER_PYTHON" -c 'import numpy, safetensors' 2>/dev/null; then
+    rm -rf "$cache/python"
+    python3 -m venv "$cache/python"
+    # shellcheck disable=SC2086
+    "$STAGGER_PYTHON" -m pip install --quiet --disable-pip-version-check $wanted
+    echo "$wanted" >"$cache/python/stamp"
+  fi
+}
+
+fetch_libtorch() {
+  # Its pip, as the system's Python may have none.
+  await python
+  PATH=$cache/python/bin:$PATH scripts/libtorch --to "$LIBTORCH"
+}
+
+nextest_version=0.9.143
+fetch_nextest() {
+  cargo nextest --version 2>/dev/null && return
+  # It spends its time in waiting for tests: not worth optimising.
+  (cd / && CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-nextest --version "$nextest_version" --locked --debug \
+    --root "$cache/tools" --target-dir "$cache/tools/build")
+  rm -rf "$cache/tools/build"
+}
+
+declare -A download_after=([python]=packages [libtorch]=python) download_pids=()
+
+# Starts downloads that are not under way, and those that they wait for.
+start() {
+  local name
+  for name in "$@"; do
+    [ -z "${download_pids[$name]:-}" ] || continue
+    # shellcheck disable=SC2086
+    start ${download_after[$name]:-}
+    # A process group of its own, so that it can be ended as a whole.
+    set -m
+    (
+      exec 9>&-
+      code=1
+      trap 'echo "$code" >"$logs/download-$name.code"' EXIT
+      set +e
+      (set -e; "fetch_$name")
+      code=$?
+    ) >"$logs/download-$name.log" 2>&1 </dev/null &
+    download_pids[$name]=$!
+    set +m
+  done
+}
+
+# Waits until a download is done; fails with what it said if it failed.
+await() {
+  local name=$1 code=$logs/download-$1.code
+  [ -e "$code" ] || echo "Waiting for the download of $name"
+  while [ ! -s "$code" ]; do sleep 0.2; done
+  if [ "$(cat "$code")" != 0 ]; then
+    echo "The download of $name failed:"
+    tail -n 40 "$logs/download-$name.log"
+    return 1
+  fi
+}
+
+# --- Tests
+
+# `cargo nextest run` with the profile given, and a list of what passed for the closing line.
+nextest() {
+  local profile=$1 name=$2 code=0
+  shift 2
+  rm -f "$CARGO_TARGET_DIR/nextest/$profile/junit.xml"
+  cargo nextest run --profile "$profile" "$@" </dev/null || code=$?
+  cp "$CARGO_TARGET_DIR/nextest/$profile/junit.xml" "$logs/$name.junit.xml" 2>/dev/null || true
+  return "$code"
+}
+
+# Passed, failed and skipped tests of all steps so far. A test that says why it skips has not passed.
+count_tests() {
+  cat /dev/null "$logs"/*.junit.xml 2>/dev/null | awk '
+    BEGIN { RS = "<testcase " }
+    NR > 1 && /<\/testcase>|\/>/ {
+      if (/<(failure|error)/) failed++; else if (/(^|[\n>])skipped: /) skipped++; else passed++
+    }
+    END { print passed + 0, failed + 0, skipped + 0 }'
+  cat /dev/null "$logs"/*.log 2>/dev/null | awk '
+    /^test result:/ { passed += $4; failed += $6; skipped += $8 }
+    # Tests that are ignored here: nextest counts them in its summary, beside what a filter left out.
+    /^IGNORED: / { skipped += $2 }
+    END { print passed + 0, failed + 0, skipped + 0 }'
+}
+
+# --- Steps
+
+declare -A step_needs=()
+step_names=() step_seconds=() step_verdicts=()
+failed_steps=0
+
+# Runs a step; after one has failed, the rest is left out unless the caller sets `keep_going`.
+step() {
+  local name=$1 began code=0
+  if [ "$failed_steps" != 0 ] && [ -z "${keep_going:-}" ]; then
+    step_names+=("$name") step_seconds+=(0) step_verdicts+=("not run")
+    return
+  fi
+  printf '\n== %s (%s)\n' "$name" "$(date -u +%H:%M:%S)"
+  began=$SECONDS
+  # Not in a condition: that would switch `set -e` off in the step.
+  set +e
+  (
+    set -e
+    for need in ${step_needs[$name]:-}; do await "$need"; done
+    "step_$name"
+  ) 2>&1 </dev/null | tee "$logs/$name.log"
+  code=${PIPESTATUS[0]}
+  set -e
+  step_names+=("$name") step_seconds+=("$((SECONDS - began))")
+  if [ "$code" = 0 ]; then
+    step_verdicts+=(passed)
+  else
+    step_verdicts+=(FAILED)
+    failed_steps=$((failed_steps + 1))
+    printf '== %s failed\n' "$name"
+  fi
+}
+
+# The steps' times.
+table() {
+  local i total=0
+  for i in "${!step_names[@]}"; do
+    printf '%-16s %6d s  %s\n' "${step_names[i]}" "${step_seconds[i]}" "${step_verdicts[i]}"
+    total=$((total + step_seconds[i]))
+  done
+  printf '%-16s %6d s\n' total "$total"
+}
+
+# Runs the steps named, or all of the array `steps`; prints the table and the closing line, and exits.
+run_steps() {
+  local name need known=" ${steps[*]} " chosen=("$@")
+  [ "$#" != 0 ] || chosen=("${steps[@]}")
+  for name in "${chosen[@]}"; do
+    case $known in
+      *" $name "*) ;;
+      *) printf 'There is no step `%s`; there are: %s\n' "$name" "${steps[*]}" >&2; exit 2 ;;
+    esac
+  done
+  open_target
+  trap 'for pid in "${download_pids[@]}"; do kill -- "-$pid" 2>/dev/null || true; done' EXIT
+  for name in "${chosen[@]}"; do
+    # shellcheck disable=SC2086
+    start ${step_needs[$name]:-}
+  done
+  drop_other_checkouts
+  for name in "${chosen[@]}"; do step "$name"; done
+  printf '\n== times\n'
+  table
+  du -sh "$CARGO_TARGET_DIR" | sed 's/^/target folder: /'
+  [ -z "$(type -t at_end)" ] || at_end
+  # A step that failed without a failing test counts as one.
+  count_tests | awk -v steps="$failed_steps" '
+    { passed += $1; failed += $2; skipped += $3 }
+    END { if (failed < steps) failed = steps; printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped }'
+  [ "$failed_steps" = 0 ]
+  exit
+}
