@@ -1,10 +1,6 @@
 //! One file per verb.
 
-mod account;
 pub mod bench;
-mod build;
-mod calibrate;
-mod closing;
 pub mod compare;
 pub mod eval;
 pub mod explain;
@@ -18,7 +14,7 @@ use std::io::{self, Write};
 /// failure.
 fn print(text: &str) -> io::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if stagger_report::is_closed(&error) => Ok(()),
+        Err(error) if stagger::report::is_closed(&error) => Ok(()),
         result => result,
     }
 }

@@ -3,19 +3,17 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
+use stagger::Spelling;
 
 /// Why a command ended early, which decides the exit status.
 #[derive(Debug)]
 pub enum Failure {
-    /// What was asked for cannot be done: a flag, config, file, data set or model is wrong.
+    /// The request cannot be fulfilled: a flag, config, file, data set or model is wrong.
     Request(Error),
     /// A run started and failed.
     Run(Error),
-    /// A run was interrupted. If it had started to train, it has halted and left its weights.
-    Interrupted {
-        /// Whether it had started to train.
-        trained: bool,
-    },
+    /// A run was interrupted.
+    Interrupted,
 }
 
 impl Failure {
@@ -23,15 +21,7 @@ impl Failure {
     pub fn sentence(&self) -> Option<String> {
         match self {
             Failure::Request(error) | Failure::Run(error) => Some(sentence(error)),
-            Failure::Interrupted { .. } => None,
-        }
-    }
-
-    /// The same of a run that had begun: whatever it was, it is no longer the request that is wrong.
-    pub fn of_run(self) -> Self {
-        match self {
-            Failure::Request(error) => Failure::Run(error),
-            other => other,
+            Failure::Interrupted => None,
         }
     }
 
@@ -40,22 +30,30 @@ impl Failure {
         match self {
             Failure::Run(_) => ExitCode::from(1),
             Failure::Request(_) => ExitCode::from(2),
-            Failure::Interrupted { .. } => ExitCode::from(130),
+            Failure::Interrupted => ExitCode::from(130),
         }
     }
 }
 
-/// Until a run starts, whatever goes wrong lies in the request.
+/// The library says whether a run had started; everything else goes wrong before.
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Failure::Request(error.into())
+        let error = error.into();
+        match error.downcast_ref::<stagger::Error>() {
+            Some(found) if !found.is_refusal() => Failure::Run(error),
+            _ => Failure::Request(error),
+        }
     }
 }
 
 /// The chain of causes, joined by colons; a cause that its context already quotes is left out.
 fn sentence(error: &Error) -> String {
     let mut sentence = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        let cause = match cause.downcast_ref::<stagger::Error>() {
+            Some(error) => error.sentence(Spelling::Flags),
+            None => cause.to_string(),
+        };
         if sentence.contains(&cause) {
             continue;
         }

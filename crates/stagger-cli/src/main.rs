@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use flags::low::{Cli, Command};
+use flags::{Cli, Command};
 
 fn main() -> ExitCode {
     #[cfg(feature = "torch")]

@@ -1,8 +1,10 @@
 //! Train deep convolutional networks split over several devices, with *diversely stale parameters*
 //! (DSP).
 //!
-//! This crate re-exports the crates that make up stagger. A program that wants to train from its own
-//! code uses them as `examples/timeline.rs` does.
+//! [`Training`] is a whole run: it says what to train, on what and how, checks that all of it fits together, trains, and
+//! gives back what came of it as a [`Run`]. Everything else of this crate is an argument of it or of what it gives.
+//!
+//! The crates below it are re-exported, for models, data sets, methods and sinks of one's own:
 //!
 //! | crate | what is in it |
 //! | --- | --- |
@@ -12,7 +14,7 @@
 //! | [`engine`] | executable stages, optimizers |
 //! | [`transport`] | bounded links between stages |
 //! | [`runtime`] | the workers that execute a schedule |
-//! | [`report`] | what is told to people and written to files |
+//! | [`report`] | sinks: console, metrics, weights, snapshots |
 
 pub use stagger_data as data;
 pub use stagger_engine as engine;
@@ -21,3 +23,26 @@ pub use stagger_report as report;
 pub use stagger_runtime as runtime;
 pub use stagger_schedule as schedule;
 pub use stagger_transport as transport;
+
+pub mod account;
+pub mod bench;
+mod choice;
+pub mod config_file;
+mod error;
+mod evaluation;
+pub mod job;
+mod options;
+mod refusal;
+mod resume_refusal;
+mod stages;
+mod training;
+
+pub use choice::Choice;
+pub use error::{Error, Source};
+pub use evaluation::{Evaluation, RunWeights, evaluate_run};
+pub use options::TrainingOptions;
+pub use refusal::{Refusal, Spelling};
+pub use resume_refusal::ResumeRefusal;
+pub use stagger_report::Sink;
+pub use stagger_runtime::{Event, Interrupt};
+pub use training::{Prepared, Run, SnapshotCost, Stalled, Training};

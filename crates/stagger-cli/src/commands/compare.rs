@@ -10,13 +10,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use stagger_report::compare::{Comparison, Plan, PlannedRun, RunState, error_file, read_run};
+use stagger::job::Job;
+use stagger::report::compare::{Comparison, Plan, PlannedRun, RunState, error_file, read_run};
 
 use super::print;
 use crate::failure::Failure;
-use crate::flags::compare::CompareArgs;
-use crate::flags::high::TrainJob;
-use child::{End, Interrupts, Job};
+use crate::flags::CompareArgs;
+use child::{ChildRun, End, Interrupts};
 use folder::{CompareFolder, run_name};
 use request::Request;
 
@@ -34,12 +34,13 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         format!("compare-{}-{}", job.model.name, job.split.train.name())
     });
     let title = jobs.first().map_or_else(String::new, title);
-    let is_bp = |job: &TrainJob| job.schedule.to_string() == "bp";
+    let is_bp = |job: &Job| job.schedule.to_string() == "bp";
     let baseline = jobs.iter().position(is_bp).unwrap_or(0);
     // The runs load the data themselves.
     drop(jobs);
 
-    let output = arguments.values.output.as_deref();
+    let output = arguments.flags.options().output;
+    let output = output.as_deref();
     if output.is_some_and(|path| path.as_os_str().is_empty()) {
         return Err(anyhow!("--output is empty; name a folder, or leave the flag out").into());
     }
@@ -76,7 +77,7 @@ fn conclude(plan: Plan, folder: &CompareFolder, end: End) -> Result<(), Failure>
             "interrupted: {done} of {all} runs are done; go on with\n  {}\n",
             comparison.plan.command
         ))?;
-        return Err(Failure::Interrupted { trained: true });
+        return Err(Failure::Interrupted);
     }
     print(&results::tables(&comparison))?;
     print(&format!("report: {}\n", report.display()))?;
@@ -167,7 +168,7 @@ fn run_all(
             run.folder.clone().into(),
         ];
         arguments.extend(straggler(request, run.slowdown_percent));
-        let job = Job {
+        let job = ChildRun {
             arguments,
             folder: run.folder.clone(),
             lock: folder.lock()?,
@@ -188,12 +189,12 @@ fn run_all(
 }
 
 /// What the methods have in common.
-fn title(job: &TrainJob) -> String {
+fn title(job: &Job) -> String {
     let stages = job.schedule.stages();
-    let budget = match (job.values.max_seconds, job.values.max_batches) {
+    let budget = match (job.options.max_seconds, job.options.max_batches) {
         (Some(seconds), _) => format!("{seconds} s"),
         (None, Some(_)) => format!("{} batches", job.horizon.batches),
-        (None, None) => match job.values.epochs.unwrap_or_default() {
+        (None, None) => match job.options.epochs.unwrap_or_default() {
             1 => "1 epoch".to_owned(),
             epochs => format!("{epochs} epochs"),
         },
@@ -203,7 +204,7 @@ fn title(job: &TrainJob) -> String {
         job.model.name,
         job.split.train.name(),
         if stages == 1 { "stage" } else { "stages" },
-        job.values.engine.as_deref().unwrap_or_default(),
+        job.options.engine.as_deref().unwrap_or_default(),
         job.precision,
         job.batch_size,
     )
@@ -239,7 +240,7 @@ fn quoted(words: &[OsString]) -> String {
 fn say(text: &str) -> Result<()> {
     print(text)?;
     match io::stdout().flush() {
-        Err(error) if stagger_report::is_closed(&error) => Ok(()),
+        Err(error) if stagger::report::is_closed(&error) => Ok(()),
         result => Ok(result?),
     }
 }

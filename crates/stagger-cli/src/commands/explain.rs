@@ -1,10 +1,10 @@
 //! `stagger explain`.
 
-use stagger_schedule::{NotationError, NotationProblem, Schedule, explain};
+use stagger::schedule::{NotationError, NotationProblem, Schedule, explain};
 
 use super::print;
 use crate::failure::Failure;
-use crate::flags::low::ExplainArgs;
+use crate::flags::ExplainArgs;
 
 /// Enough stages for the picture to show what happens in the middle.
 const DEFAULT_STAGES: usize = 3;

@@ -1,10 +1,10 @@
 //! `stagger inspect`.
 
-use stagger_report::inspect;
+use stagger::report::inspect;
 
 use super::print;
 use crate::failure::Failure;
-use crate::flags::low::InspectArgs;
+use crate::flags::InspectArgs;
 
 /// Prints what a snapshot, a weights file or a run folder holds.
 pub fn run(arguments: &InspectArgs) -> Result<(), Failure> {

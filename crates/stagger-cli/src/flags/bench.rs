@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-pub(super) const EXAMPLES: &str = "\
+use super::pipeline::{EngineFlags, PipelineFlags};
+
+pub const EXAMPLES: &str = "\
 Examples:
   stagger bench --model resnet20
   stagger bench --model resnet110 --engine torch --dtype bf16 --schedule bp --stages 1
@@ -35,32 +37,6 @@ pub struct BenchArgs {
         help_heading = "What runs"
     )]
     pub classes: usize,
-    /// Number of stages
-    #[arg(
-        short = 'k',
-        long,
-        value_name = "K",
-        default_value_t = 2,
-        help_heading = "What runs"
-    )]
-    pub stages: usize,
-    /// The schedule
-    #[arg(
-        short,
-        long,
-        value_name = "METHOD",
-        default_value = "dsp",
-        help_heading = "What runs"
-    )]
-    pub schedule: String,
-    /// How blocks are dealt to stages: auto, uniform, or counts such as 7,4
-    #[arg(
-        long,
-        value_name = "CUT",
-        default_value = "auto",
-        help_heading = "What runs"
-    )]
-    pub balance: String,
     /// Samples per batch
     #[arg(
         short,
@@ -86,43 +62,12 @@ pub struct BenchArgs {
         help_heading = "What runs"
     )]
     pub seed: u64,
-
-    /// Tensor library: burn, torch
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "burn",
-        help_heading = "Engine"
-    )]
-    pub engine: String,
-    /// Number format of the passes: f32, or with engine torch bf16
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "f32",
-        help_heading = "Engine"
-    )]
-    pub dtype: String,
-    /// Device of all stages, engine torch: cpu, cuda, cuda:1
-    #[arg(long, value_name = "NAME", help_heading = "Engine")]
-    pub device: Option<String>,
-    /// Device of each stage, engine torch, such as cuda:0,cuda:1
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        help_heading = "Engine"
-    )]
-    pub devices: Option<Vec<String>>,
-    /// Compute threads of each stage on the CPU, engine torch
-    #[arg(long, value_name = "N", help_heading = "Engine")]
-    pub threads_per_stage: Option<usize>,
-    /// Let f32 products on GPUs round their factors to TF32
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Engine")]
-    pub tf32: Option<bool>,
-    /// Give the same bits every time on GPUs too
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Engine")]
-    pub deterministic: Option<bool>,
+    /// The stages.
+    #[command(flatten)]
+    pub pipeline: PipelineFlags,
+    /// The engine.
+    #[command(flatten)]
+    pub engine: EngineFlags,
 
     /// Batches to time
     #[arg(

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::low::TrainValues;
+use super::train::TrainFlags;
 
-pub(super) const EXAMPLES: &str = "\
+pub const EXAMPLES: &str = "\
 Examples:
   stagger compare bp dsp
   stagger compare bp dsp 'dsp(1,1,0;4,2,0)' --stages 3 --seeds 1,2,3 --output runs/compared
@@ -15,13 +15,13 @@ Examples:
 
 Every run is a process of its own, from the same initial weights and with the same data order as
 the others of its seed. Seeds alternate the order of the methods, so that a machine that slows down
-hits all alike. Given an --output that holds the same comparison, the command goes on where it
+hits all alike. Given an --output that holds the same comparison, the command continues where it
 stopped.
 
 Locks in DDG and FR as published come from a barrier per iteration; in this runtime there is none,
 so the baselines run at their best.";
 
-pub(super) const OUTPUT: &str = "Folder of the comparison; must not exist, or hold the same one [default: \
+pub const OUTPUT: &str = "Folder of the comparison; must not exist, or hold the same one [default: \
                                  runs/TIME-compare-MODEL-DATASET]";
 
 /// Flags of `stagger compare`.
@@ -64,5 +64,5 @@ pub struct CompareArgs {
     pub config: Option<PathBuf>,
     /// What all runs have in common.
     #[command(flatten)]
-    pub values: TrainValues,
+    pub flags: TrainFlags,
 }

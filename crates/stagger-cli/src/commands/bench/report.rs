@@ -4,41 +4,15 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stagger_engine::Profile;
-use stagger_model::quantity;
-use stagger_report::{RunSummary, StageSummary};
-
-use crate::commands::account::{account, kernels};
-use crate::flags::high::TrainJob;
-
-/// A finished measurement.
-pub struct Measured {
-    pub summary: RunSummary,
-    /// Between the ends of consecutive updates of the last stage, in seconds.
-    pub seconds: Vec<f64>,
-    pub peak_resident_bytes: Option<u64>,
-    /// After the first hundred batches, if there were as many.
-    pub settled_resident_bytes: Option<u64>,
-    /// At the end.
-    pub resident_bytes: Option<u64>,
-    /// Of each stage, over all batches.
-    pub profiles: Vec<(usize, Profile)>,
-    /// Batches run, warm-up included.
-    pub batches: usize,
-}
-
-/// Times between consecutive ends, from the end of the last batch of the warm-up on.
-pub fn intervals(ends: &[Duration], warmup: usize) -> Vec<f64> {
-    let from = warmup.saturating_sub(1).min(ends.len());
-    let pairs = ends[from..].windows(2);
-    pairs
-        .map(|pair| (pair[1] - pair[0]).as_secs_f64())
-        .collect()
-}
+use stagger::account::{account, kernels};
+use stagger::bench::Measured;
+use stagger::engine::Profile;
+use stagger::model::quantity;
+use stagger::report::StageSummary;
 
 /// One object with everything.
-pub fn json(job: &TrainJob, measured: &Measured) -> Value {
-    let Measured { summary, .. } = measured;
+pub fn json(measured: &Measured) -> Value {
+    let Measured { job, summary, .. } = measured;
     let account = |stage: &StageSummary| -> Value {
         let seconds = account(stage);
         let wall: f64 = seconds.iter().map(|(_, seconds)| seconds).sum();
@@ -58,7 +32,7 @@ pub fn json(job: &TrainJob, measured: &Measured) -> Value {
         "schedule": job.schedule.to_string(),
         "stages": job.schedule.stages(),
         "cut": job.cut.sizes(),
-        "engine": job.values.engine,
+        "engine": job.options.engine,
         "dtype": job.precision.to_string(),
         "batch_size": job.batch_size,
         "batches": summary.batches,
@@ -74,8 +48,8 @@ pub fn json(job: &TrainJob, measured: &Measured) -> Value {
 }
 
 /// The same for people.
-pub fn table(job: &TrainJob, measured: &Measured) -> String {
-    let Measured { summary, .. } = measured;
+pub fn table(measured: &Measured) -> String {
+    let Measured { job, summary, .. } = measured;
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -89,7 +63,7 @@ pub fn table(job: &TrainJob, measured: &Measured) -> String {
             "stages"
         },
         job.cut,
-        job.values.engine.as_deref().unwrap_or_default(),
+        job.options.engine.as_deref().unwrap_or_default(),
         job.precision,
         summary.batches,
         job.batch_size,
@@ -129,18 +103,4 @@ pub fn table(job: &TrainJob, measured: &Measured) -> String {
         text.push_str(&kernels(*stage, profile, measured.batches));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_begin_after_the_warmup() {
-        let ends: Vec<Duration> = [1, 3, 4, 9].map(Duration::from_secs).to_vec();
-        assert_eq!(intervals(&ends, 0), [2.0, 1.0, 5.0]);
-        assert_eq!(intervals(&ends, 1), [2.0, 1.0, 5.0]);
-        assert_eq!(intervals(&ends, 3), [5.0]);
-        assert!(intervals(&[], 3).is_empty());
-    }
 }

@@ -8,14 +8,14 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use stagger_report::compare::error_file;
+use stagger::report::compare::error_file;
 
 /// How often to look whether the process has ended, and whether anybody wants it to.
 const POLL: Duration = Duration::from_millis(20);
 
 /// What to start.
 #[derive(Debug)]
-pub struct Job {
+pub struct ChildRun {
     /// Arguments after the program's name.
     pub arguments: Vec<OsString>,
     /// Its run folder.
@@ -35,7 +35,7 @@ pub enum End {
 
 /// Runs a job to its end. What it says goes to its own log; if it fails, its last words go to the error file beside its
 /// folder. An interrupt is passed on.
-pub fn run(job: Job, interrupts: &mut Interrupts) -> Result<End> {
+pub fn run(job: ChildRun, interrupts: &mut Interrupts) -> Result<End> {
     let said = error_file(&job.folder);
     let stderr =
         File::create(&said).with_context(|| format!("could not create {}", said.display()))?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
-use stagger_report::compare::error_file;
-use stagger_report::{DEFAULT_BASE, RunFolder, write_atomic};
+use stagger::report::compare::error_file;
+use stagger::report::{DEFAULT_BASE, RunFolder, write_atomic};
 
 use super::request::Request;
 

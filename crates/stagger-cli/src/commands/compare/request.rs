@@ -2,13 +2,11 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
-use stagger_schedule::Schedule;
+use stagger::job::Job;
+use stagger::schedule::Schedule;
+use stagger::{Training, TrainingOptions, config_file};
 
-use super::super::build;
-use crate::flags::compare::CompareArgs;
-use crate::flags::high::{self, TrainJob};
-use crate::flags::low::TrainValues;
-use crate::flags::{config_file, defaults};
+use crate::flags::CompareArgs;
 
 /// About one in three, as in the paper's experiment.
 const STRAGGLER_PROBABILITY: f64 = 0.3333;
@@ -25,7 +23,7 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub straggler_probability: Option<f64>,
     /// What all runs have in common.
-    pub train: TrainValues,
+    pub train: TrainingOptions,
 }
 
 /// A named set of methods and values.
@@ -56,15 +54,16 @@ impl Request {
     /// # Errors
     /// One sentence on the first flag that makes no sense.
     pub fn new(arguments: &CompareArgs) -> Result<Self> {
+        let said = arguments.flags.options();
         for (flag, given, instead) in [
             (
                 "--schedule",
-                arguments.values.schedule.is_some(),
+                said.schedule.is_some(),
                 "name the methods without a flag, as in `stagger compare bp dsp`",
             ),
             (
                 "--seed",
-                arguments.values.seed.is_some(),
+                said.seed.is_some(),
                 "use --seeds, as in --seeds 1,2,3",
             ),
         ] {
@@ -73,16 +72,16 @@ impl Request {
             }
         }
         let preset = arguments.preset.as_deref().map(preset).transpose()?;
-        let mut values = arguments.values.clone();
+        let mut values = said;
         if let Some(path) = &arguments.config {
             values = values.or(config_file::read(path)?);
         }
         if let Some(preset) = preset {
             let budget_given = values.epochs.is_some() || values.max_seconds.is_some();
-            values = values.or(TrainValues {
+            values = values.or(TrainingOptions {
                 max_batches: preset.max_batches.filter(|_| !budget_given),
                 evaluate: preset.evaluate,
-                ..TrainValues::default()
+                ..TrainingOptions::default()
             });
         }
         if let Some(folder) = &mut values.data_dir {
@@ -92,19 +91,19 @@ impl Request {
         if let Some(path) = &mut values.resume_weights {
             *path = std::path::absolute(&*path).context("--resume-weights")?;
         }
-        let train = TrainValues {
+        let train = TrainingOptions {
             schedule: None,
             seed: None,
             output: None,
             ..values
-                .or(TrainValues {
+                .or(TrainingOptions {
                     // Backpropagation is one of the methods, or of no interest.
                     calibration_batches: Some(0),
                     // A run that was interrupted starts again.
                     keep_snapshots: Some(0),
-                    ..TrainValues::default()
+                    ..TrainingOptions::default()
                 })
-                .or(defaults::train())
+                .or(TrainingOptions::defaults())
         };
         let slowdowns = slowdowns(arguments, preset)?;
         let slowed = slowdowns.iter().any(|slowdown| *slowdown > 0.0);
@@ -123,11 +122,11 @@ impl Request {
     }
 
     /// Values of one run.
-    pub fn values(&self, method: &str, seed: u64) -> TrainValues {
+    pub fn values(&self, method: &str, seed: u64) -> TrainingOptions {
         // Batches of the usual size, whatever a method makes of them: the budget is the same for all.
         let schedule = Schedule::parse(method, self.train.stages);
         let accumulated = schedule.map_or(1, |schedule| schedule.accumulated_batches());
-        TrainValues {
+        TrainingOptions {
             schedule: Some(method.to_owned()),
             seed: Some(seed),
             max_batches: self
@@ -142,22 +141,27 @@ impl Request {
     ///
     /// # Errors
     /// One sentence on the first method or value that is wrong.
-    pub fn check(&self) -> Result<Vec<TrainJob>> {
-        let mut jobs: Vec<TrainJob> = Vec::new();
+    pub fn check(&self) -> Result<Vec<Job>> {
+        let mut jobs: Vec<Job> = Vec::new();
         let seed = self.seeds.first().copied().unwrap_or_default();
         for method in &self.methods {
             let values = self.values(method, seed);
-            let job = match jobs.first() {
-                None => high::train(values)?,
+            let training = Training::new().options(values);
+            let checked = match jobs.first() {
+                None => training.check(),
                 // What is wrong with all of them would have been told by the first.
                 Some(first) => {
                     // An error of the notation names the method itself.
-                    high::schedule(method, first.schedule.stages())?;
-                    high::assemble(values, |_| Ok(first.split.clone()))
-                        .with_context(|| format!("method `{method}`"))?
+                    Schedule::parse(method, Some(first.schedule.stages()))?;
+                    training.dataset(first.split.clone()).check()
                 }
             };
-            build::check_specs(&job).with_context(|| format!("method `{method}`"))?;
+            let of_method =
+                !jobs.is_empty() || matches!(checked, Err(stagger::Error::Stage { .. }));
+            let job = match of_method {
+                true => checked.with_context(|| format!("method `{method}`"))?,
+                false => checked?,
+            };
             jobs.push(job);
         }
         Ok(jobs)
@@ -283,7 +287,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::flags::low::{Cli, Command};
+    use crate::flags::{Cli, Command};
 
     fn request(arguments: &str) -> Result<Request> {
         let words = ["stagger", "compare"]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use stagger_report::compare::{
+use stagger::report::compare::{
     Comparison, NO_BARRIERS, RunResult, main_table, slowdown_table, to_csv, to_html, to_json,
 };
 

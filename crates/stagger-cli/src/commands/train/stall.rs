@@ -1,47 +1,31 @@
-//! What is said of a pipeline in which nothing moves, and what becomes of its process.
+//! Ending a process whose run hangs.
 
 use std::process;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
-use stagger_runtime::Stall;
+use stagger::Stalled;
+use stagger::runtime::EventError;
 
-use super::journal::Journal;
-
-/// So long a stage that hangs has to let go of its thread. The run waits for all threads.
+/// How long a stage that hangs may keep its thread. The run waits for all threads.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Sees to it that the process ends, unless the run does.
-#[derive(Clone, Default)]
-pub struct Grace {
-    has_ended: Arc<AtomicBool>,
-}
-
-impl Grace {
-    /// Shows what each stage did last, and waits in the background.
-    pub fn begin(&self, stall: &Stall, journal: &Journal) -> Result<()> {
-        journal.say(stall.grid.trim_end())?;
-        let sentence = format!("error: {stall}");
-        let (grace, log) = (self.clone(), journal.log.clone());
-        thread::Builder::new()
-            .name("grace".to_owned())
-            .spawn(move || {
-                thread::sleep(GRACE);
-                if grace.has_ended.load(Ordering::Acquire) {
-                    return;
-                }
-                eprintln!("{sentence}");
-                let _ = log.line(&sentence);
-                process::exit(1);
-            })?;
-        Ok(())
-    }
-
-    /// The run has ended, and says how itself.
-    pub fn end(&self) {
-        self.has_ended.store(true, Ordering::Release);
-    }
+/// Ends the process after a while, unless the run has ended by then and says how itself.
+pub fn end_after_a_while(stalled: Stalled) -> Result<(), EventError> {
+    let wait = move || {
+        thread::sleep(GRACE);
+        if stalled.has_ended() {
+            return;
+        }
+        let sentence = format!("error: {}", stalled.stall);
+        eprintln!("{sentence}");
+        if let Some(log) = &stalled.log {
+            let _ = log.line(&sentence);
+        }
+        process::exit(1);
+    };
+    thread::Builder::new()
+        .name("grace".to_owned())
+        .spawn(wait)?;
+    Ok(())
 }

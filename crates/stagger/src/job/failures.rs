@@ -3,44 +3,43 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-
-use super::low::TrainValues;
+use crate::options::TrainingOptions;
+use crate::refusal::Refusal;
 
 /// When snapshots are taken, besides the end of every epoch and of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rhythm {
-    /// Batches between two.
+    /// A snapshot every so many batches.
     pub batches: Option<usize>,
-    /// Time between two.
+    /// A snapshot whenever so much time has passed.
     pub interval: Option<Duration>,
 }
 
 /// Reads the rhythm: a number of batches, a time such as 90s, 10min or 2h, or both.
 ///
 /// # Errors
-/// One sentence on the value that is neither, or on the second of a kind.
-pub fn rhythm(values: &TrainValues) -> Result<Rhythm> {
+/// A [`Refusal`] of the value that is neither, or of the second of a kind.
+pub fn rhythm(values: &TrainingOptions) -> Result<Rhythm, Refusal> {
     let mut rhythm = Rhythm::default();
     for text in values.snapshot_every.iter().flatten() {
         let taken = if let Ok(batches) = usize::from_str(text.trim()) {
             if batches == 0 {
-                bail!("--snapshot-every 0 is no distance; give a whole number of at least 1");
+                return Err(Refusal::SnapshotEveryZero);
             }
             rhythm.batches.replace(batches).is_some()
         } else {
             rhythm.interval.replace(duration(text)?).is_some()
         };
         if taken {
-            bail!(
-                "--snapshot-every `{text}` is the second of its kind; give at most one number of batches and one time"
-            );
+            return Err(Refusal::SnapshotEveryTwice {
+                found: text.clone(),
+            });
         }
     }
     Ok(rhythm)
 }
 
-fn duration(text: &str) -> Result<Duration> {
+fn duration(text: &str) -> Result<Duration, Refusal> {
     let text = text.trim();
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     let seconds_per_unit = match unit.trim() {
@@ -53,9 +52,9 @@ fn duration(text: &str) -> Result<Duration> {
     let seconds = number.unwrap_or_default() * seconds_per_unit;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => bail!(
-            "--snapshot-every `{text}` is neither a number of batches nor a time; give for example 500 or 10min (units: s, min, h)"
-        ),
+        _ => Err(Refusal::SnapshotEvery {
+            found: text.to_owned(),
+        }),
     }
 }
 
@@ -71,16 +70,22 @@ pub enum OnNan {
     Rollback,
 }
 
-/// Reads `--on-nan`.
+/// Reads what to do about a loss that is not finite.
 ///
 /// # Errors
-/// One sentence with the choices.
-pub fn on_nan(values: &TrainValues) -> Result<OnNan> {
+/// [`Refusal::Choice`] with the choices.
+pub fn on_nan(values: &TrainingOptions) -> Result<OnNan, Refusal> {
     Ok(match values.on_nan.as_deref().unwrap_or("stop") {
         "stop" => OnNan::Stop,
         "skip" => OnNan::Skip,
         "rollback" => OnNan::Rollback,
-        other => bail!("--on-nan `{other}` is no choice; use stop, skip or rollback"),
+        other => {
+            return Err(Refusal::Choice {
+                option: "on_nan",
+                found: other.to_owned(),
+                expected: "stop, skip or rollback",
+            });
+        }
     })
 }
 
@@ -89,9 +94,9 @@ mod tests {
     use super::*;
 
     fn read(texts: &[&str]) -> Result<Rhythm, String> {
-        let values = TrainValues {
+        let values = TrainingOptions {
             snapshot_every: Some(texts.iter().map(|&text| text.to_owned()).collect()),
-            ..TrainValues::default()
+            ..TrainingOptions::default()
         };
         rhythm(&values).map_err(|error| error.to_string())
     }

@@ -1,52 +1,58 @@
 //! The optimizer and its learning rate.
 
-use anyhow::{Result, bail};
 use stagger_engine::{Decay, LearningRate, Optimizer, Warmup, WeightDecay};
 
-use super::low::TrainValues;
+use crate::error::Error;
+use crate::options::TrainingOptions;
+use crate::refusal::Refusal;
 
 /// A value that nothing looks at is a misunderstanding.
-pub(super) fn refuse_unused(values: &TrainValues) -> Result<()> {
+pub(super) fn refuse_unused(values: &TrainingOptions) -> Result<(), Refusal> {
     let optimizer = values.optimizer.as_deref().unwrap_or_default();
     let schedule = values.lr_schedule.as_deref().unwrap_or_default();
-    for (flag, given, needs, right, found) in [
+    for (option, given, beside, expected, found) in [
         (
-            "--momentum",
+            "momentum",
             values.momentum.is_some(),
-            "--optimizer",
+            "optimizer",
             "momentum",
             optimizer,
         ),
         (
-            "--nesterov",
+            "nesterov",
             values.nesterov.is_some(),
-            "--optimizer",
+            "optimizer",
             "momentum",
             optimizer,
         ),
         (
-            "--lr-steps",
+            "lr_steps",
             values.lr_steps.is_some(),
-            "--lr-schedule",
+            "lr_schedule",
             "step",
             schedule,
         ),
         (
-            "--lr-gamma",
+            "lr_gamma",
             values.lr_gamma.is_some(),
-            "--lr-schedule",
+            "lr_schedule",
             "step",
             schedule,
         ),
     ] {
-        if given && found != right {
-            bail!("{flag} does nothing with {needs} {found}; leave it out, or use {needs} {right}");
+        if given && found != expected {
+            return Err(Refusal::Unused {
+                option,
+                beside,
+                found: found.to_owned(),
+                expected,
+            });
         }
     }
     Ok(())
 }
 
-pub(super) fn optimizer(values: &TrainValues) -> Result<Optimizer> {
+pub(super) fn optimizer(values: &TrainingOptions) -> Result<Optimizer, Error> {
     let rate = values.weight_decay.unwrap_or_default();
     let weight_decay = WeightDecay::everywhere(rate);
     let optimizer = match values.optimizer.as_deref().unwrap_or_default() {
@@ -66,7 +72,14 @@ pub(super) fn optimizer(values: &TrainValues) -> Result<Optimizer> {
             epsilon: 1e-8,
             weight_decay: WeightDecay::matrices(rate),
         },
-        other => bail!("there is no optimizer `{other}`; use sgd, momentum or adamw"),
+        other => {
+            return Err(Refusal::Unknown {
+                kind: "optimizer",
+                found: other.to_owned(),
+                expected: "sgd, momentum or adamw",
+            }
+            .into());
+        }
     };
     optimizer.validate()?;
     Ok(optimizer)
@@ -75,15 +88,13 @@ pub(super) fn optimizer(values: &TrainValues) -> Result<Optimizer> {
 /// Builds the learning-rate schedule and writes the values that follow from the length of the run
 /// back to `values`.
 pub(super) fn learning_rate(
-    values: &mut TrainValues,
+    values: &mut TrainingOptions,
     epochs: usize,
     per_epoch: usize,
     batches: usize,
-) -> Result<LearningRate> {
+) -> Result<LearningRate, Refusal> {
     let base = values.lr.unwrap_or_default();
-    if !base.is_finite() || base <= 0.0 {
-        bail!("--lr {base} is not a learning rate; give a number above 0, such as 0.1");
-    }
+    positive("lr", base, "a learning rate")?;
     let warmup_batches = *values.warmup_batches.get_or_insert((batches / 10).min(200));
     let decay = match values.lr_schedule.as_deref().unwrap_or_default() {
         "constant" => Decay::Constant,
@@ -93,12 +104,10 @@ pub(super) fn learning_rate(
                 .lr_steps
                 .get_or_insert(vec![epochs / 2, epochs * 3 / 4]);
             if !steps.is_sorted() {
-                bail!("--lr-steps must rise; give for example --lr-steps 80,120");
+                return Err(Refusal::LrSteps);
             }
             let factor = values.lr_gamma.unwrap_or_default();
-            if !factor.is_finite() || factor <= 0.0 {
-                bail!("--lr-gamma {factor} is not a factor; give a number above 0, such as 0.1");
-            }
+            positive("lr_gamma", factor, "a factor")?;
             Decay::Step {
                 at: steps
                     .iter()
@@ -108,7 +117,11 @@ pub(super) fn learning_rate(
             }
         }
         other => {
-            bail!("there is no learning-rate schedule `{other}`; use constant, step or cosine")
+            return Err(Refusal::Unknown {
+                kind: "learning-rate schedule",
+                found: other.to_owned(),
+                expected: "constant, step or cosine",
+            });
         }
     };
     Ok(LearningRate {
@@ -118,5 +131,17 @@ pub(super) fn learning_rate(
             batches: warmup_batches,
             first: 0.0,
         },
+    })
+}
+
+fn positive(option: &'static str, value: f64, kind: &'static str) -> Result<(), Refusal> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(());
+    }
+    Err(Refusal::Value {
+        option,
+        found: value.to_string(),
+        kind,
+        expected: "a number above 0, such as 0.1",
     })
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 #[cfg(feature = "torch")]
-use crate::flags::engine::EngineChoice;
-use crate::flags::high::TrainJob;
+use crate::job::EngineChoice;
+use crate::job::Job;
 
 /// The first line.
-pub fn headline(job: &TrainJob) -> String {
+pub fn headline(job: &Job) -> String {
     let engine = engine_label(job);
     let stages = job.schedule.stages();
     let micro_batches = match job.schedule.micro_batches() {
@@ -29,8 +29,8 @@ pub fn headline(job: &TrainJob) -> String {
 }
 
 /// The engine, with what is not its default.
-fn engine_label(job: &TrainJob) -> String {
-    let mut label = job.values.engine.clone().unwrap_or_default();
+fn engine_label(job: &Job) -> String {
+    let mut label = job.options.engine.clone().unwrap_or_default();
     if job.precision != stagger_engine::Precision::F32 {
         label.push_str(&format!(" {}", job.precision));
     }
@@ -45,7 +45,7 @@ fn engine_label(job: &TrainJob) -> String {
 }
 
 /// What the first line of the metrics says about the run.
-pub fn facts(job: &TrainJob) -> Map<String, Value> {
+pub fn facts(job: &Job) -> Map<String, Value> {
     let mut facts = Map::new();
     let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
     add("model", job.model.name.clone().into());
@@ -62,13 +62,13 @@ pub fn facts(job: &TrainJob) -> Map<String, Value> {
     add("batches", job.horizon.batches.into());
     add("batches_per_epoch", job.sampler.batches_per_epoch().into());
     add("seed", job.seed.into());
-    add("engine", job.values.engine.clone().into());
+    add("engine", job.options.engine.clone().into());
     add("dtype", job.precision.to_string().into());
     facts
 }
 
 /// What a weights file says about itself.
-pub fn metadata(job: &TrainJob) -> BTreeMap<String, String> {
+pub fn metadata(job: &Job) -> BTreeMap<String, String> {
     let entry = |name: &str, value: String| (name.to_owned(), value);
     BTreeMap::from([
         entry("model", job.model.name.clone()),

@@ -1,8 +1,9 @@
 //! From a job to stages and plans.
+//!
+//! The only file of this crate that builds stages of an engine.
 
 use std::ops::Range;
 
-use anyhow::{Context, Result};
 use stagger_data::{DataError, LoaderOptions};
 use stagger_engine::burn::{Flex, FlexDevice};
 use stagger_engine::layered::{Kernels, LayeredStage, Profiled};
@@ -14,15 +15,15 @@ use stagger_runtime::{
 };
 use stagger_schedule::{Horizon, Schedule};
 
-use crate::flags::engine::EngineChoice;
-use crate::flags::high::TrainJob;
+use crate::error::Error;
+use crate::job::{EngineChoice, Job};
 
 /// What stage `stage` of the job is made of.
-pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
+pub fn spec(job: &Job, stage: usize) -> StageSpec<'_> {
     let blocks = job.cut.stages()[stage].clone();
     StageSpec {
         optimizer: optimizer(job, stage),
-        clip_norm: job.values.clip_norm,
+        clip_norm: job.options.clip_norm,
         label_smoothing: job.label_smoothing(),
         precision: job.precision,
         ..StageSpec::new(&job.model, blocks, job.seed)
@@ -30,7 +31,7 @@ pub fn spec(job: &TrainJob, stage: usize) -> StageSpec<'_> {
 }
 
 /// The job's optimizer, with the stage's own momentum where the schedule looks ahead by it.
-fn optimizer(job: &TrainJob, stage: usize) -> Optimizer {
+fn optimizer(job: &Job, stage: usize) -> Optimizer {
     let mut optimizer = job.optimizer.clone();
     let momentum = job.schedule.momentum(stage, beta(&optimizer));
     if let (Optimizer::Momentum { beta, nesterov, .. }, Some(momentum)) = (&mut optimizer, momentum)
@@ -50,12 +51,13 @@ fn beta(optimizer: &Optimizer) -> f64 {
 }
 
 /// Finds out what is wrong with a stage before anything is written or started.
-pub fn check_specs(job: &TrainJob) -> Result<()> {
+pub fn check_specs(job: &Job) -> Result<(), Error> {
     (0..job.schedule.stages()).try_for_each(|stage| {
-        spec(job, stage)
-            .validate()
-            .map(drop)
-            .with_context(|| format!("stage {stage}"))
+        let valid = spec(job, stage).validate().map(drop);
+        valid.map_err(|source| Error::Stage {
+            stage,
+            source: Box::new(source),
+        })
     })
 }
 
@@ -70,7 +72,7 @@ pub struct Options<'a> {
 
 /// Runs a plan over the job's stages, on its engine.
 pub fn run(
-    job: &TrainJob,
+    job: &Job,
     plan: &Plan,
     options: Options<'_>,
     feeds: Feeds,
@@ -100,7 +102,7 @@ pub fn run(
 }
 
 /// Finds out whether states fit the job's stages.
-pub fn check_states(job: &TrainJob, states: &[StageState]) -> Result<(), EngineError> {
+pub fn check_states(job: &Job, states: &[StageState]) -> Result<(), EngineError> {
     (0..states.len()).try_for_each(|stage| match &job.engine {
         EngineChoice::Burn => burn_stage::<Flex>(job, Some(states), stage).map(drop),
         #[cfg(feature = "torch")]
@@ -111,7 +113,7 @@ pub fn check_states(job: &TrainJob, states: &[StageState]) -> Result<(), EngineE
 }
 
 fn burn_stage<K: Kernels<Device = FlexDevice>>(
-    job: &TrainJob,
+    job: &Job,
     states: Option<&[StageState]>,
     stage: usize,
 ) -> Result<LayeredStage<K>, EngineError> {
@@ -121,7 +123,7 @@ fn burn_stage<K: Kernels<Device = FlexDevice>>(
 
 #[cfg(feature = "torch")]
 fn torch_stage<K: Kernels<Device = TorchDevice>>(
-    job: &TrainJob,
+    job: &Job,
     devices: &[TorchDevice],
     states: Option<&[StageState]>,
     stage: usize,
@@ -142,8 +144,16 @@ fn start<S: Stage>(
     Ok(built)
 }
 
+/// The states of all stages, out of that of the whole model.
+pub fn split_state(job: &Job, whole: &StageState) -> Vec<StageState> {
+    let blocks = job.cut.stages().iter();
+    blocks
+        .map(|blocks| whole.of_blocks(&job.model, blocks.clone()))
+        .collect()
+}
+
 /// A plan for the job's stages.
-pub fn plan(job: &TrainJob, schedule: Schedule, horizon: Horizon) -> Plan {
+pub fn plan(job: &Job, schedule: Schedule, horizon: Horizon) -> Plan {
     let learning_rate = job.learning_rate.clone();
     Plan {
         momentum: beta(&job.optimizer),
@@ -155,8 +165,8 @@ pub fn plan(job: &TrainJob, schedule: Schedule, horizon: Horizon) -> Plan {
 }
 
 /// Feeds that train on these batches.
-pub fn feeds(job: &TrainJob, batches: Range<usize>) -> Result<Feeds, DataError> {
-    let workers = job.values.workers.unwrap_or(1);
+pub fn feeds(job: &Job, batches: Range<usize>) -> Result<Feeds, DataError> {
+    let workers = job.options.workers.unwrap_or(1);
     let options = LoaderOptions {
         workers,
         ..LoaderOptions::default()
@@ -173,18 +183,18 @@ pub fn feeds(job: &TrainJob, batches: Range<usize>) -> Result<Feeds, DataError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::high;
-    use crate::flags::low::TrainValues;
+    use crate::job::Given;
+    use crate::options::TrainingOptions;
 
     #[test]
     fn looking_ahead_gives_each_stage_a_momentum_of_its_own() {
         let of_stages = |schedule: &str| {
-            let values = TrainValues {
+            let options = TrainingOptions {
                 schedule: Some(schedule.to_owned()),
                 stages: Some(3),
-                ..TrainValues::default()
+                ..TrainingOptions::default()
             };
-            let job = high::train(values).unwrap();
+            let job = Job::new(options, &Given::default()).unwrap();
             let momentum = |stage| match spec(&job, stage).optimizer {
                 Optimizer::Momentum { beta, nesterov, .. } => (beta, nesterov),
                 other => panic!("{other:?}"),

@@ -1,18 +1,18 @@
 //! What a training run says at its end: throughput beside backpropagation's, and memory.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::path::Path;
 
 use stagger_model::{StageMemory, StageSummaryInput, quantity};
-use stagger_report::{RunFolder, RunSummary};
-use stagger_runtime::Outcome;
+use stagger_report::RunSummary;
 use stagger_schedule::Facts;
 
-use super::account;
-use crate::flags::high::{self, TrainJob};
+use super::run::Run;
+use crate::account;
+use crate::job::{self, Job};
 
 /// The line on the calibration.
-pub fn calibration(job: &TrainJob, baseline: &RunSummary) -> String {
+pub fn calibration(job: &Job, baseline: &RunSummary) -> String {
     format!(
         "calibration: bp on {}, {} batches: {:.0} images/s",
         same_stages(job),
@@ -21,7 +21,7 @@ pub fn calibration(job: &TrainJob, baseline: &RunSummary) -> String {
     )
 }
 
-fn same_stages(job: &TrainJob) -> String {
+fn same_stages(job: &Job) -> String {
     match job.schedule.stages() {
         1 => "the same stage".to_owned(),
         stages => format!("the same {stages} stages"),
@@ -29,69 +29,65 @@ fn same_stages(job: &TrainJob) -> String {
 }
 
 /// The last lines of a run.
-pub fn lines(
-    job: &TrainJob,
-    outcome: &Outcome,
-    run: &RunSummary,
-    baseline: Option<&RunSummary>,
-    peak_bytes: Option<u64>,
-) -> Vec<String> {
+pub fn lines(job: &Job, run: &Run) -> Vec<String> {
     let mut lines = Vec::new();
-    let how = if outcome.interrupted {
+    let how = if run.interrupted {
         "interrupted"
     } else {
         "done"
     };
-    let best = run.best_test_top1.map_or(String::new(), |(version, top1)| {
+    let best = run.best.map_or(String::new(), |(version, top1)| {
         format!(", best test accuracy {top1:.1} % at version {version}")
     });
-    let seconds = outcome.wall.as_secs_f64();
+    let seconds = run.wall.as_secs_f64();
     lines.push(format!(
         "{how} at version {} after {seconds:.1} s{best}",
-        outcome.version
+        run.version
     ));
-    if run.batches > 0 {
-        lines.push(throughput(job, run, baseline));
-        let accounts = run.stages.iter().enumerate();
+    if run.speed.batches > 0 {
+        lines.push(throughput(job, &run.speed, run.baseline.as_ref()));
+        let accounts = run.speed.stages.iter().enumerate();
         lines.extend(accounts.map(|(stage, summary)| account::line(stage, summary)));
     }
-    if let Some(peak_bytes) = peak_bytes {
+    if let Some(peak_bytes) = run.peak_resident_bytes {
         lines.push(memory(job, peak_bytes));
+    }
+    if let Some(folder) = run.folder.as_ref().filter(|_| job.snapshots.is_some()) {
+        lines.extend(snapshots(folder, run));
+        if run.interrupted {
+            let path = folder.display();
+            lines.push(format!("go on with: stagger train --resume {path}"));
+        }
+    }
+    for (stage, profile) in &run.profiles {
+        lines.push(account::kernels(*stage, profile, run.version));
     }
     lines
 }
 
 /// What the snapshots of a run cost it.
-pub fn snapshots(
-    folder: &RunFolder,
-    stalls: &[(Duration, usize)],
-    outcome: &Outcome,
-) -> Option<String> {
-    let taken = stalls.iter().map(|(_, taken)| *taken).max()?;
+fn snapshots(folder: &Path, run: &Run) -> Option<String> {
+    let taken = run.snapshots.iter().map(|cost| cost.taken).max()?;
     if taken == 0 {
         return None;
     }
-    let each: Vec<String> = stalls
-        .iter()
-        .map(|(stalled, taken)| {
-            let mean = stalled.as_secs_f64() / (*taken).max(1) as f64;
+    let each: Vec<String> = (run.snapshots.iter())
+        .map(|cost| {
+            let mean = cost.stalled.as_secs_f64() / cost.taken.max(1) as f64;
             format!("{:.1} ms", 1e3 * mean)
         })
         .collect();
-    let total = stalls
-        .iter()
-        .map(|(stalled, _)| *stalled)
-        .max()
-        .unwrap_or_default();
-    let share = 100.0 * total.as_secs_f64() / outcome.wall.as_secs_f64().max(1e-9);
+    let total = run.snapshots.iter().map(|cost| cost.stalled).max();
+    let total = total.unwrap_or_default();
+    let share = 100.0 * total.as_secs_f64() / run.wall.as_secs_f64().max(1e-9);
     Some(format!(
         "snapshots: {taken} in {}, each stops its stages for {} ({share:.2} % of the run)",
-        folder.path().display(),
+        folder.display(),
         each.join(" "),
     ))
 }
 
-fn throughput(job: &TrainJob, run: &RunSummary, baseline: Option<&RunSummary>) -> String {
+fn throughput(job: &Job, run: &RunSummary, baseline: Option<&RunSummary>) -> String {
     let rate = run.images_per_second;
     let own = format!("throughput: {} {rate:.0} images/s", job.schedule);
     match baseline.filter(|baseline| baseline.images_per_second > 0.0) {
@@ -108,7 +104,7 @@ fn throughput(job: &TrainJob, run: &RunSummary, baseline: Option<&RunSummary>) -
 }
 
 /// Peak memory, and the parts of it that follow from shapes.
-fn memory(job: &TrainJob, peak_bytes: u64) -> String {
+fn memory(job: &Job, peak_bytes: u64) -> String {
     let estimate = |(blocks, input): (&Range<usize>, StageSummaryInput)| {
         let shape = job.model.stage_input_shape(blocks.start).ok()?;
         let cost = job.model.cost(blocks.clone()).ok()?;
@@ -118,7 +114,7 @@ fn memory(job: &TrainJob, peak_bytes: u64) -> String {
         .cut
         .stages()
         .iter()
-        .zip(high::summary_inputs(&job.schedule));
+        .zip(job::summary_inputs(&job.schedule));
     let parts: Vec<StageMemory> = stages.filter_map(estimate).collect();
     let sum = |part: fn(&StageMemory) -> u64| parts.iter().map(part).sum::<u64>();
     let data_bytes = job.split.train.resident_bytes() + job.split.test.resident_bytes();

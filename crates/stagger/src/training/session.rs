@@ -4,27 +4,30 @@ use std::cell::RefCell;
 use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stagger_engine::{Profile, StageState};
 use stagger_report::snapshot::{SnapshotStore, SnapshotWriter};
 use stagger_report::{
-    Console, EpochPlan, EpochProgress, EpochTally, METRICS_FILE, MetricsFile, ReportError,
-    RunFolder, RunSummary, RunTally, Sink, Sinks, WeightsFiles,
+    Console, EpochPlan, EpochProgress, EpochSummary, EpochTally, LAST_WEIGHTS_FILE, METRICS_FILE,
+    MetricsFile, ReportError, RunFolder, RunSummary, RunTally, Sink, Sinks, WeightsFiles,
+    read_weights,
 };
 use stagger_runtime::snapshot::Snapshot;
 use stagger_runtime::{Event, Interrupt, OnNonFinite, Outcome, Plan, RunError};
 use stagger_schedule::Action;
 
+use super::calibration::WARMUP_BATCHES;
 use super::journal::Journal;
-use super::stall::Grace;
-use super::time_limit::{TimeLimit, evaluate_the_end};
-use super::{labels, snapshots, start};
-use crate::commands::{build, calibrate};
-use crate::failure::Failure;
-use crate::flags::high::TrainJob;
-use crate::flags::snapshots::OnNan;
+use super::last_weights::LastWeights;
+use super::run::SnapshotCost;
+use super::stall::{Ended, Stalled};
+use super::time_limit::TimeLimit;
+use super::{OnStall, labels, resume, snapshots};
+use crate::error::Error;
+use crate::evaluation;
+use crate::job::{Job, OnNan};
+use crate::stages;
 
 /// What a snapshot says of the run besides the stages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,13 +58,13 @@ impl Default for RunProgress {
 
 /// Where a stretch begins.
 #[derive(Clone, Debug, Default)]
-pub struct From {
+pub struct StartPoint {
     /// `None` for version 0.
     pub snapshot: Option<Arc<Snapshot>>,
     pub progress: RunProgress,
 }
 
-impl From {
+impl StartPoint {
     pub fn version(&self) -> usize {
         self.snapshot.as_ref().map_or(0, |from| from.version)
     }
@@ -69,12 +72,17 @@ impl From {
 
 /// What all stretches of a run share.
 pub struct Session<'a> {
-    pub job: &'a TrainJob,
-    pub folder: &'a RunFolder,
+    pub job: &'a Job,
+    pub folder: Option<&'a RunFolder>,
     pub interrupt: &'a Interrupt,
     /// What version 0 starts from, instead of initial weights.
     pub states: Option<&'a [StageState]>,
-    pub profile_ops: bool,
+    pub commit: Option<&'a str>,
+    pub console: bool,
+    pub profile_kernels: bool,
+    /// The caller's own sinks, which outlive a stretch.
+    pub own_sinks: Rc<RefCell<Sinks>>,
+    pub on_stall: RefCell<Option<OnStall>>,
 }
 
 /// What came of a stretch.
@@ -84,14 +92,19 @@ pub struct Stretch {
     pub finished: Result<(), ReportError>,
     pub summary: RunSummary,
     pub profiles: Vec<(usize, Profile)>,
-    /// Time that each stage spent on snapshots, and how many it took.
-    pub stalls: Vec<(Duration, usize)>,
+    /// What snapshots cost each stage.
+    pub snapshots: Vec<SnapshotCost>,
+    /// The last epoch that it has trained on.
+    pub last_epoch: Option<EpochSummary>,
+    /// Weights and statistics at the end, where no folder has them.
+    pub last_weights: Option<StageState>,
 }
 
 /// The tallies that snapshots are told from.
 struct Progress {
     epoch: EpochTally,
     run: RunTally,
+    last_epoch: Option<EpochSummary>,
     /// What the stretch began with.
     from: RunProgress,
 }
@@ -100,42 +113,44 @@ impl Session<'_> {
     /// Trains.
     pub fn run(
         &self,
-        from: &From,
+        from: &StartPoint,
         limit: &mut TimeLimit<'_>,
         journal: &Journal,
-    ) -> Result<Stretch, Failure> {
+    ) -> Result<Stretch, Error> {
         let (job, version) = (self.job, from.version());
         let tally = self.tally(from);
-        let skipped = (version + calibrate::WARMUP_BATCHES).min(job.horizon.batches - 1);
+        let skipped = (version + WARMUP_BATCHES).min(job.horizon.batches - 1);
         let progress = Rc::new(RefCell::new(Progress {
             epoch: match job.snapshots {
                 Some(_) => tally.clone().capturing(),
                 None => tally.clone(),
             },
             run: RunTally::new(skipped).with_best(from.progress.best),
+            last_epoch: None,
             from: from.progress.clone(),
         }));
         // A run that has gone back to its start, and had begun at a snapshot.
         let again = match (&from.snapshot, self.states) {
-            (None, None) => start::initial_states(job, &mut Vec::new())?,
+            (None, None) => resume::initial_states(job, &mut Vec::new())?,
             _ => None,
         };
         let states = again.as_deref().or(self.states);
+        let mut last_weights = LastWeights::new(job.schedule.stages());
         let mut sinks = self.sinks(from, &tally, journal, &progress)?;
-        let grace = Grace::default();
+        let has_ended = Ended::default();
         let mut profiles = Vec::new();
-        let mut stalls = vec![(Duration::ZERO, 0); job.schedule.stages()];
+        let mut costs = vec![SnapshotCost::default(); job.schedule.stages()];
 
         let next = (from.snapshot.as_ref()).map_or(0, |from| from.next_batch(&job.schedule));
         let batches = next.min(job.horizon.batches)..job.horizon.batches;
-        let mut ended = build::run(
+        let mut ended = stages::run(
             job,
             &self.plan(from),
-            build::Options {
+            stages::Options {
                 states: states.filter(|_| from.snapshot.is_none()),
-                profile: self.profile_ops,
+                profile: self.profile_kernels,
             },
-            build::feeds(job, batches)?,
+            stages::feeds(job, batches)?,
             self.interrupt,
             |event| {
                 limit.look();
@@ -143,7 +158,13 @@ impl Session<'_> {
                 sinks.event(&event)?;
                 match event {
                     Event::Profiled { stage, profile } => profiles.push((stage, profile)),
-                    Event::Stalled(stall) => grace.begin(&stall, journal)?,
+                    Event::Snapshot { .. } if self.folder.is_none() => last_weights.take(&event),
+                    Event::Stalled(stall) => {
+                        journal.say(stall.grid.trim_end())?;
+                        if let Some(hook) = self.on_stall.borrow_mut().as_mut() {
+                            hook(Stalled::new(&stall, journal.log.clone(), &has_ended))?;
+                        }
+                    }
                     Event::Acted {
                         stage,
                         action: Action::Snapshot { .. },
@@ -151,22 +172,23 @@ impl Session<'_> {
                         ended_at,
                         ..
                     } => {
-                        stalls[stage].0 += ended_at.saturating_sub(started_at);
-                        stalls[stage].1 += 1;
+                        costs[stage].stalled += ended_at.saturating_sub(started_at);
+                        costs[stage].taken += 1;
                     }
                     _ => {}
                 }
                 Ok(())
             },
         );
-        grace.end();
+        has_ended.set();
         let mut evaluated = Ok(());
         if let Ok(outcome) = &mut ended
             && limit.ended_the_run(outcome)
         {
-            // What was asked for has been done: nobody cut the run short.
+            // The run has done what was asked for: it was not cut short.
             outcome.interrupted = false;
-            evaluated = evaluate_the_end(job, self.folder, outcome.version).and_then(|event| {
+            let last = outcome.version;
+            evaluated = (self.evaluate_the_end(last, last_weights.state())).and_then(|event| {
                 let Some(event) = event else {
                     return Ok(());
                 };
@@ -176,18 +198,43 @@ impl Session<'_> {
         }
         // What is on its way to the disk gets there in any case.
         let finished = sinks.finish(ended.as_ref());
-        evaluated.map_err(Failure::of_run)?;
-        let summary = progress.borrow().run.summary();
+        evaluated.map_err(Error::in_training)?;
+        let mut progress = progress.borrow_mut();
         Ok(Stretch {
             ended,
             finished,
-            summary,
+            summary: progress.run.summary(),
             profiles,
-            stalls,
+            snapshots: costs,
+            last_epoch: progress.last_epoch(),
+            last_weights: last_weights.state(),
         })
     }
 
-    fn tally(&self, from: &From) -> EpochTally {
+    /// Evaluates a run that ends at its time limit, wherever that is, as any other.
+    fn evaluate_the_end(
+        &self,
+        last: usize,
+        state: Option<StageState>,
+    ) -> Result<Option<Event>, Error> {
+        let job = self.job;
+        let due = job.options.evaluate != Some(false);
+        if !due || last == 0 || job.horizon.evaluate_at.contains(&last) {
+            return Ok(None);
+        }
+        let state = match self.folder {
+            Some(folder) => read_weights(&folder.file(LAST_WEIGHTS_FILE))?.state,
+            None => state.ok_or(Error::NoWeights)?,
+        };
+        let states = stages::split_state(job, &state);
+        let mut evaluated = evaluation::evaluate(job, &states, &Interrupt::new())?;
+        if let Some(Event::Evaluated { version, .. }) = &mut evaluated {
+            *version = last;
+        }
+        Ok(evaluated)
+    }
+
+    fn tally(&self, from: &StartPoint) -> EpochTally {
         let job = self.job;
         let plan = EpochPlan {
             batches_per_epoch: job.sampler.batches_per_epoch(),
@@ -200,9 +247,9 @@ impl Session<'_> {
         }
     }
 
-    fn plan(&self, from: &From) -> Plan {
+    fn plan(&self, from: &StartPoint) -> Plan {
         let job = self.job;
-        let plan = build::plan(job, job.schedule.clone(), job.horizon.clone());
+        let plan = stages::plan(job, job.schedule.clone(), job.horizon.clone());
         let (rate, factor) = (plan.learning_rate, from.progress.learning_rate_factor);
         Plan {
             learning_rate: Arc::new(move |batch| rate(batch) * factor),
@@ -219,24 +266,34 @@ impl Session<'_> {
 
     fn sinks(
         &self,
-        from: &From,
+        from: &StartPoint,
         tally: &EpochTally,
         journal: &Journal,
         progress: &Rc<RefCell<Progress>>,
-    ) -> Result<Sinks, Failure> {
+    ) -> Result<Sinks, Error> {
         let job = self.job;
         let mut sinks = Sinks::new();
-        // Before the metrics lose what comes behind this version, the snapshots that would need it go.
-        let writer = self.writer(from, journal, progress)?;
-        sinks.push(self.metrics(tally)?);
-        let best = from.progress.best.map(|(_, top1)| top1);
-        sinks.push(WeightsFiles::new(self.folder, labels::metadata(job)).with_best(best));
-        sinks.push(journal.log.sink(tally.clone()));
-        sinks.push(Console::new(
-            Box::new(io::stdout()),
-            tally.clone(),
-            io::stderr().is_terminal(),
-        ));
+        // Snapshots behind this version go before the metrics that they would need.
+        let writer = match self.folder {
+            Some(folder) => self.writer(folder, from, journal, progress)?,
+            None => None,
+        };
+        if let Some(folder) = self.folder {
+            sinks.push(self.metrics(folder, tally)?);
+            let best = from.progress.best.map(|(_, top1)| top1);
+            sinks.push(WeightsFiles::new(folder, labels::metadata(job)).with_best(best));
+        }
+        if let Some(log) = &journal.log {
+            sinks.push(log.sink(tally.clone()));
+        }
+        if self.console {
+            sinks.push(Console::new(
+                Box::new(io::stdout()),
+                tally.clone(),
+                io::stderr().is_terminal(),
+            ));
+        }
+        sinks.push(Events(Rc::clone(&self.own_sinks)));
         // Last: by then what the snapshot says is on disk.
         if let Some(writer) = writer {
             sinks.push(writer);
@@ -246,30 +303,40 @@ impl Session<'_> {
 
     fn writer(
         &self,
-        from: &From,
+        folder: &RunFolder,
+        from: &StartPoint,
         journal: &Journal,
         progress: &Rc<RefCell<Progress>>,
-    ) -> Result<Option<SnapshotWriter>, Failure> {
-        let (job, folder, version) = (self.job, self.folder, from.version());
-        if job.snapshots.is_none() {
+    ) -> Result<Option<SnapshotWriter>, Error> {
+        let version = from.version();
+        if self.job.snapshots.is_none() {
             SnapshotStore::of_run(folder.path()).clean(version)?;
             return Ok(None);
         }
         let progress = Rc::clone(progress);
         let of_version = move |version| progress.borrow_mut().at(version);
-        let log = &journal.log;
-        Ok(Some(snapshots::writer(
-            job, folder, version, log, of_version,
-        )?))
+        let log = journal.log.clone();
+        let run = snapshots::WrittenRun {
+            job: self.job,
+            folder,
+            commit: self.commit,
+        };
+        Ok(Some(run.writer(version, log, of_version)?))
     }
 
-    /// A file that was begun is gone on with, one that has not got a line is begun again.
-    fn metrics(&self, tally: &EpochTally) -> Result<MetricsFile, Failure> {
-        let path = self.folder.file(METRICS_FILE);
+    /// Appends to an existing metrics file; recreates it for a run that starts at version 0.
+    fn metrics(&self, folder: &RunFolder, tally: &EpochTally) -> Result<MetricsFile, Error> {
+        let path = folder.file(METRICS_FILE);
         if tally.start_version() == 0 {
             match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Failure::Run(error.into()));
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    let doing = "remove";
+                    let error = Error::Io {
+                        doing,
+                        path,
+                        source,
+                    };
+                    return Err(error.in_training());
                 }
                 _ => {}
             }
@@ -280,10 +347,30 @@ impl Session<'_> {
     }
 }
 
+/// Passes the events of a stretch on to sinks that outlive it.
+struct Events(Rc<RefCell<Sinks>>);
+
+impl Sink for Events {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        self.0.borrow_mut().event(event)
+    }
+
+    fn finish(&mut self, _: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        Ok(())
+    }
+}
+
 impl Progress {
     fn take(&mut self, event: &Event) {
-        self.epoch.event(event);
+        if let Some(epoch) = self.epoch.event(event) {
+            self.last_epoch = Some(epoch);
+        }
         self.run.event(event);
+    }
+
+    /// The last epoch, whole or not.
+    fn last_epoch(&mut self) -> Option<EpochSummary> {
+        self.epoch.flush().pop().or(self.last_epoch.take())
     }
 
     /// What is known when all stages are at this version.

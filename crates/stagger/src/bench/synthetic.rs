@@ -6,10 +6,10 @@ use stagger_data::{Augmentation, DataError, Dataset, Normalization, Split};
 use stagger_engine::HostTensor;
 use stagger_runtime::{FeedError, Feeds, Inputs, Labels};
 
-use crate::flags::high::TrainJob;
+use crate::job::Job;
 
 /// What the images are called where a data set has its name.
-pub const NAME: &str = "random";
+const NAME: &str = "random";
 
 /// Batches that take turns: more than one, so that no stage sees the same input twice in a row.
 const BATCHES: usize = 2;
@@ -71,12 +71,12 @@ impl Dataset for Blank {
 }
 
 /// Feeds of the same few batches over and over, as values of about unit variance.
-pub fn feeds(job: &TrainJob, seed: u64) -> Feeds {
+pub fn feeds(job: &Job, seed: u64) -> Feeds {
     let [channels, height, width] = job.split.train.shape();
     let shape = vec![job.batch_size, channels, height, width];
     let len = shape.iter().product::<usize>();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    // Xorshift is random enough for images that nobody learns from; uniform in ±√3 has variance 1.
+    // Xorshift is random enough for images from which nothing is learnt; uniform in ±√3 has variance 1.
     let mut value = || {
         state ^= state << 13;
         state ^= state >> 7;

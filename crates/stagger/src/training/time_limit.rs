@@ -2,12 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use stagger_report::{LAST_WEIGHTS_FILE, RunFolder, read_weights};
-use stagger_runtime::{Event, Interrupt, Outcome};
-
-use crate::commands::eval;
-use crate::failure::Failure;
-use crate::flags::high::TrainJob;
+use stagger_runtime::{Interrupt, Outcome};
 
 /// Asks the run to end once it has trained for as long as it may.
 pub struct TimeLimit<'a> {
@@ -44,24 +39,4 @@ impl<'a> TimeLimit<'a> {
     pub fn ended_the_run(&self, outcome: &Outcome) -> bool {
         self.asked && outcome.interrupted
     }
-}
-
-/// A run that ends at its time limit, wherever that is, is evaluated there as any other.
-pub fn evaluate_the_end(
-    job: &TrainJob,
-    folder: &RunFolder,
-    last: usize,
-) -> Result<Option<Event>, Failure> {
-    let due = job.values.evaluate != Some(false);
-    if !due || last == 0 || job.horizon.evaluate_at.contains(&last) {
-        return Ok(None);
-    }
-    let weights = read_weights(&folder.file(LAST_WEIGHTS_FILE))
-        .map_err(|error| Failure::Run(error.into()))?;
-    let states = eval::stage_states(job, &weights.state);
-    let mut evaluated = eval::evaluate(job, &states, &Interrupt::new())?;
-    if let Some(Event::Evaluated { version, .. }) = &mut evaluated {
-        *version = last;
-    }
-    Ok(evaluated)
 }

@@ -1,23 +1,24 @@
 //! Whether every batch can be trained on.
 
-use anyhow::{Result, bail};
 use stagger_data::Sampler;
 use stagger_model::{Layer, Model};
 use stagger_schedule::Schedule;
+
+use crate::refusal::Refusal;
 
 /// Makes sure that the smallest batch has a sample for each of its micro-batches, and two where batch normalisation needs
 /// them: one sample has no variance to normalise by (where a layer sees one value per channel), and next to none anywhere
 /// else.
 ///
 /// # Errors
-/// One sentence with the batch that is too small and what to do.
+/// [`Refusal::BatchSize`] or [`Refusal::LastBatch`] with the batch that is too small and what to do.
 pub fn check(
     model: &Model,
     sampler: &Sampler,
     batch_size: usize,
     samples: usize,
     schedule: &Schedule,
-) -> Result<()> {
+) -> Result<(), Refusal> {
     let micro_batches = schedule.micro_batches();
     let mut layers = model.blocks.iter().flat_map(|block| &block.layers);
     let normalizes = layers.any(has_batch_norm);
@@ -41,17 +42,22 @@ pub fn check(
         ),
     };
     if batch_size < least {
-        bail!(
-            "--batch-size {batch_size} does not work with {} and {schedule}: {reason}; use --batch-size {least} or more",
-            model.name
-        );
+        return Err(Refusal::BatchSize {
+            found: batch_size,
+            model: model.name.clone(),
+            schedule: schedule.to_string(),
+            reason,
+            least,
+        });
     }
     let last = sampler.batch_len(sampler.batches_per_epoch() - 1);
     if last < least {
-        bail!(
-            "with --batch-size {batch_size} the last batch of the {samples} training samples holds {last}, and {reason}; \
-             use another --batch-size or --drop-last"
-        );
+        return Err(Refusal::LastBatch {
+            batch_size,
+            samples,
+            found: last,
+            reason,
+        });
     }
     Ok(())
 }
