@@ -257,7 +257,7 @@ fn manifest() -> Outcome<()> {
         schedule: "dsp(1,0;2,0)".to_owned(),
         cut: vec![2, 3],
         seed: 1,
-        engine: "burn".to_owned(),
+        engine: "cpu".to_owned(),
         dtype: "f32".to_owned(),
         dataset: "shapes".to_owned(),
         data_fingerprint: "0123456789abcdef".to_owned(),

@@ -7,18 +7,15 @@
 //! [`Kernels`] is what an engine has to bring.
 
 mod activation;
-#[cfg(test)]
-pub(crate) mod gradient_check;
 mod kernels;
 pub(crate) mod layer;
 pub(crate) mod parameters;
-mod profiled;
 mod stage;
+pub(crate) mod timing;
 
 pub use activation::LayeredActivation;
 pub use kernels::{
     Convolution, Kernels, Normalization, NormalizationGrads, NormalizationTape, Normalized,
     ParameterStep, ProductGrads, ProductWants, Subsample, Window,
 };
-pub use profiled::Profiled;
 pub use stage::{LayeredGraph, LayeredStage, Position, Statistics, Weights};

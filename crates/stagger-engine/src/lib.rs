@@ -1,13 +1,12 @@
-//! Engines that turn a slice of a model into an executable stage, and optimizers (DESIGN §5).
+//! What an engine is: [`Stage`], a slice of a model that can be executed; layers over kernels; optimizers, learning rates and
+//! the loss.
 //!
-//! [`Stage`] is the seam: whoever executes a schedule sees nothing but it. [`layered::LayeredStage`] implements it
-//! with layers over [`layered::Kernels`], which an engine brings. With [`burn::CpuStage`], the pure-Rust CPU engine, all
-//! of a stage's work happens on the thread that calls it, and the numbers depend on neither timing nor other threads.
+//! [`Stage`] is the seam: an executor of a schedule sees nothing else of an engine. [`layered::LayeredStage`] implements it with
+//! layers over [`layered::Kernels`], which an engine brings: `stagger-cpu` and `stagger-torch` do.
+//!
+//! **Invariant:** this crate knows no tensor library, and no schedule.
 
-pub mod burn;
-pub mod channels_last;
 mod error;
-mod fused_step;
 mod initial;
 pub mod layered;
 mod learning_rate;
@@ -19,11 +18,8 @@ mod random;
 mod stage;
 mod state;
 mod tensor;
-#[cfg(feature = "torch")]
-pub mod torch;
 
 pub use error::EngineError;
-pub use fused_step::Parameter;
 pub use initial::initial_values;
 pub use learning_rate::{Decay, LearningRate, Warmup};
 pub use loss::{Loss, LossOnHost, MseLoss, Score, cross_entropy};

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// numbers what they have to compute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-#[non_exhaustive]
 pub enum Optimizer {
     /// Stochastic gradient descent: `g ← g + λ·w`, `w ← w − η·g`.
     Sgd {

@@ -33,6 +33,8 @@ pub struct StageSpec<'a> {
     pub label_smoothing: f64,
     /// Format in which the stage computes.
     pub precision: Precision,
+    /// Whether the stage adds up the time of its kernels, for [`Stage::profile`].
+    pub profiled: bool,
 }
 
 impl<'a> StageSpec<'a> {
@@ -51,6 +53,7 @@ impl<'a> StageSpec<'a> {
             clip_norm: None,
             label_smoothing: 0.0,
             precision: Precision::F32,
+            profiled: false,
         }
     }
 

@@ -9,8 +9,8 @@ use std::error::Error;
 use std::fmt::Write;
 use std::time::Duration;
 
+use stagger::cpu::CpuStage;
 use stagger::data::{LoaderOptions, OpenOptions, Sampler, open};
-use stagger::engine::burn::CpuStage;
 use stagger::engine::{Optimizer, StageSpec, WeightDecay};
 use stagger::model::{Balance, Model};
 use stagger::runtime::{Event, Interrupt, Plan, dataset_feeds, threads};

@@ -12,10 +12,12 @@
 //! | [`model`] | networks as data: zoo, cost, cuts |
 //! | [`data`] | data sets, order of samples, loading |
 //! | [`engine`] | executable stages, optimizers |
+//! | [`cpu`] | the default engine |
 //! | [`transport`] | bounded links between stages |
 //! | [`runtime`] | the workers that execute a schedule |
 //! | [`report`] | sinks: console, metrics, weights, snapshots |
 
+pub use stagger_cpu as cpu;
 pub use stagger_data as data;
 pub use stagger_engine as engine;
 pub use stagger_model as model;

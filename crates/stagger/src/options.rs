@@ -51,7 +51,7 @@ options! {
     schedule: String,
     /// How blocks are assigned to stages: `auto`, `uniform`, or counts such as `7,4`. Default: `auto`.
     balance: String,
-    /// Engine: `burn`, or `torch` where it is built in. Default: `burn`.
+    /// Engine: `cpu`, or `torch` where it is built in. Default: `cpu`.
     engine: String,
     /// Number format of the passes: `f32`, or with engine `torch` `bf16`. Default: `f32`.
     dtype: String,

@@ -4,16 +4,15 @@
 
 use std::ops::Range;
 
+use stagger_cpu::{CpuDevice, CpuStage};
 use stagger_data::{DataError, LoaderOptions};
-use stagger_engine::burn::{Flex, FlexDevice};
-use stagger_engine::layered::{Kernels, LayeredStage, Profiled};
-#[cfg(feature = "torch")]
-use stagger_engine::torch::{Torch, TorchDevice};
 use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
 use stagger_runtime::{
     Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, threads,
 };
 use stagger_schedule::{Horizon, Schedule};
+#[cfg(feature = "torch")]
+use stagger_torch::{TorchDevice, TorchStage};
 
 use crate::error::Error;
 use crate::job::{EngineChoice, Job};
@@ -80,22 +79,13 @@ pub fn run(
     on_event: impl FnMut(Event) -> Result<(), EventError>,
 ) -> Result<Outcome, RunError> {
     match &job.engine {
-        EngineChoice::Burn if options.profile => {
-            let build = |stage| burn_stage::<Profiled<Flex>>(job, options.states, stage);
-            threads::run(plan, build, feeds, interrupt, on_event)
-        }
-        EngineChoice::Burn => {
-            let build = |stage| burn_stage::<Flex>(job, options.states, stage);
-            threads::run(plan, build, feeds, interrupt, on_event)
-        }
-        #[cfg(feature = "torch")]
-        EngineChoice::Torch(devices) if options.profile => {
-            let build = |at| torch_stage::<Profiled<Torch>>(job, devices, options.states, at);
+        EngineChoice::Cpu => {
+            let build = |stage| cpu_stage(job, options, stage);
             threads::run(plan, build, feeds, interrupt, on_event)
         }
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
-            let build = |at| torch_stage::<Torch>(job, devices, options.states, at);
+            let build = |stage| torch_stage(job, devices, options, stage);
             threads::run(plan, build, feeds, interrupt, on_event)
         }
     }
@@ -103,34 +93,38 @@ pub fn run(
 
 /// Finds out whether states fit the job's stages.
 pub fn check_states(job: &Job, states: &[StageState]) -> Result<(), EngineError> {
+    let options = Options {
+        states: Some(states),
+        ..Options::default()
+    };
     (0..states.len()).try_for_each(|stage| match &job.engine {
-        EngineChoice::Burn => burn_stage::<Flex>(job, Some(states), stage).map(drop),
+        EngineChoice::Cpu => cpu_stage(job, options, stage).map(drop),
         #[cfg(feature = "torch")]
-        EngineChoice::Torch(devices) => {
-            torch_stage::<Torch>(job, devices, Some(states), stage).map(drop)
-        }
+        EngineChoice::Torch(devices) => torch_stage(job, devices, options, stage).map(drop),
     })
 }
 
-fn burn_stage<K: Kernels<Device = FlexDevice>>(
-    job: &Job,
-    states: Option<&[StageState]>,
-    stage: usize,
-) -> Result<LayeredStage<K>, EngineError> {
-    let built = LayeredStage::new(&spec(job, stage), FlexDevice)?;
-    start(built, states, stage)
+fn cpu_stage(job: &Job, options: Options<'_>, stage: usize) -> Result<CpuStage, EngineError> {
+    let spec = StageSpec {
+        profiled: options.profile,
+        ..spec(job, stage)
+    };
+    start(CpuStage::new(&spec, CpuDevice)?, options.states, stage)
 }
 
 #[cfg(feature = "torch")]
-fn torch_stage<K: Kernels<Device = TorchDevice>>(
+fn torch_stage(
     job: &Job,
     devices: &[TorchDevice],
-    states: Option<&[StageState]>,
+    options: Options<'_>,
     stage: usize,
-) -> Result<LayeredStage<K>, EngineError> {
+) -> Result<TorchStage, EngineError> {
     let device = devices.get(stage).copied().unwrap_or_default();
-    let built = LayeredStage::new(&spec(job, stage), device)?;
-    start(built, states, stage)
+    let spec = StageSpec {
+        profiled: options.profile,
+        ..spec(job, stage)
+    };
+    start(TorchStage::new(&spec, device)?, options.states, stage)
 }
 
 fn start<S: Stage>(

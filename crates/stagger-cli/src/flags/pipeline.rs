@@ -24,7 +24,7 @@ flags! {
 flags! {
     /// What computes, and where.
     pub struct EngineFlags {
-        /// Tensor library: burn (pure Rust), torch (libtorch; built with --features torch) [default: burn]
+        /// Engine: cpu (pure Rust), torch (libtorch; built with --features torch) [default: cpu]
         #[arg(long, value_name = "NAME", help_heading = "Engine")]
         engine: String,
         /// Number format of the passes: f32, or with engine torch bf16 [default: f32]

@@ -15,9 +15,9 @@ fn measure(arguments: &str) -> Value {
 
 fn engines() -> Vec<&'static str> {
     if cfg!(feature = "torch") {
-        vec!["burn", "torch"]
+        vec!["cpu", "torch"]
     } else {
-        vec!["burn"]
+        vec!["cpu"]
     }
 }
 

@@ -102,7 +102,7 @@ fn flags() {
         ("bench --model resnet9", "did you mean `resnet8`?"),
         (
             "train --engine tensorflow",
-            "there is no engine `tensorflow`; use burn or torch",
+            "there is no engine `tensorflow`; use cpu or torch",
         ),
         ("train --dtype f16", "there is no number format `f16`"),
         (
@@ -111,15 +111,15 @@ fn flags() {
         ),
         (
             "train --dtype bf16",
-            "--engine burn computes in f32, not in bf16",
+            "--engine cpu computes in f32, not in bf16",
         ),
         (
             "train --device cuda",
-            "--device does nothing with --engine burn",
+            "--device does nothing with --engine cpu",
         ),
         (
             "train --threads-per-stage 2",
-            "--threads-per-stage does nothing with --engine burn",
+            "--threads-per-stage does nothing with --engine cpu",
         ),
         #[cfg(not(feature = "torch"))]
         (

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::EngineError;
+use crate::layered::timing::timed;
 use crate::stage::Activation;
 use crate::tensor::HostTensor;
 
@@ -41,7 +42,7 @@ impl<K: Kernels> fmt::Debug for LayeredActivation<K> {
 
 impl<K: Kernels> Activation for LayeredActivation<K> {
     fn to_host(&self) -> Result<HostTensor, EngineError> {
-        K::download(&self.0)
+        timed("download", || K::download(&self.0))
     }
 
     fn shape(&self) -> Vec<usize> {

@@ -5,7 +5,6 @@ use std::fmt::Debug;
 use crate::error::EngineError;
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
-use crate::profile::Profile;
 use crate::tensor::HostTensor;
 
 /// Geometry of a square convolution without dilation or groups.
@@ -142,11 +141,6 @@ pub trait Kernels: Sized + 'static {
     /// Ends a step of the calling thread, an update or the evaluation of a batch: a library that keeps memory for the
     /// next step lets go of what this one did not use.
     fn settle() {}
-
-    /// Takes the profile of the calling thread, where these kernels keep one.
-    fn profile() -> Option<Profile> {
-        None
-    }
 
     /// Brings values to the device, row-major.
     ///

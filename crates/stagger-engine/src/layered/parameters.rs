@@ -4,6 +4,7 @@ use stagger_model::{Parameter, ParameterKind};
 
 use crate::error::EngineError;
 use crate::initial::initial_values;
+use crate::layered::timing::timed;
 use crate::precision::Precision;
 use crate::tensor::HostTensor;
 
@@ -46,7 +47,7 @@ impl<K: Kernels> Trained<K> {
         precision: Precision,
         device: &K::Device,
     ) -> Result<K::Tensor, EngineError> {
-        let exact = K::upload(value, precision.master(), device)?;
+        let exact = timed("upload", || K::upload(value, precision.master(), device))?;
         // Products take their operands in the format of the passes; batch normalisation its parameters as they are.
         let operand = !matches!(self.info.kind, ParameterKind::Scale | ParameterKind::Shift);
         if !operand || precision == precision.master() {
@@ -78,7 +79,7 @@ impl<K: Kernels> Gradients<K> {
     pub(crate) fn add(&mut self, parameter: usize, gradient: K::Tensor) -> Result<(), EngineError> {
         let slot = &mut self.0[parameter];
         *slot = Some(match slot.take() {
-            Some(sum) => K::accumulate(sum, gradient)?,
+            Some(sum) => timed("gradient sum", || K::accumulate(sum, gradient))?,
             None => gradient,
         });
         Ok(())
@@ -87,14 +88,14 @@ impl<K: Kernels> Gradients<K> {
     /// The Euclidean norm over all of them.
     pub(crate) fn norm(&self) -> Result<f64, EngineError> {
         let all: Vec<&K::Tensor> = self.0.iter().flatten().collect();
-        Ok(K::square_sum(&all)?.sqrt())
+        Ok(timed("clipping", || K::square_sum(&all))?.sqrt())
     }
 
     /// Multiplies all of them.
     pub(crate) fn scale(&mut self, factor: f64) -> Result<(), EngineError> {
         for slot in &mut self.0 {
             if let Some(gradient) = slot.take() {
-                *slot = Some(K::scale(gradient, factor)?);
+                *slot = Some(timed("clipping", || K::scale(gradient, factor))?);
             }
         }
         Ok(())
@@ -144,13 +145,17 @@ impl<K: Kernels> RunningStatistics<K> {
         } = seen;
         let unbiased = count as f64 / (count as f64 - 1.0);
         let keep = 1.0 - self.momentum;
-        self.mean = K::blend(self.mean.clone(), keep, mean, self.momentum)?;
-        self.variance = K::blend(
-            self.variance.clone(),
-            keep,
-            variance,
-            self.momentum * unbiased,
-        )?;
+        self.mean = timed("weighted sum", || {
+            K::blend(self.mean.clone(), keep, mean, self.momentum)
+        })?;
+        self.variance = timed("weighted sum", || {
+            K::blend(
+                self.variance.clone(),
+                keep,
+                variance,
+                self.momentum * unbiased,
+            )
+        })?;
         self.batches += 1;
         Ok(())
     }

@@ -7,6 +7,7 @@ mod weights;
 use stagger_model::{Layer as ModelLayer, synthesizer};
 
 use crate::error::EngineError;
+use crate::layered::timing::timed;
 use crate::loss::{Loss, LossOnHost, MseLoss, Score, cross_entropy};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
@@ -19,6 +20,7 @@ use super::activation::LayeredActivation;
 use super::kernels::{Kernels, ParameterStep};
 use super::layer::{Pass, Sequence, SequencePullback};
 use super::parameters::{Gradients, RunningStatistics, Trained};
+use super::timing;
 
 pub use statistics::Statistics;
 use weights::Drift;
@@ -45,6 +47,7 @@ pub struct LayeredStage<K: Kernels> {
     input_shape: Vec<usize>,
     output_shape: Vec<usize>,
     precision: Precision,
+    profiled: bool,
     device: K::Device,
 }
 
@@ -61,6 +64,9 @@ impl<K: Kernels> LayeredStage<K> {
         let (input_shape, output_shape) = spec.validate()?;
         let precision = spec.precision;
         K::prepare(&device, precision)?;
+        if spec.profiled {
+            timing::start();
+        }
         let blocks = &spec.model.blocks[spec.blocks.clone()];
         let layers: Vec<&ModelLayer> = blocks.iter().flat_map(|block| &block.layers).collect();
         let slots = spec.optimizer.slots().len();
@@ -108,8 +114,15 @@ impl<K: Kernels> LayeredStage<K> {
             input_shape,
             output_shape,
             precision,
+            profiled: spec.profiled,
             device,
         })
+    }
+
+    /// The gradients that have added up since the last update, in the order of the stage's parameters; `None` where no
+    /// backward pass has reached a parameter.
+    pub fn gradients(&self) -> impl Iterator<Item = Option<&K::Tensor>> {
+        self.gradients.0.iter().map(Option::as_ref)
     }
 
     fn pass(&self, batch: usize) -> Pass<'_, K> {
@@ -143,13 +156,13 @@ impl<K: Kernels> LayeredStage<K> {
     }
 
     /// The logits' shape, and their loss.
-    fn judge(
+    fn compute_loss(
         &self,
         logits: &LayeredActivation<K>,
         labels: &[usize],
         smoothing: f64,
     ) -> Result<(Vec<usize>, LossOnHost), EngineError> {
-        let logits = K::download(logits.tensor())?;
+        let logits = timed("download", || K::download(logits.tensor()))?;
         let &[_, classes] = logits.shape.as_slice() else {
             return Err(EngineError::Labels {
                 labels: labels.len(),
@@ -193,7 +206,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
 
     fn upload(&self, host: HostTensor) -> Result<Self::Activation, EngineError> {
         host.check()?;
-        let tensor = K::upload(host, self.precision, &self.device)?;
+        let tensor = timed("upload", || K::upload(host, self.precision, &self.device))?;
         Ok(LayeredActivation::from_tensor(tensor))
     }
 
@@ -256,7 +269,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         labels: &[usize],
         share: f64,
     ) -> Result<Loss<Self::Activation>, EngineError> {
-        let (shape, mut loss) = self.judge(logits, labels, self.label_smoothing)?;
+        let (shape, mut loss) = self.compute_loss(logits, labels, self.label_smoothing)?;
         if share != 1.0 {
             for grad in &mut loss.grad {
                 *grad = (f64::from(*grad) * share) as f32;
@@ -287,10 +300,10 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         let device = &self.device;
         let predicted = K::take_over(predicted.tensor(), device)?;
         let target = K::take_over(target.tensor(), device)?;
-        let difference = K::blend(predicted, 1.0, target, -1.0)?;
+        let difference = timed("weighted sum", || K::blend(predicted, 1.0, target, -1.0))?;
         let elements = shape.iter().product::<usize>() as f64;
-        let value = K::square_sum(&[&difference])? / elements;
-        let grad = self.output(K::scale(difference, 2.0 / elements)?)?;
+        let value = timed("clipping", || K::square_sum(&[&difference]))? / elements;
+        let grad = self.output(timed("clipping", || K::scale(difference, 2.0 / elements))?)?;
         Ok(MseLoss { value, grad })
     }
 
@@ -304,7 +317,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         }
         let tensor = K::take_over(activation.tensor(), &self.device)?;
         drop(activation);
-        self.output(K::scale(tensor, factor)?)
+        self.output(timed("clipping", || K::scale(tensor, factor))?)
     }
 
     fn scale_gradients(&mut self, factor: f64) -> Result<(), EngineError> {
@@ -315,7 +328,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
     }
 
     fn score(&self, logits: &Self::Activation, labels: &[usize]) -> Result<Score, EngineError> {
-        let (_, loss) = self.judge(logits, labels, 0.0)?;
+        let (_, loss) = self.compute_loss(logits, labels, 0.0)?;
         Ok(Score {
             loss: loss.value,
             correct_top1: loss.correct_top1,
@@ -349,18 +362,20 @@ impl<K: Kernels> Stage for LayeredStage<K> {
                     rounded,
                 })
             });
-        K::step(&self.optimizer, self.steps, learning_rate, steps.collect())?;
+        timed("optimizer step", || {
+            K::step(&self.optimizer, self.steps, learning_rate, steps.collect())
+        })?;
         self.after_update(before)?;
         K::settle();
         Ok(report)
     }
 
     fn weights(&self) -> Weights<K> {
-        Weights::new(self.weights.clone())
+        Weights::from_tensors(self.weights.clone())
     }
 
     fn replace_weights(&mut self, weights: Weights<K>) -> Weights<K> {
-        Weights::new(std::mem::replace(&mut self.weights, weights.into_tensors()))
+        Weights::from_tensors(std::mem::replace(&mut self.weights, weights.into_tensors()))
     }
 
     fn predicted_weights(&self, coefficient: f64) -> Result<Weights<K>, EngineError> {
@@ -434,7 +449,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
     }
 
     fn profile(&mut self) -> Option<Profile> {
-        K::profile()
+        self.profiled.then(timing::take).flatten()
     }
 
     fn export(&self) -> Result<StageState, EngineError> {

@@ -135,7 +135,7 @@ impl MadeUp {
 
 fn plan(methods: &[&str], slowdowns: &[f64], runs: Vec<PlannedRun>) -> Plan {
     Plan {
-        title: "resnet8 on shapes · 2 stages · engine burn f32 · batches of 10".into(),
+        title: "resnet8 on shapes · 2 stages · engine cpu f32 · batches of 10".into(),
         command: "stagger compare bp dsp --output 'a & b'".into(),
         methods: methods.iter().map(|&method| method.to_owned()).collect(),
         slowdowns_percent: slowdowns.to_vec(),

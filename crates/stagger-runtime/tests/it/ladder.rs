@@ -67,9 +67,7 @@ macro_rules! rungs {
     };
 }
 
-rungs!(burn, stagger_engine::burn::CpuStage);
-#[cfg(feature = "torch")]
-rungs!(torch, stagger_engine::torch::TorchStage);
+rungs!(cpu, stagger_cpu::CpuStage);
 
 const BATCHES: usize = 9;
 const CLASSES: usize = 3;

@@ -201,7 +201,7 @@ fn the_eleventh_in_a_row_ends_the_run() {
 mod running_statistics {
     //! A batch that is left out is not in the running statistics either: on real layers, as toys have none.
 
-    use stagger_engine::burn::CpuStage;
+    use stagger_cpu::CpuStage;
     use stagger_engine::{EngineError, StageSpec};
     use stagger_model::{Cut, Model};
 

@@ -1,7 +1,7 @@
 //! Every method on a real network over four stages: it finishes, and gives the bits of the interpreter.
 
 use crate::support::Trace;
-use stagger_engine::burn::CpuStage;
+use stagger_cpu::CpuStage;
 use stagger_engine::{HostTensor, Optimizer, StageSpec, WeightDecay};
 use stagger_model::{Balance, Cut, Model};
 use stagger_runtime::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::support::{ToyFeed, ToyStage, watch_for_hangs};
-use stagger_engine::burn::CpuStage;
+use stagger_cpu::CpuStage;
 use stagger_engine::{
     EngineError, HostTensor, Optimizer, Stage, StageSpec, StageState, WeightDecay,
 };

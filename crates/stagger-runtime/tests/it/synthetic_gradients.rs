@@ -1,7 +1,7 @@
 //! DNI: what stages guess instead of waiting, and what they learn from the true gradient.
 
 use crate::support::{ToyStage, feeds, plan};
-use stagger_engine::burn::CpuStage;
+use stagger_cpu::CpuStage;
 use stagger_engine::{HostTensor, Optimizer, StageSpec, WeightDecay};
 use stagger_model::{Balance, Model};
 use stagger_runtime::{Event, FeedError, Feeds, Inputs, Interrupt, Labels, Plan, threads};

@@ -10,10 +10,10 @@ use crate::refusal::Refusal;
 #[non_exhaustive]
 pub enum EngineChoice {
     /// Pure Rust on the CPU.
-    Burn,
+    Cpu,
     /// libtorch, with a device for each stage.
     #[cfg(feature = "torch")]
-    Torch(Vec<stagger_engine::torch::TorchDevice>),
+    Torch(Vec<stagger_torch::TorchDevice>),
 }
 
 /// Reads the engine, its number format and its devices for this many stages.
@@ -35,21 +35,21 @@ pub fn choose(
         return Err(Refusal::GradientCheckFormat);
     }
     match name {
-        "burn" => {
+        "cpu" => {
             refuse_torch_options(values)?;
             if precision != Precision::F32 {
                 return Err(Refusal::Format {
-                    engine: "burn",
+                    engine: "cpu",
                     found: precision,
                 });
             }
-            Ok((EngineChoice::Burn, precision))
+            Ok((EngineChoice::Cpu, precision))
         }
         "torch" => Ok((torch(values, stages)?, precision)),
         _ => Err(Refusal::Unknown {
             kind: "engine",
             found: name.to_owned(),
-            expected: "burn or torch",
+            expected: "cpu or torch",
         }),
     }
 }
@@ -74,7 +74,7 @@ fn refuse_torch_options(values: &TrainingOptions) -> Result<(), Refusal> {
             return Err(Refusal::Unused {
                 option,
                 beside: "engine",
-                found: "burn".to_owned(),
+                found: "cpu".to_owned(),
                 expected: "torch",
             });
         }
@@ -89,7 +89,7 @@ fn torch(_: &TrainingOptions, _: usize) -> Result<EngineChoice, Refusal> {
 
 #[cfg(feature = "torch")]
 fn torch(values: &TrainingOptions, stages: usize) -> Result<EngineChoice, Refusal> {
-    use stagger_engine::torch::TorchDevice;
+    use stagger_torch::TorchDevice;
 
     let names = match (&values.devices, &values.device) {
         (Some(_), Some(_)) => return Err(Refusal::DeviceTwice),

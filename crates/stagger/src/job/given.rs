@@ -83,7 +83,6 @@ fn name_optimizer(optimizer: &Optimizer, options: &mut TrainingOptions) {
             weight_decay
         }
         Optimizer::Sgd { weight_decay } | Optimizer::AdamW { weight_decay, .. } => weight_decay,
-        _ => return,
     };
     options.weight_decay = Some(decay.rate);
 }

@@ -16,7 +16,7 @@ impl TrainingOptions {
             stages: Some(2),
             schedule: Some("dsp".into()),
             balance: Some("auto".into()),
-            engine: Some("burn".into()),
+            engine: Some("cpu".into()),
             dtype: Some("f32".into()),
             epochs: Some(4),
             evaluate: Some(true),

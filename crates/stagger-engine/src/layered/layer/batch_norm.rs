@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::layered::kernels::{Kernels, Normalization, NormalizationTape, Normalized};
 use crate::layered::parameters::Gradients;
+use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded, sides};
 
@@ -60,7 +61,9 @@ impl BatchNorm {
         pass: &Pass<'_, K>,
     ) -> Result<K::Tensor, EngineError> {
         self.count::<K>(&input)?;
-        let result = K::normalize(input, &self.normalization(pass), addend, true)?;
+        let result = timed("normalization", || {
+            K::normalize(input, &self.normalization(pass), addend, true)
+        })?;
         wanted::<K>(result.output)
     }
 
@@ -81,7 +84,9 @@ impl BatchNorm {
             .then(|| addend.clone())
             .flatten();
         let needs_output = wants_output || keeps_output;
-        let result = K::normalize(input.clone(), &with, addend, needs_output)?;
+        let result = timed("normalization", || {
+            K::normalize(input.clone(), &with, addend, needs_output)
+        })?;
         seen.push(BatchStatistics {
             index: self.statistics,
             mean: result.mean.clone(),
@@ -116,7 +121,9 @@ impl BatchNorm {
     ) -> Result<K::Tensor, EngineError> {
         let statistics = &pass.statistics[self.statistics];
         let (mean, variance) = (statistics.mean.clone(), statistics.variance.clone());
-        K::normalize_by(input, &self.normalization(pass), mean, variance, addend)
+        timed("normalization", || {
+            K::normalize_by(input, &self.normalization(pass), mean, variance, addend)
+        })
     }
 }
 
@@ -134,7 +141,9 @@ impl<K: Kernels> BatchNormPullback<K> {
         output_grad: K::Tensor,
         gradients: &mut Gradients<K>,
     ) -> Result<BatchNormGrads<K>, EngineError> {
-        let grads = K::normalize_backward(self.tape, &self.with, output_grad)?;
+        let grads = timed("normalization backward", || {
+            K::normalize_backward(self.tape, &self.with, output_grad)
+        })?;
         gradients.add(self.scale, grads.scale)?;
         gradients.add(self.shift, grads.shift)?;
         Ok(BatchNormGrads {

@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::layered::kernels::{Convolution, Kernels, ProductWants};
 use crate::layered::parameters::Gradients;
+use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
 
@@ -34,7 +35,9 @@ impl<K: Kernels> Layer<K> for Conv {
     fn forward(&self, input: K::Tensor, pass: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
         let weight = pass.weights[self.weight].clone();
         let bias = self.bias.map(|bias| pass.weights[bias].clone());
-        K::convolution(input, weight, bias, self.geometry)
+        timed("convolution", || {
+            K::convolution(input, weight, bias, self.geometry)
+        })
     }
 
     fn record(
@@ -73,7 +76,9 @@ impl<K: Kernels> Pullback<K> for ConvPullback<K> {
             input: wants_input,
             bias: layer.bias.is_some(),
         };
-        let grads = K::convolution_backward(input, weight, output_grad, layer.geometry, wants)?;
+        let grads = timed("convolution backward", || {
+            K::convolution_backward(input, weight, output_grad, layer.geometry, wants)
+        })?;
         if let (Some(bias), Some(gradient)) = (layer.bias, grads.bias) {
             gradients.add(bias, gradient)?;
         }

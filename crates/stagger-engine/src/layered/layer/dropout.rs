@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::layered::kernels::Kernels;
 use crate::layered::parameters::Gradients;
+use crate::layered::timing::timed;
 use crate::random::dropout_mask;
 use crate::tensor::HostTensor;
 
@@ -27,14 +28,16 @@ impl Dropout {
         let shape = K::shape(input);
         let len = shape.iter().product();
         let data = dropout_mask(pass.seed, &self.name, pass.batch, self.probability, len);
-        K::upload(HostTensor { shape, data }, pass.precision, pass.device)
+        timed("upload", || {
+            K::upload(HostTensor { shape, data }, pass.precision, pass.device)
+        })
     }
 }
 
 impl<K: Kernels> Layer<K> for Dropout {
     fn forward(&self, input: K::Tensor, pass: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
         let mask = self.mask::<K>(&input, pass)?;
-        K::multiply(input, mask)
+        timed("dropout", || K::multiply(input, mask))
     }
 
     fn record(
@@ -44,7 +47,7 @@ impl<K: Kernels> Layer<K> for Dropout {
         _: &mut Vec<BatchStatistics<K>>,
     ) -> Result<Recorded<K>, EngineError> {
         let mask = self.mask::<K>(&input, pass)?;
-        let output = K::multiply(input, mask.clone())?;
+        let output = timed("dropout", || K::multiply(input, mask.clone()))?;
         Ok((output, Box::new(DropoutPullback { mask })))
     }
 
@@ -60,6 +63,8 @@ impl<K: Kernels> Pullback<K> for DropoutPullback<K> {
         _: &mut Gradients<K>,
         _: bool,
     ) -> Result<Option<K::Tensor>, EngineError> {
-        Ok(Some(K::multiply(output_grad, self.mask)?))
+        Ok(Some(timed("dropout", || {
+            K::multiply(output_grad, self.mask)
+        })?))
     }
 }

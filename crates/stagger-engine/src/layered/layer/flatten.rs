@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::layered::kernels::Kernels;
 use crate::layered::parameters::Gradients;
+use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
 
@@ -17,7 +18,7 @@ impl<K: Kernels> Layer<K> for Flatten {
     fn forward(&self, input: K::Tensor, _: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
         let shape = K::shape(&input);
         let features = shape.iter().skip(1).product();
-        K::reshape(input, &[shape[0], features])
+        timed("reshape", || K::reshape(input, &[shape[0], features]))
     }
 
     fn record(
@@ -39,6 +40,8 @@ impl<K: Kernels> Pullback<K> for FlattenPullback {
         _: &mut Gradients<K>,
         _: bool,
     ) -> Result<Option<K::Tensor>, EngineError> {
-        Ok(Some(K::reshape(output_grad, &self.shape)?))
+        Ok(Some(timed("reshape", || {
+            K::reshape(output_grad, &self.shape)
+        })?))
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::layered::kernels::{Kernels, ProductWants};
 use crate::layered::parameters::Gradients;
+use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
 
@@ -23,7 +24,7 @@ impl<K: Kernels> Layer<K> for Linear {
     fn forward(&self, input: K::Tensor, pass: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
         let weight = pass.weights[self.weight].clone();
         let bias = self.bias.map(|bias| pass.weights[bias].clone());
-        K::linear(input, weight, bias)
+        timed("linear", || K::linear(input, weight, bias))
     }
 
     fn record(
@@ -58,7 +59,9 @@ impl<K: Kernels> Pullback<K> for LinearPullback<K> {
             input: wants_input,
             bias: layer.bias.is_some(),
         };
-        let grads = K::linear_backward(input, weight, output_grad, wants)?;
+        let grads = timed("linear backward", || {
+            K::linear_backward(input, weight, output_grad, wants)
+        })?;
         if let (Some(bias), Some(gradient)) = (layer.bias, grads.bias) {
             gradients.add(bias, gradient)?;
         }

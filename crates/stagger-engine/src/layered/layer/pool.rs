@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::layered::kernels::{Kernels, Window};
 use crate::layered::parameters::Gradients;
+use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded, sides};
 
@@ -24,7 +25,7 @@ struct GlobalAvgPoolPullback {
 
 impl<K: Kernels> Layer<K> for MaxPool {
     fn forward(&self, input: K::Tensor, _: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
-        Ok(K::max_pool(input, self.0)?.0)
+        Ok(timed("max pool", || K::max_pool(input, self.0))?.0)
     }
 
     fn record(
@@ -33,7 +34,7 @@ impl<K: Kernels> Layer<K> for MaxPool {
         _: &Pass<'_, K>,
         _: &mut Vec<BatchStatistics<K>>,
     ) -> Result<Recorded<K>, EngineError> {
-        let (output, indices) = K::max_pool(input.clone(), self.0)?;
+        let (output, indices) = timed("max pool", || K::max_pool(input.clone(), self.0))?;
         let pullback = MaxPoolPullback::<K> {
             window: self.0,
             input,
@@ -56,14 +57,18 @@ impl<K: Kernels> Pullback<K> for MaxPoolPullback<K> {
             indices,
         } = *self;
         wants_input
-            .then(|| K::max_pool_backward(input, indices, output_grad, window))
+            .then(|| {
+                timed("max pool backward", || {
+                    K::max_pool_backward(input, indices, output_grad, window)
+                })
+            })
             .transpose()
     }
 }
 
 impl<K: Kernels> Layer<K> for GlobalAvgPool {
     fn forward(&self, input: K::Tensor, _: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
-        K::global_average(input)
+        timed("average pool", || K::global_average(input))
     }
 
     fn record(
@@ -86,7 +91,11 @@ impl<K: Kernels> Pullback<K> for GlobalAvgPoolPullback {
         wants_input: bool,
     ) -> Result<Option<K::Tensor>, EngineError> {
         wants_input
-            .then(|| K::global_average_backward(output_grad, self.shape))
+            .then(|| {
+                timed("average pool backward", || {
+                    K::global_average_backward(output_grad, self.shape)
+                })
+            })
             .transpose()
     }
 }

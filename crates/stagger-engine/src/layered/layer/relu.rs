@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::layered::kernels::Kernels;
 use crate::layered::parameters::Gradients;
+use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
 
@@ -16,7 +17,7 @@ pub(super) struct ReluPullback<K: Kernels> {
 
 impl<K: Kernels> Layer<K> for Relu {
     fn forward(&self, input: K::Tensor, _: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
-        K::relu(input)
+        timed("relu", || K::relu(input))
     }
 
     fn record(
@@ -25,7 +26,7 @@ impl<K: Kernels> Layer<K> for Relu {
         _: &Pass<'_, K>,
         _: &mut Vec<BatchStatistics<K>>,
     ) -> Result<Recorded<K>, EngineError> {
-        let output = K::relu(input)?;
+        let output = timed("relu", || K::relu(input))?;
         Ok((output.clone(), Box::new(ReluPullback { output })))
     }
 }
@@ -37,6 +38,8 @@ impl<K: Kernels> Pullback<K> for ReluPullback<K> {
         _: &mut Gradients<K>,
         _: bool,
     ) -> Result<Option<K::Tensor>, EngineError> {
-        Ok(Some(K::relu_backward(self.output, output_grad)?))
+        Ok(Some(timed("relu backward", || {
+            K::relu_backward(self.output, output_grad)
+        })?))
     }
 }

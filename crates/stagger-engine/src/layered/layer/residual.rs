@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::layered::kernels::Kernels;
 use crate::layered::parameters::Gradients;
+use crate::layered::timing::timed;
 
 use super::batch_norm::{BatchNorm, BatchNormPullback, wanted};
 use super::relu::ReluPullback;
@@ -48,7 +49,7 @@ impl<K: Kernels> Residual<K> {
         let (output, join) = match &self.join {
             Join::Sum { relu: false } if !wants_output => (None, JoinPullback::Sum(None)),
             Join::Sum { relu } => {
-                let output = K::sum(body_output, shortcut_output, *relu)?;
+                let output = timed("sum", || K::sum(body_output, shortcut_output, *relu))?;
                 let relu = relu.then(|| ReluPullback {
                     output: output.clone(),
                 });
@@ -75,7 +76,7 @@ impl<K: Kernels> Layer<K> for Residual<K> {
         let body = self.body.forward(input.clone(), pass)?;
         let shortcut = self.shortcut.forward(input, pass)?;
         match &self.join {
-            Join::Sum { relu } => K::sum(body, shortcut, *relu),
+            Join::Sum { relu } => timed("sum", || K::sum(body, shortcut, *relu)),
             Join::Normalization(norm) => norm.forward_plus(body, Some(shortcut), pass),
         }
     }
@@ -104,7 +105,7 @@ impl<K: Kernels> Layer<K> for Residual<K> {
         let body = self.body.evaluate(input.clone(), pass)?;
         let shortcut = self.shortcut.evaluate(input, pass)?;
         match &self.join {
-            Join::Sum { relu } => K::sum(body, shortcut, *relu),
+            Join::Sum { relu } => timed("sum", || K::sum(body, shortcut, *relu)),
             Join::Normalization(norm) => norm.evaluate_plus(body, Some(shortcut), pass),
         }
     }
@@ -125,7 +126,9 @@ impl<K: Kernels> Pullback<K> for ResidualPullback<K> {
         let (body_grad, shortcut_grad) = match join {
             JoinPullback::Sum(None) => (output_grad.clone(), output_grad),
             JoinPullback::Sum(Some(relu)) => {
-                let grad = K::relu_backward(relu.output, output_grad)?;
+                let grad = timed("relu backward", || {
+                    K::relu_backward(relu.output, output_grad)
+                })?;
                 (grad.clone(), grad)
             }
             JoinPullback::Normalization(norm) => {
@@ -136,7 +139,9 @@ impl<K: Kernels> Pullback<K> for ResidualPullback<K> {
         let through_body = body.pull(body_grad, gradients, wants_input)?;
         let through_shortcut = shortcut.pull(shortcut_grad, gradients, wants_input)?;
         match (through_body, through_shortcut) {
-            (Some(body), Some(shortcut)) if wants_input => Ok(Some(K::sum(body, shortcut, false)?)),
+            (Some(body), Some(shortcut)) if wants_input => {
+                Ok(Some(timed("sum", || K::sum(body, shortcut, false))?))
+            }
             _ => Ok(None),
         }
     }

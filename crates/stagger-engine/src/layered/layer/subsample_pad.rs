@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::layered::kernels::{Kernels, Subsample};
 use crate::layered::parameters::Gradients;
+use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded, sides};
 
@@ -16,7 +17,7 @@ struct SubsamplePadPullback {
 
 impl<K: Kernels> Layer<K> for SubsamplePad {
     fn forward(&self, input: K::Tensor, _: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
-        K::subsample(input, self.0)
+        timed("subsample", || K::subsample(input, self.0))
     }
 
     fn record(
@@ -29,7 +30,10 @@ impl<K: Kernels> Layer<K> for SubsamplePad {
             shape: sides::<K>(&input),
             geometry: self.0,
         };
-        Ok((K::subsample(input, self.0)?, Box::new(pullback)))
+        Ok((
+            timed("subsample", || K::subsample(input, self.0))?,
+            Box::new(pullback),
+        ))
     }
 }
 
@@ -41,7 +45,11 @@ impl<K: Kernels> Pullback<K> for SubsamplePadPullback {
         wants_input: bool,
     ) -> Result<Option<K::Tensor>, EngineError> {
         wants_input
-            .then(|| K::subsample_backward(output_grad, self.shape, self.geometry))
+            .then(|| {
+                timed("subsample backward", || {
+                    K::subsample_backward(output_grad, self.shape, self.geometry)
+                })
+            })
             .transpose()
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::EngineError;
 use crate::layered::kernels::Kernels;
 use crate::layered::parameters::Gradients;
+use crate::layered::timing::timed;
 use crate::state::StageState;
 use crate::tensor::HostTensor;
 
@@ -57,7 +58,9 @@ impl<K: Kernels> LayeredStage<K> {
     pub(super) fn export_state(&self) -> Result<StageState, EngineError> {
         let mut state = StageState::default();
         let mut put = |name: String, tensor: &K::Tensor| -> Result<(), EngineError> {
-            state.tensors.insert(name, K::download(tensor)?);
+            state
+                .tensors
+                .insert(name, timed("download", || K::download(tensor))?);
             Ok(())
         };
         for statistics in &self.statistics {
@@ -80,7 +83,7 @@ impl<K: Kernels> LayeredStage<K> {
         for (each, drift) in self.trained.iter().zip(&self.drift.values) {
             let name = StageState::optimizer_name(&each.info.name, DRIFT);
             let tensor = match drift {
-                Some(drift) => K::download(drift)?,
+                Some(drift) => timed("download", || K::download(drift))?,
                 None => HostTensor::zeros(&each.info.shape),
             };
             state.tensors.insert(name, tensor);
@@ -124,7 +127,11 @@ impl<K: Kernels> LayeredStage<K> {
         // The check above has seen every name that is asked for here.
         let host = |name: &str| state.tensors.get(name).cloned().unwrap_or_default();
         let (precision, device) = (self.precision, &self.device);
-        let read = |name: &str| K::upload(host(name), precision.master(), device);
+        let read = |name: &str| {
+            timed("upload", || {
+                K::upload(host(name), precision.master(), device)
+            })
+        };
         for (statistics, counter) in self.statistics.iter_mut().zip(&counters) {
             statistics.mean = read(&format!("{}.running_mean", statistics.name))?;
             statistics.variance = read(&format!("{}.running_var", statistics.name))?;

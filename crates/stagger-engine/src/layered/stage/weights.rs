@@ -5,6 +5,7 @@ use std::fmt;
 use crate::error::EngineError;
 use crate::layered::kernels::Kernels;
 use crate::layered::parameters::Trained;
+use crate::layered::timing::timed;
 use crate::precision::Precision;
 use crate::stage::Distance;
 use crate::tensor::HostTensor;
@@ -18,7 +19,8 @@ const MOMENTUM: &str = "momentum_buffer";
 pub struct Weights<K: Kernels>(Vec<K::Tensor>);
 
 impl<K: Kernels> Weights<K> {
-    pub(super) fn new(tensors: Vec<K::Tensor>) -> Self {
+    /// Weights from tensors of the library, in the order of the stage's parameters and with their shapes.
+    pub fn from_tensors(tensors: Vec<K::Tensor>) -> Self {
         Self(tensors)
     }
 
@@ -32,7 +34,10 @@ impl<K: Kernels> Weights<K> {
     }
 
     pub(super) fn download(&self) -> Result<Vec<HostTensor>, EngineError> {
-        self.0.iter().map(K::download).collect()
+        self.0
+            .iter()
+            .map(|tensor| timed("download", || K::download(tensor)))
+            .collect()
     }
 }
 
@@ -59,7 +64,10 @@ impl<K: Kernels> fmt::Debug for Position<K> {
 
 impl<K: Kernels> Position<K> {
     pub(super) fn download(&self) -> Result<Vec<HostTensor>, EngineError> {
-        self.0.iter().map(K::download).collect()
+        self.0
+            .iter()
+            .map(|tensor| timed("download", || K::download(tensor)))
+            .collect()
     }
 }
 
@@ -105,7 +113,9 @@ impl<K: Kernels> LayeredStage<K> {
             let Some(displacement) = displacement else {
                 return Ok(weight.clone());
             };
-            let moved = K::blend(exact.clone(), 1.0, displacement.clone(), factor)?;
+            let moved = timed("weighted sum", || {
+                K::blend(exact.clone(), 1.0, displacement.clone(), factor)
+            })?;
             if trained.master.is_some() {
                 K::cast(&moved, self.precision)
             } else {
@@ -177,7 +187,9 @@ impl<K: Kernels> LayeredStage<K> {
         let each = self.trained.iter().zip(values);
         each.map(|(trained, value)| {
             value.check()?;
-            K::upload(value, precision(trained), &self.device)
+            timed("upload", || {
+                K::upload(value, precision(trained), &self.device)
+            })
         })
         .collect()
     }
@@ -201,12 +213,16 @@ impl<K: Kernels> LayeredStage<K> {
         let differences = weights
             .iter()
             .zip(&from.0)
-            .map(|(&now, then)| K::blend(now.clone(), 1.0, then.clone(), -1.0))
+            .map(|(&now, then)| {
+                timed("weighted sum", || {
+                    K::blend(now.clone(), 1.0, then.clone(), -1.0)
+                })
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let differences: Vec<&K::Tensor> = differences.iter().collect();
         Ok(Distance {
-            moved: K::square_sum(&differences)?.sqrt(),
-            norm: K::square_sum(&weights)?.sqrt(),
+            moved: timed("clipping", || K::square_sum(&differences))?.sqrt(),
+            norm: timed("clipping", || K::square_sum(&weights))?.sqrt(),
         })
     }
 
@@ -224,10 +240,10 @@ impl<K: Kernels> LayeredStage<K> {
         let each = self.drift.values.iter_mut().zip(now.0).zip(before.0);
         for ((drift, now), before) in each {
             // The difference first: it is small beside the weights, and exact.
-            let step = K::blend(now, 1.0, before, -1.0)?;
+            let step = timed("weighted sum", || K::blend(now, 1.0, before, -1.0))?;
             *drift = Some(match drift.take() {
-                Some(drift) => K::blend(drift, keep, step, 1.0 - keep)?,
-                None => K::scale(step, 1.0 - keep)?,
+                Some(drift) => timed("weighted sum", || K::blend(drift, keep, step, 1.0 - keep))?,
+                None => timed("clipping", || K::scale(step, 1.0 - keep))?,
             });
         }
         Ok(())

@@ -1,0 +1,226 @@
+//! The gradient of a convolution's weight.
+
+use pulp::{Simd, WithSimd};
+
+use stagger_engine::layered::Convolution;
+
+use crate::CpuTensor;
+use crate::channels_last::arch;
+use crate::microkernel::{lanes, taps, vectors};
+use crate::padded::{Frame, Framed, Group};
+
+/// Pixels that a block of sums takes before it is put back: enough to hide that, few enough for the first-level cache.
+const PIXELS: usize = 128;
+
+/// The gradient of a weight of sides `weight`, `[O, C, k, k]`; `input` and `output_grad` have to be channels-last.
+pub(crate) fn weight_grad(
+    input: &CpuTensor,
+    weight: [usize; 4],
+    output_grad: &CpuTensor,
+    geometry: Convolution,
+) -> CpuTensor {
+    let [samples, channels, height, width] = input.sides();
+    let [outputs, _, kernel, _] = weight;
+    let [_, _, grad_height, grad_width] = output_grad.sides();
+    let sums = arch().dispatch(WeightGrad {
+        input: input.values(),
+        output_grad: output_grad.values(),
+        samples,
+        frame: Frame::around(channels, height, width, geometry.padding),
+        kernel,
+        stride: geometry.stride,
+        outputs,
+        grad_height,
+        grad_width,
+    });
+    let stride = sums.len() / (kernel * kernel * channels).max(1);
+    let mut gradient = Vec::with_capacity(outputs * channels * kernel * kernel);
+    for output in 0..outputs {
+        for channel in 0..channels {
+            for tap in 0..kernel * kernel {
+                gradient.push(sums[(tap * channels + channel) * stride + output]);
+            }
+        }
+    }
+    CpuTensor::row_major(gradient, &[outputs, channels, kernel, kernel])
+}
+
+struct WeightGrad<'a> {
+    input: &'a [f32],
+    output_grad: &'a [f32],
+    samples: usize,
+    frame: Frame,
+    kernel: usize,
+    stride: usize,
+    outputs: usize,
+    grad_height: usize,
+    grad_width: usize,
+}
+
+impl WithSimd for WeightGrad<'_> {
+    /// Sums by (kernel row, kernel column, input channel, output channel), output channels filled up to whole vectors.
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        let Self {
+            frame,
+            kernel,
+            stride,
+            outputs,
+            grad_height,
+            grad_width,
+            ..
+        } = self;
+        let filled = outputs.next_multiple_of(lanes::<S>());
+        let run = kernel * frame.channels;
+        let mut sums = vec![0.0; kernel * run * filled];
+        let group = Group::new(frame, stride, (grad_height, grad_width), self.samples);
+        let image_len = group.samples * frame.height * frame.width * frame.channels;
+        let grad_len = group.samples * group.pixels * outputs;
+        let mut framed = Framed::new(frame, group.samples);
+        let mut fill = Fill::new(outputs, filled, group.samples * group.pixels);
+        let images = self.input.chunks(image_len.max(1));
+        for (input, grads) in images.zip(self.output_grad.chunks(grad_len.max(1))) {
+            let starts = &group.starts[..grads.len() / outputs];
+            let input = framed.set(input);
+            let grads = fill.set(grads);
+            for (starts, grads) in starts.chunks(PIXELS).zip(grads.chunks(PIXELS * filled)) {
+                let band = Band {
+                    input,
+                    starts,
+                    grads,
+                    grad_step: filled,
+                };
+                for (row, sums) in sums.chunks_exact_mut(run * filled).enumerate() {
+                    let tap_row = row * frame.pitch();
+                    let mut channel = 0;
+                    while channel < filled {
+                        let left = (filled - channel) / lanes::<S>();
+                        if left.min(vectors::<S>()) >= 2 {
+                            band.tap_row::<S, 2>(simd, sums, tap_row, channel);
+                            channel += 2 * lanes::<S>();
+                        } else {
+                            band.tap_row::<S, 1>(simd, sums, tap_row, channel);
+                            channel += lanes::<S>();
+                        }
+                    }
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// Some output pixels: where their taps start in the input, and their gradients.
+struct Band<'a> {
+    input: &'a [f32],
+    starts: &'a [usize],
+    grads: &'a [f32],
+    grad_step: usize,
+}
+
+impl Band<'_> {
+    /// All taps of one kernel row, `tap_row` values into the frame, for `V` vectors of output channels.
+    #[inline(always)]
+    fn tap_row<S: Simd, const V: usize>(
+        &self,
+        simd: S,
+        sums: &mut [f32],
+        tap_row: usize,
+        channel: usize,
+    ) {
+        let run = sums.len() / self.grad_step;
+        let mut tap = 0;
+        while tap < run {
+            tap += match run - tap {
+                // Only where that many sums fit into registers.
+                24.. if V == 1 && S::REGISTER_COUNT >= 32 => {
+                    self.block::<S, 24, V>(simd, sums, tap_row, tap, channel);
+                    24
+                }
+                12.. if V == 2 => {
+                    self.block::<S, 12, V>(simd, sums, tap_row, tap, channel);
+                    12
+                }
+                8.. => {
+                    self.block::<S, 8, V>(simd, sums, tap_row, tap, channel);
+                    8
+                }
+                _ => {
+                    self.block::<S, 1, V>(simd, sums, tap_row, tap, channel);
+                    1
+                }
+            };
+        }
+    }
+
+    #[inline(always)]
+    fn block<S: Simd, const J: usize, const V: usize>(
+        &self,
+        simd: S,
+        all: &mut [f32],
+        tap_row: usize,
+        tap: usize,
+        channel: usize,
+    ) {
+        let width = V * lanes::<S>();
+        let at = |index: usize| {
+            let start = (tap + index) * self.grad_step + channel;
+            start..start + width
+        };
+        let mut sums = [[simd.splat_f32s(0.0); V]; J];
+        for (index, sums) in sums.iter_mut().enumerate() {
+            let (vectors, _) = S::as_simd_f32s(&all[at(index)]);
+            sums.copy_from_slice(&vectors[..V]);
+        }
+        let grads = &self.grads[channel..];
+        let offset = tap_row + tap;
+        sums = taps(
+            simd,
+            sums,
+            self.input,
+            self.starts,
+            offset,
+            grads,
+            self.grad_step,
+        );
+        for (index, sums) in sums.into_iter().enumerate() {
+            let (vectors, _) = S::as_mut_simd_f32s(&mut all[at(index)]);
+            vectors[..V].copy_from_slice(&sums);
+        }
+    }
+}
+
+/// Memory in which a pixel's channels fill whole vectors.
+struct Fill {
+    channels: usize,
+    filled: usize,
+    values: Vec<f32>,
+}
+
+impl Fill {
+    fn new(channels: usize, filled: usize, pixels: usize) -> Self {
+        let len = if channels == filled {
+            0
+        } else {
+            pixels * filled
+        };
+        Self {
+            channels,
+            filled,
+            values: vec![0.0; len],
+        }
+    }
+
+    fn set<'a>(&'a mut self, image: &'a [f32]) -> &'a [f32] {
+        if self.channels == self.filled {
+            return image;
+        }
+        let pixels = image.chunks_exact(self.channels);
+        for (filled, pixel) in self.values.chunks_exact_mut(self.filled).zip(pixels) {
+            filled[..self.channels].copy_from_slice(pixel);
+        }
+        &self.values
+    }
+}

@@ -1,0 +1,79 @@
+//! ReLU, sums, products and blends.
+
+use crate::CpuTensor;
+use crate::channels_last::{self as loops, Serial, Unary};
+
+/// `max(x, 0)`; NaN stays NaN.
+pub(crate) fn relu(input: CpuTensor) -> CpuTensor {
+    input
+        .to_channels_last()
+        .change(|values| loops::relu(values, &Serial))
+}
+
+/// The gradient where the output is above 0, or NaN; else 0.
+pub(crate) fn relu_backward(output: CpuTensor, output_grad: CpuTensor) -> CpuTensor {
+    let output = output.to_channels_last();
+    let grad = output_grad.to_channels_last();
+    let grad = grad.change_with(&output, |both| {
+        loops::relu_backward(both.swapped(), &Serial);
+    });
+    output.recycle();
+    grad
+}
+
+/// `a + b`, cut off at 0 if `relu`; shapes are the same.
+pub(crate) fn sum(a: CpuTensor, b: CpuTensor, relu: bool) -> CpuTensor {
+    let (a, b) = alike(a, b);
+    // Addition commutes, so either of the two can take the sum.
+    let (target, other) = if a.is_unique() { (a, b) } else { (b, a) };
+    let sum = target.change_with(&other, |terms| loops::sum(terms, relu, &Serial));
+    other.recycle();
+    sum
+}
+
+/// `keep·a + gain·b`; shapes are the same.
+pub(crate) fn blend(a: CpuTensor, keep: f64, b: CpuTensor, gain: f64) -> CpuTensor {
+    let (a, b) = alike(a, b);
+    a.change_with(&b, |terms| {
+        loops::blend(terms, keep as f32, gain as f32, &Serial);
+    })
+}
+
+/// `a·b`, element by element; shapes are the same.
+pub(crate) fn multiply(a: CpuTensor, b: CpuTensor) -> CpuTensor {
+    let (mut a, b) = alike(a, b);
+    for (a, b) in a.values_mut().iter_mut().zip(b.values()) {
+        *a *= b;
+    }
+    a
+}
+
+/// `factor·x`
+pub(crate) fn scale(tensor: CpuTensor, factor: f64) -> CpuTensor {
+    let factor = factor as f32;
+    tensor.change(|operand| match operand {
+        Unary::InPlace(values) => values.iter_mut().for_each(|value| *value *= factor),
+        Unary::Into { input, output } => {
+            let each = output.iter_mut().zip(input);
+            each.for_each(|(output, input)| *output = input * factor);
+        }
+    })
+}
+
+/// `Σ x²` in `f64`.
+pub(crate) fn square_sum(tensor: &CpuTensor) -> f64 {
+    let squares = tensor
+        .values()
+        .iter()
+        .map(|&value| f64::from(value).powi(2));
+    squares.sum()
+}
+
+/// Both in one memory order. Weights and what belongs to them mostly lie alike already, in whatever order.
+fn alike(a: CpuTensor, b: CpuTensor) -> (CpuTensor, CpuTensor) {
+    if a.lies_like(&b) {
+        (a, b)
+    } else {
+        (a.to_channels_last(), b.to_channels_last())
+    }
+}

@@ -1,0 +1,47 @@
+//! Engine `cpu`: stages on the processor, in safe Rust, each on the thread that calls it.
+//!
+//! [`Cpu`] implements [`stagger_engine::layered::Kernels`] in `f32`. Tensors are `[N, C, H, W]` to the outside; the kernels write
+//! them channels-last in memory: a pixel's channels lie side by side, so that vector instructions run over channels whatever
+//! the image's size. [`pulp`] picks the widest instruction set at run time. Results depend on the values alone, never on
+//! memory order, on timing or on other threads.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`channels_last`] | loops over plain slices of `f32` or `bf16`, with any number of threads; engine `torch` uses them too |
+//! | [`fused_step`] | an optimizer step in one pass over memory |
+//! | `tensor`, `buffers` | a shape, an order and a counted buffer; the memory that a thread uses again |
+//! | `correlate`, `correlate_weight` | convolutions and linear layers |
+
+mod batch_norm;
+mod buffers;
+pub mod channels_last;
+mod correlate;
+mod correlate_weight;
+mod elementwise;
+pub mod fused_step;
+mod kernels;
+mod linear;
+mod max_pool;
+mod microkernel;
+mod padded;
+mod subsample;
+mod tensor;
+
+#[cfg(test)]
+mod agreement;
+
+pub use max_pool::Maxima;
+pub use tensor::CpuTensor;
+
+use stagger_engine::layered::LayeredStage;
+
+/// The kernels of engine `cpu`.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu;
+
+/// Where engine `cpu` runs a stage: the processor, on the calling thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuDevice;
+
+/// A stage on the processor, on the calling thread.
+pub type CpuStage = LayeredStage<Cpu>;

@@ -1,0 +1,40 @@
+//! The shortcut that keeps every `stride`-th pixel and adds zero channels.
+
+use stagger_engine::layered::Subsample;
+
+use crate::CpuTensor;
+use crate::buffers::take;
+use crate::channels_last::{self as loops, Serial};
+use crate::tensor::images;
+
+/// `[N, C, H, W]` to `[N, C + 2·padding, H', W']`.
+pub(crate) fn subsample(input: CpuTensor, geometry: Subsample) -> CpuTensor {
+    let input = input.to_channels_last();
+    let (from, with) = (images(input.sides()), places(geometry));
+    let to = with.output(from);
+    let mut output = take(to.len());
+    loops::subsample(input.values(), from, with, &mut output, &Serial);
+    CpuTensor::channels_last(output, [to.samples, to.channels, to.height, to.width])
+}
+
+/// The gradient of [`subsample`]'s input of these sides.
+pub(crate) fn subsample_backward(
+    output_grad: CpuTensor,
+    shape: [usize; 4],
+    geometry: Subsample,
+) -> CpuTensor {
+    let output_grad = output_grad.to_channels_last();
+    let to = images(shape);
+    let mut input_grad = take(to.len());
+    let grads = output_grad.values();
+    loops::subsample_backward(grads, to, places(geometry), &mut input_grad, &Serial);
+    output_grad.recycle();
+    CpuTensor::channels_last(input_grad, shape)
+}
+
+fn places(geometry: Subsample) -> loops::Subsample {
+    loops::Subsample {
+        stride: geometry.stride,
+        padding: geometry.padding,
+    }
+}

@@ -1,0 +1,230 @@
+//! Layers composed of libtorch's own operations: on GPUs, and in 64 bits.
+
+use tch::{Kind, Tensor};
+
+use stagger_engine::EngineError;
+use stagger_engine::layered::{
+    Convolution, Normalization, NormalizationGrads, NormalizationTape, Normalized, ProductGrads,
+    ProductWants, Subsample, Window,
+};
+
+use super::TorchTensor;
+use super::order::ordered;
+use super::shim::{self, ThreeWants};
+use super::tensor::{integer, sides};
+
+type Result<T> = std::result::Result<T, EngineError>;
+
+pub(super) fn convolution(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<Tensor>,
+    geometry: Convolution,
+) -> Result<Tensor> {
+    let stride = [integer(geometry.stride); 2];
+    let padding = [integer(geometry.padding); 2];
+    Ok(input.f_conv2d(weight, bias, stride, padding, [1, 1], 1)?)
+}
+
+pub(super) fn convolution_backward(
+    input: &Tensor,
+    weight: &Tensor,
+    output_grad: &Tensor,
+    geometry: Convolution,
+    wants: ProductWants,
+) -> Result<ProductGrads<TorchTensor>> {
+    let stride = [integer(geometry.stride); 2];
+    let padding = [integer(geometry.padding); 2];
+    let wants = ThreeWants {
+        input: wants.input,
+        weight: true,
+        bias: wants.bias,
+    };
+    let grads = shim::convolution_backward(output_grad, input, weight, stride, padding, wants)?;
+    let weight = grads
+        .weight
+        .ok_or_else(|| missing("the gradient of a weight"))?;
+    Ok(ProductGrads {
+        input: grads.input.map(TorchTensor::from),
+        weight: ordered(weight)?.into(),
+        bias: grads.bias.map(TorchTensor::from),
+    })
+}
+
+fn missing(what: &str) -> EngineError {
+    EngineError::Backend {
+        message: format!("libtorch left out {what}"),
+    }
+}
+
+pub(super) fn normalize(
+    input: &Tensor,
+    with: &Normalization<TorchTensor>,
+    addend: Option<TorchTensor>,
+    wants_output: bool,
+) -> Result<Normalized<TorchTensor>> {
+    let (scale, shift) = (with.scale.as_tensor(), with.shift.as_tensor());
+    // Wanted or not: other operations would give the statistics in other bits.
+    let found = shim::batch_norm(input, Some(scale), Some(shift), None, 0.0, with.epsilon)?;
+    let variance = found.inverse_std.f_pow_tensor_scalar(-2)?;
+    let variance = variance.f_add_scalar(-with.epsilon)?.f_clamp_min(0.0)?;
+    let output = found.output;
+    let output = wants_output.then(|| join(output, addend, with.relu));
+    Ok(Normalized {
+        output: output.transpose()?.map(TorchTensor::from),
+        mean: found.mean.into(),
+        variance: variance.into(),
+    })
+}
+
+/// Adds the addend, then the ReLU.
+fn join(output: Tensor, addend: Option<TorchTensor>, relu: bool) -> Result<Tensor> {
+    let mut output = output;
+    if let Some(addend) = addend {
+        let _ = output.f_add_(addend.as_tensor())?;
+    }
+    if relu {
+        let _ = output.f_relu_()?;
+    }
+    Ok(output)
+}
+
+pub(super) fn normalize_by(
+    input: &Tensor,
+    with: &Normalization<TorchTensor>,
+    mean: &Tensor,
+    variance: &Tensor,
+    addend: Option<TorchTensor>,
+) -> Result<Tensor> {
+    let output = input.f_batch_norm(
+        Some(with.scale.as_tensor()),
+        Some(with.shift.as_tensor()),
+        Some(mean),
+        Some(variance),
+        false,
+        0.0,
+        with.epsilon,
+        true,
+    )?;
+    join(output, addend, with.relu)
+}
+
+pub(super) fn normalize_backward(
+    tape: &NormalizationTape<TorchTensor>,
+    with: &Normalization<TorchTensor>,
+    output_grad: Tensor,
+) -> Result<NormalizationGrads<TorchTensor>> {
+    let grad = match &tape.result.output {
+        Some(output) if with.relu => output.as_tensor().f_threshold_backward(&output_grad, 0)?,
+        _ => output_grad,
+    };
+    let (mean, variance) = (
+        tape.result.mean.as_tensor(),
+        tape.result.variance.as_tensor(),
+    );
+    let inverse_std = variance.f_add_scalar(with.epsilon)?.f_rsqrt()?;
+    let all = ThreeWants {
+        input: true,
+        weight: true,
+        bias: true,
+    };
+    let grads = shim::batch_norm_backward(
+        &grad,
+        tape.input.as_tensor(),
+        Some(with.scale.as_tensor()),
+        mean,
+        &inverse_std,
+        with.epsilon,
+        all,
+    )?;
+    let some = |tensor: Option<Tensor>| {
+        tensor
+            .map(TorchTensor::from)
+            .ok_or_else(|| missing("a gradient of batch normalisation"))
+    };
+    Ok(NormalizationGrads {
+        input: some(grads.input)?,
+        scale: some(grads.weight)?,
+        shift: some(grads.bias)?,
+        addend: tape.added.then(|| grad.into()),
+    })
+}
+
+pub(super) fn subsample(input: &Tensor, geometry: Subsample) -> Result<Tensor> {
+    let stride = integer(geometry.stride);
+    let pixels = input
+        .f_slice(2, None, None, stride)?
+        .f_slice(3, None, None, stride)?;
+    let padding = integer(geometry.padding);
+    ordered(pixels.f_constant_pad_nd([0, 0, 0, 0, padding, padding])?)
+}
+
+pub(super) fn subsample_backward(
+    output_grad: &Tensor,
+    shape: [usize; 4],
+    geometry: Subsample,
+) -> Result<Tensor> {
+    let options = (output_grad.kind(), output_grad.device());
+    let grad = Tensor::f_zeros(sides(&shape), options)?;
+    let stride = integer(geometry.stride);
+    let mut pixels = grad
+        .f_slice(2, None, None, stride)?
+        .f_slice(3, None, None, stride)?;
+    let (from, channels) = (integer(geometry.padding), integer(shape[1]));
+    pixels.f_copy_(&output_grad.f_narrow(1, from, channels)?)?;
+    ordered(grad)
+}
+
+pub(super) fn max_pool(input: &Tensor, window: Window) -> Result<(Tensor, Tensor)> {
+    let [kernel, stride, padding] = window_sides(window);
+    Ok(input.f_max_pool2d_with_indices(kernel, stride, padding, [1, 1], false)?)
+}
+
+pub(super) fn max_pool_backward(
+    input: &Tensor,
+    indices: &Tensor,
+    output_grad: &Tensor,
+    window: Window,
+) -> Result<Tensor> {
+    let [kernel, stride, padding] = window_sides(window);
+    Ok(input.f_max_pool2d_with_indices_backward(
+        output_grad,
+        kernel,
+        stride,
+        padding,
+        [1, 1],
+        false,
+        indices,
+    )?)
+}
+
+fn window_sides(window: Window) -> [[i64; 2]; 3] {
+    [window.kernel, window.stride, window.padding].map(|side| [integer(side); 2])
+}
+
+pub(super) fn global_average(input: &Tensor) -> Result<Tensor> {
+    Ok(input.f_mean_dim([2_i64, 3].as_slice(), true, None::<Kind>)?)
+}
+
+pub(super) fn global_average_backward(output_grad: &Tensor, shape: [usize; 4]) -> Result<Tensor> {
+    let [_, _, height, width] = shape;
+    let share = output_grad.f_div_scalar(integer(height * width))?;
+    ordered(share.f_expand(sides(&shape), false)?)
+}
+
+pub(super) fn linear_backward(
+    input: &Tensor,
+    weight: &Tensor,
+    output_grad: &Tensor,
+    wants: ProductWants,
+) -> Result<ProductGrads<TorchTensor>> {
+    let bias = wants
+        .bias
+        .then(|| output_grad.f_sum_dim_intlist([0_i64].as_slice(), false, None::<Kind>));
+    let input_grad = wants.input.then(|| output_grad.f_mm(weight));
+    Ok(ProductGrads {
+        input: input_grad.transpose()?.map(TorchTensor::from),
+        weight: output_grad.f_transpose(0, 1)?.f_mm(input)?.into(),
+        bias: bias.transpose()?.map(TorchTensor::from),
+    })
+}

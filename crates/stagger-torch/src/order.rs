@@ -1,0 +1,81 @@
+//! Memory order: tensors of four sides are channels-last, all others row-major.
+
+use tch::{Kind, Tensor};
+
+use stagger_engine::EngineError;
+
+use super::shim;
+
+/// The same tensor with its memory dense and in the engine's order; a copy only if it is not so already.
+pub(super) fn ordered(tensor: Tensor) -> Result<Tensor, EngineError> {
+    let &[samples, channels, height, width] = tensor.size().as_slice() else {
+        return Ok(tensor.f_contiguous()?);
+    };
+    let sides = [samples, channels, height, width];
+    let row = width * channels;
+    let expected = [height * row, 1, row, channels];
+    let found = tensor.stride();
+    let strides = found.iter().zip(expected).zip(sides);
+    // The stride of a side of 1 is never used.
+    if strides
+        .into_iter()
+        .all(|((&found, expected), side)| side == 1 || found == expected)
+    {
+        return Ok(tensor);
+    }
+    let rows = tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?;
+    Ok(rows.f_permute([0, 3, 1, 2])?)
+}
+
+/// New memory for a tensor like this one.
+pub(super) fn empty_like(tensor: &Tensor) -> Result<Tensor, EngineError> {
+    if tensor.dim() == 4 {
+        shim::empty_like_channels_last(tensor)
+    } else {
+        shim::empty(&tensor.size(), tensor.kind(), tensor.device(), false)
+    }
+}
+
+/// The same values in memory that nobody else holds; a copy only if someone does.
+pub(super) fn owned(tensor: Tensor) -> Result<Tensor, EngineError> {
+    if shim::is_unique(&tensor) {
+        return Ok(tensor);
+    }
+    let mut copy = empty_like(&tensor)?;
+    copy.f_copy_(&tensor)?;
+    Ok(copy)
+}
+
+/// Whether the fused loops take tensors like this: on the CPU, in a format they have.
+pub(super) fn is_direct(tensor: &Tensor) -> bool {
+    tensor.device() == tch::Device::Cpu && matches!(tensor.kind(), Kind::Float | Kind::BFloat16)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn order_is_made_once() {
+        let rows = Tensor::arange(48, (Kind::Float, Device::Cpu)).reshape([2, 3, 4, 2]);
+        let last = ordered(rows.shallow_clone()).unwrap();
+        assert_eq!(last.stride(), [24, 1, 6, 3]);
+        assert_eq!(last, rows);
+        let again = ordered(last.shallow_clone()).unwrap();
+        assert_eq!(again.data_ptr(), last.data_ptr());
+        let matrix = Tensor::arange(6, (Kind::Float, Device::Cpu)).reshape([2, 3]);
+        assert!(ordered(matrix.transpose(0, 1)).unwrap().is_contiguous());
+    }
+
+    #[test]
+    fn shared_memory_is_copied() {
+        let tensor = Tensor::ones([2, 3, 4, 5], (Kind::Float, Device::Cpu));
+        let (at, tensor) = (tensor.data_ptr(), owned(tensor).unwrap());
+        assert_eq!(tensor.data_ptr(), at);
+        let copy = owned(tensor.shallow_clone()).unwrap();
+        assert_ne!(copy.data_ptr(), at);
+        assert_eq!(copy, tensor);
+    }
+}
