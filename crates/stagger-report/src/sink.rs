@@ -71,6 +71,16 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     }
 }
 
+impl<S: Sink + ?Sized> Sink for Box<S> {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        (**self).event(event)
+    }
+
+    fn finish(&mut self, end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        (**self).finish(end)
+    }
+}
+
 /// Several sinks as one. Each of them gets every event, in the order in which they were pushed; if some fail, the error
 /// of the first is returned.
 #[derive(Default)]

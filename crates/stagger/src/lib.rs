@@ -1,9 +1,10 @@
 //! Train deep convolutional networks split over several devices, with *diversely stale parameters*
 //! (DSP).
 //!
-//! This crate is the facade: it re-exports the crates that make up stagger, and holds the
-//! command line. A program that wants to train from its own code uses them as
-//! `examples/timeline.rs` does.
+//! [`Training`] is a whole run: it says what to train, on what and how, checks that all of it fits together, trains, and
+//! gives back what came of it as a [`Run`]. Everything else of this crate is an argument of it or of what it gives.
+//!
+//! The crates below it are re-exported, for models, data sets, methods and sinks of one's own:
 //!
 //! | crate | what is in it |
 //! | --- | --- |
@@ -14,7 +15,7 @@
 //! | [`cpu`] | the default engine |
 //! | [`transport`] | bounded links between stages |
 //! | [`runtime`] | the workers that execute a schedule |
-//! | [`report`] | what is told to people and written to files |
+//! | [`report`] | sinks: console, metrics, weights, snapshots |
 
 pub use stagger_cpu as cpu;
 pub use stagger_data as data;
@@ -25,45 +26,25 @@ pub use stagger_runtime as runtime;
 pub use stagger_schedule as schedule;
 pub use stagger_transport as transport;
 
-mod commands;
-mod failure;
-pub mod flags;
+pub mod account;
+pub mod bench;
+mod choice;
+pub mod config_file;
+mod error;
+mod evaluation;
+pub mod job;
+mod options;
+mod refusal;
+mod resume_refusal;
+mod stages;
+mod training;
 
-use std::ffi::OsString;
-use std::process::ExitCode;
-
-use clap::Parser;
-
-use flags::low::{Cli, Command};
-
-/// Runs the command line. Exit status: 0 done, 1 a run failed, 2 something in what was asked for
-/// is wrong, 130 interrupted.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let words: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&words) {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version come this way too, with status 0. A closed pipe is nobody's error.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    let result = match cli.command {
-        Command::Train(arguments) => commands::train::run(arguments),
-        Command::Eval(arguments) => commands::eval::run(arguments),
-        Command::Inspect(arguments) => commands::inspect::run(&arguments),
-        Command::Explain(arguments) => commands::explain::run(&arguments),
-        Command::Summary(arguments) => commands::summary::run(&arguments),
-        Command::Bench(arguments) => commands::bench::run(&arguments),
-        Command::Compare(arguments) => commands::compare::run(&arguments, &words),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if let Some(sentence) = failure.sentence() {
-                eprintln!("error: {sentence}");
-            }
-            failure.exit_code()
-        }
-    }
-}
+pub use choice::Choice;
+pub use error::{Error, Source};
+pub use evaluation::{Evaluation, RunWeights, evaluate_run};
+pub use options::TrainingOptions;
+pub use refusal::{Refusal, Spelling};
+pub use resume_refusal::ResumeRefusal;
+pub use stagger_report::Sink;
+pub use stagger_runtime::{Event, Interrupt};
+pub use training::{Prepared, Run, SnapshotCost, Stalled, Training};

@@ -1,6 +1,6 @@
 //! TOML files: values of `stagger train`, and models.
 
-use stagger::flags::config_file;
+use stagger::config_file;
 use stagger::model::{Balance, Model, StageSummaryInput, summary};
 
 use crate::bounded;

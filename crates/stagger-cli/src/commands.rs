@@ -1,0 +1,20 @@
+//! One file per verb.
+
+pub mod bench;
+pub mod compare;
+pub mod eval;
+pub mod explain;
+pub mod inspect;
+pub mod summary;
+pub mod train;
+
+use std::io::{self, Write};
+
+/// Prints to standard output. A reader that has gone away, as `head` or a closed terminal, is no
+/// failure.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if stagger::report::is_closed(&error) => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,51 @@
+//! `stagger bench`.
+
+mod report;
+
+use anyhow::anyhow;
+use stagger::TrainingOptions;
+use stagger::bench::Bench;
+
+use super::print;
+use crate::failure::Failure;
+use crate::flags::{BenchArgs, input_shape};
+
+/// Trains on fixed random images, and says how fast.
+pub fn run(arguments: &BenchArgs) -> Result<(), Failure> {
+    let shape = input_shape(&arguments.input)?;
+    for (flag, value) in [
+        ("--batches", arguments.batches),
+        ("--classes", arguments.classes),
+    ] {
+        if value == 0 {
+            return Err(anyhow!("{flag} is 0; give a whole number of at least 1").into());
+        }
+    }
+    if arguments.batches.checked_add(arguments.warmup).is_none() {
+        return Err(anyhow!("--batches and --warmup are too large").into());
+    }
+    let own = TrainingOptions {
+        model: Some(arguments.model.clone()),
+        batch_size: Some(arguments.batch_size),
+        lr: Some(arguments.lr),
+        seed: Some(arguments.seed),
+        ..TrainingOptions::default()
+    };
+    let measured = Bench {
+        options: own
+            .or(arguments.pipeline.options())
+            .or(arguments.engine.options()),
+        shape,
+        classes: arguments.classes,
+        batches: arguments.batches,
+        warmup: arguments.warmup,
+        profile_kernels: arguments.profile_ops,
+    }
+    .run()?;
+    if arguments.json {
+        print(&format!("{}\n", report::json(&measured)))?;
+    } else {
+        print(&report::table(&measured))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! `stagger compare`.
+
+mod child;
+mod folder;
+mod request;
+mod results;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use stagger::job::Job;
+use stagger::report::compare::{Comparison, Plan, PlannedRun, RunState, error_file, read_run};
+
+use super::print;
+use crate::failure::Failure;
+use crate::flags::CompareArgs;
+use child::{ChildRun, End, Interrupts};
+use folder::{CompareFolder, run_name};
+use request::Request;
+
+/// Compares methods. `words` is the command line, for the report.
+pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
+    if arguments
+        .target
+        .is_some_and(|target| !(0.0..=100.0).contains(&target))
+    {
+        return Err(anyhow!("--target is not an accuracy; give a percentage from 0 to 100").into());
+    }
+    let request = Request::new(arguments)?;
+    let jobs = request.check()?;
+    let label = jobs.first().map_or_else(String::new, |job| {
+        format!("compare-{}-{}", job.model.name, job.split.train.name())
+    });
+    let title = jobs.first().map_or_else(String::new, title);
+    let is_bp = |job: &Job| job.schedule.to_string() == "bp";
+    let baseline = jobs.iter().position(is_bp).unwrap_or(0);
+    // The runs load the data themselves.
+    drop(jobs);
+
+    let output = arguments.flags.options().output;
+    let output = output.as_deref();
+    if output.is_some_and(|path| path.as_os_str().is_empty()) {
+        return Err(anyhow!("--output is empty; name a folder, or leave the flag out").into());
+    }
+    let mut interrupts = Interrupts::listen()?;
+    let folder = CompareFolder::open(output, &label, &request)?;
+    let plan = Plan {
+        title,
+        command: command(words, output, folder.path()),
+        baseline: request.methods[baseline].clone(),
+        methods: request.methods.clone(),
+        slowdowns_percent: request.slowdowns.clone(),
+        target_top1: arguments.target,
+        runs: planned(&request, &folder).map_err(Failure::Run)?,
+    };
+    print(&format!(
+        "{}\n{} runs in {}\n",
+        plan.title,
+        plan.runs.len(),
+        folder.path().display()
+    ))?;
+    let end = run_all(&plan, &request, &folder, &mut interrupts).map_err(Failure::Run)?;
+    conclude(plan, &folder, end)
+}
+
+/// Writes the report on what has been run, and says how it went.
+fn conclude(plan: Plan, folder: &CompareFolder, end: End) -> Result<(), Failure> {
+    let comparison = Comparison::read(plan);
+    let done = |state: &&RunState| matches!(state, RunState::Done(_));
+    let done = comparison.states.iter().filter(done).count();
+    let all = comparison.states.len();
+    let report = results::write(&comparison, folder).map_err(Failure::Run)?;
+    if end == End::Interrupted {
+        print(&format!(
+            "interrupted: {done} of {all} runs are done; go on with\n  {}\n",
+            comparison.plan.command
+        ))?;
+        return Err(Failure::Interrupted);
+    }
+    print(&results::tables(&comparison))?;
+    print(&format!("report: {}\n", report.display()))?;
+    if done < all {
+        let failed = all - done;
+        let runs = if failed == 1 { "run" } else { "runs" };
+        return Err(Failure::Run(anyhow!(
+            "{failed} of {all} {runs} failed; {} says why, and the same command with --output {} tries them again",
+            report.display(),
+            folder.path().display()
+        )));
+    }
+    Ok(())
+}
+
+/// All runs, in the order in which they are made, with their config files written.
+fn planned(request: &Request, folder: &CompareFolder) -> Result<Vec<PlannedRun>> {
+    let mut pairs: Vec<(f64, &String)> = Vec::new();
+    for slowdown in &request.slowdowns {
+        pairs.extend(request.methods.iter().map(|method| (*slowdown, method)));
+    }
+    let mut names = Vec::new();
+    let mut runs = Vec::new();
+    for seed in &request.seeds {
+        for (slowdown_percent, method) in &pairs {
+            let name = run_name(method, *slowdown_percent, *seed, &names);
+            let config = toml::to_string(&request.values(method, *seed))
+                .context("the config cannot be written as TOML")?;
+            folder.write(&format!("configs/{name}.toml"), &config)?;
+            let mut repeat = vec![
+                OsString::from("stagger"),
+                "train".into(),
+                "--config".into(),
+                folder.config(&name).into(),
+            ];
+            repeat.extend(straggler(request, *slowdown_percent));
+            runs.push(PlannedRun {
+                method: (*method).clone(),
+                slowdown_percent: *slowdown_percent,
+                seed: *seed,
+                folder: folder.run(&name),
+                command: quoted(&repeat),
+            });
+            names.push(name);
+        }
+        // A machine that gets slower over time hits all alike.
+        pairs.reverse();
+    }
+    Ok(runs)
+}
+
+fn straggler(request: &Request, slowdown_percent: f64) -> Vec<OsString> {
+    let spec = request.straggler(slowdown_percent);
+    spec.map_or_else(Vec::new, |spec| vec!["--straggler".into(), spec.into()])
+}
+
+/// Runs what has not come to its end yet.
+fn run_all(
+    plan: &Plan,
+    request: &Request,
+    folder: &CompareFolder,
+    interrupts: &mut Interrupts,
+) -> Result<End> {
+    let digits = plan.runs.len().to_string().len();
+    for (at, run) in plan.runs.iter().enumerate() {
+        let slowed = match run.slowdown_percent {
+            0.0 => String::new(),
+            percent => format!(", slowed down by {percent} %"),
+        };
+        say(&format!(
+            "[{:digits$}/{}] {}{slowed}, seed {}: ",
+            at + 1,
+            plan.runs.len(),
+            run.method,
+            run.seed
+        ))?;
+        if let RunState::Done(result) = read_run(&run.folder) {
+            say(&format!("{} (kept)\n", results::line(&result)))?;
+            continue;
+        }
+        let name = run.folder.file_name().unwrap_or_default().to_string_lossy();
+        folder.clear(&name)?;
+        let mut arguments: Vec<OsString> = vec![
+            "train".into(),
+            "--config".into(),
+            folder.config(&name).into(),
+            "--output".into(),
+            run.folder.clone().into(),
+        ];
+        arguments.extend(straggler(request, run.slowdown_percent));
+        let job = ChildRun {
+            arguments,
+            folder: run.folder.clone(),
+            lock: folder.lock()?,
+        };
+        let end = child::run(job, interrupts)?;
+        let state = read_run(&run.folder);
+        say(&match &state {
+            RunState::Done(result) => format!("{}\n", results::line(result)),
+            _ if end == End::Interrupted => "interrupted\n".to_owned(),
+            RunState::Failed(error) => format!("failed: {error}\n"),
+            RunState::Missing => format!("failed; see {}\n", error_file(&run.folder).display()),
+        })?;
+        if end == End::Interrupted {
+            return Ok(end);
+        }
+    }
+    Ok(End::Ended)
+}
+
+/// What the methods have in common.
+fn title(job: &Job) -> String {
+    let stages = job.schedule.stages();
+    let budget = match (job.options.max_seconds, job.options.max_batches) {
+        (Some(seconds), _) => format!("{seconds} s"),
+        (None, Some(_)) => format!("{} batches", job.horizon.batches),
+        (None, None) => match job.options.epochs.unwrap_or_default() {
+            1 => "1 epoch".to_owned(),
+            epochs => format!("{epochs} epochs"),
+        },
+    };
+    format!(
+        "{} on {} · {stages} {} · engine {} {} · {budget}, batches of {}",
+        job.model.name,
+        job.split.train.name(),
+        if stages == 1 { "stage" } else { "stages" },
+        job.options.engine.as_deref().unwrap_or_default(),
+        job.precision,
+        job.batch_size,
+    )
+}
+
+/// The command line with its folder, so that it goes on there.
+fn command(words: &[OsString], output: Option<&Path>, folder: &Path) -> String {
+    let mut words: Vec<OsString> = words.to_vec();
+    if let Some(program) = words.first_mut() {
+        *program = "stagger".into();
+    }
+    if output.is_none() {
+        words.extend(["--output".into(), folder.into()]);
+    }
+    quoted(&words)
+}
+
+/// As a shell takes it.
+fn quoted(words: &[OsString]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+@".contains(c);
+    let quote = |word: &OsString| {
+        let word = word.to_string_lossy();
+        if !word.is_empty() && word.chars().all(plain) {
+            word.into_owned()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// Prints now, whether the line has ended or not.
+fn say(text: &str) -> Result<()> {
+    print(text)?;
+    match io::stdout().flush() {
+        Err(error) if stagger::report::is_closed(&error) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_can_be_pasted_into_a_shell() {
+        let words = ["/bin/stagger", "compare", "bp", "gpipe(4)", "it's"].map(OsString::from);
+        assert_eq!(
+            command(&words, None, Path::new("runs/a b")),
+            r"stagger compare bp 'gpipe(4)' 'it'\''s' --output 'runs/a b'"
+        );
+        assert_eq!(
+            command(&words[..3], Some(Path::new("x")), Path::new("x")),
+            "stagger compare bp"
+        );
+    }
+}

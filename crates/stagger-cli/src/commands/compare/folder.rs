@@ -1,0 +1,182 @@
+//! The folder of a comparison, and where everything is in it.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, anyhow, bail};
+use stagger::report::compare::error_file;
+use stagger::report::{DEFAULT_BASE, RunFolder, write_atomic};
+
+use super::request::Request;
+
+const REQUEST_FILE: &str = "compare.toml";
+
+/// `compare.toml` says what is compared, `configs/NAME.toml` what each run does, `runs/NAME/` is its run folder.
+#[derive(Debug)]
+pub struct CompareFolder {
+    path: PathBuf,
+    /// Held by this process and by the run that is under way.
+    lock: File,
+}
+
+impl CompareFolder {
+    /// Makes the folder for a request, or takes up one that holds the same request.
+    ///
+    /// # Errors
+    /// When something else is there, when another process is at work in it, or when it cannot be written.
+    pub fn open(path: Option<&Path>, name: &str, request: &Request) -> Result<Self> {
+        let path = match path {
+            Some(path) if path.join(REQUEST_FILE).is_file() => {
+                refuse_another(path, request)?;
+                path.to_owned()
+            }
+            _ => {
+                let folder = match path {
+                    Some(path) => RunFolder::create(path)?,
+                    None => {
+                        RunFolder::create_named(Path::new(DEFAULT_BASE), name, SystemTime::now())?
+                    }
+                };
+                let text =
+                    toml::to_string(request).context("the request cannot be written as TOML")?;
+                folder.write(REQUEST_FILE, text.as_bytes())?;
+                folder.path().to_owned()
+            }
+        };
+        let lock = lock(&path.join(REQUEST_FILE))?;
+        for part in ["configs", "runs"] {
+            let part = path.join(part);
+            fs::create_dir_all(&part)
+                .with_context(|| format!("could not create the folder {}", part.display()))?;
+        }
+        Ok(Self { path, lock })
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The config file of a run.
+    pub fn config(&self, name: &str) -> PathBuf {
+        self.path.join("configs").join(format!("{name}.toml"))
+    }
+
+    /// The run folder of a run.
+    pub fn run(&self, name: &str) -> PathBuf {
+        self.path.join("runs").join(name)
+    }
+
+    /// A handle that keeps the folder locked for as long as somebody has it.
+    pub fn lock(&self) -> Result<File> {
+        self.lock
+            .try_clone()
+            .context("could not share the lock of the comparison")
+    }
+
+    /// Writes a file, whole or not at all.
+    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        write_atomic(&path, text.as_bytes())?;
+        Ok(path)
+    }
+
+    /// Removes what an unfinished run has left.
+    pub fn clear(&self, name: &str) -> Result<()> {
+        let folder = self.run(name);
+        for (path, removed) in [
+            (folder.clone(), fs::remove_dir_all(&folder)),
+            (error_file(&folder), fs::remove_file(error_file(&folder))),
+        ] {
+            match removed {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| {
+                        format!("could not remove {} of an unfinished run", path.display())
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse_another(path: &Path, request: &Request) -> Result<()> {
+    let file = path.join(REQUEST_FILE);
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))?;
+    let there: Request = toml::from_str(&text).map_err(|error| {
+        let what = error.message().replace('\n', ", ");
+        anyhow!(
+            "{} is not a comparison that this version of stagger reads: {what}; choose another --output",
+            file.display()
+        )
+    })?;
+    match request.difference(&there)? {
+        None => Ok(()),
+        Some(difference) => bail!(
+            "{} holds another comparison: {difference}; choose another --output, or ask for the same",
+            path.display()
+        ),
+    }
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another stagger is at work on the comparison in {}; wait for it, or choose another --output",
+            path.parent().unwrap_or(path).display()
+        ),
+        // Some file systems have no locks: the user is then the only one who can take care.
+        Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// A name for the folder of a run that no other run of the comparison has.
+pub fn run_name(method: &str, slowdown_percent: f64, seed: u64, taken: &[String]) -> String {
+    let mut name = String::new();
+    for c in method.chars() {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            name.push(c);
+        } else if !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+    }
+    let mut name = name.trim_end_matches('-').to_owned();
+    if slowdown_percent > 0.0 {
+        name.push_str(&format!("-slow{slowdown_percent}"));
+    }
+    name.push_str(&format!("-seed{seed}"));
+    let mut free = name.clone();
+    let mut number = 1;
+    while taken.contains(&free) {
+        number += 1;
+        free = format!("{name}-{number}");
+    }
+    free
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain_and_never_collide() {
+        let mut taken = Vec::new();
+        for (method, slowdown, expected) in [
+            ("dsp(1,1,0;4,2,0)", 0.0, "dsp-1-1-0-4-2-0-seed7"),
+            ("dsp + shrink(0.9)", 12.5, "dsp-shrink-0.9-slow12.5-seed7"),
+            ("gpipe(4)", 0.0, "gpipe-4-seed7"),
+            ("gpipe-4", 0.0, "gpipe-4-seed7-2"),
+            ("../bp", 0.0, "..-bp-seed7"),
+        ] {
+            let name = run_name(method, slowdown, 7, &taken);
+            assert_eq!(name, expected);
+            taken.push(name);
+        }
+    }
+}

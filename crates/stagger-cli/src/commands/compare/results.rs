@@ -1,0 +1,42 @@
+//! What is told of a comparison.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use stagger::report::compare::{
+    Comparison, NO_BARRIERS, RunResult, main_table, slowdown_table, to_csv, to_html, to_json,
+};
+
+use super::folder::CompareFolder;
+
+/// Writes the files; gives the path of the report.
+pub fn write(comparison: &Comparison, folder: &CompareFolder) -> Result<PathBuf> {
+    folder.write("compare.csv", &to_csv(comparison))?;
+    folder.write("compare.json", &to_json(comparison))?;
+    folder.write("report.html", &to_html(comparison)?)
+}
+
+/// The tables, for a terminal.
+pub fn tables(comparison: &Comparison) -> String {
+    let mut text = format!("\n{}\n", main_table(comparison));
+    if let Some(table) = slowdown_table(comparison) {
+        text.push_str(&format!("{table}\n"));
+    }
+    text.push_str(NO_BARRIERS);
+    text.push('\n');
+    text
+}
+
+/// A finished run in one line.
+pub fn line(result: &RunResult) -> String {
+    let mut parts = Vec::new();
+    if let Some(rate) = result.progress.images_per_second {
+        parts.push(format!("{rate:.0} images/s"));
+    }
+    if let Some(top1) = result.final_top1() {
+        parts.push(format!("test {top1:.1} %"));
+    }
+    parts.push(format!("{} batches", result.progress.batches.len()));
+    parts.push(format!("{:.1} s", result.wall_seconds));
+    parts.join(" · ")
+}

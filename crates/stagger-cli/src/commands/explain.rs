@@ -1,0 +1,27 @@
+//! `stagger explain`.
+
+use stagger::schedule::{NotationError, NotationProblem, Schedule, explain};
+
+use super::print;
+use crate::failure::Failure;
+use crate::flags::ExplainArgs;
+
+/// Enough stages for the picture to show what happens in the middle.
+const DEFAULT_STAGES: usize = 3;
+
+/// Prints what a schedule does.
+pub fn run(arguments: &ExplainArgs) -> Result<(), Failure> {
+    let schedule = parse(&arguments.schedule, arguments.stages)?;
+    print(&explain(&schedule, arguments.batches))?;
+    Ok(())
+}
+
+/// Without a number of stages, a schedule that does not say it gets [`DEFAULT_STAGES`].
+fn parse(text: &str, stages: Option<usize>) -> Result<Schedule, NotationError> {
+    match Schedule::parse(text, stages) {
+        Err(error) if matches!(error.problem(), NotationProblem::StagesUnknown { .. }) => {
+            Schedule::parse(text, Some(DEFAULT_STAGES))
+        }
+        result => result,
+    }
+}

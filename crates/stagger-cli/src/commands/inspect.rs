@@ -1,0 +1,13 @@
+//! `stagger inspect`.
+
+use stagger::report::inspect;
+
+use super::print;
+use crate::failure::Failure;
+use crate::flags::InspectArgs;
+
+/// Prints what a snapshot, a weights file or a run folder holds.
+pub fn run(arguments: &InspectArgs) -> Result<(), Failure> {
+    print(&inspect(&arguments.path)?)?;
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! `stagger train`.
+
+mod signals;
+mod stall;
+mod training_bar;
+
+use stagger::{Interrupt, Training, config_file};
+
+use crate::failure::Failure;
+use crate::flags::TrainArgs;
+
+/// Trains.
+pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
+    let interrupt = Interrupt::new();
+    let prepared = training(arguments)?
+        .interrupt(interrupt.clone())
+        .prepare()?;
+    // Only now: until here an interrupt ends the process at once.
+    signals::listen_for_interrupts(&interrupt)?;
+    signals::quiet_panics_of_workers();
+    match prepared.run()? {
+        run if run.interrupted => Err(Failure::Interrupted),
+        _ => Ok(()),
+    }
+}
+
+fn training(arguments: TrainArgs) -> Result<Training, Failure> {
+    let said = arguments.flags.options();
+    let output = said.output.clone();
+    let mut options = match &arguments.config {
+        Some(path) => said.or(config_file::read(path)?),
+        None => said,
+    };
+    let training = Training::new()
+        .commit(option_env!("STAGGER_COMMIT"))
+        .console_with(training_bar::console)
+        .run_folder()
+        .profile_kernels(arguments.profile_ops)
+        .on_stall(stall::end_after_a_while);
+    Ok(match arguments.resume {
+        Some(path) if path.as_os_str() == "auto" => training.options(options).resume_or_start(),
+        Some(path) => {
+            // The folder that a config file names is that of the run it is from.
+            options.output = output;
+            training.options(options).resume(path)
+        }
+        None => training.options(options),
+    })
+}

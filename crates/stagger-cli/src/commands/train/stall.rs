@@ -1,0 +1,31 @@
+//! Ending a process whose run hangs.
+
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use stagger::Stalled;
+use stagger::runtime::EventError;
+
+/// How long a stage that hangs may keep its thread. The run waits for all threads.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Ends the process after a while, unless the run has ended by then and says how itself.
+pub fn end_after_a_while(stalled: Stalled) -> Result<(), EventError> {
+    let wait = move || {
+        thread::sleep(GRACE);
+        if stalled.has_ended() {
+            return;
+        }
+        let sentence = format!("error: {}", stalled.stall);
+        eprintln!("{sentence}");
+        if let Some(log) = &stalled.log {
+            let _ = log.line(&sentence);
+        }
+        process::exit(1);
+    };
+    thread::Builder::new()
+        .name("grace".to_owned())
+        .spawn(wait)?;
+    Ok(())
+}

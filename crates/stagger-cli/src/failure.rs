@@ -1,0 +1,81 @@
+//! How a command ends when it does not succeed.
+
+use std::process::ExitCode;
+
+use anyhow::Error;
+use stagger::Spelling;
+
+/// Why a command ended early, which decides the exit status.
+#[derive(Debug)]
+pub enum Failure {
+    /// The request cannot be fulfilled: a flag, config, file, data set or model is wrong.
+    Request(Error),
+    /// A run started and failed.
+    Run(Error),
+    /// A run was interrupted.
+    Interrupted,
+}
+
+impl Failure {
+    /// What to tell the user, as one sentence.
+    pub fn sentence(&self) -> Option<String> {
+        match self {
+            Failure::Request(error) | Failure::Run(error) => Some(sentence(error)),
+            Failure::Interrupted => None,
+        }
+    }
+
+    /// The exit status.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Failure::Run(_) => ExitCode::from(1),
+            Failure::Request(_) => ExitCode::from(2),
+            Failure::Interrupted => ExitCode::from(130),
+        }
+    }
+}
+
+/// The library says whether a run had started; everything else goes wrong before.
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        match error.downcast_ref::<stagger::Error>() {
+            Some(found) if !found.is_refusal() => Failure::Run(error),
+            _ => Failure::Request(error),
+        }
+    }
+}
+
+/// The chain of causes, joined by colons; a cause that its context already quotes is left out.
+fn sentence(error: &Error) -> String {
+    let mut sentence = String::new();
+    for cause in error.chain() {
+        let cause = match cause.downcast_ref::<stagger::Error>() {
+            Some(error) => error.sentence(Spelling::Flags),
+            None => cause.to_string(),
+        };
+        if sentence.contains(&cause) {
+            continue;
+        }
+        if !sentence.is_empty() {
+            sentence.push_str(": ");
+        }
+        sentence.push_str(&cause);
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let quoted = anyhow!("disk full").context("cannot write a.txt: disk full");
+        assert_eq!(sentence(&quoted), "cannot write a.txt: disk full");
+        let added = anyhow!("disk full").context("cannot write a.txt");
+        assert_eq!(sentence(&added), "cannot write a.txt: disk full");
+    }
+}

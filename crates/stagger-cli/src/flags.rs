@@ -1,0 +1,143 @@
+//! The command line as written: every value optional, no checks across values, no side effects.
+//!
+//! Flags of a training run become [`TrainingOptions`](stagger::TrainingOptions), which a config file has too;
+//! defaults < file < flags. What they mean, and whether they suit each other, the library knows.
+
+pub mod bench;
+pub mod compare;
+mod options;
+pub mod pipeline;
+mod shape;
+pub mod train;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use bench::BenchArgs;
+pub use compare::CompareArgs;
+pub use shape::input_shape;
+pub use train::TrainArgs;
+
+/// Train deep convolutional networks split over several devices, with diversely stale parameters.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stagger",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "parsed once")]
+pub enum Command {
+    /// Train a network, cut into stages that run in parallel
+    #[command(after_help = TRAIN_EXAMPLES, args_override_self = true)]
+    Train(TrainArgs),
+    /// Evaluate the weights of a run
+    Eval(EvalArgs),
+    /// Print what a snapshot, a weights file or a run folder holds
+    Inspect(InspectArgs),
+    /// Explain a schedule: its grid over time, staleness, queues, locks, memory
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
+    /// Print a model's layers and what each stage costs
+    Summary(SummaryArgs),
+    /// Measure the speed of a pipeline on fixed random images
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(BenchArgs),
+    /// Compare methods: speed, accuracy, memory, staleness; as tables, files and a report
+    #[command(
+        after_help = compare::EXAMPLES,
+        args_override_self = true,
+        mut_arg("schedule", |schedule| schedule.hide(true)),
+        mut_arg("seed", |seed| seed.hide(true)),
+        mut_arg("calibration_batches", |batches| batches.hide(true)),
+        mut_arg("output", |output| output.help(compare::OUTPUT))
+    )]
+    Compare(CompareArgs),
+}
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  stagger train
+  stagger train --schedule 'dsp(1,1,0;4,2,0)' --stages 3
+  stagger train --schedule bp --stages 1 --output runs/bp
+  stagger train --output runs/a --snapshot-every 500,10min
+  stagger train --resume runs/a
+  stagger train --config configs/cifar10-resnet20.toml --data-dir ~/data/cifar-10-images";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  stagger explain 'dsp(1,1,0;4,2,0)'
+  stagger explain dsp --stages 4 --batches 16
+  stagger explain bp --stages 3";
+
+/// Flags of `stagger eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// The run folder
+    #[arg(long, value_name = "DIR")]
+    pub run: PathBuf,
+    /// Which weights: best, last, or a safetensors file
+    #[arg(long, value_name = "WHICH", default_value = "best")]
+    pub weights: String,
+    /// Where the data set's files are, if not where the run found them
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Samples per batch, if not as in the run
+    #[arg(long, value_name = "N")]
+    pub eval_batch_size: Option<usize>,
+}
+
+/// Flags of `stagger inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A run folder, a snapshot's folder, or a safetensors file
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+}
+
+/// Flags of `stagger explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The schedule, such as 'dsp(1,1,0;4,2,0)'
+    pub schedule: String,
+    /// Number of stages, where the schedule does not say it [default: 3]
+    #[arg(short = 'k', long, value_name = "K")]
+    pub stages: Option<usize>,
+    /// Batches to draw
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub batches: usize,
+}
+
+/// Flags of `stagger summary`.
+#[derive(Debug, Args)]
+pub struct SummaryArgs {
+    /// The network, such as resnet20
+    pub model: String,
+    /// Number of stages
+    #[arg(short = 'k', long, value_name = "K", default_value_t = 2)]
+    pub stages: usize,
+    /// The schedule, which decides what each stage keeps
+    #[arg(short, long, value_name = "METHOD", default_value = "dsp")]
+    pub schedule: String,
+    /// How blocks are dealt to stages: auto, uniform, or counts such as 7,4
+    #[arg(long, value_name = "CUT", default_value = "auto")]
+    pub balance: String,
+    /// Samples per batch
+    #[arg(short, long, value_name = "N", default_value_t = 64)]
+    pub batch_size: usize,
+    /// Shape of one image: channels x height x width
+    #[arg(long, value_name = "CxHxW", default_value = "3x32x32")]
+    pub input: String,
+    /// Number of classes
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub classes: usize,
+}

@@ -1,0 +1,94 @@
+//! Flags of `stagger bench` as written.
+
+use clap::Args;
+
+use super::pipeline::{EngineFlags, PipelineFlags};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  stagger bench --model resnet20
+  stagger bench --model resnet110 --engine torch --dtype bf16 --schedule bp --stages 1
+  stagger bench --model resnet50 --input 3x224x224 --classes 1000 --engine torch --device cuda --json";
+
+/// Flags of `stagger bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The network, such as resnet20
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "resnet20",
+        help_heading = "What runs"
+    )]
+    pub model: String,
+    /// Shape of one image: channels x height x width
+    #[arg(
+        long,
+        value_name = "CxHxW",
+        default_value = "3x32x32",
+        help_heading = "What runs"
+    )]
+    pub input: String,
+    /// Number of classes
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        help_heading = "What runs"
+    )]
+    pub classes: usize,
+    /// Samples per batch
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 128,
+        help_heading = "What runs"
+    )]
+    pub batch_size: usize,
+    /// Learning rate; small, so that random labels do not drive the loss to infinity
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value_t = 0.01,
+        help_heading = "What runs"
+    )]
+    pub lr: f64,
+    /// Seed of weights and images
+    #[arg(
+        long,
+        value_name = "SEED",
+        default_value_t = 1,
+        help_heading = "What runs"
+    )]
+    pub seed: u64,
+    /// The stages.
+    #[command(flatten)]
+    pub pipeline: PipelineFlags,
+    /// The engine.
+    #[command(flatten)]
+    pub engine: EngineFlags,
+
+    /// Batches to time
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 40,
+        help_heading = "Measurement"
+    )]
+    pub batches: usize,
+    /// Batches before those, which are not timed
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 8,
+        help_heading = "Measurement"
+    )]
+    pub warmup: usize,
+    /// Time every kind of kernel
+    #[arg(long, help_heading = "Measurement")]
+    pub profile_ops: bool,
+    /// Print one JSON object instead of a table
+    #[arg(long, help_heading = "Measurement")]
+    pub json: bool,
+}

@@ -1,0 +1,278 @@
+//! Flags of `stagger train`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use stagger::TrainingOptions;
+
+use super::options::flags;
+use super::pipeline::{EngineFlags, PipelineFlags};
+
+/// Flags of `stagger train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Read values from a TOML file; its keys are the names of these flags, which override it
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub config: Option<PathBuf>,
+    /// Resume a run: its folder, or one of its snapshots; auto takes the folder of --output, or else the newest
+    /// unfinished run, and starts a new one when there is none
+    #[arg(long, value_name = "RUN", help_heading = "Snapshots")]
+    pub resume: Option<PathBuf>,
+    /// Time every kind of kernel, and print it at the end
+    #[arg(long, help_heading = "Output")]
+    pub profile_ops: bool,
+    /// The options.
+    #[command(flatten)]
+    pub flags: TrainFlags,
+}
+
+/// A flag for each of [`TrainingOptions`].
+#[derive(Args, Clone, Debug)]
+pub struct TrainFlags {
+    #[command(flatten)]
+    data: DataFlags,
+    #[command(flatten)]
+    pipeline: PipelineFlags,
+    #[command(flatten)]
+    engine: EngineFlags,
+    #[command(flatten)]
+    run: RunFlags,
+}
+
+impl TrainFlags {
+    /// What they say.
+    pub fn options(&self) -> TrainingOptions {
+        (self.data.options())
+            .or(self.pipeline.options())
+            .or(self.engine.options())
+            .or(self.run.options())
+    }
+}
+
+flags! {
+    /// Network and images.
+    pub struct DataFlags {
+        /// Network: resnet8 … resnet110, resnet164, resnet18-cifar, resnet18 … resnet152, vgg11-bn, vgg16-bn [default: resnet8]
+        #[arg(long, value_name = "NAME", help_heading = "Model and data")]
+        model: String,
+        /// Data set: shapes, cifar10, cifar100, mnist, fashion-mnist, image-folder [default: shapes]
+        #[arg(long, value_name = "NAME", help_heading = "Model and data")]
+        dataset: String,
+        /// Where the data set's files are (shapes needs none)
+        #[arg(long, value_name = "DIR", help_heading = "Model and data")]
+        data_dir: PathBuf,
+        /// Side in pixels to which an image folder's pictures are brought [default: theirs, if all agree]
+        #[arg(long, value_name = "PIXELS", help_heading = "Model and data")]
+        image_size: usize,
+        /// Keep decoded images in memory when they fit into this many bytes [default: 1 GiB]
+        #[arg(long, value_name = "BYTES", help_heading = "Model and data")]
+        cache_bytes: u64,
+        /// Random crops and flips of the training images [default: true]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Model and data")]
+        augment: bool,
+        /// Threads that load and augment images [default: 1]
+        #[arg(short = 'j', long, value_name = "N", help_heading = "Model and data")]
+        workers: usize,
+    }
+}
+
+flags! {
+    /// How long, how fast, and what is left of it.
+    pub struct RunFlags {
+        /// Batches of backpropagation on the same stages, timed before the run for comparison; 0 for
+        /// none [default: 40 for asynchronous schedules]
+        #[arg(long, value_name = "N", help_heading = "Pipeline")]
+        calibration_batches: usize,
+
+        /// Slow a stage down by a share of its own compute time, such as stage=1,probability=0.33,slowdown=100%; stage=* means
+        /// all, kind= constant, random or burst; may be given several times
+        #[arg(long, value_name = "SPEC", help_heading = "Pipeline")]
+        straggler: Vec<String>,
+        /// Measure how far weights move between forward and backward every N batches; 0 for never [default: 50 for
+        /// asynchronous schedules]
+        #[arg(long, value_name = "N", help_heading = "Pipeline")]
+        gap_every: usize,
+
+        /// Passes over the training set [default: 4]
+        #[arg(long, value_name = "N", help_heading = "Training")]
+        epochs: usize,
+        /// End after this many batches, whatever --epochs says
+        #[arg(long, value_name = "N", help_heading = "Training")]
+        max_batches: usize,
+        /// End after this many seconds of training, as if the run had been planned to end there
+        #[arg(
+            long,
+            visible_alias = "seconds",
+            value_name = "SECONDS",
+            help_heading = "Training"
+        )]
+        max_seconds: f64,
+        /// Evaluate after every epoch and at the end [default: true]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Training")]
+        evaluate: bool,
+        /// Samples per batch [default: 64]
+        #[arg(short, long, value_name = "N", help_heading = "Training")]
+        batch_size: usize,
+        /// Leave out the last batch of an epoch when it is smaller [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Training")]
+        drop_last: bool,
+        /// Samples per batch of the evaluation [default: the batch size]
+        #[arg(long, value_name = "N", help_heading = "Training")]
+        eval_batch_size: usize,
+        /// Optimizer: sgd, momentum, adamw [default: momentum]
+        #[arg(
+            long,
+            visible_alias = "opt",
+            value_name = "NAME",
+            help_heading = "Training"
+        )]
+        optimizer: String,
+        /// Peak learning rate [default: 0.1; for adamw 0.001]
+        #[arg(long, value_name = "RATE", help_heading = "Training")]
+        lr: f64,
+        /// Learning rate over time: constant, step, cosine [default: cosine]
+        #[arg(long, value_name = "NAME", help_heading = "Training")]
+        lr_schedule: String,
+        /// Epochs at which the step schedule lowers the rate [default: half and three quarters]
+        #[arg(
+            long,
+            value_name = "EPOCHS",
+            value_delimiter = ',',
+            help_heading = "Training"
+        )]
+        lr_steps: Vec<usize>,
+        /// Factor of each step [default: 0.1]
+        #[arg(long, value_name = "FACTOR", help_heading = "Training")]
+        lr_gamma: f64,
+        /// Batches over which the rate rises linearly from 0 [default: a tenth of the run, at most 200]
+        #[arg(long, value_name = "N", help_heading = "Training")]
+        warmup_batches: usize,
+        /// Momentum [default: 0.9]
+        #[arg(long, value_name = "FACTOR", help_heading = "Training")]
+        momentum: f64,
+        /// Nesterov momentum [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Training")]
+        nesterov: bool,
+        /// Weight decay [default: 0.0005]
+        #[arg(
+            long,
+            visible_alias = "wd",
+            value_name = "FACTOR",
+            help_heading = "Training"
+        )]
+        weight_decay: f64,
+        /// Label smoothing, 0 to below 1 [default: 0]
+        #[arg(long, value_name = "SHARE", help_heading = "Training")]
+        label_smoothing: f64,
+        /// Scale a stage's gradient down to this norm when it is larger
+        #[arg(long, value_name = "NORM", help_heading = "Training")]
+        clip_norm: f64,
+        /// Seed of initial weights, order of samples, augmentation and dropout [default: 1]
+        #[arg(long, value_name = "N", help_heading = "Training")]
+        seed: u64,
+
+        /// Take snapshots every so many batches, or in such intervals (s, min, h), or both, as in 500,10min; the end of every
+        /// epoch has one anyway
+        #[arg(
+            long,
+            value_name = "BATCHES,TIME",
+            value_delimiter = ',',
+            help_heading = "Snapshots"
+        )]
+        snapshot_every: Vec<String>,
+        /// How many of the last snapshots stay, beside the one with the best accuracy; 0 for no snapshots [default: 2]
+        #[arg(long, value_name = "N", help_heading = "Snapshots")]
+        keep_snapshots: usize,
+        /// Start from the parameters and the optimizer state of a run, a snapshot or a weights file, whatever else is different
+        #[arg(long, value_name = "PATH", help_heading = "Snapshots")]
+        resume_weights: PathBuf,
+        /// When the loss is not finite: stop, skip (leave that batch out), or rollback (to the last snapshot, with half the
+        /// learning rate) [default: stop]
+        #[arg(long, value_name = "WHAT", help_heading = "Snapshots")]
+        on_nan: String,
+        /// End the run when no stage has completed anything for so many seconds, and say which one the others wait for; 0 for
+        /// never [default: 600]
+        #[arg(long, value_name = "SECONDS", help_heading = "Snapshots")]
+        stall_timeout: f64,
+
+        /// Run folder; must not exist [default: runs/TIME-SCHEDULE-MODEL-DATASET]
+        #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+        output: PathBuf,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::flags::{Cli, Command};
+
+    /// Flags that are no options: they say where options are from, or how a run is watched.
+    const OTHERS: [&str; 4] = ["config", "resume", "profile_ops", "help"];
+
+    #[test]
+    fn every_option_has_a_flag_and_every_flag_an_option() {
+        let mut cli = Cli::command();
+        cli.build();
+        let train = cli.find_subcommand("train").unwrap();
+        let flags = train.get_arguments().filter_map(|flag| {
+            let name = flag.get_long()?.replace('-', "_");
+            assert!(flag.get_help().is_some(), "{name}");
+            Some(name)
+        });
+        let flags: Vec<String> = flags
+            .filter(|name| !OTHERS.contains(&name.as_str()))
+            .collect();
+        let mut expected = TrainingOptions::NAMES.to_vec();
+        let mut found: Vec<&str> = flags.iter().map(String::as_str).collect();
+        (expected.sort_unstable(), found.sort_unstable());
+        assert_eq!(found, expected);
+    }
+
+    /// Every flag, given a value, is in the options under its own name.
+    #[test]
+    fn flags_become_the_options_of_their_names() {
+        for name in TrainingOptions::NAMES {
+            let flag = format!("--{}", name.replace('_', "-"));
+            let said = ["true", "1", "0.5"].into_iter().find_map(|value| {
+                let words = ["stagger", "train", &flag, value];
+                let cli = Cli::try_parse_from(words).ok()?;
+                let Command::Train(arguments) = cli.command else {
+                    return None;
+                };
+                Some(arguments.flags.options())
+            });
+            let said = toml::Table::try_from(said.unwrap()).unwrap();
+            let keys: Vec<String> = said.keys().map(|key| key.replace('-', "_")).collect();
+            assert_eq!(keys, [*name]);
+        }
+    }
+
+    /// The default value that the help shows is the default.
+    #[test]
+    fn help_shows_the_defaults() {
+        let mut cli = Cli::command();
+        cli.build();
+        let train = cli.find_subcommand("train").unwrap();
+        let defaults = toml::Table::try_from(TrainingOptions::defaults()).unwrap();
+        for (key, value) in &defaults {
+            let flag = train
+                .get_arguments()
+                .find(|flag| flag.get_long() == Some(key));
+            let help = flag.and_then(|flag| flag.get_help()).unwrap().to_string();
+            let shown = match value {
+                toml::Value::String(text) => text.clone(),
+                toml::Value::Integer(bytes) if key == "cache-bytes" => {
+                    format!("{} GiB", bytes >> 30)
+                }
+                toml::Value::Float(number) => number.to_string(),
+                other => other.to_string(),
+            };
+            assert!(
+                help.ends_with(&format!("[default: {shown}]")),
+                "{key}: {help}"
+            );
+        }
+    }
+}

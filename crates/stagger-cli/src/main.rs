@@ -1,0 +1,56 @@
+//! The binary `stagger`: flags and config files become a run of the library `stagger`, and what comes of it a sentence
+//! and an exit status.
+
+#[cfg(feature = "torch")]
+mod allocator;
+mod commands;
+mod failure;
+mod flags;
+#[cfg(feature = "torch")]
+mod process;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use flags::{Cli, Command};
+
+fn main() -> ExitCode {
+    #[cfg(feature = "torch")]
+    {
+        process::fix_cublas_workspace();
+        allocator::keep_memory();
+    }
+    run(std::env::args_os().collect())
+}
+
+/// Runs the command line. Exit status: 0 done, 1 a run failed, 2 the request is wrong, 130 interrupted.
+fn run(words: Vec<OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(&words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, with status 0. A closed pipe is not an error.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let result = match cli.command {
+        Command::Train(arguments) => commands::train::run(arguments),
+        Command::Eval(arguments) => commands::eval::run(arguments),
+        Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Explain(arguments) => commands::explain::run(&arguments),
+        Command::Summary(arguments) => commands::summary::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Compare(arguments) => commands::compare::run(&arguments, &words),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(sentence) = failure.sentence() {
+                eprintln!("error: {sentence}");
+            }
+            failure.exit_code()
+        }
+    }
+}

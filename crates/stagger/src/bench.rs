@@ -1,0 +1,152 @@
+//! Measuring the speed of a pipeline on fixed random images.
+
+mod synthetic;
+
+use std::time::Duration;
+
+use stagger_engine::Profile;
+use stagger_report::{
+    RunSummary, RunTally, peak_resident_bytes, reset_peak_resident, resident_bytes,
+};
+use stagger_runtime::{Acted, Event, Interrupt};
+use stagger_schedule::{Action, Horizon};
+
+use crate::error::Error;
+use crate::job::{Given, Job};
+use crate::options::TrainingOptions;
+use crate::stages;
+
+/// Batches after which memory has reached what a run needs.
+const SETTLED: usize = 100;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// Model, schedule, engine and the like; data set, optimizer and learning-rate schedule are fixed.
+    pub options: TrainingOptions,
+    /// Channels, height and width of an image.
+    pub shape: [usize; 3],
+    /// Number of classes, at least 1.
+    pub classes: usize,
+    /// Batches to time, at least 1.
+    pub batches: usize,
+    /// Batches before those, which are not timed.
+    pub warmup: usize,
+    /// Whether to time every kind of kernel.
+    pub profile_kernels: bool,
+}
+
+/// A finished measurement.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// What ran.
+    pub job: Job,
+    /// Throughput, and where the time of each stage went.
+    pub summary: RunSummary,
+    /// Between the ends of consecutive updates of the last stage, in seconds.
+    pub seconds: Vec<f64>,
+    /// The most memory that the process had.
+    pub peak_resident_bytes: Option<u64>,
+    /// Memory after the first hundred batches, if there were as many.
+    pub settled_resident_bytes: Option<u64>,
+    /// Memory at the end.
+    pub resident_bytes: Option<u64>,
+    /// Of each stage, over all batches.
+    pub profiles: Vec<(usize, Profile)>,
+    /// Batches run, warm-up included.
+    pub batches: usize,
+}
+
+impl Bench {
+    /// Trains on two batches of random images in turns, without loading or evaluating anything.
+    ///
+    /// # Errors
+    /// As [`Training::run`](crate::Training::run).
+    pub fn run(&self) -> Result<Measured, Error> {
+        let total = self.batches.saturating_add(self.warmup);
+        let fixed = TrainingOptions {
+            epochs: Some(1),
+            optimizer: Some("momentum".into()),
+            lr_schedule: Some("constant".into()),
+            warmup_batches: Some(0),
+            ..TrainingOptions::default()
+        };
+        let options = (fixed.or(self.options.clone())).or(TrainingOptions::defaults());
+        let batch_size = options.batch_size.unwrap_or_default();
+        let given = Given {
+            split: Some(synthetic::split(self.shape, self.classes, batch_size)),
+            ..Given::default()
+        };
+        let job = Job::new(options, &given)?;
+        stages::check_specs(&job)?;
+
+        reset_peak_resident();
+        let last = job.schedule.stages() - 1;
+        let mut tally = RunTally::new(self.warmup);
+        let mut update_ends = Vec::with_capacity(total);
+        let mut profiles = Vec::new();
+        let mut settled_bytes = None;
+        stages::run(
+            &job,
+            &stages::plan(&job, job.schedule.clone(), Horizon::of(total)),
+            stages::Options {
+                states: None,
+                profile: self.profile_kernels,
+            },
+            synthetic::feeds(&job, job.seed),
+            &Interrupt::new(),
+            |event| {
+                tally.event(&event);
+                match event {
+                    Event::Acted(Acted {
+                        stage,
+                        action: Action::Update { .. },
+                        ended_at,
+                        ..
+                    }) if stage == last => {
+                        update_ends.push(ended_at);
+                        if update_ends.len() == SETTLED {
+                            settled_bytes = resident_bytes();
+                        }
+                    }
+                    Event::Profiled { stage, profile } => profiles.push((stage, profile)),
+                    _ => {}
+                }
+                Ok(())
+            },
+        )?;
+        Ok(Measured {
+            summary: tally.summary(),
+            seconds: intervals(&update_ends, self.warmup),
+            peak_resident_bytes: peak_resident_bytes(),
+            settled_resident_bytes: settled_bytes,
+            resident_bytes: resident_bytes(),
+            profiles,
+            batches: total,
+            job,
+        })
+    }
+}
+
+/// Times between consecutive ends, from the end of the last batch of the warm-up on.
+fn intervals(ends: &[Duration], warmup: usize) -> Vec<f64> {
+    let from = warmup.saturating_sub(1).min(ends.len());
+    let pairs = ends[from..].windows(2);
+    pairs
+        .map(|pair| (pair[1] - pair[0]).as_secs_f64())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_begin_after_the_warmup() {
+        let ends: Vec<Duration> = [1, 3, 4, 9].map(Duration::from_secs).to_vec();
+        assert_eq!(intervals(&ends, 0), [2.0, 1.0, 5.0]);
+        assert_eq!(intervals(&ends, 1), [2.0, 1.0, 5.0]);
+        assert_eq!(intervals(&ends, 3), [5.0]);
+        assert!(intervals(&[], 3).is_empty());
+    }
+}

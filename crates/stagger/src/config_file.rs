@@ -1,0 +1,123 @@
+//! Options from a TOML file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::options::TrainingOptions;
+
+/// Far above any real config; a wrong path to a large file is refused instead of read.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// Why a config file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The operating system refuses.
+    #[error("cannot read the config file {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is too large to be a config.
+    #[error(
+        "the config file {} has {found} bytes, more than the {MAX_CONFIG_BYTES} that any config needs; is it the right file?",
+        path.display()
+    )]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        found: u64,
+    },
+    /// The text is not TOML, or has an unknown key or a value of a wrong kind.
+    #[error("{}: {sentence}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        sentence: String,
+    },
+    /// The options have no form in TOML.
+    #[error("the config cannot be written as TOML: {0}")]
+    Encode(#[from] toml::ser::Error),
+}
+
+/// Reads a config file. Its keys are the names of [`TrainingOptions`] in kebab case.
+///
+/// # Errors
+/// When the file cannot be read, is not TOML, or has an unknown key or a value of the wrong kind; the message names
+/// file and line.
+pub fn read(path: &Path) -> Result<TrainingOptions, ConfigError> {
+    let refused = |source| ConfigError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let found = std::fs::metadata(path).map_err(refused)?.len();
+    if found > MAX_CONFIG_BYTES {
+        let path = path.to_owned();
+        return Err(ConfigError::Size { path, found });
+    }
+    let text = std::fs::read_to_string(path).map_err(refused)?;
+    parse(&text).map_err(|sentence| ConfigError::Text {
+        path: path.to_owned(),
+        sentence,
+    })
+}
+
+/// Parses the text of a config file.
+///
+/// # Errors
+/// One sentence that names the line.
+pub fn parse(text: &str) -> Result<TrainingOptions, String> {
+    toml::from_str(text).map_err(|error| {
+        let line = error
+            .span()
+            .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        format!(
+            "line {line}: {}",
+            error.message().trim().replace('\n', ", ")
+        )
+    })
+}
+
+/// The options as text of a config file.
+///
+/// # Errors
+/// [`ConfigError::Encode`] when a value has no form in TOML, such as a seed above 2^63.
+pub fn write(options: &TrainingOptions) -> Result<String, ConfigError> {
+    Ok(toml::to_string(options)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_flag_names_and_merge_under_flags() {
+        let file = parse("model = \"resnet20\"\nbatch-size = 128\nwd = 1e-4\n").unwrap();
+        assert_eq!(file.batch_size, Some(128));
+        assert_eq!(file.weight_decay, Some(1e-4));
+        let flags = TrainingOptions {
+            batch_size: Some(32),
+            ..TrainingOptions::default()
+        };
+        let merged = flags.or(file);
+        assert_eq!(merged.batch_size, Some(32));
+        assert_eq!(merged.model.as_deref(), Some("resnet20"));
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let unknown = parse("model = \"resnet20\"\nbatchsize = 128\n").unwrap_err();
+        assert!(
+            unknown.starts_with("line 2: unknown field `batchsize`"),
+            "{unknown}"
+        );
+        let kind = parse("\n\nepochs = \"many\"\n").unwrap_err();
+        assert!(kind.starts_with("line 3: invalid type"), "{kind}");
+        let syntax = parse("epochs = = 3").unwrap_err();
+        assert!(syntax.starts_with("line 1: "), "{syntax}");
+    }
+}

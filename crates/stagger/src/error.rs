@@ -1,0 +1,149 @@
+//! What can go wrong with a run.
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::PathBuf;
+
+use stagger_data::DataError;
+use stagger_engine::{EngineError, OptimizerError};
+use stagger_model::{CutError, ModelError};
+use stagger_report::ReportError;
+use stagger_runtime::RunError;
+use stagger_schedule::NotationError;
+
+use crate::config_file::ConfigError;
+use crate::refusal::{Refusal, Spelling};
+use crate::resume_refusal::ResumeRefusal;
+
+/// An error of another crate, as the cause of one of this crate.
+pub type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why a run did not start, or did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option is wrong, or does not suit another one.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A run cannot be resumed.
+    #[error(transparent)]
+    Resume(#[from] ResumeRefusal),
+    /// A config file cannot be read or written.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The schedule's notation is wrong.
+    #[error(transparent)]
+    Notation(#[from] NotationError),
+    /// The data set cannot be opened.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model does not exist, or does not fit the images.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The model cannot be cut into these stages.
+    #[error(transparent)]
+    Cut(#[from] CutError),
+    /// A setting of the optimizer is outside its range.
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerError),
+    /// A stage cannot be built.
+    #[error("stage {stage}: {source}")]
+    Stage {
+        /// The stage.
+        stage: usize,
+        /// Why not.
+        source: Box<EngineError>,
+    },
+    /// A run has no weights of its best version.
+    #[error("{} has no {file}: the run ended before its first evaluation", run.display())]
+    NoBestWeights {
+        /// The run folder.
+        run: PathBuf,
+        /// The missing file.
+        file: &'static str,
+    },
+    /// An evaluation ended without a result.
+    #[error("not evaluated")]
+    NotEvaluated,
+    /// Nothing has been trained, so no weights are left.
+    #[error("no weights: nothing has been trained")]
+    NoWeights,
+    /// Weights do not fit the model.
+    #[error("the weights {} do not fit{}: {what}", path.display(), .model.as_ref().map_or(String::new(), |model| format!(" {model}")))]
+    Weights {
+        /// The weights file.
+        path: PathBuf,
+        /// The model, where it has not all of the tensors.
+        model: Option<String>,
+        /// What does not fit.
+        what: String,
+    },
+    /// A file or folder cannot be looked at or removed.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: `read`.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A result cannot be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A stage failed, or another part of the run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Timing backpropagation before the run failed.
+    #[error("the calibration with bp failed: {0}")]
+    Calibration(#[source] RunError),
+    /// What went wrong after training had begun. What has been written stays.
+    #[error(transparent)]
+    Training(Box<Error>),
+}
+
+impl Error {
+    /// The same, after training has begun.
+    pub(crate) fn in_training(self) -> Self {
+        match self {
+            Self::Training(_) => self,
+            other => Self::Training(Box::new(other)),
+        }
+    }
+
+    /// Whether the request is wrong, and nothing has been computed.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(
+            self,
+            Self::Training(_) | Self::Run(_) | Self::Calibration(_)
+        )
+    }
+
+    /// What it says and why, in one sentence: causes that it does not quote follow behind colons.
+    pub(crate) fn whole(&self) -> String {
+        let mut sentence = self.to_string();
+        let mut cause = StdError::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !sentence.contains(&text) {
+                sentence.push_str(": ");
+                sentence.push_str(&text);
+            }
+            cause = error.source();
+        }
+        sentence
+    }
+
+    /// What it says, with options named in this way.
+    pub fn sentence(&self, spelling: Spelling) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.sentence(spelling),
+            Self::Resume(refusal) => refusal.sentence(spelling),
+            Self::NoBestWeights { .. } if spelling == Spelling::Flags => {
+                format!("{self}; use --weights last")
+            }
+            Self::Training(error) => error.sentence(spelling),
+            other => other.to_string(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Evaluating weights on a test set.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use stagger_engine::StageState;
+use stagger_report::{BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights};
+use stagger_runtime::{Event, Interrupt};
+use stagger_schedule::{Horizon, Schedule};
+
+use crate::config_file;
+use crate::error::Error;
+use crate::job::{Given, Job};
+use crate::options::TrainingOptions;
+use crate::stages;
+
+/// Which weights of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RunWeights {
+    /// Those with the highest test accuracy.
+    #[default]
+    Best,
+    /// Those at the end.
+    Last,
+    /// Those in a safetensors file.
+    File(PathBuf),
+}
+
+/// What an evaluation gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The weights file.
+    pub weights: PathBuf,
+    /// Samples of the test set.
+    pub samples: usize,
+    /// Mean loss over them, without label smoothing.
+    pub loss: f64,
+    /// Samples whose label had the highest score, in percent.
+    pub top1: f64,
+    /// Samples whose label was among the five highest scores, in percent.
+    pub top5: f64,
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            samples,
+            loss,
+            top1,
+            top5,
+            ..
+        } = self;
+        write!(
+            f,
+            "test {top1:.1} % (top-5 {top5:.1} %) · loss {loss:.3} · {samples} samples"
+        )
+    }
+}
+
+/// Evaluates weights of a finished run on the test set of its config. `said` takes precedence over that config: the folder of
+/// the data, or the batch size of the evaluation.
+///
+/// # Errors
+/// When `run` is no run folder, its data are not there, or the weights do not fit its model; and when the evaluation fails.
+pub fn evaluate_run(
+    run: &Path,
+    weights: &RunWeights,
+    said: TrainingOptions,
+) -> Result<Evaluation, Error> {
+    let folder = RunFolder::open(run)?;
+    let options = said.or(config_file::read(&folder.file(CONFIG_FILE))?);
+    let job = Job::new(options, &Given::default())?;
+    let path = match weights {
+        RunWeights::Best => folder.file(BEST_WEIGHTS_FILE),
+        RunWeights::Last => folder.file(LAST_WEIGHTS_FILE),
+        RunWeights::File(path) => path.clone(),
+    };
+    if *weights == RunWeights::Best && !path.exists() {
+        return Err(Error::NoBestWeights {
+            run: run.to_owned(),
+            file: BEST_WEIGHTS_FILE,
+        });
+    }
+    let found = read_weights(&path)?;
+    let states = stages::split_state(&job, &found.state);
+    // What does not fit is told before anything runs: too much here, too little below.
+    let known = |name: &String| states.iter().any(|state| state.tensors.contains_key(name));
+    if let Some(name) = found.state.tensors.keys().find(|name| !known(name)) {
+        return Err(Error::Weights {
+            path,
+            model: Some(job.model.name.clone()),
+            what: format!("it has no `{name}`; they belong to another model"),
+        });
+    }
+    stages::check_states(&job, &states).map_err(|error| Error::Weights {
+        path: path.clone(),
+        model: None,
+        what: error.to_string(),
+    })?;
+    let event = evaluate(&job, &states, &Interrupt::new())?;
+    let Some(Event::Evaluated {
+        samples,
+        loss,
+        correct_top1,
+        correct_top5,
+        ..
+    }) = event
+    else {
+        return Err(Error::NotEvaluated);
+    };
+    let percent = |correct: usize| 100.0 * correct as f64 / samples as f64;
+    Ok(Evaluation {
+        weights: path,
+        samples,
+        loss,
+        top1: percent(correct_top1),
+        top5: percent(correct_top5),
+    })
+}
+
+/// Runs a program that does nothing but evaluate, over the stages of the run. Gives
+/// [`Event::Evaluated`], of version 0; nothing when it is interrupted.
+pub(crate) fn evaluate(
+    job: &Job,
+    states: &[StageState],
+    interrupt: &Interrupt,
+) -> Result<Option<Event>, Error> {
+    let schedule = Schedule::parse("bp", Some(job.schedule.stages()))?;
+    let horizon = Horizon {
+        batches: 0,
+        evaluate_at: vec![0],
+        snapshot_at: vec![],
+    };
+    let mut found = None;
+    stages::run(
+        job,
+        &stages::plan(job, schedule, horizon),
+        stages::Options {
+            states: Some(states),
+            profile: false,
+        },
+        stages::feeds(job, 0..0)?,
+        interrupt,
+        |event| {
+            if let Event::Evaluated { .. } = event {
+                found = Some(event);
+            }
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}

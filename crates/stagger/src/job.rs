@@ -1,0 +1,387 @@
+//! Options, complete and checked, as something that can run.
+
+mod batches;
+mod corrections;
+mod engine;
+mod failures;
+mod given;
+mod optimization;
+
+use std::time::Duration;
+
+use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
+use stagger_engine::{LearningRate, Optimizer, Precision};
+use stagger_model::{Balance, Cut, Model, StageSummaryInput};
+use stagger_runtime::{OnNonFinite, Straggler};
+use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
+
+use crate::error::Error;
+use crate::options::TrainingOptions;
+use crate::refusal::Refusal;
+
+pub use engine::EngineChoice;
+pub use failures::{OnNan, Rhythm};
+pub(crate) use given::Given;
+
+/// A training run, ready to start: everything has been opened and checked against everything else.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// All options, for the run folder's config file.
+    pub options: TrainingOptions,
+    /// The data.
+    pub split: Split,
+    /// The network.
+    pub model: Model,
+    /// The method on its stages.
+    pub schedule: Schedule,
+    /// Blocks of each stage.
+    pub cut: Cut,
+    /// Order of the training samples.
+    pub sampler: Sampler,
+    /// How many batches, and where to evaluate.
+    pub horizon: Horizon,
+    /// When it ends before that.
+    pub time_limit: Option<Duration>,
+    /// How gradients become updates.
+    pub optimizer: Optimizer,
+    /// Learning rate of each batch.
+    pub learning_rate: LearningRate,
+    /// Samples per batch: those of one update.
+    pub batch_size: usize,
+    /// Samples per batch of the evaluation.
+    pub eval_batch_size: usize,
+    /// Batches of backpropagation to time for comparison.
+    pub calibration_batches: usize,
+    /// Stages that are slowed down.
+    pub stragglers: Vec<Straggler>,
+    /// Sampling interval of the gap, in batches; 0 disables it.
+    pub gap_every: usize,
+    /// When snapshots are taken; `None` for never.
+    pub snapshots: Option<Rhythm>,
+    /// What happens when the loss is not finite.
+    pub on_nan: OnNan,
+    /// After how long without any progress the run ends.
+    pub stall_timeout: Option<Duration>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// What runs the stages, and where.
+    pub engine: EngineChoice,
+    /// Format in which they compute.
+    pub precision: Precision,
+}
+
+impl Job {
+    /// Label smoothing of the training loss.
+    #[must_use]
+    pub fn label_smoothing(&self) -> f64 {
+        self.options.label_smoothing.unwrap_or_default()
+    }
+
+    /// A name for the run's folder: schedule, model and data set.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!(
+            "{}-{}-{}",
+            self.schedule.method_name(),
+            self.model.name,
+            self.split.train.name()
+        )
+    }
+}
+
+impl Job {
+    /// Fills in defaults, opens the data, builds the model, and checks that all of it fits together.
+    ///
+    /// # Errors
+    /// One on the first option that is wrong, or that does not suit another one.
+    pub(crate) fn new(said: TrainingOptions, given: &Given) -> Result<Self, Error> {
+        let mut options = said;
+        given.name_in(&mut options)?;
+        let mut options = options.or(TrainingOptions::defaults());
+        optimization::refuse_unused(&options)?;
+        options.fill_dependent();
+        if options
+            .output
+            .as_ref()
+            .is_some_and(|path| path.as_os_str().is_empty())
+        {
+            return Err(Refusal::EmptyPath { option: "output" }.into());
+        }
+        // The config in the run folder has to mean the same from everywhere.
+        for (path, option) in [
+            (&mut options.data_dir, "data_dir"),
+            (&mut options.resume_weights, "resume_weights"),
+        ] {
+            if let Some(path) = path {
+                *path = std::path::absolute(&*path).map_err(|source| unreadable(option, source))?;
+            }
+        }
+        let batch_size = at_least_one(options.batch_size, "batch_size")?;
+        let eval_batch_size = at_least_one(
+            options.eval_batch_size.or(Some(batch_size)),
+            "eval_batch_size",
+        )?;
+        let epochs = at_least_one(options.epochs, "epochs")?;
+        let stages = at_least_one(options.stages, "stages")?;
+        at_least_one(options.workers, "workers")?;
+        if let Some(batches) = options.max_batches {
+            at_least_one(Some(batches), "max_batches")?;
+        }
+        let time_limit = options.max_seconds.map(time_limit).transpose()?;
+        let (engine, precision) = engine::choose(&options, stages)?;
+        let schedule = match &given.schedule {
+            Some(schedule) => schedule.clone(),
+            None => Schedule::parse(
+                options.schedule.as_deref().unwrap_or_default(),
+                Some(stages),
+            )?,
+        };
+        let balance: Balance = options
+            .balance
+            .as_deref()
+            .unwrap_or_default()
+            .parse()
+            .map_err(|source| unreadable("balance", source))?;
+        let stragglers = stragglers(&options, stages)?;
+        let optimizer = match &given.optimizer {
+            Some(optimizer) => optimizer.validate().map(|()| optimizer.clone())?,
+            None => optimization::optimizer(&options)?,
+        };
+        corrections::check(&schedule, &optimizer, precision)?;
+        // What one update sees; evaluation and everything else go by the batch size that was asked for.
+        let batch_size = batch_size
+            .checked_mul(schedule.accumulated_batches())
+            .ok_or(Refusal::AccumulatedBatchSize)?;
+
+        let split = open(&options, given)?;
+        let model = model(&options, given, &split)?;
+        let cut = balance.cut(&model, &recomputes(&schedule), None)?;
+        let seed = options.seed.unwrap_or_default();
+        let mut sampler = Sampler::new(split.train.len(), batch_size, seed)?;
+        if options.drop_last == Some(true) {
+            sampler = sampler.drop_last()?;
+        }
+        batches::check(&model, &sampler, batch_size, split.train.len(), &schedule)?;
+
+        let mut horizon = horizon(sampler.batches_per_epoch(), epochs, options.max_batches)?;
+        if options.evaluate == Some(false) {
+            horizon.evaluate_at.clear();
+        }
+        let rhythm = failures::rhythm(&options)?;
+        let on_nan = failures::on_nan(&options)?;
+        if on_nan == OnNan::Skip && !OnNonFinite::Skip.suits(&schedule) {
+            return Err(Refusal::Skip {
+                schedule: schedule.to_string(),
+            }
+            .into());
+        }
+        if let Some(every) = rhythm.batches {
+            let more = (every..horizon.batches).step_by(every);
+            horizon.snapshot_at.extend(more);
+            horizon.snapshot_at.sort_unstable();
+            horizon.snapshot_at.dedup();
+        }
+        let learning_rate = match &given.learning_rate {
+            Some(rate) => rate.clone(),
+            None => optimization::learning_rate(
+                &mut options,
+                epochs,
+                sampler.batches_per_epoch(),
+                horizon.batches,
+            )?,
+        };
+        let asynchronous = schedule
+            .policies()
+            .iter()
+            .any(|policy| policy.staleness > 0);
+        let calibration_batches =
+            options
+                .calibration_batches
+                .unwrap_or(if asynchronous { 40 } else { 0 });
+        options.calibration_batches = Some(calibration_batches);
+        let gap_every = options
+            .gap_every
+            .unwrap_or(if asynchronous { 50 } else { 0 });
+        options.gap_every = Some(gap_every);
+        options.eval_batch_size = Some(eval_batch_size);
+        Ok(Self {
+            split,
+            model,
+            schedule,
+            cut,
+            sampler,
+            horizon,
+            time_limit,
+            optimizer,
+            learning_rate,
+            batch_size,
+            eval_batch_size,
+            calibration_batches,
+            stragglers,
+            gap_every,
+            snapshots: (options.keep_snapshots != Some(0)).then_some(rhythm),
+            on_nan,
+            stall_timeout: stall_timeout(&options)?,
+            options,
+            seed,
+            engine,
+            precision,
+        })
+    }
+}
+
+/// The data set that was given, or else the one that the options name.
+fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Error> {
+    let mut split = match &given.split {
+        Some(split) => split.clone(),
+        None => {
+            let name = options.dataset.as_deref().unwrap_or_default();
+            let files = OpenOptions {
+                data_dir: options.data_dir.clone(),
+                image_size: options.image_size,
+                cache_bytes: options.cache_bytes.unwrap_or_default(),
+                seed: DATA_SEED,
+            };
+            stagger_data::open(name, &files)?
+        }
+    };
+    if options.augment == Some(false) {
+        split.augmentation = Augmentation::NONE;
+    }
+    Ok(split)
+}
+
+/// The model that was given, or else the one that the options name, for these images.
+fn model(options: &TrainingOptions, given: &Given, split: &Split) -> Result<Model, Error> {
+    let found = (split.train.shape(), split.train.classes());
+    let Some(model) = &given.model else {
+        let name = options.model.as_deref().unwrap_or_default();
+        return Ok(Model::by_name(name, found.0, found.1)?);
+    };
+    model.validate()?;
+    let expected = (model.input, model.classes);
+    if expected != found {
+        return Err(Refusal::ModelInput {
+            model: model.name.clone(),
+            expected,
+            dataset: split.train.name().to_owned(),
+            found,
+        }
+        .into());
+    }
+    Ok(model.clone())
+}
+
+/// The built-in data set is one data set: training seeds do not change it.
+const DATA_SEED: u64 = 0;
+
+/// What a model's summary has to know of each stage.
+#[must_use]
+pub fn summary_inputs(schedule: &Schedule) -> Vec<StageSummaryInput> {
+    let input = |stage: &StageFacts| StageSummaryInput {
+        staleness: stage.staleness,
+        recompute: stage.kept == Kept::Input,
+        micro_batches: schedule.micro_batches(),
+        kept_micro_batches: stage.kept_micro_batches,
+        weight_copies: stage.weight_copies,
+    };
+    Facts::of(schedule).stages.iter().map(input).collect()
+}
+
+/// Which stages run their forward twice.
+#[must_use]
+pub fn recomputes(schedule: &Schedule) -> Vec<bool> {
+    schedule
+        .policies()
+        .iter()
+        .map(|policy| policy.kept == Kept::Input)
+        .collect()
+}
+
+fn at_least_one(value: Option<usize>, option: &'static str) -> Result<usize, Refusal> {
+    match value {
+        Some(value) if value > 0 => Ok(value),
+        _ => Err(Refusal::Zero { option }),
+    }
+}
+
+fn unreadable(option: &'static str, source: impl Into<crate::error::Source>) -> Refusal {
+    Refusal::Unreadable {
+        option,
+        source: source.into(),
+    }
+}
+
+/// Far above any real run; the marks of every epoch are kept in memory.
+const MAX_EPOCHS: usize = 1_000_000;
+
+fn time_limit(seconds: f64) -> Result<Duration, Refusal> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        _ => Err(Refusal::Value {
+            option: "max_seconds",
+            found: seconds.to_string(),
+            kind: "a duration",
+            expected: "a number above 0, such as 60",
+        }),
+    }
+}
+
+fn stall_timeout(options: &TrainingOptions) -> Result<Option<Duration>, Refusal> {
+    let seconds = options.stall_timeout.unwrap_or_default();
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(timeout) => Ok((!timeout.is_zero()).then_some(timeout)),
+        Err(_) => Err(Refusal::Value {
+            option: "stall_timeout",
+            found: seconds.to_string(),
+            kind: "a duration",
+            expected: "a number of seconds, or 0 for none",
+        }),
+    }
+}
+
+/// Evaluates and snapshots after every epoch and at the end.
+fn horizon(
+    per_epoch: usize,
+    epochs: usize,
+    max_batches: Option<usize>,
+) -> Result<Horizon, Refusal> {
+    if epochs > MAX_EPOCHS {
+        return Err(Refusal::Epochs {
+            found: epochs,
+            most: MAX_EPOCHS,
+        });
+    }
+    let planned = per_epoch.saturating_mul(epochs);
+    let batches = planned.min(max_batches.unwrap_or(planned));
+    let mut marks: Vec<usize> = (1..=batches / per_epoch)
+        .map(|epoch| epoch * per_epoch)
+        .collect();
+    if marks.last() != Some(&batches) {
+        marks.push(batches);
+    }
+    Ok(Horizon {
+        batches,
+        evaluate_at: marks.clone(),
+        snapshot_at: marks,
+    })
+}
+
+/// Reads the stragglers, each of a stage that there is.
+fn stragglers(options: &TrainingOptions, stages: usize) -> Result<Vec<Straggler>, Refusal> {
+    let mut stragglers = Vec::new();
+    for text in options.straggler.iter().flatten() {
+        let straggler: Straggler = text
+            .parse()
+            .map_err(|source| unreadable("straggler", source))?;
+        if let Some(stage) = straggler.stage().filter(|&stage| stage >= stages) {
+            return Err(Refusal::Straggler {
+                text: text.clone(),
+                stage,
+                last: stages - 1,
+            });
+        }
+        stragglers.push(straggler);
+    }
+    Ok(stragglers)
+}

@@ -1,0 +1,147 @@
+//! The optimizer and its learning rate.
+
+use stagger_engine::{Decay, LearningRate, Optimizer, Warmup, WeightDecay};
+
+use crate::error::Error;
+use crate::options::TrainingOptions;
+use crate::refusal::Refusal;
+
+/// A value that nothing looks at is a misunderstanding.
+pub(super) fn refuse_unused(values: &TrainingOptions) -> Result<(), Refusal> {
+    let optimizer = values.optimizer.as_deref().unwrap_or_default();
+    let schedule = values.lr_schedule.as_deref().unwrap_or_default();
+    for (option, given, beside, expected, found) in [
+        (
+            "momentum",
+            values.momentum.is_some(),
+            "optimizer",
+            "momentum",
+            optimizer,
+        ),
+        (
+            "nesterov",
+            values.nesterov.is_some(),
+            "optimizer",
+            "momentum",
+            optimizer,
+        ),
+        (
+            "lr_steps",
+            values.lr_steps.is_some(),
+            "lr_schedule",
+            "step",
+            schedule,
+        ),
+        (
+            "lr_gamma",
+            values.lr_gamma.is_some(),
+            "lr_schedule",
+            "step",
+            schedule,
+        ),
+    ] {
+        if given && found != expected {
+            return Err(Refusal::Unused {
+                option,
+                beside,
+                found: found.to_owned(),
+                expected,
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn optimizer(values: &TrainingOptions) -> Result<Optimizer, Error> {
+    let rate = values.weight_decay.unwrap_or_default();
+    let weight_decay = WeightDecay::everywhere(rate);
+    let optimizer = match values.optimizer.as_deref().unwrap_or_default() {
+        "sgd" => Optimizer::Sgd { weight_decay },
+        "momentum" => Optimizer::Momentum {
+            beta: values.momentum.unwrap_or_default(),
+            nesterov: if values.nesterov == Some(true) {
+                1.0
+            } else {
+                0.0
+            },
+            weight_decay,
+        },
+        "adamw" => Optimizer::AdamW {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: WeightDecay::matrices(rate),
+        },
+        other => {
+            return Err(Refusal::Unknown {
+                kind: "optimizer",
+                found: other.to_owned(),
+                expected: "sgd, momentum or adamw",
+            }
+            .into());
+        }
+    };
+    optimizer.validate()?;
+    Ok(optimizer)
+}
+
+/// Builds the learning-rate schedule and writes the values that follow from the length of the run
+/// back to `values`.
+pub(super) fn learning_rate(
+    values: &mut TrainingOptions,
+    epochs: usize,
+    per_epoch: usize,
+    batches: usize,
+) -> Result<LearningRate, Refusal> {
+    let base = values.lr.unwrap_or_default();
+    positive("lr", base, "a learning rate")?;
+    let warmup_batches = *values.warmup_batches.get_or_insert((batches / 10).min(200));
+    let decay = match values.lr_schedule.as_deref().unwrap_or_default() {
+        "constant" => Decay::Constant,
+        "cosine" => Decay::Cosine { batches, last: 0.0 },
+        "step" => {
+            let steps = values
+                .lr_steps
+                .get_or_insert(vec![epochs / 2, epochs * 3 / 4]);
+            if !steps.is_sorted() {
+                return Err(Refusal::LrSteps);
+            }
+            let factor = values.lr_gamma.unwrap_or_default();
+            positive("lr_gamma", factor, "a factor")?;
+            Decay::Step {
+                at: steps
+                    .iter()
+                    .map(|epoch| epoch.saturating_mul(per_epoch))
+                    .collect(),
+                factor,
+            }
+        }
+        other => {
+            return Err(Refusal::Unknown {
+                kind: "learning-rate schedule",
+                found: other.to_owned(),
+                expected: "constant, step or cosine",
+            });
+        }
+    };
+    Ok(LearningRate {
+        base,
+        decay,
+        warmup: Warmup {
+            batches: warmup_batches,
+            first: 0.0,
+        },
+    })
+}
+
+fn positive(option: &'static str, value: f64, kind: &'static str) -> Result<(), Refusal> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(());
+    }
+    Err(Refusal::Value {
+        option,
+        found: value.to_string(),
+        kind,
+        expected: "a number above 0, such as 0.1",
+    })
+}

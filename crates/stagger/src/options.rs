@@ -1,0 +1,131 @@
+//! What a training run can be told.
+
+mod defaults;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Defines [`TrainingOptions`]: every field optional.
+macro_rules! options {
+    ($($(#[$meta:meta])* $name:ident: $kind:ty,)*) => {
+        /// Everything that decides what a training run does, as plain values; `None` means "not said here". The same
+        /// names in kebab case are the keys of config files and the long flags of `stagger train`.
+        #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        pub struct TrainingOptions {
+            $($(#[$meta])* pub $name: Option<$kind>,)*
+        }
+
+        impl TrainingOptions {
+            /// The names of all options, in snake case.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// The values said here, and for the rest those of `other`.
+            #[must_use]
+            pub fn or(self, other: Self) -> Self {
+                Self { $($name: self.$name.or(other.$name)),* }
+            }
+        }
+    };
+}
+
+options! {
+    /// Name of the network: [`MODEL_NAMES`](stagger_model::MODEL_NAMES). Default: `resnet8`.
+    model: String,
+    /// Name of the data set: [`NAMES`](stagger_data::NAMES). Default: `shapes`.
+    dataset: String,
+    /// Folder of the data set's files; `shapes` needs none.
+    data_dir: PathBuf,
+    /// Side in pixels to which an image folder's pictures are scaled. Default: theirs, if all agree.
+    image_size: usize,
+    /// Keep decoded images in memory when they fit into this many bytes. Default: 1 GiB.
+    cache_bytes: u64,
+    /// Random crops and flips of the training images. Default: true.
+    augment: bool,
+    /// Threads that load and augment images. Default: 1.
+    workers: usize,
+    /// Number of stages, K. Default: 2.
+    stages: usize,
+    /// Notation of the schedule: [`Schedule::parse`](stagger_schedule::Schedule::parse). Default: `dsp`.
+    schedule: String,
+    /// How blocks are assigned to stages: `auto`, `uniform`, or counts such as `7,4`. Default: `auto`.
+    balance: String,
+    /// Engine: `cpu`, or `torch` where it is built in. Default: `cpu`.
+    engine: String,
+    /// Number format of the passes: `f32`, or with engine `torch` `bf16`. Default: `f32`.
+    dtype: String,
+    /// Device of all stages, engine `torch`: `cpu`, `cuda`, `cuda:1`. Default: `cpu`.
+    device: String,
+    /// Device of each stage, engine `torch`.
+    devices: Vec<String>,
+    /// Compute threads of each stage on the CPU, engine `torch`. Default: 1.
+    threads_per_stage: usize,
+    /// Let f32 products on GPUs round their factors to TF32. Default: false.
+    tf32: bool,
+    /// Give the same bits every time on GPUs too. Default: true.
+    deterministic: bool,
+    /// Batches of backpropagation on the same stages, timed before the run for comparison; 0 for none. Default: 40 for
+    /// asynchronous schedules when the console shows it, else 0.
+    calibration_batches: usize,
+    /// Stages that are slowed down on purpose, in the notation of [`Straggler`](stagger_runtime::Straggler).
+    straggler: Vec<String>,
+    /// Sampling interval of the gap between forward and backward weights, in batches; 0 disables it. Default: 50 for
+    /// asynchronous schedules, else 0.
+    gap_every: usize,
+    /// Passes over the training set. Default: 4.
+    epochs: usize,
+    /// End after this many batches, whatever `epochs` says.
+    max_batches: usize,
+    /// End after this many seconds of training, as if the run had been planned to end there.
+    #[serde(alias = "seconds")]
+    max_seconds: f64,
+    /// Evaluate after every epoch and at the end. Default: true.
+    evaluate: bool,
+    /// Samples per batch. Default: 64.
+    batch_size: usize,
+    /// Leave out the last batch of an epoch when it is smaller. Default: false.
+    drop_last: bool,
+    /// Samples per batch of the evaluation. Default: the batch size.
+    eval_batch_size: usize,
+    /// Optimizer: `sgd`, `momentum`, `adamw`. Default: `momentum`.
+    #[serde(alias = "opt")]
+    optimizer: String,
+    /// Peak learning rate. Default: 0.1; for `adamw` 0.001.
+    lr: f64,
+    /// Learning rate over time: `constant`, `step`, `cosine`. Default: `cosine`.
+    lr_schedule: String,
+    /// Epochs at which the step schedule lowers the rate. Default: half and three quarters.
+    lr_steps: Vec<usize>,
+    /// Factor of each step. Default: 0.1.
+    lr_gamma: f64,
+    /// Batches over which the rate rises linearly from 0. Default: a tenth of the run, at most 200.
+    warmup_batches: usize,
+    /// Momentum. Default: 0.9.
+    momentum: f64,
+    /// Nesterov momentum. Default: false.
+    nesterov: bool,
+    /// Weight decay. Default: 0.0005.
+    #[serde(alias = "wd")]
+    weight_decay: f64,
+    /// Label smoothing, 0 to below 1. Default: 0.
+    label_smoothing: f64,
+    /// Scale a stage's gradient down to this norm when it is larger.
+    clip_norm: f64,
+    /// Seed of initial weights, order of samples, augmentation and dropout. Default: 1.
+    seed: u64,
+    /// Intervals between snapshots: a number of batches, a time (`90s`, `10min`, `2h`), or one of each. The end of every
+    /// epoch has a snapshot anyway.
+    snapshot_every: Vec<String>,
+    /// How many of the last snapshots are kept, beside the one with the best accuracy; 0 for no snapshots. Default: 2.
+    keep_snapshots: usize,
+    /// Start from the parameters and the optimizer state of a run, a snapshot or a weights file.
+    resume_weights: PathBuf,
+    /// What happens when the loss is not finite: `stop`, `skip` (leave that batch out), or `rollback` (to the last
+    /// snapshot, with half the learning rate). Default: `stop`.
+    on_nan: String,
+    /// End the run when no stage has completed anything for so many seconds; 0 for never. Default: 600.
+    stall_timeout: f64,
+    /// The run folder; must not exist. Default: `runs/TIME-SCHEDULE-MODEL-DATASET`.
+    output: PathBuf,
+}

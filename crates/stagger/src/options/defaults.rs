@@ -1,0 +1,55 @@
+//! Default values.
+
+use super::TrainingOptions;
+
+impl TrainingOptions {
+    /// Default values that do not depend on other values. The default run is the shortest one that shows what stagger
+    /// does: DSP over two stages on a built-in data set.
+    #[must_use]
+    pub fn defaults() -> Self {
+        Self {
+            model: Some("resnet8".into()),
+            dataset: Some("shapes".into()),
+            cache_bytes: Some(1 << 30),
+            augment: Some(true),
+            workers: Some(1),
+            stages: Some(2),
+            schedule: Some("dsp".into()),
+            balance: Some("auto".into()),
+            engine: Some("cpu".into()),
+            dtype: Some("f32".into()),
+            epochs: Some(4),
+            evaluate: Some(true),
+            batch_size: Some(64),
+            drop_last: Some(false),
+            optimizer: Some("momentum".into()),
+            lr_schedule: Some("cosine".into()),
+            weight_decay: Some(5e-4),
+            label_smoothing: Some(0.0),
+            keep_snapshots: Some(2),
+            on_nan: Some("stop".into()),
+            stall_timeout: Some(600.0),
+            seed: Some(1),
+            ..Self::default()
+        }
+    }
+
+    /// Fills in the default values of settings that only some optimizers and learning-rate schedules have.
+    pub(crate) fn fill_dependent(&mut self) {
+        match self.optimizer.as_deref() {
+            Some("momentum") => {
+                self.momentum.get_or_insert(0.9);
+                self.nesterov.get_or_insert(false);
+            }
+            // Adam's steps do not shrink with the gradient.
+            Some("adamw") => {
+                self.lr.get_or_insert(1e-3);
+            }
+            _ => {}
+        }
+        self.lr.get_or_insert(0.1);
+        if self.lr_schedule.as_deref() == Some("step") {
+            self.lr_gamma.get_or_insert(0.1);
+        }
+    }
+}

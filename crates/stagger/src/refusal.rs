@@ -1,0 +1,435 @@
+//! Options that are wrong, or that do not suit each other.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use stagger_engine::Precision;
+
+use stagger_runtime::CorrectionError;
+
+use crate::error::Source;
+
+/// How a sentence names options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spelling {
+    /// As fields of [`TrainingOptions`](crate::TrainingOptions): `batch_size`, in backticks.
+    #[default]
+    Fields,
+    /// As flags of a command line: `--batch-size`.
+    Flags,
+}
+
+impl Spelling {
+    /// The name of an option that is given in snake case.
+    pub fn name(self, option: &str) -> String {
+        match self {
+            Self::Fields => format!("`{option}`"),
+            Self::Flags => format!("--{}", option.replace('_', "-")),
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Fields => "option",
+            Self::Flags => "flag",
+        }
+    }
+}
+
+/// Why a run is refused before it begins. `option` is the field of [`TrainingOptions`](crate::TrainingOptions) at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A path is empty.
+    EmptyPath {
+        /// The option.
+        option: &'static str,
+    },
+    /// A count is 0.
+    Zero {
+        /// The option.
+        option: &'static str,
+    },
+    /// A number is outside its range.
+    Value {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        found: String,
+        /// What it should be, with an article: `a duration`.
+        kind: &'static str,
+        /// The range, with an example.
+        expected: &'static str,
+    },
+    /// A value that its reader refuses.
+    Unreadable {
+        /// The option.
+        option: &'static str,
+        /// What is wrong with it.
+        source: Source,
+    },
+    /// A name that does not exist.
+    Unknown {
+        /// What is named: `optimizer`.
+        kind: &'static str,
+        /// The name.
+        found: String,
+        /// The names that exist.
+        expected: &'static str,
+    },
+    /// A word that is none of the choices.
+    Choice {
+        /// The option.
+        option: &'static str,
+        /// The word.
+        found: String,
+        /// The choices.
+        expected: &'static str,
+    },
+    /// An option that has no effect beside the value of another one.
+    Unused {
+        /// The option.
+        option: &'static str,
+        /// The other option.
+        beside: &'static str,
+        /// Its value.
+        found: String,
+        /// The value with which `option` has an effect.
+        expected: &'static str,
+    },
+    /// An option that is fixed already by an object that was given.
+    Fixed {
+        /// The option.
+        option: &'static str,
+        /// The object: `optimizer`.
+        by: &'static str,
+    },
+    /// An option that needs a run folder, in a run without one.
+    NeedsFolder {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        found: String,
+    },
+    /// More epochs than any run needs.
+    Epochs {
+        /// The epochs.
+        found: usize,
+        /// The most there may be.
+        most: usize,
+    },
+    /// Learning-rate steps in a wrong order.
+    LrSteps,
+    /// A straggler of a stage that does not exist.
+    Straggler {
+        /// The straggler.
+        text: String,
+        /// Its stage.
+        stage: usize,
+        /// The last stage.
+        last: usize,
+    },
+    /// An interval between snapshots is neither a number nor a time.
+    SnapshotEvery {
+        /// What was given.
+        found: String,
+    },
+    /// An interval between snapshots of 0 batches.
+    SnapshotEveryZero,
+    /// Two intervals between snapshots of one kind.
+    SnapshotEveryTwice {
+        /// The second.
+        found: String,
+    },
+    /// `f64` is not a format to train in.
+    GradientCheckFormat,
+    /// The engine does not compute in this format.
+    Format {
+        /// The engine.
+        engine: &'static str,
+        /// The format.
+        found: Precision,
+    },
+    /// This program is built without engine `torch`.
+    NoTorch,
+    /// Both the device of all stages and those of each are given.
+    DeviceTwice,
+    /// There are more or fewer devices than stages.
+    Devices {
+        /// Devices.
+        found: usize,
+        /// Stages.
+        stages: usize,
+    },
+    /// Options of CUDA devices, and no such device is used.
+    NoCuda,
+    /// A batch is too small for its micro-batches or for batch normalisation.
+    BatchSize {
+        /// The batch size.
+        found: usize,
+        /// The model.
+        model: String,
+        /// The schedule.
+        schedule: String,
+        /// What needs how many samples.
+        reason: String,
+        /// The smallest batch size that works.
+        least: usize,
+    },
+    /// The last batch of an epoch is too small.
+    LastBatch {
+        /// The batch size.
+        batch_size: usize,
+        /// Training samples.
+        samples: usize,
+        /// Samples of the last batch.
+        found: usize,
+        /// What needs how many samples.
+        reason: String,
+    },
+    /// The batch size times the accumulated batches overflows.
+    AccumulatedBatchSize,
+    /// The schedule has corrections that do not go with the optimizer or the format.
+    Corrections(CorrectionError),
+    /// The schedule cannot leave a batch out.
+    Skip {
+        /// The schedule.
+        schedule: String,
+    },
+    /// The schedule that was given has another number of stages.
+    Stages {
+        /// The schedule.
+        schedule: String,
+        /// Its stages.
+        expected: usize,
+        /// The stages that were asked for.
+        found: usize,
+    },
+    /// The model that was given does not fit the data set.
+    ModelInput {
+        /// The model.
+        model: String,
+        /// Its input (channels, height, width) and classes.
+        expected: ([usize; 3], usize),
+        /// The data set.
+        dataset: String,
+        /// Its images and classes.
+        found: ([usize; 3], usize),
+    },
+    /// The weights that a run should start from do not fit the model.
+    ResumeWeights {
+        /// Where they are from.
+        path: PathBuf,
+        /// The model.
+        model: String,
+        /// What does not fit.
+        source: Source,
+    },
+    /// The weights that a run should start from cannot be read.
+    ResumeWeightsFile {
+        /// Where they should be.
+        path: PathBuf,
+        /// Why not.
+        source: Source,
+    },
+    /// There are no weights to start from.
+    NoResumeWeights {
+        /// Where they should be.
+        path: PathBuf,
+    },
+}
+
+impl Refusal {
+    /// The sentence, with options named in this way.
+    pub fn sentence(&self, spelling: Spelling) -> String {
+        let name = |option: &str| spelling.name(option);
+        match self {
+            Self::EmptyPath { option } => format!(
+                "{} is empty; name a folder that does not exist, or leave the {} out",
+                name(option),
+                spelling.noun()
+            ),
+            Self::Zero { option } => {
+                format!("{} is 0; give a whole number of at least 1", name(option))
+            }
+            Self::Value {
+                option,
+                found,
+                kind,
+                expected,
+            } => format!("{} {found} is not {kind}; give {expected}", name(option)),
+            Self::Unreadable { option, source } => format!("{}: {source}", name(option)),
+            Self::Unknown {
+                kind,
+                found,
+                expected,
+            } => format!("there is no {kind} `{found}`; use {expected}"),
+            Self::Choice {
+                option,
+                found,
+                expected,
+            } => format!("{} `{found}` is no choice; use {expected}", name(option)),
+            Self::Unused {
+                option,
+                beside,
+                found,
+                expected,
+            } => {
+                let (option, beside) = (name(option), name(beside));
+                format!(
+                    "{option} does nothing with {beside} {found}; leave it out, or use {beside} {expected}"
+                )
+            }
+            Self::Fixed { option, by } => format!(
+                "{} does nothing with an object as {by}, which has its own; leave it out",
+                name(option)
+            ),
+            Self::NeedsFolder { option, found } => format!(
+                "{} {found} needs a run folder; name one with {}",
+                name(option),
+                name("output")
+            ),
+            Self::Epochs { found, most } => format!(
+                "{} {found} is more than any run needs; give at most {most}",
+                name("epochs")
+            ),
+            Self::LrSteps => {
+                let steps = name("lr_steps");
+                format!("{steps} must rise; give for example {steps} 80,120")
+            }
+            Self::Straggler { text, stage, last } => format!(
+                "{} `{text}`: there is no stage {stage}; stages count from 0 to {last}",
+                name("straggler")
+            ),
+            Self::SnapshotEvery { found } => format!(
+                "{} `{found}` is neither a number of batches nor a time; give for example 500 or 10min (units: s, min, h)",
+                name("snapshot_every")
+            ),
+            Self::SnapshotEveryZero => format!(
+                "{} 0 is no distance; give a whole number of at least 1",
+                name("snapshot_every")
+            ),
+            Self::SnapshotEveryTwice { found } => format!(
+                "{} `{found}` is the second of its kind; give at most one number of batches and one time",
+                name("snapshot_every")
+            ),
+            Self::GradientCheckFormat => format!(
+                "{} f64 is for checking gradients only; use f32 or bf16",
+                name("dtype")
+            ),
+            Self::Format { engine, found } => {
+                let option = name("engine");
+                format!("{option} {engine} computes in f32, not in {found}; use {option} torch")
+            }
+            Self::NoTorch => {
+                "this stagger is built without engine torch; run `scripts/libtorch` in its source tree, then build with \
+                 `cargo build --release --features torch`"
+                    .to_owned()
+            }
+            Self::DeviceTwice => format!(
+                "{} and {} exclude each other; use one of them",
+                name("device"),
+                name("devices")
+            ),
+            Self::Devices { found, stages } => format!(
+                "{} names {found} devices for {stages} stages; name one per stage",
+                name("devices")
+            ),
+            Self::NoCuda => format!(
+                "{} and {} concern CUDA devices, and none is used; leave them out",
+                name("tf32"),
+                name("deterministic")
+            ),
+            Self::BatchSize {
+                found,
+                model,
+                schedule,
+                reason,
+                least,
+            } => {
+                let option = name("batch_size");
+                format!(
+                    "{option} {found} does not work with {model} and {schedule}: {reason}; use {option} {least} or more"
+                )
+            }
+            Self::LastBatch {
+                batch_size,
+                samples,
+                found,
+                reason,
+            } => {
+                let option = name("batch_size");
+                format!(
+                    "with {option} {batch_size} the last batch of the {samples} training samples holds {found}, and \
+                     {reason}; use another {option} or {}",
+                    name("drop_last")
+                )
+            }
+            Self::AccumulatedBatchSize => format!(
+                "{} times the accumulated batches is too large",
+                name("batch_size")
+            ),
+            Self::Corrections(error) => match error {
+                CorrectionError::NoMomentum { .. } => {
+                    format!("{error}; use {} momentum", name("optimizer"))
+                }
+                CorrectionError::RoundedWeights { .. } => format!(
+                    "{error}; use {} f32, or leave gap-aware out",
+                    name("dtype")
+                ),
+                _ => error.to_string(),
+            },
+            Self::Skip { schedule } => format!(
+                "{} skip cannot leave a batch out with `{schedule}`: by the time its loss is known, running statistics or \
+                 updates have it already; use stop or rollback",
+                name("on_nan")
+            ),
+            Self::Stages {
+                schedule,
+                expected,
+                found,
+            } => format!(
+                "schedule {schedule} has {expected} stages, and {} is {found}; leave that out",
+                name("stages")
+            ),
+            Self::ModelInput {
+                model,
+                expected: (input, classes),
+                dataset,
+                found: (image, labels),
+            } => format!(
+                "model {model} expects images of {} and {classes} classes, and {dataset} has images of {} and {labels} \
+                 classes",
+                shape(*input),
+                shape(*image)
+            ),
+            Self::ResumeWeights {
+                path,
+                model,
+                source,
+            } => format!(
+                "{}: the weights of {} do not fit {model}: {source}",
+                name("resume_weights"),
+                path.display()
+            ),
+            Self::ResumeWeightsFile { path, source } => {
+                format!("{} {}: {source}", name("resume_weights"), path.display())
+            }
+            Self::NoResumeWeights { path } => format!(
+                "{}: {} is neither a run folder, nor a snapshot, nor a weights file",
+                name("resume_weights"),
+                path.display()
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence(Spelling::Fields))
+    }
+}
+
+fn shape([channels, height, width]: [usize; 3]) -> String {
+    format!("{channels}x{height}x{width}")
+}

@@ -1,0 +1,158 @@
+//! Runs that cannot be resumed.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::error::Source;
+use crate::refusal::Spelling;
+
+/// Why a run is not resumed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeRefusal {
+    /// The output is not the folder of the run.
+    Output {
+        /// The output.
+        output: PathBuf,
+    },
+    /// The path is neither a run folder nor a snapshot.
+    NoRun {
+        /// The path.
+        path: PathBuf,
+        /// The folder in which the config was looked for.
+        run: PathBuf,
+        /// The name of the config.
+        config: &'static str,
+    },
+    /// The path cannot be looked at.
+    Unreachable {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The run keeps no snapshots.
+    NoSnapshots {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// None of the snapshots is whole.
+    Damaged {
+        /// The run folder.
+        run: PathBuf,
+        /// What is wrong with each.
+        notes: Vec<String>,
+    },
+    /// An option differs from what it was.
+    Option {
+        /// The run folder.
+        run: PathBuf,
+        /// The option, in snake case.
+        option: String,
+        /// What it was.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// The cut differs.
+    Cut {
+        /// The run folder.
+        run: PathBuf,
+        /// Blocks of each stage as they were.
+        expected: Vec<usize>,
+        /// As they are.
+        found: Vec<usize>,
+    },
+    /// The training data differ.
+    Data {
+        /// The run folder.
+        run: PathBuf,
+        /// Their fingerprint as it was.
+        expected: String,
+        /// As it is.
+        found: String,
+    },
+    /// The manifest of a snapshot makes no sense.
+    Manifest {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Source,
+    },
+}
+
+impl ResumeRefusal {
+    /// The sentence, with options named in this way.
+    pub fn sentence(&self, spelling: Spelling) -> String {
+        let (resume, weights) = (spelling.name("resume"), spelling.name("resume_weights"));
+        let instead = |run: &PathBuf| {
+            format!(
+                "a resumed run has to be the run that it was; to change it, start a new one with {weights} {}",
+                run.display()
+            )
+        };
+        let last_weights =
+            |run: &PathBuf| format!("with {weights} {} for its last weights", run.display());
+        match self {
+            Self::Output { output } => format!(
+                "{resume} goes on in the folder of the run, and {} {} is another; leave it out",
+                spelling.name("output"),
+                output.display()
+            ),
+            Self::NoRun { path, run, config } => format!(
+                "{resume}: {} is neither a run folder nor one of its snapshots: there is no {config} in {}",
+                path.display(),
+                run.display()
+            ),
+            Self::Unreachable { path, source } => {
+                format!("{resume} {}: {source}", path.display())
+            }
+            Self::NoSnapshots { run } => format!(
+                "{} keeps no snapshots to go on from; start a new run, {}",
+                run.display(),
+                last_weights(run)
+            ),
+            Self::Damaged { run, notes } => format!(
+                "none of the snapshots of {} is whole: {}; start a new run, {}",
+                run.display(),
+                notes.join("; "),
+                last_weights(run)
+            ),
+            Self::Option {
+                run,
+                option,
+                expected,
+                found,
+            } => format!(
+                "{} was {expected} and is {found} now; {}",
+                spelling.name(option),
+                instead(run)
+            ),
+            Self::Cut {
+                run,
+                expected,
+                found,
+            } => format!(
+                "the blocks of the stages were {expected:?} and are {found:?} now; {}",
+                instead(run)
+            ),
+            Self::Data {
+                run,
+                expected,
+                found,
+            } => format!(
+                "the training data has changed: its fingerprint was {expected} and is {found} now; {}",
+                instead(run)
+            ),
+            Self::Manifest { path, source } => {
+                format!("the manifest of {}: {source}", path.display())
+            }
+        }
+    }
+}
+
+impl fmt::Display for ResumeRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence(Spelling::Fields))
+    }
+}

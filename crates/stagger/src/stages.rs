@@ -1,0 +1,170 @@
+//! From a job to stages and plans.
+//!
+//! The only file of this crate that builds stages of an engine.
+
+use std::ops::Range;
+
+use stagger_cpu::{CpuDevice, CpuStage};
+use stagger_data::{DataError, LoaderOptions};
+use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
+use stagger_runtime::{
+    Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, stage_optimizer,
+    threads,
+};
+use stagger_schedule::{Horizon, Schedule};
+#[cfg(feature = "torch")]
+use stagger_torch::{TorchDevice, TorchStage};
+
+use crate::error::Error;
+use crate::job::{EngineChoice, Job};
+
+/// What stage `stage` of the job is made of, when it runs with this optimizer.
+pub fn spec(job: &Job, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
+    let blocks = job.cut.stages()[stage].clone();
+    StageSpec {
+        optimizer,
+        clip_norm: job.options.clip_norm,
+        label_smoothing: job.label_smoothing(),
+        precision: job.precision,
+        ..StageSpec::new(&job.model, blocks, job.seed)
+    }
+}
+
+/// The optimizer of a stage by the job's schedule.
+pub fn optimizer(job: &Job, stage: usize) -> Optimizer {
+    stage_optimizer(&job.schedule, stage, &job.optimizer)
+}
+
+/// Finds out what is wrong with a stage before anything is written or started.
+pub fn check_specs(job: &Job) -> Result<(), Error> {
+    (0..job.schedule.stages()).try_for_each(|stage| {
+        let valid = spec(job, stage, optimizer(job, stage)).validate().map(drop);
+        valid.map_err(|source| Error::Stage {
+            stage,
+            source: Box::new(source),
+        })
+    })
+}
+
+/// How stages run, besides what the job says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// What they start from, instead of their initial weights.
+    pub states: Option<&'a [StageState]>,
+    /// Whether they time their kernels.
+    pub profile: bool,
+}
+
+/// Runs a plan over the job's stages, on its engine.
+pub fn run(
+    job: &Job,
+    plan: &Plan,
+    options: Options<'_>,
+    feeds: Feeds,
+    interrupt: &Interrupt,
+    on_event: impl FnMut(Event) -> Result<(), EventError>,
+) -> Result<Outcome, RunError> {
+    match &job.engine {
+        EngineChoice::Cpu => {
+            let build = |stage, optimizer| cpu_stage(job, options, stage, optimizer);
+            threads::run(plan, build, feeds, interrupt, on_event)
+        }
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) => {
+            let build = |stage, optimizer| torch_stage(job, devices, options, stage, optimizer);
+            threads::run(plan, build, feeds, interrupt, on_event)
+        }
+    }
+}
+
+/// Finds out whether states fit the job's stages.
+pub fn check_states(job: &Job, states: &[StageState]) -> Result<(), EngineError> {
+    let options = Options {
+        states: Some(states),
+        ..Options::default()
+    };
+    (0..states.len()).try_for_each(|stage| match &job.engine {
+        EngineChoice::Cpu => cpu_stage(job, options, stage, optimizer(job, stage)).map(drop),
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) => {
+            torch_stage(job, devices, options, stage, optimizer(job, stage)).map(drop)
+        }
+    })
+}
+
+fn cpu_stage(
+    job: &Job,
+    options: Options<'_>,
+    stage: usize,
+    optimizer: Optimizer,
+) -> Result<CpuStage, EngineError> {
+    let spec = StageSpec {
+        profiled: options.profile,
+        ..spec(job, stage, optimizer)
+    };
+    start(CpuStage::new(&spec, CpuDevice)?, options.states, stage)
+}
+
+#[cfg(feature = "torch")]
+fn torch_stage(
+    job: &Job,
+    devices: &[TorchDevice],
+    options: Options<'_>,
+    stage: usize,
+    optimizer: Optimizer,
+) -> Result<TorchStage, EngineError> {
+    let device = devices.get(stage).copied().unwrap_or_default();
+    let spec = StageSpec {
+        profiled: options.profile,
+        ..spec(job, stage, optimizer)
+    };
+    start(TorchStage::new(&spec, device)?, options.states, stage)
+}
+
+fn start<S: Stage>(
+    mut built: S,
+    states: Option<&[StageState]>,
+    stage: usize,
+) -> Result<S, EngineError> {
+    if let Some(state) = states.and_then(|states| states.get(stage)) {
+        built.import(state)?;
+    }
+    Ok(built)
+}
+
+/// The states of all stages, out of that of the whole model.
+pub fn split_state(job: &Job, whole: &StageState) -> Vec<StageState> {
+    let blocks = job.cut.stages().iter();
+    blocks
+        .map(|blocks| whole.of_blocks(&job.model, blocks.clone()))
+        .collect()
+}
+
+/// A plan for the job's stages.
+pub fn plan(job: &Job, schedule: Schedule, horizon: Horizon) -> Plan {
+    let learning_rate = job.learning_rate.clone();
+    Plan {
+        gap_every: job.gap_every,
+        stragglers: job.stragglers.clone(),
+        seed: job.seed,
+        ..Plan::new(schedule, horizon, job.optimizer.clone(), move |batch| {
+            learning_rate.at(batch)
+        })
+    }
+}
+
+/// Feeds that train on these batches.
+pub fn feeds(job: &Job, batches: Range<usize>) -> Result<Feeds, DataError> {
+    let workers = job.options.workers.unwrap_or(1);
+    let options = LoaderOptions {
+        workers,
+        ..LoaderOptions::default()
+    };
+    dataset_feeds(
+        &job.split,
+        &job.sampler,
+        batches,
+        job.eval_batch_size,
+        options,
+    )
+}

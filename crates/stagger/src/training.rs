@@ -1,0 +1,298 @@
+//! A training run, from what is wanted to what came of it.
+
+mod calibration;
+mod closing;
+mod journal;
+mod labels;
+mod last_weights;
+mod prepared;
+mod resume;
+mod rollback;
+mod run;
+mod session;
+mod snapshots;
+mod stall;
+mod time_limit;
+
+use std::io;
+use std::path::PathBuf;
+
+use stagger_data::Split;
+use stagger_engine::{LearningRate, Optimizer};
+use stagger_model::Model;
+use stagger_report::{Console, EpochTally, Sink, Sinks};
+use stagger_runtime::{EventError, Interrupt};
+use stagger_schedule::Schedule;
+
+use crate::choice::Choice;
+use crate::error::Error;
+use crate::job::{Given, Job};
+use crate::options::TrainingOptions;
+
+pub use prepared::Prepared;
+pub use run::{Run, SnapshotCost};
+pub use stall::Stalled;
+
+/// A training run on this machine: one thread per stage.
+///
+/// Says what to train, on what, and how; everything else has a default. Model, data set, schedule and optimizer are
+/// names, as on the command line, or objects. [`Training::run`] checks that all of it fits together before it trains.
+///
+/// ```no_run
+/// use stagger::Training;
+///
+/// let run = Training::new()
+///     .model("resnet20")
+///     .dataset("shapes")
+///     .schedule("dsp(1,1,0;4,2,0) + predict")
+///     .stages(3)
+///     .epochs(2)
+///     .output("runs/first")
+///     .run()?;
+/// println!("best accuracy: {:?}", run.best);
+/// # Ok::<(), stagger::Error>(())
+/// ```
+///
+/// Without [`output`](Training::output) or [`run_folder`](Training::run_folder) nothing is written to disk; without
+/// [`console`](Training::console) nothing is printed.
+#[derive(Default)]
+pub struct Training {
+    options: TrainingOptions,
+    given: Given,
+    resume: Option<Resume>,
+    outputs: Outputs,
+}
+
+/// Where a run continues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Resume {
+    /// A run folder or a snapshot.
+    From(PathBuf),
+    /// The run in the output folder, or else the newest unfinished run, or else nowhere.
+    Auto,
+}
+
+/// Who hears of a run, and who may end it.
+#[derive(Default)]
+struct Outputs {
+    console: Option<MakeConsole>,
+    folder: bool,
+    sinks: Sinks<'static>,
+    interrupt: Interrupt,
+    on_stall: Option<OnStall>,
+    commit: Option<String>,
+    profile_kernels: bool,
+}
+
+/// Makes the sink that prints the lines of a stretch of the run with this tally.
+type MakeConsole = Box<dyn FnMut(EpochTally) -> Box<dyn Sink>>;
+
+type OnStall = Box<dyn FnMut(Stalled) -> Result<(), EventError>>;
+
+impl Training {
+    /// A run with the default options: ResNet-8 on the built-in data set `shapes`, by DSP over two stages.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets these options; those that are `None` stay as they are.
+    #[must_use]
+    pub fn options(mut self, options: TrainingOptions) -> Self {
+        self.options = options.or(self.options);
+        self.outputs.folder |= self.options.output.is_some();
+        self
+    }
+
+    /// The network: a name of the zoo, or a [`Model`] that fits the images of the data set.
+    #[must_use]
+    pub fn model(mut self, model: impl Into<Choice<String, Model>>) -> Self {
+        (model.into()).store(&mut self.options.model, &mut self.given.model);
+        self
+    }
+
+    /// The data set: a name, or a [`Split`] of one's own.
+    #[must_use]
+    pub fn dataset(mut self, dataset: impl Into<Choice<String, Split>>) -> Self {
+        (dataset.into()).store(&mut self.options.dataset, &mut self.given.split);
+        self
+    }
+
+    /// The folder of the data set's files.
+    #[must_use]
+    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.options.data_dir = Some(folder.into());
+        self
+    }
+
+    /// The schedule: notation such as `dsp(1,0;2,0) + predict`, a [`Schedule`], or a method of one's own as
+    /// `Arc<dyn Method>`. An object has its number of stages with it.
+    #[must_use]
+    pub fn schedule(mut self, schedule: impl Into<Choice<String, Schedule>>) -> Self {
+        (schedule.into()).store(&mut self.options.schedule, &mut self.given.schedule);
+        self
+    }
+
+    /// The number of stages, K.
+    #[must_use]
+    pub fn stages(mut self, stages: usize) -> Self {
+        self.options.stages = Some(stages);
+        self
+    }
+
+    /// The optimizer: a name, or an [`Optimizer`] with its settings.
+    #[must_use]
+    pub fn optimizer(mut self, optimizer: impl Into<Choice<String, Optimizer>>) -> Self {
+        (optimizer.into()).store(&mut self.options.optimizer, &mut self.given.optimizer);
+        self
+    }
+
+    /// The peak learning rate of a cosine with warm-up, or a whole [`LearningRate`].
+    #[must_use]
+    pub fn learning_rate(mut self, rate: impl Into<Choice<f64, LearningRate>>) -> Self {
+        (rate.into()).store(&mut self.options.lr, &mut self.given.learning_rate);
+        self
+    }
+
+    /// Samples per batch.
+    #[must_use]
+    pub fn batch_size(mut self, samples: usize) -> Self {
+        self.options.batch_size = Some(samples);
+        self
+    }
+
+    /// Passes over the training set.
+    #[must_use]
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        self.options.epochs = Some(epochs);
+        self
+    }
+
+    /// The most batches to train on.
+    #[must_use]
+    pub fn max_batches(mut self, batches: usize) -> Self {
+        self.options.max_batches = Some(batches);
+        self
+    }
+
+    /// Seed of initial weights, order of samples, augmentation and dropout.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    /// Writes config, metrics, log, weights and snapshots into this folder, which must not exist yet.
+    #[must_use]
+    pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.options.output = Some(folder.into());
+        self.run_folder()
+    }
+
+    /// The same in the folder of the options, or else in one under `runs/` that is named after time, schedule, model and
+    /// data set.
+    #[must_use]
+    pub fn run_folder(mut self) -> Self {
+        self.outputs.folder = true;
+        self
+    }
+
+    /// Resumes a run: `run` is its folder, or one of its snapshots. Options that were not said here are those of the run;
+    /// objects have to be given again.
+    #[must_use]
+    pub fn resume(mut self, run: impl Into<PathBuf>) -> Self {
+        self.resume = Some(Resume::From(run.into()));
+        self.run_folder()
+    }
+
+    /// Resumes the run in the output folder, or without one the newest unfinished run under `runs/`; starts a new run
+    /// when there is none.
+    #[must_use]
+    pub fn resume_or_start(mut self) -> Self {
+        self.resume = Some(Resume::Auto);
+        self.run_folder()
+    }
+
+    /// Prints what the run is, a line per epoch and what came of it to standard output.
+    #[must_use]
+    pub fn console(self) -> Self {
+        self.console_with(|tally| Box::new(Console::new(io::stdout(), tally)))
+    }
+
+    /// The same, but prints the lines per epoch by a sink of the caller's. It is made anew when the run goes back to a
+    /// snapshot; its tally knows where the run starts or resumes, and where it ends.
+    #[must_use]
+    pub fn console_with(mut self, make: impl FnMut(EpochTally) -> Box<dyn Sink> + 'static) -> Self {
+        self.outputs.console = Some(Box::new(make));
+        self
+    }
+
+    /// Adds a receiver of events. It gets those of the whole run, also after a rollback.
+    #[must_use]
+    pub fn sink(mut self, sink: impl Sink + 'static) -> Self {
+        self.outputs.sinks.push(sink);
+        self
+    }
+
+    /// Ends the run early, and cleanly, once it is requested.
+    #[must_use]
+    pub fn interrupt(mut self, interrupt: Interrupt) -> Self {
+        self.outputs.interrupt = interrupt;
+        self
+    }
+
+    /// Calls this when nothing moves any more: the run is about to end with an error, but waits for all of its threads,
+    /// and one that hangs may never end.
+    #[must_use]
+    pub fn on_stall(
+        mut self,
+        hook: impl FnMut(Stalled) -> Result<(), EventError> + 'static,
+    ) -> Self {
+        self.outputs.on_stall = Some(Box::new(hook));
+        self
+    }
+
+    /// The commit that the program was built from, for `environment.json` and the snapshots: resuming a snapshot of
+    /// another build says that the last bits may differ.
+    #[must_use]
+    pub fn commit(mut self, commit: Option<&str>) -> Self {
+        self.outputs.commit = commit.map(str::to_owned);
+        self
+    }
+
+    /// Times every kind of kernel; the closing lines and [`Run::profiles`] have the times.
+    #[must_use]
+    pub fn profile_kernels(mut self, wanted: bool) -> Self {
+        self.outputs.profile_kernels = wanted;
+        self
+    }
+
+    /// Checks everything that can be checked without writing a file, and opens the data.
+    ///
+    /// # Errors
+    /// One on the first option that is wrong or that does not suit another one, on the data set, the model, or the run to
+    /// resume.
+    pub fn prepare(self) -> Result<Prepared, Error> {
+        self.given.refuse_fixed(&self.options)?;
+        Prepared::new(self)
+    }
+
+    /// The same without resuming: what the options mean.
+    ///
+    /// # Errors
+    /// As [`Training::prepare`].
+    pub fn check(self) -> Result<Job, Error> {
+        self.given.refuse_fixed(&self.options)?;
+        let job = Job::new(self.options, &self.given)?;
+        crate::stages::check_specs(&job)?;
+        Ok(job)
+    }
+
+    /// Checks, trains, and gives what came of it.
+    ///
+    /// # Errors
+    /// As [`Training::prepare`]; and when the run fails. What was trained until then is in the run folder.
+    pub fn run(self) -> Result<Run, Error> {
+        self.prepare()?.run()
+    }
+}

@@ -1,0 +1,142 @@
+//! What a training run says at its end: throughput beside backpropagation's, and memory.
+
+use std::ops::Range;
+use std::path::Path;
+
+use stagger_model::{StageMemory, StageSummaryInput, quantity};
+use stagger_report::RunSummary;
+use stagger_schedule::Facts;
+
+use super::run::Run;
+use crate::account;
+use crate::job::{self, Job};
+
+/// The line on the calibration.
+pub fn calibration(job: &Job, baseline: &RunSummary) -> String {
+    format!(
+        "calibration: bp on {}, {} batches: {:.0} images/s",
+        same_stages(job),
+        baseline.batches,
+        baseline.images_per_second
+    )
+}
+
+fn same_stages(job: &Job) -> String {
+    match job.schedule.stages() {
+        1 => "the same stage".to_owned(),
+        stages => format!("the same {stages} stages"),
+    }
+}
+
+/// The last lines of a run.
+pub fn lines(job: &Job, run: &Run) -> Vec<String> {
+    let mut lines = Vec::new();
+    let how = if run.interrupted {
+        "interrupted"
+    } else {
+        "done"
+    };
+    let best = run.best.map_or(String::new(), |(version, top1)| {
+        format!(", best test accuracy {top1:.1} % at version {version}")
+    });
+    let seconds = run.wall.as_secs_f64();
+    lines.push(format!(
+        "{how} at version {} after {seconds:.1} s{best}",
+        run.version
+    ));
+    if run.speed.batches > 0 {
+        lines.push(throughput(job, &run.speed, run.baseline.as_ref()));
+        let accounts = run.speed.stages.iter().enumerate();
+        lines.extend(accounts.map(|(stage, summary)| account::line(stage, summary)));
+    }
+    if let Some(peak_bytes) = run.peak_resident_bytes {
+        lines.push(memory(job, peak_bytes));
+    }
+    if let Some(folder) = run.folder.as_ref().filter(|_| job.snapshots.is_some()) {
+        lines.extend(snapshots(folder, run));
+        if run.interrupted {
+            let path = folder.display();
+            lines.push(format!("go on with: stagger train --resume {path}"));
+        }
+    }
+    for (stage, profile) in &run.profiles {
+        lines.push(account::kernels(*stage, profile, run.version));
+    }
+    lines
+}
+
+/// What the snapshots of a run cost it.
+fn snapshots(folder: &Path, run: &Run) -> Option<String> {
+    let taken = run.snapshots.iter().map(|cost| cost.taken).max()?;
+    if taken == 0 {
+        return None;
+    }
+    let each: Vec<String> = (run.snapshots.iter())
+        .map(|cost| {
+            let mean = cost.stalled.as_secs_f64() / cost.taken.max(1) as f64;
+            format!("{:.1} ms", 1e3 * mean)
+        })
+        .collect();
+    let total = run.snapshots.iter().map(|cost| cost.stalled).max();
+    let total = total.unwrap_or_default();
+    let share = 100.0 * total.as_secs_f64() / run.wall.as_secs_f64().max(1e-9);
+    Some(format!(
+        "snapshots: {taken} in {}, each stops its stages for {} ({share:.2} % of the run)",
+        folder.display(),
+        each.join(" "),
+    ))
+}
+
+fn throughput(job: &Job, run: &RunSummary, baseline: Option<&RunSummary>) -> String {
+    let rate = run.images_per_second;
+    let own = format!("throughput: {} {rate:.0} images/s", job.schedule);
+    match baseline.filter(|baseline| baseline.images_per_second > 0.0) {
+        None => own,
+        Some(baseline) => format!(
+            "{own}, bp on {} {:.0} images/s: {:.2} times (the ideal is {:.2} times; the \
+             calibration is short, so this is rough)",
+            same_stages(job),
+            baseline.images_per_second,
+            rate / baseline.images_per_second,
+            Facts::of(&job.schedule).ideal_speedup,
+        ),
+    }
+}
+
+/// Peak memory, and the parts of it that follow from shapes.
+fn memory(job: &Job, peak_bytes: u64) -> String {
+    let estimate = |(blocks, input): (&Range<usize>, StageSummaryInput)| {
+        let shape = job.model.stage_input_shape(blocks.start).ok()?;
+        let cost = job.model.cost(blocks.clone()).ok()?;
+        Some(StageMemory::estimate(&cost, &shape, input, job.batch_size))
+    };
+    let stages = job
+        .cut
+        .stages()
+        .iter()
+        .zip(job::summary_inputs(&job.schedule));
+    let parts: Vec<StageMemory> = stages.filter_map(estimate).collect();
+    let sum = |part: fn(&StageMemory) -> u64| parts.iter().map(part).sum::<u64>();
+    let data_bytes = job.split.train.resident_bytes() + job.split.test.resident_bytes();
+    // Gradients, and the optimizer's own, beside the weights in all their versions.
+    let copies = 1 + job.optimizer.slots().len() as u64;
+    let weight_bytes: u64 = job
+        .cut
+        .stages()
+        .iter()
+        .zip(Facts::of(&job.schedule).stages)
+        .filter_map(|(blocks, stage)| {
+            let cost = job.model.cost(blocks.clone()).ok()?;
+            Some(cost.parameter_bytes() * (copies + stage.weight_copies as u64))
+        })
+        .sum();
+    format!(
+        "memory: peak {} resident; from shapes: images {}, weights, gradients and optimizer {}, \
+         kept inputs {}, graphs at most {} (the engine does not keep every output)",
+        quantity::bytes(peak_bytes),
+        quantity::bytes(data_bytes),
+        quantity::bytes(weight_bytes),
+        quantity::bytes(sum(|part| part.kept_input_bytes)),
+        quantity::bytes(sum(|part| part.graph_bytes)),
+    )
+}

@@ -1,0 +1,80 @@
+//! What a run says of itself: to people, in the metrics, in weights files.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+#[cfg(feature = "torch")]
+use crate::job::EngineChoice;
+use crate::job::Job;
+
+/// The first line.
+pub fn headline(job: &Job) -> String {
+    let engine = engine_label(job);
+    let stages = job.schedule.stages();
+    let micro_batches = match job.schedule.micro_batches() {
+        1 => String::new(),
+        several => format!(" in {several} micro-batches"),
+    };
+    format!(
+        "{} on {} · {} on {stages} {} (blocks {}) · engine {engine} · {} batches of {}{micro_batches}",
+        job.model.name,
+        job.split.train.name(),
+        job.schedule,
+        if stages == 1 { "stage" } else { "stages" },
+        job.cut,
+        job.horizon.batches,
+        job.batch_size,
+    )
+}
+
+/// The engine, with what is not its default.
+fn engine_label(job: &Job) -> String {
+    let mut label = job.options.engine.clone().unwrap_or_default();
+    if job.precision != stagger_engine::Precision::F32 {
+        label.push_str(&format!(" {}", job.precision));
+    }
+    #[cfg(feature = "torch")]
+    if let EngineChoice::Torch(devices) = &job.engine
+        && devices.iter().any(|device| device.cuda.is_some())
+    {
+        let names: Vec<String> = devices.iter().map(ToString::to_string).collect();
+        label.push_str(&format!(" on {}", names.join(", ")));
+    }
+    label
+}
+
+/// What the first line of the metrics says about the run.
+pub fn facts(job: &Job) -> Map<String, Value> {
+    let mut facts = Map::new();
+    let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+    add("model", job.model.name.clone().into());
+    add("dataset", job.split.train.name().into());
+    add(
+        "data_fingerprint",
+        format!("{:016x}", job.split.train.fingerprint()).into(),
+    );
+    add("schedule", job.schedule.to_string().into());
+    add("stages", job.schedule.stages().into());
+    add("cut", job.cut.sizes().into());
+    add("batch_size", job.batch_size.into());
+    add("micro_batches", job.schedule.micro_batches().into());
+    add("batches", job.horizon.batches.into());
+    add("batches_per_epoch", job.sampler.batches_per_epoch().into());
+    add("seed", job.seed.into());
+    add("engine", job.options.engine.clone().into());
+    add("dtype", job.precision.to_string().into());
+    facts
+}
+
+/// What a weights file says about itself.
+pub fn metadata(job: &Job) -> BTreeMap<String, String> {
+    let entry = |name: &str, value: String| (name.to_owned(), value);
+    BTreeMap::from([
+        entry("model", job.model.name.clone()),
+        entry("dataset", job.split.train.name().to_owned()),
+        entry("classes", job.model.classes.to_string()),
+        entry("schedule", job.schedule.to_string()),
+        entry("seed", job.seed.to_string()),
+    ])
+}

@@ -1,0 +1,232 @@
+//! A run that has been checked, and its way from there to the end.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use stagger_engine::StageState;
+use stagger_report::{DEFAULT_BASE, METRICS_FILE, RunFolder, Sink, reset_peak_resident};
+
+use super::calibration::{self, Calibration};
+use super::journal::Journal;
+use super::resume::{self, Place};
+use super::rollback;
+use super::run::Run;
+use super::session::{Session, StartPoint};
+use super::{Outputs, Training, closing, labels};
+use crate::error::Error;
+use crate::job::Job;
+use crate::options::TrainingOptions;
+use crate::refusal::Refusal;
+use crate::stages;
+
+/// A run that is ready to start. Nothing has been written yet.
+pub struct Prepared {
+    job: Job,
+    from: StartPoint,
+    /// What its first lines say of where it starts.
+    notes: Vec<String>,
+    folder: Folder,
+    /// What version 0 starts from, instead of initial weights.
+    states: Option<Vec<StageState>>,
+    /// Whether it has a time limit, and no more than before.
+    has_no_more_time: bool,
+    outputs: Outputs,
+}
+
+enum Folder {
+    None,
+    New,
+    Reopened(RunFolder),
+}
+
+impl Prepared {
+    pub(super) fn new(training: Training) -> Result<Self, Error> {
+        let Training {
+            mut options,
+            given,
+            resume,
+            outputs,
+        } = training;
+        let place = match &resume {
+            None => None,
+            Some(resume) => Place::find(resume, options.output.as_deref())?,
+        };
+        if outputs.console.is_none() && place.is_none() {
+            // It is timed to be shown.
+            options.calibration_batches.get_or_insert(0);
+        }
+        let mut prepared = match place {
+            Some(place) => {
+                let reopened = resume::reopen(&place, options, &given, outputs.commit.as_deref())?;
+                Self {
+                    job: reopened.job,
+                    from: reopened.from,
+                    notes: reopened.notes,
+                    folder: Folder::Reopened(reopened.folder),
+                    states: None,
+                    has_no_more_time: reopened.has_no_more_time,
+                    outputs,
+                }
+            }
+            None => {
+                if !outputs.folder {
+                    refuse_without_folder(&options)?;
+                }
+                Self {
+                    job: Job::new(options, &given)?,
+                    from: StartPoint::default(),
+                    notes: Vec::new(),
+                    folder: match outputs.folder {
+                        true => Folder::New,
+                        false => Folder::None,
+                    },
+                    states: None,
+                    has_no_more_time: false,
+                    outputs,
+                }
+            }
+        };
+        stages::check_specs(&prepared.job)?;
+        if prepared.finished().is_none() && prepared.from.snapshot.is_none() {
+            prepared.states = resume::initial_states(&prepared.job, &mut prepared.notes)?;
+        }
+        Ok(prepared)
+    }
+
+    /// What the options mean.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// The folder of a resumed run that has nothing left to do.
+    pub fn finished(&self) -> Option<&Path> {
+        let Folder::Reopened(folder) = &self.folder else {
+            return None;
+        };
+        let is_at_end = self.from.version() >= self.job.horizon.batches || self.has_no_more_time;
+        // One that was killed on its last steps takes them now.
+        (is_at_end && resume::ended_well(&folder.file(METRICS_FILE))).then(|| folder.path())
+    }
+
+    /// Trains.
+    ///
+    /// # Errors
+    /// When a file cannot be written, when a stage fails, and when the data cannot be read. What was trained until then is
+    /// in the run folder; a folder in which nothing has been trained is removed again.
+    pub fn run(mut self) -> Result<Run, Error> {
+        let console = self.outputs.console.is_some();
+        if let Some(path) = self.finished() {
+            let version = self.from.version();
+            let journal = Journal::open(None, &self.job, None, console)?;
+            journal.print(&format!(
+                "{}: finished at version {version}; nothing is left to do",
+                path.display()
+            ))?;
+            return Ok(Run::finished(path, &self.job, &self.from));
+        }
+        let (folder, is_new) = match std::mem::replace(&mut self.folder, Folder::None) {
+            Folder::None => (None, true),
+            Folder::New => (Some(create(&self.job)?), true),
+            Folder::Reopened(folder) => (Some(folder), false),
+        };
+        let commit = self.outputs.commit.clone();
+        let result = Journal::open(folder.as_ref(), &self.job, commit.as_deref(), console)
+            .and_then(|journal| {
+                let result = self.train(folder.as_ref(), is_new, &journal);
+                if let (Err(error), Some(log)) = (&result, &journal.log) {
+                    // The failure itself is what the user has to hear of, whatever becomes of the log.
+                    let _ = log.line(&format!("error: {}", error.whole()));
+                }
+                result
+            });
+        let nothing_trained = match &result {
+            Err(error) => error.is_refusal(),
+            Ok(run) => run.folder.is_none(),
+        };
+        if let Some(folder) = folder
+            && nothing_trained
+            && is_new
+        {
+            // Leave nothing behind. What went wrong before matters more than what goes wrong here.
+            let _ = folder.discard();
+        }
+        result
+    }
+
+    fn train(
+        self,
+        folder: Option<&RunFolder>,
+        is_new: bool,
+        journal: &Journal,
+    ) -> Result<Run, Error> {
+        let job = &self.job;
+        journal.say(&labels::headline(job))?;
+        if let Some(folder) = folder {
+            journal.say(&format!("run folder: {}", folder.path().display()))?;
+        }
+        for line in &self.notes {
+            journal.say(line)?;
+        }
+        let interrupt = self.outputs.interrupt;
+        let baseline = match is_new {
+            true => match calibration::run(job, &interrupt)? {
+                Calibration::Interrupted => {
+                    journal.say("interrupted in the calibration: nothing has been trained")?;
+                    return Ok(Run::interrupted(job));
+                }
+                Calibration::Nothing => None,
+                Calibration::Timed(baseline) => {
+                    journal.say(&closing::calibration(job, &baseline))?;
+                    Some(baseline)
+                }
+            },
+            false => None,
+        };
+        reset_peak_resident();
+        let own_sinks = Rc::new(RefCell::new(self.outputs.sinks));
+        let session = Session {
+            job,
+            folder,
+            interrupt: &interrupt,
+            states: self.states.as_deref(),
+            commit: self.outputs.commit.as_deref(),
+            console: RefCell::new(self.outputs.console),
+            profile_kernels: self.outputs.profile_kernels,
+            own_sinks: Rc::clone(&own_sinks),
+            on_stall: RefCell::new(self.outputs.on_stall),
+        };
+        let stretch = rollback::run(&session, self.from, is_new, journal)?;
+        let finished = own_sinks.borrow_mut().finish(stretch.ended.as_ref());
+        let run = Run::of(job, folder, stretch, baseline)?;
+        finished.map_err(|error| Error::from(error).in_training())?;
+        for line in closing::lines(job, &run) {
+            // The run has left its weights by now: they stay, whatever becomes of the log.
+            journal.say(line.trim_end()).map_err(Error::in_training)?;
+        }
+        Ok(run)
+    }
+}
+
+/// Options that need a run folder, in a run without one.
+fn refuse_without_folder(options: &TrainingOptions) -> Result<(), Refusal> {
+    let rollback = options.on_nan.as_deref() == Some("rollback");
+    let snapshots = options.snapshot_every.as_ref();
+    for (option, found) in [
+        ("on_nan", rollback.then(|| "rollback".to_owned())),
+        ("snapshot_every", snapshots.map(|every| every.join(","))),
+    ] {
+        if let Some(found) = found {
+            return Err(Refusal::NeedsFolder { option, found });
+        }
+    }
+    Ok(())
+}
+
+fn create(job: &Job) -> Result<RunFolder, Error> {
+    Ok(match &job.options.output {
+        Some(path) => RunFolder::create(path)?,
+        None => RunFolder::create_named(Path::new(DEFAULT_BASE), &job.label(), SystemTime::now())?,
+    })
+}

@@ -1,0 +1,310 @@
+//! Resuming: which run, from which of its snapshots, and whether it is still the same run.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use stagger_engine::StageState;
+use stagger_report::{
+    CONFIG_FILE, DEFAULT_BASE, EndRecord, METRICS_FILE, Record, RunFolder, read_metrics,
+};
+use stagger_schedule::Schedule;
+use toml::{Table, Value};
+
+use super::Resume;
+use super::session::StartPoint;
+use super::snapshots::{self, Found};
+use crate::config_file::{self, ConfigError};
+use crate::error::Error;
+use crate::job::{Given, Job};
+use crate::options::TrainingOptions;
+use crate::refusal::Refusal;
+use crate::resume_refusal::ResumeRefusal;
+use crate::stages;
+
+/// A run that is resumed.
+pub struct Reopened {
+    pub job: Job,
+    pub from: StartPoint,
+    /// Lines for people.
+    pub notes: Vec<String>,
+    pub folder: RunFolder,
+    /// Whether it has a time limit, and no more than before.
+    pub has_no_more_time: bool,
+}
+
+/// A run to resume.
+pub struct Place {
+    run: PathBuf,
+    /// The folder of one of its snapshots; the newest when none is named.
+    snapshot: Option<PathBuf>,
+}
+
+impl Place {
+    /// The run that is to be resumed, if there is one.
+    pub fn find(resume: &Resume, output: Option<&Path>) -> Result<Option<Self>, Error> {
+        let path = match resume {
+            Resume::Auto => {
+                let run = locate(output)?;
+                return Ok(run.map(|run| Self {
+                    run,
+                    snapshot: None,
+                }));
+            }
+            Resume::From(path) => path,
+        };
+        if let Some(output) = output.filter(|output| *output != path) {
+            let output = output.to_owned();
+            return Err(ResumeRefusal::Output { output }.into());
+        }
+        Ok(Some(Self::of(path)?))
+    }
+
+    /// The run that a path means.
+    fn of(path: &Path) -> Result<Self, ResumeRefusal> {
+        let snapshot = snapshots::is_snapshot(path).then(|| path.to_owned());
+        // RUN/snapshots/VERSION
+        let above = snapshot.as_ref().and_then(|path| {
+            let whole = fs::canonicalize(path).ok()?;
+            Some(whole.parent()?.parent()?.to_owned())
+        });
+        let run = above.unwrap_or_else(|| path.to_owned());
+        match fs::metadata(run.join(CONFIG_FILE)) {
+            Ok(_) => Ok(Self { run, snapshot }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(ResumeRefusal::NoRun {
+                path: path.to_owned(),
+                run,
+                config: CONFIG_FILE,
+            }),
+            Err(source) => Err(ResumeRefusal::Unreachable {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+}
+
+/// The run in the output folder, or without one the newest that is not finished.
+fn locate(output: Option<&Path>) -> Result<Option<PathBuf>, Error> {
+    if let Some(output) = output {
+        if output.join(CONFIG_FILE).is_file() {
+            return Ok(Some(output.to_owned()));
+        }
+        discard_beginnings(output)?;
+        return Ok(None);
+    }
+    let mut runs: Vec<PathBuf> = match fs::read_dir(DEFAULT_BASE) {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Err(_) => Vec::new(),
+    };
+    // Their names begin with the time.
+    runs.sort();
+    let unfinished =
+        |run: &PathBuf| run.join(CONFIG_FILE).is_file() && !ended_well(&run.join(METRICS_FILE));
+    Ok(runs.into_iter().rev().find(unfinished))
+}
+
+/// Removes the partial files that a process left which was killed before its config was written. A process that is
+/// alive keeps them.
+fn discard_beginnings(output: &Path) -> Result<(), Error> {
+    if !output.is_dir() {
+        return Ok(());
+    }
+    let _locked = RunFolder::reopen(output)?;
+    let entries = fs::read_dir(output).map_err(cannot("read", output))?;
+    let names: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let is_partial = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with('.') && name.ends_with(".partial")
+    };
+    if names.iter().all(is_partial) {
+        for path in names {
+            fs::remove_file(&path).map_err(cannot("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn cannot(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io {
+        doing,
+        path,
+        source,
+    }
+}
+
+/// Whether the run that wrote these metrics came to its end.
+pub fn ended_well(metrics: &Path) -> bool {
+    let records = read_metrics(metrics).unwrap_or_default();
+    matches!(
+        records.last(),
+        Some(Record::End(EndRecord {
+            interrupted: false,
+            error: None,
+            ..
+        }))
+    )
+}
+
+/// Opens a run folder, and finds out where the run continues and whether it is the run that it was.
+pub fn reopen(
+    place: &Place,
+    said: TrainingOptions,
+    given: &Given,
+    commit: Option<&str>,
+) -> Result<Reopened, Error> {
+    let run = &place.run;
+    let folder = RunFolder::reopen(run)?;
+    let stored = config_file::read(&run.join(CONFIG_FILE))?;
+    let output = stored.output.clone();
+    let options = TrainingOptions {
+        output,
+        ..said.or(stored.clone())
+    };
+    let job = Job::new(options, given)?;
+    let (found, mut notes) = match &place.snapshot {
+        Some(path) => (Some(snapshots::load(path)?), Vec::new()),
+        None => snapshots::latest_before(usize::MAX, run)?,
+    };
+    let from = match found {
+        None if stored.keep_snapshots.is_none_or(|keep| keep == 0) => {
+            return Err(ResumeRefusal::NoSnapshots { run: run.clone() }.into());
+        }
+        None if !notes.is_empty() => {
+            let run = run.clone();
+            return Err(ResumeRefusal::Damaged { run, notes }.into());
+        }
+        None => {
+            check_options(&job, &stored, run)?;
+            notes.push("there is no snapshot yet: starting again at version 0".to_owned());
+            StartPoint::default()
+        }
+        Some(found) => {
+            check_same(&job, &found, run)?;
+            let (version, batches) = (found.from.version(), job.horizon.batches);
+            notes.push(format!("resumed at version {version} of {batches}"));
+            if found.commit.as_deref() != commit {
+                notes.push(
+                    "the snapshot is of another build of stagger: what follows may differ from an unbroken run in the last bits"
+                        .to_owned(),
+                );
+            }
+            found.from
+        }
+    };
+    let limits = job.options.max_seconds.zip(stored.max_seconds);
+    Ok(Reopened {
+        job,
+        from,
+        notes,
+        folder,
+        has_no_more_time: limits.is_some_and(|(now, before)| now <= before),
+    })
+}
+
+/// Options that may change when a run is resumed: they move time, files and failures, not numbers.
+const FREE: [&str; 11] = [
+    "calibration-batches",
+    "cache-bytes",
+    "data-dir",
+    "keep-snapshots",
+    "max-seconds",
+    "on-nan",
+    "output",
+    "snapshot-every",
+    "stall-timeout",
+    "straggler",
+    "workers",
+];
+
+/// Makes sure that the run continues as it would have.
+fn check_same(job: &Job, found: &Found, run: &Path) -> Result<(), Error> {
+    check_options(job, &found.options, run)?;
+    let sizes = job.cut.sizes();
+    if found.cut != sizes {
+        return Err(ResumeRefusal::Cut {
+            run: run.to_owned(),
+            expected: found.cut.clone(),
+            found: sizes,
+        }
+        .into());
+    }
+    let fingerprint = format!("{:016x}", job.split.train.fingerprint());
+    if found.data_fingerprint != fingerprint {
+        return Err(ResumeRefusal::Data {
+            run: run.to_owned(),
+            expected: found.data_fingerprint.clone(),
+            found: fingerprint,
+        }
+        .into());
+    }
+    Ok(())
+}
+
+fn check_options(job: &Job, options: &TrainingOptions, run: &Path) -> Result<(), Error> {
+    let (then, now) = (table(options)?, table(&job.options)?);
+    let mut keys: Vec<&String> = then.keys().chain(now.keys()).collect();
+    keys.sort();
+    for key in keys {
+        let (was, is) = (then.get(key), now.get(key));
+        if was == is || FREE.contains(&key.as_str()) || is_same_schedule(key, was, job) {
+            continue;
+        }
+        let say = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
+        return Err(ResumeRefusal::Option {
+            run: run.to_owned(),
+            option: key.replace('-', "_"),
+            expected: say(was),
+            found: say(is),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// Queue lengths may change.
+fn is_same_schedule(key: &str, was: Option<&Value>, job: &Job) -> bool {
+    let was = was.and_then(Value::as_str).filter(|_| key == "schedule");
+    let was = was.and_then(|text| Schedule::parse(text, Some(job.schedule.stages())).ok());
+    was.is_some_and(|was| was.gives_the_numbers_of(&job.schedule))
+}
+
+fn table(options: &TrainingOptions) -> Result<Table, Error> {
+    Ok(Table::try_from(options).map_err(ConfigError::from)?)
+}
+
+/// The states that the stages start from, by option `resume_weights`. What of them is left out is among the notes.
+pub fn initial_states(
+    job: &Job,
+    notes: &mut Vec<String>,
+) -> Result<Option<Vec<StageState>>, Refusal> {
+    let Some(path) = &job.options.resume_weights else {
+        return Ok(None);
+    };
+    let whole = snapshots::weights(path, notes)?;
+    let states = stages::split_state(job, &whole);
+    let fits = |states: &[StageState]| {
+        stages::check_states(job, states).map_err(|error| Refusal::ResumeWeights {
+            path: path.clone(),
+            model: job.model.name.clone(),
+            source: error.into(),
+        })
+    };
+    if fits(&states).is_ok() {
+        return Ok(Some(states));
+    }
+    let is_of_optimizer = |state: &StageState| *state != state.clone().without_optimizer();
+    if states.iter().any(is_of_optimizer) {
+        notes.push(format!(
+            "the optimizer state of {} does not fit: the optimizer starts anew",
+            path.display()
+        ));
+    }
+    let states: Vec<StageState> = states
+        .into_iter()
+        .map(StageState::without_optimizer)
+        .collect();
+    fits(&states)?;
+    Ok(Some(states))
+}

@@ -1,0 +1,354 @@
+//! One stretch of training: from the start or from a snapshot, to the end, to an interrupt or to a failure.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use stagger_engine::{Profile, StageState};
+use stagger_report::snapshot::{SnapshotStore, SnapshotWriter};
+use stagger_report::{
+    EpochPlan, EpochProgress, EpochSummary, EpochTally, LAST_WEIGHTS_FILE, METRICS_FILE,
+    MetricsFile, ReportError, RunFolder, RunSummary, RunTally, Sink, Sinks, WeightsFiles,
+    read_weights,
+};
+use stagger_runtime::snapshot::Snapshot;
+use stagger_runtime::{Event, Interrupt, OnNonFinite, Outcome, Plan, RunError};
+use stagger_schedule::Action;
+
+use super::calibration::WARMUP_BATCHES;
+use super::journal::Journal;
+use super::last_weights::LastWeights;
+use super::run::SnapshotCost;
+use super::stall::{Ended, Stalled};
+use super::time_limit::TimeLimit;
+use super::{MakeConsole, OnStall, labels, resume, snapshots};
+use crate::error::Error;
+use crate::evaluation;
+use crate::job::{Job, OnNan};
+use crate::stages;
+
+/// What a snapshot says of the run besides the stages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunProgress {
+    /// The epoch up to there.
+    pub epoch: EpochProgress,
+    /// Version and top-1 test accuracy, in percent, of the best evaluation so far.
+    pub best: Option<(usize, f64)>,
+    /// What the learning rates of the config are multiplied by.
+    pub learning_rate_factor: f64,
+    /// Times that the run has gone back to a snapshot.
+    pub rollbacks: usize,
+    /// The latest version at which its loss was not finite.
+    pub diverged_at: Option<usize>,
+}
+
+impl Default for RunProgress {
+    fn default() -> Self {
+        Self {
+            epoch: EpochProgress::default(),
+            best: None,
+            learning_rate_factor: 1.0,
+            rollbacks: 0,
+            diverged_at: None,
+        }
+    }
+}
+
+/// Where a stretch begins.
+#[derive(Clone, Debug, Default)]
+pub struct StartPoint {
+    /// `None` for version 0.
+    pub snapshot: Option<Arc<Snapshot>>,
+    pub progress: RunProgress,
+}
+
+impl StartPoint {
+    pub fn version(&self) -> usize {
+        self.snapshot.as_ref().map_or(0, |from| from.version)
+    }
+}
+
+/// What all stretches of a run share.
+pub struct Session<'a> {
+    pub job: &'a Job,
+    pub folder: Option<&'a RunFolder>,
+    pub interrupt: &'a Interrupt,
+    /// What version 0 starts from, instead of initial weights.
+    pub states: Option<&'a [StageState]>,
+    pub commit: Option<&'a str>,
+    /// Makes the sink that prints the lines of a stretch.
+    pub console: RefCell<Option<MakeConsole>>,
+    pub profile_kernels: bool,
+    /// The caller's own sinks, which outlive a stretch.
+    pub own_sinks: Rc<RefCell<Sinks<'static>>>,
+    pub on_stall: RefCell<Option<OnStall>>,
+}
+
+/// What came of a stretch.
+pub struct Stretch {
+    pub ended: Result<Outcome, RunError>,
+    /// Whether everything that is written at the end was.
+    pub finished: Result<(), ReportError>,
+    pub summary: RunSummary,
+    pub profiles: Vec<(usize, Profile)>,
+    /// What snapshots cost each stage.
+    pub snapshots: Vec<SnapshotCost>,
+    /// The last epoch that it has trained on.
+    pub last_epoch: Option<EpochSummary>,
+    /// Weights and statistics at the end, where no folder has them.
+    pub last_weights: Option<StageState>,
+}
+
+/// The tallies that snapshots are told from.
+struct Progress {
+    epoch: EpochTally,
+    run: RunTally,
+    last_epoch: Option<EpochSummary>,
+    /// What the stretch began with.
+    from: RunProgress,
+}
+
+impl Session<'_> {
+    /// Trains.
+    pub fn run(
+        &self,
+        from: &StartPoint,
+        limit: &mut TimeLimit<'_>,
+        journal: &Journal,
+    ) -> Result<Stretch, Error> {
+        let (job, version) = (self.job, from.version());
+        let tally = self.tally(from);
+        let skipped = (version + WARMUP_BATCHES).min(job.horizon.batches - 1);
+        let progress = Rc::new(RefCell::new(Progress {
+            epoch: match job.snapshots {
+                Some(_) => tally.clone().capturing(),
+                None => tally.clone(),
+            },
+            run: RunTally::new(skipped).with_best(from.progress.best),
+            last_epoch: None,
+            from: from.progress.clone(),
+        }));
+        // A run that has gone back to its start, and had begun at a snapshot.
+        let again = match (&from.snapshot, self.states) {
+            (None, None) => resume::initial_states(job, &mut Vec::new())?,
+            _ => None,
+        };
+        let states = again.as_deref().or(self.states);
+        let mut last_weights = LastWeights::new(job.schedule.stages());
+        let mut sinks = self.sinks(from, &tally, journal, &progress)?;
+        let has_ended = Ended::default();
+        let mut profiles = Vec::new();
+        let mut costs = vec![SnapshotCost::default(); job.schedule.stages()];
+
+        let next = (from.snapshot.as_ref()).map_or(0, |from| from.next_batch(&job.schedule));
+        let batches = next.min(job.horizon.batches)..job.horizon.batches;
+        let mut ended = stages::run(
+            job,
+            &self.plan(from),
+            stages::Options {
+                states: states.filter(|_| from.snapshot.is_none()),
+                profile: self.profile_kernels,
+            },
+            stages::feeds(job, batches)?,
+            self.interrupt,
+            |event| {
+                limit.look();
+                progress.borrow_mut().take(&event);
+                sinks.event(&event)?;
+                match event {
+                    Event::Profiled { stage, profile } => profiles.push((stage, profile)),
+                    Event::Snapshot { .. } if self.folder.is_none() => last_weights.take(&event),
+                    Event::Stalled(stall) => {
+                        journal.say(stall.grid.trim_end())?;
+                        if let Some(hook) = self.on_stall.borrow_mut().as_mut() {
+                            hook(Stalled::new(&stall, journal.log.clone(), &has_ended))?;
+                        }
+                    }
+                    Event::Acted(acted) if matches!(acted.action, Action::Snapshot { .. }) => {
+                        costs[acted.stage].stalled += acted.lasted();
+                        costs[acted.stage].taken += 1;
+                    }
+                    _ => {}
+                }
+                Ok(())
+            },
+        );
+        has_ended.set();
+        let mut evaluated = Ok(());
+        if let Ok(outcome) = &mut ended
+            && limit.ended_the_run(outcome)
+        {
+            // The run has done what was asked for: it was not cut short.
+            outcome.interrupted = false;
+            let last = outcome.version;
+            evaluated = (self.evaluate_the_end(last, last_weights.state())).and_then(|event| {
+                let Some(event) = event else {
+                    return Ok(());
+                };
+                progress.borrow_mut().take(&event);
+                Ok(sinks.event(&event)?)
+            });
+        }
+        // What is on its way to the disk gets there in any case.
+        let finished = sinks.finish(ended.as_ref());
+        evaluated.map_err(Error::in_training)?;
+        let mut progress = progress.borrow_mut();
+        Ok(Stretch {
+            ended,
+            finished,
+            summary: progress.run.summary(),
+            profiles,
+            snapshots: costs,
+            last_epoch: progress.last_epoch(),
+            last_weights: last_weights.state(),
+        })
+    }
+
+    /// Evaluates a run that ends at its time limit, wherever that is, as any other.
+    fn evaluate_the_end(
+        &self,
+        last: usize,
+        state: Option<StageState>,
+    ) -> Result<Option<Event>, Error> {
+        let job = self.job;
+        let due = job.options.evaluate != Some(false);
+        if !due || last == 0 || job.horizon.evaluate_at.contains(&last) {
+            return Ok(None);
+        }
+        let state = match self.folder {
+            Some(folder) => read_weights(&folder.file(LAST_WEIGHTS_FILE))?.state,
+            None => state.ok_or(Error::NoWeights)?,
+        };
+        let states = stages::split_state(job, &state);
+        let mut evaluated = evaluation::evaluate(job, &states, &Interrupt::new())?;
+        if let Some(Event::Evaluated { version, .. }) = &mut evaluated {
+            *version = last;
+        }
+        Ok(evaluated)
+    }
+
+    fn tally(&self, from: &StartPoint) -> EpochTally {
+        let job = self.job;
+        let plan = EpochPlan {
+            batches_per_epoch: job.sampler.batches_per_epoch(),
+            batches: job.horizon.batches,
+            evaluate_at: job.horizon.evaluate_at.clone(),
+        };
+        match from.snapshot {
+            Some(_) => EpochTally::resumed(plan, from.progress.epoch.clone()),
+            None => EpochTally::new(plan),
+        }
+    }
+
+    fn plan(&self, from: &StartPoint) -> Plan {
+        let job = self.job;
+        let plan = stages::plan(job, job.schedule.clone(), job.horizon.clone());
+        let (rate, factor) = (plan.learning_rate, from.progress.learning_rate_factor);
+        Plan {
+            learning_rate: Arc::new(move |batch| rate(batch) * factor),
+            on_non_finite: match job.on_nan {
+                OnNan::Skip => OnNonFinite::Skip,
+                OnNan::Stop | OnNan::Rollback => OnNonFinite::Stop,
+            },
+            stall_timeout: job.stall_timeout,
+            snapshot_interval: job.snapshots.and_then(|rhythm| rhythm.interval),
+            resume: from.snapshot.clone(),
+            ..plan
+        }
+    }
+
+    fn sinks(
+        &self,
+        from: &StartPoint,
+        tally: &EpochTally,
+        journal: &Journal,
+        progress: &Rc<RefCell<Progress>>,
+    ) -> Result<Sinks<'static>, Error> {
+        let job = self.job;
+        let mut sinks = Sinks::new();
+        // Snapshots behind this version go before the metrics that they would need.
+        let writer = match self.folder {
+            Some(folder) => self.writer(folder, from, journal, progress)?,
+            None => None,
+        };
+        if let Some(folder) = self.folder {
+            let path = folder.file(METRICS_FILE);
+            let metrics = MetricsFile::open(&path, tally.clone(), labels::facts(job));
+            sinks.push(metrics?);
+            let best = from.progress.best.map(|(_, top1)| top1);
+            sinks.push(WeightsFiles::new(folder, labels::metadata(job)).with_best(best));
+        }
+        if let Some(log) = &journal.log {
+            sinks.push(log.sink(tally.clone()));
+        }
+        if let Some(make) = self.console.borrow_mut().as_mut() {
+            sinks.push(make(tally.clone()));
+        }
+        sinks.push(Events(Rc::clone(&self.own_sinks)));
+        // Last: by then what the snapshot says is on disk.
+        if let Some(writer) = writer {
+            sinks.push(writer);
+        }
+        Ok(sinks)
+    }
+
+    fn writer(
+        &self,
+        folder: &RunFolder,
+        from: &StartPoint,
+        journal: &Journal,
+        progress: &Rc<RefCell<Progress>>,
+    ) -> Result<Option<SnapshotWriter>, Error> {
+        let version = from.version();
+        if self.job.snapshots.is_none() {
+            SnapshotStore::of_run(folder.path()).clean(version)?;
+            return Ok(None);
+        }
+        let progress = Rc::clone(progress);
+        let of_version = move |version| progress.borrow_mut().at(version);
+        let log = journal.log.clone();
+        let run = snapshots::WrittenRun {
+            job: self.job,
+            folder,
+            commit: self.commit,
+        };
+        Ok(Some(run.writer(version, log, of_version)?))
+    }
+}
+
+/// Passes the events of a stretch on to sinks that outlive it.
+struct Events(Rc<RefCell<Sinks<'static>>>);
+
+impl Sink for Events {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        self.0.borrow_mut().event(event)
+    }
+
+    fn finish(&mut self, _: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        Ok(())
+    }
+}
+
+impl Progress {
+    fn take(&mut self, event: &Event) {
+        if let Some(epoch) = self.epoch.event(event) {
+            self.last_epoch = Some(epoch);
+        }
+        self.run.event(event);
+    }
+
+    /// The last epoch, whole or not.
+    fn last_epoch(&mut self) -> Option<EpochSummary> {
+        self.epoch.flush().pop().or(self.last_epoch.take())
+    }
+
+    /// What is known when all stages are at this version.
+    fn at(&mut self, version: usize) -> RunProgress {
+        RunProgress {
+            epoch: self.epoch.take_progress(version).unwrap_or_default(),
+            best: self.run.best(),
+            ..self.from.clone()
+        }
+    }
+}
