@@ -1,20 +1,19 @@
-//! Trains a few batches with backpropagation and with DSP from one's own code, and draws what each
-//! stage did when, as measured:
+//! Trains a few batches with backpropagation and with DSP, and draws what each stage did when, as measured:
 //!
 //! ```text
 //! cargo run --release -p stagger --example timeline > docs/timeline.svg
 //! ```
 
-use std::error::Error;
+use std::cell::RefCell;
 use std::fmt::Write;
+use std::rc::Rc;
 use std::time::Duration;
 
-use stagger::cpu::CpuStage;
-use stagger::data::{LoaderOptions, OpenOptions, Sampler, open};
-use stagger::engine::{Optimizer, StageSpec, WeightDecay};
-use stagger::model::{Balance, Model};
-use stagger::runtime::{Event, Interrupt, Plan, dataset_feeds, threads};
-use stagger::schedule::{Action, Horizon, Kept, Schedule};
+use stagger::engine::LearningRate;
+use stagger::report::ReportError;
+use stagger::runtime::{Outcome, RunError};
+use stagger::schedule::{Action, Schedule};
+use stagger::{Event, Sink, Training, TrainingOptions};
 
 const STAGES: usize = 2;
 const BATCHES: usize = 24;
@@ -30,44 +29,41 @@ struct Bar {
     end: Duration,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub fn main() -> Result<(), stagger::Error> {
     let mut picture = Picture::new();
     for notation in ["bp", "dsp"] {
         let schedule = Schedule::parse(notation, Some(STAGES))?;
-        picture.row_group(&schedule.to_string(), &train(&schedule)?);
+        let bars = Bars::default();
+        train(&schedule, bars.clone())?;
+        picture.row_group(&schedule.to_string(), &bars.0.borrow());
     }
     println!("{}", picture.finish());
     Ok(())
 }
 
-/// Trains, and gives what every stage did.
-fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
-    let split = open("shapes", &OpenOptions::default())?;
-    let sampler = Sampler::new(split.train.len(), 128, 1)?;
-    let model = Model::by_name("resnet8", split.train.shape(), split.train.classes())?;
-    let policies = schedule.policies();
-    let recompute: Vec<bool> = policies
-        .iter()
-        .map(|policy| policy.kept == Kept::Input)
-        .collect();
-    let cut = Balance::Auto.cut(&model, &recompute, None)?;
-    let plan = Plan::new(schedule.clone(), Horizon::of(BATCHES), |_batch| 0.05);
-    let optimizer = Optimizer::Momentum {
-        beta: 0.9,
-        nesterov: 0.0,
-        weight_decay: WeightDecay::everywhere(5e-4),
+fn train(schedule: &Schedule, bars: Bars) -> Result<(), stagger::Error> {
+    let options = TrainingOptions {
+        evaluate: Some(false),
+        gap_every: Some(0),
+        ..TrainingOptions::default()
     };
-    let build = |stage: usize| {
-        let blocks = cut.stages()[stage].clone();
-        let spec = StageSpec {
-            optimizer: optimizer.clone(),
-            ..StageSpec::new(&model, blocks, 1)
-        };
-        CpuStage::new(&spec, Default::default())
-    };
-    let feeds = dataset_feeds(&split, &sampler, 0..BATCHES, 128, LoaderOptions::default())?;
-    let mut bars = Vec::new();
-    threads::run(&plan, build, feeds, &Interrupt::new(), |event| {
+    Training::new()
+        .options(options)
+        .schedule(schedule.clone())
+        .batch_size(128)
+        .learning_rate(LearningRate::constant(0.05))
+        .max_batches(BATCHES)
+        .sink(bars)
+        .run()?;
+    Ok(())
+}
+
+/// What every stage did.
+#[derive(Clone, Default)]
+struct Bars(Rc<RefCell<Vec<Bar>>>);
+
+impl Sink for Bars {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
         if let Event::Acted {
             stage,
             action,
@@ -78,16 +74,19 @@ fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
         } = event
         {
             // An action waits for its input before it computes.
-            bars.push(Bar {
-                stage,
-                action,
-                start: started_at + waits.total(),
-                end: ended_at,
+            self.0.borrow_mut().push(Bar {
+                stage: *stage,
+                action: *action,
+                start: *started_at + waits.total(),
+                end: *ended_at,
             });
         }
         Ok(())
-    })?;
-    Ok(bars)
+    }
+
+    fn finish(&mut self, _: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        Ok(())
+    }
 }
 
 const WIDTH: f64 = 960.0;

@@ -20,6 +20,7 @@ use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
 pub use engine::EngineChoice;
+pub(crate) use engine::{CPU, FORMER_CPU};
 pub use failures::{OnNan, Rhythm};
 pub(crate) use given::Given;
 

@@ -148,6 +148,13 @@ pub enum Refusal {
         /// The format.
         found: Precision,
     },
+    /// The engine has another name by now.
+    Renamed {
+        /// Its old name.
+        found: &'static str,
+        /// Its name.
+        expected: &'static str,
+    },
     /// This program is built without engine `torch`.
     NoTorch,
     /// Both the device of all stages and those of each are given.
@@ -331,6 +338,10 @@ impl Refusal {
                 let option = name("engine");
                 format!("{option} {engine} computes in f32, not in {found}; use {option} torch")
             }
+            Self::Renamed { found, expected } => format!(
+                "engine `{found}` is now `{expected}`; use {} {expected}",
+                name("engine")
+            ),
             Self::NoTorch => {
                 "this stagger is built without engine torch; run `scripts/libtorch` in its source tree, then build with \
                  `cargo build --release --features torch`"

@@ -1,4 +1,4 @@
-//! Rung 8 of the ladder (DESIGN §8): a process that is killed at any moment, and started again, ends with the weights and
+//! docs/algorithm.md, "The ladder of correctness", rung 8: a process that is killed at any moment, and started again, ends with the weights and
 //! the metrics of one that never was.
 #![cfg(unix)]
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use stagger_engine::StageState;
 use stagger_report::{DEFAULT_BASE, METRICS_FILE, RunFolder, Sink, reset_peak_resident};
+use stagger_runtime::RunError;
 
 use super::calibration::{self, Calibration};
 use super::journal::Journal;
@@ -197,7 +198,11 @@ impl Prepared {
             own_sinks: Rc::clone(&own_sinks),
             on_stall: RefCell::new(self.outputs.on_stall),
         };
-        let stretch = rollback::run(&session, self.from, is_new, journal)?;
+        let stretch = rollback::run(&session, self.from, is_new, journal).inspect_err(|error| {
+            // A failure between two attempts is no stage's. The run's own error matters more than that of a sink.
+            let ended = RunError::Event(error.to_string().into());
+            let _ = own_sinks.borrow_mut().finish(Err(&ended));
+        })?;
         let finished = own_sinks.borrow_mut().finish(stretch.ended.as_ref());
         let run = Run::of(job, folder, stretch, baseline)?;
         finished.map_err(|error| Error::from(error).in_training())?;
