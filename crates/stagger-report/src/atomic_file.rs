@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Files that are complete or missing.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -7,18 +7,16 @@ use std::path::{Path, PathBuf};
 
 use crate::error::ReportError;
 
-/// Writes `bytes` to `path` such that whoever looks, even after a crash, finds the former content
-/// or the new one, never a part: a temporary file in the same folder is written, flushed to disk,
-/// and renamed over `path`; then the folder is flushed.
+/// Writes `bytes` to `path` so that a reader, even after a crash, finds the former content or the new one, never a part:
+/// writes a temporary file in the same folder, flushes it to disk, renames it over `path`, and flushes the folder.
 ///
 /// # Errors
-/// [`ReportError::Io`] when any of these steps fails. The former content is still there then, and
-/// the temporary file is not.
+/// [`ReportError::Io`] when one of these steps fails. The former content is then unchanged and the temporary file removed.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     let partial = partial_path(path);
     let written = write_and_rename(path, &partial, bytes);
     if written.is_err() {
-        // Nothing better can be done than to report the first failure.
+        // The first failure is the one to report, whether or not this works.
         let _ = fs::remove_file(&partial);
     }
     written.map_err(|source| ReportError::io("write", path, source))
@@ -41,7 +39,7 @@ fn write_and_rename(path: &Path, partial: &Path, bytes: &[u8]) -> io::Result<()>
     sync_folder(path)
 }
 
-/// Makes the new name of a file durable. Folders can be flushed on Unix only.
+/// Flushes the new name of a file to disk, which is possible on Unix only.
 fn sync_folder(path: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
@@ -75,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leftover_of_a_crash_is_in_nobodys_way() {
+    fn a_leftover_of_a_crash_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.bin");
         fs::write(partial_path(&path), b"half of something much longer").unwrap();

@@ -1,11 +1,11 @@
-//! Comparisons of methods, read from the folders of their runs.
+//! Comparisons of methods, read from their run folders.
 //!
-//! Nothing is measured here: every number comes from the `metrics.jsonl` of a run. [`Comparison::read`] sums them up;
-//! [`main_table`] and [`slowdown_table`] are for people, [`to_csv`] and [`to_json`] for programs, [`to_html`] is a page
-//! that needs no network.
+//! Nothing is measured here: every number comes from the `metrics.jsonl` of a run. [`Comparison::read`] reads and
+//! aggregates them; [`main_table`] and [`slowdown_table`] are for people, [`to_csv`] and [`to_json`] for programs,
+//! [`to_html`] is a page that needs no network.
 //!
-//! How numbers of several runs become one: rates and times are medians over the seeds, accuracies means with their
-//! standard deviation, memory and largest staleness the largest, the rest means.
+//! Aggregation over seeds: the median of rates and times, the mean and standard deviation of accuracies, the maximum of
+//! memory and of the largest staleness, the mean of the rest.
 
 mod charts;
 mod csv;
@@ -15,6 +15,7 @@ mod json;
 mod method;
 mod progress;
 mod run;
+mod staleness;
 mod statistics;
 mod table;
 
@@ -24,12 +25,13 @@ mod fixtures;
 pub use csv::to_csv;
 pub use html::to_html;
 pub use json::to_json;
-pub use method::{Comparison, FailedRun, MethodResult, Plan, StageStaleness};
+pub use method::{Comparison, FailedRun, MethodResult, Plan};
 pub use progress::{Progress, Trained};
 pub use run::{PlannedRun, RunResult, RunState, error_file, read_run};
+pub use staleness::StageStaleness;
 pub use statistics::Spread;
-pub use table::{Table, main_table, slowdown_table};
+pub use table::{main_table, slowdown_table};
 
-/// What has to be known of the baselines, wherever a comparison is shown.
+/// A remark on the baselines that stands wherever a comparison is shown.
 pub const NO_BARRIERS: &str = "Locks in DDG and FR as published come from a barrier per iteration; in this runtime \
                                there is none, so the baselines run at their best.";

@@ -1,32 +1,32 @@
-//! Where a run took place.
+//! The host and the program of a run.
 
 use std::{env, fs, thread};
 
 use serde::{Deserialize, Serialize};
 
-/// Facts about the host and the program, written to `environment.json` of a run.
+/// The host and the program of a run, as in its `environment.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// Name of the host, where it is known.
+    /// Name of the host, if known.
     pub host: Option<String>,
-    /// The processor's own name, where it is known.
+    /// Name of the processor, if known.
     pub cpu: Option<String>,
     /// Cores that this process may use.
     pub cores: usize,
-    /// Main memory of the host in bytes, where it is known.
+    /// Main memory of the host in bytes, if known.
     pub memory_bytes: Option<u64>,
-    /// Operating system, with the kernel's release where it is known: `linux 6.1.0`.
+    /// Operating system, with the kernel's release if known: `linux 6.1.0`.
     pub os: String,
     /// Processor architecture: `x86_64`.
     pub architecture: String,
-    /// Version of the program.
+    /// Version of stagger.
     pub stagger_version: String,
-    /// The commit that it was built from, where it is known.
+    /// The commit that stagger was built from, if known.
     pub git_commit: Option<String>,
 }
 
 impl Environment {
-    /// Looks around. The program's own version and commit come from whoever built it.
+    /// Reads the facts about this host. The binary passes its version and commit.
     pub fn gather(stagger_version: &str, git_commit: Option<&str>) -> Self {
         let read = |path| fs::read_to_string(path).ok();
         let line = |path| {
@@ -52,7 +52,7 @@ impl Environment {
 
     /// As indented JSON with a final line break: the content of `environment.json`.
     pub fn to_json(&self) -> String {
-        // A struct of strings and numbers always has a JSON form.
+        // A struct of strings and numbers cannot fail.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 }

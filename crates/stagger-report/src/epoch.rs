@@ -1,34 +1,34 @@
-//! Events, epoch by epoch.
+//! Sums over the events of each epoch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use stagger_runtime::Event;
+use stagger_runtime::{Acted, Event};
 use stagger_schedule::Action;
 
-use crate::progress::{EpochProgress, StageProgress};
-use crate::stage_tally::{Acted, StageTally, bubble_share, percent, rate};
+use crate::progress::{EpochProgress, StageProgress, TrainedSums};
+use crate::stage_tally::{StageTally, bubble_share, percent, rate};
 use crate::summary::{EpochSummary, StageSummary};
 
 /// Where a run's epochs end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochPlan {
-    /// Batches of a whole epoch, at least 1.
+    /// Batches of a full epoch, at least 1.
     pub batches_per_epoch: usize,
-    /// Batches of the whole run; when they are no multiple of the former, the last epoch is short.
+    /// Batches of the whole run; if that is no multiple of the former, the last epoch is shorter.
     pub batches: usize,
-    /// Versions that are evaluated, sorted. Those at the end of an epoch belong to its summary.
+    /// Versions that are evaluated, in ascending order. An evaluation at the end of an epoch is part of its summary.
     pub evaluate_at: Vec<usize>,
 }
 
 impl EpochPlan {
-    /// Number of epochs, whole or not.
+    /// Number of epochs, counting a shorter last one.
     pub fn epochs(&self) -> usize {
         self.batches.div_ceil(self.per_epoch())
     }
 
     /// The epoch of a batch, from 0.
-    pub(crate) fn epoch_of(&self, batch: usize) -> usize {
+    pub fn epoch_of(&self, batch: usize) -> usize {
         batch / self.per_epoch()
     }
 
@@ -44,46 +44,40 @@ impl EpochPlan {
 
 /// Turns events into one [`EpochSummary`] per epoch.
 ///
-/// Stages end an epoch at different times, and a stage may be in the next one before another has
-/// ended the last. Memory grows with the stages and the epochs between the first and the last of
-/// them, not with the batches.
+/// Stages end an epoch at different times: one may be in the next epoch while another is still in the last. Memory grows
+/// with the number of stages and of epochs that are open at once, not with the batches.
 #[derive(Clone, Debug)]
 pub struct EpochTally {
     plan: EpochPlan,
     stages: Vec<StageInEpoch>,
-    /// Epochs not yet summed up, without gaps.
+    /// Consecutive epochs whose summary is not out yet.
     pending: VecDeque<PendingEpoch>,
-    /// The epoch, from 0, of the first of them.
+    /// Index, from 0, of the first of them.
     first_pending: usize,
-    /// Batches that an interrupt left of the run.
+    /// The version at which an interrupt ends the run.
     interrupted_at: Option<usize>,
-    /// Where the run goes on, if it does.
+    /// Where the run resumes; `None` when it starts.
     resumed: Option<EpochProgress>,
     /// End of the last action of the last stage.
     last_at: Duration,
-    /// Of versions whose snapshot is under way, in a tally that captures.
+    /// By version, the progress at snapshots that not all stages have taken yet; `None` in a tally that does not capture.
     captured: Option<BTreeMap<usize, EpochProgress>>,
 }
 
-/// A stage, and how far it is.
+/// The position of a stage and its sums.
 #[derive(Clone, Debug, Default)]
 struct StageInEpoch {
     tally: StageTally,
-    /// Its epoch, from 0.
+    /// Its current epoch, from 0.
     epoch: usize,
     version: usize,
 }
 
 #[derive(Clone, Debug, Default)]
 struct PendingEpoch {
-    /// Of the stages that have ended it.
+    /// The sums of each stage that has ended it.
     ended: Vec<Option<StageTally>>,
-    batches: usize,
-    samples: usize,
-    loss_sum: f64,
-    correct_top1: usize,
-    correct_top5: usize,
-    learning_rate: f64,
+    trained: TrainedSums,
     test: Option<TestScore>,
 }
 
@@ -95,7 +89,7 @@ struct TestScore {
 }
 
 impl EpochTally {
-    /// A tally of a run that has not begun; [`Event::Started`] tells it the number of stages.
+    /// A tally of a run that starts. [`Event::Started`] tells it the number of stages.
     pub fn new(plan: EpochPlan) -> Self {
         Self {
             plan,
@@ -109,7 +103,7 @@ impl EpochTally {
         }
     }
 
-    /// A tally of a run that goes on.
+    /// A tally of a run that resumes.
     pub fn resumed(plan: EpochPlan, progress: EpochProgress) -> Self {
         Self {
             first_pending: plan.epoch_of(progress.version),
@@ -118,18 +112,18 @@ impl EpochTally {
         }
     }
 
-    /// The version at which the run goes on; 0 when it starts.
+    /// The version at which the run starts or resumes.
     pub fn start_version(&self) -> usize {
         self.resumed.as_ref().map_or(0, |progress| progress.version)
     }
 
-    /// Time that the run had taken before it went on.
+    /// Time that the run had taken before it was resumed.
     pub fn elapsed_before(&self) -> Duration {
         let progress = self.resumed.as_ref();
         progress.map_or(Duration::ZERO, |progress| progress.elapsed)
     }
 
-    /// The same tally, which captures what is known of each version of which a snapshot is taken, until it is taken out.
+    /// The same tally, which also captures its progress at every snapshot; see [`EpochTally::take_progress`].
     #[must_use]
     pub fn capturing(self) -> Self {
         Self {
@@ -138,8 +132,7 @@ impl EpochTally {
         }
     }
 
-    /// What was known when each stage took its snapshot of `version`, once all have; those of earlier versions are
-    /// forgotten.
+    /// The progress at the snapshot of `version`, once all stages have taken it. Drops the progress of earlier versions.
     pub fn take_progress(&mut self, version: usize) -> Option<EpochProgress> {
         let captured = self.captured.as_mut()?;
         let later = captured.split_off(&(version + 1));
@@ -153,36 +146,12 @@ impl EpochTally {
         &self.plan
     }
 
-    /// Takes the next event. Returns a summary once all stages have ended the epoch and, where one
-    /// is due, the evaluation of its last version has come.
+    /// Takes the next event. Returns the summary of an epoch once all stages have ended it and its evaluation, if one is
+    /// due, is done.
     pub fn event(&mut self, event: &Event) -> Option<EpochSummary> {
         match *event {
             Event::Started { stages } => self.start(stages),
-            Event::Acted {
-                stage,
-                action,
-                started_at,
-                ended_at,
-                waits,
-                transfer,
-                delayed,
-                staleness,
-                gap,
-            } => {
-                self.acted(
-                    stage,
-                    Acted {
-                        action,
-                        started_at,
-                        ended_at,
-                        waits,
-                        transfer,
-                        delayed,
-                        staleness,
-                        gap,
-                    },
-                );
-            }
+            Event::Acted(acted) => self.acted(acted),
             Event::Trained {
                 batch,
                 samples,
@@ -193,12 +162,13 @@ impl EpochTally {
                 ..
             } => {
                 if let Some(epoch) = self.pending(self.plan.epoch_of(batch)) {
-                    epoch.batches += 1;
-                    epoch.samples += samples;
-                    epoch.loss_sum += f64::from(loss) * samples as f64;
-                    epoch.correct_top1 += correct_top1;
-                    epoch.correct_top5 += correct_top5;
-                    epoch.learning_rate = learning_rate;
+                    let sums = &mut epoch.trained;
+                    sums.batches += 1;
+                    sums.samples += samples;
+                    sums.loss_sum += f64::from(loss) * samples as f64;
+                    sums.correct_top1 += correct_top1;
+                    sums.correct_top5 += correct_top5;
+                    sums.learning_rate = learning_rate;
                 }
             }
             Event::Evaluated {
@@ -225,9 +195,8 @@ impl EpochTally {
         self.is_ready().then(|| self.sum_up())
     }
 
-    /// Sums up what is left when no further event comes: the epoch that an interrupt or a failure
-    /// cut short, and whole ones whose evaluation did not come. Epochs without a trained batch are
-    /// left out.
+    /// The summaries that are left after the last event: of the epoch that an interrupt or a failure cut short, and of full
+    /// epochs without the evaluation that was due. Epochs without a trained batch are left out.
     pub fn flush(&mut self) -> Vec<EpochSummary> {
         let mut summaries = Vec::new();
         while let Some(epoch) = self.pending.front_mut() {
@@ -237,7 +206,7 @@ impl EpochTally {
                     stage.epoch += 1;
                 }
             }
-            if epoch.samples > 0 {
+            if epoch.trained.samples > 0 {
                 summaries.push(self.sum_up());
             } else {
                 self.pending.pop_front();
@@ -247,15 +216,15 @@ impl EpochTally {
         summaries
     }
 
-    /// Samples per second of the last stage in its present epoch; 0 before its first batch is done.
-    pub(crate) fn rate_so_far(&self) -> f64 {
+    /// Samples per second of the last stage in its current epoch so far; 0 before its first batch is done.
+    pub fn images_per_second(&self) -> f64 {
         let Some(last) = self.stages.last() else {
             return 0.0;
         };
         let pending = last.epoch.checked_sub(self.first_pending);
         let samples = pending
             .and_then(|at| self.pending.get(at))
-            .map_or(0, |epoch| epoch.samples);
+            .map_or(0, |epoch| epoch.trained.samples);
         rate(samples, last.tally.wall())
     }
 
@@ -272,20 +241,15 @@ impl EpochTally {
                 version: progress.version,
             };
         }
-        if progress.batches > 0
+        if progress.trained.batches > 0
             && let Some(pending) = self.pending(epoch)
         {
-            pending.batches = progress.batches;
-            pending.samples = progress.samples;
-            pending.loss_sum = progress.loss_sum;
-            pending.correct_top1 = progress.correct_top1;
-            pending.correct_top5 = progress.correct_top5;
-            pending.learning_rate = progress.learning_rate;
+            pending.trained = progress.trained;
         }
     }
 
-    /// Notes what is known of a stage's epoch at a version; from the last stage, what was trained. Other stages may be
-    /// elsewhere by now.
+    /// Captures the sums of a stage at a version, and with the last stage those of the trained batches. The other stages may
+    /// be at other versions at this time.
     fn capture(&mut self, stage: usize, version: usize) {
         let (Some(of_stage), Some(captured)) = (self.stages.get(stage), &mut self.captured) else {
             return;
@@ -302,12 +266,7 @@ impl EpochTally {
             progress.elapsed = self.elapsed_before() + self.last_at;
             let at = self.plan.epoch_of(version).checked_sub(self.first_pending);
             if let Some(pending) = at.and_then(|at| self.pending.get(at)) {
-                progress.batches = pending.batches;
-                progress.samples = pending.samples;
-                progress.loss_sum = pending.loss_sum;
-                progress.correct_top1 = pending.correct_top1;
-                progress.correct_top5 = pending.correct_top5;
-                progress.learning_rate = pending.learning_rate;
+                progress.trained = pending.trained;
             }
         }
         if let Some(captured) = &mut self.captured {
@@ -315,7 +274,8 @@ impl EpochTally {
         }
     }
 
-    fn acted(&mut self, stage: usize, acted: Acted) {
+    fn acted(&mut self, acted: Acted) {
+        let stage = acted.stage;
         if stage + 1 == self.stages.len() {
             self.last_at = acted.ended_at;
         }
@@ -340,7 +300,7 @@ impl EpochTally {
         }
     }
 
-    /// The sums of an epoch counted from 0; `None` when it has been summed up already.
+    /// The sums of an epoch counted from 0; `None` when its summary is out already.
     fn pending(&mut self, epoch: usize) -> Option<&mut PendingEpoch> {
         let at = epoch.checked_sub(self.first_pending)?;
         while self.pending.len() <= at {
@@ -362,21 +322,20 @@ impl EpochTally {
         })
     }
 
-    /// Takes the first pending epoch out.
+    /// Takes out the first pending epoch.
     fn sum_up(&mut self) -> EpochSummary {
-        let sums = self.pending.pop_front().unwrap_or_default();
+        let PendingEpoch {
+            ended,
+            trained: sums,
+            test,
+        } = self.pending.pop_front().unwrap_or_default();
         let epoch = self.first_pending;
         self.first_pending += 1;
 
-        let wall = sums
-            .ended
-            .last()
-            .and_then(Option::as_ref)
-            .map(StageTally::wall);
-        let wall = wall.unwrap_or_default();
+        let last = ended.last().and_then(Option::as_ref);
+        let wall = last.map(StageTally::wall).unwrap_or_default();
         let trained = self.stages.last().map_or(0, |last| last.version);
-        let stages: Vec<StageSummary> = sums
-            .ended
+        let stages: Vec<StageSummary> = ended
             .into_iter()
             .map(|stage| stage.unwrap_or_default().summary())
             .collect();
@@ -389,9 +348,9 @@ impl EpochTally {
             train_top1: percent(sums.correct_top1, sums.samples),
             train_top5: percent(sums.correct_top5, sums.samples),
             learning_rate: sums.learning_rate,
-            test_loss: sums.test.map(|test| test.loss),
-            test_top1: sums.test.map(|test| test.top1),
-            test_top5: sums.test.map(|test| test.top5),
+            test_loss: test.map(|test| test.loss),
+            test_top1: test.map(|test| test.top1),
+            test_top5: test.map(|test| test.top5),
             images_per_second: rate(sums.samples, wall),
             wall,
             bubble_share: bubble_share(&stages),

@@ -8,10 +8,10 @@ use crate::summary::{EpochSummary, StageSummary};
 /// epoch 2/4 · loss  0.412 · train  86.1 % · test  93.2 % (top-5  99.7 %) · lr 0.0854 ·    512 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0
 /// ```
 ///
-/// Losses are means over samples, `train` and `test` top-1 accuracies, the learning rate that of
-/// the last batch, `busy` the share of each stage's time in which it computed, `bubble` what is
-/// missing to all of it on average, `staleness` the mean of each stage, and `gap`, where it was measured, how far each
-/// stage's weights move between forward and backward, as a share of their norm.
+/// The loss is a mean over samples, `train` and `test` are top-1 accuracies, the learning rate is that of the last batch.
+/// `busy` is the share of each stage's time in which it computed, `bubble` one minus the mean of these, `staleness` the mean
+/// of each stage. `gap`, where it was measured, is how far each stage's weights move between forward and backward, as a
+/// share of their norm.
 pub fn format_epoch(summary: &EpochSummary) -> String {
     let digits = summary.epochs.to_string().len();
     let percents = |shares: &mut dyn Iterator<Item = f64>| -> String {
@@ -40,7 +40,7 @@ pub fn format_epoch(summary: &EpochSummary) -> String {
     )
 }
 
-/// ` · gap 0.0123 –`, if any stage has measured it.
+/// ` · gap 0.0123 –`, or nothing if no stage has measured it.
 fn gaps(summary: &EpochSummary) -> String {
     let stages = &summary.stages;
     if stages.iter().all(|stage| stage.gap_mean.is_none()) {
@@ -54,7 +54,7 @@ fn gaps(summary: &EpochSummary) -> String {
     format!(" · gap{}", stages.iter().map(gap).collect::<String>())
 }
 
-/// Six characters, but for what has diverged.
+/// Six characters, unless the loss has diverged.
 fn loss(mean: f64) -> String {
     if mean < 1e4 {
         format!("{mean:6.3}")
@@ -71,7 +71,7 @@ fn test_scores(summary: &EpochSummary) -> String {
     }
 }
 
-/// Six characters: four decimals, or powers of ten for rates that these would hide.
+/// Six characters: four decimals, or scientific notation for rates that would round to little or nothing.
 fn learning_rate(rate: f64) -> String {
     if rate == 0.0 || rate >= 0.001 {
         format!("{rate:6.4}")
@@ -80,7 +80,7 @@ fn learning_rate(rate: f64) -> String {
     }
 }
 
-/// A mean that is as good as whole is printed so.
+/// A mean that is close to a whole number is printed as one.
 fn short_mean(mean: f64) -> String {
     if (mean - mean.round()).abs() < 0.05 {
         format!(" {mean:.0}")

@@ -1,5 +1,6 @@
-//! What can go wrong while results are written or read back.
+//! Errors of writing results and of reading them back.
 
+use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ pub enum ReportError {
     /// The operating system refused.
     #[error("could not {doing} {}: {source}{}", path.display(), advice(source))]
     Io {
-        /// What was tried, as a verb: `write`.
+        /// What was attempted, as a verb: `write`.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -29,28 +30,28 @@ pub enum ReportError {
         #[source]
         source: io::Error,
     },
-    /// The terminal, or whatever the standard output leads to, failed.
+    /// The output for people failed.
     #[error("could not write to the standard output: {source}{}", advice(source))]
     Output {
         /// Why it failed.
         #[source]
         source: io::Error,
     },
-    /// A folder is not that of a run.
+    /// A folder is not that of a finished run.
     #[error("{} is not the folder of a finished run: {missing} missing", path.display())]
     Incomplete {
         /// The folder.
         path: PathBuf,
-        /// The files that are not there, with the verb: `a and b are`.
+        /// The missing files, with the verb: `a and b are`.
         missing: String,
     },
-    /// Another process writes into the folder.
+    /// Another process trains in the folder.
     #[error("another process trains in {}; wait for its end, or stop it", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,
     },
-    /// A line of a metrics file is not a record.
+    /// A line of a metrics file is no valid record.
     #[error("{}, line {line}: {what}", path.display())]
     Metrics {
         /// The file.
@@ -60,7 +61,7 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
-    /// A file does not hold weights that can be taken.
+    /// A file is no valid weights file.
     #[error("{} is not a weights file that stagger reads: {what}", path.display())]
     Weights {
         /// The file.
@@ -68,7 +69,7 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
-    /// A snapshot of another format.
+    /// A snapshot has another format version.
     #[error(
         "{}: the format version is {found}; this version of stagger reads {expected}",
         path.display()
@@ -76,12 +77,12 @@ pub enum ReportError {
     SnapshotFormat {
         /// The manifest.
         path: PathBuf,
-        /// Its format.
+        /// Its format version.
         found: u32,
-        /// The one that is read.
+        /// The format version that is read.
         expected: u32,
     },
-    /// A file of a snapshot is not what the manifest says, or not what it has to be.
+    /// A file of a snapshot is damaged, or differs from what the manifest says.
     #[error("{} is not part of a whole snapshot: {what}", path.display())]
     Snapshot {
         /// The file.
@@ -89,18 +90,26 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
-    /// Something to be written has no form on disk.
+    /// Data cannot be encoded.
     #[error("could not encode {}: {what}", path.display())]
     Encode {
-        /// The file that it was meant for.
+        /// The file to be written.
         path: PathBuf,
         /// Why not.
         what: String,
     },
+    /// A sink of another crate failed.
+    #[error(transparent)]
+    Sink(Box<dyn Error + Send + Sync>),
 }
 
 impl ReportError {
-    /// Whether it says that something is not whole, and not merely that it could not be looked at.
+    /// The error of a [`Sink`](crate::Sink) of another crate.
+    pub fn of_sink(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Sink(error.into())
+    }
+
+    /// Whether it says that a file is damaged or missing, as opposed to one that could not be read.
     pub(crate) fn is_damage(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, NotADirectory, NotFound};
         match self {
@@ -121,7 +130,7 @@ impl ReportError {
     }
 }
 
-/// What to do about it, where that is known.
+/// What the user can do about it, if known.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WriteZero => {

@@ -1,4 +1,4 @@
-//! What is in a file or folder that a run has left, as text.
+//! Describes a file or folder of a run as text.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,22 +1,24 @@
-//! Sinks of runtime events: console, run folder, metrics, weights (DESIGN §7).
+//! Sinks of runtime events: console, run folder, metrics, weights, snapshots.
 //!
-//! The runtime emits [`Event`](stagger_runtime::Event)s and never prints; what becomes of them is
-//! decided here. [`Sinks`] hands each event to every [`Sink`]:
+//! The runtime emits [`Event`](stagger_runtime::Event)s and never prints or writes a file. [`Sinks`] hands each event to
+//! every [`Sink`], in the order in which they were pushed:
 //!
-//! | sink | gives |
-//! | --- | --- |
-//! | [`Console`] | a progress bar on a terminal, a line per epoch |
-//! | [`LogSink`] | the same lines in `run.log`, with the time |
-//! | [`MetricsFile`] | `metrics.jsonl`: a typed [`Record`] per batch and epoch |
-//! | [`snapshot::SnapshotWriter`] | a folder per snapshot, written in the background |
-//! | [`WeightsFiles`] | `last.safetensors` and `best.safetensors`, with PyTorch's names |
+//! | sink | writes | made by |
+//! | --- | --- | --- |
+//! | [`MetricsFile`] | `metrics.jsonl`: a typed [`Record`] per batch and epoch | [`MetricsFile::open`] |
+//! | [`WeightsFiles`] | `last.safetensors` and `best.safetensors`, with PyTorch's names | [`WeightsFiles::new`] |
+//! | [`LogSink`] | `run.log`: a line per epoch, with the time | [`RunLog::sink`] |
+//! | [`Console`] | the same lines, on the standard output or any other writer | [`Console::new`] |
+//! | [`snapshot::SnapshotWriter`] | a folder per snapshot, in the background | [`snapshot::SnapshotWriter::start`] |
 //!
-//! All numbers come from two tallies, [`EpochTally`] and [`RunTally`], whose memory does not grow
-//! with the length of the run. [`RunFolder`] is where the files go: it never overwrites anything.
+//! The snapshot writer comes last, so that a snapshot on disk has its metrics and weights on disk. [`Sink`] shows how a
+//! program adds a sink of its own.
 //!
-//! **Invariants:** one writer per file; a file that others may read at any time is whole or not
-//! there ([`write_atomic`]); what cannot be written is an error that ends the run, never silence,
-//! except for a closed standard output.
+//! All numbers come from two tallies, [`EpochTally`] and [`RunTally`], whose memory does not grow with the length of the
+//! run. [`RunFolder`] is where the files go; it never overwrites another run.
+//!
+//! **Invariants:** one writer per file; a file that may be read at any time is complete or missing ([`write_atomic`]); a
+//! failed write ends the run with an error, except for a closed standard output.
 
 mod atomic_file;
 pub mod compare;
@@ -33,6 +35,7 @@ mod metrics_file;
 mod metrics_reader;
 mod progress;
 mod run_folder;
+mod run_lines;
 mod run_tally;
 mod safetensors_writer;
 mod seconds;
@@ -40,7 +43,8 @@ mod sink;
 pub mod snapshot;
 mod stage_tally;
 mod summary;
-mod utc;
+mod table;
+mod timestamp;
 mod weights;
 mod weights_file;
 
@@ -56,7 +60,7 @@ pub use memory::{peak_resident_bytes, reset_peak_resident, resident_bytes};
 pub use metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 pub use metrics_file::MetricsFile;
 pub use metrics_reader::{read_metrics, read_metrics_from};
-pub use progress::{EpochProgress, StageProgress};
+pub use progress::{EpochProgress, StageProgress, TrainedSums};
 pub use run_folder::{
     BEST_WEIGHTS_FILE, CONFIG_FILE, DEFAULT_BASE, ENVIRONMENT_FILE, LAST_WEIGHTS_FILE, LOG_FILE,
     METRICS_FILE, RunFolder, default_path,
@@ -64,6 +68,7 @@ pub use run_folder::{
 pub use run_tally::RunTally;
 pub use sink::{Sink, Sinks};
 pub use summary::{EpochSummary, RunSummary, StageSummary};
+pub use table::Table;
 pub use weights::WeightsFiles;
 pub use weights_file::{
     MAX_WEIGHTS_BYTES, Weights, decode_weights, encode_weights, read_weights, write_weights,

@@ -1,7 +1,7 @@
 //! The log of a run, for people.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -9,12 +9,12 @@ use std::time::SystemTime;
 use stagger_runtime::{Event, Outcome, RunError};
 
 use crate::epoch::EpochTally;
-use crate::epoch_line::format_epoch;
 use crate::error::ReportError;
+use crate::run_lines::RunLines;
 use crate::sink::Sink;
-use crate::utc::utc_stamp;
+use crate::timestamp::utc;
 
-/// A text file of lines with the UTC time in front. Clones write to the same file.
+/// A text file whose lines begin with the time in UTC. Clones write to the same file.
 #[derive(Clone, Debug)]
 pub struct RunLog {
     file: Arc<Mutex<File>>,
@@ -22,90 +22,75 @@ pub struct RunLog {
 }
 
 impl RunLog {
-    /// Makes the file.
+    /// Creates the file.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when it exists or cannot be made.
+    /// [`ReportError::Io`] when it exists or cannot be created.
     pub fn create(path: &Path) -> Result<Self, ReportError> {
-        let file = File::create_new(path);
-        let file = file.map_err(|source| ReportError::io("create", path, source))?;
-        Ok(Self {
-            file: Arc::new(Mutex::new(file)),
-            path: path.to_owned(),
-        })
+        Self::onto(path, "create", File::create_new(path))
     }
 
-    /// Opens the file to write on at its end, and makes it where it is missing.
+    /// Opens the file to append to it; creates it if it is missing.
     ///
     /// # Errors
     /// [`ReportError::Io`] when it cannot be opened.
     pub fn append(path: &Path) -> Result<Self, ReportError> {
         let file = File::options().append(true).create(true).open(path);
-        let file = file.map_err(|source| ReportError::io("open", path, source))?;
+        Self::onto(path, "open", file)
+    }
+
+    fn onto(path: &Path, doing: &'static str, file: io::Result<File>) -> Result<Self, ReportError> {
+        let file = file.map_err(|source| ReportError::io(doing, path, source))?;
         Ok(Self {
             file: Arc::new(Mutex::new(file)),
             path: path.to_owned(),
         })
     }
 
-    /// Appends text; each of its lines gets the time in front. It is in the file on return.
+    /// Appends text, each of its lines after the time. The text is in the file on return.
     ///
     /// # Errors
     /// [`ReportError::Io`] when it cannot be written.
     pub fn line(&self, text: &str) -> Result<(), ReportError> {
-        let stamp = utc_stamp(SystemTime::now());
+        let stamp = utc(SystemTime::now());
         let lines: String = text
             .lines()
             .map(|line| format!("{stamp} {line}\n"))
             .collect();
-        // A line is written by one call, so a panic elsewhere leaves nothing half done.
+        // One call writes all lines, so a panic elsewhere leaves no part of them.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let written = file.write_all(lines.as_bytes());
         written.map_err(|source| ReportError::io("write", &self.path, source))
     }
 
-    /// A sink that logs the start, a line per epoch, and how the run ended.
+    /// A sink that logs the start, a line per epoch, and the end of the run.
     pub fn sink(&self, tally: EpochTally) -> LogSink {
         LogSink {
             log: self.clone(),
-            tally,
+            lines: RunLines::new(tally),
         }
     }
 }
 
-/// Logs the start, a line per epoch, and how the run ended; see [`RunLog::sink`].
+/// Logs the start, the lines of a [`Console`](crate::Console), and how the run ended; see [`RunLog::sink`].
 #[derive(Debug)]
 pub struct LogSink {
     log: RunLog,
-    tally: EpochTally,
-}
-
-/// What is said of a batch that is left out.
-pub(crate) fn skipped(batch: usize, loss: f32) -> String {
-    format!("batch {batch} is left out: its loss is {loss}")
+    lines: RunLines,
 }
 
 impl Sink for LogSink {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        match event {
-            Event::Started { stages } => self.log.line(&format!("started: stages {stages}"))?,
-            Event::Interrupted { batch } => {
-                self.log
-                    .line(&format!("interrupted: halting at version {batch}"))?;
-            }
-            Event::Skipped { batch, loss, .. } => {
-                self.log.line(&skipped(*batch, *loss))?;
-            }
-            _ => {}
+        if let Event::Started { stages } = event {
+            self.log.line(&format!("started: stages {stages}"))?;
         }
-        let summary = self.tally.event(event);
-        summary.map_or(Ok(()), |summary| self.log.line(&format_epoch(&summary)))
+        let lines = self.lines.event(event);
+        lines.iter().try_for_each(|line| self.log.line(line))
     }
 
     fn finish(&mut self, end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
-        for summary in self.tally.flush() {
-            self.log.line(&format_epoch(&summary))?;
-        }
+        let lines = self.lines.finish();
+        lines.iter().try_for_each(|line| self.log.line(line))?;
         self.log.line(&match end {
             Ok(outcome) => format!(
                 "finished: version {}, {:.1} s",

@@ -1,25 +1,25 @@
-//! Memory of this process, as the operating system counts it.
+//! Memory of this process, as the operating system reports it.
 
 use std::fs;
 
-/// Highest resident memory of this process so far, in bytes, or since the last
-/// [`reset_peak_resident`]. `None` where the system does not say (everywhere but on Linux).
+/// Peak resident memory of this process in bytes, since its start or the last [`reset_peak_resident`]. `None` if the
+/// system does not report it (on systems other than Linux).
 pub fn peak_resident_bytes() -> Option<u64> {
     entry(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
-/// Resident memory of this process now, in bytes. `None` where the system does not say (everywhere but on Linux).
+/// Resident memory of this process now, in bytes. `None` if the system does not report it (on systems other than Linux).
 pub fn resident_bytes() -> Option<u64> {
     entry(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
-/// Lets the peak start anew from the memory that is resident now. Returns whether that worked
-/// (Linux only, and not in every container).
+/// Resets the peak to the memory that is resident now. Returns whether that worked: on Linux only, and not in every
+/// container.
 pub fn reset_peak_resident() -> bool {
     fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
-/// A line of `/proc/self/status`, in bytes.
+/// The value of a line of `/proc/self/status`, in bytes.
 fn entry(status: &str, name: &str) -> Option<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;

@@ -9,18 +9,18 @@ use serde_json::{Map, Value};
 use crate::seconds;
 use crate::summary::EpochSummary;
 
-/// Version of the format that is written, and the only one that is read.
+/// Format version of the files that are written; no other is read.
 pub const METRICS_FORMAT: u32 = 1;
 
-/// One line of `metrics.jsonl`: a JSON object whose `kind` says which.
+/// One line of `metrics.jsonl`: a JSON object with a field `kind`.
 ///
 /// | `kind` | when |
 /// | --- | --- |
 /// | `run` | the first line |
 /// | `batch` | after each training batch |
-/// | `skipped` | in place of `batch`, when the loss was not finite and the batch is left out |
+/// | `skipped` | instead of `batch`, when the loss was not finite and no stage updates with the batch |
 /// | `epoch` | after each epoch and its evaluation; fields of [`EpochSummary`] |
-/// | `end` | the last line, also after a failure; missing when the process was killed |
+/// | `end` | the last line, also after a failure; missing if the process was killed |
 ///
 /// Epochs count from 1, batches and versions from 0. Accuracies are in percent, shares from 0 to 1,
 /// times in seconds. A number that is not finite is `null`.
@@ -28,28 +28,28 @@ pub const METRICS_FORMAT: u32 = 1;
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Record {
-    /// What was run.
+    /// The run.
     Run(RunRecord),
     /// A training batch.
     Batch(BatchRecord),
-    /// A training batch that is left out.
+    /// A training batch without an update.
     Skipped(SkippedRecord),
     /// An epoch.
     Epoch(EpochSummary),
-    /// How it ended.
+    /// The end of the run.
     End(EndRecord),
 }
 
-/// What was run.
+/// What a run trains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// [`METRICS_FORMAT`].
     pub format_version: u32,
-    /// Schedule, model, data set, seed and whatever else the caller finds worth keeping.
+    /// Schedule, model, data set, seed and other facts that the caller gives.
     pub facts: Map<String, Value>,
 }
 
-/// A training batch, as the last stage saw it.
+/// A training batch, as the last stage computed it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchRecord {
     /// The batch, from 0, over all epochs.
@@ -67,12 +67,12 @@ pub struct BatchRecord {
     pub lr: f64,
     /// Samples in it.
     pub samples: usize,
-    /// When its loss was known, since the start of the run. JSON: `seconds`.
+    /// Time from the start of the run until the loss was known. JSON: `seconds`.
     #[serde(rename = "seconds", with = "seconds")]
     pub at: Duration,
 }
 
-/// Larger numbers of JSON would become infinity, which is written as `null`.
+/// Refuses a number that overflows to infinity: it could not be written back, since JSON has only `null` for it.
 fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
     let number = f32::deserialize(deserializer)?;
     if number.is_finite() {
@@ -85,14 +85,14 @@ fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
     }
 }
 
-/// A training batch whose loss was not finite, and whose updates are left out.
+/// A training batch whose loss was not finite: no stage updates with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SkippedRecord {
     /// The batch, from 0, over all epochs.
     pub batch: usize,
     /// Its epoch, from 1.
     pub epoch: usize,
-    /// When that was known, since the start of the run. JSON: `seconds`.
+    /// Time from the start of the run until the loss was known. JSON: `seconds`.
     #[serde(rename = "seconds", with = "seconds")]
     pub at: Duration,
 }
@@ -102,14 +102,13 @@ pub struct SkippedRecord {
 pub struct EndRecord {
     /// Version of the parameters: the batches trained.
     pub version: usize,
-    /// Whether the run was cut short on request.
+    /// Whether the run was interrupted.
     pub interrupted: bool,
-    /// Duration of the run; after a failure, up to the last thing that was done. JSON:
-    /// `wall_seconds`.
+    /// Duration of the run; after a failure, up to the end of the last completed action. JSON: `wall_seconds`.
     #[serde(rename = "wall_seconds", with = "seconds")]
     pub wall: Duration,
-    /// Peak resident memory of the process, where the system tells it.
+    /// Peak resident memory of the process, if the system reports it.
     pub peak_memory_bytes: Option<u64>,
-    /// Why the run failed; `null` when it did not.
+    /// Why the run failed; `null` if it did not.
     pub error: Option<String>,
 }

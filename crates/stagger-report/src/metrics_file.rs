@@ -1,13 +1,12 @@
 //! Writer of `metrics.jsonl`.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use stagger_runtime::{Event, Outcome, RunError};
+use stagger_runtime::{Acted, Event, Outcome, RunError};
 use stagger_schedule::Action;
 
 use crate::atomic_file::write_atomic;
@@ -17,11 +16,12 @@ use crate::memory::peak_resident_bytes;
 use crate::metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 use crate::metrics_reader;
 use crate::sink::Sink;
+use crate::snapshot::SnapshotParts;
 use crate::stage_tally::percent;
 
-/// A file, or what stands for one in tests.
+/// A file, or its replacement in tests.
 trait MetricsOutput: Write + Send {
-    /// Makes what is written durable.
+    /// Flushes written data to disk.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -31,23 +31,22 @@ impl MetricsOutput for File {
     }
 }
 
-/// Writes one [`Record`] per line. Lines reach the file at the start, at the end of each epoch and of the run, and the disk
-/// before a snapshot says that they are there.
+/// Writes one [`Record`] per line. The lines are flushed to the file at the start and at the end of each epoch and of the
+/// run, and to disk with every snapshot.
 pub struct MetricsFile {
     out: BufWriter<Box<dyn MetricsOutput>>,
     path: PathBuf,
     tally: EpochTally,
     stages: usize,
-    /// Version of the last stage.
+    /// Version of the last stage's parameters.
     version: usize,
-    /// End of the last action of any stage.
+    /// End of the latest action of any stage.
     last_at: Duration,
-    /// Stages that have taken the snapshot of a version, while some have not.
-    snapshot_parts: BTreeMap<usize, usize>,
+    snapshots: SnapshotParts,
 }
 
 impl MetricsFile {
-    /// Makes the file and writes the `run` record with these facts.
+    /// Creates the file and writes the `run` record with these facts.
     ///
     /// # Errors
     /// [`ReportError::Io`] when the file exists or cannot be written.
@@ -61,12 +60,33 @@ impl MetricsFile {
         Self::new(Box::new(file), path, tally, facts)
     }
 
-    /// Goes on with the file of a run at the version at which `tally` does: keeps what the run had written up to there,
-    /// drops what came behind it, and appends.
+    /// Opens the file of a run that starts or resumes where `tally` does: at version 0 as [`MetricsFile::create`] after
+    /// removing a file that an earlier attempt has left, at later versions as [`MetricsFile::resume`].
     ///
     /// # Errors
-    /// [`ReportError::Io`] when the file cannot be read or written, [`ReportError::Metrics`] when a batch before the version
-    /// has no line in it that can be read.
+    /// Those of the two, and [`ReportError::Io`] when the file of an earlier attempt cannot be removed.
+    pub fn open(
+        path: &Path,
+        tally: EpochTally,
+        facts: Map<String, Value>,
+    ) -> Result<Self, ReportError> {
+        if tally.start_version() > 0 {
+            return Self::resume(path, tally);
+        }
+        match fs::remove_file(path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(ReportError::io("remove", path, source))
+            }
+            _ => Self::create(path, tally, facts),
+        }
+    }
+
+    /// Resumes the file at the version at which `tally` starts: keeps the records up to there, drops the later ones, and
+    /// appends.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when the file cannot be read or written, [`ReportError::Metrics`] when it lacks the record of a
+    /// batch before the version, or that record cannot be read.
     pub fn resume(path: &Path, tally: EpochTally) -> Result<Self, ReportError> {
         let version = tally.start_version();
         let mut batches = 0;
@@ -74,11 +94,11 @@ impl MetricsFile {
             batches += usize::from(batch < version);
             batch < version
         };
-        let (kept, end) = metrics_reader::keep(path, |record| match record {
+        let (kept, end) = metrics_reader::keep_lines(path, |record| match record {
             Record::Run(_) => true,
             Record::Batch(batch) => is_before(batch.batch),
             Record::Skipped(skipped) => is_before(skipped.batch),
-            // An epoch that an interrupt cut short is summed up again when it is whole.
+            // The summary of an epoch that an interrupt cut short is written again when the epoch is complete.
             Record::Epoch(epoch) => {
                 let index = epoch.epoch.checked_sub(1);
                 epoch.version <= version
@@ -109,7 +129,7 @@ impl MetricsFile {
             tally,
             stages: 0,
             last_at: Duration::ZERO,
-            snapshot_parts: BTreeMap::new(),
+            snapshots: SnapshotParts::default(),
         }
     }
 
@@ -150,12 +170,12 @@ impl Sink for MetricsFile {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
         match *event {
             Event::Started { stages } => self.stages = stages,
-            Event::Acted {
+            Event::Acted(Acted {
                 stage,
                 action,
                 ended_at,
                 ..
-            } => {
+            }) => {
                 self.last_at = self.last_at.max(ended_at);
                 if let Action::Update { version } = action
                     && stage + 1 == self.stages
@@ -190,16 +210,11 @@ impl Sink for MetricsFile {
                     at: self.tally.elapsed_before() + at,
                 }))?;
             }
-            // With its last part the snapshot is complete, and this file is told of it before whoever writes it.
-            Event::Snapshot { version, .. } => {
-                let parts = self.snapshot_parts.entry(version).or_default();
-                *parts += 1;
-                if *parts == self.stages {
-                    self.snapshot_parts.remove(&version);
-                    self.sync()?;
-                }
-            }
             _ => {}
+        }
+        // A sink that writes snapshots comes after this one: the metrics of a snapshot are on disk before the snapshot is.
+        if self.snapshots.event(event).is_some() {
+            self.sync()?;
         }
         if let Some(summary) = self.tally.event(event) {
             self.write(&Record::Epoch(summary))?;
@@ -268,7 +283,7 @@ mod tests {
         );
     }
 
-    /// A disk that takes a while to fill up.
+    /// A disk with room for so many bytes.
     struct Filling(usize);
 
     impl Write for Filling {
@@ -309,7 +324,7 @@ mod tests {
             at,
         };
         metrics.event(&trained).unwrap();
-        let update = Event::Acted {
+        let update = Event::Acted(Acted {
             stage: 0,
             action: Action::Update { version: 0 },
             started_at: at,
@@ -319,7 +334,7 @@ mod tests {
             delayed: Duration::ZERO,
             staleness: None,
             gap: None,
-        };
+        });
         let error = metrics.event(&update).unwrap_err().to_string();
         assert!(
             error.starts_with("could not write metrics.jsonl: No space left"),

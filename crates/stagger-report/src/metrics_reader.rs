@@ -7,20 +7,19 @@ use std::path::Path;
 use crate::error::ReportError;
 use crate::metrics::{METRICS_FORMAT, Record};
 
-/// Longest line that is read; records of a hundred stages stay far below.
+/// Longest line that is read; a record of a hundred stages is far shorter.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
-/// Reads all records of a metrics file. A run that is still going on, or that was killed, has no
-/// `end` record.
+/// Reads all records of a metrics file. A run that is in progress, or that was killed, has no `end` record.
 ///
 /// # Errors
-/// [`ReportError::Io`] when the file cannot be read, [`ReportError::Metrics`] with the number of
-/// the first line that is no record, is cut short, or is out of place.
+/// [`ReportError::Io`] when the file cannot be read, [`ReportError::Metrics`] with the number of the first line that is no
+/// record, is cut short, or may not be there.
 pub fn read_metrics(path: &Path) -> Result<Vec<Record>, ReportError> {
     read_metrics_from(open(path)?, path)
 }
 
-/// Reads all records that `reader` gives; `path` is for messages.
+/// Reads all records from `reader`. `path` is named in errors.
 ///
 /// # Errors
 /// As [`read_metrics`].
@@ -33,7 +32,7 @@ pub fn read_metrics_from(reader: impl BufRead, path: &Path) -> Result<Vec<Record
     Ok(records)
 }
 
-/// As [`read_metrics`], of a run that may still go on, or was killed: up to the first line that is no record.
+/// Reads the records up to the first line that is none, as the file of a run in progress or of a killed run may have one.
 ///
 /// # Errors
 /// [`ReportError::Io`] when the file cannot be read.
@@ -51,21 +50,21 @@ pub(crate) fn read_unfinished(path: &Path) -> Result<Vec<Record>, ReportError> {
 }
 
 /// Where reading ended.
-pub(crate) struct ReadTo {
-    /// The line behind the last record.
+pub(crate) struct ReadEnd {
+    /// Number of the line after the last record.
     pub line: usize,
     /// What is wrong with that line; `None` at the end of the file.
     pub fault: Option<String>,
 }
 
-/// The lines of a metrics file whose records are wanted, as they are, up to the first that is no record: what came behind it
-/// was being written when its process was killed.
-pub(crate) fn keep(
+/// The lines of a metrics file whose records are wanted, byte for byte, up to the first line that is no record: the process
+/// was killed while it wrote that one.
+pub(crate) fn keep_lines(
     path: &Path,
     mut wanted: impl FnMut(&Record) -> bool,
-) -> Result<(Vec<u8>, ReadTo), ReportError> {
+) -> Result<(Vec<u8>, ReadEnd), ReportError> {
     let mut kept = Vec::new();
-    let mut end = ReadTo {
+    let mut end = ReadEnd {
         line: 1,
         fault: None,
     };
@@ -79,7 +78,7 @@ pub(crate) fn keep(
     match read {
         Ok(()) => {}
         Err(ReportError::Metrics { line, what, .. }) => {
-            end = ReadTo {
+            end = ReadEnd {
                 line,
                 fault: Some(what),
             }

@@ -1,4 +1,4 @@
-//! What is known of an epoch in the middle of it: part of a snapshot, so that a resumed run counts on.
+//! The sums of an epoch at a version in the middle of it. A snapshot holds them, so that a resumed run continues them.
 
 use std::time::Duration;
 
@@ -6,15 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::seconds;
 
-/// An epoch up to a version, as [`EpochTally`](crate::EpochTally) counts it. Every number that does not measure time is exact.
+/// An epoch up to a version, as [`EpochTally`](crate::EpochTally) counts it. All numbers but the times are exact.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochProgress {
     /// The version: the batches trained since the start of the run.
     pub version: usize,
-    /// Time that the run had taken when its last stage was there. JSON: `elapsed_seconds`.
+    /// Time from the start of the run until its last stage reached this version. JSON: `elapsed_seconds`.
     #[serde(rename = "elapsed_seconds", with = "seconds")]
     pub elapsed: Duration,
-    /// Batches of the epoch that are trained.
+    /// Sums over the trained batches of the epoch. JSON: their fields are beside the others.
+    #[serde(flatten)]
+    pub trained: TrainedSums,
+    /// The stages, from stage 0 up.
+    pub stages: Vec<StageProgress>,
+}
+
+/// Sums over trained batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainedSums {
+    /// Batches.
     pub batches: usize,
     /// Samples in them.
     pub samples: usize,
@@ -26,14 +36,12 @@ pub struct EpochProgress {
     pub correct_top5: usize,
     /// Learning rate of the last batch.
     pub learning_rate: f64,
-    /// From stage 0 up.
-    pub stages: Vec<StageProgress>,
 }
 
 /// What one stage has done in an epoch so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageProgress {
-    /// Time without evaluations and snapshots. As all times here, in seconds.
+    /// Training time: the time without evaluations and snapshots. JSON: `wall_seconds`, and likewise below.
     #[serde(rename = "wall_seconds", with = "seconds")]
     pub wall: Duration,
     /// Forward passes.
@@ -48,25 +56,54 @@ pub struct StageProgress {
     /// Optimizer steps.
     #[serde(rename = "update_seconds", with = "seconds")]
     pub update: Duration,
-    /// Bringing inputs to the device.
+    /// Transfers of inputs to the device.
     #[serde(rename = "transfer_seconds", with = "seconds")]
     pub transfer: Duration,
     /// Waiting for the loader.
     #[serde(rename = "loader_seconds", with = "seconds")]
     pub loader: Duration,
-    /// Waiting for a neighbour to send.
+    /// Waiting for a message of a neighbour.
     #[serde(rename = "receive_seconds", with = "seconds")]
     pub receive: Duration,
-    /// Waiting for room in a neighbour's queue.
+    /// Waiting for room in the queue to a neighbour.
     #[serde(rename = "send_seconds", with = "seconds")]
     pub send: Duration,
-    /// Asleep as a straggler.
+    /// Artificial delay as a straggler.
     #[serde(rename = "delayed_seconds", with = "seconds")]
     pub delayed: Duration,
     /// Backward passes whose gap was measured.
     pub gaps: usize,
     /// Sum of those gaps.
     pub gap_sum: f64,
-    /// Backward passes of a staleness of 0, 1, 2, …; as long as it has to be.
+    /// Number of backward passes with a staleness of 0, 1, 2, …, up to the largest that occurred.
     pub staleness_counts: Vec<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names are a promise to snapshots that are on disk.
+    #[test]
+    fn sums_are_beside_the_other_fields() {
+        let progress = EpochProgress {
+            version: 3,
+            trained: TrainedSums {
+                loss_sum: 0.1 + 0.2,
+                ..TrainedSums::default()
+            },
+            ..EpochProgress::default()
+        };
+        let json = serde_json::to_string(&progress).unwrap();
+        insta::assert_snapshot!(json, @r#"{"version":3,"elapsed_seconds":0.0,"batches":0,"samples":0,"loss_sum":0.30000000000000004,"correct_top1":0,"correct_top5":0,"learning_rate":0.0,"stages":[]}"#);
+        assert_eq!(
+            serde_json::from_str::<EpochProgress>(&json).unwrap(),
+            progress
+        );
+        let value = serde_json::to_value(&progress).unwrap();
+        assert_eq!(
+            serde_json::from_value::<EpochProgress>(value).unwrap(),
+            progress
+        );
+    }
 }

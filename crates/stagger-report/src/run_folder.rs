@@ -1,4 +1,4 @@
-//! The folder that holds everything a run leaves behind.
+//! The folder of a run's results.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use crate::atomic_file::{partial_path, write_atomic};
 use crate::error::ReportError;
-use crate::utc::utc_file_stamp;
+use crate::timestamp::utc_in_a_file_name;
 
-/// Folder of runs whose output path was not chosen.
+/// Parent folder of runs without an output path of their own.
 pub const DEFAULT_BASE: &str = "runs";
 
 /// Name of the merged configuration inside a run folder.
@@ -33,27 +33,26 @@ const ALL_FILES: [&str; 6] = [
     BEST_WEIGHTS_FILE,
     ENVIRONMENT_FILE,
 ];
-/// What every run leaves that came to an end; `best` needs an evaluation.
+/// Files that every finished run has. The best weights need an evaluation.
 const OF_A_FINISHED_RUN: [&str; 3] = [CONFIG_FILE, METRICS_FILE, LAST_WEIGHTS_FILE];
 
 /// The folder of one run.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// The folders that [`RunFolder::create`] made, outermost first.
+    /// Folders that [`RunFolder::create`] created, outermost first.
     made: Vec<PathBuf>,
-    /// Held as long as the run may write; the system lets go of it with the process.
+    /// Held while the run may write. The system releases it when the process ends.
     _lock: Option<File>,
 }
 
 impl RunFolder {
-    /// Makes the folder, and its parents where they are missing. A folder that exists is taken only
-    /// when it is empty.
+    /// Creates the folder, with missing parents. An existing folder must be empty.
     ///
     /// # Errors
-    /// [`ReportError::Occupied`] when something is there already, [`ReportError::InUse`] when another process has just
-    /// begun there, [`ReportError::Io`] when the folder cannot be made or cannot be written to. What was made until then
-    /// is removed again, unless somebody else has it.
+    /// [`ReportError::Occupied`] when the path is taken, [`ReportError::InUse`] when another process has just started there,
+    /// [`ReportError::Io`] when the folder cannot be created or written to. Folders that were created are removed again,
+    /// unless another process uses them.
     pub fn create(path: &Path) -> Result<Self, ReportError> {
         match fs::symlink_metadata(path) {
             Ok(_) => refuse_occupied(path)?,
@@ -67,11 +66,11 @@ impl RunFolder {
         };
         let unusable = |source| ReportError::io("create the folder", path, source);
         folder.make().map_err(|source| match source.kind() {
-            // Another run was faster.
+            // Another process created it in the meantime.
             ErrorKind::AlreadyExists => occupied(path, "a folder already"),
             _ => unusable(source),
         })?;
-        // Nothing is written before the folder is ours, and still as empty as it was.
+        // Before anything is written, the folder must be locked and still empty.
         folder._lock = lock(path).inspect_err(|error| {
             if matches!(error, ReportError::Io { .. }) {
                 folder.remove_made();
@@ -82,7 +81,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Opens the folder of a run to go on with it.
+    /// Opens the folder of a run to resume it.
     ///
     /// # Errors
     /// [`ReportError::Io`] when there is no such folder, [`ReportError::InUse`] while another process trains in it.
@@ -96,8 +95,8 @@ impl RunFolder {
         })
     }
 
-    /// Makes a folder of a name that nobody else has: [`default_path`], and when another run took
-    /// it in the same second, the next free one.
+    /// Creates a folder with a name of its own: [`default_path`], or if another run of the same second has it, the same
+    /// with the next free number.
     ///
     /// # Errors
     /// As [`RunFolder::create`].
@@ -120,8 +119,8 @@ impl RunFolder {
     /// Opens the folder of a finished run for reading.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when there is no such folder, [`ReportError::Incomplete`] when one of
-    /// the files is missing that every run leaves behind; it names all that are.
+    /// [`ReportError::Io`] when there is no such folder, [`ReportError::Incomplete`] with the names of all missing files
+    /// when it lacks some that every finished run has.
     pub fn open(path: &Path) -> Result<Self, ReportError> {
         let folder = Self {
             path: path.to_owned(),
@@ -157,7 +156,7 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// Writes a file inside, whole or not at all; see [`write_atomic`].
+    /// Writes a file inside with [`write_atomic`].
     ///
     /// # Errors
     /// As [`write_atomic`].
@@ -165,9 +164,8 @@ impl RunFolder {
         write_atomic(&self.file(name), bytes)
     }
 
-    /// Takes back [`RunFolder::create`], for runs that fail before they begin: removes the files of
-    /// a run, then the folders that were made. What anyone else put there stays, and so do the
-    /// folders around it.
+    /// Undoes [`RunFolder::create`], for a run that fails before it trains: removes the files of a run, then the folders that
+    /// were created. Other files stay, and so do the folders that hold them.
     ///
     /// # Errors
     /// [`ReportError::Io`] when a file cannot be removed.
@@ -178,7 +176,7 @@ impl RunFolder {
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                     return Err(ReportError::io("remove", &file, error));
                 }
-                // Most of them were never written.
+                // Most of them do not exist.
                 _ => {}
             }
         }
@@ -186,7 +184,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// From the inside out; a folder that holds something else is not ours to remove.
+    /// Removes created folders from the innermost out, up to the first that is not empty.
     fn remove_made(&self) {
         self.made
             .iter()
@@ -194,7 +192,7 @@ impl RunFolder {
             .all(|folder| fs::remove_dir(folder).is_ok());
     }
 
-    /// Makes the folder and its missing parents, all of them or none.
+    /// Creates the folder and its missing parents, all of them or none.
     fn make(&mut self) -> io::Result<()> {
         let missing: Vec<_> = self
             .path
@@ -205,7 +203,7 @@ impl RunFolder {
         for folder in missing.into_iter().rev() {
             match DirBuilder::new().create(&folder) {
                 Ok(()) => self.made.push(folder),
-                // Another run made the same parent in the meantime.
+                // Another process created the same parent in the meantime.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && folder != self.path => {}
                 Err(error) => {
                     self.remove_made();
@@ -216,7 +214,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Finds out about a full or read-only disk now rather than after an epoch.
+    /// Writes and removes a small file, so that a full or read-only disk is noticed now and not after an epoch.
     fn try_writing(&self) -> io::Result<()> {
         let probe = partial_path(&self.file(CONFIG_FILE));
         let written = fs::write(&probe, [b'\n'; 4096]);
@@ -225,8 +223,8 @@ impl RunFolder {
     }
 }
 
-/// Where a run goes whose output path was not chosen: `BASE/2026-11-23T05-50-27-NAME`, with the
-/// start in UTC. Characters of the name that are not letters, digits, `.`, `_` or `-` become `-`.
+/// The folder of a run without an output path of its own: `BASE/2026-11-23T05-50-27-NAME`, with the start in UTC.
+/// Characters of the name other than letters, digits, `.`, `_` and `-` become `-`.
 pub fn default_path(base: &Path, name: &str, now: SystemTime) -> PathBuf {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || "._-".contains(c) {
@@ -236,10 +234,10 @@ pub fn default_path(base: &Path, name: &str, now: SystemTime) -> PathBuf {
         }
     };
     let name: String = name.chars().map(plain).collect();
-    base.join(format!("{}-{name}", utc_file_stamp(now)))
+    base.join(format!("{}-{name}", utc_in_a_file_name(now)))
 }
 
-/// Keeps other processes from training in the same folder, where the system can lock folders.
+/// Locks the folder against other training processes, if the system can lock folders.
 fn lock(path: &Path) -> Result<Option<File>, ReportError> {
     if !cfg!(unix) {
         return Ok(None);
@@ -251,12 +249,12 @@ fn lock(path: &Path) -> Result<Option<File>, ReportError> {
         Err(TryLockError::WouldBlock) => Err(ReportError::InUse {
             path: path.to_owned(),
         }),
-        // Some network file systems have no locks.
+        // Some network file systems cannot lock.
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 
-/// Succeeds for an empty folder.
+/// Refuses everything but an empty folder.
 fn refuse_occupied(path: &Path) -> Result<(), ReportError> {
     if !path.is_dir() {
         return Err(occupied(path, "a file already"));

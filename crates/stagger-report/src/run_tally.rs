@@ -1,16 +1,16 @@
-//! Events, over a whole run: what to compare throughputs with.
+//! Sums over the events of a whole run, to compare throughputs.
 
 use stagger_runtime::Event;
 use stagger_schedule::Action;
 
-use crate::stage_tally::{Acted, StageTally, bubble_share, percent, rate};
+use crate::stage_tally::{StageTally, bubble_share, percent, rate};
 use crate::summary::{RunSummary, StageSummary};
 
 /// Throughput, busy shares and best accuracy of a run.
 ///
-/// The first batches fill the pipeline and the caches; `skip` leaves them out. Each stage's clock
-/// starts at the end of its update of the last batch that is skipped and stops with its last
-/// training action; evaluations and snapshots in between are left out.
+/// The first `skip` batches, which fill the pipeline and the caches, are not counted. Each stage's clock starts at the end
+/// of its update of the last of these batches and stops at the end of its last training action; evaluations and snapshots
+/// in between are left out.
 #[derive(Clone, Debug)]
 pub struct RunTally {
     skip: usize,
@@ -23,12 +23,12 @@ pub struct RunTally {
 #[derive(Clone, Debug)]
 struct StageInRun {
     tally: StageTally,
-    /// Whether the skipped batches are behind it.
+    /// Whether it has updated with the last of the skipped batches.
     counts: bool,
 }
 
 impl RunTally {
-    /// A tally that leaves out the first `skip` batches.
+    /// A tally that does not count the first `skip` batches.
     pub fn new(skip: usize) -> Self {
         Self {
             skip,
@@ -39,7 +39,7 @@ impl RunTally {
         }
     }
 
-    /// The same of a run that goes on, whose best evaluation so far is known.
+    /// The same for a resumed run, with its best evaluation so far.
     #[must_use]
     pub fn with_best(mut self, best_test_top1: Option<(usize, f64)>) -> Self {
         self.best_test_top1 = best_test_top1;
@@ -64,31 +64,12 @@ impl RunTally {
                     stages
                 ];
             }
-            Event::Acted {
-                stage,
-                action,
-                started_at,
-                ended_at,
-                waits,
-                transfer,
-                delayed,
-                staleness,
-                gap,
-            } => {
-                let Some(stage) = self.stages.get_mut(stage) else {
+            Event::Acted(acted) => {
+                let Some(stage) = self.stages.get_mut(acted.stage) else {
                     return;
                 };
-                stage.tally.add(Acted {
-                    action,
-                    started_at,
-                    ended_at,
-                    waits,
-                    transfer,
-                    delayed,
-                    staleness,
-                    gap,
-                });
-                if action
+                stage.tally.add(acted);
+                if acted.action
                     == (Action::Update {
                         version: self.skip.wrapping_sub(1),
                     })
@@ -116,7 +97,7 @@ impl RunTally {
         }
     }
 
-    /// What it comes to so far.
+    /// The sums so far.
     pub fn summary(&self) -> RunSummary {
         let of_stage = |stage: &StageInRun| stage.counts.then(|| stage.tally.clone());
         let tallies: Vec<_> = self

@@ -6,26 +6,26 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 use stagger_engine::HostTensor;
 
-/// Values that are turned into bytes at a time.
+/// Values that are encoded at a time.
 const CHUNK: usize = 1 << 14;
 
-/// What goes into a file. Equal contents give equal bytes.
+/// The contents of a file. Equal contents give equal bytes, which the writer of crate `safetensors` does not: it puts
+/// metadata in random order.
 ///
-/// The format is simple, and the library's own writer puts metadata in random order: length of the header (8 bytes,
-/// little-endian), header (JSON, padded with spaces to 8 bytes), values. Counters come first, so that everything is aligned
-/// to its size.
+/// Format: length of the header (8 bytes, little-endian), header (JSON, padded with spaces to a multiple of 8 bytes), values.
+/// Counters come before tensors, so that all values are aligned to their size.
 pub(crate) struct Contents<'a> {
-    /// Free text by name.
+    /// Text by name.
     pub metadata: &'a BTreeMap<String, String>,
     pub counters: Vec<(String, u64)>,
     pub tensors: Vec<(String, &'a HostTensor)>,
 }
 
 impl Contents<'_> {
-    /// The file up to its values.
+    /// Length and header: the file up to its values.
     ///
     /// # Errors
-    /// A sentence on the tensor that does not fit its shape, or on the name that is there twice.
+    /// A sentence that names the tensor that does not fit its shape, the counter that is too large, or the duplicate name.
     pub fn header(&self) -> Result<Vec<u8>, String> {
         let mut header = BTreeMap::from([("__metadata__", json!(self.metadata))]);
         let mut from = 0;
@@ -65,7 +65,7 @@ impl Contents<'_> {
         Ok(bytes)
     }
 
-    /// Writes the file, behind its own header. No more than a chunk is copied at a time.
+    /// Writes the whole file, given its [`header`](Self::header). Copies at most a chunk of values at a time.
     ///
     /// # Errors
     /// When `out` fails.

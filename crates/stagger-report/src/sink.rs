@@ -5,34 +5,87 @@ use stagger_runtime::{Event, Outcome, RunError};
 use crate::error::ReportError;
 
 /// A receiver of events: the console, a file, a dashboard.
+///
+/// # Examples
+///
+/// ```
+/// use stagger_report::{ReportError, Sink};
+/// use stagger_runtime::Event;
+///
+/// /// Keeps the highest loss of a run.
+/// #[derive(Default)]
+/// struct HighestLoss(f32);
+///
+/// impl Sink for HighestLoss {
+///     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+///         if let Event::Trained { loss, .. } = event {
+///             self.0 = self.0.max(*loss);
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+///
+/// Push it into [`Sinks`] by value, or as `&mut` to read it after the run. An error of its own becomes a
+/// [`ReportError`] by [`ReportError::of_sink`]:
+///
+/// ```
+/// # use std::io::Write;
+/// # use stagger_report::{ReportError, Sink};
+/// # use stagger_runtime::Event;
+/// struct Losses<W>(W);
+///
+/// impl<W: Write> Sink for Losses<W> {
+///     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+///         if let Event::Trained { batch, loss, .. } = event {
+///             writeln!(self.0, "{batch},{loss}").map_err(ReportError::of_sink)?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Sink {
     /// Takes the next event, in the order in which the runtime emits them.
     ///
     /// # Errors
-    /// When the sink can do its work no longer; this ends the run.
+    /// When the sink cannot do its work any more; this ends the run.
     fn event(&mut self, event: &Event) -> Result<(), ReportError>;
 
-    /// Called once, after the last event, with how the run ended: also after a failure.
+    /// Called once, after the last event, with how the run ended: also after a failure. Does nothing by default.
     ///
     /// # Errors
-    /// When what is left to be written cannot be.
-    fn finish(&mut self, end: Result<&Outcome, &RunError>) -> Result<(), ReportError>;
+    /// When the rest cannot be written.
+    fn finish(&mut self, end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        let _ = end;
+        Ok(())
+    }
 }
 
-/// Several sinks as one. All of them get every event; the first error is returned after that.
+impl<S: Sink + ?Sized> Sink for &mut S {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        (**self).event(event)
+    }
+
+    fn finish(&mut self, end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        (**self).finish(end)
+    }
+}
+
+/// Several sinks as one. Each of them gets every event, in the order in which they were pushed; if some fail, the error
+/// of the first is returned.
 #[derive(Default)]
-pub struct Sinks {
-    sinks: Vec<Box<dyn Sink>>,
+pub struct Sinks<'a> {
+    sinks: Vec<Box<dyn Sink + 'a>>,
 }
 
-impl Sinks {
-    /// No sink at all: events are dropped.
+impl<'a> Sinks<'a> {
+    /// No sink: events are dropped.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a sink behind those that are there.
-    pub fn push(&mut self, sink: impl Sink + 'static) {
+    /// Adds a sink after the others.
+    pub fn push(&mut self, sink: impl Sink + 'a) {
         self.sinks.push(Box::new(sink));
     }
 
@@ -49,7 +102,7 @@ impl Sinks {
     }
 }
 
-impl Sink for Sinks {
+impl Sink for Sinks<'_> {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
         self.each(|sink| sink.event(event))
     }
@@ -113,6 +166,34 @@ mod tests {
         let failure = RunError::Event("broken".into());
         assert!(sinks.finish(Err(&failure)).is_err());
         assert_eq!(calls.get(), 8);
+    }
+
+    /// What a program does with a sink that it reads after the run.
+    #[test]
+    fn a_sink_may_be_borrowed_and_its_error_keeps_its_words() {
+        struct Stages(usize);
+
+        impl Sink for Stages {
+            fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+                match event {
+                    Event::Started { stages } => self.0 = *stages,
+                    _ => return Err(ReportError::of_sink("the dashboard is gone")),
+                }
+                Ok(())
+            }
+        }
+
+        let mut seen = Stages(0);
+        let mut sinks = Sinks::new();
+        sinks.push(&mut seen);
+        sinks.event(&Event::Started { stages: 3 }).unwrap();
+        let error = sinks.event(&Event::Interrupted { batch: 1 }).unwrap_err();
+        assert_eq!(error.to_string(), "the dashboard is gone");
+        sinks
+            .finish(Err(&RunError::Event("broken".into())))
+            .unwrap();
+        drop(sinks);
+        assert_eq!(seen.0, 3);
     }
 
     #[test]

@@ -1,64 +1,42 @@
-//! What one stage did over a stretch of the run.
+//! Sums over the actions of one stage.
 
 use std::time::Duration;
 
-use stagger_runtime::Waits;
+use stagger_runtime::Acted;
 use stagger_schedule::Action;
 
 use crate::progress::StageProgress;
 use crate::summary::StageSummary;
 
-/// Running sums over a stage's training actions.
+/// Running sums over the training actions of a stretch of the run, such as an epoch.
 ///
-/// The stretch begins with the first training action, or where [`StageTally::cut`] ended the last
-/// one. Evaluations and snapshots are no training: their time is left out of the wall.
+/// The stretch begins with the first training action, or where [`StageTally::cut`] ended the previous one. The time of
+/// evaluations and snapshots is not part of its wall time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StageTally {
-    /// Length of the stretch before the run was resumed.
-    earlier: Duration,
+    /// The sums. `wall` is the length of the stretch before the run was resumed.
+    sums: StageProgress,
     began: Option<Duration>,
     /// End of the last training action.
     ended: Duration,
-    /// Time of evaluations and snapshots between two training actions.
+    /// Time of the evaluations and snapshots between its training actions.
     paused: Duration,
-    /// The same since the last training action; counts once another one follows.
+    /// The same after the last training action so far; counted when another one follows.
     paused_since: Duration,
-    forward: Duration,
-    recompute: Duration,
-    backward: Duration,
-    update: Duration,
-    transfer: Duration,
-    waits: Waits,
-    delayed: Duration,
-    gaps: usize,
-    gap_sum: f64,
-    staleness_counts: Vec<usize>,
-}
-
-/// One completed action, as in `Event::Acted`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Acted {
-    pub action: Action,
-    pub started_at: Duration,
-    pub ended_at: Duration,
-    pub waits: Waits,
-    pub transfer: Duration,
-    pub delayed: Duration,
-    pub staleness: Option<usize>,
-    pub gap: Option<f64>,
 }
 
 impl StageTally {
     pub fn add(&mut self, acted: Acted) {
-        let lasted = acted.ended_at.saturating_sub(acted.started_at);
+        let lasted = acted.lasted();
         let aside = acted.waits.total() + acted.transfer;
         let busy = lasted.saturating_sub(aside);
+        let sums = &mut self.sums;
         match acted.action {
-            Action::Forward { .. } => self.forward += busy,
-            Action::Recompute { .. } => self.recompute += busy,
-            // The lesson of a synthesizer is the price of not waiting for the gradient of a backward.
-            Action::Backward { .. } | Action::Learn { .. } => self.backward += busy,
-            Action::Update { .. } => self.update += busy,
+            Action::Forward { .. } => sums.forward += busy,
+            Action::Recompute { .. } => sums.recompute += busy,
+            // A synthesizer learns so that its stage need not wait for the gradient of a backward pass.
+            Action::Backward { .. } | Action::Learn { .. } => sums.backward += busy,
+            Action::Update { .. } => sums.update += busy,
             Action::Evaluate { .. } | Action::Snapshot { .. } => {
                 if self.began.is_some() {
                     self.paused_since += lasted;
@@ -69,25 +47,25 @@ impl StageTally {
         self.began.get_or_insert(acted.started_at);
         self.ended = acted.ended_at;
         self.paused += std::mem::take(&mut self.paused_since);
-        self.transfer += acted.transfer;
-        self.waits.loader += acted.waits.loader;
-        self.waits.receive += acted.waits.receive;
-        self.waits.send += acted.waits.send;
-        self.delayed += acted.delayed;
-        // Weights that have run away have no gap, and no mean of gaps should be that of one of theirs.
+        sums.transfer += acted.transfer;
+        sums.loader += acted.waits.loader;
+        sums.receive += acted.waits.receive;
+        sums.send += acted.waits.send;
+        sums.delayed += acted.delayed;
+        // After weights have diverged their gap is not finite; it would spoil the mean.
         if let Some(gap) = acted.gap.filter(|gap| gap.is_finite()) {
-            self.gaps += 1;
-            self.gap_sum += gap;
+            sums.gaps += 1;
+            sums.gap_sum += gap;
         }
         if let Some(staleness) = acted.staleness {
-            if self.staleness_counts.len() <= staleness {
-                self.staleness_counts.resize(staleness + 1, 0);
+            if sums.staleness_counts.len() <= staleness {
+                sums.staleness_counts.resize(staleness + 1, 0);
             }
-            self.staleness_counts[staleness] += 1;
+            sums.staleness_counts[staleness] += 1;
         }
     }
 
-    /// Ends the stretch with the last training action; the next one begins there.
+    /// Ends the stretch at the end of the last training action, where the next one begins.
     pub fn cut(&mut self) -> StageTally {
         let next = Self {
             began: self.began.map(|_| self.ended),
@@ -100,77 +78,54 @@ impl StageTally {
     /// Length of the stretch without evaluations and snapshots.
     pub fn wall(&self) -> Duration {
         let Some(began) = self.began else {
-            return self.earlier;
+            return self.sums.wall;
         };
         let lasted = self.ended.saturating_sub(began).saturating_sub(self.paused);
-        self.earlier + lasted
+        self.sums.wall + lasted
     }
 
-    /// The stretch so far, to be continued in another process.
+    /// The sums so far, for [`StageTally::resumed`] in another process.
     pub fn progress(&self) -> StageProgress {
         StageProgress {
             wall: self.wall(),
-            forward: self.forward,
-            recompute: self.recompute,
-            backward: self.backward,
-            update: self.update,
-            transfer: self.transfer,
-            loader: self.waits.loader,
-            receive: self.waits.receive,
-            send: self.waits.send,
-            delayed: self.delayed,
-            gaps: self.gaps,
-            gap_sum: self.gap_sum,
-            staleness_counts: self.staleness_counts.clone(),
+            ..self.sums.clone()
         }
     }
 
-    /// Goes on with a stretch.
+    /// Continues the stretch of another process.
     pub fn resumed(progress: &StageProgress) -> Self {
         Self {
-            earlier: progress.wall,
-            forward: progress.forward,
-            recompute: progress.recompute,
-            backward: progress.backward,
-            update: progress.update,
-            transfer: progress.transfer,
-            waits: Waits {
-                loader: progress.loader,
-                receive: progress.receive,
-                send: progress.send,
-            },
-            delayed: progress.delayed,
-            gaps: progress.gaps,
-            gap_sum: progress.gap_sum,
-            staleness_counts: progress.staleness_counts.clone(),
+            sums: progress.clone(),
             ..Self::default()
         }
     }
 
     pub fn summary(&self) -> StageSummary {
-        let computed = self.forward + self.recompute + self.backward + self.update;
-        let busy = computed + self.transfer;
+        let sums = &self.sums;
+        let computed = sums.forward + sums.recompute + sums.backward + sums.update;
+        let busy = computed + sums.transfer;
+        let waited = sums.loader + sums.receive + sums.send;
         let wall = self.wall();
-        let counted = self.staleness_counts.iter().enumerate();
+        let counted = sums.staleness_counts.iter().enumerate();
         let staleness_sum: usize = counted.map(|(staleness, count)| staleness * count).sum();
-        let backwards = self.staleness_counts.iter().sum::<usize>();
+        let backwards = sums.staleness_counts.iter().sum::<usize>();
         StageSummary {
             busy_share: share(busy, wall),
-            forward: self.forward,
-            recompute: self.recompute,
-            backward: self.backward,
-            update: self.update,
-            transfer: self.transfer,
-            waited: self.waits.total(),
-            loader: self.waits.loader,
-            receive: self.waits.receive,
-            send: self.waits.send,
-            unaccounted: wall.saturating_sub(busy + self.waits.total()),
+            forward: sums.forward,
+            recompute: sums.recompute,
+            backward: sums.backward,
+            update: sums.update,
+            transfer: sums.transfer,
+            waited,
+            loader: sums.loader,
+            receive: sums.receive,
+            send: sums.send,
+            unaccounted: wall.saturating_sub(busy + waited),
             staleness_mean: staleness_sum as f64 / backwards.max(1) as f64,
-            staleness_max: self.staleness_counts.len().saturating_sub(1),
-            staleness_counts: self.staleness_counts.clone(),
-            delayed: self.delayed,
-            gap_mean: (self.gaps > 0).then(|| self.gap_sum / self.gaps as f64),
+            staleness_max: sums.staleness_counts.len().saturating_sub(1),
+            staleness_counts: sums.staleness_counts.clone(),
+            delayed: sums.delayed,
+            gap_mean: (sums.gaps > 0).then(|| sums.gap_sum / sums.gaps as f64),
         }
     }
 }
@@ -184,7 +139,7 @@ fn share(part: Duration, whole: Duration) -> f64 {
     }
 }
 
-/// One minus the mean busy share: the share of time in which a stage waits.
+/// One minus the mean busy share: the mean share of time in which a stage waits.
 pub(crate) fn bubble_share(stages: &[StageSummary]) -> f64 {
     let busy: f64 = stages.iter().map(|stage| stage.busy_share).sum();
     1.0 - busy / stages.len().max(1) as f64
@@ -210,10 +165,13 @@ pub(crate) fn percent(part: usize, whole: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use stagger_runtime::Waits;
+
     use super::*;
 
     fn acted(action: Action, from: u64, to: u64, waited: u64) -> Acted {
         Acted {
+            stage: 0,
             action,
             started_at: Duration::from_secs(from),
             ended_at: Duration::from_secs(to),
@@ -236,19 +194,19 @@ mod tests {
         tally.add(acted(Action::Forward { batch: 0, micro: 0 }, 10, 14, 1));
         tally.add(acted(Action::Evaluate { version: 1 }, 14, 100, 50));
         tally.add(acted(Action::Backward { batch: 0, micro: 0 }, 101, 104, 0));
-        // A pause at the end is followed by no training: not part of the stretch.
+        // No training follows this pause, so it is not part of the stretch.
         tally.add(acted(Action::Snapshot { version: 1 }, 104, 200, 0));
         assert_eq!(tally.wall(), Duration::from_secs(8));
         let summary = tally.summary();
         assert_eq!(summary.forward, Duration::from_secs(3));
         assert_eq!(summary.waited, Duration::from_secs(1));
         assert_eq!(summary.busy_share, 6.0 / 8.0);
-        // Between the evaluation and the backward nothing was booked.
+        // The second between the evaluation and the backward belongs to no action.
         assert_eq!(summary.unaccounted, Duration::from_secs(1));
     }
 
     #[test]
-    fn every_second_is_booked_once() {
+    fn every_second_is_counted_once() {
         let mut tally = StageTally::default();
         let seconds = Duration::from_secs;
         tally.add(Acted {
@@ -281,7 +239,7 @@ mod tests {
         assert_eq!(tally.wall(), Duration::ZERO);
         tally.add(acted(Action::Evaluate { version: 1 }, 4, 9, 0));
         tally.add(acted(Action::Update { version: 1 }, 10, 14, 0));
-        // The second in between was spent neither training nor evaluating.
+        // It includes the second between the evaluation and the update, in which the stage did neither.
         assert_eq!(tally.wall(), Duration::from_secs(5));
         assert_eq!(tally.summary().busy_share, 0.8);
     }

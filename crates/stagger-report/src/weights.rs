@@ -1,79 +1,65 @@
-//! The last and the best weights of a run, kept up to date on disk.
+//! The files of the last and the best weights of a run.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use stagger_engine::StageState;
-use stagger_runtime::{Event, Outcome, RunError};
+use stagger_runtime::Event;
 
 use crate::error::ReportError;
 use crate::run_folder::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder};
 use crate::sink::Sink;
-use crate::stage_tally::percent;
+use crate::snapshot::{Complete, SnapshotParts};
 use crate::weights_file::{Weights, write_weights};
 
 /// Version of the metadata's layout, under the key `stagger_format`.
 const WEIGHTS_FORMAT: &str = "1";
 
-/// Gathers the stages' parts of each version that is snapshot and writes them as one model:
-/// `last.safetensors` always, `best.safetensors` when the top-1 test accuracy of that version is
-/// higher than ever before.
-///
-/// Parts of several versions may be under way at once. The accuracy of a version is known before
-/// the last stage's part of it comes: a stage evaluates before it snapshots (DESIGN §4).
+/// Writes the weights of all stages as one model at every snapshot: to `last.safetensors` always, to `best.safetensors`
+/// when the top-1 test accuracy of this version is higher than that of all versions before it.
 pub struct WeightsFiles {
     last: PathBuf,
     best: PathBuf,
     metadata: BTreeMap<String, String>,
-    stages: usize,
-    /// Versions that are not complete.
-    pending: BTreeMap<usize, Parts>,
+    snapshots: SnapshotParts,
     best_top1: Option<f64>,
 }
 
-#[derive(Default)]
-struct Parts {
-    /// Of the stages whose part has come, merged.
-    state: StageState,
-    stages: usize,
-    test_top1: Option<f64>,
-}
-
 impl WeightsFiles {
-    /// Writes into this folder. To the caller's metadata come `format` (`pt`: PyTorch's names and
-    /// layouts), `stagger_format`, `version` and, where it is known, `test_top1` in percent.
+    /// Writes into this folder. The files' metadata are `metadata`, `format` (`pt`: PyTorch's names and layouts),
+    /// `stagger_format`, `version` and, if the version was evaluated, `test_top1` in percent.
     pub fn new(folder: &RunFolder, metadata: BTreeMap<String, String>) -> Self {
         Self {
             last: folder.file(LAST_WEIGHTS_FILE),
             best: folder.file(BEST_WEIGHTS_FILE),
             metadata,
-            stages: 0,
-            pending: BTreeMap::new(),
+            snapshots: SnapshotParts::default(),
             best_top1: None,
         }
     }
 
-    /// The same for a run that goes on, whose best accuracy so far is known.
+    /// The same for a resumed run, with its best top-1 test accuracy so far in percent.
     #[must_use]
     pub fn with_best(mut self, top1: Option<f64>) -> Self {
         self.best_top1 = top1;
         self
     }
 
-    fn write(&mut self, version: usize, parts: Parts) -> Result<(), ReportError> {
+    fn write(&mut self, snapshot: Complete) -> Result<(), ReportError> {
         let mut metadata = self.metadata.clone();
         metadata.insert("format".to_owned(), "pt".to_owned());
         metadata.insert("stagger_format".to_owned(), WEIGHTS_FORMAT.to_owned());
-        metadata.insert("version".to_owned(), version.to_string());
-        if let Some(top1) = parts.test_top1 {
+        metadata.insert("version".to_owned(), snapshot.version.to_string());
+        if let Some(top1) = snapshot.test_top1 {
             metadata.insert("test_top1".to_owned(), top1.to_string());
         }
-        let weights = Weights {
-            metadata,
-            state: parts.state,
-        };
+        let mut state = StageState::default();
+        for stage in &snapshot.stages {
+            state.merge(stage.state.clone().without_optimizer());
+        }
+        let weights = Weights { metadata, state };
         write_weights(&self.last, &weights)?;
-        let Some(top1) = parts.test_top1 else {
+        let Some(top1) = snapshot.test_top1 else {
             return Ok(());
         };
         if self.best_top1.is_none_or(|best| top1 > best) {
@@ -86,40 +72,9 @@ impl WeightsFiles {
 
 impl Sink for WeightsFiles {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        match event {
-            Event::Started { stages } => self.stages = *stages,
-            Event::Evaluated {
-                version,
-                samples,
-                correct_top1,
-                ..
-            } => {
-                let parts = self.pending.entry(*version).or_default();
-                parts.test_top1 = Some(percent(*correct_top1, *samples));
-            }
-            Event::Snapshot {
-                version, snapshot, ..
-            } => {
-                let parts = self.pending.entry(*version).or_default();
-                let state = snapshot.state.clone();
-                parts.state.merge(state.without_optimizer());
-                parts.stages += 1;
-                if parts.stages < self.stages {
-                    return Ok(());
-                }
-                // Every stage goes through the versions in order: older ones were evaluated only.
-                let newer = self.pending.split_off(&(version + 1));
-                let mut older = std::mem::replace(&mut self.pending, newer);
-                if let Some(parts) = older.remove(version) {
-                    self.write(*version, parts)?;
-                }
-            }
-            _ => {}
+        match self.snapshots.event(event) {
+            Some(complete) => self.write(complete),
+            None => Ok(()),
         }
-        Ok(())
-    }
-
-    fn finish(&mut self, _end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
-        Ok(())
     }
 }

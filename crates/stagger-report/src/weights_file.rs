@@ -22,18 +22,18 @@ const COUNTER_SUFFIX: &str = "num_batches_tracked";
 /// The content of a weights file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
-    /// Free text by name: model, data set, accuracy, …
+    /// Text by name: model, data set, accuracy, …
     pub metadata: BTreeMap<String, String>,
     /// Parameters, buffers and counters of the whole model, without optimizer state.
     pub state: StageState,
 }
 
-/// Writes parameters, buffers and counters, whole or not at all; optimizer state is left out.
-/// Equal input gives equal bytes.
+/// Writes parameters, buffers and counters with [`write_atomic`]; optimizer state is left out. Equal input gives equal
+/// bytes.
 ///
 /// # Errors
-/// [`ReportError::Io`] when the file cannot be written, [`ReportError::Encode`] when a tensor holds
-/// more or fewer values than its shape says.
+/// [`ReportError::Io`] when the file cannot be written, [`ReportError::Encode`] when a tensor has more or fewer values than
+/// its shape says.
 pub fn write_weights(path: &Path, weights: &Weights) -> Result<(), ReportError> {
     let bytes = encode_weights(weights).map_err(|what| ReportError::Encode {
         path: path.to_owned(),
@@ -46,8 +46,8 @@ pub fn write_weights(path: &Path, weights: &Weights) -> Result<(), ReportError> 
 /// (`….num_batches_tracked`) of 64-bit integers.
 ///
 /// # Errors
-/// [`ReportError::Io`] when the file cannot be read, [`ReportError::Weights`] when it is no
-/// safetensors file, is cut short, is larger than [`MAX_WEIGHTS_BYTES`], or holds other types.
+/// [`ReportError::Io`] when the file cannot be read, [`ReportError::Weights`] when it is no safetensors file, is cut short,
+/// is larger than [`MAX_WEIGHTS_BYTES`], or has other types.
 pub fn read_weights(path: &Path) -> Result<Weights, ReportError> {
     decode_weights(&read_bytes(path)?).map_err(|what| ReportError::Weights {
         path: path.to_owned(),
@@ -55,7 +55,7 @@ pub fn read_weights(path: &Path) -> Result<Weights, ReportError> {
     })
 }
 
-/// The content of a file that is no longer than a weights file may be.
+/// The bytes of a file of at most [`MAX_WEIGHTS_BYTES`].
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ReportError> {
     let unreadable = |source| ReportError::io("read", path, source);
     let mut file = File::open(path).map_err(unreadable)?;
@@ -77,7 +77,7 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ReportError> {
 /// The bytes that [`write_weights`] writes.
 ///
 /// # Errors
-/// A sentence on the tensor that holds more or fewer values than its shape says.
+/// A sentence that names the tensor with more or fewer values than its shape says.
 pub fn encode_weights(weights: &Weights) -> Result<Vec<u8>, String> {
     let state = weights.state.clone().without_optimizer();
     let contents = Contents {
@@ -96,7 +96,7 @@ pub fn encode_weights(weights: &Weights) -> Result<Vec<u8>, String> {
     contents.encode()
 }
 
-/// Reads the bytes of a weights file, as [`read_weights`] does. Allocates a few times their length at most.
+/// Decodes the bytes of a weights file, as [`read_weights`] does. Allocates a few times their length at most.
 ///
 /// # Errors
 /// A sentence on what is wrong with them.

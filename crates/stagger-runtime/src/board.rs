@@ -1,17 +1,17 @@
-//! What every stage is doing at present: read when nothing moves any more.
+//! What every stage is doing at present. It is read when nothing moves any more.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use stagger_schedule::Action;
 
 /// Completed actions that are remembered of each stage.
 const REMEMBERED: usize = 8;
 
-/// One entry per stage; each stage writes its own.
+/// A line per stage; each stage writes its own, by way of a [`Line`].
 #[derive(Debug)]
 pub(crate) struct Board {
     stages: Vec<Mutex<Doing>>,
@@ -52,28 +52,6 @@ impl Board {
         self.beats.load(Ordering::Relaxed)
     }
 
-    pub fn begins(&self, stage: usize, action: Action) {
-        self.write(stage, |doing| doing.action = Some(action));
-    }
-
-    pub fn completes(&self, stage: usize, action: Action) {
-        self.write(stage, |doing| {
-            doing.action = None;
-            if doing.done.len() == REMEMBERED {
-                doing.done.pop_front();
-            }
-            doing.done.push_back(action);
-        });
-    }
-
-    pub fn waits(&self, stage: usize, waits_for: Option<WaitsFor>) {
-        self.write(stage, |doing| doing.waits_for = waits_for);
-    }
-
-    pub fn ends(&self, stage: usize) {
-        self.write(stage, |doing| doing.ended = true);
-    }
-
     fn write(&self, stage: usize, change: impl FnOnce(&mut Doing)) {
         self.beats.fetch_add(1, Ordering::Relaxed);
         if let Some(doing) = self.stages.get(stage) {
@@ -88,7 +66,7 @@ impl Board {
         let stages: Vec<Doing> = self.stages.iter().map(copy).collect();
         let busy = |doing: &&Doing| !doing.ended && doing.waits_for.is_none();
         let loads = |doing: &&Doing| doing.waits_for == Some(WaitsFor::Loader);
-        // Somebody who waits for nobody; or else for the loader.
+        // A stage that does not wait; or else one that waits for the loader.
         let culprit = (stages.iter().position(|doing| busy(&doing)))
             .or_else(|| stages.iter().position(|doing| loads(&doing)));
         Stall {
@@ -98,6 +76,57 @@ impl Board {
             waits_for_the_loader: culprit.is_some_and(|stage| loads(&&stages[stage])),
             grid: grid(&stages),
         }
+    }
+}
+
+/// Where a stage writes what it does.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    board: Arc<Board>,
+    stage: usize,
+}
+
+impl Line {
+    pub fn new(board: &Arc<Board>, stage: usize) -> Self {
+        let board = Arc::clone(board);
+        Self { board, stage }
+    }
+
+    pub fn begins(&self, action: Action) {
+        self.write(|doing| doing.action = Some(action));
+    }
+
+    pub fn completes(&self, action: Action) {
+        self.write(|doing| {
+            doing.action = None;
+            if doing.done.len() == REMEMBERED {
+                doing.done.pop_front();
+            }
+            doing.done.push_back(action);
+        });
+    }
+
+    /// Runs `wait`, says meanwhile what the stage waits for, and adds the time to `account`.
+    pub fn waits<R>(
+        &self,
+        waits_for: WaitsFor,
+        account: &mut Duration,
+        wait: impl FnOnce() -> R,
+    ) -> R {
+        self.write(|doing| doing.waits_for = Some(waits_for));
+        let started = Instant::now();
+        let result = wait();
+        *account += started.elapsed();
+        self.write(|doing| doing.waits_for = None);
+        result
+    }
+
+    pub fn ends(&self) {
+        self.write(|doing| doing.ended = true);
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Doing)) {
+        self.board.write(self.stage, change);
     }
 }
 
@@ -162,17 +191,21 @@ mod tests {
         Action::Forward { batch, micro: 0 }
     }
 
+    /// A stage that waits, within an action.
+    fn waiting(board: &Arc<Board>, stage: usize, action: Action, waits_for: WaitsFor) {
+        Line::new(board, stage).begins(action);
+        board.write(stage, |doing| doing.waits_for = Some(waits_for));
+    }
+
     #[test]
-    fn the_stage_that_waits_for_nobody_holds_the_others_up() {
-        let board = Board::new(3);
+    fn the_stage_that_does_not_wait_holds_the_others_up() {
+        let board = Arc::new(Board::new(3));
         for batch in 0..20 {
-            board.completes(0, forward(batch));
+            Line::new(&board, 0).completes(forward(batch));
         }
-        board.begins(0, forward(20));
-        board.waits(0, Some(WaitsFor::Above));
-        board.begins(1, forward(18));
-        board.begins(2, forward(17));
-        board.waits(2, Some(WaitsFor::Below));
+        waiting(&board, 0, forward(20), WaitsFor::Above);
+        Line::new(&board, 1).begins(forward(18));
+        waiting(&board, 2, forward(17), WaitsFor::Below);
         let stall = board.stall(Duration::from_secs(90));
         assert_eq!(
             stall.to_string(),
@@ -188,11 +221,9 @@ mod tests {
 
     #[test]
     fn the_loader_is_named() {
-        let board = Board::new(2);
-        board.begins(0, forward(3));
-        board.waits(0, Some(WaitsFor::Loader));
-        board.begins(1, forward(2));
-        board.waits(1, Some(WaitsFor::Below));
+        let board = Arc::new(Board::new(2));
+        waiting(&board, 0, forward(3), WaitsFor::Loader);
+        waiting(&board, 1, forward(2), WaitsFor::Below);
         let stall = board.stall(Duration::from_secs(5)).to_string();
         assert_eq!(
             stall,

@@ -1,4 +1,4 @@
-//! What a run tells the world. Terminal, files and dashboards are sinks of these (DESIGN §7).
+//! What a run reports. Terminal, files and dashboards are sinks of these events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::snapshot::StageSnapshot;
 /// What a stage waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
-    /// The loader, to have the next images ready.
+    /// The loader, until the next images are ready.
     pub loader: Duration,
-    /// A neighbour, to send something.
+    /// A neighbour, until its message comes.
     pub receive: Duration,
-    /// A neighbour, to have room in its queue.
+    /// A neighbour, until its queue has room.
     pub send: Duration,
 }
 
@@ -25,6 +25,37 @@ impl Waits {
     #[must_use]
     pub fn total(&self) -> Duration {
         self.loader + self.receive + self.send
+    }
+}
+
+/// A completed action of a stage, and where its time went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Acted {
+    /// The stage.
+    pub stage: usize,
+    /// What it did.
+    pub action: Action,
+    /// When it began.
+    pub started_at: Duration,
+    /// When it was done.
+    pub ended_at: Duration,
+    /// The part of that time in which it waited.
+    pub waits: Waits,
+    /// The part of that time in which it brought an input to its device.
+    pub transfer: Duration,
+    /// The part of that time in which it slept as a straggler, after computing.
+    pub delayed: Duration,
+    /// For a backward: the updates between this batch's forward and this backward, counted.
+    pub staleness: Option<usize>,
+    /// For a backward, when it was measured: how far the weights have moved since the forward, ‖w − w_forward‖ / ‖w‖.
+    pub gap: Option<f64>,
+}
+
+impl Acted {
+    /// The time from its start to its end.
+    #[must_use]
+    pub fn lasted(&self) -> Duration {
+        self.ended_at.saturating_sub(self.started_at)
     }
 }
 
@@ -39,26 +70,7 @@ pub enum Event {
         stages: usize,
     },
     /// A stage has completed an action.
-    Acted {
-        /// The stage.
-        stage: usize,
-        /// What it did.
-        action: Action,
-        /// When it began.
-        started_at: Duration,
-        /// When it was done.
-        ended_at: Duration,
-        /// The part of that time in which it waited.
-        waits: Waits,
-        /// The part of that time in which it brought an input to its device.
-        transfer: Duration,
-        /// The part of that time in which it slept as a straggler, after computing.
-        delayed: Duration,
-        /// For a backward: the updates between this batch's forward and this backward, counted.
-        staleness: Option<usize>,
-        /// For a backward, when it was measured: how far the weights have moved since the forward, ‖w − w_forward‖ / ‖w‖.
-        gap: Option<f64>,
-    },
+    Acted(Acted),
     /// The last stage has computed the loss of a training batch.
     Trained {
         /// The batch.
@@ -76,7 +88,7 @@ pub enum Event {
         /// When.
         at: Duration,
     },
-    /// The loss of a training batch is not finite, and the stages leave out their updates of it.
+    /// The loss of a training batch is not finite, and all stages skip their update of it.
     Skipped {
         /// The batch.
         batch: usize,
@@ -108,7 +120,7 @@ pub enum Event {
         batch: usize,
         /// Mean squared difference between the synthetic and the true gradient of a sample's loss.
         loss: f64,
-        /// Mean square of the true one: what the loss would be of a synthesizer that says 0.
+        /// Mean square of the true one: the loss of a synthesizer that always gives 0.
         loss_of_silence: f64,
     },
     /// A stage's part of the run at a version.
@@ -127,10 +139,10 @@ pub enum Event {
         /// Time per kind of kernel, over the whole program.
         profile: Profile,
     },
-    /// Nothing has moved for [`Plan::stall_timeout`](crate::Plan::stall_timeout). The stop is raised with it; a stage that
-    /// neither waits nor computes in steps may keep its thread all the same, and the run with it.
+    /// Nothing has moved for [`Plan::stall_timeout`](crate::Plan::stall_timeout). The stop is raised with it. A stage that
+    /// hangs inside one computation does not see the stop, and keeps the run from returning.
     Stalled(Stall),
-    /// The run was asked to stop: it halts at this version, with what is in flight in its snapshot.
+    /// The run was asked to stop. It halts at this version; its snapshot there holds what is in flight.
     Interrupted {
         /// The first batch that is not trained on, which is the version.
         batch: usize,

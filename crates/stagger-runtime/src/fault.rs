@@ -4,12 +4,13 @@ use std::error::Error;
 
 use stagger_engine::EngineError;
 use stagger_schedule::Action;
-use stagger_transport::{Lane, LinkError};
+use stagger_transport::{ConnectError, Lane, LinkError};
 
 use crate::board::Stall;
 use crate::snapshot::ResumeError;
+use crate::stage_optimizer::CorrectionError;
 
-/// Why the training or test data could not be had.
+/// Why training or test data could not be read.
 pub type FeedError = Box<dyn Error + Send + Sync>;
 
 /// Why a receiver of events gave up, for example a full disk.
@@ -47,13 +48,16 @@ pub enum Fault {
         /// The batch that came.
         found: usize,
     },
-    /// A program asked for something that its earlier actions do not provide.
+    /// A program asked for something that its earlier actions have not provided.
     #[error("the program does not fit the stage: {what}")]
     Program {
         /// What is missing.
         what: &'static str,
     },
-    /// A snapshot to go on from does not fit.
+    /// The schedule's corrections do not suit the optimizer.
+    #[error(transparent)]
+    Correction(#[from] CorrectionError),
+    /// The snapshot to resume from does not fit.
     #[error(transparent)]
     Resume(#[from] ResumeError),
     /// The stage panicked.
@@ -114,10 +118,19 @@ pub enum RunError {
         #[source]
         cause: std::io::Error,
     },
-    /// The interpreter found no stage able to go on.
+    /// Two neighbouring stages could not be connected.
+    #[error("stages {hop} and {} could not be connected: {cause}", hop + 1)]
+    Connect {
+        /// The lower of the two.
+        hop: usize,
+        /// Why.
+        #[source]
+        cause: ConnectError,
+    },
+    /// The interpreter found no stage that can act.
     #[error("the schedule's programs block each other: {what}")]
     Deadlock {
-        /// The interpreter's account.
+        /// What the interpreter reports.
         what: String,
     },
 }
@@ -136,7 +149,7 @@ fn phrase(action: &Action) -> String {
 }
 
 impl RunError {
-    /// Whether this is only the echo of a failure elsewhere.
+    /// Whether this only reports that another stage has failed.
     pub(crate) fn is_echo(&self) -> bool {
         matches!(
             self,

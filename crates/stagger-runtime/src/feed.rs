@@ -1,7 +1,7 @@
 //! Where the first stage's inputs and the last stage's labels come from.
 //!
-//! Labels are not sent through the pipeline: the order of samples is a function of (seed, epoch),
-//! so the last stage derives its own (DESIGN §4).
+//! Labels are not sent through the pipeline: the order of samples is a function of (seed, epoch), so the last stage derives
+//! its own (docs/algorithm.md, "Semantics that are easy to get wrong").
 
 use stagger_engine::HostTensor;
 
@@ -27,13 +27,13 @@ pub trait Labels: Send {
     /// Labels of a training batch, `[N]`.
     ///
     /// # Errors
-    /// When they cannot be had.
+    /// When they cannot be read.
     fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError>;
 
     /// Labels of an evaluation batch, `[N]`.
     ///
     /// # Errors
-    /// When they cannot be had.
+    /// When they cannot be read.
     fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError>;
 }
 
@@ -43,4 +43,25 @@ pub struct Feeds {
     pub inputs: Box<dyn Inputs>,
     /// For stage K−1.
     pub labels: Box<dyn Labels>,
+}
+
+/// What one stage is fed with: inputs on stage 0, labels on stage K−1.
+#[derive(Default)]
+pub(crate) struct StageFeed {
+    pub inputs: Option<Box<dyn Inputs>>,
+    pub labels: Option<Box<dyn Labels>>,
+}
+
+impl Feeds {
+    /// One feed per stage.
+    pub(crate) fn split(self, stages: usize) -> Vec<StageFeed> {
+        let mut feeds: Vec<StageFeed> = (0..stages).map(|_| StageFeed::default()).collect();
+        if let Some(first) = feeds.first_mut() {
+            first.inputs = Some(self.inputs);
+        }
+        if let Some(last) = feeds.last_mut() {
+            last.labels = Some(self.labels);
+        }
+        feeds
+    }
 }

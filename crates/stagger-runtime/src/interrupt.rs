@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set from anywhere; stage 0 looks at it before every forward.
+/// Can be set from any thread. Stage 0 reads it before every forward.
 ///
-/// The first stage then announces, with the next activation, the version at which all stages halt. What is in flight
-/// there goes into the snapshot of that version, so the run can go on from it as if it had never stopped.
+/// Stage 0 then announces, with the next activation, the version at which all stages halt. What is in flight there goes into
+/// the snapshot of that version, so the run can resume from it as if it had never stopped.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 

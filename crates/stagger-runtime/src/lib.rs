@@ -1,14 +1,14 @@
 //! Workers that execute schedule programs, one per stage, and the events they emit.
 //!
-//! A [`Plan`] says what to run: a schedule, how far, and the learning rate. Two executors run the
-//! same worker over the same programs:
+//! A [`Plan`] says what to run: a schedule, how far, the optimizer and the learning rate. Two executors run the same worker
+//! over the same programs:
 //!
 //! | module | how |
 //! | --- | --- |
-//! | [`threads`] | one OS thread per stage, bounded links; the real thing |
+//! | [`threads`] | one OS thread per stage, over any transport; the real thing |
 //! | [`sequential`] | one thread, one action at a time in the interpreter's order; the reference |
 //!
-//! Both give the same numbers to the bit (DESIGN §2, fact 1), which the tests hold.
+//! Both give the same numbers to the bit (docs/algorithm.md, "Facts" 1), which the tests check.
 //!
 //! **Invariants:** the runtime emits [`Event`]s and never prints; it knows an engine only through
 //! [`stagger_engine::Stage`]; a stage that fails releases all others at once.
@@ -20,17 +20,20 @@ mod fault;
 mod feed;
 mod interrupt;
 mod plan;
+mod ports;
 pub mod sequential;
 pub mod snapshot;
+mod stage_optimizer;
 mod straggler;
 pub mod threads;
 mod worker;
 
 pub use board::Stall;
 pub use dataset_feeds::dataset_feeds;
-pub use event::{Event, Waits};
+pub use event::{Acted, Event, Waits};
 pub use fault::{EventError, Fault, FeedError, RunError};
 pub use feed::{Feeds, Inputs, Labels};
 pub use interrupt::Interrupt;
 pub use plan::{OnNonFinite, Outcome, Plan};
+pub use stage_optimizer::{CorrectionError, check_corrections, stage_optimizer};
 pub use straggler::{Straggler, StragglerError};

@@ -1,9 +1,10 @@
-//! What to run, and what came of it.
+//! What to run, and how it ended.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stagger_engine::Optimizer;
 use stagger_schedule::{GradientSource, Horizon, Kept, Schedule, StagePolicy};
 
 use crate::snapshot::Snapshot;
@@ -16,12 +17,13 @@ pub struct Plan {
     pub schedule: Schedule,
     /// How many batches, and where to evaluate and snapshot.
     pub horizon: Horizon,
-    /// Learning rate of a batch: a function of the batch index alone (DESIGN §4).
+    /// The optimizer of the run. A stage gets its own from [`stage_optimizer`](crate::stage_optimizer).
+    pub optimizer: Optimizer,
+    /// Learning rate of a batch, the same for all stages: a function of the batch index alone (docs/algorithm.md, "Semantics
+    /// that are easy to get wrong").
     pub learning_rate: Arc<dyn Fn(usize) -> f64 + Send + Sync>,
-    /// Momentum `β` of the optimizer, for schedules that look ahead along it; 0 without one.
-    pub momentum: f64,
-    /// Batches between two of which each stage measures how far its weights move from forward to backward; 0 for none.
-    /// One measurement holds a copy of the stage's weights over that time and reads both once.
+    /// Sampling interval of the gap, in batches; 0 disables it. The gap is how far a stage's weights move from forward to
+    /// backward. A measurement keeps a copy of the weights over that time and reads both once.
     pub gap_every: usize,
     /// Stages that are slowed down on purpose.
     pub stragglers: Vec<Straggler>,
@@ -29,12 +31,12 @@ pub struct Plan {
     pub seed: u64,
     /// What happens when the loss of a batch is not finite.
     pub on_non_finite: OnNonFinite,
-    /// The time without any progress of any stage after which the run ends, at the latest twice that; `None` for never.
+    /// The run ends when no stage has made progress for this long, or up to twice as long; `None` for never.
     pub stall_timeout: Option<Duration>,
-    /// Time between two snapshots beside those of the horizon, at whatever versions the run is then.
+    /// Time between two snapshots by the clock, which come in addition to those of the horizon.
     pub snapshot_interval: Option<Duration>,
-    /// Where the run goes on; `None` for a run from the start. The numbers are those of the run that the snapshot was
-    /// taken of, from its version on, if everything else is as it was; queue lengths may differ.
+    /// The snapshot to resume from; `None` for a run from the start. From its version on the numbers are those of the run
+    /// that it was taken of, as long as the rest of the plan is the same; queue lengths may differ.
     pub resume: Option<Arc<Snapshot>>,
 }
 
@@ -44,15 +46,15 @@ pub enum OnNonFinite {
     /// It ends with [`Fault::NonFiniteLoss`](crate::Fault::NonFiniteLoss).
     #[default]
     Stop,
-    /// Every stage leaves out its update of that batch, and its passes from the running statistics. Ten such batches in a
-    /// row end the run.
+    /// Every stage skips its update of that batch and takes the batch out of its running statistics. After ten such batches
+    /// in a row the next one ends the run.
     Skip,
 }
 
 impl OnNonFinite {
-    /// Whether a run of this schedule can do it. A batch cannot be left out where graphs outlive updates, as passes of later
-    /// batches are in the running statistics by then; nor where a stage guesses gradients: it has made its update before the
-    /// loss is known.
+    /// Whether a run of this schedule can do it. A batch cannot be skipped where graphs outlive updates, as the running
+    /// statistics then include passes of later batches; nor where a stage guesses gradients, as it has made its update before
+    /// the loss is known.
     pub fn suits(self, schedule: &Schedule) -> bool {
         let takes_back = |policy: &StagePolicy| {
             let outlives_updates = policy.kept == Kept::Graph && policy.staleness > 0;
@@ -63,18 +65,18 @@ impl OnNonFinite {
 }
 
 impl Plan {
-    /// A plan from the start at this learning rate, without momentum, measurements of the gap, stragglers, or snapshots
-    /// besides those of the horizon.
+    /// A plan from the start, without measurements of the gap, stragglers, or snapshots besides those of the horizon.
     pub fn new(
         schedule: Schedule,
         horizon: Horizon,
+        optimizer: Optimizer,
         learning_rate: impl Fn(usize) -> f64 + Send + Sync + 'static,
     ) -> Self {
         Self {
             schedule,
             horizon,
+            optimizer,
             learning_rate: Arc::new(learning_rate),
-            momentum: 0.0,
             gap_every: 0,
             stragglers: Vec::new(),
             seed: 0,
@@ -98,7 +100,7 @@ impl fmt::Debug for Plan {
 /// How a run ended, when it did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Version of the parameters at the end: the number of batches trained, also before the run was resumed.
+    /// Version of the parameters at the end: the number of batches trained, including those before the run was resumed.
     pub version: usize,
     /// Whether the run was halted by an [`Interrupt`](crate::Interrupt).
     pub interrupted: bool,

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use stagger_engine::{EngineError, Stage};
+use stagger_engine::{EngineError, Optimizer, Stage};
 use stagger_schedule::Interpreter;
-use stagger_transport::sequential::pair;
-use stagger_transport::stop_channel;
 use stagger_transport::sync::mpsc::channel;
+use stagger_transport::{Sequential, stop_channel};
 
 use crate::board::Board;
 use crate::event::Event;
@@ -15,15 +14,17 @@ use crate::fault::{EventError, Fault, RunError};
 use crate::feed::Feeds;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
-use crate::worker::{Ports, Seat, Worker, deal_feeds};
+use crate::ports::connect;
+use crate::stage_optimizer::stage_optimizer;
+use crate::worker::{Worker, WorkerContext};
 
-/// Runs the plan in the order of the schedule's interpreter.
+/// Runs the plan in the order of the schedule's interpreter. `build` is as in [`threads::run`](crate::threads::run).
 ///
 /// # Errors
 /// The first failure of any stage or of `on_event`.
 pub fn run<S: Stage>(
     plan: &Plan,
-    build: impl Fn(usize) -> Result<S, EngineError>,
+    build: impl Fn(usize, Optimizer) -> Result<S, EngineError>,
     feeds: Feeds,
     on_event: impl FnMut(Event) -> Result<(), EventError>,
 ) -> Result<Outcome, RunError> {
@@ -38,7 +39,7 @@ pub fn run<S: Stage>(
 pub fn run_in_order<S: Stage>(
     interpreter: Interpreter,
     plan: &Plan,
-    build: impl Fn(usize) -> Result<S, EngineError>,
+    build: impl Fn(usize, Optimizer) -> Result<S, EngineError>,
     feeds: Feeds,
     mut on_event: impl FnMut(Event) -> Result<(), EventError>,
 ) -> Result<Outcome, RunError> {
@@ -51,30 +52,21 @@ pub fn run_in_order<S: Stage>(
             },
         });
     }
-    let mut ports: Vec<_> = (0..stages)
-        .map(|_| Ports {
-            below: None,
-            above: None,
-        })
-        .collect();
-    for hop in 0..stages - 1 {
-        let (lower, upper) = pair();
-        ports[hop].above = Some(Box::new(lower));
-        ports[hop + 1].below = Some(Box::new(upper));
-    }
     let (events_in, events_out) = channel();
     // Never raised: an error of one stage ends the loop over all.
     let (_stop_source, stop) = stop_channel();
+    let ports = connect(&plan.schedule, &Sequential, &stop)?;
     let board = Arc::new(Board::new(stages));
     let clock = Instant::now();
     let mut workers = Vec::with_capacity(stages);
-    for (index, (ports, feed)) in ports.into_iter().zip(deal_feeds(feeds, stages)).enumerate() {
+    for (index, (ports, feed)) in ports.into_iter().zip(feeds.split(stages)).enumerate() {
         let failed = |cause: Fault| RunError::Build {
             stage: index,
             cause,
         };
-        let stage = build(index).map_err(|error| failed(error.into()))?;
-        let seat = Seat {
+        let optimizer = stage_optimizer(&plan.schedule, index, &plan.optimizer);
+        let stage = build(index, optimizer).map_err(|error| failed(error.into()))?;
+        let context = WorkerContext {
             index,
             ports,
             feed,
@@ -83,7 +75,7 @@ pub fn run_in_order<S: Stage>(
             events: events_in.clone(),
             board: Arc::clone(&board),
         };
-        let mut worker = Worker::new(plan, stage, seat).map_err(failed)?;
+        let mut worker = Worker::new(plan, stage, context).map_err(failed)?;
         worker.start_clock(clock);
         workers.push(worker);
     }

@@ -1,4 +1,5 @@
-//! A run at one version, with what is in flight: all that it takes to go on as if it had never stopped (DESIGN §2, fact 4).
+//! A run at one version, with what is in flight: all that it needs to resume as if it had never stopped
+//! (docs/algorithm.md, "Facts" 4).
 
 use stagger_engine::{HostTensor, StageState};
 use stagger_schedule::Schedule;
@@ -8,24 +9,24 @@ use stagger_schedule::Schedule;
 pub struct StageSnapshot {
     /// Parameters, running statistics and optimizer state.
     pub state: StageState,
-    /// The rest.
+    /// What the stage holds besides, and what is in flight.
     pub pipeline: PipelineState,
 }
 
 /// What a stage holds at a version besides its state. All lists are oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PipelineState {
-    /// Passes that are forwarded and not yet pulled back.
+    /// Micro-batches that have been forwarded and not yet pulled back.
     pub kept: Vec<KeptPass>,
-    /// Outputs that the stage above may not have taken yet. It knows which of them it has.
+    /// Outputs that the stage above may not have received yet. It knows which of them it has.
     pub sent_up: Vec<Sent>,
-    /// Gradients that the stage below has not learned from yet; where it learns from them later than it needs them.
+    /// Gradients that the stage below has not learned from yet, where it has a synthesizer.
     pub sent_down: Vec<Sent>,
     /// The weights before the last update, where forwards need them.
     pub previous_weights: Option<Vec<HostTensor>>,
-    /// How long updates are of late, where gradients are damped by it.
+    /// Mean length of the last updates, where gradients are damped by it.
     pub mean_step: RunningMean,
-    /// Batches in a row up to here that were left out, as the last stage counts them.
+    /// Batches in a row up to here that were skipped, as the last stage counts them.
     pub skipped_in_a_row: usize,
     /// The synthesizer, on a stage that has one.
     pub synthesis: Option<SynthesisState>,
@@ -70,7 +71,7 @@ pub struct RunningMean {
     pub count: u32,
 }
 
-/// A synthesizer, and what it has said that it has not learned from yet.
+/// A synthesizer, and the guesses that it has not learned from yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SynthesisState {
     /// Parameters and optimizer state.
@@ -81,7 +82,7 @@ pub struct SynthesisState {
     pub lessons: Vec<KeptLesson>,
 }
 
-/// What a synthesizer has said of a micro-batch, as what it said it of and at which weights.
+/// What a synthesizer needs to repeat its guess for a micro-batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeptLesson {
     /// The batch.
@@ -104,7 +105,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The first batch, from 0, that stage 0 has not forwarded all of: where the data has to go on.
+    /// The first batch, from 0, of which stage 0 has not forwarded every micro-batch: where the data has to start.
     pub fn next_batch(&self, schedule: &Schedule) -> usize {
         let kept = self
             .stages
@@ -114,7 +115,7 @@ impl Snapshot {
     }
 }
 
-/// Why a stage cannot go on from a snapshot.
+/// Why a stage cannot resume from a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {

@@ -2,7 +2,7 @@
 //!
 //! A slow stage computes as before and then sleeps before it passes its result on, so the numbers of a run stay what
 //! they are and only its timing changes. Which batches are slow is a function of (seed, stage, batch) alone: every
-//! method of a comparison meets the same disturbances.
+//! method of a comparison meets the same delays.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Batches of a burst when the specification does not say.
+/// Batches of a burst when the specification does not say how many.
 const BURST_BATCHES: usize = 20;
 
 /// Which batches of a stage are slow, and by how much.
@@ -243,7 +243,7 @@ impl Disturbance {
         }
     }
 
-    /// How long a computation for this batch is to be drawn out.
+    /// How long the stage sleeps after a computation for this batch.
     pub(crate) fn delay(&self, batch: usize, computed: Duration) -> Duration {
         let shares = self.stragglers.iter();
         let share: f64 = shares

@@ -1,31 +1,33 @@
-//! The pipeline itself: one OS thread per stage, bounded links between them.
+//! The pipeline itself: one OS thread per stage, and links between them.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use stagger_engine::{EngineError, Stage};
+use stagger_engine::{EngineError, Optimizer, Stage};
 use stagger_schedule::Program;
 use stagger_transport::sync::mpsc::{
     Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel,
 };
 use stagger_transport::sync::{Mutex, lock, spawn_named, thread};
-use stagger_transport::threads::{Capacities, pair};
-use stagger_transport::{Link, Mark, StopSignal, StopSource, stop_channel};
+use stagger_transport::{Mark, StopSignal, StopSource, Threads, Transport, stop_channel};
 
 use crate::board::Board;
 use crate::event::Event;
 use crate::fault::{EventError, Fault, RunError};
-use crate::feed::Feeds;
+use crate::feed::{Feeds, StageFeed};
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
-use crate::worker::{Feed, Ports, Seat, Worker, deal_feeds};
+use crate::ports::{Ports, connect};
+use crate::stage_optimizer::stage_optimizer;
+use crate::worker::{Worker, WorkerContext};
 
 /// Runs the plan to its end, to an interrupt, or to the first failure.
 ///
-/// `build(k)` makes stage k, on the thread that will run it. `on_event` is called on the calling
-/// thread, in the order in which events arrive.
+/// `build(k, optimizer)` makes stage k, on the thread that will run it. The optimizer is that of the plan as the schedule
+/// changes it for the stage ([`stage_optimizer`]). `on_event` is called on the calling thread, in the order in which events
+/// arrive.
 ///
 /// # Errors
 /// The first failure of any stage or of `on_event`; all other stages have been released by then
@@ -39,32 +41,31 @@ pub fn run<S, B>(
 ) -> Result<Outcome, RunError>
 where
     S: Stage,
-    B: Fn(usize) -> Result<S, EngineError> + Sync,
+    B: Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
 {
-    run_with_links(plan, build, feeds, interrupt, on_event, |link| link)
+    run_over(&Threads, plan, build, feeds, interrupt, on_event)
 }
 
-/// As [`run`], with every link passed through `wrap` first: a place for delays and for watching.
+/// As [`run`], over the links of another transport.
 ///
 /// # Errors
-/// As [`run`].
-pub fn run_with_links<S, B, W>(
+/// As [`run`]; and when the transport cannot connect two stages.
+pub fn run_over<S, B>(
+    transport: &impl Transport<S::Activation>,
     plan: &Plan,
     build: B,
     feeds: Feeds,
     interrupt: &Interrupt,
     mut on_event: impl FnMut(Event) -> Result<(), EventError>,
-    wrap: W,
 ) -> Result<Outcome, RunError>
 where
     S: Stage,
-    B: Fn(usize) -> Result<S, EngineError> + Sync,
-    W: Fn(Box<dyn Link<S::Activation>>) -> Box<dyn Link<S::Activation>>,
+    B: Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
 {
     let stages = plan.schedule.stages();
     let (stop_source, stop) = stop_channel();
-    let ports = connect(plan, &stop, wrap);
-    let feeds = deal_feeds(feeds, stages);
+    let ports = connect(&plan.schedule, transport, &stop)?;
+    let feeds = feeds.split(stages);
     let board = Arc::new(Board::new(stages));
     let (events_in, events_out) = channel();
     let (ready_in, ready_out) = sync_channel(stages);
@@ -106,7 +107,7 @@ where
         drop((events_in, ready_in));
 
         let clock = start(&ready_out, starts);
-        // What came before a stage's failure still counts; nothing does for a receiver that has failed itself.
+        // Events from before a stage's failure are still delivered, but not to a receiver that has failed itself.
         let mut listens = true;
         if clock.is_some()
             && let Err(error) = on_event(Event::Started { stages })
@@ -155,7 +156,7 @@ where
     })
 }
 
-/// Takes events in, and notices when none come any more.
+/// Receives events, and notices when nothing moves any more.
 struct Watch {
     timeout: Option<Duration>,
     beats: u64,
@@ -166,7 +167,7 @@ impl Watch {
         Self { timeout, beats: 0 }
     }
 
-    /// The next event; `None` once all stages have ended. A stall is told once.
+    /// The next event; `None` once all stages have ended. A stall is reported once.
     fn next(&mut self, events: &Receiver<Event>, board: &Board) -> Option<Event> {
         let Some(timeout) = self.timeout else {
             return events.recv().ok();
@@ -187,7 +188,7 @@ impl Watch {
     }
 }
 
-/// Raises the stop on the way out.
+/// Raises the stop when a scope is left.
 struct RaiseOnDrop<'a>(&'a StopSource);
 
 impl Drop for RaiseOnDrop<'_> {
@@ -207,32 +208,6 @@ fn start(ready: &Receiver<()>, stages: Vec<SyncSender<Instant>>) -> Option<Insta
         stage.send(clock).ok()?;
     }
     Some(clock)
-}
-
-/// Links every two neighbours with the queues that the schedule asks for.
-fn connect<T: Send + 'static>(
-    plan: &Plan,
-    stop: &StopSignal,
-    wrap: impl Fn(Box<dyn Link<T>>) -> Box<dyn Link<T>>,
-) -> Vec<Ports<T>> {
-    let stages = plan.schedule.stages();
-    let mut ports: Vec<_> = (0..stages)
-        .map(|_| Ports {
-            below: None,
-            above: None,
-        })
-        .collect();
-    for hop in 0..stages - 1 {
-        let policy = plan.schedule.policy(hop);
-        let capacities = Capacities {
-            activation: policy.forward_queue,
-            gradient: policy.backward_queue,
-        };
-        let (lower, upper) = pair(capacities, stop);
-        ports[hop].above = Some(wrap(Box::new(lower)));
-        ports[hop + 1].below = Some(wrap(Box::new(upper)));
-    }
-    ports
 }
 
 /// Keeps the first failure and stops the run with it.
@@ -276,12 +251,12 @@ impl Runner<'_> {
     /// first would report that instead of the cause.
     fn run<S: Stage>(
         self,
-        build: impl Fn(usize) -> Result<S, EngineError>,
+        build: impl Fn(usize, Optimizer) -> Result<S, EngineError>,
         ports: Ports<S::Activation>,
-        feed: Feed,
+        feed: StageFeed,
     ) -> Option<End> {
         let (stage, failure) = (self.index, self.failure);
-        let seat = Seat {
+        let context = WorkerContext {
             index: stage,
             ports,
             feed,
@@ -290,7 +265,15 @@ impl Runner<'_> {
             events: self.events,
             board: self.board,
         };
-        let built = guard(|| Worker::new(self.plan, build(stage)?, seat));
+        let Plan {
+            schedule,
+            optimizer,
+            ..
+        } = self.plan;
+        let built = guard(|| {
+            let stage = build(stage, stage_optimizer(schedule, stage, optimizer))?;
+            Worker::new(self.plan, stage, context)
+        });
         let mut worker = match built {
             Ok(worker) => worker,
             Err(cause) => {
@@ -298,7 +281,7 @@ impl Runner<'_> {
                 return None;
             }
         };
-        // Nobody listens or starts any more only when another stage could not be built.
+        // Both ends of these channels exist until all stages are built, or one could not be.
         self.ready.send(()).ok()?;
         drop(self.ready);
         worker.start_clock(self.start.recv().ok()?);

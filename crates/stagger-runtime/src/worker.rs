@@ -1,41 +1,41 @@
 //! One stage at work: executes the actions of its program, one after the other.
 
+mod announcements;
 mod evaluate;
 mod hops;
+mod kept;
 mod micro_batch;
 mod passes;
 mod resume;
 mod synthesis;
+mod times;
 mod versions;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stagger_engine::Stage;
-use stagger_schedule::{Action, GradientSource, Rescheduling, Shrinking, StagePolicy};
+use stagger_engine::{EngineError, Stage};
+use stagger_schedule::{Action, GradientSource, StagePolicy};
 use stagger_transport::sync::mpsc::Sender;
-use stagger_transport::{Link, LinkError, Mark, StopSignal};
+use stagger_transport::{LinkError, Mark, StopSignal};
 
-use crate::board::{Board, WaitsFor};
-use crate::event::{Event, Waits};
+use crate::board::{Board, Line};
+use crate::event::{Acted, Event};
 use crate::fault::Fault;
-use crate::feed::{Feeds, Inputs, Labels};
+use crate::feed::StageFeed;
 use crate::interrupt::Interrupt;
 use crate::plan::{OnNonFinite, Plan};
+use crate::ports::Ports;
 use crate::snapshot::StageSnapshot;
+use crate::stage_optimizer::{StageRate, check_momentum};
 use crate::straggler::Disturbance;
-use hops::{Announcements, InFlight, SentLog};
+use announcements::Announcements;
+use hops::Hops;
+use kept::{BatchInWork, Kept};
 use micro_batch::{BatchScore, SplitInputs, SplitLabels, Unit};
-use passes::{KeptGraph, KeptInput};
 use synthesis::Synthesis;
+use times::Times;
 use versions::Versions;
-
-/// A stage's ends of the two hops beside it.
-pub(crate) struct Ports<T> {
-    pub below: Option<Box<dyn Link<T>>>,
-    pub above: Option<Box<dyn Link<T>>>,
-}
 
 pub(crate) struct Worker<S: Stage> {
     index: usize,
@@ -43,90 +43,63 @@ pub(crate) struct Worker<S: Stage> {
     /// Micro-batches of a batch, M.
     micro_batches: usize,
     stage: S,
-    ports: Ports<S::Activation>,
+    hops: Hops<S::Activation>,
     inputs: Option<SplitInputs>,
     labels: Option<SplitLabels>,
-    learning_rate: Arc<dyn Fn(usize) -> f64 + Send + Sync>,
-    /// What the stage takes of the common learning rate: 1 unless its momentum is its own.
-    rate_share: f64,
-    rescheduling: Option<Rescheduling>,
-    shrinking: Option<Shrinking>,
+    rate: StageRate,
+    /// Factor of the gradient that goes down, where the schedule shrinks it.
+    shrinking: Option<f64>,
     versions: Versions<S>,
     synthesis: Option<Synthesis<S>>,
     disturbance: Disturbance,
-    interrupt: Interrupt,
     stop: StopSignal,
     version: usize,
-    kept_inputs: VecDeque<KeptInput<S>>,
-    kept_graphs: VecDeque<KeptGraph<S>>,
-    sent_up: SentLog<S::Activation>,
-    sent_down: SentLog<S::Activation>,
-    /// Inputs that were in flight where the run was resumed.
-    arrived: VecDeque<InFlight<S::Activation>>,
-    /// Gradients that were.
-    returned: VecDeque<InFlight<S::Activation>>,
+    kept: Kept<S>,
+    batch: BatchInWork<S>,
     announcements: Announcements,
     on_non_finite: OnNonFinite,
     /// Batches in a row whose loss is not finite.
     skipped_in_a_row: usize,
-    /// Whether the update of the batch in work is left out.
-    void: bool,
-    /// The running statistics before the passes of the batch in work, where its update may be left out.
-    statistics_before: Option<S::Statistics>,
-    /// What stage 0 has announced with the current action's input.
-    mark: Option<Mark>,
-    /// Whether the run is to halt at a version ahead.
-    halts: bool,
-    /// Of the batch whose micro-batches the last stage is judging.
+    /// Of the batch whose loss the last stage is computing.
     score: BatchScore,
     events: Sender<Event>,
-    board: Arc<Board>,
+    line: Line,
     clock: Instant,
-    /// Time spent waiting within the current action.
-    waits: Waits,
-    /// Time spent bringing inputs to the device within the current action.
-    transfer: Duration,
-    /// Time slept as a straggler within the current action.
-    delayed: Duration,
-    /// Counted staleness of the current action, when it is a backward.
-    staleness: Option<usize>,
-    /// Measured gap of the current action, when it is a backward and was sampled.
-    gap: Option<f64>,
 }
 
-/// Inputs on stage 0, labels on stage K−1.
-pub(crate) type Feed = (Option<Box<dyn Inputs>>, Option<Box<dyn Labels>>);
-
-/// Everything around a stage that is not the stage.
-pub(crate) struct Seat<T> {
+/// What a worker needs besides its stage.
+pub(crate) struct WorkerContext<T> {
     pub index: usize,
     pub ports: Ports<T>,
-    pub feed: Feed,
+    pub feed: StageFeed,
     pub interrupt: Interrupt,
     pub stop: StopSignal,
     pub events: Sender<Event>,
     pub board: Arc<Board>,
 }
 
-/// Gives stage 0 the inputs and stage K−1 the labels.
-pub(crate) fn deal_feeds(feeds: Feeds, stages: usize) -> Vec<Feed> {
-    let mut dealt: Vec<_> = (0..stages).map(|_| (None, None)).collect();
-    if let Some(first) = dealt.first_mut() {
-        first.0 = Some(feeds.inputs);
-    }
-    if let Some(last) = dealt.last_mut() {
-        last.1 = Some(feeds.labels);
-    }
-    dealt
+/// What an action gives, besides its effect on the stage and its messages.
+#[derive(Default)]
+struct Done {
+    /// For a forward: what stage 0 has announced with its input.
+    mark: Option<Mark>,
+    /// For a backward: see [`Acted::staleness`].
+    staleness: Option<usize>,
+    /// For a backward: see [`Acted::gap`].
+    gap: Option<f64>,
 }
 
 impl<S: Stage> Worker<S> {
-    /// The worker of a built stage in its seat, where the plan starts or goes on.
+    /// The worker of a built stage, where the plan starts or resumes.
     ///
     /// # Errors
-    /// When the stage cannot do what the schedule asks of it beyond its program, or cannot go on from the plan's snapshot.
-    pub fn new(plan: &Plan, mut stage: S, seat: Seat<S::Activation>) -> Result<Self, Fault> {
-        let Seat {
+    /// When the stage cannot do what the schedule asks of it beyond its program, or cannot resume from the plan's snapshot.
+    pub fn new(
+        plan: &Plan,
+        mut stage: S,
+        context: WorkerContext<S::Activation>,
+    ) -> Result<Self, Fault> {
+        let WorkerContext {
             index,
             ports,
             feed,
@@ -134,9 +107,14 @@ impl<S: Stage> Worker<S> {
             stop,
             events,
             board,
-        } = seat;
+        } = context;
+        check_momentum(&plan.schedule, &plan.optimizer)?;
+        if !plan.on_non_finite.suits(&plan.schedule) {
+            return Err(Fault::Program {
+                what: "leaving out batches where their passes cannot be taken back",
+            });
+        }
         let policy = plan.schedule.policy(index);
-        let corrections = plan.schedule.corrections();
         let micro_batches = plan.schedule.micro_batches();
         let versions = Versions::new(plan, index);
         if let Some(keep) = versions.drift(policy.staleness) {
@@ -149,54 +127,41 @@ impl<S: Stage> Worker<S> {
             .checked_sub(1)
             .map(|below| plan.schedule.policy(below));
         let learns_below = below.is_some_and(|below| below.gradient == GradientSource::Synthetic);
-        if !plan.on_non_finite.suits(&plan.schedule) {
-            return Err(Fault::Program {
-                what: "leaving out batches where their passes cannot be taken back",
-            });
-        }
+        let line = Line::new(&board, index);
+        let sent_down = if learns_below { micro_batches } else { 0 };
+        let hops = Hops::new(ports, line.clone(), (policy.in_flight, sent_down));
         let mut worker = Self {
             index,
             policy,
             micro_batches,
             stage,
-            ports,
-            inputs: feed.0.map(|whole| SplitInputs::new(whole, micro_batches)),
-            labels: feed.1.map(|whole| SplitLabels::new(whole, micro_batches)),
-            learning_rate: Arc::clone(&plan.learning_rate),
-            rate_share: plan
+            hops,
+            inputs: feed
+                .inputs
+                .map(|whole| SplitInputs::new(whole, micro_batches)),
+            labels: feed
+                .labels
+                .map(|whole| SplitLabels::new(whole, micro_batches)),
+            rate: StageRate::new(plan, index),
+            shrinking: plan
                 .schedule
-                .momentum(index, plan.momentum)
-                .map_or(1.0, |own| (1.0 - own) / (1.0 - plan.momentum)),
-            rescheduling: corrections.rescheduling,
-            shrinking: corrections.shrinking,
+                .corrections()
+                .shrinking
+                .map(|shrinking| shrinking.beta),
             versions,
             synthesis,
             disturbance: Disturbance::new(&plan.stragglers, plan.seed, index),
-            interrupt,
             stop,
             version: 0,
-            kept_inputs: VecDeque::new(),
-            kept_graphs: VecDeque::new(),
-            sent_up: SentLog::new(policy.in_flight),
-            sent_down: SentLog::new(if learns_below { micro_batches } else { 0 }),
-            arrived: VecDeque::new(),
-            returned: VecDeque::new(),
-            announcements: Announcements::new(plan),
+            kept: Kept::default(),
+            batch: BatchInWork::default(),
+            announcements: Announcements::new(plan, interrupt),
             on_non_finite: plan.on_non_finite,
             skipped_in_a_row: 0,
-            void: false,
-            statistics_before: None,
-            mark: None,
-            halts: false,
             score: BatchScore::default(),
             events,
-            board,
+            line,
             clock: Instant::now(),
-            waits: Waits::default(),
-            transfer: Duration::ZERO,
-            delayed: Duration::ZERO,
-            staleness: None,
-            gap: None,
         };
         if let Some(snapshot) = &plan.resume {
             worker.resume(plan, snapshot)?;
@@ -218,41 +183,45 @@ impl<S: Stage> Worker<S> {
     pub fn execute(&mut self, action: Action) -> Result<Option<Mark>, Fault> {
         self.check_stop()?;
         let started_at = self.clock.elapsed();
-        self.waits = Waits::default();
-        self.transfer = Duration::ZERO;
-        self.delayed = Duration::ZERO;
-        self.staleness = None;
-        self.gap = None;
-        self.mark = None;
-        self.board.begins(self.index, action);
-        match action {
-            Action::Forward { batch, micro } => self.forward(Unit { batch, micro })?,
-            Action::Recompute { batch, micro } => self.recompute(Unit { batch, micro })?,
-            Action::Backward { batch, micro } => self.backward(Unit { batch, micro })?,
-            Action::Learn { batch, micro } => self.learn(Unit { batch, micro })?,
-            Action::Update { version } => self.update(version)?,
-            Action::Evaluate { version } => self.evaluate(version)?,
-            Action::Snapshot { version } => self.snapshot(version)?,
+        self.line.begins(action);
+        let mut times = Times::default();
+        let done = self.perform(action, &mut times)?;
+        self.line.completes(action);
+        if done.mark.is_some_and(|mark| mark.halts) {
+            self.hops.expect_halt();
         }
-        self.board.completes(self.index, action);
-        self.halts |= self.mark.is_some_and(|mark| mark.halts);
-        self.emit(Event::Acted {
+        self.emit(Event::Acted(Acted {
             stage: self.index,
             action,
             started_at,
             ended_at: self.clock.elapsed(),
-            waits: self.waits,
-            transfer: self.transfer,
-            delayed: self.delayed,
-            staleness: self.staleness,
-            gap: self.gap,
-        });
-        Ok(self.mark)
+            waits: times.waits,
+            transfer: times.transfer,
+            delayed: times.delayed,
+            staleness: done.staleness,
+            gap: done.gap,
+        }));
+        Ok(done.mark)
+    }
+
+    fn perform(&mut self, action: Action, times: &mut Times) -> Result<Done, Fault> {
+        match action {
+            Action::Forward { batch, micro } => return self.forward(Unit { batch, micro }, times),
+            Action::Backward { batch, micro } => {
+                return self.backward(Unit { batch, micro }, times);
+            }
+            Action::Recompute { batch, micro } => self.recompute(Unit { batch, micro }, times)?,
+            Action::Learn { batch, micro } => self.learn(Unit { batch, micro }, times)?,
+            Action::Update { version } => self.update(version, times)?,
+            Action::Evaluate { version } => self.evaluate(version, times)?,
+            Action::Snapshot { version } => self.snapshot(version)?,
+        }
+        Ok(Done::default())
     }
 
     /// Says that the program is over, and emits what the stage has measured of its kernels, if it has.
     pub fn end(&mut self) {
-        self.board.ends(self.index);
+        self.line.ends();
         if let Some(profile) = self.stage.profile() {
             self.emit(Event::Profiled {
                 stage: self.index,
@@ -270,20 +239,20 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    fn update(&mut self, version: usize) -> Result<(), Fault> {
+    fn update(&mut self, version: usize, times: &mut Times) -> Result<(), Fault> {
         if version != self.version {
             return Err(Fault::Program {
                 what: "an update out of turn",
             });
         }
+        let batch = std::mem::take(&mut self.batch);
         let started = Instant::now();
-        if std::mem::take(&mut self.void) {
-            self.leave_out_step();
+        if batch.is_void {
+            self.skip_step(batch.statistics_before);
         } else {
-            self.step(version)?;
-            self.statistics_before = None;
+            self.step(version, batch.largest_gap)?;
         }
-        self.straggle(version, started.elapsed())?;
+        self.straggle(version, started.elapsed(), times)?;
         self.version += 1;
         Ok(())
     }
@@ -301,32 +270,39 @@ impl<S: Stage> Worker<S> {
         Ok(())
     }
 
+    /// Runs a computation, and sleeps after it where the stage straggles with this batch.
+    fn compute<R>(
+        &mut self,
+        unit: Unit,
+        times: &mut Times,
+        work: impl FnOnce(&mut S) -> Result<R, EngineError>,
+    ) -> Result<R, Fault> {
+        let started = Instant::now();
+        let result = work(&mut self.stage)?;
+        self.straggle(unit.batch, started.elapsed(), times)?;
+        Ok(result)
+    }
+
+    /// Sleeps as a straggler does after `computed` of work.
+    fn straggle(&self, batch: usize, computed: Duration, times: &mut Times) -> Result<(), Fault> {
+        let delay = self.disturbance.delay(batch, computed);
+        if delay.is_zero() {
+            return Ok(());
+        }
+        times.delayed += delay;
+        if self.stop.sleep(delay) {
+            return Err(LinkError::Stopped.into());
+        }
+        Ok(())
+    }
+
+    /// The number that dropout is keyed by: that of the micro-batch over the whole run.
+    fn pass_of(&self, unit: Unit) -> usize {
+        unit.number(self.micro_batches)
+    }
+
     fn emit(&self, event: Event) {
-        // Nobody listens any more only when the run is being torn down.
+        // The receiver has gone only when the run is being torn down.
         let _ = self.events.send(event);
     }
-}
-
-/// A stage's line on the board.
-struct Line<'a> {
-    board: &'a Board,
-    stage: usize,
-}
-
-impl Line<'_> {
-    /// Adds the time of a wait to `account`, and says meanwhile what is waited for.
-    fn waits<R>(&self, waits_for: WaitsFor, account: &mut Duration, work: impl FnOnce() -> R) -> R {
-        self.board.waits(self.stage, Some(waits_for));
-        let result = timed(account, work);
-        self.board.waits(self.stage, None);
-        result
-    }
-}
-
-/// Adds the time of `work` to `account`.
-fn timed<R>(account: &mut Duration, work: impl FnOnce() -> R) -> R {
-    let start = Instant::now();
-    let result = work();
-    *account += start.elapsed();
-    result
 }

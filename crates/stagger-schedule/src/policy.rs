@@ -108,6 +108,11 @@ impl StagePolicy {
         }
     }
 
+    /// Whether the stage runs its forward pass twice: it keeps the input, and recomputes the graph from it.
+    pub fn recomputes(&self) -> bool {
+        self.kept == Kept::Input
+    }
+
     /// The policy of a stage that empties between batches, with up to `ahead` micro-batches of a
     /// batch forwarded and not yet pulled back. Below another stage both queues have room for all
     /// of them, so no sender waits.

@@ -179,6 +179,23 @@ impl Schedule {
         (0..self.stages()).map(|stage| self.policy(stage)).collect()
     }
 
+    /// For each stage, from stage 0 up, whether it runs its forward pass twice. A cut that balances stages by
+    /// time needs this.
+    ///
+    /// ```
+    /// use stagger_schedule::Schedule;
+    ///
+    /// let schedule = Schedule::parse("dsp", Some(3))?;
+    /// assert_eq!(schedule.recomputes(), [true, true, false]);
+    /// # Ok::<(), stagger_schedule::NotationError>(())
+    /// ```
+    pub fn recomputes(&self) -> Vec<bool> {
+        self.policies()
+            .iter()
+            .map(StagePolicy::recomputes)
+            .collect()
+    }
+
     /// Whether a run by this schedule gives the numbers of a run by the other one: they differ in the lengths of queues at
     /// most (DESIGN §2, fact 2), or in name.
     pub fn gives_the_numbers_of(&self, other: &Schedule) -> bool {

@@ -4,8 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use stagger_transport::threads::{self, Capacities};
-use stagger_transport::{Content, Header, Lane, Link, Message, stop_channel};
+use stagger_transport::{Capacities, Content, Header, Lane, Link, Message, stop_channel, threads};
 
 const MESSAGES: usize = 1_000;
 

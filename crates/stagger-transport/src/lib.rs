@@ -1,15 +1,14 @@
-//! Links that carry tensors between neighbouring stages (DESIGN §6).
+//! Links that carry tensors between neighbouring stages.
 //!
-//! A [`Link`] is one end of the hop between stage k and stage k+1. Each hop has three lanes
-//! ([`Lane`]): activations and evaluation inputs travel up, gradients travel down. Every lane is
-//! FIFO and bounded, so the numbers of a run depend on the order of the actions of each stage and
-//! on nothing else: a Kahn process network.
+//! A [`Link`] is one end of the hop between stage k and stage k+1, and a [`Transport`] makes both ends. Each hop has three
+//! lanes ([`Lane`]): activations and evaluation inputs travel up, gradients travel down. Every lane is FIFO and bounded, so
+//! the numbers of a run depend on the order of the actions of each stage and on nothing else: a Kahn process network.
 //!
 //! | module | what it is for |
 //! | --- | --- |
 //! | [`threads`] | stages are threads of one process; a message is a move of ownership, never a copy |
 //! | [`sequential`] | all stages in one thread; a receive that would block is an error, not a hang |
-//! | [`sync`] | the locks, channels and threads that all of it waits on: the standard library's, or the model checker's |
+//! | [`sync`] | the locks, channels and threads that both wait on: the standard library's, or the model checker's |
 //!
 //! **Invariant:** this crate knows no tensor library; a payload is any `T: Send`.
 
@@ -19,7 +18,11 @@ pub mod sequential;
 mod stop;
 pub mod sync;
 pub mod threads;
+mod transport;
 
 pub use link::{Link, LinkError};
 pub use message::{Content, Header, Lane, Mark, Message};
+pub use sequential::Sequential;
 pub use stop::{StopSignal, StopSource, stop_channel};
+pub use threads::Threads;
+pub use transport::{Capacities, ConnectError, Ends, Transport};

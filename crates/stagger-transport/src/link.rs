@@ -1,4 +1,4 @@
-//! The contract of every transport.
+//! One end of a hop, and its protocol.
 
 use crate::message::{Lane, Message};
 
@@ -8,12 +8,12 @@ use crate::message::{Lane, Message};
 /// - The lower end (of stage k) sends on [`Lane::Activation`] and [`Lane::Evaluation`] and receives
 ///   on [`Lane::Gradient`]; the upper end (of stage k+1) does the reverse.
 /// - Each lane delivers every message exactly once, in the order of sending.
-/// - `send` blocks while the lane holds as many messages as its capacity. A capacity of 0 is a
-///   rendezvous: `send` returns when the other end has taken the message.
+/// - `send` blocks until the lane has room for the message. A capacity of 0 is a rendezvous: `send` returns when the other
+///   end has taken the message.
 /// - While the upper end waits on [`Lane::Evaluation`] it goes on taking in activations. The stage
 ///   below sends activations that this stage consumes only after its evaluation, so with a small
 ///   forward queue the two would otherwise wait for each other. At most `m_k − m_{k+1}`
-///   activations wait at the receiver then (DESIGN §2, fact 4).
+///   activations wait at the receiver then (docs/algorithm.md, "Facts" 4).
 /// - When the run is stopped, every blocked call returns [`LinkError::Stopped`] at once.
 pub trait Link<T>: Send {
     /// Sends a message on the lane its header names.
@@ -82,7 +82,7 @@ pub enum LinkError {
         /// The lane that was used.
         lane: Lane,
     },
-    /// The end does not do that.
+    /// This end does not send, or does not receive, on that lane.
     #[error("this end of the link does not {verb} on the {lane} lane")]
     WrongDirection {
         /// `send` or `receive`.
@@ -90,7 +90,7 @@ pub enum LinkError {
         /// The lane that was asked for.
         lane: Lane,
     },
-    /// A transport that never waits had nothing to deliver.
+    /// A transport that never waits has nothing to deliver.
     #[error("nothing to receive on the {lane} lane")]
     Empty {
         /// The lane that was asked for.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The three kinds of traffic of a hop. Each is FIFO by itself; lanes do not order each other.
+/// The three kinds of traffic of a hop. Each lane is FIFO; lanes do not order each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Outputs of training forwards, from stage k to stage k+1.
@@ -37,29 +37,29 @@ pub struct Header {
     pub version: usize,
     /// When it was sent, since the start of the run.
     pub sent_at: Duration,
-    /// What stage 0 has to say to all stages about a version ahead; on [`Lane::Activation`] only.
+    /// An announcement of stage 0 to all stages; on [`Lane::Activation`] only.
     pub mark: Option<Mark>,
 }
 
-/// Something that all stages do at one version, and that was not planned: stage 0 announces it with an activation, and
-/// every stage passes it on. A stage that forwards batch `f` has not made update `f` yet, so version `f + 1` is ahead of
-/// all of them.
+/// An unplanned snapshot, which all stages take at the same version: stage 0 announces it with an activation, and every
+/// stage passes it on. A stage that forwards batch `f` has not made update `f` yet, so version `f + 1` is still ahead of
+/// every stage that the announcement reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The version to take a snapshot at.
     pub version: usize,
-    /// Whether the run halts there, with what is in flight left in flight.
+    /// Whether the run halts there. What is in flight at that version then stays in flight, and is part of the snapshot.
     pub halts: bool,
 }
 
-/// A payload, or the word that none follows.
+/// A payload, or a marker that replaces it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content<T> {
     /// The tensor itself.
     Payload(T),
-    /// In place of a gradient: the loss of the batch is not finite, and its update is left out.
+    /// Replaces a gradient of a batch whose loss is not finite: the stage skips its update of that batch.
     Void,
-    /// The stream of this lane ends before [`Header::batch`]: the test set is through.
+    /// Ends an evaluation: the test set has no batch [`Header::batch`].
     End,
 }
 

@@ -1,13 +1,31 @@
 //! Links within one thread, for executing all stages one action at a time.
 //!
-//! Queues are unbounded and nothing waits: the caller runs every action only when its inputs are
-//! there, so an empty queue is a defect of the order and is reported as [`LinkError::Empty`].
+//! Queues are unbounded and nothing waits: the caller runs an action only when its inputs are there, so an empty queue
+//! means that the order is wrong, and is reported as [`LinkError::Empty`].
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::link::{Link, LinkError, Side};
 use crate::message::{Lane, Message};
+use crate::stop::StopSignal;
+use crate::transport::{Capacities, ConnectError, Ends, Transport};
+
+/// All stages share one thread. Capacities and the stop have no meaning here: nothing waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sequential;
+
+impl<T: Send + 'static> Transport<T> for Sequential {
+    fn connect(
+        &self,
+        _hop: usize,
+        _capacities: Capacities,
+        _stop: &StopSignal,
+    ) -> Result<Ends<T>, ConnectError> {
+        let (lower, upper) = pair();
+        Ok(Ends::both(lower, upper))
+    }
+}
 
 /// One end of a hop; see [`pair`].
 #[derive(Debug)]
@@ -24,21 +42,13 @@ type Queue<T> = Arc<Mutex<VecDeque<Message<T>>>>;
 #[must_use]
 pub fn pair<T>() -> (End<T>, End<T>) {
     let (up, evaluation, down) = (Queue::default(), Queue::default(), Queue::default());
-    let lower = End {
+    let end = |side| End {
         up: Arc::clone(&up),
         evaluation: Arc::clone(&evaluation),
         down: Arc::clone(&down),
-        side: Side::Lower,
+        side,
     };
-    (
-        lower,
-        End {
-            up,
-            evaluation,
-            down,
-            side: Side::Upper,
-        },
-    )
+    (end(Side::Lower), end(Side::Upper))
 }
 
 impl<T> End<T> {

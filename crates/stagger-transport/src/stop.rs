@@ -1,11 +1,11 @@
-//! A broadcast "stop": raised once by whoever fails first, seen at once by all who wait.
+//! A broadcast "stop": the first failure raises it, and every thread that waits sees it at once.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex, lock};
 
-/// Raises the stop. Dropping it raises it too, so that nobody outlives its owner.
+/// Raises the stop. Dropping it raises it too, so that no thread goes on waiting when the run is gone.
 #[derive(Debug)]
 pub struct StopSource(Arc<Stop>);
 
@@ -13,16 +13,16 @@ pub struct StopSource(Arc<Stop>);
 #[derive(Clone, Debug)]
 pub struct StopSignal(Arc<Stop>);
 
-/// A connected pair.
+/// A source and a signal that sees it.
 #[must_use]
 pub fn stop_channel() -> (StopSource, StopSignal) {
     let stop = Arc::new(Stop::default());
     (StopSource(Arc::clone(&stop)), StopSignal(stop))
 }
 
-/// Something in which threads wait that have to be released when the run stops.
+/// Something that threads wait in. A stop has to release them.
 pub(crate) trait Stoppable: Send + Sync {
-    /// Releases all who wait, and whoever is about to.
+    /// Releases the threads that wait, and those that are about to.
     fn stop(&self);
 }
 
@@ -81,7 +81,7 @@ impl StopSignal {
         slept.unwrap_or_else(PoisonError::into_inner).0.raised
     }
 
-    /// Has something stopped when the stop is raised: now, if it has been already.
+    /// Registers something to be stopped when the stop is raised. If it has been raised already, that is now.
     pub(crate) fn watch(&self, stoppable: Weak<dyn Stoppable>) {
         let mut state = lock(&self.0.state);
         if !state.raised {

@@ -1,8 +1,8 @@
 //! Locks, channels and threads of the queues: the standard library's, or those of the model checker.
 //!
-//! With feature `shuttle` every operation on them is a point at which the checker may switch to another thread, so that it
-//! decides which schedule a test sees. Such a build works inside the checker only. Whatever threads of a run wait on has to
-//! come from here; a lock that is never held across a wait may be the standard library's.
+//! With feature `shuttle` the checker may switch to another thread at every operation on them, so it decides which
+//! interleaving a test sees. Such a build works inside the checker only. Everything that threads of a run wait on has to come
+//! from here; a lock that is never held across a wait may be the standard library's.
 
 #[cfg(not(feature = "shuttle"))]
 pub use std::{sync::Condvar, sync::Mutex, sync::MutexGuard, sync::mpsc, thread};
@@ -13,7 +13,7 @@ pub use shuttle::{sync::Condvar, sync::Mutex, sync::MutexGuard, sync::mpsc, thre
 use std::io;
 use std::sync::PoisonError;
 
-/// Locks, also after a panic of a holder: for data that is whole between any two statements.
+/// Locks, also after a thread panicked with the lock held: for data that is consistent between any two statements.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

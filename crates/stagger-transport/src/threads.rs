@@ -1,8 +1,8 @@
 //! Links between threads of one process: ownership moves, nothing is copied.
 //!
 //! A hop is one lock around its three lanes and a condition variable for each end. Each end belongs to one thread, which
-//! waits in one call at a time, so a change wakes at most the other end. `tests/it/model.rs` here and in `stagger-runtime` check
-//! it under schedules that a model checker chooses.
+//! waits in one call at a time, so a change wakes at most the other end. `tests/it/model.rs` here and in `stagger-runtime`
+//! check it under interleavings that a model checker chooses.
 
 mod lanes;
 
@@ -13,22 +13,30 @@ use crate::link::{Link, LinkError, Side};
 use crate::message::{Lane, Message};
 use crate::stop::{StopSignal, Stoppable};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
+use crate::transport::{Capacities, ConnectError, Ends, Transport};
 use lanes::{Lanes, Queue};
 
-/// Evaluation inputs that may wait at a stage. One in the queue and one in work keep both sides
-/// busy; more would only hold memory.
+/// Evaluation inputs that may wait at a stage. One in the queue and one being computed keep both
+/// stages busy; more would only hold memory.
 const EVALUATION_CAPACITY: usize = 1;
 
-/// How many messages the training lanes of a hop hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacities {
-    /// c_k: activations from stage k to k+1.
-    pub activation: usize,
-    /// b_k: gradients from stage k+1 to k.
-    pub gradient: usize,
+/// Stages are threads of this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Threads;
+
+impl<T: Send + 'static> Transport<T> for Threads {
+    fn connect(
+        &self,
+        _hop: usize,
+        capacities: Capacities,
+        stop: &StopSignal,
+    ) -> Result<Ends<T>, ConnectError> {
+        let (lower, upper) = pair(capacities, stop);
+        Ok(Ends::both(lower, upper))
+    }
 }
 
-/// One end of a hop: that of stage k, or that of stage k+1. Dropping it tells the other.
+/// One end of a hop: that of stage k, or that of stage k+1. Dropping one tells the other.
 pub struct End<T> {
     hop: Arc<Hop<T>>,
     side: Side,

@@ -6,7 +6,7 @@
 
 use stagger::Training;
 
-pub fn main() -> Result<(), stagger::Error> {
+fn main() -> Result<(), stagger::Error> {
     let mut rates = Vec::new();
     for schedule in ["bp", "dsp"] {
         let run = Training::new()

@@ -30,7 +30,7 @@ fn stripes(name: &str, len: usize, seed: usize) -> Result<Arc<dyn Dataset>, Data
     Ok(Arc::new(images))
 }
 
-pub fn main() -> Result<(), stagger::Error> {
+fn main() -> Result<(), stagger::Error> {
     let train = stripes("stripes", 1024, 0)?;
     let split = Split {
         normalization: Normalization::measure(train.as_ref())?,

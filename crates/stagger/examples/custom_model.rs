@@ -7,7 +7,7 @@
 use stagger::Training;
 use stagger::model::{Block, Layer, Model};
 
-pub fn main() -> Result<(), stagger::Error> {
+fn main() -> Result<(), stagger::Error> {
     // 3×3 convolutions that halve the image, each with batch normalisation and a ReLU.
     let block = |name: &str, inputs, outputs| {
         let layers = vec![

@@ -41,7 +41,7 @@ impl Method for Eager {
     }
 }
 
-pub fn main() -> Result<(), stagger::Error> {
+fn main() -> Result<(), stagger::Error> {
     let method: Arc<dyn Method> = Arc::new(Eager { stages: 2 });
     let facts = Facts::of(&Schedule::from(Arc::clone(&method)));
     for (stage, facts) in facts.stages.iter().enumerate() {

@@ -4,37 +4,45 @@
 //! @OUTPUT@
 //! ```
 
-use stagger::report::ReportError;
-use stagger::runtime::{Outcome, RunError};
-use stagger::{Event, Sink, Training};
+use stagger::runtime::Acted;
+use stagger::schedule::Action;
+use stagger::{Event, ReportError, Sink, Training};
 
-/// Prints the mean loss of every twenty batches.
+/// Prints the mean loss of every twenty batches, and counts the recomputed forward passes.
 #[derive(Default)]
-struct Losses {
-    recent: Vec<f32>,
+struct Watch {
+    losses: Vec<f32>,
+    recomputed: usize,
 }
 
-impl Sink for Losses {
+impl Sink for Watch {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        if let Event::Trained { batch, loss, .. } = event {
-            self.recent.push(*loss);
-            if self.recent.len() == 20 {
-                let mean = self.recent.iter().sum::<f32>() / 20.0;
-                println!("batches {} to {batch}: loss {mean:.2}", batch - 19);
-                self.recent.clear();
+        match event {
+            Event::Trained { batch, loss, .. } => {
+                self.losses.push(*loss);
+                if self.losses.len() == 20 {
+                    let mean = self.losses.drain(..).sum::<f32>() / 20.0;
+                    println!("batches {} to {batch}: loss {mean:.2}", batch - 19);
+                }
             }
+            Event::Acted(Acted {
+                action: Action::Recompute { .. },
+                ..
+            }) => self.recomputed += 1,
+            _ => {}
         }
         Ok(())
     }
-
-    fn finish(&mut self, end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
-        println!("{}", if end.is_ok() { "done" } else { "failed" });
-        Ok(())
-    }
 }
 
-pub fn main() -> Result<(), stagger::Error> {
-    let training = Training::new().schedule("dsp").stages(2).max_batches(80);
-    training.sink(Losses::default()).run()?;
+fn main() -> Result<(), stagger::Error> {
+    let mut watch = Watch::default();
+    Training::new()
+        .schedule("dsp")
+        .stages(2)
+        .max_batches(80)
+        .sink(&mut watch)
+        .run()?;
+    println!("{} passes were recomputed", watch.recomputed);
     Ok(())
 }

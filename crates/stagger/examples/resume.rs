@@ -4,9 +4,7 @@
 //! @OUTPUT@
 //! ```
 
-use stagger::report::ReportError;
-use stagger::runtime::{Outcome, RunError};
-use stagger::{Event, Interrupt, Sink, Training, TrainingOptions};
+use stagger::{Event, Interrupt, ReportError, Sink, Training, TrainingOptions};
 
 /// Requests an interrupt after so many batches, as Ctrl-C would.
 struct InterruptAt(usize, Interrupt);
@@ -18,13 +16,9 @@ impl Sink for InterruptAt {
         }
         Ok(())
     }
-
-    fn finish(&mut self, _: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
-        Ok(())
-    }
 }
 
-fn training() -> Training {
+fn training<'a>() -> Training<'a> {
     let options = TrainingOptions {
         evaluate: Some(false),
         ..TrainingOptions::default()
@@ -35,7 +29,7 @@ fn training() -> Training {
         .max_batches(60)
 }
 
-pub fn main() -> Result<(), stagger::Error> {
+fn main() -> Result<(), stagger::Error> {
     let folder = std::env::temp_dir().join(format!("stagger-resume-{}", std::process::id()));
     let interrupt = Interrupt::new();
     let run = training()

@@ -4,16 +4,13 @@
 //! cargo run --release -p stagger --example timeline > docs/timeline.svg
 //! ```
 
-use std::cell::RefCell;
 use std::fmt::Write;
-use std::rc::Rc;
 use std::time::Duration;
 
 use stagger::engine::LearningRate;
-use stagger::report::ReportError;
-use stagger::runtime::{Outcome, RunError};
+use stagger::runtime::Acted;
 use stagger::schedule::{Action, Schedule};
-use stagger::{Event, Sink, Training, TrainingOptions};
+use stagger::{Event, ReportError, Sink, Training, TrainingOptions};
 
 const STAGES: usize = 2;
 const BATCHES: usize = 24;
@@ -29,19 +26,19 @@ struct Bar {
     end: Duration,
 }
 
-pub fn main() -> Result<(), stagger::Error> {
+fn main() -> Result<(), stagger::Error> {
     let mut picture = Picture::new();
     for notation in ["bp", "dsp"] {
         let schedule = Schedule::parse(notation, Some(STAGES))?;
-        let bars = Bars::default();
-        train(&schedule, bars.clone())?;
-        picture.row_group(&schedule.to_string(), &bars.0.borrow());
+        let mut bars = Bars::default();
+        train(&schedule, &mut bars)?;
+        picture.row_group(&schedule.to_string(), &bars.0);
     }
     println!("{}", picture.finish());
     Ok(())
 }
 
-fn train(schedule: &Schedule, bars: Bars) -> Result<(), stagger::Error> {
+fn train(schedule: &Schedule, bars: &mut Bars) -> Result<(), stagger::Error> {
     let options = TrainingOptions {
         evaluate: Some(false),
         gap_every: Some(0),
@@ -59,32 +56,28 @@ fn train(schedule: &Schedule, bars: Bars) -> Result<(), stagger::Error> {
 }
 
 /// What every stage did.
-#[derive(Clone, Default)]
-struct Bars(Rc<RefCell<Vec<Bar>>>);
+#[derive(Default)]
+struct Bars(Vec<Bar>);
 
 impl Sink for Bars {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        if let Event::Acted {
+        if let Event::Acted(Acted {
             stage,
             action,
             started_at,
             ended_at,
             waits,
             ..
-        } = event
+        }) = event
         {
             // An action waits for its input before it computes.
-            self.0.borrow_mut().push(Bar {
+            self.0.push(Bar {
                 stage: *stage,
                 action: *action,
                 start: *started_at + waits.total(),
                 end: *ended_at,
             });
         }
-        Ok(())
-    }
-
-    fn finish(&mut self, _: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 
 use stagger::Training;
 
-pub fn main() -> Result<(), stagger::Error> {
+fn main() -> Result<(), stagger::Error> {
     let run = Training::new()
         .model("resnet8")
         .dataset("shapes")

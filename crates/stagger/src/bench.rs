@@ -8,7 +8,7 @@ use stagger_engine::Profile;
 use stagger_report::{
     RunSummary, RunTally, peak_resident_bytes, reset_peak_resident, resident_bytes,
 };
-use stagger_runtime::{Event, Interrupt};
+use stagger_runtime::{Acted, Event, Interrupt};
 use stagger_schedule::{Action, Horizon};
 
 use crate::error::Error;
@@ -98,12 +98,12 @@ impl Bench {
             |event| {
                 tally.event(&event);
                 match event {
-                    Event::Acted {
+                    Event::Acted(Acted {
                         stage,
                         action: Action::Update { .. },
                         ended_at,
                         ..
-                    } if stage == last => {
+                    }) if stage == last => {
                         update_ends.push(ended_at);
                         if update_ends.len() == SETTLED {
                             settled_bytes = resident_bytes();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use stagger_engine::Precision;
+use stagger_runtime::CorrectionError;
 
 use crate::error::Source;
 
@@ -194,20 +195,8 @@ pub enum Refusal {
     },
     /// The batch size times the accumulated batches overflows.
     AccumulatedBatchSize,
-    /// `gap-aware` measures from weights that are known in a short format only.
-    DampingFormat {
-        /// The schedule.
-        schedule: String,
-        /// The format.
-        found: Precision,
-    },
-    /// The schedule looks ahead along a momentum that the optimizer does not have.
-    NoMomentum {
-        /// The schedule.
-        schedule: String,
-        /// The optimizer.
-        found: &'static str,
-    },
+    /// The schedule's corrections do not suit optimizer or precision.
+    Correction(#[source] CorrectionError),
     /// The schedule cannot leave a batch out.
     Skip {
         /// The schedule.
@@ -390,15 +379,15 @@ impl Refusal {
                 "{} times the accumulated batches is too large",
                 name("batch_size")
             ),
-            Self::DampingFormat { schedule, found } => format!(
-                "`{schedule}` measures how far weights move from those of the forward, which are known to {found} only; \
-                 use {} f32, or leave gap-aware out",
-                name("dtype")
-            ),
-            Self::NoMomentum { schedule, found } => format!(
-                "`{schedule}` looks ahead along the momentum, which optimizer {found} does not have; use {} momentum",
-                name("optimizer")
-            ),
+            Self::Correction(error) => match error {
+                CorrectionError::NoMomentum { .. } => {
+                    format!("{error}; use {} momentum", name("optimizer"))
+                }
+                CorrectionError::RoundedWeights { .. } => {
+                    format!("{error}; use {} f32, or leave gap-aware out", name("dtype"))
+                }
+                _ => error.to_string(),
+            },
             Self::Skip { schedule } => format!(
                 "{} skip cannot leave a batch out with `{schedule}`: by the time its loss is known, running statistics or \
                  updates have it already; use stop or rollback",

@@ -8,7 +8,8 @@ use stagger_cpu::{CpuDevice, CpuStage};
 use stagger_data::{DataError, LoaderOptions};
 use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
 use stagger_runtime::{
-    Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, threads,
+    Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, stage_optimizer,
+    threads,
 };
 use stagger_schedule::{Horizon, Schedule};
 #[cfg(feature = "torch")]
@@ -17,11 +18,11 @@ use stagger_torch::{TorchDevice, TorchStage};
 use crate::error::Error;
 use crate::job::{EngineChoice, Job};
 
-/// What stage `stage` of the job is made of.
-pub fn spec(job: &Job, stage: usize) -> StageSpec<'_> {
+/// What stage `stage` of the job is made of, when it runs with this optimizer.
+fn spec(job: &Job, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
     let blocks = job.cut.stages()[stage].clone();
     StageSpec {
-        optimizer: optimizer(job, stage),
+        optimizer,
         clip_norm: job.options.clip_norm,
         label_smoothing: job.label_smoothing(),
         precision: job.precision,
@@ -29,30 +30,15 @@ pub fn spec(job: &Job, stage: usize) -> StageSpec<'_> {
     }
 }
 
-/// The job's optimizer, with the stage's own momentum where the schedule looks ahead by it.
+/// The optimizer of a stage by the job's schedule.
 fn optimizer(job: &Job, stage: usize) -> Optimizer {
-    let mut optimizer = job.optimizer.clone();
-    let momentum = job.schedule.momentum(stage, beta(&optimizer));
-    if let (Optimizer::Momentum { beta, nesterov, .. }, Some(momentum)) = (&mut optimizer, momentum)
-    {
-        *beta = momentum;
-        *nesterov = 1.0;
-    }
-    optimizer
-}
-
-/// `β` of an optimizer that has one, else 0.
-fn beta(optimizer: &Optimizer) -> f64 {
-    match optimizer {
-        Optimizer::Momentum { beta, .. } => *beta,
-        _ => 0.0,
-    }
+    stage_optimizer(&job.schedule, stage, &job.optimizer)
 }
 
 /// Finds out what is wrong with a stage before anything is written or started.
 pub fn check_specs(job: &Job) -> Result<(), Error> {
     (0..job.schedule.stages()).try_for_each(|stage| {
-        let valid = spec(job, stage).validate().map(drop);
+        let valid = spec(job, stage, optimizer(job, stage)).validate().map(drop);
         valid.map_err(|source| Error::Stage {
             stage,
             source: Box::new(source),
@@ -80,12 +66,12 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     match &job.engine {
         EngineChoice::Cpu => {
-            let build = |stage| cpu_stage(job, options, stage);
+            let build = |stage, optimizer| cpu_stage(job, options, stage, optimizer);
             threads::run(plan, build, feeds, interrupt, on_event)
         }
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
-            let build = |stage| torch_stage(job, devices, options, stage);
+            let build = |stage, optimizer| torch_stage(job, devices, options, stage, optimizer);
             threads::run(plan, build, feeds, interrupt, on_event)
         }
     }
@@ -98,16 +84,23 @@ pub fn check_states(job: &Job, states: &[StageState]) -> Result<(), EngineError>
         ..Options::default()
     };
     (0..states.len()).try_for_each(|stage| match &job.engine {
-        EngineChoice::Cpu => cpu_stage(job, options, stage).map(drop),
+        EngineChoice::Cpu => cpu_stage(job, options, stage, optimizer(job, stage)).map(drop),
         #[cfg(feature = "torch")]
-        EngineChoice::Torch(devices) => torch_stage(job, devices, options, stage).map(drop),
+        EngineChoice::Torch(devices) => {
+            torch_stage(job, devices, options, stage, optimizer(job, stage)).map(drop)
+        }
     })
 }
 
-fn cpu_stage(job: &Job, options: Options<'_>, stage: usize) -> Result<CpuStage, EngineError> {
+fn cpu_stage(
+    job: &Job,
+    options: Options<'_>,
+    stage: usize,
+    optimizer: Optimizer,
+) -> Result<CpuStage, EngineError> {
     let spec = StageSpec {
         profiled: options.profile,
-        ..spec(job, stage)
+        ..spec(job, stage, optimizer)
     };
     start(CpuStage::new(&spec, CpuDevice)?, options.states, stage)
 }
@@ -118,11 +111,12 @@ fn torch_stage(
     devices: &[TorchDevice],
     options: Options<'_>,
     stage: usize,
+    optimizer: Optimizer,
 ) -> Result<TorchStage, EngineError> {
     let device = devices.get(stage).copied().unwrap_or_default();
     let spec = StageSpec {
         profiled: options.profile,
-        ..spec(job, stage)
+        ..spec(job, stage, optimizer)
     };
     start(TorchStage::new(&spec, device)?, options.states, stage)
 }
@@ -150,11 +144,12 @@ pub fn split_state(job: &Job, whole: &StageState) -> Vec<StageState> {
 pub fn plan(job: &Job, schedule: Schedule, horizon: Horizon) -> Plan {
     let learning_rate = job.learning_rate.clone();
     Plan {
-        momentum: beta(&job.optimizer),
         gap_every: job.gap_every,
         stragglers: job.stragglers.clone(),
         seed: job.seed,
-        ..Plan::new(schedule, horizon, move |batch| learning_rate.at(batch))
+        ..Plan::new(schedule, horizon, job.optimizer.clone(), move |batch| {
+            learning_rate.at(batch)
+        })
     }
 }
 
@@ -172,36 +167,4 @@ pub fn feeds(job: &Job, batches: Range<usize>) -> Result<Feeds, DataError> {
         job.eval_batch_size,
         options,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::Given;
-    use crate::options::TrainingOptions;
-
-    #[test]
-    fn looking_ahead_gives_each_stage_a_momentum_of_its_own() {
-        let of_stages = |schedule: &str| {
-            let options = TrainingOptions {
-                schedule: Some(schedule.to_owned()),
-                stages: Some(3),
-                ..TrainingOptions::default()
-            };
-            let job = Job::new(options, &Given::default()).unwrap();
-            let momentum = |stage| match spec(&job, stage).optimizer {
-                Optimizer::Momentum { beta, nesterov, .. } => (beta, nesterov),
-                other => panic!("{other:?}"),
-            };
-            (0..3).map(momentum).collect::<Vec<_>>()
-        };
-        assert_eq!(of_stages("dsp"), [(0.9, 0.0); 3]);
-        let found = of_stages("dsp + look-ahead(0.98)");
-        for (found, expected) in found.iter().zip([0.98, 0.94, 0.9]) {
-            assert!(
-                (found.0 - expected).abs() < 1e-12 && found.1 == 1.0,
-                "{found:?}"
-            );
-        }
-    }
 }

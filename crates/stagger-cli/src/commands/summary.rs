@@ -1,7 +1,7 @@
 //! `stagger summary`.
 
 use anyhow::Context;
-use stagger::job::{recomputes, summary_inputs};
+use stagger::job::summary_inputs;
 use stagger::model::{Balance, Model, summary};
 use stagger::schedule::Schedule;
 
@@ -18,7 +18,7 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
         input_shape(&arguments.input)?,
         arguments.classes,
     )?;
-    let cut = balance.cut(&model, &recomputes(&schedule), None)?;
+    let cut = balance.cut(&model, &schedule.recomputes(), None)?;
     let stages = summary_inputs(&schedule);
     print(&summary(&model, &cut, &stages, arguments.batch_size)?)?;
     Ok(())

@@ -46,7 +46,10 @@ fn pictures(bench: &Bench, damaged: bool) -> String {
                 let at = bytes.windows(4).position(|four| four == b"IDAT").unwrap();
                 bytes[at + 8..at + 40].fill(0xff);
             }
-            fs::write(bench.path(folder).join(format!("{number:02}.png")), bytes).unwrap();
+            // A run that reads them meanwhile finds the whole picture, the old one or the new one.
+            let whole = bench.path("picture.partial");
+            fs::write(&whole, bytes).unwrap();
+            fs::rename(whole, bench.path(folder).join(format!("{number:02}.png"))).unwrap();
         }
     }
     "--dataset image-folder --data-dir .".to_owned()

@@ -10,7 +10,7 @@ use plotters::series::LineSeries;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{BLACK, Color, IntoFont, RGBAColor, RGBColor, ShapeStyle};
 
-/// Readable on white and on black.
+/// Readable on a white and on a black background.
 const COLORS: [RGBColor; 10] = [
     RGBColor(0x3b, 0x82, 0xd6),
     RGBColor(0xe0, 0x7b, 0x2a),
@@ -26,27 +26,27 @@ const COLORS: [RGBColor; 10] = [
 const WIDTH: u32 = 760;
 const FONT: &str = "sans-serif";
 const FONT_SIZE: u32 = 15;
-/// Width of a character of that size, roughly: there is no font to measure with.
+/// Approximate width of a character of that size: there is no font to measure with.
 const CHARACTER: u32 = 7;
 const LINE_HEIGHT: u32 = 18;
 
-/// Why a chart could not be drawn.
+/// An error of drawing a chart.
 pub type ChartError = DrawingAreaErrorKind<std::io::Error>;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-/// A method in a line chart.
+/// One method in a line chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
     /// Its name.
     pub name: String,
-    /// The points of the thick line.
+    /// Points of the thick line.
     pub mean: Vec<(f64, f64)>,
-    /// Those of thin ones, one per seed.
+    /// Points of the thin lines, one per seed.
     pub each: Vec<Vec<(f64, f64)>>,
 }
 
-/// Lines over a common axis. `None` when they have no two points between them.
+/// A chart of lines over a common axis; `None` if no line has two points.
 pub fn lines(
     x: &str,
     y: &str,
@@ -115,7 +115,8 @@ pub struct Bars {
     pub values: Vec<f64>,
 }
 
-/// Groups of horizontal bars from 0 to `most` (or the largest), with their values beside them. `None` without bars.
+/// A chart of groups of horizontal bars from 0 to `most` (by default the largest value), with their values beside them;
+/// `None` without bars.
 pub fn bars(
     series: &[String],
     most: Option<f64>,
@@ -219,7 +220,7 @@ fn draw_legend<'a>(
     Ok(())
 }
 
-/// From the least to the largest (or from 0), with some room above.
+/// From the smallest number (or from 0) to the largest, with some room above.
 fn span(numbers: impl Iterator<Item = f64>, from_zero: bool) -> Range<f64> {
     let (least, most) = numbers.fold(
         (f64::INFINITY, f64::NEG_INFINITY),
@@ -238,7 +239,7 @@ fn span(numbers: impl Iterator<Item = f64>, from_zero: bool) -> Range<f64> {
     (least - below)..(most + room)
 }
 
-/// Text and axes take the colour of the page's text; the picture is as wide as there is room.
+/// Lets text and axes take the colour of the page's text, and the chart the width that the page gives it.
 fn themed(svg: &str) -> String {
     let size = format!("<svg width=\"{WIDTH}\" ");
     svg.replacen(&size, "<svg role=\"img\" ", 1)

@@ -26,14 +26,14 @@ const COLUMNS: [&str; 20] = [
     "reached_target",
 ];
 
-/// A line of names, then a line per slow-down and method. Numbers of several stages stand in one field with spaces
-/// between them; what is not known is an empty field (of a stage, a dash).
+/// A line of column names, then a line per slow-down and method. The numbers of several stages are in one field, with
+/// spaces between them. An unknown number is an empty field, or a dash for a single stage.
 pub fn to_csv(comparison: &Comparison) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let lines =
         std::iter::once(COLUMNS.map(str::to_owned)).chain(comparison.results.iter().map(line));
     for line in lines {
-        // Memory takes every line.
+        // Writing to memory cannot fail.
         let _ = writer.write_record(line);
     }
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()

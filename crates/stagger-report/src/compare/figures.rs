@@ -1,4 +1,4 @@
-//! Which charts a report shows, and what is said of them.
+//! The charts of a report, and their captions.
 
 use super::charts::{Bars, ChartError, Line, bars, lines};
 use super::method::{Comparison, MethodResult};
@@ -6,21 +6,21 @@ use super::progress::Trained;
 use super::run::RunResult;
 use super::table::mebibytes;
 
-/// Points that a line of losses is thinned out to.
+/// Most points of a line of losses; neighbouring batches are averaged to get there.
 const POINTS: usize = 150;
 
 /// A chart with its caption.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// What it shows.
+    /// The title.
     pub title: String,
     /// The chart, as SVG.
     pub svg: String,
-    /// What is to be seen, in plain words.
+    /// The caption.
     pub caption: String,
 }
 
-/// All charts for which there are numbers.
+/// All charts that have numbers to show.
 pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
     let mut figures = Vec::new();
     let mut add = |title: &str, svg: Option<String>, caption: &str| {
@@ -42,12 +42,17 @@ pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
          slower now and then.",
     );
     let seeds = "Thick: mean over the seeds; thin: each seed.";
-    let over = |x: fn(&Trained) -> f64, what: What| curves(comparison, x, what);
+    let over = |x: fn(&Trained) -> f64, quantity: Quantity| curves(comparison, x, quantity);
     let epochs: fn(&Trained) -> f64 = |trained| trained.epochs;
     let seconds: fn(&Trained) -> f64 = |trained| trained.seconds;
     add(
         "Training loss over epochs",
-        lines("epochs", "training loss", false, &over(epochs, What::Loss))?,
+        lines(
+            "epochs",
+            "training loss",
+            false,
+            &over(epochs, Quantity::Loss),
+        )?,
         &format!(
             "Mean loss of neighbouring batches. Lines that lie on each other learn as much from each image. {seeds}"
         ),
@@ -58,7 +63,7 @@ pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
             "seconds of training",
             "training loss",
             false,
-            &over(seconds, What::Loss),
+            &over(seconds, Quantity::Loss),
         )?,
         &format!("The same against the time it took, without evaluations. {seeds}"),
     );
@@ -68,7 +73,7 @@ pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
             "epochs",
             "top-1, percent",
             false,
-            &over(epochs, What::Accuracy),
+            &over(epochs, Quantity::Accuracy),
         )?,
         &format!("Test images whose label had the highest score. {seeds}"),
     );
@@ -78,7 +83,7 @@ pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
             "seconds of training",
             "top-1, percent",
             false,
-            &over(seconds, What::Accuracy),
+            &over(seconds, Quantity::Accuracy),
         )?,
         &format!("The same against the time it took, without evaluations. {seeds}"),
     );
@@ -112,13 +117,13 @@ pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Quantity {
     Loss,
     Accuracy,
 }
 
-/// A line per method, at the least slow-down.
-fn curves(comparison: &Comparison, x: fn(&Trained) -> f64, what: What) -> Vec<Line> {
+/// A line per method, at the lowest slow-down.
+fn curves(comparison: &Comparison, x: fn(&Trained) -> f64, quantity: Quantity) -> Vec<Line> {
     let results = comparison.at_least_slowdown();
     let longest = results
         .iter()
@@ -128,9 +133,9 @@ fn curves(comparison: &Comparison, x: fn(&Trained) -> f64, what: What) -> Vec<Li
     let group = longest.unwrap_or(0).div_ceil(POINTS).max(1);
     let line = |result: &MethodResult| {
         let runs = comparison.done(&result.method, result.slowdown_percent);
-        let points = |(_, run): &(u64, &RunResult)| match what {
-            What::Loss => thinned(&run.progress.batches, group, x),
-            What::Accuracy => {
+        let points = |(_, run): &(u64, &RunResult)| match quantity {
+            Quantity::Loss => thinned(&run.progress.batches, group, x),
+            Quantity::Accuracy => {
                 let evaluations = run.progress.evaluations.iter();
                 evaluations
                     .map(|(trained, top1)| (x(trained), *top1))
@@ -147,7 +152,7 @@ fn curves(comparison: &Comparison, x: fn(&Trained) -> f64, what: What) -> Vec<Li
     results.iter().map(line).collect()
 }
 
-/// The mean loss of each `group` of batches, at its last one.
+/// The mean loss of each `group` of batches, at the position of its last batch.
 fn thinned(batches: &[Trained], group: usize, x: fn(&Trained) -> f64) -> Vec<(f64, f64)> {
     let point = |batches: &[Trained]| {
         let sum: f64 = batches.iter().map(|batch| batch.loss).sum();
@@ -156,7 +161,7 @@ fn thinned(batches: &[Trained], group: usize, x: fn(&Trained) -> f64) -> Vec<(f6
     batches.chunks(group).map(point).collect()
 }
 
-/// Point by point, as far as all go.
+/// Mean of the lines, point by point up to the end of the shortest.
 fn mean_line(each: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
     let common = each.iter().map(Vec::len).min().unwrap_or(0);
     let count = each.len() as f64;

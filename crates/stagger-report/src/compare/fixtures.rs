@@ -1,4 +1,4 @@
-//! Run folders whose numbers are known beforehand.
+//! Run folders with known numbers, for tests.
 
 use std::fs;
 use std::path::Path;
@@ -14,12 +14,12 @@ use crate::metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord};
 use crate::run_folder::{ENVIRONMENT_FILE, METRICS_FILE};
 use crate::summary::{EpochSummary, StageSummary};
 
-/// A run of batches of ten samples. The accuracy is 50 % after the first epoch and rises by 10 % with each.
-pub struct MadeUp {
+/// A run of batches of ten samples, whose accuracy is 50 % after the first epoch and 10 % higher after each further one.
+pub struct FixtureRun {
     pub schedule: &'static str,
     pub epochs: usize,
     pub batches_per_epoch: usize,
-    /// When the loss of the first batch is known.
+    /// Time at which the loss of the first batch is known.
     pub start_seconds: f64,
     pub batch_seconds: f64,
     pub evaluation_seconds: f64,
@@ -28,7 +28,7 @@ pub struct MadeUp {
     pub memory_bytes: u64,
 }
 
-impl Default for MadeUp {
+impl Default for FixtureRun {
     fn default() -> Self {
         Self {
             schedule: "dsp(1,0;2,0)",
@@ -43,7 +43,7 @@ impl Default for MadeUp {
     }
 }
 
-impl MadeUp {
+impl FixtureRun {
     pub fn records(&self) -> Vec<Record> {
         let facts = Map::from_iter([("schedule".to_owned(), self.schedule.into())]);
         let mut records = vec![Record::Run(RunRecord {
@@ -166,14 +166,14 @@ pub fn comparison() -> (TempDir, Comparison) {
         ("bp", 2, 1.25, 1.0),
     ] {
         let run = planned(base.path(), method, 0.0, seed);
-        MadeUp {
+        FixtureRun {
             schedule: if method == "bp" { "bp" } else { "dsp(1,0;2,0)" },
             epochs: 3,
             start_seconds: batch_seconds,
             batch_seconds,
             bonus,
             memory_bytes: if method == "bp" { 290 << 20 } else { 310 << 20 },
-            ..MadeUp::default()
+            ..FixtureRun::default()
         }
         .write(&run.folder);
         runs.push(run);
@@ -197,10 +197,10 @@ pub fn straggling() -> (TempDir, Comparison) {
     ] {
         let run = planned(base.path(), method, slowdown, 1);
         let batch_seconds = 10.0 / rate;
-        MadeUp {
+        FixtureRun {
             schedule: if method == "bp" { "bp" } else { "dsp(1,0;2,0)" },
             batch_seconds,
-            ..MadeUp::default()
+            ..FixtureRun::default()
         }
         .write(&run.folder);
         runs.push(run);

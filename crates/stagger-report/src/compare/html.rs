@@ -1,4 +1,4 @@
-//! Results as one page that needs nothing else.
+//! Results as one self-contained page.
 
 use std::path::Path;
 
@@ -8,11 +8,12 @@ use super::NO_BARRIERS;
 use super::figures::{Figure, figures};
 use super::method::Comparison;
 use super::run::{PlannedRun, RunState};
-use super::table::{Table, main_table, mebibytes, slowdown_table};
+use super::table::{main_table, mebibytes, slowdown_table};
 use crate::environment::Environment;
 use crate::error::ReportError;
+use crate::table::Table;
 
-/// The page. Texts are escaped by the template engine; only the charts are taken as they are.
+/// The page. The template engine escapes all texts but the charts.
 #[derive(Template)]
 #[template(path = "compare/report.html")]
 struct Page<'a> {
@@ -37,7 +38,7 @@ struct Row {
     text: String,
 }
 
-/// What the columns of the table mean.
+/// Meaning of the columns of the tables.
 const COLUMNS: [(&str, &str); 9] = [
     (
         "images/s",
@@ -74,7 +75,7 @@ const COLUMNS: [(&str, &str); 9] = [
     ),
 ];
 
-/// The report as a page of HTML, with charts inside and no address of the network.
+/// The report as a page of HTML, which contains its charts and loads nothing.
 ///
 /// # Errors
 /// [`ReportError::Encode`] when a chart cannot be drawn.

@@ -6,7 +6,7 @@ use super::NO_BARRIERS;
 use super::method::Comparison;
 use super::run::{PlannedRun, RunState};
 
-/// One object: what was compared, `results` per slow-down and method, `runs` one by one.
+/// One object: the request, `results` per slow-down and method, and each of the `runs`.
 pub fn to_json(comparison: &Comparison) -> String {
     let plan = &comparison.plan;
     let runs: Vec<Value> = plan.runs.iter().zip(&comparison.states).map(run).collect();

@@ -1,72 +1,50 @@
-//! What a method came to, over all its runs.
+//! The results of a method, aggregated over its runs.
 
 use serde::Serialize;
 
 use super::run::{PlannedRun, RunResult, RunState, read_run};
+use super::staleness::StageStaleness;
 use super::statistics::{Spread, mean, median};
 use crate::environment::Environment;
 
-/// What a comparison asks for.
+/// The request of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What the methods are compared on, for people.
+    /// Model, data set and other common conditions, for people.
     pub title: String,
     /// The command line.
     pub command: String,
     /// The methods, as the user wrote them.
     pub methods: Vec<String>,
-    /// Slow-downs of the stages in percent, in the order in which they are shown; `[0]` without any.
+    /// Slow-downs of the stages in percent, in the order in which they are shown; `[0]` for none.
     pub slowdowns_percent: Vec<f64>,
-    /// The method that the others are faster or slower than.
+    /// The method that speed-ups are relative to.
     pub baseline: String,
-    /// Test accuracy in percent, the time to which is of interest.
+    /// Test accuracy in percent; the time to reach it is reported.
     pub target_top1: Option<f64>,
-    /// All runs, in the order in which they are made.
+    /// All runs, in the order in which they are run.
     pub runs: Vec<PlannedRun>,
 }
 
 /// A comparison and its results.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// What was asked for.
+    /// The request.
     pub plan: Plan,
-    /// What has become of each run of the plan.
+    /// The state of each run of the plan.
     pub states: Vec<RunState>,
-    /// A result for each slow-down and method, in this order.
+    /// A result per slow-down and method: all methods of the first slow-down, then those of the next.
     pub results: Vec<MethodResult>,
-    /// The different places where runs took place.
+    /// The hosts and builds of the runs, without duplicates.
     pub environments: Vec<Environment>,
 }
 
-/// Staleness of a stage.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct StageStaleness {
-    /// Updates between forward and backward, on average over the batches.
-    pub mean: f64,
-    /// The same, at most.
-    pub max: usize,
-    /// How many batches had a staleness of 0, 1, 2, ….
-    pub counts: Vec<usize>,
-}
-
-impl StageStaleness {
-    /// Adds the batches of another stretch.
-    pub(crate) fn add_counts(&mut self, counts: &[usize]) {
-        if self.counts.len() < counts.len() {
-            self.counts.resize(counts.len(), 0);
-        }
-        for (sum, count) in self.counts.iter_mut().zip(counts) {
-            *sum += count;
-        }
-    }
-}
-
-/// A run that came to no good end.
+/// A run that failed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FailedRun {
     /// Its seed.
     pub seed: u64,
-    /// Why.
+    /// The cause.
     pub error: String,
 }
 
@@ -79,33 +57,33 @@ pub struct MethodResult {
     pub schedule: Option<String>,
     /// Slow-down of the stages in percent; 0 for none.
     pub slowdown_percent: f64,
-    /// Runs asked for.
+    /// Number of runs in the plan.
     pub runs: usize,
-    /// Runs that came to their end.
+    /// Number of runs that completed.
     pub done: usize,
-    /// Samples per second: the median over the seeds.
+    /// Samples per second, the median over the seeds.
     pub images_per_second: Option<f64>,
-    /// Samples per second over those of the baseline at the same seed and slow-down: the median over the seeds.
+    /// Samples per second relative to the baseline at the same seed and slow-down, the median over the seeds.
     pub speedup: Option<f64>,
-    /// Samples per second over those of the same method without slow-down.
+    /// Samples per second relative to the same method without slow-down.
     pub share_of_unslowed: Option<f64>,
-    /// Share of its training time in which each stage computed: the mean over the seeds.
+    /// Share of its training time in which each stage computed, the mean over the seeds.
     pub busy_shares: Vec<f64>,
-    /// One minus their mean.
+    /// One minus the mean busy share of the stages.
     pub bubble_share: Option<f64>,
-    /// Peak resident memory: the largest of all seeds.
+    /// Peak resident memory in bytes, the maximum over the seeds.
     pub peak_memory_bytes: Option<u64>,
     /// Staleness of each stage, over all seeds.
     pub staleness: Vec<StageStaleness>,
-    /// ‖w − w_fwd‖/‖w‖ of each stage, where it was measured: the mean over the seeds.
+    /// ‖w − w_fwd‖/‖w‖ of each stage where it was measured, the mean over the seeds.
     pub gaps: Vec<Option<f64>>,
     /// Test accuracy of the last evaluation, in percent.
     pub final_top1: Option<Spread>,
     /// Highest test accuracy, in percent.
     pub best_top1: Option<Spread>,
-    /// Seconds of training to the target accuracy: the median over the seeds that reached it.
+    /// Seconds of training to the target accuracy, the median over the seeds that reached it.
     pub seconds_to_target: Option<f64>,
-    /// How many seeds reached it.
+    /// Number of seeds that reached it.
     pub reached_target: usize,
     /// The runs that failed.
     pub failures: Vec<FailedRun>,
@@ -143,14 +121,14 @@ impl Comparison {
         comparison
     }
 
-    /// The runs of a method at a slow-down that came to their end, with their seeds.
+    /// The completed runs of a method at a slow-down, with their seeds.
     pub fn done(&self, method: &str, slowdown_percent: f64) -> Vec<(u64, &RunResult)> {
         self.of(method, slowdown_percent)
             .filter_map(|(run, state)| Some((run.seed, state.result()?)))
             .collect()
     }
 
-    /// The results at the least slow-down: those that the plots of single methods show.
+    /// The results at the lowest slow-down, which the charts of single methods show.
     pub fn at_least_slowdown(&self) -> &[MethodResult] {
         &self.results[..self.plan.methods.len().min(self.results.len())]
     }
@@ -234,8 +212,7 @@ fn staleness(done: &[(u64, &RunResult)]) -> Vec<StageStaleness> {
         let mut sum = StageStaleness::default();
         let mut means = Vec::new();
         for found in done.iter().filter_map(|(_, run)| run.staleness.get(stage)) {
-            sum.max = sum.max.max(found.max);
-            sum.add_counts(&found.counts);
+            sum.add(found.max, &found.counts);
             means.push(found.mean);
         }
         sum.mean = mean(&means).unwrap_or_default();

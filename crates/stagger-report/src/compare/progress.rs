@@ -1,40 +1,40 @@
-//! How far a run had come when.
+//! Loss and accuracy of a run over its training time.
 
 use serde_json::Value;
 
 use crate::metrics::{BatchRecord, Record};
 use crate::summary::EpochSummary;
 
-/// Batches at the start that fill caches and pipeline and are not timed, where a run has enough.
+/// Batches at the start of a run that fill caches and pipeline; its rate leaves them out.
 const WARMUP_BATCHES: usize = 8;
 
-/// A batch on the clock of a run.
+/// A trained batch with its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trained {
-    /// Passes over the training set up to its end.
+    /// Epochs from the start of the run to the end of the batch.
     pub epochs: f64,
-    /// Seconds of training up to its loss, without evaluations.
+    /// Seconds of training until its loss was known, without evaluations and snapshots.
     pub seconds: f64,
     /// Mean loss over its samples.
     pub loss: f64,
 }
 
-/// The batches of a run on a clock that stands still during evaluations and snapshots.
+/// The batches and evaluations of a run over its training time, which leaves out evaluations and snapshots.
 ///
-/// The clock is that of the losses: a batch takes the time since the loss before it. Between the last loss of an epoch
-/// and the first of the next there may be an evaluation, so this batch counts as much as the mean one of its epoch.
+/// The time of a batch is that between the previous loss and its own. An evaluation may lie between the last loss of an
+/// epoch and the first of the next, so the first batch of an epoch is taken to last as long as the mean of its others.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
     /// The batches, in order.
     pub batches: Vec<Trained>,
-    /// Test accuracy in percent after epochs that were evaluated, with the batch at which that was.
+    /// The last batch before each evaluation, and the test accuracy in percent.
     pub evaluations: Vec<(Trained, f64)>,
-    /// Samples per second, without the first batches; `None` when there are too few.
+    /// Samples per second without the first batches; `None` if there are too few batches.
     pub images_per_second: Option<f64>,
 }
 
 impl Progress {
-    /// Of the records of a run.
+    /// From the records of a run.
     pub fn of(records: &[Record]) -> Self {
         let batches: Vec<&BatchRecord> = records.iter().filter_map(batch).collect();
         let steps = steps(&batches);
@@ -62,18 +62,18 @@ impl Progress {
         progress
     }
 
-    /// Seconds of training after which an evaluation first found at least this accuracy.
+    /// Seconds of training until the first evaluation with at least this accuracy in percent.
     pub fn seconds_to(&self, top1: f64) -> Option<f64> {
         let reached = self.evaluations.iter().find(|(_, found)| *found >= top1);
         reached.map(|(trained, _)| trained.seconds)
     }
 }
 
-/// What a batch adds to the clock.
+/// The training time of a batch.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     seconds: f64,
-    /// Whether it was measured, not filled in.
+    /// Whether it was measured; otherwise it is the mean of its epoch.
     measured: bool,
 }
 
@@ -95,7 +95,7 @@ fn steps(batches: &[&BatchRecord]) -> Vec<Step> {
             let (count, sum) = same.fold((0, 0.0), |(count, sum), next| {
                 (count + 1, sum + steps[next].seconds)
             });
-            // An epoch of one batch has nothing to fill in from.
+            // An epoch of one batch has no others.
             if count > 0 {
                 steps[at].seconds = sum / f64::from(count);
             }
@@ -104,7 +104,7 @@ fn steps(batches: &[&BatchRecord]) -> Vec<Step> {
     steps
 }
 
-/// Batches that came to the last stage before the pipeline was full are left out too.
+/// Number of batches to leave out, at least until the pipeline is full.
 fn warmup(records: &[Record]) -> usize {
     let epochs = records.iter().filter_map(epoch);
     let stages = epochs.flat_map(|epoch| &epoch.stages);
@@ -124,7 +124,7 @@ fn rate(batches: &[&BatchRecord], steps: &[Step], warmup: usize) -> Option<f64> 
     (seconds > 0.0).then(|| samples as f64 / seconds)
 }
 
-/// As the run says; else those of the first epoch, which is whole unless it is the only one.
+/// As in the facts of the run; otherwise the batches of the first epoch, which is complete unless it is the only one.
 fn batches_per_epoch(records: &[Record], batches: &[&BatchRecord]) -> usize {
     if let Some(Record::Run(run)) = records.first()
         && let Some(said) = run.facts.get("batches_per_epoch").and_then(Value::as_u64)
@@ -143,7 +143,7 @@ fn batch(record: &Record) -> Option<&BatchRecord> {
     }
 }
 
-/// The epoch of a record that is one.
+/// The summary in a record of an epoch.
 pub(crate) fn epoch(record: &Record) -> Option<&EpochSummary> {
     match record {
         Record::Epoch(epoch) => Some(epoch),
@@ -154,15 +154,15 @@ pub(crate) fn epoch(record: &Record) -> Option<&EpochSummary> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::fixtures::MadeUp;
+    use crate::compare::fixtures::FixtureRun;
 
     #[test]
-    fn evaluations_are_not_on_the_clock() {
+    fn evaluations_take_no_training_time() {
         // A batch of 10 samples every second; 100 seconds of evaluation after each of 3 epochs of 20.
-        let run = MadeUp {
+        let run = FixtureRun {
             epochs: 3,
             batches_per_epoch: 20,
-            ..MadeUp::default()
+            ..FixtureRun::default()
         };
         let progress = Progress::of(&run.records());
         assert_eq!(progress.batches.len(), 60);
@@ -176,10 +176,10 @@ mod tests {
     #[test]
     fn the_target_is_reached_at_the_first_evaluation_that_found_it() {
         // 50, 60, 70 percent.
-        let run = MadeUp {
+        let run = FixtureRun {
             epochs: 3,
             batches_per_epoch: 20,
-            ..MadeUp::default()
+            ..FixtureRun::default()
         };
         let progress = Progress::of(&run.records());
         assert_eq!(progress.seconds_to(55.0), Some(40.0));
@@ -189,17 +189,17 @@ mod tests {
 
     #[test]
     fn the_first_batches_do_not_count_and_short_runs_have_a_rate() {
-        let slow_start = MadeUp {
+        let slow_start = FixtureRun {
             start_seconds: 50.0,
             batches_per_epoch: 3,
-            ..MadeUp::default()
+            ..FixtureRun::default()
         };
         let progress = Progress::of(&slow_start.records());
         assert_eq!(progress.images_per_second, Some(10.0));
         assert_eq!(progress.batches[2].seconds, 52.0);
-        let single = MadeUp {
+        let single = FixtureRun {
             batches_per_epoch: 1,
-            ..MadeUp::default()
+            ..FixtureRun::default()
         };
         assert_eq!(Progress::of(&single.records()).images_per_second, None);
         assert_eq!(Progress::of(&[]), Progress::default());

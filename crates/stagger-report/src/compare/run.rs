@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::method::StageStaleness;
 use super::progress::{Progress, epoch};
+use super::staleness::StageStaleness;
 use crate::environment::Environment;
 use crate::metrics::{EndRecord, Record};
 use crate::metrics_reader::read_metrics;
 use crate::run_folder::{ENVIRONMENT_FILE, METRICS_FILE};
 use crate::summary::EpochSummary;
 
-/// A run that a comparison asks for.
+/// A run in the plan of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedRun {
     /// The method as the user wrote it.
@@ -23,25 +23,25 @@ pub struct PlannedRun {
     pub slowdown_percent: f64,
     /// Seed.
     pub seed: u64,
-    /// Where it is, or will be.
+    /// Its run folder, which need not exist.
     pub folder: PathBuf,
-    /// What repeats it.
+    /// The command that repeats it.
     pub command: String,
 }
 
-/// What has become of it.
+/// The state of a planned run.
 #[derive(Clone, Debug)]
 pub enum RunState {
-    /// It came to its planned end.
+    /// It completed.
     Done(Box<RunResult>),
-    /// It ended otherwise, with this sentence.
+    /// It failed, with this cause.
     Failed(String),
-    /// It has not been run.
+    /// It was not run.
     Missing,
 }
 
 impl RunState {
-    /// The result, if there is one.
+    /// The result of a completed run.
     pub fn result(&self) -> Option<&RunResult> {
         match self {
             RunState::Done(result) => Some(result),
@@ -50,10 +50,10 @@ impl RunState {
     }
 }
 
-/// What a run came to.
+/// The results of a completed run.
 #[derive(Clone, Debug)]
 pub struct RunResult {
-    /// The method in full notation.
+    /// The schedule in full notation.
     pub schedule: Option<String>,
     /// Its batches and evaluations.
     pub progress: Progress,
@@ -63,9 +63,9 @@ pub struct RunResult {
     pub peak_memory_bytes: Option<u64>,
     /// Staleness of each stage.
     pub staleness: Vec<StageStaleness>,
-    /// How far the parameters of each stage had moved between forward and backward, where that was measured.
+    /// ‖w − w_fwd‖/‖w‖ of each stage, if measured.
     pub gaps: Vec<Option<f64>>,
-    /// Where it ran, if its folder says so.
+    /// Its host and build, if its folder has them.
     pub environment: Option<Environment>,
     /// Duration of the whole run.
     pub wall_seconds: f64,
@@ -154,7 +154,7 @@ fn result(records: &[Record], end: &EndRecord, environment: Option<Environment>)
     }
 }
 
-/// Mean over epochs, by their time.
+/// Mean over epochs, weighted by their time.
 fn busy_share(epochs: &[&EpochSummary], stage: usize) -> f64 {
     weighted(epochs.iter().filter_map(|epoch| {
         let found = epoch.stages.get(stage)?;
@@ -174,8 +174,7 @@ fn staleness(epochs: &[&EpochSummary], stage: usize) -> StageStaleness {
     let mut sum = StageStaleness::default();
     for epoch in epochs {
         if let Some(found) = epoch.stages.get(stage) {
-            sum.max = sum.max.max(found.staleness_max);
-            sum.add_counts(&found.staleness_counts);
+            sum.add(found.staleness_max, &found.staleness_counts);
         }
     }
     let means = epochs.iter().filter_map(|epoch| {
@@ -186,7 +185,7 @@ fn staleness(epochs: &[&EpochSummary], stage: usize) -> StageStaleness {
     sum
 }
 
-/// Mean of numbers with their weights; `None` when these are nothing.
+/// Weighted mean of (number, weight); `None` if the weights add up to 0.
 fn weighted(numbers: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
     let (sum, weight) = numbers.fold((0.0, 0.0), |(sum, all), (number, weight)| {
         (sum + number * weight, all + weight)
@@ -197,7 +196,7 @@ fn weighted(numbers: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::fixtures::MadeUp;
+    use crate::compare::fixtures::FixtureRun;
 
     fn failure(state: RunState) -> String {
         match state {
@@ -210,9 +209,9 @@ mod tests {
     fn a_finished_run_is_summed_up() {
         let base = tempfile::tempdir().unwrap();
         let folder = base.path().join("dsp-seed1");
-        let run = MadeUp {
+        let run = FixtureRun {
             epochs: 3,
-            ..MadeUp::default()
+            ..FixtureRun::default()
         };
         run.write(&folder);
         let state = read_run(&folder);
@@ -232,7 +231,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let folder = base.path().join("run.9");
         assert!(matches!(read_run(&folder), RunState::Missing));
-        let run = MadeUp::default();
+        let run = FixtureRun::default();
         run.write(&folder);
         let metrics = folder.join(METRICS_FILE);
         let whole = fs::read_to_string(&metrics).unwrap();

@@ -1,4 +1,4 @@
-//! Many numbers as one.
+//! Statistics over seeds.
 
 use serde::Serialize;
 
@@ -9,12 +9,12 @@ pub struct Spread {
     pub mean: f64,
     /// Standard deviation of a sample (n − 1); `None` for a single number.
     pub deviation: Option<f64>,
-    /// How many numbers there were.
+    /// Number of values.
     pub count: usize,
 }
 
 impl Spread {
-    /// Of these numbers; `None` when there are none.
+    /// Mean and spread of these numbers; `None` if there are none.
     pub fn of(numbers: &[f64]) -> Option<Self> {
         let mean = mean(numbers)?;
         let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();
@@ -27,12 +27,12 @@ impl Spread {
     }
 }
 
-/// Arithmetic mean; `None` of nothing.
+/// Arithmetic mean; `None` without numbers.
 pub(crate) fn mean(numbers: &[f64]) -> Option<f64> {
     (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
 }
 
-/// The middle number, or the mean of the two in the middle; `None` of nothing.
+/// Median: the middle number, or the mean of the two in the middle; `None` without numbers.
 pub(crate) fn median(numbers: &[f64]) -> Option<f64> {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);

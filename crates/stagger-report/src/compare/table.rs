@@ -1,59 +1,11 @@
 //! Results as tables for people.
 
-use std::fmt;
-
-use comfy_table::presets::NOTHING as NO_LINES;
-use comfy_table::{CellAlignment, ContentArrangement, Table as Grid};
-
-use super::method::{Comparison, MethodResult, StageStaleness};
+use super::method::{Comparison, MethodResult};
+use super::staleness::StageStaleness;
 use super::statistics::Spread;
+use crate::table::Table;
 
 const NOTHING: &str = "–";
-
-/// A table of texts. Its [`Display`](fmt::Display) is for the terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
-    /// One per column.
-    pub headers: Vec<String>,
-    /// Each as long as the headers.
-    pub rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    /// Leaves out columns in which no row says anything.
-    fn without_empty_columns(mut self) -> Self {
-        for column in (1..self.headers.len()).rev() {
-            if self.rows.iter().all(|row| row[column] == NOTHING) {
-                self.headers.remove(column);
-                self.rows.iter_mut().for_each(|row| {
-                    row.remove(column);
-                });
-            }
-        }
-        self
-    }
-}
-
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut grid = Grid::new();
-        grid.load_style(NO_LINES)
-            .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(&self.headers)
-            .add_rows(&self.rows);
-        for (at, column) in grid.column_iter_mut().enumerate() {
-            let first_is_left = if at == 0 { 0 } else { 2 };
-            column.set_padding((first_is_left, 0));
-            if at > 0 {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        for line in grid.lines() {
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        Ok(())
-    }
-}
 
 /// All numbers, a row per method and slow-down.
 pub fn main_table(comparison: &Comparison) -> Table {
@@ -96,7 +48,7 @@ pub fn main_table(comparison: &Comparison) -> Table {
             row
         })
         .collect();
-    Table { headers, rows }.without_empty_columns()
+    Table { headers, rows }.without_empty_columns(NOTHING)
 }
 
 /// Samples per second, a row per method and a column per slow-down; `None` without slow-downs.
@@ -178,7 +130,7 @@ pub(super) fn mebibytes(bytes: u64) -> String {
     format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// The mean, and the largest where it is another number.
+/// The mean, and the maximum if it differs.
 fn staleness(stage: &StageStaleness) -> String {
     let mean = format!("{:.1}", stage.mean);
     match mean.strip_suffix(".0") {
@@ -194,7 +146,7 @@ fn spread(spread: Spread) -> String {
     }
 }
 
-/// Seconds to the target, and how many runs they are of where these are not all.
+/// Seconds to the target, and how many runs reached it if not all did.
 fn time(result: &MethodResult) -> String {
     match result.seconds_to_target {
         Some(seconds) if result.reached_target == result.done => format!("{seconds:.1} s"),

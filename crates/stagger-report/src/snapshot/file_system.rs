@@ -1,57 +1,57 @@
-//! The calls to the disk that a snapshot is written with.
+//! The calls to the disk that snapshots need.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// A place for snapshots. The real one is [`Disk`]; tests have one whose every call can fail.
+/// A file system for snapshots: [`Disk`], or in tests one whose every call can fail.
 pub trait FileSystem: Send {
-    /// Makes a folder, and its parents where they are missing.
+    /// Creates a folder, with missing parents.
     ///
     /// # Errors
-    /// As all of these, when the system refuses.
+    /// When the system refuses.
     fn create_folder(&mut self, path: &Path) -> io::Result<()>;
 
-    /// Makes a file that is not there yet.
+    /// Creates a file.
     ///
     /// # Errors
-    /// Also when it is.
+    /// When it exists, or the system refuses.
     fn create_file(&mut self, path: &Path) -> io::Result<Box<dyn SnapshotFile>>;
 
-    /// Makes the names in a folder durable.
+    /// Flushes the names in a folder to disk.
     ///
     /// # Errors
     /// When the system refuses.
     fn sync_folder(&mut self, path: &Path) -> io::Result<()>;
 
-    /// Gives a folder another name; nothing has that name.
+    /// Renames a folder to a name that is free.
     ///
     /// # Errors
     /// When the system refuses.
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes a folder with all that is in it; one that is not there is removed already.
+    /// Removes a folder with its contents. Succeeds if it does not exist.
     ///
     /// # Errors
     /// When the system refuses.
     fn remove_folder(&mut self, path: &Path) -> io::Result<()>;
 
-    /// What is in a folder; nothing when it is not there.
+    /// The entries of a folder; none if it does not exist.
     ///
     /// # Errors
     /// When the system refuses.
     fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// The content of a file, which must not be longer than `limit_bytes`.
+    /// The content of a file of at most `limit_bytes`.
     ///
     /// # Errors
-    /// Also when it is longer.
+    /// When it is longer, or the system refuses.
     fn read(&mut self, path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>>;
 }
 
 /// A file that is being written.
 pub trait SnapshotFile: Write {
-    /// Makes what was written durable.
+    /// Flushes written data to disk.
     ///
     /// # Errors
     /// When the system refuses.
@@ -78,7 +78,7 @@ impl FileSystem for Disk {
     }
 
     fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
-        // Folders can be flushed on Unix only.
+        // Only Unix can flush folders.
         if cfg!(unix) {
             File::open(path)?.sync_all()?;
         }

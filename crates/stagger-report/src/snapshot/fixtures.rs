@@ -40,7 +40,7 @@ fn tensor(value: f32) -> HostTensor {
     HostTensor::new(vec![2, 1], vec![value, -value]).unwrap()
 }
 
-/// Everything that a stage can hold, all of it different.
+/// A stage with everything that it can hold; all values differ.
 pub fn stage_snapshot(seed: usize) -> StageSnapshot {
     let value = |number: usize| tensor((seed * 100 + number) as f32);
     let state = |number| StageState {

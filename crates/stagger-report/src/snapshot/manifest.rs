@@ -1,12 +1,12 @@
-//! What a snapshot is of.
+//! The manifest of a snapshot.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Version of the format that is written, and the only one that is read.
+/// Format version of the manifests that are written; no other is read.
 pub const SNAPSHOT_FORMAT: u32 = 1;
 
-/// `manifest.json`.
+/// The content of `manifest.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`SNAPSHOT_FORMAT`].
@@ -15,13 +15,13 @@ pub struct Manifest {
     pub version: usize,
     /// Batches of the whole run.
     pub batches: usize,
-    /// Version of stagger that wrote it.
+    /// Version of the stagger that wrote it.
     pub stagger: String,
-    /// Its commit, where that is known.
+    /// Its commit, if known.
     pub commit: Option<String>,
-    /// The network.
+    /// The model.
     pub model: String,
-    /// The method, in canonical notation.
+    /// The schedule, in canonical notation.
     pub schedule: String,
     /// Blocks of each stage.
     pub cut: Vec<usize>,
@@ -35,11 +35,11 @@ pub struct Manifest {
     pub dataset: String,
     /// Fingerprint of its training part, 16 hexadecimal digits.
     pub data_fingerprint: String,
-    /// Top-1 test accuracy of this version, in percent, where it was evaluated.
+    /// Top-1 test accuracy of this version in percent, if it was evaluated.
     pub test_top1: Option<f64>,
     /// All values of the run, as in its `config.toml`.
     pub config: String,
-    /// What else whoever takes the snapshot has to know to go on.
+    /// What the run needs besides the stages to resume; the caller defines it.
     pub progress: Value,
     /// The stages' files, from stage 0 up.
     pub files: Vec<FileEntry>,
@@ -48,16 +48,16 @@ pub struct Manifest {
 /// A file beside the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Its name, without any folder.
+    /// Its name, without a folder.
     pub name: String,
-    /// Its length.
+    /// Its length in bytes.
     pub size_bytes: u64,
     /// CRC-32 (that of zip and zlib) of its bytes, 8 hexadecimal digits.
     pub crc32: String,
 }
 
 impl Manifest {
-    /// Reads a `manifest.json` of format [`SNAPSHOT_FORMAT`].
+    /// Decodes a `manifest.json` of format version [`SNAPSHOT_FORMAT`].
     ///
     /// # Errors
     /// A sentence on what is wrong with it.
@@ -78,7 +78,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The format that a manifest says it has; `None` when it is none at all.
+    /// The format version in a manifest; `None` if the bytes are no manifest.
     pub fn format_of(bytes: &[u8]) -> Option<u32> {
         let format: Option<Format> = read(bytes).ok();
         format.map(|format| format.format_version)
@@ -87,7 +87,7 @@ impl Manifest {
     /// The bytes of `manifest.json`.
     ///
     /// # Errors
-    /// A sentence when something in it has no form in JSON.
+    /// A sentence when a value cannot be encoded as JSON.
     pub fn encode(&self) -> Result<Vec<u8>, String> {
         let mut bytes = serde_json::to_vec_pretty(self).map_err(|error| error.to_string())?;
         bytes.push(b'\n');
@@ -95,7 +95,7 @@ impl Manifest {
     }
 }
 
-/// The part of a manifest that all formats have.
+/// The field of a manifest that all format versions have.
 #[derive(Deserialize)]
 struct Format {
     format_version: u32,
@@ -105,7 +105,7 @@ fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| format!("it is no manifest: {error}"))
 }
 
-/// A name that cannot lead out of its folder, on any system.
+/// Whether a name cannot lead out of its folder, on any system.
 fn is_plain_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && name.chars().all(plain)

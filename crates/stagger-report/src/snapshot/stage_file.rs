@@ -1,7 +1,7 @@
 //! One stage of a snapshot as a safetensors file.
 //!
-//! Parameters, running statistics, optimizer state and counters have their own names, so that any reader of safetensors
-//! finds them. What is in flight is under `pipeline/`, a prefix that no parameter has; its batch numbers are JSON in the
+//! Parameters, running statistics, optimizer state and counters have their usual names, so that any reader of safetensors
+//! finds them. Tensors in flight are under `pipeline/`, a prefix that no parameter has; their batch numbers are JSON in the
 //! metadata, under `pipeline`.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub fn stage_file_name(stage: usize) -> String {
     format!("stage-{stage}.safetensors")
 }
 
-/// The numbers of [`PipelineState`], and how many tensors belong to each.
+/// The numbers of [`PipelineState`], and the number of tensors of each entry.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Index {
@@ -60,7 +60,7 @@ struct KeptIndex {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MeanIndex {
-    /// The bits of the mean: exact, and also where it is not finite.
+    /// The bits of the mean, which are exact even if it is not finite.
     bits: u64,
     count: u32,
 }
@@ -98,7 +98,7 @@ impl From<MeanIndex> for RunningMean {
     }
 }
 
-/// A stage ready to be written.
+/// The contents of a stage's file.
 pub(super) struct StageFile<'a> {
     metadata: BTreeMap<String, String>,
     counters: Vec<(String, u64)>,
@@ -107,7 +107,7 @@ pub(super) struct StageFile<'a> {
 
 impl<'a> StageFile<'a> {
     /// # Errors
-    /// A sentence when the numbers have no form in JSON.
+    /// A sentence when the numbers cannot be encoded as JSON.
     pub fn of(snapshot: &'a StageSnapshot) -> Result<Self, String> {
         let StageSnapshot { state, pipeline } = snapshot;
         let mut file = Self {
@@ -217,15 +217,16 @@ impl<'a> StageFile<'a> {
     }
 }
 
-/// The bytes of a stage's file, all in memory. The writer of snapshots puts the same ones on disk a chunk at a time.
+/// The bytes of a stage's file in memory. [`SnapshotStore::write`](super::SnapshotStore::write) writes the same bytes a
+/// chunk at a time.
 ///
 /// # Errors
-/// A sentence when a tensor does not fit its shape, or a number has no form in JSON.
+/// A sentence when a tensor does not fit its shape, or a number cannot be encoded as JSON.
 pub fn encode_stage(snapshot: &StageSnapshot) -> Result<Vec<u8>, String> {
     StageFile::of(snapshot)?.contents().encode()
 }
 
-/// Reads the bytes of a stage's file. Allocates a few times their length at most.
+/// Decodes the bytes of a stage's file. Allocates a few times their length at most.
 ///
 /// # Errors
 /// A sentence on what is wrong with them.
@@ -255,7 +256,7 @@ pub fn decode_stage(bytes: &[u8]) -> Result<StageSnapshot, String> {
     }
 }
 
-/// The content of a file, of which one part after another is taken.
+/// The tensors and counters of a file that are not decoded yet.
 struct Parts {
     state: StageState,
     tensors: BTreeMap<String, HostTensor>,
@@ -286,7 +287,7 @@ impl Parts {
         tensor.ok_or_else(|| format!("its tensor {name} is missing"))
     }
 
-    /// As many tensors as there are, whatever the index says: nothing is allocated for those that are missing.
+    /// Takes tensors one by one: an index with too large a count allocates nothing for those that are missing.
     fn take_all(&mut self, prefix: &str, count: usize) -> Result<Vec<HostTensor>, String> {
         let mut tensors = Vec::new();
         for number in 0..count {

@@ -17,10 +17,10 @@ pub const SNAPSHOTS_FOLDER: &str = "snapshots";
 /// Name of the manifest inside a snapshot's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
-/// Far above any manifest.
+/// Far more than any manifest has.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
-/// What a folder is called that is not complete.
+/// Suffix of folders that are not complete.
 const PARTIAL: &str = ".partial";
 
 /// The snapshots of a run.
@@ -30,16 +30,16 @@ pub struct SnapshotStore<F = Disk> {
     files: F,
 }
 
-/// What there is to go on from.
+/// The newest snapshot to resume from.
 #[derive(Debug)]
 pub struct Latest {
-    /// The newest snapshot that is whole.
+    /// The newest complete snapshot.
     pub found: Option<(Manifest, Snapshot)>,
-    /// Those that are newer and are not.
+    /// Newer ones, which are damaged.
     pub skipped: Vec<Skipped>,
 }
 
-/// A snapshot that is not whole.
+/// A damaged snapshot.
 #[derive(Debug)]
 pub struct Skipped {
     /// Its folder.
@@ -49,14 +49,14 @@ pub struct Skipped {
 }
 
 impl SnapshotStore {
-    /// Those of the run in this folder, on the disk.
+    /// The snapshots of the run in this folder, on disk.
     pub fn of_run(run: &Path) -> Self {
         Self::on(Disk, run)
     }
 }
 
 impl<F: FileSystem> SnapshotStore<F> {
-    /// Those of the run in this folder, on this file system.
+    /// The snapshots of the run in this folder, on this file system.
     pub fn on(files: F, run: &Path) -> Self {
         Self {
             folder: run.join(SNAPSHOTS_FOLDER),
@@ -64,11 +64,11 @@ impl<F: FileSystem> SnapshotStore<F> {
         }
     }
 
-    /// Removes what a crash has left unfinished, and snapshots of later versions than this one: a run that goes on there
-    /// takes them again.
+    /// Removes incomplete snapshots that a crash has left, and snapshots of versions later than this one: a run that resumes
+    /// at this version takes them again.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when something cannot be removed.
+    /// [`ReportError::Io`] when one cannot be removed.
     pub fn clean(&mut self, version: usize) -> Result<(), ReportError> {
         for path in self.list()? {
             if name_of(&path).ends_with(PARTIAL) {
@@ -76,7 +76,7 @@ impl<F: FileSystem> SnapshotStore<F> {
                 removed.map_err(|source| ReportError::io("remove", &path, source))?;
             }
         }
-        // The newest first: whenever this is cut short, those that are left have all that came before them.
+        // Newest first: if this is cut short, no snapshot is left without those before it.
         for (found, path) in self.versions()?.into_iter().rev() {
             if found > version {
                 self.remove(&path)?;
@@ -85,11 +85,11 @@ impl<F: FileSystem> SnapshotStore<F> {
         Ok(())
     }
 
-    /// Writes a snapshot, whole or not at all, and gives its size in bytes. The manifest's list of files is filled in.
+    /// Writes a snapshot, complete or not at all, and returns its size in bytes. Fills in the manifest's list of files.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when the file system fails, [`ReportError::Encode`] when the snapshot has no form on disk. What
-    /// was there before still is.
+    /// [`ReportError::Io`] when the file system fails, [`ReportError::Encode`] when the snapshot cannot be encoded. Other
+    /// snapshots are unchanged.
     pub fn write(
         &mut self,
         stages: &[Arc<StageSnapshot>],
@@ -99,7 +99,7 @@ impl<F: FileSystem> SnapshotStore<F> {
         let partial = self.partial(&path);
         let written = self.write_and_rename(&path, &partial, stages, manifest);
         if written.is_err() {
-            // Nothing better can be done than to report the first failure.
+            // The first failure is the one to report, whether or not this works.
             let _ = self.files.remove_folder(&partial);
         }
         written
@@ -141,7 +141,7 @@ impl<F: FileSystem> SnapshotStore<F> {
             .write_file(&partial.join(MANIFEST_FILE), |out| out.write_all(&text))
             .map_err(failed)?;
         self.files.sync_folder(partial).map_err(failed)?;
-        // A former attempt at this version, of which nobody knows whether it is whole. The version before it is.
+        // An earlier attempt at this version, which may be damaged. The snapshot before it is complete.
         if self.list()?.iter().any(|found| found == path) {
             self.remove(path)?;
         }
@@ -151,7 +151,7 @@ impl<F: FileSystem> SnapshotStore<F> {
         Ok(stages + own.size_bytes)
     }
 
-    /// Length and checksum of what was written and is on disk.
+    /// Writes a file, flushes it to disk, and returns its length and checksum.
     fn write_file(
         &mut self,
         path: &Path,
@@ -173,7 +173,7 @@ impl<F: FileSystem> SnapshotStore<F> {
         })
     }
 
-    /// Removes all but the newest `keep` and the one with the best test accuracy, the earlier of equals.
+    /// Removes all snapshots but the newest `keep` and the one with the best test accuracy, the earliest if several are equal.
     ///
     /// # Errors
     /// [`ReportError::Io`] when one cannot be removed.
@@ -181,7 +181,7 @@ impl<F: FileSystem> SnapshotStore<F> {
         let versions = self.versions()?;
         let mut best: Option<(f64, usize)> = None;
         for (version, path) in &versions {
-            // One that cannot be read is not the best, and no reason to stop.
+            // One that cannot be read does not count as the best and is no error.
             let top1 = self.manifest(path).ok().and_then(|found| found.test_top1);
             if let Some(top1) = top1.filter(|top1| best.is_none_or(|(best, _)| *top1 > best)) {
                 best = Some((top1, *version));
@@ -196,16 +196,16 @@ impl<F: FileSystem> SnapshotStore<F> {
         Ok(())
     }
 
-    /// The newest snapshot that is whole, and those that are newer and are not.
+    /// The newest complete snapshot, and newer ones that are damaged.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when something cannot be read that is there: it may be whole. [`ReportError::SnapshotFormat`] for
-    /// one that another version of stagger has written.
+    /// [`ReportError::Io`] when a file exists and cannot be read: its snapshot may be complete.
+    /// [`ReportError::SnapshotFormat`] for a snapshot that another version of stagger has written.
     pub fn latest(&mut self) -> Result<Latest, ReportError> {
         self.latest_before(usize::MAX)
     }
 
-    /// As [`SnapshotStore::latest`], of the versions before this one.
+    /// As [`SnapshotStore::latest`], among the versions before `end`.
     ///
     /// # Errors
     /// As [`SnapshotStore::latest`].
@@ -231,8 +231,8 @@ impl<F: FileSystem> SnapshotStore<F> {
     /// Reads the snapshot in a folder.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when a file cannot be read, [`ReportError::Snapshot`] when one is not what the manifest says, or
-    /// not what this version of stagger reads.
+    /// [`ReportError::Io`] when a file cannot be read, [`ReportError::Snapshot`] when one is damaged or differs from what the
+    /// manifest says, [`ReportError::SnapshotFormat`] when it has another format version.
     pub fn load(&mut self, path: &Path) -> Result<(Manifest, Snapshot), ReportError> {
         let manifest = self.manifest(path)?;
         let mut stages = Vec::with_capacity(manifest.files.len());
@@ -285,7 +285,7 @@ impl<F: FileSystem> SnapshotStore<F> {
         }
     }
 
-    /// Versions of which there is a folder, in order.
+    /// Versions with a folder, in ascending order.
     ///
     /// # Errors
     /// [`ReportError::Io`] when the folder cannot be read.
@@ -303,7 +303,7 @@ impl<F: FileSystem> SnapshotStore<F> {
             .map_err(|source| ReportError::io("read the folder", &self.folder, source))
     }
 
-    /// Takes the name away before anything that is in it.
+    /// Removes a snapshot: its name first, so that no reader finds a part of it.
     fn remove(&mut self, path: &Path) -> Result<(), ReportError> {
         let failed = |source| ReportError::io("remove", path, source);
         let nameless = self.folder.join(format!(".{}.old{PARTIAL}", name_of(path)));
@@ -312,13 +312,13 @@ impl<F: FileSystem> SnapshotStore<F> {
         self.files.remove_folder(&nameless).map_err(failed)
     }
 
-    /// The name of a snapshot's folder before it is complete.
+    /// Path of a snapshot's folder until it is complete.
     fn partial(&self, path: &Path) -> PathBuf {
         self.folder.join(format!(".{}{PARTIAL}", name_of(path)))
     }
 }
 
-/// `v00000500`: in the order of versions for a long time.
+/// `v00000500`: names sort by version up to eight digits.
 fn name(version: usize) -> String {
     format!("v{version:08}")
 }
@@ -337,7 +337,7 @@ fn version_of(path: &Path) -> Option<usize> {
     digits.parse().ok().filter(|_| is_number)
 }
 
-/// A file whose bytes are counted and summed up on their way.
+/// A writer that counts bytes and computes their checksum.
 struct Checked {
     file: Box<dyn SnapshotFile>,
     size_bytes: u64,

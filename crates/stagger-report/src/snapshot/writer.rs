@@ -1,6 +1,5 @@
-//! The sink that writes snapshots in the background of training.
+//! The sink that writes snapshots in the background.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +11,10 @@ use stagger_runtime::snapshot::StageSnapshot;
 use stagger_runtime::{Event, Outcome, RunError};
 
 use super::manifest::Manifest;
+use super::parts::{Complete, SnapshotParts};
 use super::store::SnapshotStore;
 use crate::error::ReportError;
 use crate::sink::Sink;
-use crate::stage_tally::percent;
 
 /// A snapshot that is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,31 +23,25 @@ pub struct Written {
     pub version: usize,
     /// Size of its files.
     pub size_bytes: u64,
-    /// How long the background took to write it.
+    /// Time that the background thread took to write it.
     pub took: Duration,
 }
 
-/// Gathers the stages' parts of each version and has them written by a thread of its own.
+/// Collects the stages' parts of each snapshot and passes it to a thread that writes it.
 ///
-/// The thread has one snapshot in work and one waiting. When the disk is slower than that, the newest of those that do not fit
-/// replaces the others: what is left out has a later one, and training does not wait.
+/// The thread writes one snapshot while one more waits in its queue. If the disk is slower than that, the newest snapshot
+/// replaces those before it that have not entered the queue. So training does not wait for the disk, and the last snapshot
+/// is always written.
 pub struct SnapshotWriter {
     folder: PathBuf,
-    stages: usize,
-    pending: BTreeMap<usize, Parts>,
+    parts: SnapshotParts,
     describe: Box<dyn FnMut(usize) -> Manifest>,
     on_written: Box<dyn FnMut(&Written)>,
     jobs: Option<SyncSender<Job>>,
     results: Receiver<Result<Written, ReportError>>,
     thread: Option<JoinHandle<()>>,
-    /// The newest snapshot that the thread had no room for.
+    /// The newest snapshot that the queue had no room for.
     waiting: Option<Job>,
-}
-
-#[derive(Default)]
-struct Parts {
-    stages: BTreeMap<usize, Arc<StageSnapshot>>,
-    test_top1: Option<f64>,
 }
 
 struct Job {
@@ -57,12 +50,12 @@ struct Job {
 }
 
 impl SnapshotWriter {
-    /// Writes into the folder of a run that starts or goes on at `version`, and keeps the newest `keep` snapshots and the
-    /// best. `describe` gives the manifest of a version, without files and accuracy, when all stages are past it;
-    /// `on_written` hears of every snapshot on disk.
+    /// Writes into the folder of a run that starts or resumes at `version`, and keeps the newest `keep` snapshots and the
+    /// one with the best test accuracy. `describe` returns the manifest of a version, without files and accuracy, once all
+    /// stages have taken its snapshot; `on_written` is called for every snapshot on disk.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when leftovers cannot be removed or the thread cannot be started.
+    /// [`ReportError::Io`] when leftovers of a crash cannot be removed or the thread cannot be started.
     pub fn start(
         run: &Path,
         version: usize,
@@ -80,8 +73,7 @@ impl SnapshotWriter {
             .map_err(|source| ReportError::io("start writing into", run, source))?;
         Ok(Self {
             folder: run.to_owned(),
-            stages: 0,
-            pending: BTreeMap::new(),
+            parts: SnapshotParts::default(),
             describe: Box::new(describe),
             on_written: Box::new(on_written),
             jobs: Some(jobs),
@@ -91,16 +83,16 @@ impl SnapshotWriter {
         })
     }
 
-    /// Hears what has become of the snapshots so far.
-    fn hear(&mut self) -> Result<(), ReportError> {
+    /// Takes the results of the thread so far.
+    fn take_results(&mut self) -> Result<(), ReportError> {
         while let Ok(result) = self.results.try_recv() {
             (self.on_written)(&result?);
         }
         Ok(())
     }
 
-    /// Gives the thread what waits, if it has room.
-    fn offer(&mut self) -> Result<(), ReportError> {
+    /// Passes the waiting snapshot to the thread, if its queue has room.
+    fn send_waiting(&mut self) -> Result<(), ReportError> {
         let (Some(job), Some(jobs)) = (self.waiting.take(), &self.jobs) else {
             return Ok(());
         };
@@ -118,23 +110,9 @@ impl SnapshotWriter {
         let source = io::Error::other("the thread that writes snapshots has ended early");
         ReportError::io("write snapshots into", &self.folder, source)
     }
-
-    fn complete(&mut self, version: usize) {
-        // Every stage goes through the versions in order: older ones were evaluated only.
-        let newer = self.pending.split_off(&(version + 1));
-        let mut older = std::mem::replace(&mut self.pending, newer);
-        if let Some(parts) = older.remove(&version) {
-            let mut manifest = (self.describe)(version);
-            manifest.test_top1 = parts.test_top1;
-            self.waiting = Some(Job {
-                stages: parts.stages.into_values().collect(),
-                manifest,
-            });
-        }
-    }
 }
 
-/// The thread: one snapshot after the other.
+/// The thread: writes one snapshot after the other.
 fn write_all(
     store: &mut SnapshotStore,
     keep: usize,
@@ -151,7 +129,7 @@ fn write_all(
                 took: began.elapsed(),
             })
         });
-        // Nobody listens any more only when the run is being torn down.
+        // The sink is dropped early only when the run is torn down.
         if results.send(written).is_err() {
             return;
         }
@@ -160,32 +138,20 @@ fn write_all(
 
 impl Sink for SnapshotWriter {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        match event {
-            Event::Started { stages } => self.stages = *stages,
-            Event::Evaluated {
-                version,
-                samples,
-                correct_top1,
-                ..
-            } => {
-                let parts = self.pending.entry(*version).or_default();
-                parts.test_top1 = Some(percent(*correct_top1, *samples));
-            }
-            Event::Snapshot {
-                stage,
-                version,
-                snapshot,
-            } => {
-                let parts = self.pending.entry(*version).or_default();
-                parts.stages.insert(*stage, Arc::clone(snapshot));
-                if parts.stages.len() == self.stages {
-                    self.complete(*version);
-                }
-            }
-            _ => {}
+        if let Some(Complete {
+            version,
+            stages,
+            test_top1,
+        }) = self.parts.event(event)
+        {
+            let manifest = Manifest {
+                test_top1,
+                ..(self.describe)(version)
+            };
+            self.waiting = Some(Job { stages, manifest });
         }
-        self.hear()?;
-        self.offer()
+        self.take_results()?;
+        self.send_waiting()
     }
 
     /// Waits until the last snapshot is on disk.
@@ -201,7 +167,7 @@ impl Sink for SnapshotWriter {
         {
             return Err(self.thread_is_gone());
         }
-        self.hear()
+        self.take_results()
     }
 }
 
@@ -265,7 +231,7 @@ mod tests {
             writer.event(&part(version, 1)).unwrap();
             writer.event(&part(version, 0)).unwrap();
         }
-        // This one stays incomplete: its run has died.
+        // This one stays incomplete, as if its run had died.
         writer.event(&part(40, 0)).unwrap();
         writer.finish(Ok(&OUTCOME)).unwrap();
         let written = written.borrow();
@@ -275,7 +241,7 @@ mod tests {
         let mut store = SnapshotStore::of_run(run.path());
         let (manifest, snapshot) = store.latest().unwrap().found.unwrap();
         assert_eq!(snapshot, fixtures::snapshot(39));
-        // Nobody has evaluated that version.
+        // That version was not evaluated.
         assert_eq!(manifest.test_top1, None);
     }
 
@@ -298,7 +264,7 @@ mod tests {
         std::fs::write(run.path().join("snapshots"), "a file in the way").unwrap();
         let written = Rc::default();
         let started = SnapshotWriter::start(run.path(), 0, 2, fixtures::manifest, |_| ());
-        // Looking for leftovers fails already; a folder that vanishes later is noticed at the end.
+        // The search for leftovers fails. A folder that vanishes later is noticed at the end.
         assert!(started.is_err());
         std::fs::remove_file(run.path().join("snapshots")).unwrap();
         let mut writer = writer(run.path(), &written);

@@ -29,11 +29,7 @@ impl Screen {
 
 fn shown(run: &Run) -> String {
     let screen = Screen::default();
-    run.feed(&mut Console::new(
-        Box::new(screen.clone()),
-        run.tally(),
-        true,
-    ));
+    run.feed(&mut Console::new(screen.clone(), run.tally()));
     screen.text()
 }
 
@@ -58,7 +54,7 @@ fn an_interrupted_run_says_so_and_shows_its_last_epoch() {
 fn a_failed_run_shows_what_was_trained() {
     let screen = Screen::default();
     let run = Run::dsp();
-    let mut console = Console::new(Box::new(screen.clone()), run.tally(), false);
+    let mut console = Console::new(screen.clone(), run.tally());
     let events = run.events();
     for event in &events[..events.len() / 4] {
         console.event(event).unwrap();

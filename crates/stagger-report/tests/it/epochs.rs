@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stagger_report::{EpochSummary, EpochTally, StageSummary};
-use stagger_runtime::Event;
+use stagger_runtime::{Acted, Event};
 use stagger_schedule::Action;
 
 use crate::stream::Run;
@@ -152,11 +152,11 @@ fn a_summary_waits_for_all_stages_and_for_the_evaluation() {
     for event in run.events() {
         match event {
             Event::Evaluated { version: 4, .. } => evaluated = true,
-            Event::Acted {
+            Event::Acted(Acted {
                 stage,
                 action: Action::Update { version: 3 },
                 ..
-            } => ended[stage] = true,
+            }) => ended[stage] = true,
             _ => {}
         }
         if tally.event(&event).is_some() {

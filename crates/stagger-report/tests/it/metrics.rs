@@ -68,7 +68,7 @@ fn what_was_written_is_read() {
     assert_eq!(end.peak_memory_bytes.is_some(), cfg!(target_os = "linux"));
 }
 
-/// The names are a promise to whoever reads the file.
+/// Programs of users rely on these names.
 #[test]
 fn lines_look_like_this() {
     let folder = tempfile::tempdir().unwrap();
@@ -132,9 +132,31 @@ fn an_existing_file_is_not_overwritten() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
-/// A run that goes on from a snapshot has all lines once, and what was summed up in the middle of an epoch counts on.
+/// At version 0 there is nothing to keep: an earlier attempt died before its first snapshot.
 #[test]
-fn a_file_that_is_gone_on_with_is_that_of_the_unbroken_run() {
+fn a_run_that_starts_again_replaces_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.jsonl");
+    let run = Run::dsp();
+    for attempt in 0..2 {
+        let file = MetricsFile::open(&path, run.tally(), facts()).unwrap();
+        drop(file);
+        assert_eq!(read_metrics(&path).unwrap().len(), 1, "attempt {attempt}");
+    }
+    run.feed(&mut MetricsFile::open(&path, run.tally(), facts()).unwrap());
+    let progress = EpochProgress {
+        version: 8,
+        ..EpochProgress::default()
+    };
+    let resumed = EpochTally::resumed(run.tally().plan().clone(), progress);
+    drop(MetricsFile::open(&path, resumed, Map::new()).unwrap());
+    // All batches and epochs are kept; only the end is not.
+    assert_eq!(read_metrics(&path).unwrap().len(), 11);
+}
+
+/// A run that is resumed from a snapshot has each line once, and continues the sums of the epoch from there.
+#[test]
+fn a_resumed_file_is_that_of_the_unbroken_run() {
     let folder = tempfile::tempdir().unwrap();
     let run = Run {
         snapshot_at: vec![3],
@@ -154,7 +176,7 @@ fn a_file_that_is_gone_on_with_is_that_of_the_unbroken_run() {
     }
     drop(file);
     let progress = tally.take_progress(3).unwrap();
-    assert_eq!((progress.version, progress.batches), (3, 3));
+    assert_eq!((progress.version, progress.trained.batches), (3, 3));
 
     let resumed = EpochTally::resumed(tally.plan().clone(), progress);
     let mut file = MetricsFile::resume(&broken, resumed).unwrap();
@@ -184,7 +206,7 @@ fn a_file_that_is_gone_on_with_is_that_of_the_unbroken_run() {
 }
 
 #[test]
-fn a_file_that_lacks_batches_is_not_gone_on_with() {
+fn a_file_that_lacks_batches_is_not_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metrics.jsonl");
     let run = Run::dsp();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use stagger_engine::{HostTensor, StageState};
 use stagger_report::{EpochPlan, EpochTally, Sink};
 use stagger_runtime::snapshot::{PipelineState, StageSnapshot};
-use stagger_runtime::{Event, Outcome, Waits};
+use stagger_runtime::{Acted, Event, Outcome, Waits};
 use stagger_schedule::{Action, Horizon, Schedule};
 
 /// Samples in every batch.
@@ -103,7 +103,7 @@ impl Run {
     pub fn events_after_snapshot(&self, version: usize) -> Vec<Event> {
         let is_snapshot = |event: &Event| {
             let is_it = |action| action == Action::Snapshot { version };
-            matches!(event, Event::Acted { action, .. } if is_it(*action))
+            matches!(event, Event::Acted(acted) if is_it(acted.action))
         };
         let mut events: Vec<_> = (self.by_stage().into_iter())
             .flat_map(|events| {
@@ -225,7 +225,7 @@ impl StageClock {
             receive: Duration::from_millis(waited),
             ..Waits::default()
         };
-        self.push(Event::Acted {
+        self.push(Event::Acted(Acted {
             stage,
             action,
             started_at,
@@ -235,7 +235,7 @@ impl StageClock {
             delayed: Duration::ZERO,
             staleness,
             gap: None,
-        });
+        }));
     }
 }
 

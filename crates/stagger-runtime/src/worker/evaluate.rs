@@ -1,11 +1,12 @@
-//! Evaluation of w^n: the test set travels the same pipeline in a lane of its own (DESIGN §4).
+//! Evaluation of w^n: the test set travels the same pipeline in a lane of its own (docs/algorithm.md, "Semantics that are
+//! easy to get wrong").
 
 use stagger_engine::Stage;
 use stagger_transport::{Content, Lane};
 
-use super::hops::expect;
+use super::Worker;
 use super::micro_batch::Unit;
-use super::{Line, Worker, timed};
+use super::times::{Times, timed};
 use crate::board::WaitsFor;
 use crate::event::Event;
 use crate::fault::Fault;
@@ -27,17 +28,21 @@ fn whole(batch: usize) -> Unit {
 impl<S: Stage> Worker<S> {
     /// Passes the whole test set through this stage at its current parameters. Training queues
     /// keep their content.
-    pub(super) fn evaluate(&mut self, version: usize) -> Result<(), Fault> {
+    pub(super) fn evaluate(&mut self, version: usize, times: &mut Times) -> Result<(), Fault> {
         let mut tally = Tally::default();
         for batch in 0.. {
             self.check_stop()?;
-            let Some(input) = self.take_evaluation_input(batch)? else {
-                self.send_up(Lane::Evaluation, whole(batch), Content::End)?;
+            let Some(input) = self.take_evaluation_input(batch, times)? else {
+                let header = self.header(Lane::Evaluation, whole(batch));
+                self.hops.send(header, Content::End, times)?;
                 break;
             };
             let output = self.stage.evaluate(&input)?;
             match self.labels.as_mut() {
-                None => self.send_up(Lane::Evaluation, whole(batch), Content::Payload(output))?,
+                None => {
+                    let header = self.header(Lane::Evaluation, whole(batch));
+                    self.hops.send(header, Content::Payload(output), times)?;
+                }
                 Some(labels) => {
                     let labels = labels.whole.evaluation(batch).map_err(Fault::Feed)?;
                     let score = self.stage.score(&output, &labels)?;
@@ -61,29 +66,22 @@ impl<S: Stage> Worker<S> {
         Ok(())
     }
 
-    fn take_evaluation_input(&mut self, batch: usize) -> Result<Option<S::Activation>, Fault> {
-        let line = Line {
-            board: &self.board,
-            stage: self.index,
+    fn take_evaluation_input(
+        &mut self,
+        batch: usize,
+        times: &mut Times,
+    ) -> Result<Option<S::Activation>, Fault> {
+        let Some(inputs) = self.inputs.as_mut() else {
+            return self.hops.receive_evaluation(whole(batch), times);
         };
-        if let Some(below) = self.ports.below.as_mut() {
-            let account = &mut self.waits.receive;
-            let message =
-                line.waits(WaitsFor::Below, account, || below.receive(Lane::Evaluation))?;
-            expect(&message, whole(batch))?;
-            return Ok(match message.content {
-                Content::Payload(input) => Some(input),
-                Content::Void | Content::End => None,
-            });
-        }
-        let inputs = self.inputs.as_mut();
-        let inputs = inputs.ok_or(Fault::Program {
-            what: "a first stage without inputs",
-        })?;
-        let account = &mut self.waits.loader;
-        let host = line.waits(WaitsFor::Loader, account, || inputs.whole.evaluation(batch));
+        let account = &mut times.waits.loader;
+        let host = self
+            .line
+            .waits(WaitsFor::Loader, account, || inputs.whole.evaluation(batch));
         match host.map_err(Fault::Feed)? {
-            Some(host) => Ok(Some(timed(&mut self.transfer, || self.stage.upload(host))?)),
+            Some(host) => Ok(Some(timed(&mut times.transfer, || {
+                self.stage.upload(host)
+            })?)),
             None => Ok(None),
         }
     }

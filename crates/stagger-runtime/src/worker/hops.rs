@@ -1,17 +1,14 @@
-//! What comes into a stage and what leaves it.
+//! The hops beside a stage: what it receives and sends, and what is in flight there.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use stagger_engine::Stage;
 use stagger_transport::{Content, Header, Lane, LinkError, Mark, Message};
 
 use super::micro_batch::Unit;
-use super::{Line, Worker, timed};
-use crate::board::WaitsFor;
-use crate::event::Event;
+use super::times::Times;
+use crate::board::{Line, WaitsFor};
 use crate::fault::Fault;
-use crate::plan::Plan;
+use crate::ports::Ports;
 
 /// A tensor on its way, with the version of the stage that computed it.
 pub(super) struct InFlight<T> {
@@ -20,100 +17,117 @@ pub(super) struct InFlight<T> {
     pub tensor: T,
 }
 
-/// Handles of the last messages that a stage has sent on a lane: at a version, what is in flight there is among them.
+/// The links to both neighbours, and handles of what is in flight on them.
+pub(super) struct Hops<T> {
+    ports: Ports<T>,
+    line: Line,
+    pub sent_up: SentLog<T>,
+    pub sent_down: SentLog<T>,
+    /// Inputs that were in flight where the run was resumed: they come before those of the link.
+    pub arrived: VecDeque<InFlight<T>>,
+    /// Gradients that were.
+    pub returned: VecDeque<InFlight<T>>,
+    /// Whether the run is to halt at a version ahead.
+    halts: bool,
+}
+
+/// Handles of the last messages that a stage has sent on a lane: what is in flight there at a version is among them.
 pub(super) struct SentLog<T> {
     pub messages: VecDeque<InFlight<T>>,
     capacity: usize,
 }
 
 impl<T> SentLog<T> {
-    pub fn new(capacity: usize) -> Self {
+    fn new(capacity: usize) -> Self {
         Self {
             messages: VecDeque::with_capacity(capacity),
             capacity,
         }
     }
+}
 
-    fn add(&mut self, sent: impl FnOnce() -> InFlight<T>) {
+impl<T: Clone> SentLog<T> {
+    fn add(&mut self, header: &Header, tensor: &T) {
         if self.capacity == 0 {
             return;
         }
         if self.messages.len() == self.capacity {
             self.messages.pop_front();
         }
-        self.messages.push_back(sent());
+        self.messages.push_back(InFlight {
+            unit: Unit {
+                batch: header.batch,
+                micro: header.micro,
+            },
+            version: header.version,
+            tensor: tensor.clone(),
+        });
     }
 }
 
-impl<S: Stage> Worker<S> {
-    /// The input of a training micro-batch.
-    pub(super) fn take_input(&mut self, unit: Unit) -> Result<S::Activation, Fault> {
-        if let Some(arrived) = self.arrived.pop_front() {
-            return expect_unit(arrived, Lane::Activation, unit);
+impl<T: Clone> Hops<T> {
+    /// Hops that keep handles of so many activations and gradients that were sent last.
+    pub fn new(ports: Ports<T>, line: Line, (up, down): (usize, usize)) -> Self {
+        Self {
+            ports,
+            line,
+            sent_up: SentLog::new(up),
+            sent_down: SentLog::new(down),
+            arrived: VecDeque::new(),
+            returned: VecDeque::new(),
+            halts: false,
         }
-        let line = Line {
-            board: &self.board,
-            stage: self.index,
-        };
-        match (self.ports.below.as_mut(), self.inputs.as_mut()) {
-            (Some(below), _) => {
-                let account = &mut self.waits.receive;
-                let message =
-                    line.waits(WaitsFor::Below, account, || below.receive(Lane::Activation))?;
-                expect(&message, unit)?;
-                self.mark = message.header.mark;
-                match message.content {
-                    Content::Payload(input) => Ok(input),
-                    Content::Void | Content::End => Err(Fault::Program {
-                        what: "an activation stream that ends early",
-                    }),
-                }
-            }
-            (None, Some(inputs)) => {
-                let account = &mut self.waits.loader;
-                let host = line.waits(WaitsFor::Loader, account, || inputs.take(unit));
-                let host = host.map_err(Fault::Feed)?;
-                self.mark = self.announce(unit);
-                timed(&mut self.transfer, || self.stage.upload(host)).map_err(Fault::from)
-            }
-            (None, None) => Err(Fault::Program {
-                what: "a first stage without inputs",
+    }
+
+    /// Whether there is a stage above.
+    pub fn has_above(&self) -> bool {
+        self.ports.above.is_some()
+    }
+
+    /// From now on a neighbour may be gone when the stage sends to it: it has halted, takes no more messages, and what it
+    /// would have taken is in this stage's snapshot.
+    pub fn expect_halt(&mut self) {
+        self.halts = true;
+    }
+
+    /// The input of a training micro-batch, and what stage 0 has announced with it.
+    pub fn receive_activation(
+        &mut self,
+        unit: Unit,
+        times: &mut Times,
+    ) -> Result<(T, Option<Mark>), Fault> {
+        if let Some(arrived) = self.arrived.pop_front() {
+            let input = expect_unit(arrived, Lane::Activation, unit)?;
+            return Ok((input, None));
+        }
+        let message = self.receive(Lane::Activation, unit, times)?;
+        match message.content {
+            Content::Payload(input) => Ok((input, message.header.mark)),
+            Content::Void | Content::End => Err(Fault::Program {
+                what: "an activation stream that ends early",
             }),
         }
     }
 
-    /// What stage 0 has to announce with a batch: no stage has made the update of that batch yet.
-    fn announce(&mut self, unit: Unit) -> Option<Mark> {
-        let version = unit.batch + 1;
-        if unit.micro > 0 || self.announcements.halted || version >= self.announcements.batches {
-            return None;
-        }
-        let halts = self.interrupt.is_requested();
-        let due = self.announcements.is_due(self.clock.elapsed());
-        if halts {
-            self.announcements.halted = true;
-            self.emit(Event::Interrupted { batch: version });
-        }
-        (halts || due).then_some(Mark { version, halts })
+    /// The input of an evaluation batch; `None` after the last.
+    pub fn receive_evaluation(
+        &mut self,
+        unit: Unit,
+        times: &mut Times,
+    ) -> Result<Option<T>, Fault> {
+        let message = self.receive(Lane::Evaluation, unit, times)?;
+        Ok(match message.content {
+            Content::Payload(input) => Some(input),
+            Content::Void | Content::End => None,
+        })
     }
 
     /// The gradient from above; `None` when the batch is void.
-    pub(super) fn receive_grad(&mut self, unit: Unit) -> Result<Option<S::Activation>, Fault> {
+    pub fn receive_gradient(&mut self, unit: Unit, times: &mut Times) -> Result<Option<T>, Fault> {
         if let Some(returned) = self.returned.pop_front() {
             return expect_unit(returned, Lane::Gradient, unit).map(Some);
         }
-        let above = self.ports.above.as_mut();
-        let above = above.ok_or(Fault::Program {
-            what: "a gradient from above on the last stage",
-        })?;
-        let line = Line {
-            board: &self.board,
-            stage: self.index,
-        };
-        let account = &mut self.waits.receive;
-        let message = line.waits(WaitsFor::Above, account, || above.receive(Lane::Gradient))?;
-        expect(&message, unit)?;
-        match message.content {
+        match self.receive(Lane::Gradient, unit, times)?.content {
             Content::Payload(grad) => Ok(Some(grad)),
             Content::Void => Ok(None),
             Content::End => Err(Fault::Program {
@@ -122,116 +136,59 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    /// Sends to the stage above; the last stage has none and keeps quiet.
-    pub(super) fn send_up(
+    /// Sends an activation, an evaluation input or a gradient to the neighbour that its lane leads to. Without such a
+    /// neighbour nothing is sent: the last stage has no stage above, the first none below.
+    pub fn send(
         &mut self,
-        lane: Lane,
-        unit: Unit,
-        content: Content<S::Activation>,
+        header: Header,
+        content: Content<T>,
+        times: &mut Times,
     ) -> Result<(), Fault> {
-        let header = self.header(lane, unit);
-        let Some(above) = self.ports.above.as_mut() else {
+        let (link, log, waits_for) = match header.lane {
+            Lane::Activation | Lane::Evaluation => {
+                (&mut self.ports.above, &mut self.sent_up, WaitsFor::Above)
+            }
+            Lane::Gradient => (&mut self.ports.below, &mut self.sent_down, WaitsFor::Below),
+        };
+        let Some(link) = link else {
             return Ok(());
         };
-        if let (Lane::Activation, Content::Payload(output)) = (lane, &content) {
-            self.sent_up.add(|| InFlight {
-                unit,
-                version: header.version,
-                tensor: output.clone(),
-            });
+        if let Content::Payload(tensor) = &content
+            && header.lane != Lane::Evaluation
+        {
+            log.add(&header, tensor);
         }
-        let line = Line {
-            board: &self.board,
-            stage: self.index,
-        };
-        let sent = line.waits(WaitsFor::Above, &mut self.waits.send, || {
-            above.send(Message { header, content })
+        let sent = self.line.waits(waits_for, &mut times.waits.send, || {
+            link.send(Message { header, content })
         });
-        self.unless_halted(sent)
-    }
-
-    /// Sends a gradient to the stage below, or the word that there is none; the first stage has nobody to tell.
-    pub(super) fn send_down(
-        &mut self,
-        unit: Unit,
-        content: Content<S::Activation>,
-    ) -> Result<(), Fault> {
-        let header = self.header(Lane::Gradient, unit);
-        let Some(below) = self.ports.below.as_mut() else {
-            return Ok(());
-        };
-        if let Content::Payload(grad) = &content {
-            self.sent_down.add(|| InFlight {
-                unit,
-                version: header.version,
-                tensor: grad.clone(),
-            });
-        }
-        let line = Line {
-            board: &self.board,
-            stage: self.index,
-        };
-        let sent = line.waits(WaitsFor::Below, &mut self.waits.send, || {
-            below.send(Message { header, content })
-        });
-        self.unless_halted(sent)
-    }
-
-    /// A neighbour that has halted takes no more messages, and they are in this stage's snapshot.
-    fn unless_halted(&self, sent: Result<(), LinkError>) -> Result<(), Fault> {
         match sent {
             Err(LinkError::PeerGone { .. }) if self.halts => Ok(()),
             sent => sent.map_err(Fault::from),
         }
     }
 
-    fn header(&self, lane: Lane, unit: Unit) -> Header {
-        Header {
-            lane,
-            batch: unit.batch,
-            micro: unit.micro,
-            version: self.version,
-            sent_at: self.clock.elapsed(),
-            mark: self.mark.filter(|_| lane == Lane::Activation),
-        }
-    }
-}
-
-/// The versions that stage 0 announces.
-pub(super) struct Announcements {
-    /// Batches of the whole run: what ends there anyway is not announced.
-    batches: usize,
-    interval: Option<Duration>,
-    /// When the last snapshot by the clock was announced.
-    last: Duration,
-    /// Whether the last of them is made.
-    halted: bool,
-}
-
-impl Announcements {
-    pub fn new(plan: &Plan) -> Self {
-        Self {
-            batches: plan.horizon.batches,
-            interval: plan.snapshot_interval,
-            last: Duration::ZERO,
-            halted: false,
-        }
-    }
-
-    /// Whether a snapshot by the clock is due; the next one then comes an interval later.
-    fn is_due(&mut self, now: Duration) -> bool {
-        let due = self
-            .interval
-            .is_some_and(|interval| now.saturating_sub(self.last) >= interval);
-        if due {
-            self.last = now;
-        }
-        due
+    /// The next message of a lane, which has to be the one that the program asks for.
+    fn receive(&mut self, lane: Lane, unit: Unit, times: &mut Times) -> Result<Message<T>, Fault> {
+        let (link, waits_for, what) = match lane {
+            Lane::Activation | Lane::Evaluation => {
+                let what = "a first stage without inputs";
+                (&mut self.ports.below, WaitsFor::Below, what)
+            }
+            Lane::Gradient => {
+                let what = "a gradient from above on the last stage";
+                (&mut self.ports.above, WaitsFor::Above, what)
+            }
+        };
+        let link = link.as_mut().ok_or(Fault::Program { what })?;
+        let account = &mut times.waits.receive;
+        let message = self.line.waits(waits_for, account, || link.receive(lane))?;
+        expect(&message, unit)?;
+        Ok(message)
     }
 }
 
 /// Makes sure that a message is the one that the program asked for.
-pub(super) fn expect<T>(message: &Message<T>, unit: Unit) -> Result<(), Fault> {
+fn expect<T>(message: &Message<T>, unit: Unit) -> Result<(), Fault> {
     let Header {
         lane, batch, micro, ..
     } = message.header;

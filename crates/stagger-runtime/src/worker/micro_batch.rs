@@ -1,4 +1,4 @@
-//! A batch in micro-batches: which samples, and what comes together again at the end of the batch.
+//! A batch in micro-batches: the samples of each, and the sums that are complete at the end of the batch.
 
 use std::ops::Range;
 
@@ -14,6 +14,21 @@ pub(crate) struct Unit {
     pub micro: usize,
 }
 
+impl Unit {
+    /// The number of the micro-batch over the whole run, with `of` to a batch.
+    pub fn number(self, of: usize) -> usize {
+        self.batch * of + self.micro
+    }
+
+    /// The micro-batch of that number.
+    pub fn of_number(number: usize, of: usize) -> Self {
+        Self {
+            batch: number / of,
+            micro: number % of,
+        }
+    }
+}
+
 /// The samples of micro-batch `micro` of `of`, in a batch of `samples`: as even as whole samples allow.
 fn samples_of(micro: usize, of: usize, samples: usize) -> Range<usize> {
     micro * samples / of..(micro + 1) * samples / of
@@ -23,7 +38,7 @@ fn samples_of(micro: usize, of: usize, samples: usize) -> Range<usize> {
 pub(crate) struct SplitInputs {
     pub whole: Box<dyn Inputs>,
     micro_batches: usize,
-    /// The batch whose micro-batches are being taken.
+    /// The batch of the last micro-batch, if more of it are to come.
     present: Option<(usize, HostTensor)>,
 }
 
@@ -99,7 +114,7 @@ impl SplitLabels {
     }
 }
 
-/// What the last stage has seen of a batch so far.
+/// Sums over the micro-batches of a batch that the last stage has computed so far.
 #[derive(Default)]
 pub(crate) struct BatchScore {
     micro_batches: usize,
@@ -124,7 +139,7 @@ impl BatchScore {
         self.correct_top5 += correct_top5;
     }
 
-    /// The whole batch, once `of` micro-batches have been added; the next one then starts.
+    /// The sums of the whole batch, once `of` micro-batches have been added; those of the next one then start at 0.
     pub fn complete(&mut self, of: usize) -> Option<Self> {
         (self.micro_batches == of).then(|| std::mem::take(self))
     }

@@ -1,14 +1,14 @@
-//! What a stage holds at a version besides its state: into a snapshot, and out of one.
+//! What a stage holds at a version besides its state: written to a snapshot, and restored from one.
 
 use std::collections::VecDeque;
 
 use stagger_engine::{Activation, HostTensor, Stage};
-use stagger_schedule::Kept;
+use stagger_schedule as schedule;
 
 use super::Worker;
 use super::hops::{InFlight, SentLog};
+use super::kept::{KeptGraph, KeptInput, Origin, OutputGrad, Recorded};
 use super::micro_batch::Unit;
-use super::passes::{KeptGraph, KeptInput, Recorded};
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::snapshot::{
@@ -18,31 +18,24 @@ use crate::snapshot::{
 impl<S: Stage> Worker<S> {
     /// All that is in flight here, right after an update.
     pub(super) fn pipeline_state(&self) -> Result<PipelineState, Fault> {
-        let graphs = self.kept_graphs.iter().map(|kept| {
-            let Some(of) = &kept.of else {
+        let graphs = self.kept.graphs.iter().map(|kept| {
+            let Some(recorded) = &kept.recorded else {
                 return Err(Fault::Program {
                     what: "a snapshot while a graph is in use",
                 });
             };
-            let (version, weights) = (kept.forward_version, Some(&of.weights));
-            self.export_pass(
-                kept.unit,
-                version,
-                &of.input,
-                weights,
-                kept.position.as_ref(),
-            )
+            let weights = Some(&recorded.weights);
+            self.export_pass(kept.unit, &kept.origin, &recorded.input, weights)
         });
-        let inputs = self.kept_inputs.iter().map(|kept| {
-            let (weights, position) = (kept.weights.as_ref(), kept.position.as_ref());
-            self.export_pass(kept.unit, kept.version, &kept.input, weights, position)
+        let inputs = self.kept.inputs.iter().map(|kept| {
+            self.export_pass(kept.unit, &kept.origin, &kept.input, kept.weights.as_ref())
         });
         let previous = self.versions.previous.as_ref();
         let synthesis = self.synthesis.as_ref();
         Ok(PipelineState {
             kept: graphs.chain(inputs).collect::<Result<_, _>>()?,
-            sent_up: export_sent(&self.sent_up)?,
-            sent_down: export_sent(&self.sent_down)?,
+            sent_up: export_sent(&self.hops.sent_up)?,
+            sent_down: export_sent(&self.hops.sent_down)?,
             previous_weights: previous
                 .map(|weights| self.stage.export_weights(weights))
                 .transpose()?,
@@ -55,15 +48,15 @@ impl<S: Stage> Worker<S> {
     fn export_pass(
         &self,
         unit: Unit,
-        version: usize,
+        origin: &Origin<S>,
         input: &S::Activation,
         weights: Option<&S::Weights>,
-        position: Option<&S::Position>,
     ) -> Result<KeptPass, Fault> {
+        let position = origin.position.as_ref();
         Ok(KeptPass {
             batch: unit.batch,
             micro: unit.micro,
-            version,
+            version: origin.version,
             input: input.to_host()?,
             weights: weights
                 .map(|weights| self.stage.export_weights(weights))
@@ -92,7 +85,7 @@ impl<S: Stage> Worker<S> {
         self.skipped_in_a_row = pipeline.skipped_in_a_row;
         let first = snapshot.version * self.micro_batches;
         for (number, kept) in (first..).zip(&pipeline.kept) {
-            let unit = self.unit(number);
+            let unit = Unit::of_number(number, self.micro_batches);
             check_unit("a kept pass", unit, (kept.batch, kept.micro))?;
             self.restore_pass(unit, kept)?;
         }
@@ -101,7 +94,7 @@ impl<S: Stage> Worker<S> {
             let from = pipeline.synthesis.as_ref();
             check_count("synthesizers", 1, usize::from(from.is_some()))?;
             if let Some(from) = from {
-                synthesis.import(from, |unit| unit.batch * micro_batches + unit.micro)?;
+                synthesis.import(from, |unit| unit.number(micro_batches))?;
             }
         }
         // Building graphs has moved the running statistics, which are part of the state.
@@ -113,22 +106,11 @@ impl<S: Stage> Worker<S> {
         self.versions.step.import(pipeline.mean_step);
         self.version = snapshot.version;
 
-        self.arrived = self.inputs_in_flight(snapshot, first + pipeline.kept.len())?;
-        self.returned = self.gradients_in_flight(snapshot)?;
-        for sent in &pipeline.sent_up {
-            self.sent_up.messages.push_back(self.restore_sent(sent)?);
-        }
-        for sent in &pipeline.sent_down {
-            self.sent_down.messages.push_back(self.restore_sent(sent)?);
-        }
+        self.hops.arrived = self.inputs_in_flight(snapshot, first + pipeline.kept.len())?;
+        self.hops.returned = self.gradients_in_flight(snapshot)?;
+        self.hops.sent_up.messages = self.restore_all(&pipeline.sent_up)?;
+        self.hops.sent_down.messages = self.restore_all(&pipeline.sent_down)?;
         Ok(())
-    }
-
-    fn unit(&self, number: usize) -> Unit {
-        Unit {
-            batch: number / self.micro_batches,
-            micro: number % self.micro_batches,
-        }
     }
 
     fn restore_pass(&mut self, unit: Unit, kept: &KeptPass) -> Result<(), Fault> {
@@ -137,13 +119,16 @@ impl<S: Stage> Worker<S> {
         let weights = kept.weights.as_ref().map(import).transpose()?;
         let import = |values: &Vec<HostTensor>| self.stage.import_position(values.clone());
         let position = kept.position.as_ref().map(import).transpose()?;
-        if self.policy.kept == Kept::Input {
-            self.kept_inputs.push_back(KeptInput {
+        let origin = Origin {
+            version: kept.version,
+            position,
+        };
+        if self.policy.kept == schedule::Kept::Input {
+            self.kept.inputs.push_back(KeptInput {
                 unit,
-                version: kept.version,
+                origin,
                 input,
                 weights,
-                position,
             });
             return Ok(());
         }
@@ -155,16 +140,18 @@ impl<S: Stage> Worker<S> {
         let present = self.stage.replace_weights(weights.clone());
         let recorded = self.stage.record(&input, pass);
         self.stage.replace_weights(present);
-        self.kept_graphs.push_back(KeptGraph {
+        self.kept.graphs.push_back(KeptGraph {
             unit,
-            forward_version: kept.version,
+            origin,
             graph: recorded?.1,
-            output_grad: None,
-            position,
-            void: false,
-            of: Some(Recorded { input, weights }),
+            output_grad: OutputGrad::FromAbove,
+            recorded: Some(Recorded { input, weights }),
         });
         Ok(())
+    }
+
+    fn restore_all(&self, sent: &[Sent]) -> Result<VecDeque<InFlight<S::Activation>>, Fault> {
+        sent.iter().map(|sent| self.restore_sent(sent)).collect()
     }
 
     fn restore_sent(&self, sent: &Sent) -> Result<InFlight<S::Activation>, Fault> {
@@ -189,7 +176,7 @@ impl<S: Stage> Worker<S> {
         };
         let below = &snapshot.stages[below].pipeline;
         let sent_until = snapshot.version * self.micro_batches + below.kept.len();
-        let number = |sent: &&Sent| sent.batch * self.micro_batches + sent.micro;
+        let number = |sent: &Sent| sent.batch * self.micro_batches + sent.micro;
         let pending = below.sent_up.iter().filter(|sent| number(sent) >= next);
         check_count(
             "activations in flight",
@@ -201,7 +188,7 @@ impl<S: Stage> Worker<S> {
             .map(|(sent, number)| {
                 check_unit(
                     "an activation in flight",
-                    self.unit(number),
+                    Unit::of_number(number, self.micro_batches),
                     (sent.batch, sent.micro),
                 )?;
                 self.restore_sent(sent)

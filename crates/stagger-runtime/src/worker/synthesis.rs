@@ -1,8 +1,8 @@
 //! Synthetic gradients (DNI): a stage predicts the gradient of its output instead of waiting for it, and learns from
 //! the true one when it comes.
 //!
-//! Source: Jaderberg et al., "Decoupled Neural Interfaces using Synthetic Gradients", ICML 2017, arXiv 1608.05343. What
-//! comes from above is itself computed from the synthetic gradient of the stage above, as in the paper.
+//! Source: Jaderberg et al., "Decoupled Neural Interfaces using Synthetic Gradients", ICML 2017, arXiv 1608.05343. As in the
+//! paper, the true gradient is itself computed from the synthetic gradient of the stage above.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -10,7 +10,9 @@ use std::time::Instant;
 use stagger_engine::{Activation, EngineError, MseLoss, Stage};
 
 use super::Worker;
+use super::kept::OutputGrad;
 use super::micro_batch::Unit;
+use super::times::Times;
 use crate::event::Event;
 use crate::fault::Fault;
 use crate::snapshot::{KeptLesson, RunningMean, SynthesisState};
@@ -26,13 +28,13 @@ pub(super) struct Synthesis<S: Stage> {
 }
 
 /// What the graph of a lesson was built from.
-struct Said<S: Stage> {
+struct Source<S: Stage> {
     output: S::Activation,
     weights: S::Weights,
 }
 
-/// Mean square of the true gradients of late. The synthesizer works in units of its root: gradients are smaller by orders
-/// of magnitude than what a network of ordinary weights gives, and become smaller as training goes on.
+/// Mean square of the last true gradients. The synthesizer works in units of its root: gradients are smaller by orders of
+/// magnitude than what a network of ordinary weights gives, and become smaller as training goes on.
 #[derive(Clone, Copy, Default)]
 struct Scale {
     mean_square: f64,
@@ -46,7 +48,7 @@ impl Scale {
         self.mean_square += (mean_square - self.mean_square) / f64::from(self.batches);
     }
 
-    /// The unit; 1 as long as all gradients were 0.
+    /// The unit; 1 while all gradients were 0.
     fn unit(&self) -> f64 {
         if self.mean_square > 0.0 {
             self.mean_square.sqrt()
@@ -56,15 +58,15 @@ impl Scale {
     }
 }
 
-/// What the synthesizer has said, until the true gradient is known.
+/// A synthetic gradient, until the true one is known.
 struct Lesson<S: Stage> {
     unit: Unit,
     graph: S::Graph,
-    /// Of the loss of each sample, not of their mean: otherwise the last, small batch of an epoch would look different. In
-    /// units of the scale.
-    said: S::Activation,
+    /// The synthetic gradient, in units of the scale. It is that of the loss of each sample, not of their mean: otherwise the
+    /// last, small batch of an epoch would look different.
+    guess: S::Activation,
     samples: usize,
-    of: Said<S>,
+    source: Source<S>,
 }
 
 impl<S: Stage> Synthesis<S> {
@@ -77,19 +79,20 @@ impl<S: Stage> Synthesis<S> {
         })
     }
 
-    fn speak(
+    /// The synthetic gradient of an output.
+    fn guess(
         &mut self,
         unit: Unit,
         pass: usize,
         output: &S::Activation,
     ) -> Result<S::Activation, EngineError> {
-        let (said, samples) = self.say(unit, pass, output)?;
+        let (guess, samples) = self.record_lesson(unit, pass, output)?;
         let share = self.scale.unit() / samples as f64;
-        self.synthesizer.scaled(said, share)
+        self.synthesizer.scaled(guess, share)
     }
 
-    /// Guesses, and keeps the lesson that is to come of it.
-    fn say(
+    /// Runs the synthesizer, and keeps what it needs to learn from the true gradient. Its guess, and the number of samples.
+    fn record_lesson(
         &mut self,
         unit: Unit,
         pass: usize,
@@ -97,16 +100,16 @@ impl<S: Stage> Synthesis<S> {
     ) -> Result<(S::Activation, usize), EngineError> {
         let samples = output.shape().first().copied().unwrap_or(1).max(1);
         let weights = self.synthesizer.weights();
-        let (said, graph) = self.synthesizer.record(output, pass)?;
+        let (guess, graph) = self.synthesizer.record(output, pass)?;
         let output = output.clone();
         self.lessons.push_back(Lesson {
             unit,
             graph,
-            said: said.clone(),
+            guess: guess.clone(),
             samples,
-            of: Said { output, weights },
+            source: Source { output, weights },
         });
-        Ok((said, samples))
+        Ok((guess, samples))
     }
 
     /// All of it, for a snapshot.
@@ -115,8 +118,8 @@ impl<S: Stage> Synthesis<S> {
             Ok(KeptLesson {
                 batch: lesson.unit.batch,
                 micro: lesson.unit.micro,
-                output: lesson.of.output.to_host()?,
-                weights: self.synthesizer.export_weights(&lesson.of.weights)?,
+                output: lesson.source.output.to_host()?,
+                weights: self.synthesizer.export_weights(&lesson.source.weights)?,
             })
         };
         Ok(SynthesisState {
@@ -133,7 +136,7 @@ impl<S: Stage> Synthesis<S> {
         })
     }
 
-    /// Goes on from a snapshot: says again what has not been learned from, at the weights of that time.
+    /// Resumes from a snapshot: repeats the guesses that it has not learned from, at the weights of that time.
     pub fn import(
         &mut self,
         from: &SynthesisState,
@@ -147,9 +150,9 @@ impl<S: Stage> Synthesis<S> {
             let weights = self.synthesizer.import_weights(lesson.weights.clone())?;
             let output = self.synthesizer.upload(lesson.output.clone())?;
             let present = self.synthesizer.replace_weights(weights);
-            let said = self.say(unit, pass_of(unit), &output);
+            let recorded = self.record_lesson(unit, pass_of(unit), &output);
             self.synthesizer.replace_weights(present);
-            said?;
+            recorded?;
         }
         self.scale = Scale {
             mean_square: from.scale.mean,
@@ -163,7 +166,7 @@ impl<S: Stage> Synthesis<S> {
         self.lessons.iter().map(|lesson| lesson.unit)
     }
 
-    /// The loss before the step, and that of a synthesizer that says 0.
+    /// Trains the synthesizer. Its loss before the step, and that of a synthesizer that always gives 0.
     fn learn(
         &mut self,
         lesson: Lesson<S>,
@@ -171,13 +174,13 @@ impl<S: Stage> Synthesis<S> {
     ) -> Result<(f64, f64), EngineError> {
         let synthesizer = &mut self.synthesizer;
         let truth = synthesizer.scaled(truth, lesson.samples as f64)?;
-        drop(lesson.of);
-        let silence = synthesizer.scaled(lesson.said.clone(), 0.0)?;
+        drop(lesson.source);
+        let silence = synthesizer.scaled(lesson.guess.clone(), 0.0)?;
         let of_silence = synthesizer.mse_loss(&silence, &truth)?.value;
         self.scale.add(of_silence);
         let unit = self.scale.unit();
         let truth = synthesizer.scaled(truth, 1.0 / unit)?;
-        let MseLoss { value, grad } = synthesizer.mse_loss(&lesson.said, &truth)?;
+        let MseLoss { value, grad } = synthesizer.mse_loss(&lesson.guess, &truth)?;
         synthesizer.backward(lesson.graph, grad)?;
         synthesizer.update(LEARNING_RATE)?;
         Ok((value * unit * unit, of_silence))
@@ -185,25 +188,26 @@ impl<S: Stage> Synthesis<S> {
 }
 
 impl<S: Stage> Worker<S> {
-    /// The synthetic gradient of an output, on a stage that has a synthesizer.
+    /// The gradient of an output: synthetic on a stage that has a synthesizer, else from above.
     pub(super) fn synthesize(
         &mut self,
         unit: Unit,
         output: &S::Activation,
-    ) -> Result<Option<S::Activation>, Fault> {
+        times: &mut Times,
+    ) -> Result<OutputGrad<S::Activation>, Fault> {
         let pass = self.pass_of(unit);
         let Some(synthesis) = self.synthesis.as_mut() else {
-            return Ok(None);
+            return Ok(OutputGrad::FromAbove);
         };
         let started = Instant::now();
-        let grad = synthesis.speak(unit, pass, output)?;
-        self.straggle(unit.batch, started.elapsed())?;
-        Ok(Some(grad))
+        let grad = synthesis.guess(unit, pass, output)?;
+        self.straggle(unit.batch, started.elapsed(), times)?;
+        Ok(OutputGrad::Known(grad))
     }
 
     /// Takes the true gradient of a batch and trains the synthesizer on it.
-    pub(super) fn learn(&mut self, unit: Unit) -> Result<(), Fault> {
-        let truth = self.receive_grad(unit)?;
+    pub(super) fn learn(&mut self, unit: Unit, times: &mut Times) -> Result<(), Fault> {
+        let truth = self.hops.receive_gradient(unit, times)?;
         let without = Fault::Program {
             what: "a gradient to learn from that nothing was said about",
         };
@@ -212,13 +216,13 @@ impl<S: Stage> Worker<S> {
         };
         let lesson = synthesis.lessons.pop_front();
         let lesson = lesson.filter(|lesson| lesson.unit == unit).ok_or(without)?;
-        // Nothing is to be learned from a batch that is void.
+        // A void batch has no gradient to learn from.
         let Some(truth) = truth else {
             return Ok(());
         };
         let started = Instant::now();
         let (loss, loss_of_silence) = synthesis.learn(lesson, truth)?;
-        self.straggle(unit.batch, started.elapsed())?;
+        self.straggle(unit.batch, started.elapsed(), times)?;
         self.emit(Event::Synthesized {
             stage: self.index,
             batch: unit.batch,

@@ -5,6 +5,8 @@ use stagger_schedule::{BackwardWeights, Damping, Discrepancy, ForwardWeights, Pr
 
 use super::Worker;
 use crate::fault::Fault;
+use crate::plan::Plan;
+use crate::stage_optimizer::momentum;
 
 /// The schedule's corrections, as one stage applies them.
 pub(super) struct Versions<S: Stage> {
@@ -21,8 +23,6 @@ pub(super) struct Versions<S: Stage> {
     pub(super) previous: Option<S::Weights>,
     /// Mean length of an update, where damping needs it.
     pub(super) step: MeanStep,
-    /// The largest gap of the batch in work, where damping needs it; not divided by the norm.
-    gap: f64,
 }
 
 /// A running mean over the last hundred updates or so: learning rates change.
@@ -40,7 +40,7 @@ impl MeanStep {
 }
 
 impl<S: Stage> Versions<S> {
-    pub fn new(plan: &crate::Plan, stage: usize) -> Self {
+    pub fn new(plan: &Plan, stage: usize) -> Self {
         let (policy, corrections) = (plan.schedule.policy(stage), plan.schedule.corrections());
         Self {
             forward: policy.forward_weights,
@@ -49,7 +49,7 @@ impl<S: Stage> Versions<S> {
             discrepancy: corrections.discrepancy,
             // Without staleness nothing moves between forward and backward.
             damping: corrections.damping.filter(|_| policy.staleness > 0),
-            momentum: plan.momentum,
+            momentum: momentum(&plan.optimizer),
             gap_every: if policy.staleness > 0 {
                 plan.gap_every
             } else {
@@ -57,7 +57,6 @@ impl<S: Stage> Versions<S> {
             },
             previous: None,
             step: MeanStep::default(),
-            gap: 0.0,
         }
     }
 
@@ -124,7 +123,7 @@ impl<S: Stage> Worker<S> {
         let Some(prediction) = self.versions.prediction.filter(|_| steps > 0) else {
             return Ok(None);
         };
-        let rate = self.rate(self.version);
+        let rate = self.rate.at(self.version);
         let coefficient = prediction.coefficient(rate, steps, self.versions.momentum);
         Ok(Some(self.stage.predicted_weights(coefficient)?))
     }
@@ -171,34 +170,24 @@ impl<S: Stage> Worker<S> {
             return Ok(None);
         };
         let Distance { moved, norm } = self.stage.distance(&from)?;
-        self.versions.gap = self.versions.gap.max(moved);
+        self.batch.largest_gap = self.batch.largest_gap.max(moved);
         Ok(Some(if norm > 0.0 { moved / norm } else { 0.0 }))
     }
 
-    /// The stage's learning rate of a batch.
-    pub(super) fn rate(&self, batch: usize) -> f64 {
-        let rate = (self.learning_rate)(batch) * self.rate_share;
-        match &self.rescheduling {
-            Some(rescheduling) => rate * rescheduling.factor(self.policy.staleness, batch),
-            None => rate,
-        }
-    }
-
-    /// What remains of an update whose step is left out.
-    pub(super) fn leave_out_step(&mut self) {
+    /// Makes an update without a step: drops the gradients, and puts the running statistics back where they were kept.
+    pub(super) fn skip_step(&mut self, statistics_before: Option<S::Statistics>) {
         self.stage.discard_gradients();
-        if let Some(before) = self.statistics_before.take() {
+        if let Some(before) = statistics_before {
             self.stage.restore_statistics(before);
         }
-        self.versions.gap = 0.0;
         if self.versions.forward == ForwardWeights::Previous {
             self.versions.previous = Some(self.stage.weights());
         }
     }
 
-    /// Takes an optimizer step with what the corrections add around it.
-    pub(super) fn step(&mut self, version: usize) -> Result<(), Fault> {
-        let rate = self.rate(version);
+    /// Takes an optimizer step, with the corrections around it. `gap` is the largest of the batch, where it was measured.
+    pub(super) fn step(&mut self, version: usize, gap: f64) -> Result<(), Fault> {
+        let rate = self.rate.at(version);
         if self.versions.forward == ForwardWeights::Previous {
             self.versions.previous = Some(self.stage.weights());
         }
@@ -206,7 +195,6 @@ impl<S: Stage> Worker<S> {
             self.stage.update(rate)?;
             return Ok(());
         };
-        let gap = std::mem::take(&mut self.versions.gap);
         if self.versions.step.mean > 0.0 {
             let factor = damping.factor(gap, self.versions.step.mean);
             self.stage.scale_gradients(factor)?;

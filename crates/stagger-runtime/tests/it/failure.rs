@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{ToyFeed, ToyStage, ToyTensor, Trace, feeds, oracle, plan};
+use crate::support::{ToyFeed, ToyStage, ToyTensor, Trace, feeds, oracle, plan, toy_weights};
 use stagger_engine::{
     Distance, EngineError, HostTensor, Loss, MseLoss, Score, Stage, StageState, UpdateReport,
 };
@@ -154,10 +154,10 @@ impl Stage for Flaky {
 
 fn run_flaky(flawed: usize, flaw: Flaw, batch: usize) -> RunError {
     let plan = plan("dsp(1,1,0;4,2,0)", 3, 1_000, &[]);
-    let build = |stage| {
+    let build = |stage, optimizer| {
         let flaw = (stage == flawed).then_some((flaw, batch));
         Ok(Flaky {
-            inner: ToyStage::new(stage),
+            inner: ToyStage::build(stage, optimizer)?,
             flaw,
             updates: 0,
         })
@@ -237,12 +237,12 @@ fn a_nan_loss_stops_the_run() {
 #[test]
 fn a_stage_that_cannot_be_built_releases_the_others() {
     let plan = plan("dsp", 4, 100, &[]);
-    let build = |stage| match stage {
+    let build = |stage, optimizer| match stage {
         2 => Err(EngineError::Labels {
             labels: 1,
             logits: vec![],
         }),
-        _ => Ok(ToyStage::new(stage)),
+        _ => ToyStage::build(stage, optimizer),
     };
     let result = threads::run(&plan, build, feeds(), &Interrupt::new(), |_| Ok(()));
     assert!(
@@ -274,14 +274,8 @@ fn a_loader_error_in_the_middle_ends_the_run() {
         inputs: Box::new(BadFile(11)),
         labels: Box::new(ToyFeed),
     };
-    let error = threads::run(
-        &plan,
-        |k| Ok(ToyStage::new(k)),
-        feeds,
-        &Interrupt::new(),
-        |_| Ok(()),
-    )
-    .expect_err("bad file");
+    let error = threads::run(&plan, ToyStage::build, feeds, &Interrupt::new(), |_| Ok(()))
+        .expect_err("bad file");
     assert!(
         matches!(
             &error,
@@ -308,7 +302,7 @@ fn a_failing_receiver_of_events_ends_the_run() {
             Event::Trained { batch: 5, .. } => Err("the disk is full".into()),
             _ => Ok(()),
         };
-        let build = |stage| Ok(ToyStage::new(stage));
+        let build = ToyStage::build;
         let result = threads::run(&plan, build, feeds(), &Interrupt::new(), on_event);
         let error = result.expect_err("a full disk");
         assert_eq!(error.to_string(), "the run was stopped: the disk is full");
@@ -323,7 +317,7 @@ fn a_panicking_receiver_of_events_releases_the_stages() {
         Event::Trained { batch: 5, .. } => panic!("the receiver gave up"),
         _ => Ok(()),
     };
-    let build = |stage| Ok(ToyStage::new(stage));
+    let build = ToyStage::build;
     let _ = threads::run(&plan, build, feeds(), &Interrupt::new(), on_event);
 }
 
@@ -374,14 +368,9 @@ fn an_interrupt_halts_at_a_common_version() {
                 labels: Box::new(labels),
             };
             let mut trace = Trace::new(3);
-            let outcome = threads::run(
-                &plan,
-                |k| Ok(ToyStage::new(k)),
-                feeds,
-                &interrupt,
-                |e| trace.take(e),
-            )
-            .expect("an interrupt is no failure");
+            let outcome =
+                threads::run(&plan, ToyStage::build, feeds, &interrupt, |e| trace.take(e))
+                    .expect("an interrupt is no failure");
             assert!(outcome.interrupted);
             assert!(
                 outcome.version > at && outcome.version < 100_000,
@@ -393,7 +382,7 @@ fn an_interrupt_halts_at_a_common_version() {
             };
             let reference = oracle::train(rule, outcome.version, &[]);
             assert_eq!(trace.losses, reference.losses, "{schedule}");
-            assert_eq!(trace.toy_weights(), reference.weights, "{schedule}");
+            assert_eq!(toy_weights(&trace.states), reference.weights, "{schedule}");
         }
     }
 }
@@ -407,7 +396,7 @@ fn events_before_a_failure_are_told() {
         labels: Box::new(ToyFeed),
     };
     let mut trained = Vec::new();
-    let build = |stage| Ok(ToyStage::new(stage));
+    let build = ToyStage::build;
     let result = threads::run(&plan, build, feeds, &Interrupt::new(), |event| {
         if let Event::Trained { batch, .. } = event {
             // By the end of the first, the run has failed.

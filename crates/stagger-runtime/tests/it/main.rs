@@ -1,13 +1,22 @@
-//! Whole runs: the ladder of correctness, failures, snapshots, stalls.
+//! Whole runs: the ladder of correctness, failures, snapshots, stalls; or, with feature `shuttle`, the model check.
 
+mod support;
+
+#[cfg(not(feature = "shuttle"))]
+#[path = "../ladder/ladder.rs"]
+mod ladder;
+
+#[cfg(feature = "shuttle")]
+mod model;
+
+#[cfg(not(feature = "shuttle"))]
+mod bytes;
 #[cfg(not(feature = "shuttle"))]
 mod failure;
 #[cfg(not(feature = "shuttle"))]
-mod ladder;
+mod ladder_on_cpu;
 #[cfg(not(feature = "shuttle"))]
 mod measurements;
-#[cfg(feature = "shuttle")]
-mod model;
 #[cfg(not(feature = "shuttle"))]
 mod non_finite;
 #[cfg(not(feature = "shuttle"))]
@@ -18,6 +27,5 @@ mod resnet56;
 mod resume;
 #[cfg(not(feature = "shuttle"))]
 mod stall;
-mod support;
 #[cfg(not(feature = "shuttle"))]
 mod synthetic_gradients;

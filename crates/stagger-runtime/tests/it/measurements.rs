@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::support::{ToyStage, feeds, plan};
-use stagger_runtime::{Event, Plan, sequential};
+use stagger_runtime::{Acted, Event, Plan, sequential};
 use stagger_schedule::Action;
 
 fn events(plan: &Plan) -> Vec<Event> {
     let mut events = Vec::new();
-    let build = |stage| Ok(ToyStage::new(stage));
+    let build = ToyStage::build;
     sequential::run(plan, build, feeds(), |event| {
         events.push(event);
         Ok(())
@@ -20,12 +20,12 @@ fn events(plan: &Plan) -> Vec<Event> {
 /// Stage, batch and gap of every backward.
 fn gaps(plan: &Plan) -> Vec<(usize, usize, Option<f64>)> {
     let of_backward = |event: &Event| match *event {
-        Event::Acted {
+        Event::Acted(Acted {
             stage,
             action: Action::Backward { batch, .. },
             gap,
             ..
-        } => Some((stage, batch, gap)),
+        }) => Some((stage, batch, gap)),
         _ => None,
     };
     events(plan).iter().filter_map(of_backward).collect()
@@ -102,17 +102,10 @@ fn a_straggler_is_delayed_by_its_share_of_each_computation() {
     plan.stragglers = vec!["stage=1,slowdown=300%".parse().expect("a straggler")];
     let mut delays = [Duration::ZERO; 2];
     for event in events(&plan) {
-        if let Event::Acted {
-            stage,
-            started_at,
-            ended_at,
-            delayed,
-            ..
-        } = event
-        {
-            delays[stage] += delayed;
+        if let Event::Acted(acted) = event {
+            delays[acted.stage] += acted.delayed;
             // The sleep lies within the action, after a computation of a third of it.
-            assert!(ended_at - started_at >= delayed + delayed / 3);
+            assert!(acted.lasted() >= acted.delayed + acted.delayed / 3);
         }
     }
     assert_eq!(delays[0], Duration::ZERO);

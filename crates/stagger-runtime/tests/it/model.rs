@@ -17,11 +17,12 @@ use record::Record;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
-use stagger_engine::{EngineError, HostTensor};
+use stagger_engine::{EngineError, HostTensor, Optimizer};
 use stagger_runtime::{
     FeedError, Feeds, Inputs, Interrupt, Outcome, Plan, RunError, sequential, threads,
 };
 use stagger_schedule::{Horizon, Schedule};
+use stagger_transport::{Capacities, ConnectError, Ends, Link, StopSignal, Threads, Transport};
 
 const STAGES: usize = 3;
 
@@ -69,8 +70,29 @@ fn short(method: &str) -> Plan {
     plan
 }
 
-fn build(stage: usize) -> Result<ToyStage, EngineError> {
-    Ok(ToyStage::new(stage))
+fn build(stage: usize, optimizer: Optimizer) -> Result<ToyStage, EngineError> {
+    ToyStage::build(stage, optimizer)
+}
+
+/// Links between threads, each end of which goes through a function: those of hop 0, then those of hop 1, lower ends first.
+struct Wrapped<W>(W);
+
+impl<T: Send + 'static, W> Transport<T> for Wrapped<W>
+where
+    W: Fn(Box<dyn Link<T>>) -> Box<dyn Link<T>>,
+{
+    fn connect(
+        &self,
+        hop: usize,
+        capacities: Capacities,
+        stop: &StopSignal,
+    ) -> Result<Ends<T>, ConnectError> {
+        let Ends { lower, upper } = Threads.connect(hop, capacities, stop)?;
+        Ok(Ends {
+            lower: lower.map(&self.0),
+            upper: upper.map(&self.0),
+        })
+    }
 }
 
 fn in_order(plan: &Plan, feeds: Feeds) -> Record {

@@ -80,7 +80,7 @@ fn on_threads(plan: &Plan, dealt: fn(usize) -> Option<usize>) -> Result<Record, 
         states: vec![StageState::default(); plan.schedule.stages()],
         ..Record::default()
     };
-    let build = |stage| Ok(ToyStage::new(stage));
+    let build = ToyStage::build;
     threads::run(plan, build, feeds(dealt), &Interrupt::new(), |event| {
         record.take(event);
         Ok(())
@@ -111,7 +111,7 @@ fn threads_leave_out_what_the_sequential_executor_leaves_out() {
             states: vec![StageState::default(); 3],
             ..Record::default()
         };
-        let build = |stage| Ok(ToyStage::new(stage));
+        let build = ToyStage::build;
         sequential::run(&plan, build, feeds(some_are_lost), |event| {
             expected.take(event);
             Ok(())
@@ -202,7 +202,7 @@ mod running_statistics {
     //! A batch that is left out is not in the running statistics either: on real layers, as toys have none.
 
     use stagger_cpu::CpuStage;
-    use stagger_engine::{EngineError, StageSpec};
+    use stagger_engine::{EngineError, Optimizer, StageSpec};
     use stagger_model::{Cut, Model};
 
     use super::*;
@@ -244,7 +244,7 @@ mod running_statistics {
     fn states(schedule: &str, batches: usize, dealt: fn(usize) -> Option<usize>) -> Record {
         let model = Model::by_name("resnet8", [3, 32, 32], 10).unwrap();
         let cut = Cut::new(&model, &[2, 3]).unwrap();
-        let build = |stage: usize| -> Result<CpuStage, EngineError> {
+        let build = |stage: usize, _: Optimizer| -> Result<CpuStage, EngineError> {
             let spec = StageSpec::new(&model, cut.stages()[stage].clone(), 5);
             CpuStage::new(&spec, Default::default())
         };

@@ -1,29 +1,29 @@
-//! Rungs 3 to 7 of the ladder (DESIGN §8) on a network small enough to know everything about.
+//! Rungs 3 to 7 of the ladder (docs/algorithm.md, "The ladder of correctness") on a network small enough to know everything
+//! about.
 
 use std::sync::Arc;
 
+use crate::support::bytes::Bytes;
 use crate::support::oracle::{Backward, Rule, methods};
-use crate::support::{Dawdling, ToyStage, Trace, feeds, oracle, plan};
+use crate::support::{Delays, ToyStage, ToyTensor, Trace, feeds, oracle, plan, toy_weights};
 use proptest::prelude::*;
 use stagger_runtime::{Interrupt, Plan, sequential, threads};
 use stagger_schedule::{Interpreter, Method, Schedule, StagePolicy, delayed_policy};
+use stagger_transport::{Threads, Transport};
 
 fn run_threads(plan: &Plan, delays: u64) -> Trace {
+    run_over(&Delays::over(Threads, delays), plan)
+}
+
+fn run_over(transport: &impl Transport<ToyTensor>, plan: &Plan) -> Trace {
     let mut trace = Trace::new(plan.schedule.stages());
-    let hop = std::cell::Cell::new(delays);
-    let outcome = threads::run_with_links(
+    let outcome = threads::run_over(
+        transport,
         plan,
-        |stage| Ok(ToyStage::new(stage)),
+        ToyStage::build,
         feeds(),
         &Interrupt::new(),
         |event| trace.take(event),
-        |inner| {
-            hop.set(hop.get().wrapping_mul(31).wrapping_add(7));
-            Box::new(Dawdling {
-                inner,
-                state: hop.get(),
-            })
-        },
     );
     assert_eq!(
         outcome.expect("the run succeeds").version,
@@ -41,9 +41,10 @@ fn run_sequential(plan: &Plan, order: u64) -> Trace {
             .wrapping_add(1);
         (state >> 33) as usize % ready.len()
     });
-    let build = |stage| Ok(ToyStage::new(stage));
-    sequential::run_in_order(interpreter, plan, build, feeds(), |event| trace.take(event))
-        .expect("the run succeeds");
+    sequential::run_in_order(interpreter, plan, ToyStage::build, feeds(), |event| {
+        trace.take(event)
+    })
+    .expect("the run succeeds");
     trace
 }
 
@@ -68,7 +69,7 @@ fn check(trace: &Trace, rule: &Rule, batches: usize, evaluate_at: &[usize]) {
     let reference = oracle::train(rule, batches, evaluate_at);
     assert_eq!(trace.losses, reference.losses);
     assert_eq!(trace.evaluations, reference.evaluations);
-    assert_eq!(trace.toy_weights(), reference.weights);
+    assert_eq!(toy_weights(&trace.states), reference.weights);
 }
 
 fn check_against_oracle(trace: &Trace, m: &[usize], batches: usize, evaluate_at: &[usize]) {
@@ -132,6 +133,7 @@ proptest! {
             println!("{schedule} on {stages} stages");
             check(&run_threads(&plan, seed), &rule, batches, evaluate_at);
             check(&run_sequential(&plan, seed), &rule, batches, evaluate_at);
+            check(&run_over(&Delays::over(Bytes, seed), &plan), &rule, batches, evaluate_at);
         }
     }
 }

@@ -7,7 +7,7 @@ use stagger_model::{Balance, Cut, Model};
 use stagger_runtime::{
     FeedError, Feeds, Inputs, Interrupt, Labels, Plan, Straggler, sequential, threads,
 };
-use stagger_schedule::{Horizon, Kept, Schedule};
+use stagger_schedule::{Horizon, Schedule};
 
 const STAGES: usize = 4;
 const BATCHES: usize = 10;
@@ -63,13 +63,9 @@ fn feeds() -> Feeds {
     }
 }
 
-fn build(model: &Model, cut: &Cut, stage: usize) -> CpuStage {
+fn build(model: &Model, cut: &Cut, stage: usize, optimizer: Optimizer) -> CpuStage {
     let spec = StageSpec {
-        optimizer: Optimizer::Momentum {
-            beta: 0.9,
-            nesterov: 0.0,
-            weight_decay: WeightDecay::everywhere(1e-4),
-        },
+        optimizer,
         ..StageSpec::new(model, cut.stages()[stage].clone(), 5)
     };
     CpuStage::new(&spec, Default::default()).expect("a valid stage")
@@ -80,22 +76,22 @@ fn every_method_finishes_with_the_bits_of_the_interpreter() {
     let model = Model::by_name("resnet56", [3, SIDE, SIDE], 10).expect("a model");
     for method in METHODS {
         let schedule = Schedule::parse(method, Some(STAGES)).expect("a valid schedule");
-        let policies = schedule.policies();
-        let recompute: Vec<bool> = policies.iter().map(|p| p.kept == Kept::Input).collect();
         let cut = Balance::Auto
-            .cut(&model, &recompute, None)
+            .cut(&model, &schedule.recomputes(), None)
             .expect("enough blocks");
         let horizon = Horizon {
             batches: BATCHES,
             evaluate_at: vec![BATCHES],
             snapshot_at: vec![BATCHES],
         };
-        let mut plan = Plan {
-            momentum: 0.9,
-            ..Plan::new(schedule, horizon, |_| 0.01)
+        let optimizer = Optimizer::Momentum {
+            beta: 0.9,
+            nesterov: 0.0,
+            weight_decay: WeightDecay::everywhere(1e-4),
         };
+        let mut plan = Plan::new(schedule, horizon, optimizer, |_| 0.01);
         let mut expected = Trace::new(STAGES);
-        let build = |stage| Ok(build(&model, &cut, stage));
+        let build = |stage, optimizer| Ok(build(&model, &cut, stage, optimizer));
         sequential::run(&plan, build, feeds(), |event| expected.take(event))
             .expect("the interpreter succeeds");
         // Stragglers and measurements change times only.

@@ -1,5 +1,5 @@
-//! Rung 8 of the ladder (DESIGN §8) without the disk: a run that goes on from a snapshot does, action by action and bit by
-//! bit, what the run did that the snapshot was taken of.
+//! Rung 8 of the ladder (docs/algorithm.md, "The ladder of correctness") without the disk: a run that resumes from a snapshot
+//! does, action by action and bit by bit, what the run did that the snapshot was taken of.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,10 @@ use stagger_engine::{
 };
 use stagger_model::{Balance, Cut, Model};
 use stagger_runtime::snapshot::{Snapshot, StageSnapshot};
-use stagger_runtime::{Event, FeedError, Feeds, Inputs, Interrupt, Labels, Outcome, Plan, threads};
-use stagger_schedule::{Action, Horizon, Kept, Schedule};
+use stagger_runtime::{
+    Acted, Event, FeedError, Feeds, Inputs, Interrupt, Labels, Outcome, Plan, threads,
+};
+use stagger_schedule::{Action, Horizon, Schedule};
 
 /// An action, with counted staleness and the bits of the gap.
 type Done = (Action, Option<usize>, Option<u64>);
@@ -32,7 +34,7 @@ struct Record {
 impl Record {
     fn of<S: Stage>(
         plan: &Plan,
-        build: impl Fn(usize) -> Result<S, EngineError> + Sync,
+        build: impl Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
         feeds: Feeds,
         interrupt: &Interrupt,
     ) -> (Self, Outcome) {
@@ -57,13 +59,13 @@ impl Record {
             Event::Evaluated { version, loss, .. } => {
                 self.evaluations.insert(version, loss.to_bits());
             }
-            Event::Acted {
+            Event::Acted(Acted {
                 stage,
                 action,
                 staleness,
                 gap,
                 ..
-            } => self.actions[stage].push((action, staleness, gap.map(f64::to_bits))),
+            }) => self.actions[stage].push((action, staleness, gap.map(f64::to_bits))),
             Event::Snapshot {
                 stage,
                 version,
@@ -195,19 +197,22 @@ fn every_version(batches: usize) -> Horizon {
 
 fn plan(schedule: &str, stages: usize, batches: usize) -> Plan {
     let schedule = Schedule::parse(schedule, Some(stages)).expect("a valid schedule");
+    let optimizer = Optimizer::Momentum {
+        beta: 0.9,
+        nesterov: 0.0,
+        weight_decay: WeightDecay::everywhere(1e-4),
+    };
+    let rate = |batch| 0.02 / (1.0 + batch as f64);
     Plan {
-        momentum: 0.9,
         gap_every: 2,
-        ..Plan::new(schedule, every_version(batches), |batch| {
-            0.02 / (1.0 + batch as f64)
-        })
+        ..Plan::new(schedule, every_version(batches), optimizer, rate)
     }
 }
 
 /// Goes on from every version in turn, from what the run before has left.
 fn check_every_version<S: Stage>(
     plan: &Plan,
-    build: impl Fn(usize) -> Result<S, EngineError> + Sync + Copy,
+    build: impl Fn(usize, Optimizer) -> Result<S, EngineError> + Sync + Copy,
     feeds: impl Fn(usize) -> Feeds,
 ) {
     let what = plan.schedule.to_string();
@@ -248,22 +253,21 @@ fn every_method_goes_on_from_every_version_on_a_real_engine() {
         "dni",
     ] {
         let plan = plan(method, 3, BATCHES);
-        let recompute = plan.schedule.policies();
-        let recompute: Vec<bool> = recompute.iter().map(|p| p.kept == Kept::Input).collect();
-        let cut = Balance::Auto.cut(&model, &recompute, None);
+        let cut = Balance::Auto.cut(&model, &plan.schedule.recomputes(), None);
         let cut = cut.expect("enough blocks");
-        let build = |stage| build(&model, &cut, stage);
+        let build = |stage, optimizer| build(&model, &cut, stage, optimizer);
         check_every_version(&plan, build, noise);
     }
 }
 
-fn build(model: &Model, cut: &Cut, stage: usize) -> Result<CpuStage, EngineError> {
+fn build(
+    model: &Model,
+    cut: &Cut,
+    stage: usize,
+    optimizer: Optimizer,
+) -> Result<CpuStage, EngineError> {
     let spec = StageSpec {
-        optimizer: Optimizer::Momentum {
-            beta: 0.9,
-            nesterov: 0.0,
-            weight_decay: WeightDecay::everywhere(1e-4),
-        },
+        optimizer,
         ..StageSpec::new(model, cut.stages()[stage].clone(), 5)
     };
     CpuStage::new(&spec, Default::default())
@@ -274,7 +278,7 @@ fn every_method_goes_on_from_every_version_at_any_number_of_stages() {
     for stages in 1..=5 {
         for method in Schedule::examples(Some(stages)) {
             let plan = plan(&method, stages, 17);
-            check_every_version(&plan, |stage| Ok(ToyStage::new(stage)), toys);
+            check_every_version(&plan, ToyStage::build, toys);
         }
     }
 }
@@ -282,7 +286,7 @@ fn every_method_goes_on_from_every_version_at_any_number_of_stages() {
 /// c moves time, m moves numbers: a run may go on with other queues.
 #[test]
 fn queues_may_change_where_a_run_goes_on() {
-    let build = |stage| Ok(ToyStage::new(stage));
+    let build = ToyStage::build;
     let first = plan("dsp(1,1,0;4,2,0)", 3, 12);
     let (whole, _) = Record::of(&first, build, toys(0), &Interrupt::new());
     for queues in ["dsp(2,1,0;4,2,0)", "dsp(0,0,0;4,2,0)"] {
@@ -315,7 +319,7 @@ impl Labels for InterruptAt {
 
 #[test]
 fn a_halted_run_goes_on_where_it_halted() {
-    let build = |stage| Ok(ToyStage::new(stage));
+    let build = ToyStage::build;
     for method in ["bp", "pipedream", "dsp", "gpipe(3)", "2bw(4)", "dni"] {
         let plan = plan(method, 3, 40);
         let (whole, _) = Record::of(&plan, build, toys(0), &Interrupt::new());
@@ -347,7 +351,7 @@ fn a_halted_run_goes_on_where_it_halted() {
 
 #[test]
 fn snapshots_by_the_clock_are_those_of_their_version() {
-    let build = |stage| Ok(ToyStage::new(stage));
+    let build = ToyStage::build;
     let plan = plan("dsp", 3, 400);
     let (whole, _) = Record::of(&plan, build, toys(0), &Interrupt::new());
     let mut by_the_clock = plan;
@@ -363,7 +367,7 @@ fn snapshots_by_the_clock_are_those_of_their_version() {
 
 #[test]
 fn a_snapshot_that_does_not_fit_is_refused() {
-    let build = |stage| Ok(ToyStage::new(stage));
+    let build = ToyStage::build;
     let original = plan("dsp", 3, 12);
     let (whole, _) = Record::of(&original, build, toys(0), &Interrupt::new());
     let refuse = |schedule: &str, stages, change: &dyn Fn(&mut Snapshot)| {

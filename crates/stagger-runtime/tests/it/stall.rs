@@ -33,7 +33,7 @@ fn stalled(plan: Plan, feeds: Feeds, end: Sender<()>) -> Stall {
     };
     let mut told = None;
     let mut end = Some(end);
-    let build = |stage| Ok(ToyStage::new(stage));
+    let build = ToyStage::build;
     let result = threads::run(&plan, build, feeds, &Interrupt::new(), |event| {
         if let Event::Stalled(stall) = event {
             assert!(told.replace(stall).is_none(), "told twice");

@@ -4,24 +4,24 @@
     allow(dead_code, reason = "the model check uses only a part")
 )]
 
+pub mod bytes;
 pub mod oracle;
 pub mod toy;
 
-use std::io::{self, Write};
-use std::process;
-use std::sync::Once;
-use std::thread;
-use std::time::Duration;
-
 use stagger_engine::{
-    Activation, Distance, EngineError, HostTensor, Loss, MseLoss, Score, Stage, StageState,
-    UpdateReport,
+    Activation, Distance, EngineError, HostTensor, Loss, MseLoss, Optimizer, Score, Stage,
+    StageState, UpdateReport, WeightDecay,
 };
-use stagger_runtime::{Event, EventError, FeedError, Feeds, Inputs, Labels, Plan};
+use stagger_runtime::{FeedError, Feeds, Inputs, Labels, Plan};
 use stagger_schedule::{Horizon, Schedule};
-use stagger_transport::{Lane, Link, LinkError, Message};
 
-use toy::{Rows, WIDTH, Weights};
+#[cfg(not(feature = "shuttle"))]
+pub use crate::ladder::{Delays, Trace, watch_for_hangs};
+use toy::{Momentum, Rows, WIDTH, Weights};
+
+/// The model checker notices deadlocks and endless runs itself.
+#[cfg(feature = "shuttle")]
+fn watch_for_hangs() {}
 
 /// Rows in host memory.
 #[derive(Clone)]
@@ -44,6 +44,7 @@ impl Activation for ToyTensor {
 /// Stage k of the toy network. Keeps its graph as (weights of the recording, input).
 pub struct ToyStage {
     first: bool,
+    momentum: Momentum,
     weights: Weights,
     velocity: Weights,
     grad: Weights,
@@ -68,11 +69,20 @@ fn only(values: Vec<HostTensor>) -> Weights {
 }
 
 impl ToyStage {
-    pub fn new(stage: usize) -> Self {
+    /// Stage `stage` of the network, with momentum SGD.
+    pub fn build(stage: usize, optimizer: Optimizer) -> Result<Self, EngineError> {
+        let Optimizer::Momentum { beta, nesterov, .. } = optimizer else {
+            panic!("toys need momentum, not {optimizer:?}");
+        };
+        Ok(Self::new(stage, Momentum { beta, nesterov }))
+    }
+
+    fn new(stage: usize, momentum: Momentum) -> Self {
         let zero = [0.0; WIDTH * WIDTH + WIDTH];
         let weights = toy::initial_weights(stage);
         Self {
             first: stage == 0,
+            momentum,
             weights,
             velocity: zero,
             grad: zero,
@@ -169,7 +179,7 @@ impl Stage for ToyStage {
 
     fn update(&mut self, learning_rate: f64) -> Result<UpdateReport, EngineError> {
         let before = self.weights;
-        toy::step(
+        self.momentum.step(
             &mut self.weights,
             &mut self.velocity,
             &self.grad,
@@ -223,7 +233,7 @@ impl Stage for ToyStage {
     fn synthesizer(&self) -> Result<Self, EngineError> {
         Ok(Self {
             first: true,
-            ..Self::new(17)
+            ..Self::new(17, self.momentum)
         })
     }
 
@@ -322,109 +332,20 @@ pub fn plan(schedule: &str, stages: usize, batches: usize, evaluate_at: &[usize]
         evaluate_at: evaluate_at.to_vec(),
         snapshot_at: vec![batches],
     };
-    Plan {
-        momentum: toy::MOMENTUM,
-        ..Plan::new(schedule, horizon, toy::learning_rate)
+    Plan::new(schedule, horizon, optimizer(), toy::learning_rate)
+}
+
+/// The heavy ball.
+pub fn optimizer() -> Optimizer {
+    Optimizer::Momentum {
+        beta: toy::MOMENTUM,
+        nesterov: 0.0,
+        weight_decay: WeightDecay::default(),
     }
 }
 
-/// Ends the test binary when it takes longer than any healthy machine needs: a run that hangs has to
-/// fail, not to wait for somebody to look.
-pub fn watch_for_hangs() {
-    // The model checker notices deadlocks and endless runs itself, and tries as many runs as it is told to.
-    if cfg!(feature = "shuttle") {
-        return;
-    }
-    static STARTED: Once = Once::new();
-    STARTED.call_once(|| {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_secs(300));
-            let _ = writeln!(io::stderr(), "a run hangs: 300 s have passed");
-            process::exit(101);
-        });
-    });
-}
-
-/// What a run leaves behind, in terms that do not depend on timing.
-#[derive(Debug, Default, PartialEq)]
-pub struct Trace {
-    pub losses: Vec<f32>,
-    pub evaluations: Vec<f64>,
-    /// Final parameters and buffers of each stage.
-    pub states: Vec<StageState>,
-    /// Greatest counted staleness of each stage.
-    pub staleness: Vec<usize>,
-}
-
-impl Trace {
-    pub fn new(stages: usize) -> Self {
-        watch_for_hangs();
-        let states = vec![StageState::default(); stages];
-        Self {
-            states,
-            staleness: vec![0; stages],
-            ..Self::default()
-        }
-    }
-
-    pub fn take(&mut self, event: Event) -> Result<(), EventError> {
-        match event {
-            Event::Trained { batch, loss, .. } => {
-                assert_eq!(batch, self.losses.len(), "each batch once and in order");
-                self.losses.push(loss);
-            }
-            Event::Evaluated { loss, .. } => self.evaluations.push(loss),
-            Event::Snapshot {
-                stage, snapshot, ..
-            } => self.states[stage] = snapshot.state.clone(),
-            Event::Acted {
-                stage,
-                staleness: Some(found),
-                ..
-            } => {
-                self.staleness[stage] = self.staleness[stage].max(found);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// The toy weights among the states.
-    pub fn toy_weights(&self) -> Vec<Weights> {
-        let weights =
-            |state: &StageState| std::array::from_fn(|i| state.tensors["weights"].data[i]);
-        self.states.iter().map(weights).collect()
-    }
-}
-
-/// A link that dawdles for a pseudo-random time before every message.
-pub struct Dawdling<T> {
-    pub inner: Box<dyn Link<T>>,
-    pub state: u64,
-}
-
-impl<T> Dawdling<T> {
-    fn pause(&mut self) {
-        self.state = self
-            .state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        match self.state >> 61 {
-            0 => thread::sleep(Duration::from_micros(self.state >> 54 & 127)),
-            1 | 2 => thread::yield_now(),
-            _ => {}
-        }
-    }
-}
-
-impl<T: Send> Link<T> for Dawdling<T> {
-    fn send(&mut self, message: Message<T>) -> Result<(), LinkError> {
-        self.pause();
-        self.inner.send(message)
-    }
-
-    fn receive(&mut self, lane: Lane) -> Result<Message<T>, LinkError> {
-        self.pause();
-        self.inner.receive(lane)
-    }
+/// The weights among the states that a run leaves.
+pub fn toy_weights(states: &[StageState]) -> Vec<Weights> {
+    let weights = |state: &StageState| std::array::from_fn(|i| state.tensors["weights"].data[i]);
+    states.iter().map(weights).collect()
 }

@@ -14,7 +14,7 @@ fn every_gradient_is_learned_from_once() {
     let mut lessons = vec![Vec::new(); 4];
     let outcome = threads::run(
         &plan,
-        |stage| Ok(ToyStage::new(stage)),
+        ToyStage::build,
         feeds(),
         &Interrupt::new(),
         |event| {
@@ -97,15 +97,16 @@ fn a_synthesizer_lowers_its_own_loss_and_the_network_learns() {
     let cut = Balance::Uniform
         .cut(&model, &[false; 2], None)
         .expect("enough blocks");
-    let spec = |stage: usize| StageSpec {
-        optimizer: Optimizer::Momentum {
-            beta: 0.9,
-            nesterov: 0.0,
-            weight_decay: WeightDecay::default(),
-        },
+    let optimizer = Optimizer::Momentum {
+        beta: 0.9,
+        nesterov: 0.0,
+        weight_decay: WeightDecay::default(),
+    };
+    let spec = |stage: usize, optimizer| StageSpec {
+        optimizer,
         ..StageSpec::new(&model, cut.stages()[stage].clone(), 3)
     };
-    let plan = Plan::new(schedule, Horizon::of(200), |_| 0.002);
+    let plan = Plan::new(schedule, Horizon::of(200), optimizer, |_| 0.002);
     let feeds = Feeds {
         inputs: Box::new(Quarters),
         labels: Box::new(Quarters),
@@ -113,7 +114,7 @@ fn a_synthesizer_lowers_its_own_loss_and_the_network_learns() {
     let (mut lessons, mut silences, mut losses) = (Vec::new(), Vec::new(), Vec::new());
     let outcome = threads::run(
         &plan,
-        |stage| CpuStage::new(&spec(stage), Default::default()),
+        |stage, optimizer| CpuStage::new(&spec(stage, optimizer), Default::default()),
         feeds,
         &Interrupt::new(),
         |event| {

@@ -1,4 +1,4 @@
-//! What a hop holds, without any waiting.
+//! The queues of a hop, without any waiting.
 
 use std::collections::VecDeque;
 
@@ -7,8 +7,8 @@ use crate::message::{Lane, Message};
 
 /// One lane: a bounded FIFO queue.
 ///
-/// A sender puts its message in at once and then waits while the lane is overfull, that is, until its message has room. With
-/// capacity 0 that is until the receiver has taken it. A sender overfills by one at most.
+/// A sender puts its message in at once and then waits while the lane is overfull, that is, until there was room for the
+/// message. With capacity 0 it waits until the receiver has taken it. So a lane exceeds its capacity by one message at most.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     capacity: usize,
@@ -44,7 +44,7 @@ impl<T> Queue<T> {
     }
 }
 
-/// The three lanes of a hop, and who is still there.
+/// The three lanes of a hop, and which of its ends still exist.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     pub activation: Queue<T>,

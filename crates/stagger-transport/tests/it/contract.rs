@@ -1,12 +1,12 @@
-//! The contract of [`Link`], held by every transport.
+//! The contract of [`Transport`], for every transport: a new one adds its line at the end of this file.
 
 use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use stagger_transport::threads::{self, Capacities};
 use stagger_transport::{
-    Content, Header, Lane, Link, LinkError, Message, sequential, stop_channel,
+    Capacities, Content, Header, Lane, Link, LinkError, Message, Sequential, StopSignal, Threads,
+    Transport, sequential, stop_channel,
 };
 
 fn message(lane: Lane, batch: usize) -> Message<usize> {
@@ -24,46 +24,49 @@ fn message(lane: Lane, batch: usize) -> Message<usize> {
     }
 }
 
-fn capacities(activation: usize, gradient: usize) -> Capacities {
-    Capacities {
-        activation,
-        gradient,
-    }
+type End = Box<dyn Link<usize>>;
+
+/// Both ends of a hop with room for `c` activations and `b` gradients.
+fn hop(transport: impl Transport<usize>, (c, b): (usize, usize), stop: &StopSignal) -> (End, End) {
+    let capacities = Capacities {
+        activation: c,
+        gradient: b,
+    };
+    let ends = transport.connect(0, capacities, stop).expect("connected");
+    (
+        ends.lower.expect("a lower end"),
+        ends.upper.expect("an upper end"),
+    )
 }
 
-proptest! {
-    /// Every message arrives once and in order, at any capacity, with gradients against the stream.
-    #[test]
-    fn threads_deliver_in_order(c in 0usize..4, b in 0usize..4, count in 0usize..40) {
-        let (_source, stop) = stop_channel();
-        let (mut lower, mut upper) = threads::pair(capacities(c, b), &stop);
-        let echo = thread::spawn(move || {
-            for batch in 0..count {
-                assert_eq!(upper.receive(Lane::Activation), Ok(message(Lane::Activation, batch)));
-                upper.send(message(Lane::Gradient, batch)).unwrap();
-            }
-        });
-        // The lower end runs as many batches ahead as the queues allow, as DSP does.
-        let ahead = c + b;
-        for step in 0..count + ahead {
-            if step < count {
-                lower.send(message(Lane::Activation, step)).unwrap();
-            }
-            if let Some(batch) = step.checked_sub(ahead) {
-                prop_assert_eq!(
-                    lower.receive(Lane::Gradient),
-                    Ok(message(Lane::Gradient, batch))
-                );
-            }
-        }
-        echo.join().unwrap();
-    }
-}
-
-#[test]
-fn evaluation_passes_activations_that_fill_the_queue() {
+/// Every message arrives once and in order, at any capacity, with gradients against the stream.
+fn delivers_in_order(transport: impl Transport<usize>, (c, b): (usize, usize), count: usize) {
     let (_source, stop) = stop_channel();
-    let (mut lower, mut upper) = threads::pair(capacities(1, 1), &stop);
+    let (mut lower, mut upper) = hop(transport, (c, b), &stop);
+    let echo = thread::spawn(move || {
+        for batch in 0..count {
+            let expected = Ok(message(Lane::Activation, batch));
+            assert_eq!(upper.receive(Lane::Activation), expected);
+            upper.send(message(Lane::Gradient, batch)).unwrap();
+        }
+    });
+    // The lower end runs as many batches ahead as the queues allow, as DSP does.
+    let ahead = c + b;
+    for step in 0..count + ahead {
+        if step < count {
+            lower.send(message(Lane::Activation, step)).unwrap();
+        }
+        if let Some(batch) = step.checked_sub(ahead) {
+            let expected = Ok(message(Lane::Gradient, batch));
+            assert_eq!(lower.receive(Lane::Gradient), expected);
+        }
+    }
+    echo.join().unwrap();
+}
+
+fn evaluation_passes_activations_that_fill_the_queue(transport: impl Transport<usize>) {
+    let (_source, stop) = stop_channel();
+    let (mut lower, mut upper) = hop(transport, (1, 1), &stop);
     let below = thread::spawn(move || {
         // Two activations into a queue of one, then the evaluation: hangs unless the upper end,
         // waiting for the evaluation, takes activations in.
@@ -72,27 +75,21 @@ fn evaluation_passes_activations_that_fill_the_queue() {
         lower.send(message(Lane::Evaluation, 0)).unwrap();
         lower
     });
-    assert_eq!(
-        upper.receive(Lane::Evaluation),
-        Ok(message(Lane::Evaluation, 0))
-    );
-    assert_eq!(
-        upper.receive(Lane::Activation),
-        Ok(message(Lane::Activation, 0))
-    );
-    assert_eq!(
-        upper.receive(Lane::Activation),
-        Ok(message(Lane::Activation, 1))
-    );
+    for (lane, batch) in [
+        (Lane::Evaluation, 0),
+        (Lane::Activation, 0),
+        (Lane::Activation, 1),
+    ] {
+        assert_eq!(upper.receive(lane), Ok(message(lane, batch)));
+    }
     below.join().unwrap();
 }
 
-#[test]
-fn stop_releases_a_blocked_sender_and_a_blocked_receiver() {
+fn stop_releases_a_blocked_sender_and_a_blocked_receiver(transport: impl Transport<usize> + Copy) {
     let (source, stop) = stop_channel();
-    let (mut lower, mut upper) = threads::pair::<usize>(capacities(0, 0), &stop);
+    let (mut lower, mut upper) = hop(transport, (0, 0), &stop);
     let sender = thread::spawn(move || lower.send(message(Lane::Activation, 0)));
-    let (mut lower_2, upper_2) = threads::pair::<usize>(capacities(1, 1), &stop);
+    let (mut lower_2, upper_2) = hop(transport, (1, 1), &stop);
     let receiver = thread::spawn(move || (lower_2.receive(Lane::Gradient), upper_2));
     source.raise();
     assert_eq!(sender.join().unwrap(), Err(LinkError::Stopped));
@@ -100,10 +97,9 @@ fn stop_releases_a_blocked_sender_and_a_blocked_receiver() {
     assert_eq!(upper.receive(Lane::Evaluation), Err(LinkError::Stopped));
 }
 
-#[test]
-fn a_dropped_end_is_reported_after_what_it_sent() {
+fn a_dropped_end_is_reported_after_what_it_sent(transport: impl Transport<usize>) {
     let (_source, stop) = stop_channel();
-    let (mut lower, mut upper) = threads::pair(capacities(2, 2), &stop);
+    let (mut lower, mut upper) = hop(transport, (2, 2), &stop);
     lower.send(message(Lane::Activation, 0)).unwrap();
     drop(lower);
     assert!(upper.receive(Lane::Activation).is_ok());
@@ -111,12 +107,21 @@ fn a_dropped_end_is_reported_after_what_it_sent() {
     assert_eq!(upper.receive(Lane::Activation), gone(Lane::Activation));
     assert_eq!(upper.receive(Lane::Evaluation), gone(Lane::Evaluation));
     let refused = upper.send(message(Lane::Gradient, 0));
-    assert_eq!(
-        refused,
-        Err(LinkError::PeerGone {
-            lane: Lane::Gradient
-        })
-    );
+    let lane = Lane::Gradient;
+    assert_eq!(refused, Err(LinkError::PeerGone { lane }));
+}
+
+fn ends_refuse_the_wrong_direction(transport: impl Transport<usize>) {
+    let (_source, stop) = stop_channel();
+    let (mut lower, mut upper) = hop(transport, (1, 1), &stop);
+    let wrong = |verb, lane| LinkError::WrongDirection { verb, lane };
+    let lane = Lane::Gradient;
+    assert_eq!(lower.send(message(lane, 0)), Err(wrong("send", lane)));
+    assert_eq!(upper.receive(lane), Err(wrong("receive", lane)));
+    for lane in [Lane::Activation, Lane::Evaluation] {
+        assert_eq!(lower.receive(lane), Err(wrong("receive", lane)));
+        assert_eq!(upper.send(message(lane, 0)), Err(wrong("send", lane)));
+    }
 }
 
 #[test]
@@ -141,20 +146,44 @@ fn sequential_links_never_wait() {
 }
 
 #[test]
-fn ends_refuse_the_wrong_direction() {
-    fn check(lower: &mut dyn Link<usize>, upper: &mut dyn Link<usize>) {
-        let wrong = |verb, lane| LinkError::WrongDirection { verb, lane };
-        let lane = Lane::Gradient;
-        assert_eq!(lower.send(message(lane, 0)), Err(wrong("send", lane)));
-        assert_eq!(upper.receive(lane), Err(wrong("receive", lane)));
-        for lane in [Lane::Activation, Lane::Evaluation] {
-            assert_eq!(lower.receive(lane), Err(wrong("receive", lane)));
-            assert_eq!(upper.send(message(lane, 0)), Err(wrong("send", lane)));
-        }
-    }
-    let (_source, stop) = stop_channel();
-    let (mut lower, mut upper) = threads::pair(capacities(1, 1), &stop);
-    check(&mut lower, &mut upper);
-    let (mut lower, mut upper) = sequential::pair();
-    check(&mut lower, &mut upper);
+fn sequential_ends_refuse_the_wrong_direction() {
+    ends_refuse_the_wrong_direction(Sequential);
 }
+
+/// The whole contract, for a transport between threads.
+macro_rules! contract {
+    ($name:ident, $transport:expr) => {
+        mod $name {
+            use super::*;
+
+            proptest! {
+                #[test]
+                fn delivers_in_order(c in 0usize..4, b in 0usize..4, count in 0usize..40) {
+                    super::delivers_in_order($transport, (c, b), count);
+                }
+            }
+
+            #[test]
+            fn evaluation_passes_activations_that_fill_the_queue() {
+                super::evaluation_passes_activations_that_fill_the_queue($transport);
+            }
+
+            #[test]
+            fn stop_releases_a_blocked_sender_and_a_blocked_receiver() {
+                super::stop_releases_a_blocked_sender_and_a_blocked_receiver($transport);
+            }
+
+            #[test]
+            fn a_dropped_end_is_reported_after_what_it_sent() {
+                super::a_dropped_end_is_reported_after_what_it_sent($transport);
+            }
+
+            #[test]
+            fn ends_refuse_the_wrong_direction() {
+                super::ends_refuse_the_wrong_direction($transport);
+            }
+        }
+    };
+}
+
+contract!(threads, Threads);

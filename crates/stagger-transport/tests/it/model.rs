@@ -1,7 +1,7 @@
-//! A hop under the model checker: whatever the threads' schedule, messages arrive once and in order, and nobody waits for ever.
+//! A hop under the model checker: under every interleaving, messages arrive once and in order, and no thread waits for ever.
 //!
-//! The checker switches threads at every lock, wait and wake-up. It draws schedules at random (from fixed seeds) and reports a
-//! deadlock as a panic, with the schedule that led there. `STAGGER_MODEL_ITERATIONS` multiplies how many it tries.
+//! The checker switches threads at every lock, wait and wake-up. It draws interleavings at random (from fixed seeds) and
+//! reports a deadlock as a panic, with the interleaving that led there. `STAGGER_MODEL_ITERATIONS` multiplies how many it tries.
 
 use std::collections::VecDeque;
 use std::env;
@@ -13,12 +13,12 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 use stagger_transport::sync::{Condvar, Mutex, lock, thread};
-use stagger_transport::threads::{Capacities, End, pair};
+use stagger_transport::threads::{End, pair};
 use stagger_transport::{
-    Content, Header, Lane, Link, LinkError, Message, StopSignal, stop_channel,
+    Capacities, Content, Header, Lane, Link, LinkError, Message, StopSignal, stop_channel,
 };
 
-/// Schedules that each check tries, half of them uniformly random, half with few switches at chosen places.
+/// Interleavings that each check tries, half of them uniformly random, half with few switches at chosen places.
 const ITERATIONS: usize = 1_000;
 
 /// Capacities of activations and gradients.
@@ -156,7 +156,7 @@ fn a_stop_releases_both_ends_whenever_it_comes() {
         check(move || {
             let (source, stop) = stop_channel();
             let (mut lower, mut upper) = hop(capacities, &stop);
-            // Both come to wait for a message that is never sent. They give their ends back, so that nobody sees one gone.
+            // Both come to wait for a message that is never sent. They give their ends back, so that neither sees the other gone.
             let above = thread::spawn(move || (upper.receive(Lane::Evaluation), upper));
             let below = thread::spawn(move || {
                 let mut send = |batch| lower.send(message(Lane::Activation, batch));
@@ -244,7 +244,7 @@ fn a_receiver_that_leaves_releases_its_sender() {
     }
 }
 
-/// The checker sees who waits for ever: a hop that knows nothing of the stop.
+/// The checker finds a thread that waits for ever: a hop that does not know of the stop.
 #[test]
 #[should_panic(expected = "deadlock")]
 fn a_hop_without_the_stop_is_found() {
@@ -258,7 +258,7 @@ fn a_hop_without_the_stop_is_found() {
     });
 }
 
-/// It sees messages that two senders of one lane swap, too.
+/// It also finds messages that two senders of one lane swap.
 #[test]
 #[should_panic(expected = "assertion")]
 fn an_order_that_depends_on_the_schedule_is_found() {
@@ -282,8 +282,8 @@ fn an_order_that_depends_on_the_schedule_is_found() {
     });
 }
 
-/// And a wake-up that is lost under few schedules only: this queue looks for a message and waits for one under two locks, and
-/// what is sent between them wakes nobody.
+/// And a wake-up that is lost under few interleavings only: this queue looks for a message, unlocks, and locks again to wait for
+/// one, so a message that is sent in between wakes no thread.
 #[derive(Default)]
 struct Forgetful {
     messages: Mutex<VecDeque<usize>>,

@@ -23,7 +23,7 @@ use crate::refusal::Refusal;
 use crate::stages;
 
 /// A run that is ready to start. Nothing has been written yet.
-pub struct Prepared {
+pub struct Prepared<'a> {
     job: Job,
     from: StartPoint,
     /// What its first lines say of where it starts.
@@ -33,7 +33,7 @@ pub struct Prepared {
     states: Option<Vec<StageState>>,
     /// Whether it has a time limit, and no more than before.
     has_no_more_time: bool,
-    outputs: Outputs,
+    outputs: Outputs<'a>,
 }
 
 enum Folder {
@@ -42,8 +42,8 @@ enum Folder {
     Reopened(RunFolder),
 }
 
-impl Prepared {
-    pub(super) fn new(training: Training) -> Result<Self, Error> {
+impl<'a> Prepared<'a> {
+    pub(super) fn new(training: Training<'a>) -> Result<Self, Error> {
         let Training {
             mut options,
             given,
@@ -54,7 +54,7 @@ impl Prepared {
             None => None,
             Some(resume) => Place::find(resume, options.output.as_deref())?,
         };
-        if !outputs.console && place.is_none() {
+        if outputs.console.is_none() && place.is_none() {
             // It is timed to be shown.
             options.calibration_batches.get_or_insert(0);
         }
@@ -117,7 +117,7 @@ impl Prepared {
     /// When a file cannot be written, when a stage fails, and when the data cannot be read. What was trained until then is
     /// in the run folder; a folder in which nothing has been trained is removed again.
     pub fn run(mut self) -> Result<Run, Error> {
-        let console = self.outputs.console;
+        let console = self.outputs.console.is_some();
         if let Some(path) = self.finished() {
             let version = self.from.version();
             let journal = Journal::open(None, &self.job, None, console)?;
@@ -193,7 +193,7 @@ impl Prepared {
             interrupt: &interrupt,
             states: self.states.as_deref(),
             commit: self.outputs.commit.as_deref(),
-            console: self.outputs.console,
+            console: RefCell::new(self.outputs.console),
             profile_kernels: self.outputs.profile_kernels,
             own_sinks: Rc::clone(&own_sinks),
             on_stall: RefCell::new(self.outputs.on_stall),

@@ -1,7 +1,6 @@
 //! One stretch of training: from the start or from a snapshot, to the end, to an interrupt or to a failure.
 
 use std::cell::RefCell;
-use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ use super::last_weights::LastWeights;
 use super::run::SnapshotCost;
 use super::stall::{Ended, Stalled};
 use super::time_limit::TimeLimit;
-use super::{OnStall, labels, resume, snapshots};
+use super::{ConsoleHook, OnStall, labels, resume, snapshots};
 use crate::error::Error;
 use crate::evaluation;
 use crate::job::{Job, OnNan};
@@ -71,18 +70,18 @@ impl StartPoint {
 }
 
 /// What all stretches of a run share.
-pub struct Session<'a> {
+pub struct Session<'a, 's> {
     pub job: &'a Job,
     pub folder: Option<&'a RunFolder>,
     pub interrupt: &'a Interrupt,
     /// What version 0 starts from, instead of initial weights.
     pub states: Option<&'a [StageState]>,
     pub commit: Option<&'a str>,
-    pub console: bool,
+    pub console: RefCell<Option<ConsoleHook<'s>>>,
     pub profile_kernels: bool,
     /// The caller's own sinks, which outlive a stretch.
-    pub own_sinks: Rc<RefCell<Sinks>>,
-    pub on_stall: RefCell<Option<OnStall>>,
+    pub own_sinks: Rc<RefCell<Sinks<'s>>>,
+    pub on_stall: RefCell<Option<OnStall<'s>>>,
 }
 
 /// What came of a stretch.
@@ -109,7 +108,7 @@ struct Progress {
     from: RunProgress,
 }
 
-impl Session<'_> {
+impl<'s> Session<'_, 's> {
     /// Trains.
     pub fn run(
         &self,
@@ -165,15 +164,9 @@ impl Session<'_> {
                             hook(Stalled::new(&stall, journal.log.clone(), &has_ended))?;
                         }
                     }
-                    Event::Acted {
-                        stage,
-                        action: Action::Snapshot { .. },
-                        started_at,
-                        ended_at,
-                        ..
-                    } => {
-                        costs[stage].stalled += ended_at.saturating_sub(started_at);
-                        costs[stage].taken += 1;
+                    Event::Acted(acted) if matches!(acted.action, Action::Snapshot { .. }) => {
+                        costs[acted.stage].stalled += acted.lasted();
+                        costs[acted.stage].taken += 1;
                     }
                     _ => {}
                 }
@@ -270,7 +263,7 @@ impl Session<'_> {
         tally: &EpochTally,
         journal: &Journal,
         progress: &Rc<RefCell<Progress>>,
-    ) -> Result<Sinks, Error> {
+    ) -> Result<Sinks<'s>, Error> {
         let job = self.job;
         let mut sinks = Sinks::new();
         // Snapshots behind this version go before the metrics that they would need.
@@ -279,19 +272,18 @@ impl Session<'_> {
             None => None,
         };
         if let Some(folder) = self.folder {
-            sinks.push(self.metrics(folder, tally)?);
+            let metrics = folder.file(METRICS_FILE);
+            let facts = labels::facts(job);
+            sinks.push(MetricsFile::open(&metrics, tally.clone(), facts)?);
             let best = from.progress.best.map(|(_, top1)| top1);
             sinks.push(WeightsFiles::new(folder, labels::metadata(job)).with_best(best));
         }
         if let Some(log) = &journal.log {
             sinks.push(log.sink(tally.clone()));
         }
-        if self.console {
-            sinks.push(Console::new(
-                Box::new(io::stdout()),
-                tally.clone(),
-                io::stderr().is_terminal(),
-            ));
+        if let Some(console) = self.console.borrow_mut().as_mut() {
+            let out = console(tally, &mut sinks);
+            sinks.push(Console::new(out, tally.clone()));
         }
         sinks.push(Events(Rc::clone(&self.own_sinks)));
         // Last: by then what the snapshot says is on disk.
@@ -323,40 +315,14 @@ impl Session<'_> {
         };
         Ok(Some(run.writer(version, log, of_version)?))
     }
-
-    /// Appends to an existing metrics file; recreates it for a run that starts at version 0.
-    fn metrics(&self, folder: &RunFolder, tally: &EpochTally) -> Result<MetricsFile, Error> {
-        let path = folder.file(METRICS_FILE);
-        if tally.start_version() == 0 {
-            match std::fs::remove_file(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    let doing = "remove";
-                    let error = Error::Io {
-                        doing,
-                        path,
-                        source,
-                    };
-                    return Err(error.in_training());
-                }
-                _ => {}
-            }
-            let facts = labels::facts(self.job);
-            return Ok(MetricsFile::create(&path, tally.clone(), facts)?);
-        }
-        Ok(MetricsFile::resume(&path, tally.clone())?)
-    }
 }
 
 /// Passes the events of a stretch on to sinks that outlive it.
-struct Events(Rc<RefCell<Sinks>>);
+struct Events<'s>(Rc<RefCell<Sinks<'s>>>);
 
-impl Sink for Events {
+impl Sink for Events<'_> {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
         self.0.borrow_mut().event(event)
-    }
-
-    fn finish(&mut self, _: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
-        Ok(())
     }
 }
 

@@ -1,17 +1,16 @@
 //! The builder: names and objects, what is refused, what is left.
 
-use std::cell::Cell;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use stagger::data::{Augmentation, Dataset, InMemory, Normalization, Split};
 use stagger::engine::{LearningRate, Optimizer, WeightDecay};
 use stagger::model::Model;
-use stagger::report::ReportError;
 use stagger::runtime::{Outcome, RunError};
 use stagger::schedule::Schedule;
-use stagger::{Event, Interrupt, RunWeights, Sink, Training, TrainingOptions, evaluate_run};
+use stagger::{
+    Event, Interrupt, ReportError, RunWeights, Sink, Training, TrainingOptions, evaluate_run,
+};
 
 /// Noise in three classes, 8×8 pixels.
 fn tiny() -> Split {
@@ -32,7 +31,7 @@ fn tiny() -> Split {
 }
 
 /// Six batches of it.
-fn training() -> Training {
+fn training<'a>() -> Training<'a> {
     Training::new()
         .dataset(tiny())
         .batch_size(8)
@@ -87,7 +86,7 @@ fn a_run_folder_has_what_memory_has() {
 }
 
 /// The message when a run is refused.
-fn refused(training: Training) -> String {
+fn refused(training: Training<'_>) -> String {
     match training.prepare() {
         Ok(_) => panic!("not refused"),
         Err(error) => {
@@ -158,9 +157,10 @@ fn refusals_name_fields() {
 }
 
 /// Counts the losses and the ends of a run; interrupts it after some batches.
+#[derive(Default)]
 struct Watch {
-    losses: Rc<Cell<usize>>,
-    ends: Rc<Cell<usize>>,
+    losses: usize,
+    ends: usize,
     after: usize,
     interrupt: Interrupt,
 }
@@ -168,8 +168,8 @@ struct Watch {
 impl Sink for Watch {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
         if matches!(event, Event::Trained { .. }) {
-            self.losses.set(self.losses.get() + 1);
-            if self.losses.get() == self.after {
+            self.losses += 1;
+            if self.losses == self.after {
                 self.interrupt.request();
             }
         }
@@ -177,39 +177,32 @@ impl Sink for Watch {
     }
 
     fn finish(&mut self, _: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
-        self.ends.set(self.ends.get() + 1);
+        self.ends += 1;
         Ok(())
     }
-}
-
-fn watched(training: Training, after: usize) -> (Training, Rc<Cell<usize>>, Rc<Cell<usize>>) {
-    let interrupt = Interrupt::new();
-    let watch = Watch {
-        losses: Rc::default(),
-        ends: Rc::default(),
-        after,
-        interrupt: interrupt.clone(),
-    };
-    let (losses, ends) = (Rc::clone(&watch.losses), Rc::clone(&watch.ends));
-    (training.interrupt(interrupt).sink(watch), losses, ends)
 }
 
 #[test]
 fn an_interrupt_ends_a_run_which_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let (training, losses, ends) = watched(training_of(40).output(&path), 10);
-    let run = training.run().unwrap();
+    let mut watch = Watch {
+        after: 10,
+        ..Watch::default()
+    };
+    let run = training()
+        .epochs(40)
+        .output(&path)
+        .interrupt(watch.interrupt.clone())
+        .sink(&mut watch)
+        .run()
+        .unwrap();
     assert!(run.interrupted && (10..120).contains(&run.version));
-    assert_eq!((losses.get(), ends.get()), (run.version, 1));
+    assert_eq!((watch.losses, watch.ends), (run.version, 1));
     let resumed = Training::new().dataset(tiny()).resume(&path).run().unwrap();
     assert!(!resumed.interrupted);
-    let unbroken = training_of(40).run().unwrap();
+    let unbroken = training().epochs(40).run().unwrap();
     assert!(resumed.weights().unwrap() == unbroken.weights().unwrap());
-}
-
-fn training_of(epochs: usize) -> Training {
-    training().epochs(epochs)
 }
 
 /// Sinks get the events of every attempt, and finish once.
@@ -222,18 +215,20 @@ fn own_sinks_outlive_a_rollback() {
         warmup_batches: Some(0),
         ..TrainingOptions::default()
     };
-    let training = training()
+    let mut watch = Watch::default();
+    let error = training()
         .options(options)
         .schedule("bp")
         .learning_rate(1e30)
-        .output(folder.path().join("run"));
-    let (training, losses, ends) = watched(training, usize::MAX);
-    let error = training.run().unwrap_err();
+        .output(folder.path().join("run"))
+        .sink(&mut watch)
+        .run()
+        .unwrap_err();
     assert!(!error.is_refusal());
     assert!(error.to_string().contains("training diverged"), "{error}");
-    // Eleven stretches, of which each trains on a batch at least.
-    assert!(losses.get() >= 11, "{}", losses.get());
-    assert_eq!(ends.get(), 1);
+    // Eleven attempts, each of which trains on a batch at least.
+    assert!(watch.losses >= 11, "{}", watch.losses);
+    assert_eq!(watch.ends, 1);
 }
 
 #[test]
@@ -246,7 +241,8 @@ fn a_folder_in_which_nothing_was_trained_is_removed() {
         calibration_batches: Some(100),
         ..TrainingOptions::default()
     };
-    let run = training_of(40)
+    let run = training()
+        .epochs(40)
         .options(options)
         .output(&path)
         .interrupt(interrupt)

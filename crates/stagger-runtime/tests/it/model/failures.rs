@@ -9,8 +9,10 @@ use stagger_runtime::{
 };
 use stagger_transport::{Lane, Link, LinkError, Message};
 
+use super::{
+    BATCHES, ITERATIONS, STAGES, Wrapped, build, check, in_order, methods, on_threads, short,
+};
 use crate::support::{ToyFeed, ToyTensor, feeds};
-use crate::{BATCHES, ITERATIONS, STAGES, build, check, in_order, methods, on_threads, short};
 
 /// No run has fewer events.
 const FEWEST_EVENTS: usize = 40;
@@ -118,7 +120,7 @@ fn a_stage_between_others_may_fail_at_any_moment() {
             // Every batch comes up and goes down once.
             let uses_left = thread_rng().gen_range(0..2 * BATCHES);
             let ends = AtomicUsize::new(0);
-            // The ends of hop 0, then those of hop 1: the second is that of stage 1 to the stage below.
+            // The second end is that of stage 1 to the stage below.
             let wrap = |inner: Box<dyn Link<ToyTensor>>| -> Box<dyn Link<ToyTensor>> {
                 match ends.fetch_add(1, Ordering::Relaxed) {
                     1 => Box::new(Fragile { inner, uses_left }),
@@ -126,8 +128,14 @@ fn a_stage_between_others_may_fail_at_any_moment() {
                 }
             };
             let plan = short(&method);
-            let result =
-                threads::run_with_links(&plan, build, feeds(), &Interrupt::new(), |_| Ok(()), wrap);
+            let result = threads::run_over(
+                &Wrapped(wrap),
+                &plan,
+                build,
+                feeds(),
+                &Interrupt::new(),
+                |_| Ok(()),
+            );
             let Err(RunError::Stage { stage, cause, .. }) = result else {
                 panic!("{method}: {result:?}");
             };
@@ -141,12 +149,12 @@ fn a_stage_between_others_may_fail_at_any_moment() {
 fn a_stage_that_cannot_be_built_releases_the_others() {
     for missing in 0..STAGES {
         check(ITERATIONS, move || {
-            let build = |stage| match stage {
+            let build = |stage, optimizer| match stage {
                 stage if stage == missing => Err(EngineError::Labels {
                     labels: 1,
                     logits: vec![],
                 }),
-                _ => build(stage),
+                _ => build(stage, optimizer),
             };
             let result = threads::run(&short("dsp"), build, feeds(), &Interrupt::new(), |_| Ok(()));
             assert!(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use stagger_runtime::{FeedError, Feeds, Interrupt, Labels, Plan, threads};
 use stagger_transport::{Lane, Link, LinkError, Message};
 
+use super::{ITERATIONS, Wrapped, build, check, on_threads, short};
 use crate::support::{ToyFeed, ToyTensor, feeds};
-use crate::{ITERATIONS, build, check, on_threads, short};
 
 /// A link that loses, or doubles, the gradient of batch 2.
 struct Faulty {
@@ -34,8 +34,14 @@ fn run_with_faulty_links(doubles: bool) {
     check(ITERATIONS, move || {
         let wrap = |inner| Box::new(Faulty { inner, doubles }) as Box<dyn Link<ToyTensor>>;
         let plan = short("dsp");
-        let result =
-            threads::run_with_links(&plan, build, feeds(), &Interrupt::new(), |_| Ok(()), wrap);
+        let result = threads::run_over(
+            &Wrapped(wrap),
+            &plan,
+            build,
+            feeds(),
+            &Interrupt::new(),
+            |_| Ok(()),
+        );
         result.expect("every message once");
     });
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use stagger_runtime::Event;
 use stagger_runtime::snapshot::{Snapshot, StageSnapshot};
+use stagger_runtime::{Acted, Event};
 use stagger_schedule::Action;
 
-use crate::STAGES;
+use super::STAGES;
 
 /// What a run does, in terms that do not depend on timing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,12 +23,12 @@ pub struct Record {
 impl Record {
     pub fn take(&mut self, event: Event) {
         match event {
-            Event::Acted {
+            Event::Acted(Acted {
                 stage,
                 action,
                 staleness,
                 ..
-            } if !matches!(action, Action::Snapshot { .. }) => {
+            }) if !matches!(action, Action::Snapshot { .. }) => {
                 let actions = self.actions.entry(stage).or_default();
                 actions.push((action, staleness));
             }

@@ -3,11 +3,11 @@
 //!
 //! A batch travels in M micro-batches; micro-batch i of batch j is unit u = j·M + i. Stage k forwards it `d_k` units before
 //! it pulls it back, so at version `f = max(0, ⌊(u − d_k) / M⌋)`, and the gradient of batch j turns `w^j` into `w^(j+1)`
-//! (DESIGN §2, fact 3). What sets methods apart is at which weights the two passes run.
+//! (docs/algorithm.md, "Facts" 3). What sets methods apart is at which weights the two passes run.
 
 use stagger_schedule::{Damping, Discrepancy, Prediction, Rescheduling};
 
-use super::toy::{self, Rows, WIDTH, Weights};
+use super::toy::{self, MOMENTUM, Momentum, Rows, WIDTH, Weights};
 
 /// What a run must reproduce to the bit.
 #[derive(Debug, PartialEq)]
@@ -53,6 +53,8 @@ pub struct Rule {
     pub prediction: Option<Prediction>,
     pub rescheduling: Option<Rescheduling>,
     pub damping: Option<Damping>,
+    /// The momentum of the stalest stage, with Nesterov's look-ahead on every stage.
+    pub largest_momentum: Option<f64>,
 }
 
 impl Rule {
@@ -68,6 +70,7 @@ impl Rule {
             prediction: None,
             rescheduling: None,
             damping: None,
+            largest_momentum: None,
         }
     }
 
@@ -86,7 +89,24 @@ impl Rule {
 
     fn rate(&self, k: usize, batch: usize) -> f64 {
         let factor = |rescheduling: Rescheduling| rescheduling.factor(self.staleness(k), batch);
-        toy::learning_rate(batch) * self.rescheduling.map_or(1.0, factor)
+        // `v` comes to g / (1 − β) when the gradient stays g, so a larger β needs a smaller rate to move as far.
+        let share = (1.0 - self.momentum(k).beta) / (1.0 - MOMENTUM);
+        toy::learning_rate(batch) * share * self.rescheduling.map_or(1.0, factor)
+    }
+
+    /// The heavy ball; or Nesterov's look-ahead, at a momentum that rises with the staleness.
+    fn momentum(&self, k: usize) -> Momentum {
+        let Some(largest) = self.largest_momentum else {
+            let (beta, nesterov) = (MOMENTUM, 0.0);
+            return Momentum { beta, nesterov };
+        };
+        let (own, stalest) = (self.staleness(k), self.staleness(0));
+        let rise = match stalest {
+            0 => 0.0,
+            _ => (largest - MOMENTUM) * own as f64 / stalest as f64,
+        };
+        let (beta, nesterov) = (MOMENTUM + rise, 1.0);
+        Momentum { beta, nesterov }
     }
 }
 
@@ -109,7 +129,7 @@ impl History {
         match rule.prediction {
             Some(prediction) if steps > 0 => {
                 let rate = rule.rate(k, version);
-                let coefficient = prediction.coefficient(rate, steps, toy::MOMENTUM);
+                let coefficient = prediction.coefficient(rate, steps, MOMENTUM);
                 toy::displaced(
                     &self.weights[version],
                     &self.velocity[version],
@@ -139,7 +159,8 @@ impl History {
         }
         let before = self.weights[batch];
         let (mut weights, mut velocity) = (before, self.velocity[batch]);
-        toy::step(&mut weights, &mut velocity, &gradient, rule.rate(k, batch));
+        let momentum = rule.momentum(k);
+        momentum.step(&mut weights, &mut velocity, &gradient, rule.rate(k, batch));
         let mut drift = self.drift[batch];
         if let Backward::Corrected(discrepancy) = rule.backward {
             toy::follow(
@@ -341,6 +362,33 @@ pub fn methods(stages: usize, m: usize) -> Vec<(String, Rule)> {
                 prediction: Some(Prediction::Linear),
                 damping: Some(Damping),
                 ..dsp(2)
+            },
+        ),
+        (
+            "dsp + look-ahead(0.97)".into(),
+            Rule {
+                largest_momentum: Some(0.97),
+                ..dsp(2)
+            },
+        ),
+        (
+            "pipedream + look-ahead(0.95)".into(),
+            Rule {
+                largest_momentum: Some(0.95),
+                ..stashed(1)
+            },
+        ),
+        (
+            "pipemare(anneal=7, decay=0.25, sync=3) + look-ahead(0.95)".into(),
+            Rule {
+                synchronous_batches: 3,
+                backward: Backward::Corrected(Discrepancy { decay: 0.25 }),
+                rescheduling: Some(Rescheduling {
+                    anneal_batches: 7,
+                    first_batch: 3,
+                }),
+                largest_momentum: Some(0.95),
+                ..dsp(1)
             },
         ),
         (

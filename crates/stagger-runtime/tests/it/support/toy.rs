@@ -62,14 +62,32 @@ pub fn loss(outputs: &Rows, labels: &[usize]) -> (f32, Rows) {
     (value, grads)
 }
 
-/// Momentum of [`step`].
+/// Momentum of the toy runs.
 pub const MOMENTUM: f64 = 0.9;
 
-/// Momentum SGD, in place.
-pub fn step(weights: &mut Weights, velocity: &mut Weights, grad: &Weights, learning_rate: f64) {
-    for ((w, v), g) in weights.iter_mut().zip(velocity).zip(grad) {
-        *v = MOMENTUM as f32 * *v + g;
-        *w -= learning_rate as f32 * *v;
+/// Momentum SGD: `v ← β·v + g`, `w ← w − η·(s·g + (1 − s·(1 − β))·v)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Momentum {
+    /// `β`.
+    pub beta: f64,
+    /// `s`: 0 for the heavy ball, 1 for Nesterov's look-ahead.
+    pub nesterov: f64,
+}
+
+impl Momentum {
+    /// A step, in place.
+    pub fn step(
+        self,
+        weights: &mut Weights,
+        velocity: &mut Weights,
+        grad: &Weights,
+        learning_rate: f64,
+    ) {
+        let of_velocity = (1.0 - self.nesterov * (1.0 - self.beta)) as f32;
+        for ((w, v), g) in weights.iter_mut().zip(velocity).zip(grad) {
+            *v = self.beta as f32 * *v + g;
+            *w -= learning_rate as f32 * (self.nesterov as f32 * g + of_velocity * *v);
+        }
     }
 }
 

@@ -1,223 +1,84 @@
-//! Rungs 3 to 7 of the ladder (DESIGN §8) on a real engine: convolutions, batch
-//! normalisation, dropout, a residual block, momentum; all comparisons bit for bit, and of
-//! everything a stage holds: parameters, running statistics and optimizer state.
+//! The ladder of correctness on a real engine (docs/algorithm.md, "The ladder of correctness" 3 to 7): convolutions, batch
+//! normalisation, dropout, a residual block, momentum. All comparisons are bit for bit, and of everything a stage holds:
+//! parameters, running statistics and optimizer state.
+//!
+//! Other crates climb it with engines of their own. Their test binary includes this file by
+//! `#[path = "…/stagger-runtime/tests/ladder/ladder.rs"] mod ladder;` at its root, and has a module with
+//! `crate::ladder::rungs!(TheirStage);`. They need `stagger-engine`, `-model`, `-runtime`, `-schedule` and `-transport`.
 
-use crate::support::{Dawdling, Trace};
-use stagger_engine::layered::{Kernels, LayeredStage};
-use stagger_engine::{HostTensor, Optimizer, Stage, StageSpec, StageState, WeightDecay};
-use stagger_model::{Balance, Block, Cut, Layer, Model};
-use stagger_runtime::{FeedError, Feeds, Inputs, Interrupt, Labels, Plan, sequential, threads};
-use stagger_schedule::{Horizon, Kept, Schedule};
+mod delays;
+mod network;
+mod trace;
 
-/// A stage that can be built on its engine's default device: the CPU, with one thread.
-trait Build: Stage + Sized {
-    fn on_default_device(spec: &StageSpec<'_>) -> Self;
-}
+pub use delays::Delays;
+pub use trace::{Trace, watch_for_hangs};
 
-impl<K: Kernels<Device: Default>> Build for LayeredStage<K> {
-    fn on_default_device(spec: &StageSpec<'_>) -> Self {
-        Self::new(spec, Default::default()).expect("a valid stage")
-    }
-}
+use network::{
+    BATCHES, Build, Noise, build, cut_for, feeds, learning_rate, model, optimizer, plan,
+};
+use stagger_engine::StageState;
+use stagger_model::{Balance, Cut};
+use stagger_runtime::{Inputs, Interrupt, Labels, sequential, threads};
+use stagger_transport::Threads;
 
-/// The rungs, for one engine.
+/// The tests of the ladder, for one engine, in a module of their own.
 macro_rules! rungs {
-    ($engine:ident, $stage:ty) => {
-        mod $engine {
-            #[test]
-            fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage() {
-                super::one_stage_equals_a_plain_loop_and_bp_equals_one_stage::<$stage>();
-            }
+    ($stage:ty) => {
+        #[test]
+        fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage() {
+            $crate::ladder::one_stage_equals_a_plain_loop_and_bp_equals_one_stage::<$stage>();
+        }
 
-            #[test]
-            fn dsp_without_staleness_equals_bp() {
-                super::dsp_without_staleness_equals_bp::<$stage>();
-            }
+        #[test]
+        fn dsp_without_staleness_equals_bp() {
+            $crate::ladder::dsp_without_staleness_equals_bp::<$stage>();
+        }
 
-            #[test]
-            fn queues_do_not_move_numbers_and_staleness_does() {
-                super::queues_do_not_move_numbers_and_staleness_does::<$stage>();
-            }
+        #[test]
+        fn queues_do_not_move_numbers_and_staleness_does() {
+            $crate::ladder::queues_do_not_move_numbers_and_staleness_does::<$stage>();
+        }
 
-            #[test]
-            fn threads_equal_the_interpreter_whatever_the_delays() {
-                super::threads_equal_the_interpreter_whatever_the_delays::<$stage>();
-            }
+        #[test]
+        fn threads_equal_the_interpreter_whatever_the_delays() {
+            $crate::ladder::threads_equal_the_interpreter_whatever_the_delays::<$stage>();
+        }
 
-            #[test]
-            fn micro_batches_equal_accumulation_in_a_plain_loop() {
-                super::micro_batches_equal_accumulation_in_a_plain_loop::<$stage>();
-            }
+        #[test]
+        fn micro_batches_equal_accumulation_in_a_plain_loop() {
+            $crate::ladder::micro_batches_equal_accumulation_in_a_plain_loop::<$stage>();
+        }
 
-            #[test]
-            fn methods_that_are_one_give_the_same_bits() {
-                super::methods_that_are_one_give_the_same_bits::<$stage>();
-            }
+        #[test]
+        fn methods_that_are_one_give_the_same_bits() {
+            $crate::ladder::methods_that_are_one_give_the_same_bits::<$stage>();
+        }
 
-            #[test]
-            fn every_method_equals_the_interpreter() {
-                super::every_method_equals_the_interpreter::<$stage>();
-            }
+        #[test]
+        fn every_method_equals_the_interpreter() {
+            $crate::ladder::every_method_equals_the_interpreter::<$stage>();
+        }
 
-            #[test]
-            fn dsp_equals_its_definition_on_a_real_engine() {
-                super::dsp_equals_its_definition_on_a_real_engine::<$stage>();
-            }
+        #[test]
+        fn dsp_equals_its_definition_on_a_real_engine() {
+            $crate::ladder::dsp_equals_its_definition_on_a_real_engine::<$stage>();
         }
     };
 }
 
-rungs!(cpu, stagger_cpu::CpuStage);
-
-const BATCHES: usize = 9;
-const CLASSES: usize = 3;
-const EVALUATE_AT: [usize; 2] = [4, BATCHES];
-
-/// Six blocks, so that up to six stages can be cut.
-fn model() -> Model {
-    let conv_bn = |name: &str, from: usize, to: usize, stride: usize| {
-        vec![
-            Layer::conv3x3(format!("{name}.conv"), from, to, stride),
-            Layer::batch_norm(format!("{name}.bn"), to),
-            Layer::Relu,
-        ]
-    };
-    let residual = |name: &str| {
-        let mut body = conv_bn(name, 4, 4, 1);
-        body.pop();
-        vec![
-            Layer::Residual {
-                body,
-                shortcut: vec![],
-            },
-            Layer::Relu,
-        ]
-    };
-    let dropout = Layer::Dropout {
-        name: "drop".into(),
-        probability: 0.25,
-    };
-    let mut strided = conv_bn("down", 4, 6, 2);
-    strided.push(dropout);
-    let head = vec![
-        Layer::GlobalAvgPool,
-        Layer::Flatten,
-        Layer::linear("linear", 6, CLASSES),
-    ];
-    let blocks = vec![
-        Block::new("stem", conv_bn("stem", 3, 4, 1)),
-        Block::new("res1", residual("res1")),
-        Block::new("res2", residual("res2")),
-        Block::new("down", strided),
-        Block::new("last", conv_bn("last", 6, 6, 1)),
-        Block::new("head", head),
-    ];
-    Model::new("tiny", [3, 6, 6], CLASSES, blocks).expect("a valid model")
-}
-
-/// Batches of 4 samples; every third is smaller, like the last of an epoch.
-fn samples(batch: usize) -> usize {
-    if batch % 3 == 2 { 2 } else { 4 }
-}
-
-struct Noise;
-
-impl Inputs for Noise {
-    fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
-        let samples = samples(batch);
-        let mut state = batch as u64 + 1;
-        let data = (0..samples * 3 * 6 * 6).map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
-        });
-        Ok(HostTensor::new(vec![samples, 3, 6, 6], data.collect())?)
-    }
-
-    fn evaluation(&mut self, batch: usize) -> Result<Option<HostTensor>, FeedError> {
-        (batch < 2)
-            .then(|| Inputs::train(self, 100 + batch))
-            .transpose()
-    }
-}
-
-impl Labels for Noise {
-    fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
-        Ok((0..samples(batch))
-            .map(|sample| (batch + sample) % CLASSES)
-            .collect())
-    }
-
-    fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
-        Labels::train(self, 100 + batch)
-    }
-}
-
-fn feeds() -> Feeds {
-    Feeds {
-        inputs: Box::new(Noise),
-        labels: Box::new(Noise),
-    }
-}
-
-fn learning_rate(batch: usize) -> f64 {
-    0.1 / (1.0 + batch as f64)
-}
-
-fn build<S: Build>(model: &Model, cut: &Cut, stage: usize) -> S {
-    let spec = StageSpec {
-        optimizer: Optimizer::Momentum {
-            beta: 0.9,
-            nesterov: 1.0,
-            weight_decay: WeightDecay::everywhere(1e-3),
-        },
-        label_smoothing: 0.1,
-        ..StageSpec::new(model, cut.stages()[stage].clone(), 7)
-    };
-    S::on_default_device(&spec)
-}
-
-fn plan(schedule: &str, stages: usize) -> Plan {
-    let schedule = Schedule::parse(schedule, Some(stages)).expect("a valid schedule");
-    let horizon = Horizon {
-        batches: BATCHES,
-        evaluate_at: EVALUATE_AT.to_vec(),
-        snapshot_at: vec![BATCHES],
-    };
-    Plan {
-        momentum: 0.9,
-        ..Plan::new(schedule, horizon, learning_rate)
-    }
-}
-
-fn cut(model: &Model, schedule: &Schedule) -> Cut {
-    let recompute: Vec<bool> = schedule
-        .policies()
-        .iter()
-        .map(|policy| policy.kept == Kept::Input)
-        .collect();
-    Balance::Uniform
-        .cut(model, &recompute, None)
-        .expect("enough blocks")
-}
+pub(crate) use rungs;
 
 fn run_threads<S: Build>(schedule: &str, stages: usize, delays: u64) -> Trace {
     let (model, plan) = (model(), plan(schedule, stages));
-    let cut = cut(&model, &plan.schedule);
+    let cut = cut_for(&model, &plan.schedule);
     let mut trace = Trace::new(stages);
-    let hop = std::cell::Cell::new(delays);
-    let outcome = threads::run_with_links(
+    let outcome = threads::run_over(
+        &Delays::over(Threads, delays),
         &plan,
-        |stage| Ok(build::<S>(&model, &cut, stage)),
+        |stage, optimizer| Ok(build::<S>(&model, &cut, stage, optimizer)),
         feeds(),
         &Interrupt::new(),
         |event| trace.take(event),
-        |inner| {
-            hop.set(hop.get().wrapping_mul(31).wrapping_add(7));
-            let state = hop.get();
-            Box::new(Dawdling { inner, state })
-        },
     );
     assert_eq!(outcome.expect("the run succeeds").version, BATCHES);
     trace
@@ -225,9 +86,9 @@ fn run_threads<S: Build>(schedule: &str, stages: usize, delays: u64) -> Trace {
 
 fn run_sequential<S: Build>(schedule: &str, stages: usize) -> Trace {
     let (model, plan) = (model(), plan(schedule, stages));
-    let cut = cut(&model, &plan.schedule);
+    let cut = cut_for(&model, &plan.schedule);
     let mut trace = Trace::new(stages);
-    let build = |stage| Ok(build::<S>(&model, &cut, stage));
+    let build = |stage, optimizer| Ok(build::<S>(&model, &cut, stage, optimizer));
     sequential::run(&plan, build, feeds(), |event| trace.take(event)).expect("the run succeeds");
     trace
 }
@@ -246,7 +107,7 @@ fn whole(trace: &Trace) -> StageState {
 fn plain_loop<S: Build>() -> (Vec<f32>, StageState) {
     let model = model();
     let cut = Cut::new(&model, &[model.blocks.len()]).expect("one stage");
-    let mut stage = build::<S>(&model, &cut, 0);
+    let mut stage = build::<S>(&model, &cut, 0, optimizer());
     let mut losses = Vec::new();
     for batch in 0..BATCHES {
         let input = stage
@@ -263,7 +124,7 @@ fn plain_loop<S: Build>() -> (Vec<f32>, StageState) {
     (losses, stage.export().unwrap())
 }
 
-fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage<S: Build>() {
+pub fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage<S: Build>() {
     let (losses, state) = plain_loop::<S>();
     for stages in 1..=6 {
         let trace = run_threads::<S>("bp", stages, 3);
@@ -277,7 +138,7 @@ fn one_stage_equals_a_plain_loop_and_bp_equals_one_stage<S: Build>() {
     }
 }
 
-fn dsp_without_staleness_equals_bp<S: Build>() {
+pub fn dsp_without_staleness_equals_bp<S: Build>() {
     assert_eq!(
         run_threads::<S>("dsp(0,0,0;0,0,0)", 3, 5),
         run_threads::<S>("bp", 3, 11)
@@ -289,7 +150,7 @@ fn dsp_without_staleness_equals_bp<S: Build>() {
 fn accumulating_loop<S: Build>(of: usize) -> (Vec<f32>, StageState) {
     let model = model();
     let cut = Cut::new(&model, &[model.blocks.len()]).expect("one stage");
-    let mut stage = build::<S>(&model, &cut, 0);
+    let mut stage = build::<S>(&model, &cut, 0, optimizer());
     let mut losses = Vec::new();
     for batch in 0..BATCHES {
         let inputs = Inputs::train(&mut Noise, batch).unwrap();
@@ -311,7 +172,7 @@ fn accumulating_loop<S: Build>(of: usize) -> (Vec<f32>, StageState) {
     (losses, stage.export().unwrap())
 }
 
-fn micro_batches_equal_accumulation_in_a_plain_loop<S: Build>() {
+pub fn micro_batches_equal_accumulation_in_a_plain_loop<S: Build>() {
     let (losses, state) = accumulating_loop::<S>(2);
     for schedule in ["gpipe(2)", "1f1b(2)", "bp + accumulate(2)"] {
         for stages in [1, 2, 4] {
@@ -323,7 +184,7 @@ fn micro_batches_equal_accumulation_in_a_plain_loop<S: Build>() {
     assert_ne!(losses, plain_loop::<S>().0, "batch normalisation sees less");
 }
 
-fn methods_that_are_one_give_the_same_bits<S: Build>() {
+pub fn methods_that_are_one_give_the_same_bits<S: Build>() {
     for (one, other) in [
         ("1f1b(2)", "gpipe(2)"),
         ("adl(1, beta=1)", "fdg(beta=1)"),
@@ -358,7 +219,7 @@ const METHODS: [&str; 17] = [
     "pipedream + predict",
 ];
 
-fn every_method_equals_the_interpreter<S: Build>() {
+pub fn every_method_equals_the_interpreter<S: Build>() {
     let mut losses = Vec::new();
     for schedule in METHODS {
         let reference = run_sequential::<S>(schedule, 3);
@@ -384,7 +245,7 @@ fn every_method_equals_the_interpreter<S: Build>() {
     }
 }
 
-fn queues_do_not_move_numbers_and_staleness_does<S: Build>() {
+pub fn queues_do_not_move_numbers_and_staleness_does<S: Build>() {
     let base = run_threads::<S>("dsp(1,1,0;4,2,0)", 3, 1);
     for schedule in ["dsp(0,0,0;4,2,0)", "dsp(2,2,0;4,2,0)", "dsp(0,1,0;4,2,0)"] {
         assert_eq!(base, run_threads::<S>(schedule, 3, 2), "{schedule}");
@@ -392,7 +253,7 @@ fn queues_do_not_move_numbers_and_staleness_does<S: Build>() {
     assert_ne!(base.losses, run_threads::<S>("dsp(m=3,2,0)", 3, 1).losses);
 }
 
-fn threads_equal_the_interpreter_whatever_the_delays<S: Build>() {
+pub fn threads_equal_the_interpreter_whatever_the_delays<S: Build>() {
     for (schedule, stages) in [
         ("bp", 2),
         ("dsp", 2),
@@ -417,8 +278,12 @@ fn oracle<S: Build>(m: &[usize]) -> (Vec<f32>, StageState) {
     let cut = Balance::Uniform
         .cut(&model, &vec![false; m.len()], None)
         .unwrap();
-    let mut today: Vec<_> = (0..m.len()).map(|k| build::<S>(&model, &cut, k)).collect();
-    let mut past: Vec<_> = (0..m.len()).map(|k| build::<S>(&model, &cut, k)).collect();
+    let mut today: Vec<_> = (0..m.len())
+        .map(|k| build::<S>(&model, &cut, k, optimizer()))
+        .collect();
+    let mut past: Vec<_> = (0..m.len())
+        .map(|k| build::<S>(&model, &cut, k, optimizer()))
+        .collect();
     let mut history: Vec<Vec<StageState>> = today
         .iter()
         .map(|stage| vec![stage.export().unwrap()])
@@ -458,7 +323,7 @@ fn oracle<S: Build>(m: &[usize]) -> (Vec<f32>, StageState) {
     (losses, whole)
 }
 
-fn dsp_equals_its_definition_on_a_real_engine<S: Build>() {
+pub fn dsp_equals_its_definition_on_a_real_engine<S: Build>() {
     for m in [
         vec![2, 0],
         vec![1, 0],
