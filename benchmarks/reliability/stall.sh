@@ -4,7 +4,7 @@
 # STAGGER names another binary than target/release/stagger. Prints what each run says of its snapshots and its speed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-engine=${1:-burn}
+engine=${1:-cpu}
 minutes=${2:-3}
 stagger=${STAGGER:-target/release/stagger}
 folder=$(mktemp -d)

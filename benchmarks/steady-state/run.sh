@@ -18,7 +18,7 @@ run() { # BATCHES ENGINE SCHEDULE STAGES, after a command to run it under
 
 echo "| engine, schedule, stages | system calls per batch | of these | page faults per batch |"
 echo "| --- | ---: | --- | ---: |"
-for engine in burn torch; do
+for engine in cpu torch; do
   "$stagger" bench --engine "$engine" --model resnet8 --batches 1 --warmup 0 >/dev/null 2>&1 || continue
   for setting in "bp 1" "dsp 2"; do
     read -r schedule stages <<<"$setting"

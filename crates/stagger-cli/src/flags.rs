@@ -128,7 +128,7 @@ pub struct SummaryArgs {
     /// The schedule, which decides what each stage keeps
     #[arg(short, long, value_name = "METHOD", default_value = "dsp")]
     pub schedule: String,
-    /// How blocks are dealt to stages: auto, uniform, or counts such as 7,4
+    /// How blocks are assigned to stages: auto, uniform, or counts such as 7,4
     #[arg(long, value_name = "CUT", default_value = "auto")]
     pub balance: String,
     /// Samples per batch

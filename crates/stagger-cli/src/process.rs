@@ -1,6 +1,6 @@
 //! What has to be set for the whole process before it has a second thread.
 
-// The environment may be written only while nobody else can read it.
+// The environment may be written only while no other thread can read it.
 #![allow(unsafe_code)]
 
 /// cuBLAS needs a workspace of fixed size to give the same bits every time, and libtorch refuses to be deterministic

@@ -1,20 +1,16 @@
-//! Trains a few batches with backpropagation and with DSP from one's own code, and draws what each
-//! stage did when, as measured:
+//! Trains a few batches with backpropagation and with DSP, and draws what each stage did when, as measured:
 //!
 //! ```text
 //! cargo run --release -p stagger --example timeline > docs/timeline.svg
 //! ```
 
-use std::error::Error;
 use std::fmt::Write;
 use std::time::Duration;
 
-use stagger::cpu::CpuStage;
-use stagger::data::{LoaderOptions, OpenOptions, Sampler, open};
-use stagger::engine::{Optimizer, StageSpec, WeightDecay};
-use stagger::model::{Balance, Model};
-use stagger::runtime::{Acted, Event, Interrupt, Plan, dataset_feeds, threads};
-use stagger::schedule::{Action, Horizon, Schedule};
+use stagger::engine::LearningRate;
+use stagger::runtime::Acted;
+use stagger::schedule::{Action, Schedule};
+use stagger::{Event, ReportError, Sink, Training, TrainingOptions};
 
 const STAGES: usize = 2;
 const BATCHES: usize = 24;
@@ -30,40 +26,41 @@ struct Bar {
     end: Duration,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), stagger::Error> {
     let mut picture = Picture::new();
     for notation in ["bp", "dsp"] {
         let schedule = Schedule::parse(notation, Some(STAGES))?;
-        picture.row_group(&schedule.to_string(), &train(&schedule)?);
+        let mut bars = Bars::default();
+        train(&schedule, &mut bars)?;
+        picture.row_group(&schedule.to_string(), &bars.0);
     }
     println!("{}", picture.finish());
     Ok(())
 }
 
-/// Trains, and gives what every stage did.
-fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
-    let split = open("shapes", &OpenOptions::default())?;
-    let sampler = Sampler::new(split.train.len(), 128, 1)?;
-    let model = Model::by_name("resnet8", split.train.shape(), split.train.classes())?;
-    let cut = Balance::Auto.cut(&model, &schedule.recomputes(), None)?;
-    let optimizer = Optimizer::Momentum {
-        beta: 0.9,
-        nesterov: 0.0,
-        weight_decay: WeightDecay::everywhere(5e-4),
+fn train(schedule: &Schedule, bars: &mut Bars) -> Result<(), stagger::Error> {
+    let options = TrainingOptions {
+        evaluate: Some(false),
+        gap_every: Some(0),
+        ..TrainingOptions::default()
     };
-    let horizon = Horizon::of(BATCHES);
-    let plan = Plan::new(schedule.clone(), horizon, optimizer, |_batch| 0.05);
-    let build = |stage: usize, optimizer| {
-        let blocks = cut.stages()[stage].clone();
-        let spec = StageSpec {
-            optimizer,
-            ..StageSpec::new(&model, blocks, 1)
-        };
-        CpuStage::new(&spec, Default::default())
-    };
-    let feeds = dataset_feeds(&split, &sampler, 0..BATCHES, 128, LoaderOptions::default())?;
-    let mut bars = Vec::new();
-    threads::run(&plan, build, feeds, &Interrupt::new(), |event| {
+    Training::new()
+        .options(options)
+        .schedule(schedule.clone())
+        .batch_size(128)
+        .learning_rate(LearningRate::constant(0.05))
+        .max_batches(BATCHES)
+        .sink(bars)
+        .run()?;
+    Ok(())
+}
+
+/// What every stage did.
+#[derive(Default)]
+struct Bars(Vec<Bar>);
+
+impl Sink for Bars {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
         if let Event::Acted(Acted {
             stage,
             action,
@@ -74,16 +71,15 @@ fn train(schedule: &Schedule) -> Result<Vec<Bar>, Box<dyn Error>> {
         }) = event
         {
             // An action waits for its input before it computes.
-            bars.push(Bar {
-                stage,
-                action,
-                start: started_at + waits.total(),
-                end: ended_at,
+            self.0.push(Bar {
+                stage: *stage,
+                action: *action,
+                start: *started_at + waits.total(),
+                end: *ended_at,
             });
         }
         Ok(())
-    })?;
-    Ok(bars)
+    }
 }
 
 const WIDTH: f64 = 960.0;

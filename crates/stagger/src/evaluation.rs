@@ -10,7 +10,7 @@ use stagger_schedule::{Horizon, Schedule};
 
 use crate::config_file;
 use crate::error::Error;
-use crate::job::{Given, Job};
+use crate::job::{FORMER_CPU, Given, Job};
 use crate::options::TrainingOptions;
 use crate::stages;
 
@@ -68,7 +68,9 @@ pub fn evaluate_run(
     said: TrainingOptions,
 ) -> Result<Evaluation, Error> {
     let folder = RunFolder::open(run)?;
-    let options = said.or(config_file::read(&folder.file(CONFIG_FILE))?);
+    let mut options = said.or(config_file::read(&folder.file(CONFIG_FILE))?);
+    // Weights do not depend on the engine.
+    options.engine = options.engine.filter(|engine| engine != FORMER_CPU);
     let job = Job::new(options, &Given::default())?;
     let path = match weights {
         RunWeights::Best => folder.file(BEST_WEIGHTS_FILE),

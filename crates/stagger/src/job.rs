@@ -1,7 +1,6 @@
 //! Options, complete and checked, as something that can run.
 
 mod batches;
-mod corrections;
 mod engine;
 mod failures;
 mod given;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
 use stagger_engine::{LearningRate, Optimizer, Precision};
 use stagger_model::{Balance, Cut, Model, StageSummaryInput};
-use stagger_runtime::{OnNonFinite, Straggler};
+use stagger_runtime::{OnNonFinite, Straggler, check_corrections};
 use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 
 use crate::error::Error;
@@ -20,6 +19,7 @@ use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
 pub use engine::EngineChoice;
+pub(crate) use engine::{CPU, FORMER_CPU};
 pub use failures::{OnNan, Rhythm};
 pub(crate) use given::Given;
 
@@ -147,7 +147,7 @@ impl Job {
             Some(optimizer) => optimizer.validate().map(|()| optimizer.clone())?,
             None => optimization::optimizer(&options)?,
         };
-        corrections::check(&schedule, &optimizer, precision)?;
+        check_corrections(&schedule, &optimizer, precision).map_err(Refusal::Correction)?;
         // What one update sees; evaluation and everything else go by the batch size that was asked for.
         let batch_size = batch_size
             .checked_mul(schedule.accumulated_batches())
@@ -155,7 +155,7 @@ impl Job {
 
         let split = open(&options, given)?;
         let model = model(&options, given, &split)?;
-        let cut = balance.cut(&model, &recomputes(&schedule), None)?;
+        let cut = balance.cut(&model, &schedule.recomputes(), None)?;
         let seed = options.seed.unwrap_or_default();
         let mut sampler = Sampler::new(split.train.len(), batch_size, seed)?;
         if options.drop_last == Some(true) {
@@ -286,16 +286,6 @@ pub fn summary_inputs(schedule: &Schedule) -> Vec<StageSummaryInput> {
         weight_copies: stage.weight_copies,
     };
     Facts::of(schedule).stages.iter().map(input).collect()
-}
-
-/// Which stages run their forward twice.
-#[must_use]
-pub fn recomputes(schedule: &Schedule) -> Vec<bool> {
-    schedule
-        .policies()
-        .iter()
-        .map(|policy| policy.kept == Kept::Input)
-        .collect()
 }
 
 fn at_least_one(value: Option<usize>, option: &'static str) -> Result<usize, Refusal> {

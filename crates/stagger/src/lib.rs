@@ -45,6 +45,6 @@ pub use evaluation::{Evaluation, RunWeights, evaluate_run};
 pub use options::TrainingOptions;
 pub use refusal::{Refusal, Spelling};
 pub use resume_refusal::ResumeRefusal;
-pub use stagger_report::Sink;
+pub use stagger_report::{ReportError, Sink};
 pub use stagger_runtime::{Event, Interrupt};
 pub use training::{Prepared, Run, SnapshotCost, Stalled, Training};

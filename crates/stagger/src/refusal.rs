@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 
 use stagger_engine::Precision;
-
 use stagger_runtime::CorrectionError;
 
 use crate::error::Source;
@@ -150,6 +149,13 @@ pub enum Refusal {
         /// The format.
         found: Precision,
     },
+    /// The engine has another name by now.
+    Renamed {
+        /// Its old name.
+        found: &'static str,
+        /// Its name.
+        expected: &'static str,
+    },
     /// This program is built without engine `torch`.
     NoTorch,
     /// Both the device of all stages and those of each are given.
@@ -189,8 +195,8 @@ pub enum Refusal {
     },
     /// The batch size times the accumulated batches overflows.
     AccumulatedBatchSize,
-    /// The schedule has corrections that do not go with the optimizer or the format.
-    Corrections(CorrectionError),
+    /// The schedule's corrections do not suit optimizer or precision.
+    Correction(#[source] CorrectionError),
     /// The schedule cannot leave a batch out.
     Skip {
         /// The schedule.
@@ -321,6 +327,10 @@ impl Refusal {
                 let option = name("engine");
                 format!("{option} {engine} computes in f32, not in {found}; use {option} torch")
             }
+            Self::Renamed { found, expected } => format!(
+                "engine `{found}` is now `{expected}`; use {} {expected}",
+                name("engine")
+            ),
             Self::NoTorch => {
                 "this stagger is built without engine torch; run `scripts/libtorch` in its source tree, then build with \
                  `cargo build --release --features torch`"
@@ -369,14 +379,13 @@ impl Refusal {
                 "{} times the accumulated batches is too large",
                 name("batch_size")
             ),
-            Self::Corrections(error) => match error {
+            Self::Correction(error) => match error {
                 CorrectionError::NoMomentum { .. } => {
                     format!("{error}; use {} momentum", name("optimizer"))
                 }
-                CorrectionError::RoundedWeights { .. } => format!(
-                    "{error}; use {} f32, or leave gap-aware out",
-                    name("dtype")
-                ),
+                CorrectionError::RoundedWeights { .. } => {
+                    format!("{error}; use {} f32, or leave gap-aware out", name("dtype"))
+                }
                 _ => error.to_string(),
             },
             Self::Skip { schedule } => format!(

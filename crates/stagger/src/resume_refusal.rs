@@ -31,6 +31,15 @@ pub enum ResumeRefusal {
         /// Why not.
         source: std::io::Error,
     },
+    /// The run is of an engine that is no longer there.
+    Engine {
+        /// The run folder.
+        run: PathBuf,
+        /// The engine.
+        found: &'static str,
+        /// The engine in its place.
+        expected: &'static str,
+    },
     /// The run keeps no snapshots.
     NoSnapshots {
         /// The run folder.
@@ -107,6 +116,16 @@ impl ResumeRefusal {
             Self::Unreachable { path, source } => {
                 format!("{resume} {}: {source}", path.display())
             }
+            Self::Engine {
+                run,
+                found,
+                expected,
+            } => format!(
+                "{} was trained by engine `{found}`, which is no longer there, and engine `{expected}` may give other last \
+                 bits; start a new run, {}",
+                run.display(),
+                last_weights(run)
+            ),
             Self::NoSnapshots { run } => format!(
                 "{} keeps no snapshots to go on from; start a new run, {}",
                 run.display(),

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::job::{EngineChoice, Job};
 
 /// What stage `stage` of the job is made of, when it runs with this optimizer.
-pub fn spec(job: &Job, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
+fn spec(job: &Job, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
     let blocks = job.cut.stages()[stage].clone();
     StageSpec {
         optimizer,
@@ -31,7 +31,7 @@ pub fn spec(job: &Job, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
 }
 
 /// The optimizer of a stage by the job's schedule.
-pub fn optimizer(job: &Job, stage: usize) -> Optimizer {
+fn optimizer(job: &Job, stage: usize) -> Optimizer {
     stage_optimizer(&job.schedule, stage, &job.optimizer)
 }
 

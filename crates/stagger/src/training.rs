@@ -14,13 +14,13 @@ mod snapshots;
 mod stall;
 mod time_limit;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use stagger_data::Split;
 use stagger_engine::{LearningRate, Optimizer};
 use stagger_model::Model;
-use stagger_report::{Console, EpochTally, Sink, Sinks};
+use stagger_report::{EpochTally, Sink, Sinks};
 use stagger_runtime::{EventError, Interrupt};
 use stagger_schedule::Schedule;
 
@@ -56,11 +56,11 @@ pub use stall::Stalled;
 /// Without [`output`](Training::output) or [`run_folder`](Training::run_folder) nothing is written to disk; without
 /// [`console`](Training::console) nothing is printed.
 #[derive(Default)]
-pub struct Training {
+pub struct Training<'a> {
     options: TrainingOptions,
     given: Given,
     resume: Option<Resume>,
-    outputs: Outputs,
+    outputs: Outputs<'a>,
 }
 
 /// Where a run continues.
@@ -74,22 +74,20 @@ enum Resume {
 
 /// Who hears of a run, and who may end it.
 #[derive(Default)]
-struct Outputs {
-    console: Option<MakeConsole>,
+struct Outputs<'a> {
+    console: Option<ConsoleHook<'a>>,
     folder: bool,
-    sinks: Sinks<'static>,
+    sinks: Sinks<'a>,
     interrupt: Interrupt,
-    on_stall: Option<OnStall>,
+    on_stall: Option<OnStall<'a>>,
     commit: Option<String>,
     profile_kernels: bool,
 }
 
-/// Makes the sink that prints the lines of a stretch of the run with this tally.
-type MakeConsole = Box<dyn FnMut(EpochTally) -> Box<dyn Sink>>;
+type OnStall<'a> = Box<dyn FnMut(Stalled) -> Result<(), EventError> + 'a>;
+type ConsoleHook<'a> = Box<dyn FnMut(&EpochTally, &mut Sinks<'a>) -> Box<dyn Write + Send> + 'a>;
 
-type OnStall = Box<dyn FnMut(Stalled) -> Result<(), EventError>>;
-
-impl Training {
+impl<'a> Training<'a> {
     /// A run with the default options: ResNet-8 on the built-in data set `shapes`, by DSP over two stages.
     #[must_use]
     pub fn new() -> Self {
@@ -216,20 +214,24 @@ impl Training {
     /// Prints what the run is, a line per epoch and what came of it to standard output.
     #[must_use]
     pub fn console(self) -> Self {
-        self.console_with(|tally| Box::new(Console::new(io::stdout(), tally)))
+        self.console_with(|_, _| Box::new(io::stdout()))
     }
 
-    /// The same, but prints the lines per epoch by a sink of the caller's. It is made anew when the run goes back to a
-    /// snapshot; its tally knows where the run starts or resumes, and where it ends.
+    /// The same with a display of one's own, such as a progress bar: `hook` is called when training starts, and after each
+    /// rollback. It may add sinks, and gives where the lines in between go.
     #[must_use]
-    pub fn console_with(mut self, make: impl FnMut(EpochTally) -> Box<dyn Sink> + 'static) -> Self {
-        self.outputs.console = Some(Box::new(make));
+    pub fn console_with(
+        mut self,
+        hook: impl FnMut(&EpochTally, &mut Sinks<'a>) -> Box<dyn Write + Send> + 'a,
+    ) -> Self {
+        self.outputs.console = Some(Box::new(hook));
         self
     }
 
-    /// Adds a receiver of events. It gets those of the whole run, also after a rollback.
+    /// Adds a receiver of events: by value, or as `&mut` to read it after the run. It gets the events of the whole run,
+    /// also after a rollback.
     #[must_use]
-    pub fn sink(mut self, sink: impl Sink + 'static) -> Self {
+    pub fn sink(mut self, sink: impl Sink + 'a) -> Self {
         self.outputs.sinks.push(sink);
         self
     }
@@ -244,10 +246,7 @@ impl Training {
     /// Calls this when nothing moves any more: the run is about to end with an error, but waits for all of its threads,
     /// and one that hangs may never end.
     #[must_use]
-    pub fn on_stall(
-        mut self,
-        hook: impl FnMut(Stalled) -> Result<(), EventError> + 'static,
-    ) -> Self {
+    pub fn on_stall(mut self, hook: impl FnMut(Stalled) -> Result<(), EventError> + 'a) -> Self {
         self.outputs.on_stall = Some(Box::new(hook));
         self
     }
@@ -272,7 +271,7 @@ impl Training {
     /// # Errors
     /// One on the first option that is wrong or that does not suit another one, on the data set, the model, or the run to
     /// resume.
-    pub fn prepare(self) -> Result<Prepared, Error> {
+    pub fn prepare(self) -> Result<Prepared<'a>, Error> {
         self.given.refuse_fixed(&self.options)?;
         Prepared::new(self)
     }

@@ -210,7 +210,7 @@ fn title(job: &Job) -> String {
     )
 }
 
-/// The command line with its folder, so that it goes on there.
+/// The command line with its folder, so that it continues there.
 fn command(words: &[OsString], output: Option<&Path>, folder: &Path) -> String {
     let mut words: Vec<OsString> = words.to_vec();
     if let Some(program) = words.first_mut() {

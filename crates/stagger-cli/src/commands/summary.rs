@@ -1,7 +1,7 @@
 //! `stagger summary`.
 
 use anyhow::Context;
-use stagger::job::{recomputes, summary_inputs};
+use stagger::job::summary_inputs;
 use stagger::model::{Balance, Model, summary};
 use stagger::schedule::Schedule;
 

@@ -24,7 +24,7 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
     }
 }
 
-fn training(arguments: TrainArgs) -> Result<Training, Failure> {
+fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
     let said = arguments.flags.options();
     let output = said.output.clone();
     let mut options = match &arguments.config {
@@ -33,7 +33,7 @@ fn training(arguments: TrainArgs) -> Result<Training, Failure> {
     };
     let training = Training::new()
         .commit(option_env!("STAGGER_COMMIT"))
-        .console_with(training_bar::console)
+        .console_with(training_bar::lines_and_bar)
         .run_folder()
         .profile_kernels(arguments.profile_ops)
         .on_stall(stall::end_after_a_while);

@@ -15,7 +15,7 @@ flags! {
         /// corrections as in 'dsp + predict' (see stagger explain) [default: dsp]
         #[arg(short, long, value_name = "METHOD", help_heading = "Pipeline")]
         schedule: String,
-        /// How blocks are dealt to stages: auto, uniform, or counts such as 7,4 [default: auto]
+        /// How blocks are assigned to stages: auto, uniform, or counts such as 7,4 [default: auto]
         #[arg(long, value_name = "CUT", help_heading = "Pipeline")]
         balance: String,
     }

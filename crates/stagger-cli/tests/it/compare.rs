@@ -1,4 +1,4 @@
-//! `stagger compare`: runs, goes on, and refuses.
+//! `stagger compare`: runs, resumes, and refuses.
 
 use std::fs;
 
@@ -107,7 +107,7 @@ fn only_what_is_missing_is_run_again() {
         bench.metrics("out/runs/dsp-seed1").last(),
         Some(Record::End(_))
     ));
-    // Nobody asked for an evaluation.
+    // No evaluation was asked for.
     assert_eq!(json(&bench)["results"][0]["final_top1"], Value::Null);
 
     // Another request does not mix with this one.

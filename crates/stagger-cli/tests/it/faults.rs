@@ -46,7 +46,10 @@ fn pictures(bench: &Bench, damaged: bool) -> String {
                 let at = bytes.windows(4).position(|four| four == b"IDAT").unwrap();
                 bytes[at + 8..at + 40].fill(0xff);
             }
-            fs::write(bench.path(folder).join(format!("{number:02}.png")), bytes).unwrap();
+            // A run that reads them meanwhile finds the whole picture, the old one or the new one.
+            let whole = bench.path("picture.partial");
+            fs::write(&whole, bytes).unwrap();
+            fs::rename(whole, bench.path(folder).join(format!("{number:02}.png"))).unwrap();
         }
     }
     "--dataset image-folder --data-dir .".to_owned()
@@ -60,7 +63,7 @@ fn has_a_snapshot(run: &Path) -> bool {
     names.any(|name| name.to_string_lossy().starts_with('v'))
 }
 
-/// The picture is named, and once it is repaired the run goes on as if it had never been damaged.
+/// The picture is named, and once it is repaired the run resumes as if it had never been damaged.
 #[test]
 fn a_damaged_picture_in_the_middle_of_an_epoch() {
     let bench = Bench::new();
@@ -89,7 +92,7 @@ fn a_damaged_picture_in_the_middle_of_an_epoch() {
     assert_eq!(bench.losses("run"), bench.losses("unbroken"));
 }
 
-/// A disk that has no room for a second snapshot: the first one stays, and the run goes on from it where there is room.
+/// A disk that has no room for a second snapshot: the first one stays, and the run resumes from it where there is room.
 #[test]
 fn a_disk_that_fills_up() {
     let bench = Bench::new();

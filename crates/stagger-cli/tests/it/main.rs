@@ -7,6 +7,7 @@ mod compare;
 mod faults;
 mod help;
 mod kill;
+mod library;
 mod methods;
 mod python;
 mod real_data;

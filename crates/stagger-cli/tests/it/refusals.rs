@@ -1,4 +1,4 @@
-//! Whatever cannot be done: one sentence, exit status 2, and nothing left behind.
+//! Requests that cannot be fulfilled: one sentence, exit status 2, and nothing left behind.
 
 use std::fs;
 use std::io::Cursor;
@@ -103,6 +103,10 @@ fn flags() {
         (
             "train --engine tensorflow",
             "there is no engine `tensorflow`; use cpu or torch",
+        ),
+        (
+            "train --engine burn",
+            "error: engine `burn` is now `cpu`; use --engine cpu",
         ),
         ("train --dtype f16", "there is no number format `f16`"),
         (
@@ -338,7 +342,7 @@ fn output_folders() {
         "compare bp --output full",
         "is a folder that is not empty",
     );
-    // Nobody can make folders there, not even root.
+    // Not even root can make folders there.
     if cfg!(target_os = "linux") {
         refused_in(
             &bench,

@@ -1,4 +1,4 @@
-//! Runs that go on, runs that refuse to, and what `inspect` says of what they leave.
+//! Runs that are resumed, runs that cannot be, and what `inspect` says of what they leave.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -204,7 +204,7 @@ fn what_would_change_the_numbers_is_refused() {
     assert_eq!(contents(&bench.path("run")), before);
 }
 
-/// What is there is not trained over, though there is no snapshot to go on from.
+/// What is there is not overwritten, though there is no snapshot to resume from.
 #[test]
 fn a_run_without_whole_snapshots_is_left_alone() {
     let (bench, data) = finished();
@@ -251,7 +251,7 @@ fn a_run_that_has_no_snapshot_yet_starts_again() {
     assert_eq!(bench.losses("run"), losses);
 }
 
-/// Longer queues move time and not numbers: a run may go on with them.
+/// Longer queues change times and not numbers: a run may be resumed with them.
 #[test]
 fn queues_may_change() {
     let (bench, _) = finished();

@@ -5,6 +5,12 @@ use stagger_engine::Precision;
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
+/// The default engine.
+pub(crate) const CPU: &str = "cpu";
+
+/// The default engine of runs that were made before there was engine `cpu`.
+pub(crate) const FORMER_CPU: &str = "burn";
+
 /// An engine with its devices, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,17 +41,21 @@ pub fn choose(
         return Err(Refusal::GradientCheckFormat);
     }
     match name {
-        "cpu" => {
+        CPU => {
             refuse_torch_options(values)?;
             if precision != Precision::F32 {
                 return Err(Refusal::Format {
-                    engine: "cpu",
+                    engine: CPU,
                     found: precision,
                 });
             }
             Ok((EngineChoice::Cpu, precision))
         }
         "torch" => Ok((torch(values, stages)?, precision)),
+        FORMER_CPU => Err(Refusal::Renamed {
+            found: FORMER_CPU,
+            expected: CPU,
+        }),
         _ => Err(Refusal::Unknown {
             kind: "engine",
             found: name.to_owned(),
@@ -74,7 +84,7 @@ fn refuse_torch_options(values: &TrainingOptions) -> Result<(), Refusal> {
             return Err(Refusal::Unused {
                 option,
                 beside: "engine",
-                found: "cpu".to_owned(),
+                found: CPU.to_owned(),
                 expected: "torch",
             });
         }

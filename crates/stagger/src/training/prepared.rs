@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use stagger_engine::StageState;
 use stagger_report::{DEFAULT_BASE, METRICS_FILE, RunFolder, Sink, reset_peak_resident};
+use stagger_runtime::RunError;
 
 use super::calibration::{self, Calibration};
 use super::journal::Journal;
@@ -22,7 +23,7 @@ use crate::refusal::Refusal;
 use crate::stages;
 
 /// A run that is ready to start. Nothing has been written yet.
-pub struct Prepared {
+pub struct Prepared<'a> {
     job: Job,
     from: StartPoint,
     /// What its first lines say of where it starts.
@@ -32,7 +33,7 @@ pub struct Prepared {
     states: Option<Vec<StageState>>,
     /// Whether it has a time limit, and no more than before.
     has_no_more_time: bool,
-    outputs: Outputs,
+    outputs: Outputs<'a>,
 }
 
 enum Folder {
@@ -41,8 +42,8 @@ enum Folder {
     Reopened(RunFolder),
 }
 
-impl Prepared {
-    pub(super) fn new(training: Training) -> Result<Self, Error> {
+impl<'a> Prepared<'a> {
+    pub(super) fn new(training: Training<'a>) -> Result<Self, Error> {
         let Training {
             mut options,
             given,
@@ -197,7 +198,11 @@ impl Prepared {
             own_sinks: Rc::clone(&own_sinks),
             on_stall: RefCell::new(self.outputs.on_stall),
         };
-        let stretch = rollback::run(&session, self.from, is_new, journal)?;
+        let stretch = rollback::run(&session, self.from, is_new, journal).inspect_err(|error| {
+            // A failure between two attempts is no stage's. The run's own error matters more than that of a sink.
+            let ended = RunError::Event(error.to_string().into());
+            let _ = own_sinks.borrow_mut().finish(Err(&ended));
+        })?;
         let finished = own_sinks.borrow_mut().finish(stretch.ended.as_ref());
         let run = Run::of(job, folder, stretch, baseline)?;
         finished.map_err(|error| Error::from(error).in_training())?;

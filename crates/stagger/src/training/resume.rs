@@ -16,7 +16,7 @@ use super::session::StartPoint;
 use super::snapshots::{self, Found};
 use crate::config_file::{self, ConfigError};
 use crate::error::Error;
-use crate::job::{Given, Job};
+use crate::job::{CPU, FORMER_CPU, Given, Job};
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 use crate::resume_refusal::ResumeRefusal;
@@ -157,6 +157,14 @@ pub fn reopen(
     let run = &place.run;
     let folder = RunFolder::reopen(run)?;
     let stored = config_file::read(&run.join(CONFIG_FILE))?;
+    if stored.engine.as_deref() == Some(FORMER_CPU) {
+        return Err(ResumeRefusal::Engine {
+            run: run.clone(),
+            found: FORMER_CPU,
+            expected: CPU,
+        }
+        .into());
+    }
     let output = stored.output.clone();
     let options = TrainingOptions {
         output,

@@ -14,7 +14,7 @@ const ROLLBACKS: usize = 10;
 
 /// Trains to the end, in several stretches where the run rolls back.
 pub fn run(
-    session: &Session<'_>,
+    session: &Session<'_, '_>,
     mut from: StartPoint,
     is_new: bool,
     journal: &Journal,
@@ -66,7 +66,11 @@ fn diverged_at(ended: &Result<Outcome, RunError>) -> Option<(&RunError, usize)> 
 
 /// The last snapshot, or the start when there is none, with half the learning rate. When a lower rate has not brought the
 /// run any further than before, the parameters were bad already at the last rollback: then it goes back further.
-fn back(session: &Session<'_>, from: &StartPoint, diverged_at: usize) -> Result<StartPoint, Error> {
+fn back(
+    session: &Session<'_, '_>,
+    from: &StartPoint,
+    diverged_at: usize,
+) -> Result<StartPoint, Error> {
     let Some(folder) = session.folder else {
         return Ok(StartPoint::default());
     };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use stagger_engine::{Profile, StageState};
 use stagger_report::snapshot::{SnapshotStore, SnapshotWriter};
 use stagger_report::{
-    EpochPlan, EpochProgress, EpochSummary, EpochTally, LAST_WEIGHTS_FILE, METRICS_FILE,
+    Console, EpochPlan, EpochProgress, EpochSummary, EpochTally, LAST_WEIGHTS_FILE, METRICS_FILE,
     MetricsFile, ReportError, RunFolder, RunSummary, RunTally, Sink, Sinks, WeightsFiles,
     read_weights,
 };
@@ -22,7 +22,7 @@ use super::last_weights::LastWeights;
 use super::run::SnapshotCost;
 use super::stall::{Ended, Stalled};
 use super::time_limit::TimeLimit;
-use super::{MakeConsole, OnStall, labels, resume, snapshots};
+use super::{ConsoleHook, OnStall, labels, resume, snapshots};
 use crate::error::Error;
 use crate::evaluation;
 use crate::job::{Job, OnNan};
@@ -70,19 +70,18 @@ impl StartPoint {
 }
 
 /// What all stretches of a run share.
-pub struct Session<'a> {
+pub struct Session<'a, 's> {
     pub job: &'a Job,
     pub folder: Option<&'a RunFolder>,
     pub interrupt: &'a Interrupt,
     /// What version 0 starts from, instead of initial weights.
     pub states: Option<&'a [StageState]>,
     pub commit: Option<&'a str>,
-    /// Makes the sink that prints the lines of a stretch.
-    pub console: RefCell<Option<MakeConsole>>,
+    pub console: RefCell<Option<ConsoleHook<'s>>>,
     pub profile_kernels: bool,
     /// The caller's own sinks, which outlive a stretch.
-    pub own_sinks: Rc<RefCell<Sinks<'static>>>,
-    pub on_stall: RefCell<Option<OnStall>>,
+    pub own_sinks: Rc<RefCell<Sinks<'s>>>,
+    pub on_stall: RefCell<Option<OnStall<'s>>>,
 }
 
 /// What came of a stretch.
@@ -109,7 +108,7 @@ struct Progress {
     from: RunProgress,
 }
 
-impl Session<'_> {
+impl<'s> Session<'_, 's> {
     /// Trains.
     pub fn run(
         &self,
@@ -264,7 +263,7 @@ impl Session<'_> {
         tally: &EpochTally,
         journal: &Journal,
         progress: &Rc<RefCell<Progress>>,
-    ) -> Result<Sinks<'static>, Error> {
+    ) -> Result<Sinks<'s>, Error> {
         let job = self.job;
         let mut sinks = Sinks::new();
         // Snapshots behind this version go before the metrics that they would need.
@@ -273,17 +272,18 @@ impl Session<'_> {
             None => None,
         };
         if let Some(folder) = self.folder {
-            let path = folder.file(METRICS_FILE);
-            let metrics = MetricsFile::open(&path, tally.clone(), labels::facts(job));
-            sinks.push(metrics?);
+            let metrics = folder.file(METRICS_FILE);
+            let facts = labels::facts(job);
+            sinks.push(MetricsFile::open(&metrics, tally.clone(), facts)?);
             let best = from.progress.best.map(|(_, top1)| top1);
             sinks.push(WeightsFiles::new(folder, labels::metadata(job)).with_best(best));
         }
         if let Some(log) = &journal.log {
             sinks.push(log.sink(tally.clone()));
         }
-        if let Some(make) = self.console.borrow_mut().as_mut() {
-            sinks.push(make(tally.clone()));
+        if let Some(console) = self.console.borrow_mut().as_mut() {
+            let out = console(tally, &mut sinks);
+            sinks.push(Console::new(out, tally.clone()));
         }
         sinks.push(Events(Rc::clone(&self.own_sinks)));
         // Last: by then what the snapshot says is on disk.
@@ -318,15 +318,11 @@ impl Session<'_> {
 }
 
 /// Passes the events of a stretch on to sinks that outlive it.
-struct Events(Rc<RefCell<Sinks<'static>>>);
+struct Events<'s>(Rc<RefCell<Sinks<'s>>>);
 
-impl Sink for Events {
+impl Sink for Events<'_> {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
         self.0.borrow_mut().event(event)
-    }
-
-    fn finish(&mut self, _: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
-        Ok(())
     }
 }
 

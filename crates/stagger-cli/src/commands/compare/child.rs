@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use stagger::report::compare::error_file;
 
-/// How often to look whether the process has ended, and whether anybody wants it to.
+/// Interval at which the process and the interrupts are polled.
 const POLL: Duration = Duration::from_millis(20);
 
 /// What to start.
@@ -27,9 +27,9 @@ pub struct ChildRun {
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// By itself, well or not.
+    /// By itself, with success or not.
     Ended,
-    /// Somebody wanted it to end.
+    /// By an interrupt.
     Interrupted,
 }
 

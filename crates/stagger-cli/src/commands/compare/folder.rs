@@ -69,7 +69,7 @@ impl CompareFolder {
         self.path.join("runs").join(name)
     }
 
-    /// A handle that keeps the folder locked for as long as somebody has it.
+    /// A handle that keeps the folder locked for as long as it is open in any process.
     pub fn lock(&self) -> Result<File> {
         self.lock
             .try_clone()

@@ -4,27 +4,24 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use stagger::report::{Console, EpochTally, ReportError, Sinks};
-use stagger::runtime::{Outcome, RunError};
-use stagger::{Event, Sink};
+use stagger::report::{EpochTally, ReportError, Sink, Sinks};
+use stagger::runtime::{Event, Outcome, RunError};
+
+/// Where the lines of a run go. On a terminal they stand above a bar, which becomes one of its sinks.
+pub fn lines_and_bar(tally: &EpochTally, sinks: &mut Sinks<'_>) -> Box<dyn Write + Send> {
+    if !io::stderr().is_terminal() {
+        return Box::new(io::stdout());
+    }
+    let bar = TrainingBar::new(tally.clone());
+    let out = bar.above(io::stdout());
+    sinks.push(bar);
+    Box::new(out)
+}
 
 const DRAWS_PER_SECOND: u8 = 10;
 const BAR: &str = "{msg} {wide_bar} {pos}/{len} batches · {eta} left";
 
-/// Prints the lines of a run to standard output; above a progress bar if standard error is a terminal.
-pub fn console(tally: EpochTally) -> Box<dyn Sink> {
-    if !io::stderr().is_terminal() {
-        return Box::new(Console::new(io::stdout(), tally));
-    }
-    let bar = TrainingBar::new(tally.clone());
-    let lines = Console::new(bar.above(io::stdout()), tally);
-    let mut both = Sinks::new();
-    both.push(bar);
-    both.push(lines);
-    Box::new(both)
-}
-
-/// A progress bar on standard error; none where that is no terminal.
+/// A progress bar on the standard error; none where that is no terminal.
 struct TrainingBar {
     bar: ProgressBar,
     tally: EpochTally,

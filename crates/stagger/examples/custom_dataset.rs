@@ -1,0 +1,50 @@
+//! Images of one's own: anything that implements `Dataset`, here stripes that are drawn in memory.
+//!
+//! ```text
+//! @OUTPUT@
+//! ```
+
+use std::sync::Arc;
+
+use stagger::Training;
+use stagger::data::{Augmentation, DataError, Dataset, InMemory, Normalization, Split};
+
+const SIDE: usize = 16;
+
+/// Grey images of stripes, one or two pixels wide, across or down: four classes.
+fn stripes(name: &str, len: usize, seed: usize) -> Result<Arc<dyn Dataset>, DataError> {
+    let names = ["thin rows", "wide rows", "thin columns", "wide columns"];
+    let labels: Vec<u16> = (0..len).map(|image| (image % 4) as u16).collect();
+    let mut pixels = Vec::with_capacity(len * SIDE * SIDE);
+    for (image, label) in labels.iter().enumerate() {
+        for at in 0..SIDE * SIDE {
+            let along = if *label < 2 { at / SIDE } else { at % SIDE };
+            let width = 1 + usize::from(label % 2);
+            let bright = (along + image / 4) / width % 2 == 1;
+            let noise = (at * 7919 + (image + seed) * 104_729) % 97;
+            pixels.push((100 * u8::from(bright)) + noise as u8);
+        }
+    }
+    let names = names.map(str::to_owned).to_vec();
+    let images = InMemory::new(name, names, [1, SIDE, SIDE], labels, pixels)?;
+    Ok(Arc::new(images))
+}
+
+fn main() -> Result<(), stagger::Error> {
+    let train = stripes("stripes", 1024, 0)?;
+    let split = Split {
+        normalization: Normalization::measure(train.as_ref())?,
+        train,
+        test: stripes("stripes", 256, 5000)?,
+        augmentation: Augmentation::NONE,
+    };
+    let run = Training::new()
+        .dataset(split)
+        .schedule("dsp")
+        .stages(2)
+        .batch_size(32)
+        .epochs(2)
+        .run()?;
+    println!("{run}");
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! The library as its users meet it.
+
+mod examples;
+mod fresh_crate;
+mod training;

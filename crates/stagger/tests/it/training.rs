@@ -1,0 +1,297 @@
+//! The builder: names and objects, what is refused, what is left.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use stagger::data::{Augmentation, Dataset, InMemory, Normalization, Split};
+use stagger::engine::{LearningRate, Optimizer, WeightDecay};
+use stagger::model::Model;
+use stagger::runtime::{Outcome, RunError};
+use stagger::schedule::Schedule;
+use stagger::{
+    Event, Interrupt, ReportError, RunWeights, Sink, Training, TrainingOptions, evaluate_run,
+};
+
+/// Noise in three classes, 8×8 pixels.
+fn tiny() -> Split {
+    let images = |len: usize, seed: usize| {
+        let labels = (0..len).map(|image| (image % 3) as u16).collect();
+        let pixel = |at: usize| (at.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed) as u8;
+        let pixels = (0..len * 64).map(pixel).collect();
+        let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+        InMemory::new("tiny", names, [1, 8, 8], labels, pixels).unwrap()
+    };
+    let train: Arc<dyn Dataset> = Arc::new(images(20, 0));
+    Split {
+        normalization: Normalization::measure(train.as_ref()).unwrap(),
+        train,
+        test: Arc::new(images(10, 3)),
+        augmentation: Augmentation::NONE,
+    }
+}
+
+/// Six batches of it.
+fn training<'a>() -> Training<'a> {
+    Training::new()
+        .dataset(tiny())
+        .batch_size(8)
+        .epochs(2)
+        .learning_rate(0.01)
+}
+
+#[test]
+fn objects_mean_what_their_names_mean() {
+    let named = training()
+        .schedule("dsp(1,0;2,0) + shrink(0.9)")
+        .optimizer("momentum")
+        .learning_rate(LearningRate::constant(0.01))
+        .run()
+        .unwrap();
+    let given = training()
+        .model(Model::by_name("resnet8", [1, 8, 8], 3).unwrap())
+        .schedule(Schedule::parse("dsp + shrink", Some(2)).unwrap())
+        .optimizer(Optimizer::Momentum {
+            beta: 0.9,
+            nesterov: 0.0,
+            weight_decay: WeightDecay::everywhere(5e-4),
+        })
+        .learning_rate(LearningRate::constant(0.01))
+        .run()
+        .unwrap();
+    assert_eq!(named.title, given.title);
+    assert_eq!((named.version, given.version), (6, 6));
+    assert_eq!(named.loss(), given.loss());
+    assert_eq!(named.best, given.best);
+    assert!(named.weights().unwrap() == given.weights().unwrap());
+    let other = training().optimizer("sgd").run().unwrap();
+    assert!(named.weights().unwrap() != other.weights().unwrap());
+}
+
+#[test]
+fn a_run_folder_has_what_memory_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let in_memory = training().run().unwrap();
+    let on_disk = training().output(&path).run().unwrap();
+    assert_eq!(in_memory.folder, None);
+    assert_eq!(on_disk.folder.as_deref(), Some(path.as_path()));
+    assert!(in_memory.weights().unwrap() == on_disk.weights().unwrap());
+    assert_eq!(in_memory.test_accuracy(), on_disk.test_accuracy());
+    assert!(on_disk.snapshots.iter().all(|cost| cost.taken >= 2));
+
+    let again = Training::new().dataset(tiny()).resume(&path).run().unwrap();
+    assert_eq!((again.version, again.best), (6, on_disk.best));
+    assert_eq!(again.loss(), on_disk.loss());
+    assert!(again.weights().unwrap() == on_disk.weights().unwrap());
+}
+
+/// The message when a run is refused.
+fn refused(training: Training<'_>) -> String {
+    match training.prepare() {
+        Ok(_) => panic!("not refused"),
+        Err(error) => {
+            assert!(error.is_refusal());
+            error.to_string()
+        }
+    }
+}
+
+#[test]
+fn refusals_name_fields() {
+    let options = |options: TrainingOptions| training().options(options);
+    let every = TrainingOptions {
+        snapshot_every: Some(vec!["5".to_owned()]),
+        ..TrainingOptions::default()
+    };
+    let rollback = TrainingOptions {
+        on_nan: Some("rollback".to_owned()),
+        ..TrainingOptions::default()
+    };
+    let momentum = TrainingOptions {
+        momentum: Some(0.5),
+        ..TrainingOptions::default()
+    };
+    let sgd = Optimizer::Sgd {
+        weight_decay: WeightDecay::everywhere(0.0),
+    };
+    for (training, expected) in [
+        (
+            training().batch_size(1),
+            "`batch_size` 1 does not work with resnet8 and dsp(1,0;2,0): batch normalisation needs at least 2 samples per \
+             batch; use `batch_size` 2 or more",
+        ),
+        (
+            training().epochs(0),
+            "`epochs` is 0; give a whole number of at least 1",
+        ),
+        (
+            options(every),
+            "`snapshot_every` 5 needs a run folder; name one with `output`",
+        ),
+        (
+            options(rollback),
+            "`on_nan` rollback needs a run folder; name one with `output`",
+        ),
+        (
+            options(momentum).optimizer(sgd),
+            "`momentum` does nothing with an object as optimizer, which has its own; leave it out",
+        ),
+        (
+            training()
+                .schedule(Schedule::parse("bp", Some(3)).unwrap())
+                .stages(2),
+            "schedule bp has 3 stages, and `stages` is 2; leave that out",
+        ),
+        (
+            training().model(Model::by_name("resnet8", [3, 32, 32], 10).unwrap()),
+            "model resnet8 expects images of 3x32x32 and 10 classes, and tiny has images of 1x8x8 and 3 classes",
+        ),
+        (
+            training().schedule("dsp + look-ahead").optimizer("adamw"),
+            "`dsp(1,0;2,0) + look-ahead` looks ahead along the momentum, which optimizer adamw does not have; use \
+             `optimizer` momentum",
+        ),
+    ] {
+        assert_eq!(refused(training), expected);
+    }
+}
+
+/// Counts the losses and the ends of a run; interrupts it after some batches.
+#[derive(Default)]
+struct Watch {
+    losses: usize,
+    ends: usize,
+    after: usize,
+    interrupt: Interrupt,
+}
+
+impl Sink for Watch {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        if matches!(event, Event::Trained { .. }) {
+            self.losses += 1;
+            if self.losses == self.after {
+                self.interrupt.request();
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        self.ends += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn an_interrupt_ends_a_run_which_can_be_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut watch = Watch {
+        after: 10,
+        ..Watch::default()
+    };
+    let run = training()
+        .epochs(40)
+        .output(&path)
+        .interrupt(watch.interrupt.clone())
+        .sink(&mut watch)
+        .run()
+        .unwrap();
+    assert!(run.interrupted && (10..120).contains(&run.version));
+    assert_eq!((watch.losses, watch.ends), (run.version, 1));
+    let resumed = Training::new().dataset(tiny()).resume(&path).run().unwrap();
+    assert!(!resumed.interrupted);
+    let unbroken = training().epochs(40).run().unwrap();
+    assert!(resumed.weights().unwrap() == unbroken.weights().unwrap());
+}
+
+/// Sinks get the events of every attempt, and finish once.
+#[test]
+fn own_sinks_outlive_a_rollback() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TrainingOptions {
+        on_nan: Some("rollback".to_owned()),
+        lr_schedule: Some("constant".to_owned()),
+        warmup_batches: Some(0),
+        ..TrainingOptions::default()
+    };
+    let mut watch = Watch::default();
+    let error = training()
+        .options(options)
+        .schedule("bp")
+        .learning_rate(1e30)
+        .output(folder.path().join("run"))
+        .sink(&mut watch)
+        .run()
+        .unwrap_err();
+    assert!(!error.is_refusal());
+    assert!(error.to_string().contains("training diverged"), "{error}");
+    // Eleven attempts, each of which trains on a batch at least.
+    assert!(watch.losses >= 11, "{}", watch.losses);
+    assert_eq!(watch.ends, 1);
+}
+
+#[test]
+fn a_folder_in_which_nothing_was_trained_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let interrupt = Interrupt::new();
+    interrupt.request();
+    let options = TrainingOptions {
+        calibration_batches: Some(100),
+        ..TrainingOptions::default()
+    };
+    let run = training()
+        .epochs(40)
+        .options(options)
+        .output(&path)
+        .interrupt(interrupt)
+        .run()
+        .unwrap();
+    assert!(run.interrupted && run.folder.is_none() && !path.exists());
+    assert_eq!(
+        run.weights().unwrap_err().to_string(),
+        "no weights: nothing has been trained"
+    );
+}
+
+#[test]
+fn a_run_is_evaluated_by_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let run = Training::new()
+        .schedule("bp")
+        .stages(1)
+        .max_batches(2)
+        .batch_size(8)
+        .output(&path)
+        .run()
+        .unwrap();
+    let said = TrainingOptions::default();
+    let found = evaluate_run(&path, &RunWeights::Last, said.clone()).unwrap();
+    let top1 = run.test_accuracy().unwrap();
+    assert!((found.top1 - top1).abs() < 1e-9, "{found}");
+    // A config of the time when the default engine was another one.
+    let config = path.join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("engine = \"cpu\""), "{text}");
+    std::fs::write(
+        &config,
+        text.replace("engine = \"cpu\"", "engine = \"burn\""),
+    )
+    .unwrap();
+    assert_eq!(evaluate_run(&path, &RunWeights::Last, said).unwrap(), found);
+    assert_eq!(
+        resume_error(&path),
+        format!(
+            "{} was trained by engine `burn`, which is no longer there, and engine `cpu` may give other last bits; start a new run, \
+         with `resume_weights` {} for its last weights",
+            path.display(),
+            path.display()
+        )
+    );
+}
+
+fn resume_error(path: &Path) -> String {
+    refused(Training::new().resume(path))
+}
