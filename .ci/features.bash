@@ -1,9 +1,9 @@
 # Names of packages and features that the scripts here use.
 
 # The package of the binary.
-binary=stagger
+binary=stagger-cli
 # Engine torch, and the tests that it changes, as a filter of nextest.
-torch=stagger-torch/torch,stagger/torch
+torch=stagger-torch/torch,stagger/torch,stagger-cli/torch
 changed_by_torch='(package(stagger-torch) + package(stagger) + package(stagger-cli))'
 # Criterion, which nothing but benchmarks needs.
 benches=stagger-benches/criterion
