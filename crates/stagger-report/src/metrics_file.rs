@@ -256,6 +256,8 @@ impl Sink for MetricsFile {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::fs::OpenOptions;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::epoch::EpochPlan;
@@ -304,6 +306,44 @@ mod tests {
     impl MetricsOutput for Filling {
         fn sync(&self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    /// A disk that counts how often it was flushed.
+    struct Flushed(Arc<AtomicUsize>);
+
+    impl Write for Flushed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MetricsOutput for Flushed {
+        fn sync(&self) -> io::Result<()> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_metrics_are_on_disk_when_a_snapshot_is_complete() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let out = Box::new(Flushed(Arc::clone(&count)));
+        let mut metrics = MetricsFile::new(out, Path::new("m"), tally(), Map::new()).unwrap();
+        metrics.event(&Event::Started { stages: 2 }).unwrap();
+        for (stage, version, expected) in [(0, 1, 0), (0, 2, 0), (1, 1, 1), (1, 2, 2)] {
+            let snapshot = Arc::default();
+            let part = Event::Snapshot {
+                stage,
+                version,
+                snapshot,
+            };
+            metrics.event(&part).unwrap();
+            assert_eq!(count.load(Ordering::Relaxed), expected);
         }
     }
 

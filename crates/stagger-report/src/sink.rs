@@ -181,19 +181,30 @@ mod tests {
     /// What a program does with a sink that it reads after the run.
     #[test]
     fn a_sink_may_be_borrowed_and_its_error_keeps_its_words() {
-        struct Stages(usize);
+        struct Stages {
+            count: usize,
+            finished: bool,
+        }
 
         impl Sink for Stages {
             fn event(&mut self, event: &Event) -> Result<(), ReportError> {
                 match event {
-                    Event::Started { stages } => self.0 = *stages,
+                    Event::Started { stages } => self.count = *stages,
                     _ => return Err(ReportError::of_sink("the dashboard is gone")),
                 }
                 Ok(())
             }
+
+            fn finish(&mut self, _: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+                self.finished = true;
+                Ok(())
+            }
         }
 
-        let mut seen = Stages(0);
+        let mut seen = Stages {
+            count: 0,
+            finished: false,
+        };
         let mut sinks = Sinks::new();
         sinks.push(&mut seen);
         sinks.event(&Event::Started { stages: 3 }).unwrap();
@@ -203,7 +214,7 @@ mod tests {
             .finish(Err(&RunError::Event("broken".into())))
             .unwrap();
         drop(sinks);
-        assert_eq!(seen.0, 3);
+        assert_eq!((seen.count, seen.finished), (3, true));
     }
 
     #[test]
