@@ -131,7 +131,7 @@ fn a_place_that_cannot_be_written_is_named() {
     assert!(error.contains("file/run"), "{error}");
 }
 
-/// `/sys` takes no folders, not even from root.
+/// Not even root can create a folder in `/sys`.
 #[cfg(target_os = "linux")]
 #[test]
 fn read_only_place_comes_with_advice() {
@@ -148,7 +148,7 @@ fn read_only_place_comes_with_advice() {
     );
 }
 
-/// A file system whose folder takes names but no bytes: the probe leads to `/dev/full`.
+/// A folder that takes names but no bytes: the probe is a link to `/dev/full`.
 #[cfg(target_os = "linux")]
 #[test]
 fn full_disk_is_found_at_once() {

@@ -75,7 +75,7 @@ fn the_last_ones_and_the_best_stay() {
 }
 
 #[test]
-fn going_on_takes_away_what_is_later_or_unfinished() {
+fn cleaning_removes_later_and_incomplete_snapshots() {
     let run = tempfile::tempdir().unwrap();
     let mut store = SnapshotStore::of_run(run.path());
     for version in [10, 20, 30] {
@@ -137,11 +137,11 @@ fn a_damaged_snapshot_is_skipped_and_named() {
 /// How a disk fails.
 #[derive(Clone, Copy, Debug)]
 enum Failure {
-    /// One call is refused; the next ones work.
+    /// One call fails; the later ones work.
     Once,
-    /// That call and all later ones are refused: the machine has died there.
+    /// This call and all later ones fail, as after a crash of the machine.
     Death,
-    /// As that, and if the call is a write, half of it arrives.
+    /// The same, and if the call is a write, it writes half of its bytes.
     TornWrite,
 }
 
@@ -153,7 +153,7 @@ struct Failing {
     failure: Failure,
 }
 
-/// Counts a call, and says whether it works.
+/// Counts a call, which fails if it has to.
 fn call(calls: &AtomicUsize, at: usize, failure: Failure) -> io::Result<()> {
     let number = calls.fetch_add(1, Ordering::Relaxed);
     let fails = match failure {
@@ -243,7 +243,7 @@ impl FileSystem for Failing {
     }
 }
 
-/// Writes and prunes on a disk that fails at a call. Gives the calls that were made, and whether all went well.
+/// Writes and prunes on a disk that fails at call `at`. Returns the number of calls, and whether all of them worked.
 fn write_on_failing_disk(
     run: &TempDir,
     version: usize,
@@ -276,7 +276,7 @@ fn whatever_call_fails_the_snapshot_before_survives() {
             write(&mut store, 1, None).unwrap();
             write_on_failing_disk(&run, 2, at, failure);
 
-            // Whoever comes next finds one of the two, whole, and can write.
+            // The next process finds one of the two complete, and can write.
             let found = store.latest().unwrap().found;
             let (_, snapshot) = found.unwrap_or_else(|| panic!("{failure:?} at {at}: nothing"));
             assert_eq!(snapshot, fixtures::snapshot(snapshot.version));
