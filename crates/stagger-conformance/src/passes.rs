@@ -259,7 +259,7 @@ pub fn a_nan_in_the_input_shows_in_the_loss<K: Engine>() {
     assert_eq!(loss.correct_top5, 0);
 }
 
-/// A stage that replays its layers without their output, as one with staleness does, goes on with the same numbers.
+/// A stage that recomputes its layers without their output, as one with staleness does, gives the same numbers.
 pub fn recompute_gives_the_bits_of_record<K: Engine>() {
     let resnet = Model::by_name("resnet164", [3, 8, 8], 10).unwrap();
     for model in [resnet8(), dropout_model(), resnet] {

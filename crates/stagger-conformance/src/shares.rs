@@ -63,7 +63,7 @@ pub fn scaling_leaves_other_handles_alone<K: Engine>() {
     let halves: Vec<u32> = halves.map(f32::to_bits).collect();
     assert_eq!(bits(&half), halves);
     drop(same);
-    // And the same where nobody else holds it.
+    // And the same where there is no other handle.
     assert_eq!(bits(&stage.scaled(original, 0.5).unwrap()), halves);
 }
 

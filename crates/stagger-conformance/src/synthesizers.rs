@@ -50,7 +50,7 @@ pub fn a_synthesizer_learns_a_linear_target<K: Engine>() {
                 assert!((value / power - 1.0).abs() < 1e-6, "{value} is not {power}");
             }
             let input_grad = stage.backward(graph, grad).unwrap();
-            assert!(input_grad.is_none(), "nobody needs it");
+            assert!(input_grad.is_none(), "it is not needed");
             stage.update(0.1).unwrap();
             losses.push(value);
         }

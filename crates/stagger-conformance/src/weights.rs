@@ -175,7 +175,7 @@ pub fn drift_that_does_not_fit<K: Engine>() {
     let state = tracking.export().unwrap();
     let is_drift = |name: &str| name.ends_with(".drift");
 
-    // Left out where nobody tracks it.
+    // Left out where it is not tracked.
     let mut plain = build::<K>(&model, Precision::F32);
     plain.import(&state).unwrap();
     let without = plain.export().unwrap();

@@ -1,4 +1,4 @@
-//! Memory that goes from batch to batch: fresh memory costs a page fault per 4 KiB and zeros that nobody reads.
+//! Buffers that a thread uses again: fresh memory costs a page fault per 4 KiB, and zeros that are overwritten at once.
 //!
 //! Buffers leave the thread (activations that go to another stage) and come in from others. So that neither lets the
 //! pool grow, it starts its account anew after every step ([`settle`]): what is still out then is not waited for, and

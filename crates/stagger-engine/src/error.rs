@@ -46,16 +46,6 @@ pub enum EngineError {
         /// The value.
         found: f64,
     },
-    /// A layer that this engine does not have.
-    #[error(
-        "layer `{layer}` is of a kind that engine `{engine}` does not have; use another engine"
-    )]
-    UnknownLayer {
-        /// The layer.
-        layer: String,
-        /// The engine.
-        engine: &'static str,
-    },
     /// A number format that an engine does not compute in.
     #[error(
         "engine `{engine}` computes in {expected}, not in {found}; use another engine or format"
@@ -143,7 +133,7 @@ pub enum EngineError {
         /// The optimizer.
         optimizer: &'static str,
     },
-    /// Weights extrapolated back by a drift that nobody keeps.
+    /// Weights extrapolated back by a drift that the stage does not track.
     #[error(
         "stage `{stage}` cannot extrapolate its weights back: it does not keep their drift; \
          have it tracked from the first update on"

@@ -58,7 +58,7 @@ impl<'a> StageSpec<'a> {
     }
 
     /// The stage that runs a [`stagger_model::synthesizer`], with plain SGD. It counts as `first`: its input is an
-    /// activation of another stage, but nobody asks for its gradient.
+    /// activation of another stage, but its gradient is not needed.
     ///
     /// # Errors
     /// [`EngineError::NoSynthesizer`] for any other model.
@@ -167,7 +167,7 @@ pub trait Stage {
     /// What a recorded pass keeps for its backward.
     type Graph: Send;
     /// Handles of all parameters at one version, in the format of the passes. Cheap: values are copied only when an
-    /// update has to write to weights that someone still holds.
+    /// update has to write to weights that another handle still refers to.
     type Weights: Clone + Send;
     /// Handles of the exact values of all parameters at one version, as cheap as [`Stage::Weights`].
     type Position: Send;
@@ -202,7 +202,7 @@ pub trait Stage {
         batch: usize,
     ) -> Result<(Self::Activation, Self::Graph), EngineError>;
 
-    /// As [`Stage::record`] when nobody reads the output, which may then be left out.
+    /// As [`Stage::record`] when the output is not read, which may then be left out.
     ///
     /// # Errors
     /// As [`Stage::forward`].

@@ -33,8 +33,8 @@ impl HostTensor {
         }
     }
 
-    /// Checks that the number of values is the product of the sides; the fields are public, so whoever takes a
-    /// tensor from outside calls this.
+    /// Checks that the number of values is the product of the sides; the fields are public, so a function that
+    /// takes a tensor from outside calls this.
     ///
     /// # Errors
     /// [`EngineError::TensorSize`] when it is not.

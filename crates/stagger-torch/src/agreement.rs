@@ -15,7 +15,7 @@ use super::{TorchTensor, direct, library, step};
 /// Largest difference allowed, as a share of the largest value: a few roundings of `f32`, after sums of up to 200 terms.
 const F32: f64 = 2e-6;
 
-/// Values between −1 and 1, in memory that nobody else holds.
+/// Values between −1 and 1, in memory with no other handle.
 fn tensor(name: &str, shape: &[usize]) -> Tensor {
     let len = shape.iter().product();
     let values = stagger_conformance::fixtures::values(name, len);
@@ -46,7 +46,7 @@ fn agree(found: &Tensor, expected: &Tensor, share: f64) {
     }
 }
 
-/// Runs with a tensor of its own, which may be written over, and with one that someone else holds, which may not: the
+/// Runs with a tensor of its own, which may be written over, and with one that has another handle, which may not: the
 /// same bits.
 #[track_caller]
 fn with_either(input: &Tensor, run: impl Fn(Tensor) -> Tensor) -> Tensor {

@@ -1,5 +1,5 @@
-//! What lies between the convolutions on the CPU: fused loops over the values themselves, in place where nobody else
-//! holds the tensor.
+//! What lies between the convolutions on the CPU: fused loops over the values themselves, in place where the
+//! tensor has no other handle.
 
 use tch::{Kind, Tensor};
 
@@ -79,7 +79,7 @@ pub(super) fn normalize_by(
     apply(ordered(input)?, &affine, addend, with.relu)
 }
 
-/// Normalises, in place if the input is nobody else's.
+/// Normalises, in place if the input has no other handle.
 fn apply(
     input: Tensor,
     affine: &Affine,
@@ -279,7 +279,7 @@ fn rectify_backward_as<T: Stored>(output: Tensor, mut grad: Tensor) -> Result<Te
     Ok(result)
 }
 
-/// `a + b`, over whichever of the two is nobody else's.
+/// `a + b`, written over the one of the two that has no other handle.
 pub(super) fn sum(a: Tensor, b: Tensor, relu: bool) -> Result<Tensor> {
     let (a, b) = (ordered(a)?, ordered(b)?);
     by_kind!(a, sum_as(a, b, relu))
@@ -387,7 +387,7 @@ fn global_average_backward_as<T: Stored>(grad: &Tensor, shape: [usize; 4]) -> Re
     Ok(result)
 }
 
-/// `keep·a + gain·b`, over `a` if it is nobody else's.
+/// `keep·a + gain·b`, over `a` if it has no other handle.
 pub(super) fn blend(a: Tensor, keep: f64, b: Tensor, gain: f64) -> Result<Tensor> {
     let (a, b) = (ordered(a)?, ordered(b)?);
     let factors = (keep as f32, gain as f32);

@@ -2,7 +2,7 @@
 //!
 //! Convolutions and linear layers are libtorch's (oneDNN on the CPU, cuDNN and cuBLAS on GPUs), called without autograd.
 //! On the CPU, everything between them runs in fused loops over channels-last memory (`stagger_cpu::channels_last`), in
-//! place wherever nobody else holds the tensor; elsewhere it is composed of libtorch's operations.
+//! place where the tensor has no other handle; elsewhere it is composed of libtorch's operations.
 
 #![cfg(feature = "torch")]
 

@@ -36,7 +36,7 @@ pub(super) fn empty_like(tensor: &Tensor) -> Result<Tensor, EngineError> {
     }
 }
 
-/// The same values in memory that nobody else holds; a copy only if someone does.
+/// The same values in memory with no other handle; a copy only if there is one.
 pub(super) fn owned(tensor: Tensor) -> Result<Tensor, EngineError> {
     if shim::is_unique(&tensor) {
         return Ok(tensor);

@@ -43,7 +43,7 @@ fn check(message: *mut c_char) -> Result<(), EngineError> {
     if message.is_null() {
         return Ok(());
     }
-    // SAFETY: the C++ half answers with a string that ends in 0 and that nobody else holds; it is freed once, here.
+    // SAFETY: the C++ half answers with a string that ends in 0 and has no other owner; it is freed once, here.
     let text = unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         stagger_free_message(message);

@@ -37,7 +37,7 @@ pub(super) fn step(
     Ok(())
 }
 
-/// Takes a tensor out of its place, to write to it in memory that nobody else holds.
+/// Takes a tensor out of its place, to write to it in memory with no other handle.
 fn take(place: &mut TorchTensor) -> Result<Tensor, EngineError> {
     let tensor = std::mem::replace(place, Tensor::new().into());
     owned(ordered(tensor.into_tensor())?)

@@ -1,4 +1,4 @@
-//! The shortcut that keeps every so manieth pixel and adds zero channels.
+//! The shortcut that keeps every `stride`-th pixel and adds zero channels.
 
 use super::Images;
 use super::element::Element;
@@ -7,7 +7,7 @@ use super::parallel::{Parallel, part_len, spread};
 /// Which pixels stay, and how many channels are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subsample {
-    /// Every so manieth row and column stays.
+    /// Every `stride`-th row and column stays.
     pub stride: usize,
     /// Channels of zeros on each side.
     pub padding: usize,

@@ -120,8 +120,8 @@ pub struct ParameterStep<'a, T> {
 }
 
 /// A tensor library, as layers use it. Tensors are `[N, C, H, W]` in whatever memory order; a result must depend on the
-/// values alone, not on that order, and must be the same bits every time. A tensor that someone else holds too is never
-/// changed: kernels write in place only into what they alone hold.
+/// values alone, not on that order, and must be the same bits every time. A tensor with another handle is
+/// never changed: kernels write in place only where theirs is the only handle.
 pub trait Kernels: Sized + 'static {
     /// A tensor; cloning copies a handle.
     type Tensor: Clone + Debug + Send + 'static;
@@ -139,7 +139,7 @@ pub trait Kernels: Sized + 'static {
     fn prepare(device: &Self::Device, precision: Precision) -> Result<(), EngineError>;
 
     /// Ends a step of the calling thread, an update or the evaluation of a batch: a library that keeps memory for the
-    /// next step lets go of what this one did not use.
+    /// next step frees what this one did not use.
     fn settle() {}
 
     /// Brings values to the device, row-major.

@@ -60,7 +60,7 @@ pub(crate) trait Layer<K: Kernels>: Send {
         seen: &mut Vec<BatchStatistics<K>>,
     ) -> Result<Recorded<K>, EngineError>;
 
-    /// As [`Layer::record`] when nobody reads the output.
+    /// As [`Layer::record`] when the output is not read.
     fn replay(
         &self,
         input: K::Tensor,
@@ -80,7 +80,7 @@ pub(crate) trait Layer<K: Kernels>: Send {
 pub(crate) type Recorded<K> = (<K as Kernels>::Tensor, Box<dyn Pullback<K>>);
 
 /// What a layer keeps of a recorded pass. It holds its own handles of weights: an update afterwards does not reach
-/// them, since kernels never write to a tensor that someone else holds.
+/// them, since kernels never write to a tensor that has another handle.
 pub(crate) trait Pullback<K: Kernels>: Send {
     /// Adds to the parameters' gradients and gives the gradient of the input, if that is wanted.
     fn pull(

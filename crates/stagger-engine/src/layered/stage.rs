@@ -59,7 +59,7 @@ impl<K: Kernels> LayeredStage<K> {
     /// will run the stage.
     ///
     /// # Errors
-    /// As [`StageSpec::validate`], for a layer or a format that this engine does not have, and when the device fails.
+    /// As [`StageSpec::validate`], for a format that this engine does not have, and when the device fails.
     pub fn new(spec: &StageSpec<'_>, device: K::Device) -> Result<Self, EngineError> {
         let (input_shape, output_shape) = spec.validate()?;
         let precision = spec.precision;
@@ -99,7 +99,7 @@ impl<K: Kernels> LayeredStage<K> {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             label: spec.label(),
-            layers: Sequence::build(layers, &mut Default::default())?,
+            layers: Sequence::build(layers, &mut Default::default()),
             gradients: Gradients::none(trained.len()),
             trained,
             weights,
@@ -253,7 +253,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         output_grad: Self::Activation,
     ) -> Result<Option<Self::Activation>, EngineError> {
         let (what, tensor) = ("output gradient", output_grad.tensor());
-        // The handle that came in is let go of, so that kernels may write into its memory.
+        // Dropping the handle that came in lets kernels write into its memory.
         let grad = self.checked(what, &self.output_shape, tensor)?;
         drop(output_grad);
         let input_grad = graph.0.pull(grad, &mut self.gradients, !self.first)?;

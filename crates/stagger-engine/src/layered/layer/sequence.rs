@@ -59,7 +59,7 @@ impl<K: Kernels> Sequence<K> {
     pub(crate) fn build<'a>(
         layers: impl IntoIterator<Item = &'a ModelLayer>,
         numbering: &mut Numbering,
-    ) -> Result<Self, EngineError> {
+    ) -> Self {
         let mut built: Vec<Box<dyn Layer<K>>> = Vec::new();
         let mut layers = layers.into_iter().peekable();
         while let Some(layer) = layers.next() {
@@ -87,7 +87,7 @@ impl<K: Kernels> Sequence<K> {
                 }
                 ModelLayer::Relu => Box::new(Relu),
                 ModelLayer::Residual { body, shortcut } => {
-                    Box::new(residual(body, shortcut, takes_relu(), numbering)?)
+                    Box::new(residual(body, shortcut, takes_relu(), numbering))
                 }
                 ModelLayer::MaxPool2d {
                     kernel,
@@ -118,7 +118,7 @@ impl<K: Kernels> Sequence<K> {
                 })),
             });
         }
-        Ok(Self(built))
+        Self(built)
     }
 
     pub(crate) fn forward(
@@ -147,7 +147,7 @@ impl<K: Kernels> Sequence<K> {
         Ok((tensor, SequencePullback(pullbacks)))
     }
 
-    /// As [`Sequence::record`] when nobody reads the output: the last layer leaves out what only its output needs.
+    /// As [`Sequence::record`] when the output is not read: the last layer leaves out what only its output needs.
     pub(crate) fn replay(
         &self,
         input: K::Tensor,
@@ -184,20 +184,20 @@ fn residual<K: Kernels>(
     shortcut: &[ModelLayer],
     relu: bool,
     numbering: &mut Numbering,
-) -> Result<Residual<K>, EngineError> {
+) -> Residual<K> {
     let (body, join) = match body.split_last() {
         Some((ModelLayer::BatchNorm2d { name, epsilon, .. }, before)) => {
-            let before = Sequence::build(before, numbering)?;
+            let before = Sequence::build(before, numbering);
             let join = Join::Normalization(numbering.batch_norm(name, *epsilon, relu));
             (before, join)
         }
-        _ => (Sequence::build(body, numbering)?, Join::Sum { relu }),
+        _ => (Sequence::build(body, numbering), Join::Sum { relu }),
     };
-    Ok(Residual {
+    Residual {
         body,
-        shortcut: Sequence::build(shortcut, numbering)?,
+        shortcut: Sequence::build(shortcut, numbering),
         join,
-    })
+    }
 }
 
 impl<K: Kernels> SequencePullback<K> {

@@ -73,7 +73,7 @@ impl<K: Kernels> Position<K> {
 
 /// How the weights move from update to update.
 pub(super) struct Drift<K: Kernels> {
-    /// Weight of the past in the running mean; `None` when nobody asks for it.
+    /// Weight of the past in the running mean; `None` when it is not tracked.
     keep: Option<f64>,
     /// δ per parameter; `None` is 0.
     pub(super) values: Vec<Option<K::Tensor>>,
