@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 /// The format in which a stage computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Precision {
     /// 32-bit floating point throughout.
     #[default]

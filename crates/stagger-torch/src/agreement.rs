@@ -321,8 +321,12 @@ fn optimizers() -> Vec<Optimizer> {
     optimizers
 }
 
-type Step =
-    fn(&Optimizer, u64, f64, Vec<ParameterStep<'_, TorchTensor>>) -> Result<(), crate::EngineError>;
+type Step = fn(
+    &Optimizer,
+    u64,
+    f64,
+    Vec<ParameterStep<'_, TorchTensor>>,
+) -> Result<(), stagger_engine::EngineError>;
 
 /// Ten steps on a kernel, a matrix and a vector; after every step weights and state are those of the reference, and
 /// rounded copies are the weights rounded.

@@ -3,6 +3,7 @@
 
 use tch::{Kind, Tensor};
 
+use crate::failure::OrFailure;
 use stagger_cpu::channels_last::{self, Affine, Bf16, Binary, Cut, Images, Parallel, Unary};
 use stagger_engine::EngineError;
 use stagger_engine::layered::{
@@ -219,7 +220,7 @@ fn affine(mean: &[f32], variance: &[f32], with: &Normalization<TorchTensor>) -> 
 }
 
 fn vector(values: &[f32]) -> Result<TorchTensor> {
-    Ok(Tensor::f_from_slice(values)?.into())
+    Ok(Tensor::f_from_slice(values).or_failure()?.into())
 }
 
 fn channels(tensor: &Tensor) -> usize {

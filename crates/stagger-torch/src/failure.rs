@@ -23,9 +23,14 @@ pub(super) fn failure(text: &str) -> EngineError {
     }
 }
 
-impl From<tch::TchError> for EngineError {
-    fn from(error: tch::TchError) -> Self {
-        failure(&error.to_string())
+/// What `tch` returns, with its error as one of engines.
+pub(super) trait OrFailure<T> {
+    fn or_failure(self) -> Result<T, EngineError>;
+}
+
+impl<T> OrFailure<T> for Result<T, tch::TchError> {
+    fn or_failure(self) -> Result<T, EngineError> {
+        self.map_err(|error| failure(&error.to_string()))
     }
 }
 
@@ -52,7 +57,7 @@ mod tests {
     fn a_host_without_memory_says_so_however_it_was_asked() {
         let side = 1_i64 << 45;
         let answers = [
-            Tensor::f_zeros([side], (Kind::Float, Device::Cpu)).map_err(EngineError::from),
+            Tensor::f_zeros([side], (Kind::Float, Device::Cpu)).or_failure(),
             shim::empty(&[side], Kind::Float, Device::Cpu, false),
         ];
         for answer in answers {

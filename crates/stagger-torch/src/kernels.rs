@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use crate::failure::OrFailure;
 use stagger_engine::EngineError;
 use stagger_engine::HostTensor;
 use stagger_engine::Optimizer;
@@ -44,7 +45,7 @@ impl Kernels for Torch {
         device: &TorchDevice,
     ) -> Result<TorchTensor> {
         let options = (kind(precision), device.device());
-        Ok(ordered(Tensor::f_full(sides(shape), value, options)?)?.into())
+        Ok(ordered(Tensor::f_full(sides(shape), value, options).or_failure()?)?.into())
     }
 
     fn cast(tensor: &TorchTensor, precision: Precision) -> Result<TorchTensor> {
@@ -143,7 +144,7 @@ impl Kernels for Torch {
         let output = if is_direct(&input) {
             direct::relu(input)?
         } else {
-            input.f_relu()?
+            input.f_relu().or_failure()?
         };
         Ok(output.into())
     }
@@ -153,7 +154,7 @@ impl Kernels for Torch {
         let grad = if is_direct(&output) {
             direct::relu_backward(output, grad)?
         } else {
-            output.f_threshold_backward(&grad, 0)?
+            output.f_threshold_backward(&grad, 0).or_failure()?
         };
         Ok(grad.into())
     }
@@ -163,13 +164,17 @@ impl Kernels for Torch {
         if is_direct(&a) {
             return Ok(direct::sum(a, b, relu)?.into());
         }
-        let sum = a.f_add(&b)?;
-        let sum = if relu { sum.f_relu()? } else { sum };
+        let sum = a.f_add(&b).or_failure()?;
+        let sum = if relu {
+            sum.f_relu().or_failure()?
+        } else {
+            sum
+        };
         Ok(sum.into())
     }
 
     fn multiply(a: TorchTensor, b: TorchTensor) -> Result<TorchTensor> {
-        Ok(a.as_tensor().f_mul(b.as_tensor())?.into())
+        Ok(a.as_tensor().f_mul(b.as_tensor()).or_failure()?.into())
     }
 
     fn subsample(input: TorchTensor, geometry: Subsample) -> Result<TorchTensor> {
@@ -234,7 +239,11 @@ impl Kernels for Torch {
     }
 
     fn reshape(tensor: TorchTensor, shape: &[usize]) -> Result<TorchTensor> {
-        Ok(tensor.as_tensor().f_reshape(sides(shape))?.into())
+        Ok(tensor
+            .as_tensor()
+            .f_reshape(sides(shape))
+            .or_failure()?
+            .into())
     }
 
     fn linear(
@@ -244,7 +253,7 @@ impl Kernels for Torch {
     ) -> Result<TorchTensor> {
         let bias = bias.map(TorchTensor::into_tensor);
         let (input, weight) = (input.as_tensor(), weight.as_tensor());
-        Ok(input.f_linear(weight, bias)?.into())
+        Ok(input.f_linear(weight, bias).or_failure()?.into())
     }
 
     fn linear_backward(
@@ -268,7 +277,7 @@ impl Kernels for Torch {
         if is_direct(&sum) {
             return Ok(direct::sum(sum, gradient, false)?.into());
         }
-        Ok(sum.f_add(&gradient)?.into())
+        Ok(sum.f_add(&gradient).or_failure()?.into())
     }
 
     fn blend(a: TorchTensor, keep: f64, b: TorchTensor, gain: f64) -> Result<TorchTensor> {
@@ -276,30 +285,41 @@ impl Kernels for Torch {
         if is_direct(&a) {
             return Ok(direct::blend(a, keep, b, gain)?.into());
         }
-        let kept = a.f_mul_scalar(keep)?;
-        Ok(kept.f_add(&b.f_mul_scalar(gain)?)?.into())
+        let kept = a.f_mul_scalar(keep).or_failure()?;
+        Ok(kept
+            .f_add(&b.f_mul_scalar(gain).or_failure()?)
+            .or_failure()?
+            .into())
     }
 
     fn square_sum(tensors: &[&TorchTensor]) -> Result<f64> {
         let mut squares = Vec::with_capacity(tensors.len());
         for tensor in tensors {
             let wide = host::to_kind(tensor.as_tensor().shallow_clone(), Kind::Double)?;
-            squares.push(wide.f_mul(&wide)?.f_sum(Kind::Double)?);
+            squares.push(
+                wide.f_mul(&wide)
+                    .or_failure()?
+                    .f_sum(Kind::Double)
+                    .or_failure()?,
+            );
         }
         if squares.is_empty() {
             return Ok(0.0);
         }
         // One wait for the device instead of one per tensor.
-        let total = Tensor::f_stack(&squares, 0)?.f_sum(Kind::Double)?;
-        Ok(total.f_double_value(&[])?)
+        let total = Tensor::f_stack(&squares, 0)
+            .or_failure()?
+            .f_sum(Kind::Double)
+            .or_failure()?;
+        Ok(total.f_double_value(&[]).or_failure()?)
     }
 
     fn scale(tensor: TorchTensor, factor: f64) -> Result<TorchTensor> {
         let mut tensor = tensor.into_tensor();
         if shim::is_unique(&tensor) {
-            return Ok(tensor.f_mul_scalar_(factor)?.into());
+            return Ok(tensor.f_mul_scalar_(factor).or_failure()?.into());
         }
-        Ok(tensor.f_mul_scalar(factor)?.into())
+        Ok(tensor.f_mul_scalar(factor).or_failure()?.into())
     }
 
     fn step(

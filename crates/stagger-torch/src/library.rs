@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use crate::failure::OrFailure;
 use stagger_engine::EngineError;
 use stagger_engine::layered::{
     Convolution, Normalization, NormalizationGrads, NormalizationTape, Normalized, ProductGrads,
@@ -23,7 +24,9 @@ pub(super) fn convolution(
 ) -> Result<Tensor> {
     let stride = [integer(geometry.stride); 2];
     let padding = [integer(geometry.padding); 2];
-    Ok(input.f_conv2d(weight, bias, stride, padding, [1, 1], 1)?)
+    Ok(input
+        .f_conv2d(weight, bias, stride, padding, [1, 1], 1)
+        .or_failure()?)
 }
 
 pub(super) fn convolution_backward(
@@ -66,8 +69,12 @@ pub(super) fn normalize(
     let (scale, shift) = (with.scale.as_tensor(), with.shift.as_tensor());
     // Wanted or not: other operations would give the statistics in other bits.
     let found = shim::batch_norm(input, Some(scale), Some(shift), None, 0.0, with.epsilon)?;
-    let variance = found.inverse_std.f_pow_tensor_scalar(-2)?;
-    let variance = variance.f_add_scalar(-with.epsilon)?.f_clamp_min(0.0)?;
+    let variance = found.inverse_std.f_pow_tensor_scalar(-2).or_failure()?;
+    let variance = variance
+        .f_add_scalar(-with.epsilon)
+        .or_failure()?
+        .f_clamp_min(0.0)
+        .or_failure()?;
     let output = found.output;
     let output = wants_output.then(|| join(output, addend, with.relu));
     Ok(Normalized {
@@ -81,10 +88,10 @@ pub(super) fn normalize(
 fn join(output: Tensor, addend: Option<TorchTensor>, relu: bool) -> Result<Tensor> {
     let mut output = output;
     if let Some(addend) = addend {
-        let _ = output.f_add_(addend.as_tensor())?;
+        let _ = output.f_add_(addend.as_tensor()).or_failure()?;
     }
     if relu {
-        let _ = output.f_relu_()?;
+        let _ = output.f_relu_().or_failure()?;
     }
     Ok(output)
 }
@@ -96,16 +103,18 @@ pub(super) fn normalize_by(
     variance: &Tensor,
     addend: Option<TorchTensor>,
 ) -> Result<Tensor> {
-    let output = input.f_batch_norm(
-        Some(with.scale.as_tensor()),
-        Some(with.shift.as_tensor()),
-        Some(mean),
-        Some(variance),
-        false,
-        0.0,
-        with.epsilon,
-        true,
-    )?;
+    let output = input
+        .f_batch_norm(
+            Some(with.scale.as_tensor()),
+            Some(with.shift.as_tensor()),
+            Some(mean),
+            Some(variance),
+            false,
+            0.0,
+            with.epsilon,
+            true,
+        )
+        .or_failure()?;
     join(output, addend, with.relu)
 }
 
@@ -115,14 +124,21 @@ pub(super) fn normalize_backward(
     output_grad: Tensor,
 ) -> Result<NormalizationGrads<TorchTensor>> {
     let grad = match &tape.result.output {
-        Some(output) if with.relu => output.as_tensor().f_threshold_backward(&output_grad, 0)?,
+        Some(output) if with.relu => output
+            .as_tensor()
+            .f_threshold_backward(&output_grad, 0)
+            .or_failure()?,
         _ => output_grad,
     };
     let (mean, variance) = (
         tape.result.mean.as_tensor(),
         tape.result.variance.as_tensor(),
     );
-    let inverse_std = variance.f_add_scalar(with.epsilon)?.f_rsqrt()?;
+    let inverse_std = variance
+        .f_add_scalar(with.epsilon)
+        .or_failure()?
+        .f_rsqrt()
+        .or_failure()?;
     let all = ThreeWants {
         input: true,
         weight: true,
@@ -153,10 +169,16 @@ pub(super) fn normalize_backward(
 pub(super) fn subsample(input: &Tensor, geometry: Subsample) -> Result<Tensor> {
     let stride = integer(geometry.stride);
     let pixels = input
-        .f_slice(2, None, None, stride)?
-        .f_slice(3, None, None, stride)?;
+        .f_slice(2, None, None, stride)
+        .or_failure()?
+        .f_slice(3, None, None, stride)
+        .or_failure()?;
     let padding = integer(geometry.padding);
-    ordered(pixels.f_constant_pad_nd([0, 0, 0, 0, padding, padding])?)
+    ordered(
+        pixels
+            .f_constant_pad_nd([0, 0, 0, 0, padding, padding])
+            .or_failure()?,
+    )
 }
 
 pub(super) fn subsample_backward(
@@ -165,19 +187,25 @@ pub(super) fn subsample_backward(
     geometry: Subsample,
 ) -> Result<Tensor> {
     let options = (output_grad.kind(), output_grad.device());
-    let grad = Tensor::f_zeros(sides(&shape), options)?;
+    let grad = Tensor::f_zeros(sides(&shape), options).or_failure()?;
     let stride = integer(geometry.stride);
     let mut pixels = grad
-        .f_slice(2, None, None, stride)?
-        .f_slice(3, None, None, stride)?;
+        .f_slice(2, None, None, stride)
+        .or_failure()?
+        .f_slice(3, None, None, stride)
+        .or_failure()?;
     let (from, channels) = (integer(geometry.padding), integer(shape[1]));
-    pixels.f_copy_(&output_grad.f_narrow(1, from, channels)?)?;
+    pixels
+        .f_copy_(&output_grad.f_narrow(1, from, channels).or_failure()?)
+        .or_failure()?;
     ordered(grad)
 }
 
 pub(super) fn max_pool(input: &Tensor, window: Window) -> Result<(Tensor, Tensor)> {
     let [kernel, stride, padding] = window_sides(window);
-    Ok(input.f_max_pool2d_with_indices(kernel, stride, padding, [1, 1], false)?)
+    Ok(input
+        .f_max_pool2d_with_indices(kernel, stride, padding, [1, 1], false)
+        .or_failure()?)
 }
 
 pub(super) fn max_pool_backward(
@@ -187,15 +215,17 @@ pub(super) fn max_pool_backward(
     window: Window,
 ) -> Result<Tensor> {
     let [kernel, stride, padding] = window_sides(window);
-    Ok(input.f_max_pool2d_with_indices_backward(
-        output_grad,
-        kernel,
-        stride,
-        padding,
-        [1, 1],
-        false,
-        indices,
-    )?)
+    Ok(input
+        .f_max_pool2d_with_indices_backward(
+            output_grad,
+            kernel,
+            stride,
+            padding,
+            [1, 1],
+            false,
+            indices,
+        )
+        .or_failure()?)
 }
 
 fn window_sides(window: Window) -> [[i64; 2]; 3] {
@@ -203,13 +233,17 @@ fn window_sides(window: Window) -> [[i64; 2]; 3] {
 }
 
 pub(super) fn global_average(input: &Tensor) -> Result<Tensor> {
-    Ok(input.f_mean_dim([2_i64, 3].as_slice(), true, None::<Kind>)?)
+    Ok(input
+        .f_mean_dim([2_i64, 3].as_slice(), true, None::<Kind>)
+        .or_failure()?)
 }
 
 pub(super) fn global_average_backward(output_grad: &Tensor, shape: [usize; 4]) -> Result<Tensor> {
     let [_, _, height, width] = shape;
-    let share = output_grad.f_div_scalar(integer(height * width))?;
-    ordered(share.f_expand(sides(&shape), false)?)
+    let share = output_grad
+        .f_div_scalar(integer(height * width))
+        .or_failure()?;
+    ordered(share.f_expand(sides(&shape), false).or_failure()?)
 }
 
 pub(super) fn linear_backward(
@@ -223,8 +257,13 @@ pub(super) fn linear_backward(
         .then(|| output_grad.f_sum_dim_intlist([0_i64].as_slice(), false, None::<Kind>));
     let input_grad = wants.input.then(|| output_grad.f_mm(weight));
     Ok(ProductGrads {
-        input: input_grad.transpose()?.map(TorchTensor::from),
-        weight: output_grad.f_transpose(0, 1)?.f_mm(input)?.into(),
-        bias: bias.transpose()?.map(TorchTensor::from),
+        input: input_grad.transpose().or_failure()?.map(TorchTensor::from),
+        weight: output_grad
+            .f_transpose(0, 1)
+            .or_failure()?
+            .f_mm(input)
+            .or_failure()?
+            .into(),
+        bias: bias.transpose().or_failure()?.map(TorchTensor::from),
     })
 }

@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use crate::failure::OrFailure;
 use stagger_engine::EngineError;
 
 use super::shim;
@@ -9,7 +10,7 @@ use super::shim;
 /// The same tensor with its memory dense and in the engine's order; a copy only if it is not so already.
 pub(super) fn ordered(tensor: Tensor) -> Result<Tensor, EngineError> {
     let &[samples, channels, height, width] = tensor.size().as_slice() else {
-        return Ok(tensor.f_contiguous()?);
+        return Ok(tensor.f_contiguous().or_failure()?);
     };
     let sides = [samples, channels, height, width];
     let row = width * channels;
@@ -23,8 +24,12 @@ pub(super) fn ordered(tensor: Tensor) -> Result<Tensor, EngineError> {
     {
         return Ok(tensor);
     }
-    let rows = tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?;
-    Ok(rows.f_permute([0, 3, 1, 2])?)
+    let rows = tensor
+        .f_permute([0, 2, 3, 1])
+        .or_failure()?
+        .f_contiguous()
+        .or_failure()?;
+    Ok(rows.f_permute([0, 3, 1, 2]).or_failure()?)
 }
 
 /// New memory for a tensor like this one.
@@ -42,7 +47,7 @@ pub(super) fn owned(tensor: Tensor) -> Result<Tensor, EngineError> {
         return Ok(tensor);
     }
     let mut copy = empty_like(&tensor)?;
-    copy.f_copy_(&tensor)?;
+    copy.f_copy_(&tensor).or_failure()?;
     Ok(copy)
 }
 

@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use crate::failure::OrFailure;
 use stagger_cpu::channels_last::Bf16;
 use stagger_cpu::fused_step::{Parameter, fused_step};
 use stagger_engine::EngineError;
@@ -141,7 +142,9 @@ pub(super) fn foreach(
         ) => {
             for (weight, decay) in weights.iter_mut().zip(&decays) {
                 if *decay != 0.0 {
-                    let _ = weight.f_mul_scalar_(1.0 - learning_rate * decay)?;
+                    let _ = weight
+                        .f_mul_scalar_(1.0 - learning_rate * decay)
+                        .or_failure()?;
                 }
             }
             shim::foreach_mul_scalar(means, *beta1)?;
@@ -197,7 +200,9 @@ fn decayed(
     let all = gradients.iter_mut().zip(weights).zip(decays);
     for ((gradient, weight), &decay) in all {
         if decay != 0.0 {
-            let _ = gradient.f_add_(&weight.f_mul_scalar(decay)?)?;
+            let _ = gradient
+                .f_add_(&weight.f_mul_scalar(decay).or_failure()?)
+                .or_failure()?;
         }
     }
     Ok(gradients)

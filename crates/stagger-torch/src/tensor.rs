@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
+use crate::failure::OrFailure;
 use stagger_engine::EngineError;
 use stagger_engine::Precision;
 
@@ -66,7 +67,7 @@ impl TorchTensor {
             shim::record_stream(&tensor)?;
         }
         if tensor.device() != device {
-            tensor = tensor.f_to(device)?;
+            tensor = tensor.f_to(device).or_failure()?;
         }
         Ok(tensor.into())
     }
