@@ -2,9 +2,9 @@
 
 # The package of the binary.
 binary=stagger-cli
-# Engine torch, and the tests that it changes, as a filter of nextest.
+# Engine torch, and the packages that it changes.
+torch_packages=(-p stagger-torch -p stagger -p stagger-cli)
 torch=stagger-torch/torch,stagger/torch,stagger-cli/torch
-changed_by_torch='(package(stagger-torch) + package(stagger) + package(stagger-cli))'
 # Criterion, which nothing but benchmarks needs.
 benches=stagger-benches/criterion
 # For the model check: the crates that it tests, and two that bring the features of what all tests stand on.
