@@ -142,11 +142,11 @@ await() {
 
 # `cargo nextest run` with the profile given, and a list of what passed for the closing line.
 nextest() {
-  local profile=$1 name=$2 code=0
+  local profile=$1 name=$2 code=0 junit=target/nextest/$1/junit.xml
   shift 2
-  rm -f "$CARGO_TARGET_DIR/nextest/$profile/junit.xml"
+  rm -f "$junit"
   cargo nextest run --profile "$profile" "$@" </dev/null || code=$?
-  cp "$CARGO_TARGET_DIR/nextest/$profile/junit.xml" "$logs/$name.junit.xml" 2>/dev/null || true
+  cp "$junit" "$logs/$name.junit.xml" 2>/dev/null || true
   return "$code"
 }
 
