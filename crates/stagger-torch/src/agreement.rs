@@ -148,7 +148,15 @@ fn normalisation_in_bf16() {
             F32,
         );
 
-        let grad = || case.grad.shallow_clone();
+        // The two round differently before the ReLU. Where its input is that close to 0, they may differ in what it cuts off:
+        // there the gradient is 0.
+        let before_relu = Normalization {
+            relu: false,
+            ..case.with.clone()
+        };
+        let before_relu = direct::normalize(input(), &before_relu, case.addend(), true).unwrap();
+        let is_far = as_tensor(before_relu.output.as_ref()).abs().gt(0.05);
+        let grad = || rounded(&(&case.grad * &is_far));
         let expected = library::normalize_backward(&case.tape(input(), true), &case.with, grad());
         let found = direct::normalize_backward(case.tape(input(), false), &case.with, grad());
         let (found, expected) = (found.unwrap(), expected.unwrap());

@@ -29,12 +29,12 @@ fn spec(model: &Model) -> StageSpec<'_> {
 }
 
 fn compare(model: &Model, samples: usize, batches: usize) -> Apart {
-    let burn = CpuStage::new(&spec(model), Default::default()).unwrap();
+    let cpu = CpuStage::new(&spec(model), Default::default()).unwrap();
     let torch = TorchStage::new(&spec(model), device()).unwrap();
-    assert_eq!(burn.export().unwrap(), torch.export().unwrap());
-    let burn = trained(burn, model, samples, batches);
+    assert_eq!(cpu.export().unwrap(), torch.export().unwrap());
+    let cpu = trained(cpu, model, samples, batches);
     let torch = trained(torch, model, samples, batches);
-    distance(&burn, &torch)
+    distance(&cpu, &torch)
 }
 
 /// How far an engine is from itself at worst, when its weights move by as much as convolutions on a GPU round: `1e-6` of

@@ -98,13 +98,13 @@ fn activations_are_rounded_and_half_as_large() {
 }
 
 #[test]
-fn burn_says_that_it_has_no_bf16() {
+fn engine_cpu_says_that_it_has_no_bf16() {
     let model = resnet8();
     let error = CpuStage::new(&spec(&model, Precision::Bf16), Default::default());
     let error = error.err().unwrap();
     assert!(matches!(error, EngineError::Precision { .. }));
     assert_eq!(
         error.to_string(),
-        "engine `burn` computes in f32, not in bf16; use another engine or format"
+        "engine `cpu` computes in f32, not in bf16; use another engine or format"
     );
 }
