@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the tests that compare engine torch on the GPU with engine burn, and keeps what they say. Standard library only.
+"""Runs the tests that compare engine torch on the GPU with engine cpu, and keeps what they say. Standard library only.
 
     agreement.py --output agreement.json [--device cuda:0] --tests COMMAND...
 """
@@ -19,7 +19,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", required=True)
     parser.add_argument("--device", default="cuda:0")
-    parser.add_argument("--tests", nargs="+", required=True, help="the command that runs the test binary `stage`")
+    parser.add_argument("--tests", nargs="+", required=True, help="the command that runs the test binary `it` of stagger-torch")
     arguments = parser.parse_args()
     line = [*arguments.tests, "agreement", "--test-threads", "1", "--nocapture"]
     environment = os.environ | {"STAGGER_TEST_DEVICE": arguments.device}
@@ -40,7 +40,7 @@ def main():
               "worst": [said for said in lines if "worst: " in said],
               "exit": process.returncode, "output": lines[-400:]}
     if passed == 0 and not failed:
-        print("no test passed: is this the test binary `stage` of stagger-engine, built with --features torch?", file=sys.stderr)
+        print("no test passed: is this the test binary `it` of stagger-torch, built with --features torch?", file=sys.stderr)
     pathlib.Path(arguments.output).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     sys.exit(0 if good else 1)
 

@@ -20,8 +20,8 @@ prepare() {
     stagger=$root/target/release/stagger
   fi
   if [[ -z $tests ]]; then
-    tests=$root/$(cd "$root" && cargo test --release -p stagger-engine --features torch --test stage --no-run 2>&1 |
-      grep -oE 'target/release/deps/stage-[0-9a-f]+') || fail "the tests of stagger-engine did not build; see what cargo test says"
+    tests=$root/$(cd "$root" && cargo test --release -p stagger-torch --features torch --test it --no-run 2>&1 |
+      grep -oE 'target/release/deps/it-[0-9a-f]+') || fail "the tests of stagger-torch did not build; see what cargo test says"
   fi
   mkdir -p carried
   strip -o carried/stagger "$stagger"

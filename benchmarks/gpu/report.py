@@ -31,7 +31,7 @@ def checks(reports):
     for report in reports:
         if report["step"] == "agreement":
             failed = ", ".join(report["tests_failed"]) or "none"
-            yield (f"- Agreement of engine torch on {report['device']} ({report['about']['gpu']}) with engine burn: "
+            yield (f"- Agreement of engine torch on {report['device']} ({report['about']['gpu']}) with engine cpu: "
                    f"{report['tests_passed']} tests passed; failed: {failed}.")
         if report["step"] == "bits":
             apart = [entry for entry in report["comparisons"] if not entry["equal"]]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Engine torch on one GPU: agreement with engine burn, equal bits, and speed beside PyTorch. See README.md.
+# Engine torch on one GPU: agreement with engine cpu, equal bits, and speed beside PyTorch. See README.md.
 set -euo pipefail
 
 readonly usage="usage: benchmarks/gpu/run.sh [FLAG ...] [OUTPUT_DIR]
@@ -17,7 +17,7 @@ Steps: agreement, bits, and a speed-MODEL-BATCH-FORMAT for each setting; then th
   --device NAME    cuda:0 by default; cpu tries the script out on tiny shapes, on a machine without a GPU
   --list           print the steps and end
 
-Environment: STAGGER, the program (target/release/stagger, built when missing); STAGGER_TESTS, the test binary \`stage\` of
+Environment: STAGGER, the program (target/release/stagger, built when missing); STAGGER_TESTS, the test binary \`it\` of stagger-torch of
 stagger-engine (built when missing); LIBTORCH, a libtorch 2.11.0 with CUDA (libtorch/, or the PyTorch of python3);
 PYTHON, a Python with PyTorch (python3); STAGGER_COMMIT, where there is no git.
 
@@ -136,9 +136,9 @@ stagger=$(cd "$(dirname "$stagger")" && pwd)/$(basename "$stagger")
 test_binary() {
   tests=${STAGGER_TESTS:-}
   if [[ -z $tests ]]; then
-    cargo_builds "test binary \`stage\`" STAGGER_TESTS
-    tests=$root/$(cd "$root" && cargo test --release -p stagger-engine --features torch --test stage --no-run 2>&1 |
-      grep -oE 'target/release/deps/stage-[0-9a-f]+')
+    cargo_builds "test binary \`it\` of stagger-torch" STAGGER_TESTS
+    tests=$root/$(cd "$root" && cargo test --release -p stagger-torch --features torch --test it --no-run 2>&1 |
+      grep -oE 'target/release/deps/it-[0-9a-f]+')
   fi
   [[ -x $tests ]] || fail "there is no test binary $tests; build it as README.md says and name it by STAGGER_TESTS"
   tests=$(cd "$(dirname "$tests")" && pwd)/$(basename "$tests")

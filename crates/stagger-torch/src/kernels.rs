@@ -311,7 +311,7 @@ impl Kernels for Torch {
             .or_failure()?
             .f_sum(Kind::Double)
             .or_failure()?;
-        Ok(total.f_double_value(&[]).or_failure()?)
+        total.f_double_value(&[]).or_failure()
     }
 
     fn scale(tensor: TorchTensor, factor: f64) -> Result<TorchTensor> {

@@ -24,9 +24,9 @@ pub(super) fn convolution(
 ) -> Result<Tensor> {
     let stride = [integer(geometry.stride); 2];
     let padding = [integer(geometry.padding); 2];
-    Ok(input
+    input
         .f_conv2d(weight, bias, stride, padding, [1, 1], 1)
-        .or_failure()?)
+        .or_failure()
 }
 
 pub(super) fn convolution_backward(
@@ -203,9 +203,9 @@ pub(super) fn subsample_backward(
 
 pub(super) fn max_pool(input: &Tensor, window: Window) -> Result<(Tensor, Tensor)> {
     let [kernel, stride, padding] = window_sides(window);
-    Ok(input
+    input
         .f_max_pool2d_with_indices(kernel, stride, padding, [1, 1], false)
-        .or_failure()?)
+        .or_failure()
 }
 
 pub(super) fn max_pool_backward(
@@ -215,7 +215,7 @@ pub(super) fn max_pool_backward(
     window: Window,
 ) -> Result<Tensor> {
     let [kernel, stride, padding] = window_sides(window);
-    Ok(input
+    input
         .f_max_pool2d_with_indices_backward(
             output_grad,
             kernel,
@@ -225,7 +225,7 @@ pub(super) fn max_pool_backward(
             false,
             indices,
         )
-        .or_failure()?)
+        .or_failure()
 }
 
 fn window_sides(window: Window) -> [[i64; 2]; 3] {
@@ -233,9 +233,9 @@ fn window_sides(window: Window) -> [[i64; 2]; 3] {
 }
 
 pub(super) fn global_average(input: &Tensor) -> Result<Tensor> {
-    Ok(input
+    input
         .f_mean_dim([2_i64, 3].as_slice(), true, None::<Kind>)
-        .or_failure()?)
+        .or_failure()
 }
 
 pub(super) fn global_average_backward(output_grad: &Tensor, shape: [usize; 4]) -> Result<Tensor> {

@@ -10,7 +10,7 @@ use super::shim;
 /// The same tensor with its memory dense and in the engine's order; a copy only if it is not so already.
 pub(super) fn ordered(tensor: Tensor) -> Result<Tensor, EngineError> {
     let &[samples, channels, height, width] = tensor.size().as_slice() else {
-        return Ok(tensor.f_contiguous().or_failure()?);
+        return tensor.f_contiguous().or_failure();
     };
     let sides = [samples, channels, height, width];
     let row = width * channels;
@@ -29,7 +29,7 @@ pub(super) fn ordered(tensor: Tensor) -> Result<Tensor, EngineError> {
         .or_failure()?
         .f_contiguous()
         .or_failure()?;
-    Ok(rows.f_permute([0, 3, 1, 2]).or_failure()?)
+    rows.f_permute([0, 3, 1, 2]).or_failure()
 }
 
 /// New memory for a tensor like this one.

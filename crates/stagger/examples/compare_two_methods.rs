@@ -1,7 +1,13 @@
 //! Two methods from the same initial weights, in the same order of samples.
 //!
 //! ```text
-//! @OUTPUT@
+//! resnet8 on shapes, bp: version 80, loss 1.620, test 50.9 % (best 50.9 % at version 80), 458 images/s
+//!   stage 0: busy 39 % of the time, staleness 0
+//!   stage 1: busy 61 % of the time, staleness 0
+//! resnet8 on shapes, dsp(1,0;2,0): version 80, loss 1.692, test 48.3 % (best 48.3 % at version 80), 749 images/s
+//!   stage 0: busy 88 % of the time, staleness 2
+//!   stage 1: busy 100 % of the time, staleness 0
+//! dsp is 1.63 times as fast as bp
 //! ```
 
 use stagger::Training;

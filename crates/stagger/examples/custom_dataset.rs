@@ -1,7 +1,7 @@
 //! Images of one's own: anything that implements `Dataset`, here stripes that are drawn in memory.
 //!
 //! ```text
-//! @OUTPUT@
+//! resnet8 on stripes, dsp(1,0;2,0): version 64, loss 0.000, test 100.0 % (best 100.0 % at version 32), 3234 images/s
 //! ```
 
 use stagger::Training;

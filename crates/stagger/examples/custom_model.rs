@@ -1,7 +1,8 @@
 //! A network of one's own, as data: blocks of layers, cut between blocks.
 //!
 //! ```text
-//! @OUTPUT@
+//! 24346 parameters
+//! three-convolutions on shapes, dsp(1,1,0;4,2,0): version 157, loss 1.670, test 61.3 % (best 61.3 % at version 157), 8075 images/s
 //! ```
 
 use stagger::Training;

@@ -1,7 +1,9 @@
 //! A method of one's own: a struct that implements `Method`. Program, facts and explanation follow from it.
 //!
 //! ```text
-//! @OUTPUT@
+//! stage 0: staleness 3, 4 copies of the weights
+//! stage 1: staleness 0, 1 copies of the weights
+//! resnet8 on shapes, eager: version 80, loss 1.879, test 40.4 % (best 40.4 % at version 80), 749 images/s
 //! ```
 
 use std::sync::Arc;

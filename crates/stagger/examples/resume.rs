@@ -1,7 +1,9 @@
 //! A run that is interrupted and resumed ends with the weights of one that never was.
 //!
 //! ```text
-//! @OUTPUT@
+//! interrupted: true
+//! resumed, and ended at version 60
+//! same weights: true
 //! ```
 
 use stagger::{Event, Interrupt, ReportError, Sink, Training, TrainingOptions};

@@ -226,7 +226,8 @@ mod tests {
             .collect();
         let mut expected = TrainingOptions::NAMES.to_vec();
         let mut found: Vec<&str> = flags.iter().map(String::as_str).collect();
-        (expected.sort_unstable(), found.sort_unstable());
+        expected.sort_unstable();
+        found.sort_unstable();
         assert_eq!(found, expected);
     }
 
