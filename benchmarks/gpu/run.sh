@@ -18,7 +18,7 @@ Steps: agreement, bits, and a speed-MODEL-BATCH-FORMAT for each setting; then th
   --list           print the steps and end
 
 Environment: STAGGER, the program (target/release/stagger, built when missing); STAGGER_TESTS, the test binary \`it\` of stagger-torch of
-stagger-engine (built when missing); LIBTORCH, a libtorch 2.11.0 with CUDA (libtorch/, or the PyTorch of python3);
+stagger-torch (built when missing); LIBTORCH, a libtorch 2.11.0 with CUDA (libtorch/, or the PyTorch of python3);
 PYTHON, a Python with PyTorch (python3); STAGGER_COMMIT, where there is no git.
 
 Exit status: 0 done, 1 a step failed, 2 it cannot start, 3 time ran out."
