@@ -4,16 +4,14 @@
 //! resnet8 on stripes, dsp(1,0;2,0): version 64, loss 0.000, test 100.0 % (best 100.0 % at version 32), 3234 images/s
 //! ```
 
-use std::sync::Arc;
-
 use stagger::Training;
-use stagger::data::{Augmentation, DataError, Dataset, InMemory, Normalization, Split};
+use stagger::data::{DataError, InMemory, Split};
 
 const SIDE: usize = 16;
 
 /// Grey images of stripes, one or two pixels wide, across or down: four classes.
-fn stripes(name: &str, len: usize, seed: usize) -> Result<Arc<dyn Dataset>, DataError> {
-    let names = ["thin rows", "wide rows", "thin columns", "wide columns"];
+fn stripes(len: usize, seed: usize) -> Result<InMemory, DataError> {
+    let classes = ["thin rows", "wide rows", "thin columns", "wide columns"];
     let labels: Vec<u16> = (0..len).map(|image| (image % 4) as u16).collect();
     let mut pixels = Vec::with_capacity(len * SIDE * SIDE);
     for (image, label) in labels.iter().enumerate() {
@@ -22,22 +20,14 @@ fn stripes(name: &str, len: usize, seed: usize) -> Result<Arc<dyn Dataset>, Data
             let width = 1 + usize::from(label % 2);
             let bright = (along + image / 4) / width % 2 == 1;
             let noise = (at * 7919 + (image + seed) * 104_729) % 97;
-            pixels.push((100 * u8::from(bright)) + noise as u8);
+            pixels.push(100 * u8::from(bright) + noise as u8);
         }
     }
-    let names = names.map(str::to_owned).to_vec();
-    let images = InMemory::new(name, names, [1, SIDE, SIDE], labels, pixels)?;
-    Ok(Arc::new(images))
+    InMemory::new("stripes", classes, [1, SIDE, SIDE], labels, pixels)
 }
 
 fn main() -> Result<(), stagger::Error> {
-    let train = stripes("stripes", 1024, 0)?;
-    let split = Split {
-        normalization: Normalization::measure(train.as_ref())?,
-        train,
-        test: stripes("stripes", 256, 5000)?,
-        augmentation: Augmentation::NONE,
-    };
+    let split = Split::new(stripes(1024, 0)?, stripes(256, 5000)?)?;
     let run = Training::new()
         .dataset(split)
         .schedule("dsp")

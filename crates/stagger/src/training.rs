@@ -272,7 +272,7 @@ impl<'a> Training<'a> {
     /// One on the first option that is wrong or that does not suit another one, on the data set, the model, or the run to
     /// resume.
     pub fn prepare(self) -> Result<Prepared<'a>, Error> {
-        self.given.refuse_fixed(&self.options)?;
+        self.given.check(&self.options)?;
         Prepared::new(self)
     }
 
@@ -281,7 +281,7 @@ impl<'a> Training<'a> {
     /// # Errors
     /// As [`Training::prepare`].
     pub fn check(self) -> Result<Job, Error> {
-        self.given.refuse_fixed(&self.options)?;
+        self.given.check(&self.options)?;
         let job = Job::new(self.options, &self.given)?;
         crate::stages::check_specs(&job)?;
         Ok(job)

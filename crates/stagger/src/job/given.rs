@@ -5,6 +5,7 @@ use stagger_engine::{Decay, LearningRate, Optimizer};
 use stagger_model::Model;
 use stagger_schedule::Schedule;
 
+use crate::error::Error;
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
@@ -19,8 +20,11 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Refuses options that an object fixes already.
-    pub fn refuse_fixed(&self, said: &TrainingOptions) -> Result<(), Refusal> {
+    /// Checks the data set, and refuses options that an object fixes already.
+    pub fn check(&self, said: &TrainingOptions) -> Result<(), Error> {
+        if let Some(split) = &self.split {
+            split.validate()?;
+        }
         let optimizer = self.optimizer.is_some().then_some("optimizer");
         let rate = (self.learning_rate.is_some()).then_some("learning rate");
         for (option, given, by) in [
@@ -33,7 +37,7 @@ impl Given {
             ("warmup_batches", said.warmup_batches.is_some(), rate),
         ] {
             if let Some(by) = by.filter(|_| given) {
-                return Err(Refusal::Fixed { option, by });
+                return Err(Refusal::Fixed { option, by }.into());
             }
         }
         Ok(())

@@ -1,9 +1,8 @@
 //! The builder: names and objects, what is refused, what is left.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use stagger::data::{Augmentation, Dataset, InMemory, Normalization, Split};
+use stagger::data::{InMemory, Split};
 use stagger::engine::{LearningRate, Optimizer, WeightDecay};
 use stagger::model::Model;
 use stagger::runtime::{Outcome, RunError};
@@ -18,16 +17,9 @@ fn tiny() -> Split {
         let labels = (0..len).map(|image| (image % 3) as u16).collect();
         let pixel = |at: usize| (at.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed) as u8;
         let pixels = (0..len * 64).map(pixel).collect();
-        let names = ["a", "b", "c"].map(str::to_owned).to_vec();
-        InMemory::new("tiny", names, [1, 8, 8], labels, pixels).unwrap()
+        InMemory::new("tiny", ["a", "b", "c"], [1, 8, 8], labels, pixels).unwrap()
     };
-    let train: Arc<dyn Dataset> = Arc::new(images(20, 0));
-    Split {
-        normalization: Normalization::measure(train.as_ref()).unwrap(),
-        train,
-        test: Arc::new(images(10, 3)),
-        augmentation: Augmentation::NONE,
-    }
+    Split::new(images(20, 0), images(10, 3)).unwrap()
 }
 
 /// Six batches of it.
