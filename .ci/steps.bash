@@ -1,8 +1,9 @@
 # What `.ci/run` and `.ci/nightly` share: a cache outside the checkout, downloads in the background, and steps with their
 # times. Sourced at the root of the repository. The caller defines a function `step_NAME` per step, and their order.
 
+root=$PWD
 cache=${STAGGER_CI_CACHE:-${HOME:-/root}/.cache/stagger-ci}
-logs=$PWD/target/ci
+logs=$root/target/ci
 mkdir -p "$cache" "$logs"
 cache=$(cd "$cache" && pwd)
 rm -f "$logs"/*
@@ -42,10 +43,26 @@ open_target() {
   echo "$key" >"$cache/target.key"
 }
 
-# Cargo takes what was built in one checkout for what another would build, if their files are old enough: it looks at paths
-# within the workspace and at times. So crates of this repository are built again in every checkout.
-drop_other_checkouts() {
-  local owner=$cache/target.checkout this
+# Goes to a copy of the checkout in the cache. There files keep their times until their content changes, so that cargo compiles
+# what has changed since the last run, whatever checkout that was of. Without git, the steps run where they are.
+enter_copy() {
+  local copy=$cache/checkout file
+  git init --quiet "$copy" &&
+    git -C "$copy" fetch --quiet --no-tags "$root" HEAD &&
+    git -C "$copy" checkout --quiet --detach --force FETCH_HEAD &&
+    git -C "$copy" clean -fdxq || { echo "Running in place"; return 0; }
+  # What is not committed.
+  { git diff --name-only -z HEAD && git ls-files -z --others --exclude-standard; } | while IFS= read -r -d '' file; do
+    rm -f "$copy/$file"
+    [ ! -e "$file" ] || { mkdir -p "$(dirname "$copy/$file")" && cp -P "$file" "$copy/$file"; }
+  done
+  cd "$copy"
+}
+
+# Cargo takes what was built in one folder for what another would build, if the files there are old enough: it looks at paths
+# within the workspace and at times.
+drop_other_folders() {
+  local owner=$cache/target.folder this
   this="$PWD $(stat -c '%i %W' .)"
   if [ -e "$CARGO_TARGET_DIR/debug" ] && [ "$(cat "$owner" 2>/dev/null)" != "$this" ]; then
     start crates
@@ -152,12 +169,12 @@ nextest() {
 
 # Passed, failed and skipped tests of all steps so far. A test that says why it skips has not passed.
 count_tests() {
-  cat /dev/null "$logs"/*.junit.xml 2>/dev/null | awk '
-    BEGIN { RS = "<testcase " }
-    NR > 1 && /<\/testcase>|\/>/ {
-      if (/<(failure|error)/) failed++; else if (/(^|[\n>])skipped: /) skipped++; else passed++
-    }
-    END { print passed + 0, failed + 0, skipped + 0 }'
+  cat /dev/null "$logs"/*.junit.xml 2>/dev/null | grep -aE '<testcase |<failure|<error|skipped: ' | awk '
+    function count() { if (test == "failed") failed++; else if (test == "skipped") skipped++; else if (test != "") passed++ }
+    /<testcase / { count(); test = "passed" }
+    /<failure|<error/ { test = "failed" }
+    /(^|>)skipped: / { if (test == "passed") test = "skipped" }
+    END { count(); print passed + 0, failed + 0, skipped + 0 }'
   cat /dev/null "$logs"/*.log 2>/dev/null | awk '
     /^test result:/ { passed += $4; failed += $6; skipped += $8 }
     # Tests that are ignored here: nextest counts them in its summary, beside what a filter left out.
@@ -220,12 +237,13 @@ run_steps() {
     esac
   done
   open_target
+  enter_copy
   trap 'for pid in "${download_pids[@]}"; do kill -- "-$pid" 2>/dev/null || true; done' EXIT
   for name in "${chosen[@]}"; do
     # shellcheck disable=SC2086
     start ${step_needs[$name]:-}
   done
-  drop_other_checkouts
+  drop_other_folders
   for name in "${chosen[@]}"; do step "$name"; done
   printf '\n== times\n'
   table
