@@ -6,6 +6,7 @@ mod allocator;
 mod commands;
 mod failure;
 mod flags;
+mod launcher;
 #[cfg(feature = "torch")]
 mod process;
 
@@ -35,8 +36,16 @@ fn run(words: Vec<OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    let processes = launcher::processes();
     let result = match cli.command {
+        Command::Train(arguments) if processes > 1 => commands::train::run_ranks(arguments),
         Command::Train(arguments) => commands::train::run(arguments),
+        // Each process would do the same, and write over the other's lines.
+        _ if processes > 1 => Err(anyhow::anyhow!(
+            "only stagger train runs in several processes, and a launcher has started {processes} of this one; start it without \
+             mpirun"
+        )
+        .into()),
         Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Explain(arguments) => commands::explain::run(&arguments),

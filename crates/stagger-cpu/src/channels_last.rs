@@ -64,6 +64,12 @@ impl Images {
     }
 }
 
+/// The name of the widest instruction set that the machine has, as in `v4`. Sums run in other orders with another one, so
+/// the last bits of results differ.
+pub fn instruction_set() -> String {
+    format!("{:?}", Arch::new()).to_lowercase()
+}
+
 /// The widest instruction set that the machine has.
 pub(crate) fn arch() -> Arch {
     #[cfg(test)]

@@ -30,6 +30,7 @@ mod tensor;
 #[cfg(test)]
 mod agreement;
 
+pub use channels_last::instruction_set;
 pub use max_pool::Maxima;
 pub use tensor::CpuTensor;
 

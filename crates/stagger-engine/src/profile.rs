@@ -1,26 +1,29 @@
 //! Time per kind of kernel.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How often a stage called each kind of kernel, and for how long.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Profile(BTreeMap<&'static str, (u64, Duration)>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile(BTreeMap<Cow<'static, str>, (u64, Duration)>);
 
 impl Profile {
     /// Books one call.
     pub fn add(&mut self, kernel: &'static str, time: Duration) {
-        let entry = self.0.entry(kernel).or_default();
+        let entry = self.0.entry(kernel.into()).or_default();
         entry.0 += 1;
         entry.1 += time;
     }
 
     /// Kernel, calls and time in them, longest first.
-    pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64, Duration)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&str, u64, Duration)> {
         let mut entries: Vec<_> = self
             .0
             .iter()
-            .map(|(&kernel, &(calls, time))| (kernel, calls, time))
+            .map(|(kernel, &(calls, time))| (&**kernel, calls, time))
             .collect();
         entries.sort_by_key(|&(_, _, time)| std::cmp::Reverse(time));
         entries.into_iter()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use stagger_model::Model;
 
 use crate::error::EngineError;
@@ -15,7 +16,7 @@ const OPTIMIZER: &str = "optimizer.";
 /// (`layer1.0.conv1.weight`, `bn1.running_mean`); optimizer state is `optimizer.<parameter>.<slot>` with the slots of
 /// [`crate::Optimizer::slots`], `drift` where [`crate::Stage::track_drift`] was called, and for optimizers that count
 /// steps `optimizer.<parameter>.step`, `[1]`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageState {
     /// Parameters, buffers and optimizer state.
     pub tensors: BTreeMap<String, HostTensor>,

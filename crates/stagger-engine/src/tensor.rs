@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::EngineError;
 
 /// A tensor of `f32` in host memory, row-major. What engines take in and give out: images, activations on a wire,
 /// weights on disk.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostTensor {
     /// Sides, outermost first; images are `[N, C, H, W]`.
     pub shape: Vec<usize>,

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use stagger_schedule::Action;
 
 /// Completed actions that are remembered of each stage.
@@ -15,12 +17,14 @@ const REMEMBERED: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Board {
     stages: Vec<Mutex<Doing>>,
+    /// Other processes, the stages of each, and when it was last heard of.
+    ranks: Mutex<Vec<Heard>>,
     /// Grows with everything that is written.
     beats: AtomicU64,
 }
 
 /// What a stage waits for, within an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum WaitsFor {
     /// A message from the stage below, or room in the queue of gradients to it.
     Below,
@@ -30,8 +34,9 @@ pub(crate) enum WaitsFor {
     Loader,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Doing {
+/// What a stage does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Doing {
     /// Completed actions, oldest first.
     done: VecDeque<Action>,
     action: Option<Action>,
@@ -39,12 +44,70 @@ struct Doing {
     ended: bool,
 }
 
+/// A process that reports what its stages do.
+#[derive(Clone, Debug)]
+struct Heard {
+    rank: usize,
+    stages: Range<usize>,
+    /// The last time.
+    at: Instant,
+}
+
+/// A process that has not been heard of for this long is the one that holds the others up.
+const SILENCE: Duration = Duration::from_secs(3);
+
 impl Board {
     pub fn new(stages: usize) -> Self {
         Self {
             stages: (0..stages).map(|_| Mutex::default()).collect(),
+            ranks: Mutex::default(),
             beats: AtomicU64::new(0),
         }
+    }
+
+    /// Notes that a process with these stages is there.
+    pub fn heard_of(&self, rank: usize, stages: Range<usize>) {
+        let at = Instant::now();
+        let mut ranks = self.ranks.lock().unwrap_or_else(PoisonError::into_inner);
+        match ranks.iter_mut().find(|heard| heard.rank == rank) {
+            Some(heard) => heard.at = at,
+            None => ranks.push(Heard { rank, stages, at }),
+        }
+    }
+
+    /// What these stages do.
+    pub fn lines(&self, stages: Range<usize>) -> Vec<Doing> {
+        let lines = self.stages.get(stages).unwrap_or_default().iter();
+        let copy = |doing: &Mutex<Doing>| {
+            doing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        };
+        lines.map(copy).collect()
+    }
+
+    /// Writes what the stages from `first` do, as their process reports it.
+    pub fn replace(&self, first: usize, lines: impl Iterator<Item = Doing>) {
+        for (stage, line) in (first..).zip(lines) {
+            let Some(doing) = self.stages.get(stage) else {
+                return;
+            };
+            let mut doing = doing.lock().unwrap_or_else(PoisonError::into_inner);
+            if *doing != line {
+                *doing = line;
+                self.beats.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A process that has been silent, and for how long.
+    fn silent(&self) -> Option<(Heard, Duration)> {
+        let ranks = self.ranks.lock().unwrap_or_else(PoisonError::into_inner);
+        let silences = ranks.iter().map(|heard| (heard.clone(), heard.at.elapsed()));
+        silences
+            .filter(|(_, silence)| *silence >= SILENCE)
+            .max_by_key(|(_, silence)| *silence)
     }
 
     /// A number that changes as long as anything moves: also within an action, as evaluations are long.
@@ -61,19 +124,20 @@ impl Board {
 
     /// What holds the pipeline up after `quiet` in which nothing moved.
     pub fn stall(&self, quiet: Duration) -> Stall {
-        let copy =
-            |doing: &Mutex<Doing>| doing.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let stages: Vec<Doing> = self.stages.iter().map(copy).collect();
+        let stages = self.lines(0..self.stages.len());
         let busy = |doing: &&Doing| !doing.ended && doing.waits_for.is_none();
         let loads = |doing: &&Doing| doing.waits_for == Some(WaitsFor::Loader);
-        // A stage that does not wait; or else one that waits for the loader.
-        let culprit = (stages.iter().position(|doing| busy(&doing)))
+        let silent = self.silent();
+        // A stage of a process that does not answer; one that does not wait; or else one that waits for the loader.
+        let culprit = (silent.as_ref().map(|(heard, _)| heard.stages.start))
+            .or_else(|| stages.iter().position(|doing| busy(&doing)))
             .or_else(|| stages.iter().position(|doing| loads(&doing)));
         Stall {
             quiet,
             stage: culprit,
             action: culprit.and_then(|stage| stages[stage].action),
             waits_for_the_loader: culprit.is_some_and(|stage| loads(&&stages[stage])),
+            silent_rank: silent.map(|(heard, silence)| (heard.rank, silence)),
             grid: grid(&stages),
         }
     }
@@ -141,6 +205,8 @@ pub struct Stall {
     pub action: Option<Action>,
     /// Whether it waits for the loader.
     pub waits_for_the_loader: bool,
+    /// The process of that stage, where it has not been heard of for some time.
+    pub silent_rank: Option<(usize, Duration)>,
     /// A line per stage: its last actions, and what it is doing.
     pub grid: String,
 }
@@ -149,6 +215,10 @@ impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.quiet.as_secs_f64();
         write!(f, "nothing has moved for {seconds:.0} s: ")?;
+        if let Some((rank, silence)) = self.silent_rank {
+            let silence = silence.as_secs_f64();
+            write!(f, "rank {rank} has not been heard of for {silence:.0} s; ")?;
+        }
         match (self.stage, self.waits_for_the_loader) {
             (Some(stage), true) => write!(f, "stage {stage} waits for the loader")?,
             (Some(stage), false) => write!(f, "the others wait for stage {stage}")?,

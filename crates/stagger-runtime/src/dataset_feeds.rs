@@ -21,7 +21,7 @@ pub fn dataset_feeds(
     eval_batch_size: usize,
     options: LoaderOptions,
 ) -> Result<Feeds, DataError> {
-    let eval_sampler = Sampler::sequential(split.test.len(), eval_batch_size)?;
+    let labels = dataset_labels(split, sampler, eval_batch_size)?;
     let train = Loader::start(Images::train(split), sampler.clone(), batches, options)?;
     let inputs = LoadedInputs {
         split: split.clone(),
@@ -30,16 +30,27 @@ pub fn dataset_feeds(
         eval_batch_size,
         options,
     };
-    let labels = SampledLabels {
+    Ok(Feeds {
+        inputs: Box::new(inputs),
+        labels,
+    })
+}
+
+/// The labels of all batches, as [`dataset_feeds`] has them, for a process without stage 0. Reads no images.
+///
+/// # Errors
+/// When the batch size is 0.
+pub fn dataset_labels(
+    split: &Split,
+    sampler: &Sampler,
+    eval_batch_size: usize,
+) -> Result<Box<dyn Labels>, DataError> {
+    Ok(Box::new(SampledLabels {
         train: Arc::clone(&split.train),
         sampler: sampler.clone(),
         test: Arc::clone(&split.test),
-        eval_sampler,
-    };
-    Ok(Feeds {
-        inputs: Box::new(inputs),
-        labels: Box::new(labels),
-    })
+        eval_sampler: Sampler::sequential(split.test.len(), eval_batch_size)?,
+    }))
 }
 
 struct LoadedInputs {

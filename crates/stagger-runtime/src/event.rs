@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use stagger_engine::Profile;
 use stagger_schedule::Action;
 
@@ -10,7 +11,7 @@ use crate::board::Stall;
 use crate::snapshot::StageSnapshot;
 
 /// What a stage waited for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waits {
     /// The loader, until the next images are ready.
     pub loader: Duration,
@@ -29,7 +30,7 @@ impl Waits {
 }
 
 /// A completed action of a stage, and where its time went.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Acted {
     /// The stage.
     pub stage: usize,
@@ -61,7 +62,7 @@ impl Acted {
 
 /// Something that happened. Times are since the start of the run, which is when every stage has
 /// been built.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Event {
     /// Every stage has been built; the clock starts.
@@ -141,6 +142,7 @@ pub enum Event {
     },
     /// Nothing has moved for [`Plan::stall_timeout`](crate::Plan::stall_timeout). The stop is raised with it. A stage that
     /// hangs inside one computation does not see the stop, and keeps the run from returning.
+    #[serde(skip)]
     Stalled(Stall),
     /// The run was asked to stop. It halts at this version; its snapshot there holds what is in flight.
     Interrupted {

@@ -60,6 +60,14 @@ pub enum Fault {
     /// The snapshot to resume from does not fit.
     #[error(transparent)]
     Resume(#[from] ResumeError),
+    /// It went wrong in another process.
+    #[error("{message} (rank {rank})")]
+    Remote {
+        /// The process.
+        rank: usize,
+        /// What it says.
+        message: String,
+    },
     /// The stage panicked.
     #[error("panic: {message}")]
     Panic {
@@ -127,6 +135,14 @@ pub enum RunError {
         #[source]
         cause: ConnectError,
     },
+    /// Another process of the run failed, or what it sent cannot be read.
+    #[error("rank {rank}: {message}")]
+    Rank {
+        /// The process.
+        rank: usize,
+        /// What it says, or what is wrong with what it sent.
+        message: String,
+    },
     /// The interpreter found no stage that can act.
     #[error("the schedule's programs block each other: {what}")]
     Deadlock {
@@ -155,6 +171,17 @@ impl RunError {
             self,
             RunError::Stage {
                 cause: Fault::Link(LinkError::Stopped),
+                ..
+            }
+        )
+    }
+
+    /// Whether this only reports that a neighbouring stage is gone, which itself knows why.
+    pub(crate) fn names_a_neighbour(&self) -> bool {
+        matches!(
+            self,
+            RunError::Stage {
+                cause: Fault::Link(LinkError::PeerGone { .. }),
                 ..
             }
         )

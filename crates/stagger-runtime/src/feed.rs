@@ -45,6 +45,36 @@ pub struct Feeds {
     pub labels: Box<dyn Labels>,
 }
 
+/// The end of a pipeline that is in another process: asking it is an error.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Elsewhere;
+
+impl Elsewhere {
+    fn refuse<R>() -> Result<R, FeedError> {
+        Err("this end of the pipeline is fed by another process".into())
+    }
+}
+
+impl Inputs for Elsewhere {
+    fn train(&mut self, _batch: usize) -> Result<HostTensor, FeedError> {
+        Self::refuse()
+    }
+
+    fn evaluation(&mut self, _batch: usize) -> Result<Option<HostTensor>, FeedError> {
+        Self::refuse()
+    }
+}
+
+impl Labels for Elsewhere {
+    fn train(&mut self, _batch: usize) -> Result<Vec<usize>, FeedError> {
+        Self::refuse()
+    }
+
+    fn evaluation(&mut self, _batch: usize) -> Result<Vec<usize>, FeedError> {
+        Self::refuse()
+    }
+}
+
 /// What one stage is fed with: inputs on stage 0, labels on stage K−1.
 #[derive(Default)]
 pub(crate) struct StageFeed {

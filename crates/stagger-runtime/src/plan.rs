@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use stagger_engine::Optimizer;
 use stagger_schedule::{GradientSource, Horizon, Kept, Schedule, StagePolicy};
 
@@ -41,7 +42,7 @@ pub struct Plan {
 }
 
 /// What a run does with a loss that is NaN or an infinity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnNonFinite {
     /// It ends with [`Fault::NonFiniteLoss`](crate::Fault::NonFiniteLoss).
     #[default]

@@ -1,5 +1,7 @@
 //! Which link a stage has to each of its neighbours.
 
+use std::ops::Range;
+
 use stagger_schedule::Schedule;
 use stagger_transport::{Capacities, Link, StopSignal, Transport};
 
@@ -11,12 +13,14 @@ pub(crate) struct Ports<T> {
     pub above: Option<Box<dyn Link<T>>>,
 }
 
-/// Connects every two neighbours, with queues as long as the schedule says. The ports of all stages, from stage 0 up.
+/// Connects the stages of this process to their neighbours, with queues as long as the schedule says. Their ports, from the first
+/// of them up.
 ///
 /// # Errors
-/// When the transport cannot connect a hop, or does not give both of its ends: all stages run in this process.
+/// When the transport cannot connect a hop, or does not give an end that belongs to a stage of this process.
 pub(crate) fn connect<T>(
     schedule: &Schedule,
+    stages: Range<usize>,
     transport: &impl Transport<T>,
     stop: &StopSignal,
 ) -> Result<Vec<Ports<T>>, RunError> {
@@ -24,8 +28,9 @@ pub(crate) fn connect<T>(
         below: None,
         above: None,
     };
-    let mut ports: Vec<_> = (0..schedule.stages()).map(|_| unconnected()).collect();
-    for hop in 0..schedule.stages() - 1 {
+    let mut ports: Vec<_> = stages.clone().map(|_| unconnected()).collect();
+    let place = |stage: usize| stages.contains(&stage).then(|| stage - stages.start);
+    for hop in stages.start.saturating_sub(1)..stages.end.min(schedule.stages() - 1) {
         let policy = schedule.policy(hop);
         let capacities = Capacities {
             activation: policy.forward_queue,
@@ -33,11 +38,13 @@ pub(crate) fn connect<T>(
         };
         let failed = |cause| RunError::Connect { hop, cause };
         let ends = transport.connect(hop, capacities, stop).map_err(failed)?;
-        if ends.lower.is_none() || ends.upper.is_none() {
-            return Err(failed("an end is in another process".into()));
+        let missing = || failed("an end is in another process".into());
+        if let Some(stage) = place(hop) {
+            ports[stage].above = Some(ends.lower.ok_or_else(missing)?);
         }
-        ports[hop].above = ends.lower;
-        ports[hop + 1].below = ends.upper;
+        if let Some(stage) = place(hop + 1) {
+            ports[stage].below = Some(ends.upper.ok_or_else(missing)?);
+        }
     }
     Ok(ports)
 }

@@ -55,7 +55,7 @@ pub fn run_in_order<S: Stage>(
     let (events_in, events_out) = channel();
     // Never raised: an error of one stage ends the loop over all.
     let (_stop_source, stop) = stop_channel();
-    let ports = connect(&plan.schedule, &Sequential, &stop)?;
+    let ports = connect(&plan.schedule, 0..stages, &Sequential, &stop)?;
     let board = Arc::new(Board::new(stages));
     let clock = Instant::now();
     let mut workers = Vec::with_capacity(stages);

@@ -1,11 +1,12 @@
 //! A run at one version, with what is in flight: all that it needs to resume as if it had never stopped
 //! (docs/algorithm.md, "Facts" 4).
 
+use serde::{Deserialize, Serialize};
 use stagger_engine::{HostTensor, StageState};
 use stagger_schedule::Schedule;
 
 /// One stage, right after update `version − 1`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageSnapshot {
     /// Parameters, running statistics and optimizer state.
     pub state: StageState,
@@ -14,7 +15,7 @@ pub struct StageSnapshot {
 }
 
 /// What a stage holds at a version besides its state. All lists are oldest first.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PipelineState {
     /// Micro-batches that have been forwarded and not yet pulled back.
     pub kept: Vec<KeptPass>,
@@ -33,7 +34,7 @@ pub struct PipelineState {
 }
 
 /// A micro-batch between its forward and its backward.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptPass {
     /// The batch.
     pub batch: usize,
@@ -50,7 +51,7 @@ pub struct KeptPass {
 }
 
 /// A message in flight.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
     /// The batch.
     pub batch: usize,
@@ -63,7 +64,7 @@ pub struct Sent {
 }
 
 /// A mean, and how many values it is of.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunningMean {
     /// The mean so far.
     pub mean: f64,
@@ -72,7 +73,7 @@ pub struct RunningMean {
 }
 
 /// A synthesizer, and the guesses that it has not learned from yet.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SynthesisState {
     /// Parameters and optimizer state.
     pub state: StageState,
@@ -83,7 +84,7 @@ pub struct SynthesisState {
 }
 
 /// What a synthesizer needs to repeat its guess for a micro-batch.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptLesson {
     /// The batch.
     pub batch: usize,
@@ -96,7 +97,7 @@ pub struct KeptLesson {
 }
 
 /// All stages at one version.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The version.
     pub version: usize,

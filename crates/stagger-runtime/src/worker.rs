@@ -20,6 +20,7 @@ use stagger_transport::sync::mpsc::Sender;
 use stagger_transport::{LinkError, Mark, StopSignal};
 
 use crate::board::{Board, Line};
+use crate::cargo::Cargo;
 use crate::event::{Acted, Event};
 use crate::fault::Fault;
 use crate::feed::StageFeed;
@@ -34,7 +35,7 @@ use hops::Hops;
 use kept::{BatchInWork, Kept};
 use micro_batch::{BatchScore, SplitInputs, SplitLabels, Unit};
 use synthesis::Synthesis;
-use times::Times;
+use times::{Times, timed};
 use versions::Versions;
 
 pub(crate) struct Worker<S: Stage> {
@@ -70,7 +71,7 @@ pub(crate) struct Worker<S: Stage> {
 /// What a worker needs besides its stage.
 pub(crate) struct WorkerContext<T> {
     pub index: usize,
-    pub ports: Ports<T>,
+    pub ports: Ports<Cargo<T>>,
     pub feed: StageFeed,
     pub interrupt: Interrupt,
     pub stop: StopSignal,
@@ -293,6 +294,16 @@ impl<S: Stage> Worker<S> {
             return Err(LinkError::Stopped.into());
         }
         Ok(())
+    }
+
+    /// Brings what a link has carried to the stage's device, if it is not there.
+    fn land(&self, cargo: Cargo<S::Activation>, times: &mut Times) -> Result<S::Activation, Fault> {
+        match cargo {
+            Cargo::Device(tensor) => Ok(tensor),
+            Cargo::Host(host) => {
+                timed(&mut times.transfer, || self.stage.upload(host)).map_err(Fault::from)
+            }
+        }
     }
 
     /// The number that dropout is keyed by: that of the micro-batch over the whole run.

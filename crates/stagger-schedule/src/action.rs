@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// One action of one stage (docs/algorithm.md, "A schedule is a program per stage").
 ///
 /// A batch is what one update sees. It travels in micro-batches, or whole, as micro-batch 0.
 /// Batches, micro-batches and versions count from 0. `w^n` are the parameters of the stage after
 /// `n` updates. [`Display`](fmt::Display) prints a letter and the number: `F7`, `R3`, `B3`, `L3`,
 /// `U3`, `E4`, `S4`; and `F7.2` for micro-batch 2 of batch 7.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// Take the activation of the micro-batch from the stage below (the input data at stage 0),
     /// run the layers at the parameters of [`ForwardWeights`](crate::ForwardWeights), send the

@@ -1,12 +1,14 @@
 //! A program: the actions of one stage, in order.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Action;
 
 /// How long a run is, and which versions it evaluates and takes snapshots of.
 ///
 /// The lists hold versions: version `n` is the state after `n` updates, so version 0 is the
 /// initial state and version `batches` the final one. Versions beyond `batches` are ignored.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Horizon {
     /// Number of batches of the whole run, over all epochs.
     pub batches: usize,

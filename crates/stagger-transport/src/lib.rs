@@ -7,22 +7,37 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | [`threads`] | stages are threads of one process; a message is a move of ownership, never a copy |
+//! | [`bytes`] | the same, but every message goes through the wire format |
+//! | [`ranks`] | stages are shared out over the processes of a [`World`] |
 //! | [`sequential`] | all stages in one thread; a receive that would block is an error, not a hang |
-//! | [`sync`] | the locks, channels and threads that both wait on: the standard library's, or the model checker's |
+//! | [`wire`] | messages as bytes |
+//! | [`world`] | the processes of a run, and frames to and from them |
+//! | [`sync`] | the locks, channels and threads that all of them wait on: the standard library's, or the model checker's |
 //!
-//! **Invariant:** this crate knows no tensor library; a payload is any `T: Send`.
+//! **Invariant:** this crate knows no tensor library; a payload is any `T: Send`, and between processes any [`Payload`].
 
+pub mod bytes;
 mod link;
 mod message;
+mod placement;
+pub mod ranks;
+mod remote;
 pub mod sequential;
 mod stop;
 pub mod sync;
 pub mod threads;
 mod transport;
+pub mod wire;
+pub mod world;
 
+pub use bytes::Bytes;
 pub use link::{Link, LinkError};
 pub use message::{Content, Header, Lane, Mark, Message};
+pub use placement::{Placement, TooFewStages};
+pub use ranks::Ranks;
 pub use sequential::Sequential;
 pub use stop::{StopSignal, StopSource, stop_channel};
 pub use threads::Threads;
 pub use transport::{Capacities, ConnectError, Ends, Transport};
+pub use wire::{Payload, WireError};
+pub use world::World;

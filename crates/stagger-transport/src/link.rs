@@ -1,6 +1,7 @@
 //! One end of a hop, and its protocol.
 
 use crate::message::{Lane, Message};
+use crate::wire::WireError;
 
 /// One end of the hop between two neighbouring stages.
 ///
@@ -70,7 +71,7 @@ impl Side {
 }
 
 /// Why a link did not carry a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
     /// The run is stopping: another stage failed.
@@ -95,5 +96,22 @@ pub enum LinkError {
     Empty {
         /// The lane that was asked for.
         lane: Lane,
+    },
+    /// A frame is not one of this program's.
+    #[error("on the {lane} lane {error}")]
+    Wire {
+        /// The lane that was used.
+        lane: Lane,
+        /// What is wrong with the frame.
+        #[source]
+        error: WireError,
+    },
+    /// A tensor could not be brought to bytes, or be made of them.
+    #[error("a tensor of the {lane} lane cannot cross to another process: {message}")]
+    Payload {
+        /// The lane that was used.
+        lane: Lane,
+        /// Why.
+        message: String,
     },
 }

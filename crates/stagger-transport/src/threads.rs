@@ -18,7 +18,7 @@ use lanes::{Lanes, Queue};
 
 /// Evaluation inputs that may wait at a stage. One in the queue and one being computed keep both
 /// stages busy; more would only hold memory.
-const EVALUATION_CAPACITY: usize = 1;
+pub(crate) const EVALUATION_CAPACITY: usize = 1;
 
 /// Stages are threads of this process.
 #[derive(Clone, Copy, Debug, Default)]

@@ -88,10 +88,10 @@ impl Bench {
         let mut settled_bytes = None;
         stages::run(
             &job,
-            &stages::plan(&job, job.schedule.clone(), Horizon::of(total)),
+            &stages::plan(&job, job.schedule.clone(), Horizon::of(total), 1.0),
             stages::Options {
-                states: None,
                 profile: self.profile_kernels,
+                ..stages::Options::default()
             },
             synthetic::feeds(&job, job.seed),
             &Interrupt::new(),

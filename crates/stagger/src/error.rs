@@ -12,6 +12,7 @@ use stagger_runtime::RunError;
 use stagger_schedule::NotationError;
 
 use crate::config_file::ConfigError;
+use crate::ranks::RanksError;
 use crate::refusal::{Refusal, Spelling};
 use crate::resume_refusal::ResumeRefusal;
 
@@ -28,6 +29,9 @@ pub enum Error {
     /// A run cannot be resumed.
     #[error(transparent)]
     Resume(#[from] ResumeRefusal),
+    /// The processes of a run cannot run together.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
     /// A config file cannot be read or written.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -136,10 +136,10 @@ pub(crate) fn evaluate(
     let mut found = None;
     stages::run(
         job,
-        &stages::plan(job, schedule, horizon),
+        &stages::plan(job, schedule, horizon, 1.0),
         stages::Options {
             states: Some(states),
-            profile: false,
+            ..stages::Options::default()
         },
         stages::feeds(job, 0..0)?,
         interrupt,

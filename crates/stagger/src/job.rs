@@ -5,6 +5,7 @@ mod engine;
 mod failures;
 mod given;
 mod optimization;
+mod transport;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use stagger_engine::{LearningRate, Optimizer, Precision};
 use stagger_model::{Balance, Cut, Model, StageSummaryInput};
 use stagger_runtime::{OnNonFinite, Straggler, check_corrections};
 use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
+use stagger_transport::wire::Format;
 
 use crate::error::Error;
 use crate::options::TrainingOptions;
@@ -22,6 +24,7 @@ pub use engine::EngineChoice;
 pub(crate) use engine::{CPU, FORMER_CPU};
 pub use failures::{OnNan, Rhythm};
 pub(crate) use given::Given;
+pub use transport::TransportChoice;
 
 /// A training run, ready to start: everything has been opened and checked against everything else.
 #[derive(Clone, Debug)]
@@ -68,6 +71,10 @@ pub struct Job {
     pub engine: EngineChoice,
     /// Format in which they compute.
     pub precision: Precision,
+    /// What connects the stages of one process.
+    pub transport: TransportChoice,
+    /// How tensors are written that leave a process.
+    pub wire_format: Format,
 }
 
 impl Job {
@@ -129,6 +136,7 @@ impl Job {
         }
         let time_limit = options.max_seconds.map(time_limit).transpose()?;
         let (engine, precision) = engine::choose(&options, stages)?;
+        let (transport, wire_format) = transport::choose(&options)?;
         let schedule = match &given.schedule {
             Some(schedule) => schedule.clone(),
             None => Schedule::parse(
@@ -226,6 +234,8 @@ impl Job {
             seed,
             engine,
             precision,
+            transport,
+            wire_format,
         })
     }
 }

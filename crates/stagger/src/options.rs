@@ -65,6 +65,12 @@ options! {
     tf32: bool,
     /// Give the same bits every time on GPUs too. Default: true.
     deterministic: bool,
+    /// What connects the stages of one process: `threads`, or `bytes` (every message goes through the wire format, as
+    /// between processes). Default: `threads`.
+    transport: String,
+    /// Number format of tensors that leave a process, or go through `bytes`: `f32`, or `bf16` for half the traffic.
+    /// Default: `f32`.
+    wire_dtype: String,
     /// Batches of backpropagation on the same stages, timed before the run for comparison; 0 for none. Default: 40 for
     /// asynchronous schedules when the console shows it, else 0.
     calibration_batches: usize,

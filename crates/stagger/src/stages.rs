@@ -8,15 +8,17 @@ use stagger_cpu::{CpuDevice, CpuStage};
 use stagger_data::{DataError, LoaderOptions};
 use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
 use stagger_runtime::{
-    Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds, stage_optimizer,
-    threads,
+    Elsewhere, Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds,
+    dataset_labels, ranks, stage_optimizer, threads,
 };
 use stagger_schedule::{Horizon, Schedule};
 #[cfg(feature = "torch")]
 use stagger_torch::{TorchDevice, TorchStage};
+use stagger_transport::{Bytes, Ranks};
 
 use crate::error::Error;
-use crate::job::{EngineChoice, Job};
+use crate::job::{EngineChoice, Job, TransportChoice};
+use crate::ranks::Leader;
 
 /// What stage `stage` of the job is made of, when it runs with this optimizer.
 fn spec(job: &Job, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
@@ -47,15 +49,30 @@ pub fn check_specs(job: &Job) -> Result<(), Error> {
 }
 
 /// How stages run, besides what the job says.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
     /// What they start from, instead of their initial weights.
     pub states: Option<&'a [StageState]>,
     /// Whether they time their kernels.
     pub profile: bool,
+    /// What the plan's learning rates are multiples of the job's by.
+    pub learning_rate_factor: f64,
+    /// The other processes that stages are shared out over.
+    pub leader: Option<&'a Leader>,
 }
 
-/// Runs a plan over the job's stages, on its engine.
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            states: None,
+            profile: false,
+            learning_rate_factor: 1.0,
+            leader: None,
+        }
+    }
+}
+
+/// Runs a plan over the job's stages, on its engine and its transport.
 pub fn run(
     job: &Job,
     plan: &Plan,
@@ -64,15 +81,80 @@ pub fn run(
     interrupt: &Interrupt,
     on_event: impl FnMut(Event) -> Result<(), EventError>,
 ) -> Result<Outcome, RunError> {
+    let run = Running {
+        ranks: match options.leader {
+            Some(leader) => Some(leader.order(plan, &options, job.wire_format)?),
+            None => None,
+        },
+        job,
+        plan,
+        interrupt,
+    };
     match &job.engine {
         EngineChoice::Cpu => {
             let build = |stage, optimizer| cpu_stage(job, options, stage, optimizer);
-            threads::run(plan, build, feeds, interrupt, on_event)
+            run.over(build, feeds, on_event)
         }
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
             let build = |stage, optimizer| torch_stage(job, devices, options, stage, optimizer);
-            threads::run(plan, build, feeds, interrupt, on_event)
+            run.over(build, feeds, on_event)
+        }
+    }
+}
+
+/// A plan and where it runs.
+struct Running<'a> {
+    job: &'a Job,
+    plan: &'a Plan,
+    interrupt: &'a Interrupt,
+    /// `None` where all stages are in this process.
+    ranks: Option<Ranks>,
+}
+
+impl Running<'_> {
+    fn over<S: Stage>(
+        &self,
+        build: impl Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
+        feeds: Feeds,
+        on_event: impl FnMut(Event) -> Result<(), EventError>,
+    ) -> Result<Outcome, RunError> {
+        let Self {
+            job,
+            plan,
+            interrupt,
+            ranks,
+        } = self;
+        match (ranks, job.transport) {
+            (Some(ranks), _) => ranks::lead(ranks, plan, build, feeds, interrupt, on_event),
+            (None, TransportChoice::Threads) => {
+                threads::run(plan, build, feeds, interrupt, on_event)
+            }
+            (None, TransportChoice::Bytes) => {
+                let format = job.wire_format;
+                threads::run_over(&Bytes { format }, plan, build, feeds, interrupt, on_event)
+            }
+        }
+    }
+}
+
+/// Runs this rank's part of a plan that rank 0 leads.
+pub fn follow(
+    job: &Job,
+    ranks: &Ranks,
+    plan: &Plan,
+    options: Options<'_>,
+    feeds: Feeds,
+) -> Result<(), RunError> {
+    match &job.engine {
+        EngineChoice::Cpu => {
+            let build = |stage, optimizer| cpu_stage(job, options, stage, optimizer);
+            ranks::follow(ranks, plan, build, feeds)
+        }
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) => {
+            let build = |stage, optimizer| torch_stage(job, devices, options, stage, optimizer);
+            ranks::follow(ranks, plan, build, feeds)
         }
     }
 }
@@ -140,15 +222,15 @@ pub fn split_state(job: &Job, whole: &StageState) -> Vec<StageState> {
         .collect()
 }
 
-/// A plan for the job's stages.
-pub fn plan(job: &Job, schedule: Schedule, horizon: Horizon) -> Plan {
+/// A plan for the job's stages, with its learning rates multiplied by a factor.
+pub fn plan(job: &Job, schedule: Schedule, horizon: Horizon, rate_factor: f64) -> Plan {
     let learning_rate = job.learning_rate.clone();
     Plan {
         gap_every: job.gap_every,
         stragglers: job.stragglers.clone(),
         seed: job.seed,
         ..Plan::new(schedule, horizon, job.optimizer.clone(), move |batch| {
-            learning_rate.at(batch)
+            learning_rate.at(batch) * rate_factor
         })
     }
 }
@@ -167,4 +249,13 @@ pub fn feeds(job: &Job, batches: Range<usize>) -> Result<Feeds, DataError> {
         job.eval_batch_size,
         options,
     )
+}
+
+/// Feeds of a rank without stage 0: the labels of all batches.
+pub fn labels(job: &Job) -> Result<Feeds, DataError> {
+    let labels = dataset_labels(&job.split, &job.sampler, job.eval_batch_size)?;
+    Ok(Feeds {
+        inputs: Box::new(Elsewhere),
+        labels,
+    })
 }

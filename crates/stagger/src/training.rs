@@ -23,11 +23,13 @@ use stagger_model::Model;
 use stagger_report::{EpochTally, Sink, Sinks};
 use stagger_runtime::{EventError, Interrupt};
 use stagger_schedule::Schedule;
+use stagger_transport::World;
 
 use crate::choice::Choice;
 use crate::error::Error;
 use crate::job::{Given, Job};
 use crate::options::TrainingOptions;
+use crate::ranks;
 
 pub use prepared::Prepared;
 pub use run::{Run, SnapshotCost};
@@ -60,6 +62,7 @@ pub struct Training<'a> {
     options: TrainingOptions,
     given: Given,
     resume: Option<Resume>,
+    world: Option<World>,
     outputs: Outputs<'a>,
 }
 
@@ -156,6 +159,14 @@ impl<'a> Training<'a> {
     #[must_use]
     pub fn batch_size(mut self, samples: usize) -> Self {
         self.options.batch_size = Some(samples);
+        self
+    }
+
+    /// Shares the stages out over the processes of a world: rank 0 [runs](Training::run) the training, and the others
+    /// [follow](Training::follow). Without it all stages are in this process.
+    #[must_use]
+    pub fn world(mut self, world: World) -> Self {
+        self.world = Some(world);
         self
     }
 
@@ -285,6 +296,28 @@ impl<'a> Training<'a> {
         let job = Job::new(self.options, &self.given)?;
         crate::stages::check_specs(&job)?;
         Ok(job)
+    }
+
+    /// Takes part in the run of rank 0, until that ends. To be called on the other ranks of the [world](Training::world), with
+    /// the same model, data set, schedule and optimizer where these are objects; everything else comes from rank 0, which
+    /// also says what goes wrong. Writes no files.
+    ///
+    /// # Errors
+    /// When rank 0 is of another build, or leaves without a word. Without a world, or on rank 0, nothing happens.
+    pub fn follow(self) -> Result<(), Error> {
+        let Self {
+            given,
+            world,
+            outputs,
+            ..
+        } = self;
+        match world {
+            Some(world) if world.rank() > 0 => {
+                let commit = outputs.commit.as_deref();
+                ranks::follow(&world, &given, commit, &outputs.interrupt)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks, trains, and gives what came of it.

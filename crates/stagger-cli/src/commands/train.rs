@@ -1,5 +1,7 @@
 //! `stagger train`.
 
+#[cfg_attr(not(feature = "mpi"), path = "train/without_mpi.rs")]
+mod ranks;
 mod signals;
 mod stall;
 mod training_bar;
@@ -9,12 +11,18 @@ use stagger::{Interrupt, Training, config_file};
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
 
+pub use ranks::run as run_ranks;
+
 /// Trains.
 pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
+    let training = training(arguments)?.on_stall(stall::end_after_a_while);
+    train(training)
+}
+
+/// Trains, on rank 0 where there are several.
+fn train(training: Training<'_>) -> Result<(), Failure> {
     let interrupt = Interrupt::new();
-    let prepared = training(arguments)?
-        .interrupt(interrupt.clone())
-        .prepare()?;
+    let prepared = training.interrupt(interrupt.clone()).prepare()?;
     // Only now: until here an interrupt ends the process at once.
     signals::listen_for_interrupts(&interrupt)?;
     signals::quiet_panics_of_workers();
@@ -35,8 +43,7 @@ fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
         .commit(option_env!("STAGGER_COMMIT"))
         .console_with(training_bar::lines_and_bar)
         .run_folder()
-        .profile_kernels(arguments.profile_ops)
-        .on_stall(stall::end_after_a_while);
+        .profile_kernels(arguments.profile_ops);
     Ok(match arguments.resume {
         Some(path) if path.as_os_str() == "auto" => training.options(options).resume_or_start(),
         Some(path) => {

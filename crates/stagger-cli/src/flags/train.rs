@@ -88,6 +88,13 @@ flags! {
         /// all, kind= constant, random or burst; may be given several times
         #[arg(long, value_name = "SPEC", help_heading = "Pipeline")]
         straggler: Vec<String>,
+        /// What connects the stages of one process: threads, or bytes (through the wire format, as between processes) [default:
+        /// threads]
+        #[arg(long, value_name = "NAME", help_heading = "Pipeline")]
+        transport: String,
+        /// Number format of tensors that leave a process, or go through bytes: f32, or bf16 for half the traffic [default: f32]
+        #[arg(long, value_name = "NAME", help_heading = "Pipeline")]
+        wire_dtype: String,
         /// Measure how far weights move between forward and backward every N batches; 0 for never [default: 50 for
         /// asynchronous schedules]
         #[arg(long, value_name = "N", help_heading = "Pipeline")]

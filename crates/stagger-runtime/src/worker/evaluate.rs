@@ -72,7 +72,8 @@ impl<S: Stage> Worker<S> {
         times: &mut Times,
     ) -> Result<Option<S::Activation>, Fault> {
         let Some(inputs) = self.inputs.as_mut() else {
-            return self.hops.receive_evaluation(whole(batch), times);
+            let cargo = self.hops.receive_evaluation(whole(batch), times)?;
+            return cargo.map(|cargo| self.land(cargo, times)).transpose();
         };
         let account = &mut times.waits.loader;
         let host = self

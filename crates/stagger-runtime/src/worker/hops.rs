@@ -7,6 +7,7 @@ use stagger_transport::{Content, Header, Lane, LinkError, Mark, Message};
 use super::micro_batch::Unit;
 use super::times::Times;
 use crate::board::{Line, WaitsFor};
+use crate::cargo::Cargo;
 use crate::fault::Fault;
 use crate::ports::Ports;
 
@@ -19,7 +20,7 @@ pub(super) struct InFlight<T> {
 
 /// The links to both neighbours, and handles of what is in flight on them.
 pub(super) struct Hops<T> {
-    ports: Ports<T>,
+    ports: Ports<Cargo<T>>,
     line: Line,
     pub sent_up: SentLog<T>,
     pub sent_down: SentLog<T>,
@@ -67,7 +68,7 @@ impl<T: Clone> SentLog<T> {
 
 impl<T: Clone> Hops<T> {
     /// Hops that keep handles of so many activations and gradients that were sent last.
-    pub fn new(ports: Ports<T>, line: Line, (up, down): (usize, usize)) -> Self {
+    pub fn new(ports: Ports<Cargo<T>>, line: Line, (up, down): (usize, usize)) -> Self {
         Self {
             ports,
             line,
@@ -95,10 +96,10 @@ impl<T: Clone> Hops<T> {
         &mut self,
         unit: Unit,
         times: &mut Times,
-    ) -> Result<(T, Option<Mark>), Fault> {
+    ) -> Result<(Cargo<T>, Option<Mark>), Fault> {
         if let Some(arrived) = self.arrived.pop_front() {
             let input = expect_unit(arrived, Lane::Activation, unit)?;
-            return Ok((input, None));
+            return Ok((Cargo::Device(input), None));
         }
         let message = self.receive(Lane::Activation, unit, times)?;
         match message.content {
@@ -114,7 +115,7 @@ impl<T: Clone> Hops<T> {
         &mut self,
         unit: Unit,
         times: &mut Times,
-    ) -> Result<Option<T>, Fault> {
+    ) -> Result<Option<Cargo<T>>, Fault> {
         let message = self.receive(Lane::Evaluation, unit, times)?;
         Ok(match message.content {
             Content::Payload(input) => Some(input),
@@ -123,9 +124,14 @@ impl<T: Clone> Hops<T> {
     }
 
     /// The gradient from above; `None` when the batch is void.
-    pub fn receive_gradient(&mut self, unit: Unit, times: &mut Times) -> Result<Option<T>, Fault> {
+    pub fn receive_gradient(
+        &mut self,
+        unit: Unit,
+        times: &mut Times,
+    ) -> Result<Option<Cargo<T>>, Fault> {
         if let Some(returned) = self.returned.pop_front() {
-            return expect_unit(returned, Lane::Gradient, unit).map(Some);
+            let grad = expect_unit(returned, Lane::Gradient, unit)?;
+            return Ok(Some(Cargo::Device(grad)));
         }
         match self.receive(Lane::Gradient, unit, times)?.content {
             Content::Payload(grad) => Ok(Some(grad)),
@@ -158,6 +164,11 @@ impl<T: Clone> Hops<T> {
         {
             log.add(&header, tensor);
         }
+        let content = match content {
+            Content::Payload(tensor) => Content::Payload(Cargo::Device(tensor)),
+            Content::Void => Content::Void,
+            Content::End => Content::End,
+        };
         let sent = self.line.waits(waits_for, &mut times.waits.send, || {
             link.send(Message { header, content })
         });
@@ -168,7 +179,12 @@ impl<T: Clone> Hops<T> {
     }
 
     /// The next message of a lane, which has to be the one that the program asks for.
-    fn receive(&mut self, lane: Lane, unit: Unit, times: &mut Times) -> Result<Message<T>, Fault> {
+    fn receive(
+        &mut self,
+        lane: Lane,
+        unit: Unit,
+        times: &mut Times,
+    ) -> Result<Message<Cargo<T>>, Fault> {
         let (link, waits_for, what) = match lane {
             Lane::Activation | Lane::Evaluation => {
                 let what = "a first stage without inputs";

@@ -67,7 +67,8 @@ impl<S: Stage> Worker<S> {
         times: &mut Times,
     ) -> Result<(S::Activation, Option<Mark>), Fault> {
         let Some(inputs) = self.inputs.as_mut() else {
-            return self.hops.receive_activation(unit, times);
+            let (cargo, mark) = self.hops.receive_activation(unit, times)?;
+            return Ok((self.land(cargo, times)?, mark));
         };
         let account = &mut times.waits.loader;
         let host = self
@@ -214,7 +215,7 @@ impl<S: Stage> Worker<S> {
         let output_grad = match output_grad {
             OutputGrad::Known(grad) => Some(grad),
             OutputGrad::Void => None,
-            OutputGrad::FromAbove => self.hops.receive_gradient(unit, times)?,
+            OutputGrad::FromAbove => self.take_gradient(unit, times)?,
         };
         let Some(output_grad) = output_grad else {
             self.batch.is_void = true;
@@ -235,6 +236,16 @@ impl<S: Stage> Worker<S> {
             self.hops.send(header, Content::Payload(grad), times)?;
         }
         Ok(done)
+    }
+
+    /// The gradient of this stage's output, from above; `None` when the batch is void.
+    pub(super) fn take_gradient(
+        &mut self,
+        unit: Unit,
+        times: &mut Times,
+    ) -> Result<Option<S::Activation>, Fault> {
+        let cargo = self.hops.receive_gradient(unit, times)?;
+        cargo.map(|cargo| self.land(cargo, times)).transpose()
     }
 
     pub(super) fn header(&self, lane: Lane, unit: Unit) -> Header {

@@ -207,7 +207,7 @@ impl<S: Stage> Worker<S> {
 
     /// Takes the true gradient of a batch and trains the synthesizer on it.
     pub(super) fn learn(&mut self, unit: Unit, times: &mut Times) -> Result<(), Fault> {
-        let truth = self.hops.receive_gradient(unit, times)?;
+        let truth = self.take_gradient(unit, times)?;
         let without = Fault::Program {
             what: "a gradient to learn from that nothing was said about",
         };

@@ -6,6 +6,7 @@ use stagger_schedule::{Horizon, Schedule};
 
 use crate::error::Error;
 use crate::job::Job;
+use crate::ranks::Leader;
 use crate::stages;
 
 /// Batches at the start of a run that fill caches and pipeline and are not timed.
@@ -22,7 +23,11 @@ pub enum Calibration {
 }
 
 /// Trains throw-away stages with backpropagation and times them.
-pub fn run(job: &Job, interrupt: &Interrupt) -> Result<Calibration, Error> {
+pub fn run(
+    job: &Job,
+    leader: Option<&Leader>,
+    interrupt: &Interrupt,
+) -> Result<Calibration, Error> {
     let batches = job
         .calibration_batches
         .saturating_add(WARMUP_BATCHES)
@@ -33,13 +38,16 @@ pub fn run(job: &Job, interrupt: &Interrupt) -> Result<Calibration, Error> {
     let schedule = Schedule::parse("bp", Some(job.schedule.stages()))?;
     let plan = Plan {
         stall_timeout: job.stall_timeout,
-        ..stages::plan(job, schedule, Horizon::of(batches))
+        ..stages::plan(job, schedule, Horizon::of(batches), 1.0)
     };
     let mut tally = RunTally::new(WARMUP_BATCHES);
     let outcome = stages::run(
         job,
         &plan,
-        stages::Options::default(),
+        stages::Options {
+            leader,
+            ..stages::Options::default()
+        },
         stages::feeds(job, 0..batches)?,
         interrupt,
         |event| {

@@ -19,6 +19,7 @@ use super::{Outputs, Training, closing, labels};
 use crate::error::Error;
 use crate::job::Job;
 use crate::options::TrainingOptions;
+use crate::ranks::{Leader, RanksError};
 use crate::refusal::Refusal;
 use crate::stages;
 
@@ -33,6 +34,8 @@ pub struct Prepared<'a> {
     states: Option<Vec<StageState>>,
     /// Whether it has a time limit, and no more than before.
     has_no_more_time: bool,
+    /// The other processes that stages are shared out over.
+    leader: Option<Leader>,
     outputs: Outputs<'a>,
 }
 
@@ -48,8 +51,11 @@ impl<'a> Prepared<'a> {
             mut options,
             given,
             resume,
+            world,
             outputs,
         } = training;
+        // From here on the other ranks are let go, whatever happens.
+        let leader = world.map(|world| Leader::new(world, outputs.interrupt.clone()));
         let place = match &resume {
             None => None,
             Some(resume) => Place::find(resume, options.output.as_deref())?,
@@ -68,12 +74,17 @@ impl<'a> Prepared<'a> {
                     folder: Folder::Reopened(reopened.folder),
                     states: None,
                     has_no_more_time: reopened.has_no_more_time,
+                    leader,
                     outputs,
                 }
             }
             None => {
                 if !outputs.folder {
                     refuse_without_folder(&options)?;
+                }
+                if let (Some(leader), None) = (&leader, &given.schedule) {
+                    // A stage per process, where nothing else is asked for.
+                    options.stages.get_or_insert(leader.ranks());
                 }
                 Self {
                     job: Job::new(options, &given)?,
@@ -85,13 +96,22 @@ impl<'a> Prepared<'a> {
                     },
                     states: None,
                     has_no_more_time: false,
+                    leader,
                     outputs,
                 }
             }
         };
+        let ranks = prepared.leader.as_ref().map_or(1, Leader::ranks);
+        refuse_unused_transport(&prepared.job.options, ranks)?;
         stages::check_specs(&prepared.job)?;
         if prepared.finished().is_none() && prepared.from.snapshot.is_none() {
             prepared.states = resume::initial_states(&prepared.job, &mut prepared.notes)?;
+        }
+        if let (Some(leader), None) = (&prepared.leader, prepared.finished()) {
+            let commit = prepared.outputs.commit.as_deref();
+            prepared
+                .notes
+                .extend(leader.prepare(&prepared.job, commit)?);
         }
         Ok(prepared)
     }
@@ -172,7 +192,7 @@ impl<'a> Prepared<'a> {
         }
         let interrupt = self.outputs.interrupt;
         let baseline = match is_new {
-            true => match calibration::run(job, &interrupt)? {
+            true => match calibration::run(job, self.leader.as_ref(), &interrupt)? {
                 Calibration::Interrupted => {
                     journal.say("interrupted in the calibration: nothing has been trained")?;
                     return Ok(Run::interrupted(job));
@@ -191,6 +211,7 @@ impl<'a> Prepared<'a> {
             job,
             folder,
             interrupt: &interrupt,
+            leader: self.leader.as_ref(),
             states: self.states.as_deref(),
             commit: self.outputs.commit.as_deref(),
             console: RefCell::new(self.outputs.console),
@@ -211,6 +232,27 @@ impl<'a> Prepared<'a> {
             journal.say(line.trim_end()).map_err(Error::in_training)?;
         }
         Ok(run)
+    }
+}
+
+/// Options of links that the run does not have.
+fn refuse_unused_transport(options: &TrainingOptions, ranks: usize) -> Result<(), Error> {
+    match options.transport.as_deref() {
+        Some(found) if ranks > 1 => Err(RanksError::Transport {
+            found: found.to_owned(),
+            ranks,
+        }
+        .into()),
+        None | Some("threads") if ranks == 1 && options.wire_dtype.is_some() => {
+            Err(Refusal::Unused {
+                option: "wire_dtype",
+                beside: "transport",
+                found: "threads".to_owned(),
+                expected: "bytes",
+            }
+            .into())
+        }
+        _ => Ok(()),
     }
 }
 

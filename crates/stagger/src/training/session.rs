@@ -26,6 +26,7 @@ use super::{ConsoleHook, OnStall, labels, resume, snapshots};
 use crate::error::Error;
 use crate::evaluation;
 use crate::job::{Job, OnNan};
+use crate::ranks::Leader;
 use crate::stages;
 
 /// What a snapshot says of the run besides the stages.
@@ -74,6 +75,8 @@ pub struct Session<'a, 's> {
     pub job: &'a Job,
     pub folder: Option<&'a RunFolder>,
     pub interrupt: &'a Interrupt,
+    /// The other processes that stages are shared out over.
+    pub leader: Option<&'a Leader>,
     /// What version 0 starts from, instead of initial weights.
     pub states: Option<&'a [StageState]>,
     pub commit: Option<&'a str>,
@@ -148,6 +151,8 @@ impl<'s> Session<'_, 's> {
             stages::Options {
                 states: states.filter(|_| from.snapshot.is_none()),
                 profile: self.profile_kernels,
+                learning_rate_factor: from.progress.learning_rate_factor,
+                leader: self.leader,
             },
             stages::feeds(job, batches)?,
             self.interrupt,
@@ -242,10 +247,9 @@ impl<'s> Session<'_, 's> {
 
     fn plan(&self, from: &StartPoint) -> Plan {
         let job = self.job;
-        let plan = stages::plan(job, job.schedule.clone(), job.horizon.clone());
-        let (rate, factor) = (plan.learning_rate, from.progress.learning_rate_factor);
+        let (schedule, horizon) = (job.schedule.clone(), job.horizon.clone());
+        let factor = from.progress.learning_rate_factor;
         Plan {
-            learning_rate: Arc::new(move |batch| rate(batch) * factor),
             on_non_finite: match job.on_nan {
                 OnNan::Skip => OnNonFinite::Skip,
                 OnNan::Stop | OnNan::Rollback => OnNonFinite::Stop,
@@ -253,7 +257,7 @@ impl<'s> Session<'_, 's> {
             stall_timeout: job.stall_timeout,
             snapshot_interval: job.snapshots.and_then(|rhythm| rhythm.interval),
             resume: from.snapshot.clone(),
-            ..plan
+            ..stages::plan(job, schedule, horizon, factor)
         }
     }
 

@@ -12,6 +12,14 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Ends the process after a while, unless the run has ended by then and says how itself.
 pub fn end_after_a_while(stalled: Stalled) -> Result<(), EventError> {
+    end_with(stalled, || process::exit(1))
+}
+
+/// The same, by calling `end`.
+pub fn end_with(
+    stalled: Stalled,
+    end: impl FnOnce() + Send + 'static,
+) -> Result<(), EventError> {
     let wait = move || {
         thread::sleep(GRACE);
         if stalled.has_ended() {
@@ -22,7 +30,7 @@ pub fn end_after_a_while(stalled: Stalled) -> Result<(), EventError> {
         if let Some(log) = &stalled.log {
             let _ = log.line(&sentence);
         }
-        process::exit(1);
+        end();
     };
     thread::Builder::new()
         .name("grace".to_owned())

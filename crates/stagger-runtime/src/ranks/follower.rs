@@ -1,0 +1,106 @@
+//! A rank that is not rank 0: reports to it, and starts and stops when it says so.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stagger_transport::sync::mpsc::{Receiver, Sender, channel};
+use stagger_transport::sync::{Mutex, lock};
+use stagger_transport::{Ranks, World};
+
+use super::messages::{self, Down, Failed, Up};
+use crate::board::Board;
+use crate::event::Event;
+use crate::fault::RunError;
+use crate::host::{End, Peers, Reports};
+
+/// How often the leader hears of a rank that has no events.
+const BEAT: Duration = Duration::from_secs(1);
+
+pub(super) struct Follower {
+    world: World,
+    stretch: u32,
+    stages: Range<usize>,
+    /// Whether the leader watches for stalls.
+    watched: bool,
+    start_in: Mutex<Option<Sender<()>>>,
+    start_out: Mutex<Receiver<()>>,
+}
+
+impl Follower {
+    pub fn new(ranks: &Ranks, watched: bool) -> Self {
+        let (start_in, start_out) = channel();
+        Self {
+            world: ranks.world.clone(),
+            stretch: ranks.stretch,
+            stages: ranks.placement.stages_of(ranks.world.rank()),
+            watched,
+            start_in: Mutex::new(Some(start_in)),
+            start_out: Mutex::new(start_out),
+        }
+    }
+
+    fn report(&self, message: &Up) {
+        if let Ok(frame) = messages::write(self.stretch, message) {
+            self.world.post(0, frame);
+        }
+    }
+}
+
+impl Peers for Follower {
+    fn listen(&self, reports: Reports) {
+        let failure = reports.failure;
+        let start = Mutex::new(lock(&self.start_in).take());
+        let receive = move |from: usize, frame: Vec<u8>| {
+            if from != 0 {
+                return;
+            }
+            if let Ok(Down::Start) = messages::read(&frame) {
+                if let Some(start) = lock(&start).take() {
+                    // A receiver that is gone has failed.
+                    let _ = start.send(());
+                }
+                return;
+            }
+            // Also what cannot be read: the leader is of another build, or broken.
+            lock(&start).take();
+            failure.stop();
+        };
+        let address = super::control_of(self.stretch);
+        self.world.open(address, Arc::new(receive));
+    }
+
+    fn awaited(&self, own: usize, _all: usize) -> usize {
+        own
+    }
+
+    fn start(&self) -> Option<Instant> {
+        self.report(&Up::Ready);
+        lock(&self.start_out).recv().ok()?;
+        Some(Instant::now())
+    }
+
+    fn failed(&self, error: &RunError) {
+        self.report(&Up::Failed(Failed::from(error)));
+    }
+
+    fn pass_on(&self, event: Event) -> Option<Event> {
+        if !matches!(event, Event::Started { .. } | Event::Stalled(_)) {
+            self.report(&Up::Event(event));
+        }
+        None
+    }
+
+    fn ends(&self, own: &[End]) -> Vec<End> {
+        self.report(&Up::Ended(own.to_vec()));
+        Vec::new()
+    }
+
+    fn beat_every(&self) -> Option<Duration> {
+        self.watched.then_some(BEAT)
+    }
+
+    fn beat(&self, board: &Board) {
+        self.report(&Up::Doing(board.lines(self.stages.clone())));
+    }
+}

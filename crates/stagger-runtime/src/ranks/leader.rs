@@ -1,0 +1,157 @@
+//! Rank 0: hears of all stages, and tells the others when to start and when to stop.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use stagger_transport::sync::mpsc::{Sender, SyncSender};
+use stagger_transport::sync::{Mutex, lock};
+use stagger_transport::{Placement, Ranks, World};
+
+use super::messages::{self, Down, Up};
+use crate::board::Board;
+use crate::event::Event;
+use crate::fault::RunError;
+use crate::host::{End, Failure, Peers, Reports};
+
+pub(super) struct Leader {
+    desk: Arc<Desk>,
+}
+
+/// Where the reports of all followers come together.
+struct Desk {
+    world: World,
+    placement: Placement,
+    stretch: u32,
+    /// By rank: where its reports go, until it has ended.
+    lines: Mutex<Vec<Option<Line>>>,
+    /// What followers have said of their ends.
+    ends: Mutex<Vec<End>>,
+    has_stopped: Mutex<bool>,
+}
+
+#[derive(Clone)]
+struct Line {
+    events: Sender<Event>,
+    ready: SyncSender<()>,
+}
+
+impl Leader {
+    pub fn new(ranks: &Ranks) -> Self {
+        let desk = Desk {
+            world: ranks.world.clone(),
+            placement: ranks.placement.clone(),
+            stretch: ranks.stretch,
+            lines: Mutex::new(Vec::new()),
+            ends: Mutex::new(Vec::new()),
+            has_stopped: Mutex::new(false),
+        };
+        Self {
+            desk: Arc::new(desk),
+        }
+    }
+}
+
+impl Peers for Leader {
+    fn listen(&self, reports: Reports) {
+        let Reports {
+            events,
+            ready,
+            failure,
+            board,
+        } = reports;
+        let line = Line { events, ready };
+        let followers = 1..self.desk.placement.ranks();
+        for rank in followers.clone() {
+            board.heard_of(rank, self.desk.placement.stages_of(rank));
+        }
+        let lines = followers.map(|_| Some(line.clone()));
+        *lock(&self.desk.lines) = [None].into_iter().chain(lines).collect();
+        drop(line);
+        let desk = Arc::clone(&self.desk);
+        let receive = move |from, frame: Vec<u8>| desk.receive(from, &frame, &failure, &board);
+        let world = &self.desk.world;
+        world.open(super::control_of(self.desk.stretch), Arc::new(receive));
+    }
+
+    fn awaited(&self, _own: usize, all: usize) -> usize {
+        all
+    }
+
+    fn start(&self) -> Option<Instant> {
+        self.desk.tell_all(&Down::Start);
+        Some(Instant::now())
+    }
+
+    fn failed(&self, _error: &RunError) {
+        self.desk.stop_all();
+    }
+
+    fn pass_on(&self, event: Event) -> Option<Event> {
+        Some(event)
+    }
+
+    fn ends(&self, _own: &[End]) -> Vec<End> {
+        std::mem::take(&mut *lock(&self.desk.ends))
+    }
+}
+
+impl Desk {
+    fn receive(&self, from: usize, frame: &[u8], failure: &Failure, board: &Board) {
+        let message = match messages::read(frame) {
+            Ok(message) => message,
+            Err(message) => {
+                let error = RunError::Rank {
+                    rank: from,
+                    message,
+                };
+                return self.fail(error, failure);
+            }
+        };
+        let stages = self.placement.stages_of(from);
+        board.heard_of(from, stages.clone());
+        match message {
+            Up::Ready => {
+                let line = lock(&self.lines).get(from).cloned().flatten();
+                let Some(line) = line else { return };
+                for _ in stages {
+                    // There is room for all stages; a receiver that is gone has stopped.
+                    let _ = line.ready.send(());
+                }
+            }
+            Up::Event(event) => {
+                let line = lock(&self.lines).get(from).cloned().flatten();
+                if let Some(line) = line {
+                    let _ = line.events.send(event);
+                }
+            }
+            Up::Failed(failed) => self.fail(failed.on(from), failure),
+            Up::Doing(lines) => board.replace(stages.start, lines.into_iter().take(stages.len())),
+            Up::Ended(ends) => {
+                lock(&self.ends).extend(ends);
+                if let Some(line) = lock(&self.lines).get_mut(from) {
+                    *line = None;
+                }
+            }
+        }
+    }
+
+    fn fail(&self, error: RunError, failure: &Failure) {
+        failure.keep(error, |_| {});
+        self.stop_all();
+        failure.stop();
+    }
+
+    fn stop_all(&self) {
+        if !std::mem::replace(&mut *lock(&self.has_stopped), true) {
+            self.tell_all(&Down::Stop);
+        }
+    }
+
+    fn tell_all(&self, message: &Down) {
+        for rank in 1..self.placement.ranks() {
+            if let Ok(frame) = messages::write(self.stretch, message) {
+                self.world.post(rank, frame);
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What goes over the control lane of a stretch.
+
+use serde::{Deserialize, Serialize};
+use stagger_schedule::Action;
+use stagger_transport::wire::{read_control, write_control};
+use stagger_transport::{Lane, LinkError};
+
+use crate::board::Doing;
+use crate::event::Event;
+use crate::fault::{Fault, RunError};
+use crate::host::End;
+
+/// From a follower to the leader.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Up {
+    /// Its stages are built.
+    Ready,
+    /// Something happened on one of them.
+    Event(Event),
+    /// It has failed.
+    Failed(Failed),
+    /// What its stages do, from its first one up.
+    Doing(Vec<Doing>),
+    /// Its threads have ended: where the programs ended that came to their end. The last message of the stretch.
+    Ended(Vec<End>),
+}
+
+/// From the leader to a follower.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Down {
+    /// All stages are built; the clock starts.
+    Start,
+    /// The run is over.
+    Stop,
+}
+
+/// Why a follower failed, as far as the leader has to know.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Failed {
+    Build {
+        stage: usize,
+        cause: Cause,
+    },
+    Stage {
+        stage: usize,
+        action: Action,
+        version: usize,
+        cause: Cause,
+    },
+    Other(String),
+}
+
+/// A [`Fault`]: those that the leader acts upon, and others as their sentence.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Cause {
+    NonFiniteLoss(f32),
+    /// The neighbour is gone, on this lane, as [`number`] has it.
+    PeerGone(u8),
+    Other(String),
+}
+
+const LANES: [Lane; 3] = [Lane::Activation, Lane::Gradient, Lane::Evaluation];
+
+fn number(lane: Lane) -> u8 {
+    LANES.iter().position(|&other| other == lane).unwrap_or(0) as u8
+}
+
+impl From<&Fault> for Cause {
+    fn from(fault: &Fault) -> Self {
+        match fault {
+            Fault::NonFiniteLoss { value } => Self::NonFiniteLoss(*value),
+            Fault::Link(LinkError::PeerGone { lane }) => Self::PeerGone(number(*lane)),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl Cause {
+    fn on(self, rank: usize) -> Fault {
+        match self {
+            Self::NonFiniteLoss(value) => Fault::NonFiniteLoss { value },
+            Self::PeerGone(lane) => match LANES.get(usize::from(lane)) {
+                Some(&lane) => LinkError::PeerGone { lane }.into(),
+                None => LinkError::Stopped.into(),
+            },
+            Self::Other(message) => Fault::Remote { rank, message },
+        }
+    }
+}
+
+impl From<&RunError> for Failed {
+    fn from(error: &RunError) -> Self {
+        match error {
+            RunError::Build { stage, cause } => Self::Build {
+                stage: *stage,
+                cause: cause.into(),
+            },
+            RunError::Stage {
+                stage,
+                action,
+                version,
+                cause,
+            } => Self::Stage {
+                stage: *stage,
+                action: *action,
+                version: *version,
+                cause: cause.into(),
+            },
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl Failed {
+    /// The error of a rank.
+    pub fn on(self, rank: usize) -> RunError {
+        match self {
+            Self::Build { stage, cause } => RunError::Build {
+                stage,
+                cause: cause.on(rank),
+            },
+            Self::Stage {
+                stage,
+                action,
+                version,
+                cause,
+            } => RunError::Stage {
+                stage,
+                action,
+                version,
+                cause: cause.on(rank),
+            },
+            Self::Other(message) => RunError::Rank { rank, message },
+        }
+    }
+}
+
+/// The frame of a message.
+///
+/// # Errors
+/// When it cannot be written, which no message here can cause.
+pub(super) fn write(stretch: u32, message: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
+    Ok(write_control(stretch, &postcard::to_stdvec(message)?))
+}
+
+/// The message of a frame; a sentence when there is none.
+pub(super) fn read<M: for<'a> Deserialize<'a>>(frame: &[u8]) -> Result<M, String> {
+    let body = read_control(frame).map_err(|error| error.to_string())?;
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        Ok(_) => Err("a message of the control lane is longer than its content".to_owned()),
+        Err(error) => Err(format!(
+            "a message of the control lane cannot be read: {error}"
+        )),
+    }
+}

@@ -1,0 +1,104 @@
+//! A run over several processes: what rank 0 asks of the others, and what they answer.
+//!
+//! Rank 0 checks the request, owns terminal and run folder, and decides everything. The others are [followers](follow): they hold
+//! their part of the stages and train when rank 0 orders it, with options, schedule and starting point from the order. Before
+//! the first order all ranks compare program, data and model ([`Facts`]), so that what differs is a sentence and not a wrong number.
+
+mod error;
+mod follower;
+mod leader;
+mod order;
+
+use serde::{Deserialize, Serialize};
+use stagger_report::Environment;
+use stagger_transport::wire::{Address, read_control, write_control};
+
+use crate::job::Job;
+
+pub use error::RanksError;
+pub(crate) use follower::follow;
+pub(crate) use leader::Leader;
+pub use leader::dismiss;
+
+/// The control lane between stretches of training.
+const ORDERS: Address = Address::Control { stretch: 0 };
+
+/// What ranks of a run have to agree on, and where they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Facts {
+    host: String,
+    /// Version and commit.
+    program: String,
+    training_data: String,
+    test_data: String,
+    model: String,
+    schedule: String,
+    /// The instruction set of engine `cpu`: another one gives other last bits.
+    instructions: String,
+}
+
+impl Facts {
+    fn of(job: &Job, commit: Option<&str>) -> Self {
+        let environment = Environment::gather(env!("CARGO_PKG_VERSION"), commit);
+        let data = |set: &dyn stagger_data::Dataset| {
+            format!("{} {:016x}", set.name(), set.fingerprint())
+        };
+        let parameters = job.model.parameters(0..job.model.blocks.len());
+        let count = parameters.iter().map(|parameter| parameter.shape.iter().product::<usize>());
+        Self {
+            host: host(&environment),
+            program: match &environment.git_commit {
+                Some(commit) => format!("{} ({commit})", environment.stagger_version),
+                None => environment.stagger_version.clone(),
+            },
+            training_data: data(&*job.split.train),
+            test_data: data(&*job.split.test),
+            model: format!(
+                "{} of {} parameters in blocks {}",
+                job.model.name,
+                count.sum::<usize>(),
+                job.cut
+            ),
+            schedule: job.schedule.to_string(),
+            instructions: stagger_cpu::instruction_set(),
+        }
+    }
+
+    /// The first thing in which another rank differs and must not: what it is, what it has here, and there.
+    fn differs<'a>(&'a self, other: &'a Self) -> Option<(&'static str, &'a str, &'a str)> {
+        [
+            ("program", &self.program, &other.program),
+            ("training set", &self.training_data, &other.training_data),
+            ("test set", &self.test_data, &other.test_data),
+            ("model", &self.model, &other.model),
+            ("schedule", &self.schedule, &other.schedule),
+        ]
+        .into_iter()
+        .find(|(_, here, there)| here != there)
+        .map(|(what, here, there)| (what, here.as_str(), there.as_str()))
+    }
+}
+
+fn host(environment: &Environment) -> String {
+    let name = environment.host.clone();
+    name.unwrap_or_else(|| "a host without a name".to_owned())
+}
+
+/// The frame of a message between stretches.
+fn write(message: &impl Serialize) -> Result<Vec<u8>, RanksError> {
+    let bytes = postcard::to_stdvec(message).map_err(|error| RanksError::Message {
+        what: error.to_string(),
+    })?;
+    Ok(write_control(0, &bytes))
+}
+
+/// The message of a frame.
+fn read<M: for<'a> Deserialize<'a>>(frame: &[u8]) -> Result<M, RanksError> {
+    let failed = |what: String| RanksError::Message { what };
+    let body = read_control(frame).map_err(|error| failed(error.to_string()))?;
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        Ok(_) => Err(failed("it is longer than its content".to_owned())),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}

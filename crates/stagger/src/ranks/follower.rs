@@ -1,0 +1,124 @@
+//! A rank that is not rank 0: prepares and trains as it is ordered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use stagger_report::Environment;
+use stagger_runtime::Interrupt;
+use stagger_transport::{Placement, Ranks, World};
+
+use super::order::{Answer, Order, Stretch};
+use super::{Facts, ORDERS, RanksError};
+use crate::config_file;
+use crate::error::Error;
+use crate::job::{Given, Job};
+use crate::refusal::Spelling;
+use crate::stages;
+
+/// How often a follower looks whether it has been asked to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Follows rank 0 until it lets this rank go. `interrupt` is passed on to it.
+pub(crate) fn follow(
+    world: &World,
+    given: &Given,
+    commit: Option<&str>,
+    interrupt: &Interrupt,
+) -> Result<(), Error> {
+    let (orders_in, orders) = channel();
+    let receive = move |from: usize, frame: Vec<u8>| {
+        if from == 0 {
+            // A receiver that is gone has ended.
+            let _ = orders_in.send(frame);
+        }
+    };
+    world.open(ORDERS, Arc::new(receive));
+    let _watch = InterruptWatch::start(world, interrupt);
+    let mut job = None;
+    loop {
+        let frame = orders.recv().map_err(|_| RanksError::Left)?;
+        match super::read(&frame)? {
+            Order::Prepare { config } => {
+                let answer = match prepare(&config, given) {
+                    Ok(prepared) => {
+                        let facts = Facts::of(&prepared, commit);
+                        job = Some(prepared);
+                        Answer::Prepared(facts)
+                    }
+                    Err(error) => Answer::Refused {
+                        host: super::host(&Environment::gather("", None)),
+                        sentence: error.sentence(Spelling::Flags),
+                    },
+                };
+                world.post(0, super::write(&answer)?);
+            }
+            Order::Train(stretch) => {
+                let job = job.as_ref().ok_or(RanksError::Left)?;
+                train(world, job, *stretch)?;
+            }
+            Order::End => return Ok(()),
+        }
+    }
+}
+
+fn prepare(config: &str, given: &Given) -> Result<Job, Error> {
+    let options = config_file::parse(config).map_err(|what| RanksError::Message { what })?;
+    let job = Job::new(options, given)?;
+    stages::check_specs(&job)?;
+    Ok(job)
+}
+
+/// Trains a stretch. Rank 0 hears what goes wrong in it, and says what comes next.
+fn train(world: &World, job: &Job, stretch: Stretch<'_>) -> Result<(), Error> {
+    let number = stretch.number;
+    world.forget_before(number);
+    let (stages, ranks) = (job.schedule.stages(), world.size());
+    let ranks = Ranks {
+        world: world.clone(),
+        placement: Placement::even(stages, ranks)
+            .map_err(|_| RanksError::TooFewStages { stages, ranks })?,
+        stretch: number,
+        format: job.wire_format,
+    };
+    let (plan, states, profile) = stretch.plan(job)?;
+    let options = stages::Options {
+        states: states.as_deref(),
+        profile,
+        ..stages::Options::default()
+    };
+    let _ = stages::follow(job, &ranks, &plan, options, stages::labels(job)?);
+    Ok(())
+}
+
+/// Tells rank 0 when this process is asked to end.
+struct InterruptWatch(Arc<AtomicBool>);
+
+impl InterruptWatch {
+    fn start(world: &World, interrupt: &Interrupt) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (world, interrupt, over) = (world.clone(), interrupt.clone(), Arc::clone(&is_over));
+        let watch = move || {
+            while !over.load(Ordering::Relaxed) {
+                if interrupt.is_requested() {
+                    if let Ok(frame) = super::write(&Answer::Interrupted) {
+                        world.post(0, frame);
+                    }
+                    return;
+                }
+                thread::sleep(LOOK);
+            }
+        };
+        // Without it this rank cannot pass an interrupt on; everything else works.
+        let _ = thread::Builder::new().name("interrupt".to_owned()).spawn(watch);
+        Self(is_over)
+    }
+}
+
+impl Drop for InterruptWatch {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

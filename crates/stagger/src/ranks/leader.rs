@@ -1,0 +1,164 @@
+//! Rank 0: asks the others whether they can, orders stretches of training, and lets them go.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use stagger_runtime::{Interrupt, Plan, RunError};
+use stagger_transport::wire::Format;
+use stagger_transport::{Placement, Ranks, World};
+
+use super::order::{Answer, Order, Stretch};
+use super::{Facts, ORDERS, RanksError};
+use crate::config_file;
+use crate::error::Error;
+use crate::job::Job;
+use crate::stages::Options;
+
+/// Lets the other ranks of a world go, where rank 0 finds out that there is no run.
+pub fn dismiss(world: World) {
+    drop(Leader::new(world, Interrupt::new()));
+}
+
+/// The other ranks of a run, as rank 0 leads them. When it is dropped, they end.
+pub(crate) struct Leader {
+    world: World,
+    answers: Mutex<Receiver<(usize, Result<Answer, RanksError>)>>,
+    placement: OnceLock<Placement>,
+    /// Stretches ordered so far.
+    stretches: AtomicU32,
+}
+
+impl Leader {
+    /// Leads the ranks of a world. A rank that is asked to end asks this run to.
+    pub fn new(world: World, interrupt: Interrupt) -> Self {
+        let (answers_in, answers) = channel();
+        let receive = move |from, frame: Vec<u8>| match super::read(&frame) {
+            Ok(Answer::Interrupted) => {
+                interrupt.request();
+            }
+            answer => {
+                // A receiver that is gone has ended the run.
+                let _ = answers_in.send((from, answer));
+            }
+        };
+        world.open(ORDERS, Arc::new(receive));
+        Self {
+            world,
+            answers: Mutex::new(answers),
+            placement: OnceLock::new(),
+            stretches: AtomicU32::new(0),
+        }
+    }
+
+    /// Number of processes.
+    pub fn ranks(&self) -> usize {
+        self.world.size()
+    }
+
+    /// Has every rank prepare the job, and makes sure that all of them mean the same. Gives lines for people: which rank has
+    /// which stages.
+    pub fn prepare(&self, job: &Job, commit: Option<&str>) -> Result<Vec<String>, Error> {
+        let (stages, ranks) = (job.schedule.stages(), self.world.size());
+        let placement = Placement::even(stages, ranks)
+            .map_err(|_| RanksError::TooFewStages { stages, ranks })?;
+        let config = config_file::write(&job.options)?;
+        self.tell_all(&Order::Prepare { config })?;
+        let own = Facts::of(job, commit);
+        let mut facts = vec![Some(own.clone())];
+        facts.resize(ranks, None);
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        while facts.iter().any(Option::is_none) {
+            let (rank, answer) = answers.recv().map_err(|_| RanksError::Left)?;
+            match answer? {
+                Answer::Prepared(found) => {
+                    if let Some((what, expected, there)) = own.differs(&found) {
+                        return Err(RanksError::Differs {
+                            rank,
+                            host: found.host.clone(),
+                            what,
+                            expected: expected.to_owned(),
+                            found: there.to_owned(),
+                        }
+                        .into());
+                    }
+                    if let Some(place) = facts.get_mut(rank) {
+                        *place = Some(found);
+                    }
+                }
+                Answer::Refused { host, sentence } => {
+                    return Err(RanksError::Refused {
+                        rank,
+                        host,
+                        sentence,
+                    }
+                    .into());
+                }
+                Answer::Interrupted => {}
+            }
+        }
+        let mut lines = Vec::new();
+        for (rank, facts) in facts.iter().flatten().enumerate() {
+            let stages = placement.stages_of(rank);
+            let what = match stages.len() {
+                1 => format!("stage {}", stages.start),
+                _ => format!("stages {} to {}", stages.start, stages.end - 1),
+            };
+            let mut line = format!("rank {rank} on {}: {what}", facts.host);
+            if facts.instructions != own.instructions {
+                line.push_str(&format!(
+                    "; it computes with {} and rank 0 with {}, so the last bits depend on which rank has which stage",
+                    facts.instructions, own.instructions
+                ));
+            }
+            lines.push(line);
+        }
+        // A run is prepared once.
+        let _ = self.placement.set(placement);
+        Ok(lines)
+    }
+
+    /// Has every rank train its stages by this plan, and gives the transport to the stages of rank 0.
+    pub fn order(&self, plan: &Plan, options: &Options<'_>, format: Format) -> Result<Ranks, RunError> {
+        let failed = |what: &str| RunError::Rank {
+            rank: 0,
+            message: what.to_owned(),
+        };
+        let placement = self.placement.get().cloned();
+        let placement = placement.ok_or(failed("the other ranks have not been prepared"))?;
+        let number = self.stretches.fetch_add(1, Ordering::Relaxed) + 1;
+        self.world.forget_before(number);
+        let stretch = Stretch::of(number, plan, options);
+        self.tell_all(&Order::Train(Box::new(stretch)))
+            .map_err(|error| failed(&error.to_string()))?;
+        Ok(Ranks {
+            world: self.world.clone(),
+            placement,
+            stretch: number,
+            format,
+        })
+    }
+
+    fn tell_all(&self, order: &Order<'_>) -> Result<(), RanksError> {
+        let frame = order.frame()?;
+        for rank in 1..self.world.size() {
+            self.world.post(rank, frame.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        // An order without content can be written.
+        let _ = self.tell_all(&Order::End);
+        self.world.close(ORDERS);
+    }
+}
+
+impl fmt::Debug for Leader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leader").field("world", &self.world).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,95 @@
+//! What rank 0 tells the others, and what they answer.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use stagger_engine::StageState;
+use stagger_runtime::snapshot::Snapshot;
+use stagger_runtime::{OnNonFinite, Plan};
+use stagger_schedule::{Horizon, Schedule};
+
+use super::{Facts, RanksError};
+use crate::error::Error;
+use crate::job::Job;
+use crate::stages::{self, Options};
+
+/// From rank 0.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Order<'a> {
+    /// What the run is: its options, complete, as a config file. To be answered.
+    Prepare { config: String },
+    /// To train a stretch.
+    Train(Box<Stretch<'a>>),
+    /// The run is over.
+    End,
+}
+
+/// To rank 0.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// The run can be prepared here.
+    Prepared(Facts),
+    /// It cannot.
+    Refused { host: String, sentence: String },
+    /// This process has been asked to end.
+    Interrupted,
+}
+
+/// A stretch of training: what [`stages::run`] is given on rank 0.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Stretch<'a> {
+    /// Counted from 1.
+    pub number: u32,
+    schedule: String,
+    horizon: Horizon,
+    on_non_finite: OnNonFinite,
+    is_watched: bool,
+    snapshot_interval: Option<std::time::Duration>,
+    learning_rate_factor: f64,
+    gap_every: usize,
+    profile: bool,
+    resume: Option<Cow<'a, Snapshot>>,
+    states: Option<Cow<'a, [StageState]>>,
+}
+
+impl<'a> Stretch<'a> {
+    pub fn of(number: u32, plan: &'a Plan, options: &Options<'a>) -> Self {
+        Self {
+            number,
+            schedule: plan.schedule.to_string(),
+            horizon: plan.horizon.clone(),
+            on_non_finite: plan.on_non_finite,
+            is_watched: plan.stall_timeout.is_some(),
+            snapshot_interval: plan.snapshot_interval,
+            learning_rate_factor: options.learning_rate_factor,
+            gap_every: plan.gap_every,
+            profile: options.profile,
+            resume: plan.resume.as_deref().map(Cow::Borrowed),
+            states: options.states.map(Cow::Borrowed),
+        }
+    }
+
+    /// The plan of rank 0, for the job of this rank; and the states that stages start from.
+    pub fn plan(self, job: &Job) -> Result<(Plan, Option<Cow<'a, [StageState]>>, bool), Error> {
+        let schedule = match job.schedule.to_string() == self.schedule {
+            true => job.schedule.clone(),
+            false => Schedule::parse(&self.schedule, Some(job.schedule.stages()))?,
+        };
+        let plan = Plan {
+            on_non_finite: self.on_non_finite,
+            // Whether, not how long: rank 0 watches.
+            stall_timeout: job.stall_timeout.filter(|_| self.is_watched),
+            snapshot_interval: self.snapshot_interval,
+            gap_every: self.gap_every,
+            resume: self.resume.map(|snapshot| snapshot.into_owned().into()),
+            ..stages::plan(job, schedule, self.horizon, self.learning_rate_factor)
+        };
+        Ok((plan, self.states, self.profile))
+    }
+}
+
+impl Order<'_> {
+    pub fn frame(&self) -> Result<Vec<u8>, RanksError> {
+        super::write(self)
+    }
+}
