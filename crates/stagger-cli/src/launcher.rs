@@ -7,7 +7,9 @@ const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TA
 
 /// How many processes have been started together; 1 without a launcher.
 pub fn processes() -> usize {
-    let sizes = SIZES.iter().filter_map(|name| env::var(name).ok()?.parse().ok());
+    let sizes = SIZES
+        .iter()
+        .filter_map(|name| env::var(name).ok()?.parse().ok());
     sizes.max().unwrap_or(1)
 }
 

@@ -6,10 +6,10 @@
 #![allow(unsafe_code)]
 
 use mpi::Rank;
-use mpi::request::{Request, StaticScope};
-use mpi::traits::{Communicator, Destination};
 use mpi::point_to_point::Message;
+use mpi::request::{Request, StaticScope};
 use mpi::topology::SimpleCommunicator;
+use mpi::traits::{Communicator, Destination};
 
 /// A frame on its way out, or in.
 pub(super) struct Transfer {

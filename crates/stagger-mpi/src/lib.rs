@@ -17,9 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use mailman::{Command, Mailman};
 use stagger_transport::World;
 use stagger_transport::world::{Carrier, Switchboard};
-use mailman::{Command, Mailman};
 
 /// The longest time that the thread sleeps between two looks at what has come.
 pub const LONGEST_PAUSE: Duration = Duration::from_micros(500);
@@ -41,7 +41,9 @@ pub enum MpiError {
     #[error("MPI has been initialised in this process already")]
     Initialized,
     /// MPI does not allow calls beside other threads.
-    #[error("this MPI does not support programs with several threads: it grants {found}, and `funneled` is needed")]
+    #[error(
+        "this MPI does not support programs with several threads: it grants {found}, and `funneled` is needed"
+    )]
     Threading {
         /// What it grants.
         found: String,

@@ -24,11 +24,16 @@ const SHORTEST_PAUSE: Duration = Duration::from_micros(10);
 
 /// What other threads ask for.
 pub(super) enum Command {
-    Send { to: usize, frame: Vec<u8> },
+    Send {
+        to: usize,
+        frame: Vec<u8>,
+    },
     /// Finalise, with all ranks.
     End,
     /// End every rank at once.
-    Abort { status: i32 },
+    Abort {
+        status: i32,
+    },
 }
 
 pub(super) struct Mailman {

@@ -78,12 +78,8 @@ impl Board {
     /// What these stages do.
     pub fn lines(&self, stages: Range<usize>) -> Vec<Doing> {
         let lines = self.stages.get(stages).unwrap_or_default().iter();
-        let copy = |doing: &Mutex<Doing>| {
-            doing
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()
-        };
+        let copy =
+            |doing: &Mutex<Doing>| doing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         lines.map(copy).collect()
     }
 
@@ -104,7 +100,9 @@ impl Board {
     /// A process that has been silent, and for how long.
     fn silent(&self) -> Option<(Heard, Duration)> {
         let ranks = self.ranks.lock().unwrap_or_else(PoisonError::into_inner);
-        let silences = ranks.iter().map(|heard| (heard.clone(), heard.at.elapsed()));
+        let silences = ranks
+            .iter()
+            .map(|heard| (heard.clone(), heard.at.elapsed()));
         silences
             .filter(|(_, silence)| *silence >= SILENCE)
             .max_by_key(|(_, silence)| *silence)

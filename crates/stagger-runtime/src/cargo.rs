@@ -1,8 +1,8 @@
 //! What the links of a run carry.
 
 use stagger_engine::{Activation, HostTensor};
-use stagger_transport::wire::{PayloadError, WireTensor};
 use stagger_transport::Payload;
+use stagger_transport::wire::{PayloadError, WireTensor};
 
 /// An activation or a gradient on its way: on a device of this process, or in host memory where it came from another process.
 /// The stage that takes it brings it to its own device.

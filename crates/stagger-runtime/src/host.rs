@@ -208,7 +208,10 @@ impl<P: Peers> Host<'_, P> {
         if let Some(error) = failure.take() {
             return Err(error);
         }
-        let end = own_ends.into_iter().chain(ends).max_by_key(|end| end.version);
+        let end = own_ends
+            .into_iter()
+            .chain(ends)
+            .max_by_key(|end| end.version);
         let (wall, end) = wall.zip(end).ok_or(RunError::Deadlock {
             what: "no stage reported its end".into(),
         })?;
@@ -256,7 +259,10 @@ impl<'a, P: Peers> Watch<'a, P> {
     /// The next event; `None` once all stages have ended. A stall is reported once.
     fn next(&mut self, events: &Receiver<Event>, board: &Board) -> Option<Event> {
         loop {
-            let Some(wait) = [self.timeout, self.peers.beat_every()].into_iter().flatten().min()
+            let Some(wait) = [self.timeout, self.peers.beat_every()]
+                .into_iter()
+                .flatten()
+                .min()
             else {
                 return events.recv().ok();
             };
@@ -406,9 +412,7 @@ impl<R: Fn(RunError)> Runner<'_, R> {
         if let Some(snapshot) = &self.plan.resume {
             program.skip_to(snapshot.version);
         }
-        train(&mut worker, stage, program)
-            .map_err(report)
-            .ok()
+        train(&mut worker, stage, program).map_err(report).ok()
     }
 }
 

@@ -10,8 +10,8 @@ mod leader;
 mod messages;
 
 use stagger_engine::{EngineError, Optimizer, Stage};
-use stagger_transport::wire::Address;
 use stagger_transport::Ranks;
+use stagger_transport::wire::Address;
 
 use crate::event::Event;
 use crate::fault::{EventError, RunError};
@@ -61,12 +61,7 @@ where
 ///
 /// # Panics
 /// When this is rank 0.
-pub fn follow<S, B>(
-    ranks: &Ranks,
-    plan: &Plan,
-    build: B,
-    feeds: Feeds,
-) -> Result<(), RunError>
+pub fn follow<S, B>(ranks: &Ranks, plan: &Plan, build: B, feeds: Feeds) -> Result<(), RunError>
 where
     S: Stage,
     B: Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,

@@ -40,11 +40,12 @@ struct Facts {
 impl Facts {
     fn of(job: &Job, commit: Option<&str>) -> Self {
         let environment = Environment::gather(env!("CARGO_PKG_VERSION"), commit);
-        let data = |set: &dyn stagger_data::Dataset| {
-            format!("{} {:016x}", set.name(), set.fingerprint())
-        };
+        let data =
+            |set: &dyn stagger_data::Dataset| format!("{} {:016x}", set.name(), set.fingerprint());
         let parameters = job.model.parameters(0..job.model.blocks.len());
-        let count = parameters.iter().map(|parameter| parameter.shape.iter().product::<usize>());
+        let count = parameters
+            .iter()
+            .map(|parameter| parameter.shape.iter().product::<usize>());
         Self {
             host: host(&environment),
             program: match &environment.git_commit {

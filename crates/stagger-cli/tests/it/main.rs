@@ -9,6 +9,8 @@ mod help;
 mod kill;
 mod library;
 mod methods;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod python;
 mod real_data;
 mod refusals;

@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::support::bytes::Bytes;
-use crate::support::{Delays, ToyFeed, ToyStage, ToyTensor, feeds, plan};
+use crate::support::{Delays, ToyCargo, ToyFeed, ToyStage, feeds, plan};
 use stagger_engine::HostTensor;
 use stagger_runtime::snapshot::{Snapshot, StageSnapshot};
 use stagger_runtime::{
@@ -12,7 +11,7 @@ use stagger_runtime::{
     threads,
 };
 use stagger_schedule::Schedule;
-use stagger_transport::{Capacities, ConnectError, Ends, StopSignal, Threads, Transport};
+use stagger_transport::{Bytes, Capacities, ConnectError, Ends, StopSignal, Threads, Transport};
 
 const STAGES: usize = 3;
 
@@ -51,7 +50,7 @@ impl Record {
 /// Runs the plan, and adds what it gives to `record`.
 fn run(
     record: &mut Record,
-    transport: &impl Transport<ToyTensor>,
+    transport: &impl Transport<ToyCargo>,
     plan: &Plan,
     feeds: Feeds,
     interrupt: &Interrupt,
@@ -61,7 +60,7 @@ fn run(
 }
 
 /// Runs the plan from end to end.
-fn whole(transport: &impl Transport<ToyTensor>, plan: &Plan, feeds: Feeds) -> Record {
+fn whole(transport: &impl Transport<ToyCargo>, plan: &Plan, feeds: Feeds) -> Record {
     let mut record = Record::default();
     let outcome = run(&mut record, transport, plan, feeds, &Interrupt::new());
     assert_eq!(
@@ -75,7 +74,7 @@ fn whole(transport: &impl Transport<ToyTensor>, plan: &Plan, feeds: Feeds) -> Re
 fn every_method_gives_the_bits_of_threads() {
     for method in Schedule::examples(Some(STAGES)) {
         let plan = plan(&method, STAGES, 12, &[0, 5, 12]);
-        let delayed = Delays::over(Bytes, 3);
+        let delayed = Delays::over(Bytes::default(), 3);
         let found = whole(&delayed, &plan, feeds());
         assert_eq!(found, whole(&Threads, &plan, feeds()), "{method}");
     }
@@ -122,13 +121,19 @@ fn a_run_halts_and_resumes() {
     let interrupt = Interrupt::new();
     let until = feeds_with(11, Happening::Interrupt(interrupt.clone()));
     let mut found = Record::default();
-    let outcome = run(&mut found, &Bytes, &plan, until, &interrupt).expect("it halts");
+    let outcome = run(&mut found, &Bytes::default(), &plan, until, &interrupt).expect("it halts");
     assert!(outcome.interrupted);
     let resumed = Plan {
         resume: Some(Arc::new(found.snapshot(outcome.version))),
         ..plan.clone()
     };
-    let outcome = run(&mut found, &Bytes, &resumed, feeds(), &Interrupt::new());
+    let outcome = run(
+        &mut found,
+        &Bytes::default(),
+        &resumed,
+        feeds(),
+        &Interrupt::new(),
+    );
     assert_eq!(outcome.expect("the run succeeds").version, 30);
     assert_eq!(found, whole(&Threads, &plan, feeds()));
 }
@@ -140,7 +145,7 @@ fn a_batch_that_is_not_finite_is_skipped() {
         ..plan("dsp", STAGES, 12, &[12])
     };
     let feeds = || feeds_with(4, Happening::NotFinite);
-    let found = whole(&Bytes, &plan, feeds());
+    let found = whole(&Bytes::default(), &plan, feeds());
     assert_eq!(found.losses[4], (4, None));
     assert_eq!(found, whole(&Threads, &plan, feeds()));
 }
@@ -150,7 +155,13 @@ fn a_failing_stage_releases_the_others() {
     let plan = plan("dsp", STAGES, 1_000, &[]);
     let feeds = feeds_with(7, Happening::Failure);
     let mut record = Record::default();
-    let outcome = run(&mut record, &Bytes, &plan, feeds, &Interrupt::new());
+    let outcome = run(
+        &mut record,
+        &Bytes::default(),
+        &plan,
+        feeds,
+        &Interrupt::new(),
+    );
     assert!(
         matches!(outcome, Err(RunError::Stage { stage: 0, .. })),
         "{outcome:?}"
@@ -162,13 +173,13 @@ struct Partial {
     is_remote: bool,
 }
 
-impl Transport<ToyTensor> for Partial {
+impl Transport<ToyCargo> for Partial {
     fn connect(
         &self,
         hop: usize,
         capacities: Capacities,
         stop: &StopSignal,
-    ) -> Result<Ends<ToyTensor>, ConnectError> {
+    ) -> Result<Ends<ToyCargo>, ConnectError> {
         let ends = Threads.connect(hop, capacities, stop)?;
         match (hop, self.is_remote) {
             (1, false) => Err("no route to host".into()),

@@ -16,6 +16,8 @@ mod non_finite;
 #[cfg(not(feature = "shuttle"))]
 mod oracle;
 #[cfg(not(feature = "shuttle"))]
+mod ranks;
+#[cfg(not(feature = "shuttle"))]
 mod resnet56;
 #[cfg(not(feature = "shuttle"))]
 mod resume;

@@ -3,19 +3,18 @@
 
 use std::sync::Arc;
 
-use crate::support::bytes::Bytes;
 use crate::support::oracle::{Backward, Rule, methods};
-use crate::support::{Delays, ToyStage, ToyTensor, Trace, feeds, oracle, plan, toy_weights};
+use crate::support::{Delays, ToyCargo, ToyStage, Trace, feeds, oracle, plan, toy_weights};
 use proptest::prelude::*;
 use stagger_runtime::{Interrupt, Plan, sequential, threads};
 use stagger_schedule::{Interpreter, Method, Schedule, StagePolicy, delayed_policy};
-use stagger_transport::{Threads, Transport};
+use stagger_transport::{Bytes, Threads, Transport};
 
 fn run_threads(plan: &Plan, delays: u64) -> Trace {
     run_over(&Delays::over(Threads, delays), plan)
 }
 
-fn run_over(transport: &impl Transport<ToyTensor>, plan: &Plan) -> Trace {
+fn run_over(transport: &impl Transport<ToyCargo>, plan: &Plan) -> Trace {
     let mut trace = Trace::new(plan.schedule.stages());
     let outcome = threads::run_over(
         transport,
@@ -133,7 +132,7 @@ proptest! {
             println!("{schedule} on {stages} stages");
             check(&run_threads(&plan, seed), &rule, batches, evaluate_at);
             check(&run_sequential(&plan, seed), &rule, batches, evaluate_at);
-            check(&run_over(&Delays::over(Bytes, seed), &plan), &rule, batches, evaluate_at);
+            check(&run_over(&Delays::over(Bytes::default(), seed), &plan), &rule, batches, evaluate_at);
         }
     }
 }

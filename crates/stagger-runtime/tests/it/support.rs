@@ -4,7 +4,6 @@
     allow(dead_code, reason = "the model check uses only a part")
 )]
 
-pub mod bytes;
 pub mod oracle;
 pub mod toy;
 
@@ -12,7 +11,7 @@ use stagger_engine::{
     Activation, Distance, EngineError, HostTensor, Loss, MseLoss, Optimizer, Score, Stage,
     StageState, UpdateReport, WeightDecay,
 };
-use stagger_runtime::{FeedError, Feeds, Inputs, Labels, Plan};
+use stagger_runtime::{Cargo, FeedError, Feeds, Inputs, Labels, Plan};
 use stagger_schedule::{Horizon, Schedule};
 
 pub use stagger_conformance::ladder::{Delays, Trace};
@@ -25,7 +24,7 @@ pub fn watch_for_hangs() {
 }
 
 /// Rows in host memory.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ToyTensor(pub Rows);
 
 impl Activation for ToyTensor {
@@ -41,6 +40,9 @@ impl Activation for ToyTensor {
         self.0.len() * WIDTH * size_of::<f32>()
     }
 }
+
+/// What links of toy stages carry.
+pub type ToyCargo = Cargo<ToyTensor>;
 
 /// Stage k of the toy network. Keeps its graph as (weights of the recording, input).
 pub struct ToyStage {

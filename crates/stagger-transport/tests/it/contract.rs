@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use stagger_transport::{
-    Capacities, Content, Header, Lane, Link, LinkError, Message, Sequential, StopSignal, Threads,
-    Transport, sequential, stop_channel,
+    Bytes, Capacities, Content, Header, Lane, Link, LinkError, Message, Sequential, StopSignal,
+    Threads, Transport, sequential, stop_channel,
 };
 
-fn message(lane: Lane, batch: usize) -> Message<usize> {
+use crate::number::{Number, TwoRanks};
+
+fn message(lane: Lane, batch: usize) -> Message<Number> {
     let header = Header {
         lane,
         batch,
@@ -20,14 +22,14 @@ fn message(lane: Lane, batch: usize) -> Message<usize> {
     };
     Message {
         header,
-        content: Content::Payload(batch * 10),
+        content: Content::Payload(Number(batch * 10)),
     }
 }
 
-type End = Box<dyn Link<usize>>;
+type End = Box<dyn Link<Number>>;
 
 /// Both ends of a hop with room for `c` activations and `b` gradients.
-fn hop(transport: impl Transport<usize>, (c, b): (usize, usize), stop: &StopSignal) -> (End, End) {
+fn hop(transport: impl Transport<Number>, (c, b): (usize, usize), stop: &StopSignal) -> (End, End) {
     let capacities = Capacities {
         activation: c,
         gradient: b,
@@ -40,7 +42,7 @@ fn hop(transport: impl Transport<usize>, (c, b): (usize, usize), stop: &StopSign
 }
 
 /// Every message arrives once and in order, at any capacity, with gradients against the stream.
-fn delivers_in_order(transport: impl Transport<usize>, (c, b): (usize, usize), count: usize) {
+fn delivers_in_order(transport: impl Transport<Number>, (c, b): (usize, usize), count: usize) {
     let (_source, stop) = stop_channel();
     let (mut lower, mut upper) = hop(transport, (c, b), &stop);
     let echo = thread::spawn(move || {
@@ -64,7 +66,7 @@ fn delivers_in_order(transport: impl Transport<usize>, (c, b): (usize, usize), c
     echo.join().unwrap();
 }
 
-fn evaluation_passes_activations_that_fill_the_queue(transport: impl Transport<usize>) {
+fn evaluation_passes_activations_that_fill_the_queue(transport: impl Transport<Number>) {
     let (_source, stop) = stop_channel();
     let (mut lower, mut upper) = hop(transport, (1, 1), &stop);
     let below = thread::spawn(move || {
@@ -85,7 +87,7 @@ fn evaluation_passes_activations_that_fill_the_queue(transport: impl Transport<u
     below.join().unwrap();
 }
 
-fn stop_releases_a_blocked_sender_and_a_blocked_receiver(transport: impl Transport<usize> + Copy) {
+fn stop_releases_a_blocked_sender_and_a_blocked_receiver(transport: impl Transport<Number> + Copy) {
     let (source, stop) = stop_channel();
     let (mut lower, mut upper) = hop(transport, (0, 0), &stop);
     let sender = thread::spawn(move || lower.send(message(Lane::Activation, 0)));
@@ -97,7 +99,7 @@ fn stop_releases_a_blocked_sender_and_a_blocked_receiver(transport: impl Transpo
     assert_eq!(upper.receive(Lane::Evaluation), Err(LinkError::Stopped));
 }
 
-fn a_dropped_end_is_reported_after_what_it_sent(transport: impl Transport<usize>) {
+fn a_dropped_end_is_reported_after_what_it_sent(transport: impl Transport<Number>) {
     let (_source, stop) = stop_channel();
     let (mut lower, mut upper) = hop(transport, (2, 2), &stop);
     lower.send(message(Lane::Activation, 0)).unwrap();
@@ -111,7 +113,7 @@ fn a_dropped_end_is_reported_after_what_it_sent(transport: impl Transport<usize>
     assert_eq!(refused, Err(LinkError::PeerGone { lane }));
 }
 
-fn ends_refuse_the_wrong_direction(transport: impl Transport<usize>) {
+fn ends_refuse_the_wrong_direction(transport: impl Transport<Number>) {
     let (_source, stop) = stop_channel();
     let (mut lower, mut upper) = hop(transport, (1, 1), &stop);
     let wrong = |verb, lane| LinkError::WrongDirection { verb, lane };
@@ -187,3 +189,5 @@ macro_rules! contract {
 }
 
 contract!(threads, Threads);
+contract!(bytes, Bytes::default());
+contract!(ranks, TwoRanks);

@@ -4,3 +4,6 @@
 mod contract;
 #[cfg(feature = "shuttle")]
 mod model;
+mod number;
+#[cfg(not(feature = "shuttle"))]
+mod wire;

@@ -13,10 +13,12 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 use stagger_transport::sync::{Condvar, Mutex, lock, thread};
-use stagger_transport::threads::{End, pair};
 use stagger_transport::{
-    Capacities, Content, Header, Lane, Link, LinkError, Message, StopSignal, stop_channel,
+    Bytes, Capacities, Content, Header, Lane, Link, LinkError, Message, StopSignal, Threads,
+    Transport, stop_channel,
 };
+
+use crate::number::{Number, in_world};
 
 /// Interleavings that each check tries, half of them uniformly random, half with few switches at chosen places.
 const ITERATIONS: usize = 1_000;
@@ -35,7 +37,7 @@ fn check(body: impl Fn() + Send + Sync + Clone + 'static) {
     Runner::new(PctScheduler::new_from_seed(2, 3, iterations), Config::new()).run(body);
 }
 
-fn message(lane: Lane, batch: usize) -> Message<usize> {
+fn message(lane: Lane, batch: usize) -> Message<Number> {
     let header = Header {
         lane,
         batch,
@@ -46,24 +48,45 @@ fn message(lane: Lane, batch: usize) -> Message<usize> {
     };
     Message {
         header,
-        content: Content::Payload(batch * 10),
+        content: Content::Payload(Number(batch * 10)),
     }
 }
 
-type Ends = (End<usize>, End<usize>);
+type End = Box<dyn Link<Number>>;
 
-fn hop((c, b): (usize, usize), stop: &StopSignal) -> Ends {
-    pair(
-        Capacities {
-            activation: c,
-            gradient: b,
-        },
-        stop,
+/// How the two ends of a hop are connected.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Threads,
+    Bytes,
+    World,
+}
+
+/// Every way with every pair of capacities.
+fn hops() -> impl Iterator<Item = (Way, (usize, usize))> {
+    let ways = [Way::Threads, Way::Bytes, Way::World].into_iter();
+    ways.flat_map(|way| CAPACITIES.map(|capacities| (way, capacities)))
+}
+
+fn hop((way, (c, b)): (Way, (usize, usize)), stop: &StopSignal) -> (End, End) {
+    let capacities = Capacities {
+        activation: c,
+        gradient: b,
+    };
+    let ends = match way {
+        Way::Threads => Threads.connect(0, capacities, stop),
+        Way::Bytes => Bytes::default().connect(0, capacities, stop),
+        Way::World => in_world(0, capacities, stop),
+    };
+    let ends = ends.expect("connected");
+    (
+        ends.lower.expect("a lower end"),
+        ends.upper.expect("an upper end"),
     )
 }
 
 /// The upper stage evaluates after its first batch, when the lower one has run ahead as far as the queues let it.
-fn upper_stage(mut upper: End<usize>) -> Result<(), LinkError> {
+fn upper_stage(mut upper: End) -> Result<(), LinkError> {
     for batch in 0..COUNT {
         assert_eq!(
             upper.receive(Lane::Activation)?,
@@ -82,7 +105,7 @@ fn upper_stage(mut upper: End<usize>) -> Result<(), LinkError> {
     Ok(())
 }
 
-fn lower_stage(mut lower: End<usize>, ahead: usize) -> Result<(), LinkError> {
+fn lower_stage(mut lower: End, ahead: usize) -> Result<(), LinkError> {
     for step in 0..COUNT + ahead {
         if step < COUNT {
             lower.send(message(Lane::Activation, step))?;
@@ -105,10 +128,10 @@ fn lower_stage(mut lower: End<usize>, ahead: usize) -> Result<(), LinkError> {
 
 #[test]
 fn every_message_arrives_once_and_in_order() {
-    for capacities in CAPACITIES {
+    for (way, capacities) in hops() {
         check(move || {
             let (_source, stop) = stop_channel();
-            let (lower, upper) = hop(capacities, &stop);
+            let (lower, upper) = hop((way, capacities), &stop);
             let above = thread::spawn(|| upper_stage(upper));
             assert_eq!(lower_stage(lower, capacities.0 + capacities.1), Ok(()));
             assert_eq!(above.join().expect("a stage"), Ok(()));
@@ -119,10 +142,10 @@ fn every_message_arrives_once_and_in_order() {
 /// A send returns when its message has room, or has been taken where there is none.
 #[test]
 fn a_queue_holds_no_more_than_its_capacity() {
-    for capacities in CAPACITIES {
+    for (way, capacities) in hops() {
         check(move || {
             let (_source, stop) = stop_channel();
-            let (mut lower, mut upper) = hop(capacities, &stop);
+            let (mut lower, mut upper) = hop((way, capacities), &stop);
             let [up, down] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
             let (sent_up, sent_down) = (Arc::clone(&up), Arc::clone(&down));
             let above = thread::spawn(move || {
@@ -152,10 +175,10 @@ fn a_queue_holds_no_more_than_its_capacity() {
 
 #[test]
 fn a_stop_releases_both_ends_whenever_it_comes() {
-    for capacities in CAPACITIES {
+    for (way, capacities) in hops() {
         check(move || {
             let (source, stop) = stop_channel();
-            let (mut lower, mut upper) = hop(capacities, &stop);
+            let (mut lower, mut upper) = hop((way, capacities), &stop);
             // Both come to wait for a message that is never sent. They give their ends back, so that neither sees the other gone.
             let above = thread::spawn(move || (upper.receive(Lane::Evaluation), upper));
             let below = thread::spawn(move || {
@@ -177,10 +200,10 @@ fn a_stop_releases_both_ends_whenever_it_comes() {
 
 #[test]
 fn what_was_sent_arrives_though_the_sender_has_gone() {
-    for capacities in CAPACITIES {
+    for (way, capacities) in hops() {
         check(move || {
             let (_source, stop) = stop_channel();
-            let (mut lower, mut upper) = hop(capacities, &stop);
+            let (mut lower, mut upper) = hop((way, capacities), &stop);
             let sent = thread_rng().gen_range(0..=COUNT);
             let above = thread::spawn(move || {
                 // Evaluation inputs first: activations are taken in on the way, and are not lost with their sender.
@@ -204,10 +227,10 @@ fn what_was_sent_arrives_though_the_sender_has_gone() {
 
 #[test]
 fn gradients_arrive_though_the_upper_stage_has_gone() {
-    for capacities in CAPACITIES {
+    for (way, capacities) in hops() {
         check(move || {
             let (_source, stop) = stop_channel();
-            let (mut lower, mut upper) = hop(capacities, &stop);
+            let (mut lower, mut upper) = hop((way, capacities), &stop);
             let sent = thread_rng().gen_range(0..=COUNT);
             let lane = Lane::Gradient;
             let above = thread::spawn(move || {
@@ -224,10 +247,10 @@ fn gradients_arrive_though_the_upper_stage_has_gone() {
 
 #[test]
 fn a_receiver_that_leaves_releases_its_sender() {
-    for capacities in CAPACITIES {
+    for (way, capacities) in hops() {
         check(move || {
             let (_source, stop) = stop_channel();
-            let (mut lower, mut upper) = hop(capacities, &stop);
+            let (mut lower, mut upper) = hop((way, capacities), &stop);
             let above = thread::spawn(move || upper.receive(Lane::Activation));
             let error = loop {
                 if let Err(error) = lower.send(message(Lane::Activation, 0)) {
@@ -251,7 +274,7 @@ fn a_hop_without_the_stop_is_found() {
     check(|| {
         let (source, _) = stop_channel();
         let (_other_source, other_stop) = stop_channel();
-        let (_lower, mut upper) = hop((1, 1), &other_stop);
+        let (_lower, mut upper) = hop((Way::Bytes, (1, 1)), &other_stop);
         let above = thread::spawn(move || upper.receive(Lane::Activation));
         source.raise();
         let _ = above.join();
@@ -264,7 +287,7 @@ fn a_hop_without_the_stop_is_found() {
 fn an_order_that_depends_on_the_schedule_is_found() {
     check(|| {
         let (_source, stop) = stop_channel();
-        let (lower, mut upper) = hop((2, 1), &stop);
+        let (lower, mut upper) = hop((Way::Threads, (2, 1)), &stop);
         let lower = Arc::new(Mutex::new(lower));
         let senders: Vec<_> = (0..2)
             .map(|batch| {

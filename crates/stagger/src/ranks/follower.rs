@@ -112,7 +112,9 @@ impl InterruptWatch {
             }
         };
         // Without it this rank cannot pass an interrupt on; everything else works.
-        let _ = thread::Builder::new().name("interrupt".to_owned()).spawn(watch);
+        let _ = thread::Builder::new()
+            .name("interrupt".to_owned())
+            .spawn(watch);
         Self(is_over)
     }
 }

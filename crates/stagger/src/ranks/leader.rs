@@ -120,7 +120,12 @@ impl Leader {
     }
 
     /// Has every rank train its stages by this plan, and gives the transport to the stages of rank 0.
-    pub fn order(&self, plan: &Plan, options: &Options<'_>, format: Format) -> Result<Ranks, RunError> {
+    pub fn order(
+        &self,
+        plan: &Plan,
+        options: &Options<'_>,
+        format: Format,
+    ) -> Result<Ranks, RunError> {
         let failed = |what: &str| RunError::Rank {
             rank: 0,
             message: what.to_owned(),
@@ -159,6 +164,8 @@ impl Drop for Leader {
 
 impl fmt::Debug for Leader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leader").field("world", &self.world).finish_non_exhaustive()
+        f.debug_struct("Leader")
+            .field("world", &self.world)
+            .finish_non_exhaustive()
     }
 }

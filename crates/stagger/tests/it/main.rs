@@ -2,4 +2,5 @@
 
 mod examples;
 mod fresh_crate;
+mod ranks;
 mod training;

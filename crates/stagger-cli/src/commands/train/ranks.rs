@@ -29,7 +29,9 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
             let listens = signals::listen_for_interrupts(&interrupt);
             signals::quiet_panics_of_workers();
             match listens {
-                Ok(()) => (training.world(world).interrupt(interrupt).follow()).map_err(Failure::from),
+                Ok(()) => {
+                    (training.world(world).interrupt(interrupt).follow()).map_err(Failure::from)
+                }
                 Err(error) => Err(error.into()),
             }
         }

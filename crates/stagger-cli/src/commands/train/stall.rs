@@ -16,10 +16,7 @@ pub fn end_after_a_while(stalled: Stalled) -> Result<(), EventError> {
 }
 
 /// The same, by calling `end`.
-pub fn end_with(
-    stalled: Stalled,
-    end: impl FnOnce() + Send + 'static,
-) -> Result<(), EventError> {
+pub fn end_with(stalled: Stalled, end: impl FnOnce() + Send + 'static) -> Result<(), EventError> {
     let wait = move || {
         thread::sleep(GRACE);
         if stalled.has_ended() {

@@ -12,7 +12,7 @@ use stagger_transport::{Lane, Link, LinkError, Message};
 use super::{
     BATCHES, ITERATIONS, STAGES, Wrapped, build, check, in_order, methods, on_threads, short,
 };
-use crate::support::{ToyFeed, ToyTensor, feeds};
+use crate::support::{ToyCargo, ToyFeed, feeds};
 
 /// No run has fewer events.
 const FEWEST_EVENTS: usize = 40;
@@ -91,7 +91,7 @@ fn a_stage_that_fails_releases_the_others_and_is_named() {
 
 /// A link that panics when it is used once too often.
 struct Fragile {
-    inner: Box<dyn Link<ToyTensor>>,
+    inner: Box<dyn Link<ToyCargo>>,
     uses_left: usize,
 }
 
@@ -101,13 +101,13 @@ impl Fragile {
     }
 }
 
-impl Link<ToyTensor> for Fragile {
-    fn send(&mut self, message: Message<ToyTensor>) -> Result<(), LinkError> {
+impl Link<ToyCargo> for Fragile {
+    fn send(&mut self, message: Message<ToyCargo>) -> Result<(), LinkError> {
         self.wear();
         self.inner.send(message)
     }
 
-    fn receive(&mut self, lane: Lane) -> Result<Message<ToyTensor>, LinkError> {
+    fn receive(&mut self, lane: Lane) -> Result<Message<ToyCargo>, LinkError> {
         self.wear();
         self.inner.receive(lane)
     }
@@ -121,7 +121,7 @@ fn a_stage_between_others_may_fail_at_any_moment() {
             let uses_left = thread_rng().gen_range(0..2 * BATCHES);
             let ends = AtomicUsize::new(0);
             // The second end is that of stage 1 to the stage below.
-            let wrap = |inner: Box<dyn Link<ToyTensor>>| -> Box<dyn Link<ToyTensor>> {
+            let wrap = |inner: Box<dyn Link<ToyCargo>>| -> Box<dyn Link<ToyCargo>> {
                 match ends.fetch_add(1, Ordering::Relaxed) {
                     1 => Box::new(Fragile { inner, uses_left }),
                     _ => inner,

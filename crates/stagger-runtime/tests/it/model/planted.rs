@@ -6,16 +6,16 @@ use stagger_runtime::{FeedError, Feeds, Interrupt, Labels, Plan, threads};
 use stagger_transport::{Lane, Link, LinkError, Message};
 
 use super::{ITERATIONS, Wrapped, build, check, on_threads, short};
-use crate::support::{ToyFeed, ToyTensor, feeds};
+use crate::support::{ToyCargo, ToyFeed, feeds};
 
 /// A link that loses, or doubles, the gradient of batch 2.
 struct Faulty {
-    inner: Box<dyn Link<ToyTensor>>,
+    inner: Box<dyn Link<ToyCargo>>,
     doubles: bool,
 }
 
-impl Link<ToyTensor> for Faulty {
-    fn send(&mut self, message: Message<ToyTensor>) -> Result<(), LinkError> {
+impl Link<ToyCargo> for Faulty {
+    fn send(&mut self, message: Message<ToyCargo>) -> Result<(), LinkError> {
         if message.header.lane == Lane::Gradient && message.header.batch == 2 {
             if !self.doubles {
                 return Ok(());
@@ -25,14 +25,14 @@ impl Link<ToyTensor> for Faulty {
         self.inner.send(message)
     }
 
-    fn receive(&mut self, lane: Lane) -> Result<Message<ToyTensor>, LinkError> {
+    fn receive(&mut self, lane: Lane) -> Result<Message<ToyCargo>, LinkError> {
         self.inner.receive(lane)
     }
 }
 
 fn run_with_faulty_links(doubles: bool) {
     check(ITERATIONS, move || {
-        let wrap = |inner| Box::new(Faulty { inner, doubles }) as Box<dyn Link<ToyTensor>>;
+        let wrap = |inner| Box::new(Faulty { inner, doubles }) as Box<dyn Link<ToyCargo>>;
         let plan = short("dsp");
         let result = threads::run_over(
             &Wrapped(wrap),

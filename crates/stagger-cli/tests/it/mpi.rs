@@ -1,0 +1,325 @@
+//! Rung 9 of the ladder (docs/algorithm.md, "The ladder of correctness"): processes that `mpirun` connects give the bits of one, and
+//! no process outlives a rank that is killed.
+
+use std::fs;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use stagger::schedule::Schedule;
+
+use crate::support::{Bench, Output};
+
+/// `mpirun` for so many ranks on this machine, however few cores it has.
+fn mpirun(bench: &Bench, ranks: usize, arguments: &str) -> Command {
+    let mut command = Command::new("mpirun");
+    command
+        .current_dir(&bench.folder)
+        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+        .args(["--oversubscribe", "--bind-to", "none", "-n"])
+        .arg(ranks.to_string())
+        .arg(assert_cmd::cargo::cargo_bin("stagger"))
+        .args(arguments.split_whitespace())
+        .stdin(Stdio::null());
+    command
+}
+
+fn stagger(bench: &Bench, ranks: usize, arguments: &str) -> Output {
+    let output = mpirun(bench, ranks, arguments).output().expect("mpirun");
+    Output {
+        status: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+const SMALL: &str = "--batch-size 8 --eval-batch-size 250 --calibration-batches 0 --lr 0.01";
+
+/// Trains a few batches over ranks and in one process, and compares what is left.
+fn agrees(bench: &Bench, method: &str, stages: usize, ranks: usize) {
+    let run = |name: &str, stages: &str| {
+        format!(
+            "train {SMALL} --max-batches 6 --snapshot-every 3 {stages} --schedule {method} --output {name}"
+        )
+    };
+    let stages_flag = format!("--stages {stages}");
+    // Ranks are stages where nothing else is asked for.
+    let asked = if stages == ranks { "" } else { &stages_flag };
+    let shared = stagger(bench, ranks, &run("ranks", asked));
+    assert_eq!(shared.status, 0, "{method}: {}", shared.stderr);
+    let alone = bench.stagger(&run("alone", &stages_flag));
+    assert_eq!(alone.status, 0, "{method}: {}", alone.stderr);
+    assert!(
+        bench.weights("ranks") == bench.weights("alone"),
+        "{method}, {stages} stages on {ranks} ranks: weights"
+    );
+    assert_eq!(bench.losses("ranks"), bench.losses("alone"), "{method}");
+    let snapshot = |run: &str, stage: usize| {
+        let file = format!("{run}/snapshots/v00000003/stage-{stage}.safetensors");
+        fs::read(bench.path(&file)).expect("a snapshot")
+    };
+    for stage in 0..stages {
+        assert!(
+            snapshot("ranks", stage) == snapshot("alone", stage),
+            "{method}: snapshot of stage {stage}"
+        );
+    }
+    for run in ["ranks", "alone"] {
+        fs::remove_dir_all(bench.path(run)).expect("a run folder");
+    }
+}
+
+#[test]
+fn every_method_gives_the_bits_of_one_process() {
+    let bench = Bench::new();
+    let shapes = [(2, 2), (3, 3), (4, 4), (4, 2), (3, 2), (1, 1)];
+    for (method, (stages, ranks)) in Schedule::examples(None).iter().zip(shapes.iter().cycle()) {
+        // A method that fixes its number of stages is for the long test.
+        if Schedule::parse(method, Some(*stages)).is_ok() {
+            agrees(&bench, method, *stages, *ranks);
+        }
+    }
+}
+
+#[test]
+#[ignore = "long: .ci/nightly"]
+fn every_method_gives_the_bits_of_one_process_on_any_number_of_ranks() {
+    let bench = Bench::new();
+    for stages in 1..=4 {
+        for method in Schedule::examples(Some(stages)) {
+            for ranks in 2..=stages {
+                agrees(&bench, &method, stages, ranks);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_once_and_ends_all_ranks() {
+    let bench = Bench::new();
+    for (arguments, sentence) in [
+        (
+            "train --stages 2 --max-batches 2",
+            "error: 2 stages cannot be shared out over 3 processes: start 2 of them, or ask for at least 3 stages",
+        ),
+        ("train --schedule nonsense", "nonsense"),
+        ("train --config missing.toml", "missing.toml"),
+        (
+            "train --transport bytes",
+            "error: transport bytes connects stages of one process, and this run has 3 processes; leave it out",
+        ),
+        (
+            "summary resnet8",
+            "only stagger train runs in several processes",
+        ),
+    ] {
+        let output = stagger(&bench, 3, arguments);
+        assert_eq!(output.status, 2, "{arguments}: {}", output.stderr);
+        assert!(output.stderr.contains(sentence), "{}", output.stderr);
+        if arguments.starts_with("train") {
+            let times = output.stderr.matches("error:").count();
+            assert_eq!(times, 1, "{}", output.stderr);
+        }
+        assert!(!bench.path("runs").exists());
+    }
+}
+
+#[test]
+fn a_run_that_diverges_fails_with_its_own_sentence() {
+    let bench = Bench::new();
+    let run = "train --batch-size 8 --max-batches 40 --calibration-batches 0 --lr 1e9 --warmup-batches 0 --output run";
+    let output = stagger(&bench, 2, run);
+    assert_eq!(output.status, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("the loss is"), "{}", output.stderr);
+}
+
+/// The processes of a run, by rank.
+fn rank_process(mpirun: &Child, rank: usize) -> Option<u32> {
+    let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
+    let parent = format!("{}", mpirun.id());
+    for entry in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let read = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+        let fields = stat.rsplit(") ").next().unwrap_or_default().to_owned();
+        let is_child = fields.split(' ').nth(1) == Some(parent.as_str());
+        let environment = read("environ");
+        let mut variables = environment.split(|&byte| byte == 0);
+        if is_child && variables.any(|variable| variable == wanted.as_bytes()) {
+            return Some(id);
+        }
+    }
+    None
+}
+
+fn signal(process: u32, name: &str) {
+    let status = Command::new("kill")
+        .args([format!("-{name}"), process.to_string()])
+        .status();
+    assert!(status.expect("kill").success());
+}
+
+/// Waits until the run has a snapshot.
+fn wait_for_snapshot(bench: &Bench, child: &mut Child) {
+    let until = Instant::now() + Duration::from_secs(120);
+    let has_snapshot = || {
+        let folder = fs::read_dir(bench.path("run/snapshots"));
+        folder.is_ok_and(|mut entries| {
+            entries
+                .any(|entry| entry.is_ok_and(|entry| entry.path().join("manifest.json").exists()))
+        })
+    };
+    while !has_snapshot() {
+        assert!(Instant::now() < until, "no snapshot");
+        assert!(child.try_wait().expect("a child").is_none(), "it has ended");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits for the end of `mpirun`: its status, and how long it took. No rank may be left.
+fn end_of(mut child: Child, ranks: &[u32]) -> (Option<i32>, String) {
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "it does not end");
+        sleep(Duration::from_millis(10));
+    };
+    let mut said = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        stderr.read_to_string(&mut said).expect("text");
+    }
+    for rank in ranks {
+        let left = || {
+            let stat = fs::read_to_string(format!("/proc/{rank}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z")
+        };
+        let until = Instant::now() + Duration::from_secs(5);
+        while left() && Instant::now() < until {
+            sleep(Duration::from_millis(10));
+        }
+        assert!(!left(), "rank process {rank} is left");
+    }
+    (status.code(), said)
+}
+
+const KILLED: &str = "train --schedule dsp --batch-size 8 --max-batches 60 --eval-batch-size 250 --calibration-batches 0 \
+                      --lr 0.01 --snapshot-every 4 --output run";
+
+fn start(bench: &Bench) -> (Child, Vec<u32>) {
+    let mut command = mpirun(bench, 3, KILLED);
+    let child = command
+        .arg("--resume")
+        .arg("auto")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("mpirun");
+    let until = Instant::now() + Duration::from_secs(60);
+    let ranks = (0..3).map(|rank| {
+        loop {
+            if let Some(process) = rank_process(&child, rank) {
+                break process;
+            }
+            assert!(Instant::now() < until, "rank {rank} does not start");
+            sleep(Duration::from_millis(5));
+        }
+    });
+    let ranks = ranks.collect();
+    (child, ranks)
+}
+
+fn loses_nothing(kills: usize) {
+    let bench = Bench::new();
+    let whole = bench.stagger(&KILLED.replace("--output run", "--stages 3 --output whole"));
+    assert_eq!(whole.status, 0, "{}", whole.stderr);
+    let mut moment = 0x2545_f491_4f6c_dd1d_u64;
+    for kill in 0..kills {
+        let (mut child, ranks) = start(&bench);
+        if kill == 0 {
+            wait_for_snapshot(&bench, &mut child);
+        }
+        moment = moment
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        sleep(Duration::from_millis((moment >> 33) % 700));
+        if child.try_wait().expect("a child").is_some() {
+            break;
+        }
+        signal(ranks[kill % 3], "KILL");
+        let (status, said) = end_of(child, &ranks);
+        assert_ne!(status, Some(0), "{said}");
+        assert!(said.contains(&format!("rank {}", kill % 3)), "{said}");
+    }
+    let (child, _) = start(&bench);
+    let output = child.wait_with_output().expect("mpirun");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(bench.weights("run") == bench.weights("whole"), "weights");
+    assert_eq!(bench.losses("run"), bench.losses("whole"));
+}
+
+#[test]
+fn a_rank_that_is_killed_ends_the_job_and_the_run_resumes_to_the_bit() {
+    loses_nothing(3);
+}
+
+#[test]
+#[ignore = "long: .ci/nightly"]
+fn forty_killed_ranks_lose_nothing() {
+    loses_nothing(40);
+}
+
+#[test]
+fn a_rank_that_is_asked_to_end_halts_all_and_the_run_resumes() {
+    let bench = Bench::new();
+    let (mut child, ranks) = start(&bench);
+    wait_for_snapshot(&bench, &mut child);
+    signal(ranks[1], "TERM");
+    let (status, said) = end_of(child, &ranks);
+    assert_eq!(status, Some(130), "{said}");
+    let (child, _) = start(&bench);
+    assert!(child.wait_with_output().expect("mpirun").status.success());
+    let whole = bench.stagger(&KILLED.replace("--output run", "--stages 3 --output whole"));
+    assert_eq!(whole.status, 0, "{}", whole.stderr);
+    assert!(bench.weights("run") == bench.weights("whole"), "weights");
+}
+
+/// A rank that is stopped is named, and the job ends.
+#[test]
+fn a_rank_that_hangs_is_named() {
+    let bench = Bench::new();
+    let run = KILLED.replace("--max-batches 60", "--max-batches 100000 --stall-timeout 6");
+    let mut child = mpirun(&bench, 3, &run)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("mpirun");
+    wait_for_snapshot(&bench, &mut child);
+    let ranks: Vec<u32> = (0..3)
+        .filter_map(|rank| rank_process(&child, rank))
+        .collect();
+    signal(ranks[2], "STOP");
+    let begun = Instant::now();
+    let output = loop {
+        if child.try_wait().expect("a child").is_some() {
+            break child.wait_with_output().expect("mpirun");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not end");
+        sleep(Duration::from_millis(50));
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("rank 2 has not been heard of"), "{said}");
+}
