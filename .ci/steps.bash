@@ -85,6 +85,19 @@ fetch_packages() {
   fi
 }
 
+# An MPI, and what its bindings are made with.
+fetch_mpi() {
+  local missing=()
+  await packages
+  command -v mpirun >/dev/null || missing+=(openmpi-bin)
+  command -v mpicc >/dev/null || missing+=(libopenmpi-dev)
+  ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || missing+=(libclang-dev)
+  if [ "${#missing[@]}" != 0 ]; then
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}"
+  fi
+}
+
 fetch_crates() {
   # Both lock files have to be up to date; a fresh one is written by `cargo metadata >/dev/null`.
   cargo fetch --locked
@@ -119,7 +132,7 @@ fetch_nextest() {
   rm -rf "$cache/tools/build"
 }
 
-declare -A download_after=([python]=packages [libtorch]=python) download_pids=()
+declare -A download_after=([python]=packages [libtorch]=python [mpi]=packages) download_pids=()
 
 # Starts downloads that are not under way, and those that they wait for.
 start() {

@@ -19,6 +19,8 @@ use crate::feed::Feeds;
 use crate::host::Host;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
+pub use messages::check_control;
+
 use follower::Follower;
 use leader::Leader;
 

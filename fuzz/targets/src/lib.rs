@@ -26,4 +26,5 @@ targets! {
     stage_file,
     straggler,
     weights,
+    wire,
 }

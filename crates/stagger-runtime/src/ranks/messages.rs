@@ -154,3 +154,8 @@ pub(super) fn read<M: for<'a> Deserialize<'a>>(frame: &[u8]) -> Result<M, String
         )),
     }
 }
+
+/// Reads a frame as the leader does, and as a follower does: for tests of foreign bytes. Gives whether either understands it.
+pub fn check_control(frame: &[u8]) -> bool {
+    read::<Up>(frame).is_ok() || read::<Down>(frame).is_ok()
+}

@@ -7,6 +7,7 @@
 
 mod failures;
 mod planted;
+mod ranks;
 mod record;
 use std::env;
 use std::sync::Arc;

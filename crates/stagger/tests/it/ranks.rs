@@ -4,7 +4,7 @@ use std::thread;
 
 use stagger::data::{InMemory, Split};
 use stagger::transport::{World, world};
-use stagger::{Error, Run, Training};
+use stagger::{Error, Event, Interrupt, ReportError, Run, Sink, Training};
 
 /// Noise in three classes, 8×8 pixels; `salt` makes it other noise.
 fn noise(salt: usize) -> Split {
@@ -74,29 +74,42 @@ fn ranks_give_the_numbers_of_one_process() {
     }
 }
 
+/// Asks the run to end when a batch has been trained.
+struct EndAt(usize, Interrupt);
+
+impl Sink for EndAt {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        if matches!(event, Event::Trained { batch, .. } if *batch == self.0) {
+            self.1.request();
+        }
+        Ok(())
+    }
+}
+
 #[test]
-fn a_run_resumes_on_another_number_of_ranks() {
+fn a_run_that_was_halted_resumes_on_another_number_of_ranks() {
     let bench = tempfile::tempdir().unwrap();
-    let begin = |folder: &str| {
+    let whole = |folder: &str| {
         let folder = bench.path().join(folder);
-        training(0)
-            .schedule("dsp")
-            .stages(3)
-            .max_batches(5)
-            .output(folder)
-    };
-    let resume = |folder: &str| {
-        training(0)
-            .resume(bench.path().join(folder))
-            .max_batches(12)
+        training(0).schedule("dsp").stages(3).output(folder)
     };
     let follow = |world| training(0).world(world).follow();
-    over(3, |world| begin("shared").world(world).run(), follow).unwrap();
-    let shared = over(2, |world| resume("shared").world(world).run(), follow).unwrap();
-    begin("alone").run().unwrap();
-    let alone = resume("alone").run().unwrap();
-    assert_eq!((shared.version, alone.version), (12, 12));
-    assert!(shared.weights().unwrap() == alone.weights().unwrap());
+    let halted = |world| {
+        let interrupt = Interrupt::new();
+        let training = whole("run").sink(EndAt(3, interrupt.clone()));
+        training.interrupt(interrupt).world(world).run()
+    };
+    assert!(over(3, halted, follow).unwrap().interrupted);
+    let resume = |world| {
+        training(0)
+            .resume(bench.path().join("run"))
+            .world(world)
+            .run()
+    };
+    let resumed = over(2, resume, follow).unwrap();
+    let alone = whole("alone").run().unwrap();
+    assert_eq!(resumed.version, alone.version);
+    assert!(resumed.weights().unwrap() == alone.weights().unwrap());
 }
 
 #[test]

@@ -19,13 +19,13 @@ const FEWEST_EVENTS: usize = 40;
 
 /// Inputs or labels that fail at a batch, or are not finite.
 #[derive(Clone, Copy)]
-enum Bad {
+pub enum Bad {
     Error,
     Panic,
     NotFinite,
 }
 
-struct BadAt(usize, Bad);
+pub struct BadAt(pub usize, pub Bad);
 
 impl Inputs for BadAt {
     fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
