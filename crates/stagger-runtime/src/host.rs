@@ -12,7 +12,7 @@ use stagger_schedule::Program;
 use stagger_transport::sync::mpsc::{
     Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel,
 };
-use stagger_transport::sync::{Mutex, lock, spawn_named, thread};
+use stagger_transport::sync::{KeptOpen, Mutex, lock, spawn_named, thread};
 use stagger_transport::{Mark, StopSignal, StopSource, Transport, stop_channel};
 
 use crate::board::Board;
@@ -140,6 +140,7 @@ impl<P: Peers> Host<'_, P> {
         let (clock, own_ends) = thread::scope(|scope| {
             // Should `on_event` panic, the scope joins the stages before it passes the panic on.
             let _release = StopOnDrop(&failure, self.peers);
+            let open = KeptOpen::of(scope);
             let mut threads = Vec::with_capacity(self.stages.len());
             let mut starts = Vec::with_capacity(self.stages.len());
             for (index, (ports, feed)) in self.stages.clone().zip(ports.into_iter().zip(feeds)) {
@@ -199,6 +200,7 @@ impl<P: Peers> Host<'_, P> {
                     report(RunError::Stalled(stall));
                 }
             }
+            open.close();
             let ends = threads.into_iter();
             let ends = ends.filter_map(|thread| thread.join().ok().flatten());
             (clock, ends.collect::<Vec<End>>())

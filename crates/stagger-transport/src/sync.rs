@@ -43,3 +43,33 @@ pub fn spawn_named<'scope, T: Send + 'scope>(
 ) -> io::Result<thread::ScopedJoinHandle<'scope, T>> {
     Ok(scope.spawn(work))
 }
+
+/// Keeps a scope's last thread from ending before this is closed or dropped. Nothing to the standard library; but the checker's scope wakes
+/// the thread that opened it when its last thread ends, whatever that thread waits for at that time.
+#[derive(Debug)]
+pub struct KeptOpen {
+    #[cfg(feature = "shuttle")]
+    _end: mpsc::Sender<()>,
+}
+
+impl KeptOpen {
+    /// Keeps this scope open.
+    #[cfg(not(feature = "shuttle"))]
+    pub fn of(_scope: &thread::Scope<'_, '_>) -> Self {
+        Self {}
+    }
+
+    /// Keeps this scope open.
+    #[cfg(feature = "shuttle")]
+    pub fn of<'scope>(scope: &'scope thread::Scope<'scope, '_>) -> Self {
+        let (end, ended) = mpsc::channel();
+        scope.spawn(move || {
+            // The end of the sender is all there is to receive.
+            let _ = ended.recv();
+        });
+        Self { _end: end }
+    }
+
+    /// Lets it end.
+    pub fn close(self) {}
+}

@@ -14,6 +14,7 @@ use stagger_engine::{
 use stagger_runtime::{Cargo, FeedError, Feeds, Inputs, Labels, Plan};
 use stagger_schedule::{Horizon, Schedule};
 
+#[cfg(not(feature = "shuttle"))]
 pub use stagger_conformance::ladder::{Delays, Trace};
 use toy::{Momentum, Rows, WIDTH, Weights};
 

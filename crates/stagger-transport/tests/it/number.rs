@@ -24,9 +24,11 @@ impl Payload for Number {
 }
 
 /// Both ends of a hop, in two ranks of a world.
+#[cfg(not(feature = "shuttle"))]
 #[derive(Clone, Copy, Debug)]
 pub struct TwoRanks;
 
+#[cfg(not(feature = "shuttle"))]
 impl Transport<Number> for TwoRanks {
     fn connect(
         &self,

@@ -212,7 +212,7 @@ pub fn reopen(
 }
 
 /// Options that may change when a run is resumed: they move time, files and failures, not numbers.
-const FREE: [&str; 11] = [
+const FREE: [&str; 12] = [
     "calibration-batches",
     "cache-bytes",
     "data-dir",
@@ -223,6 +223,7 @@ const FREE: [&str; 11] = [
     "snapshot-every",
     "stall-timeout",
     "straggler",
+    "transport",
     "workers",
 ];
 

@@ -1,7 +1,9 @@
 //! Stages on several ranks: links over frames, and the control lane with start, stop and the end, under every interleaving.
 
 use shuttle::rand::{Rng, thread_rng};
-use stagger_runtime::{Elsewhere, Feeds, Inputs, Interrupt, Labels, Outcome, Plan, RunError, ranks};
+use stagger_runtime::{
+    Elsewhere, Feeds, Inputs, Interrupt, Labels, Outcome, Plan, RunError, ranks,
+};
 use stagger_transport::sync::thread;
 use stagger_transport::wire::Format;
 use stagger_transport::{Placement, Ranks, World, world};
@@ -32,27 +34,31 @@ fn over(
     let first = ranks_of(worlds.next().expect("a rank"));
     let mut labels = Some(labels);
     let mut record = Record::default();
-    let result = thread::scope(|scope| {
-        for world in worlds {
-            let labels = labels.take_if(|_| world.rank() + 1 == ranks);
-            let feeds = Feeds {
-                inputs: Box::new(Elsewhere),
-                labels: labels.unwrap_or_else(|| Box::new(Elsewhere) as Box<dyn Labels>),
-            };
-            scope.spawn(move || {
-                // What fails is told by rank 0.
-                let _ = ranks::follow(&ranks_of(world), plan, build, feeds);
-            });
-        }
+    // No scope: the checker's wakes the thread that opened it with the end of each of its threads, whatever that waits for.
+    let mut followers = Vec::new();
+    for world in worlds {
+        let labels = labels.take_if(|_| world.rank() + 1 == ranks);
         let feeds = Feeds {
-            inputs,
-            labels: Box::new(Elsewhere),
+            inputs: Box::new(Elsewhere),
+            labels: labels.unwrap_or_else(|| Box::new(Elsewhere) as Box<dyn Labels>),
         };
-        ranks::lead(&first, plan, build, feeds, interrupt, |event| {
-            record.take(event);
-            Ok(())
-        })
+        let plan = plan.clone();
+        followers.push(thread::spawn(move || {
+            // What fails is told by rank 0.
+            let _ = ranks::follow(&ranks_of(world), &plan, build, feeds);
+        }));
+    }
+    let feeds = Feeds {
+        inputs,
+        labels: Box::new(Elsewhere),
+    };
+    let result = ranks::lead(&first, plan, build, feeds, interrupt, |event| {
+        record.take(event);
+        Ok(())
     });
+    for follower in followers {
+        follower.join().expect("a rank");
+    }
     (record, result)
 }
 
