@@ -84,17 +84,17 @@ pub(crate) fn write_message<T: Payload>(
         mark,
     } = message.header;
     let head = Head {
-        batch: (batch as u64).into(),
+        batch: batch as u64,
         // A micro-batch has a sample at least, and no batch has 2³² of them.
-        micro: u32::try_from(micro).unwrap_or(u32::MAX).into(),
-        parameter_version: (version as u64).into(),
-        sent_at_ns: u64::try_from(sent_at.as_nanos()).unwrap_or(u64::MAX).into(),
+        micro: u32::try_from(micro).unwrap_or(u32::MAX),
+        parameter_version: version as u64,
+        sent_at_ns: u64::try_from(sent_at.as_nanos()).unwrap_or(u64::MAX),
         mark: match mark {
             None => head::NO_MARK,
             Some(Mark { halts: false, .. }) => head::SNAPSHOT_MARK,
             Some(Mark { halts: true, .. }) => head::HALT_MARK,
         },
-        mark_version: mark.map_or(0, |mark| mark.version as u64).into(),
+        mark_version: mark.map_or(0, |mark| mark.version as u64),
         ..Head::new(place, lane)
     };
     match &message.content {
@@ -107,7 +107,7 @@ pub(crate) fn write_message<T: Payload>(
 /// Writes that so many messages of a lane have been taken.
 pub(crate) fn write_taken(place: Place, lane: Lane, messages: u32) -> Vec<u8> {
     let head = Head {
-        micro: messages.into(),
+        micro: messages,
         ..Head::new(place, lane)
     };
     head.of_kind(head::TAKEN).to_frame()
@@ -128,7 +128,7 @@ pub fn address(frame: &[u8]) -> Result<Address, WireError> {
         let (stretch, _) = head::read_control(frame)?;
         return Ok(Address::Control { stretch });
     }
-    Ok(Head::read(frame)?.place().into())
+    Ok(Head::read(frame)?.place.into())
 }
 
 /// Puts a frame of the control lane of a stretch around bytes.
@@ -157,10 +157,10 @@ pub(crate) fn read(frame: &[u8]) -> Result<Frame<'_>, WireError> {
     }
     let header = Header {
         lane,
-        batch: whole("batch", head.batch.get())?,
-        micro: whole("micro-batch", head.micro.get().into())?,
-        version: whole("parameter version", head.parameter_version.get())?,
-        sent_at: Duration::from_nanos(head.sent_at_ns.get()),
+        batch: whole("batch", head.batch)?,
+        micro: whole("micro-batch", head.micro.into())?,
+        version: whole("parameter version", head.parameter_version)?,
+        sent_at: Duration::from_nanos(head.sent_at_ns),
         mark,
     };
     Ok(match head.kind {
@@ -172,7 +172,7 @@ pub(crate) fn read(frame: &[u8]) -> Result<Frame<'_>, WireError> {
         head::END => Frame::Message(header, Content::End),
         head::TAKEN => Frame::Taken {
             lane,
-            messages: head.micro.get(),
+            messages: head.micro,
         },
         head::DEPARTED => Frame::Departed,
         found => {

@@ -1,8 +1,5 @@
 //! The fixed part of a frame.
 
-use zerocopy::byteorder::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
 use super::Place;
 use crate::message::{Lane, Mark};
 
@@ -27,11 +24,8 @@ pub(super) const HALT_MARK: u8 = 2;
 const LANES: [Lane; 3] = [Lane::Activation, Lane::Gradient, Lane::Evaluation];
 
 /// What every frame of a hop begins with.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    pub magic: [u8; 4],
-    pub wire_version: U16,
     /// What follows: see the constants.
     pub kind: u8,
     /// An index of [`LANES`].
@@ -42,75 +36,98 @@ pub(super) struct Head {
     pub format: u8,
     /// Sides of the tensor.
     pub sides: u8,
-    pub reserved: u8,
-    pub stretch: U32,
-    pub hop: U32,
+    pub place: Place,
     /// The micro-batch; or how many messages were taken.
-    pub micro: U32,
-    pub batch: U64,
-    pub parameter_version: U64,
+    pub micro: u32,
+    pub batch: u64,
+    pub parameter_version: u64,
     /// Since the start of the run.
-    pub sent_at_ns: U64,
-    pub mark_version: U64,
+    pub sent_at_ns: u64,
+    pub mark_version: u64,
     /// Of the values, after the sides.
-    pub payload_bytes: U64,
+    pub payload_bytes: u64,
 }
 
-pub(super) const HEAD_BYTES: usize = size_of::<Head>();
+pub(super) const HEAD_BYTES: usize = 64;
 
 impl Head {
     pub fn new(place: Place, lane: Lane) -> Self {
         let lane = LANES.iter().position(|&other| other == lane);
         Self {
-            magic: MAGIC,
-            wire_version: WIRE_VERSION.into(),
             kind: PAYLOAD,
             lane: lane.unwrap_or_default() as u8,
             mark: NO_MARK,
             format: 0,
             sides: 0,
-            reserved: 0,
-            stretch: place.stretch.into(),
-            hop: place.hop.into(),
-            micro: 0.into(),
-            batch: 0.into(),
-            parameter_version: 0.into(),
-            sent_at_ns: 0.into(),
-            mark_version: 0.into(),
-            payload_bytes: 0.into(),
+            place,
+            micro: 0,
+            batch: 0,
+            parameter_version: 0,
+            sent_at_ns: 0,
+            mark_version: 0,
+            payload_bytes: 0,
         }
     }
 
-    pub fn of_kind(mut self, kind: u8) -> Self {
-        self.kind = kind;
-        self
+    pub fn of_kind(self, kind: u8) -> Self {
+        Self { kind, ..self }
+    }
+
+    pub fn write(&self, frame: &mut Vec<u8>) {
+        frame.extend(MAGIC);
+        frame.extend(WIRE_VERSION.to_le_bytes());
+        frame.extend([self.kind, self.lane, self.mark, self.format, self.sides, 0]);
+        for number in [self.place.stretch, self.place.hop, self.micro] {
+            frame.extend(number.to_le_bytes());
+        }
+        for number in [
+            self.batch,
+            self.parameter_version,
+            self.sent_at_ns,
+            self.mark_version,
+            self.payload_bytes,
+        ] {
+            frame.extend(number.to_le_bytes());
+        }
     }
 
     /// A frame that consists of the head alone.
     pub fn to_frame(self) -> Vec<u8> {
-        self.as_bytes().to_vec()
+        let mut frame = Vec::with_capacity(HEAD_BYTES);
+        self.write(&mut frame);
+        frame
     }
 
     pub fn read(frame: &[u8]) -> Result<Self, WireError> {
-        let (head, _) = Self::read_from_prefix(frame).map_err(|_| WireError::Length {
-            expected: HEAD_BYTES as u64,
-            found: frame.len() as u64,
-        })?;
-        if head.magic != MAGIC {
-            return Err(WireError::Magic { found: head.magic });
+        let Some(head) = frame.first_chunk::<HEAD_BYTES>() else {
+            return Err(too_short(HEAD_BYTES, frame));
+        };
+        let (prefix, rest) = head.split_at(6);
+        check_prefix(prefix, MAGIC)?;
+        let (bytes, rest) = rest.split_at(6);
+        let (words, longs) = rest.split_at(12);
+        let word = |index: usize| u32::from_le_bytes(words.as_chunks().0[index]);
+        let long = |index: usize| u64::from_le_bytes(longs.as_chunks().0[index]);
+        if bytes[5] != 0 {
+            return Err(field("reserved byte", bytes[5]));
         }
-        check_version(head.wire_version.get())?;
-        if head.reserved != 0 {
-            return Err(field("reserved byte", head.reserved));
-        }
-        Ok(head)
-    }
-
-    pub fn place(&self) -> Place {
-        Place {
-            stretch: self.stretch.get(),
-            hop: self.hop.get(),
-        }
+        Ok(Self {
+            kind: bytes[0],
+            lane: bytes[1],
+            mark: bytes[2],
+            format: bytes[3],
+            sides: bytes[4],
+            place: Place {
+                stretch: word(0),
+                hop: word(1),
+            },
+            micro: word(2),
+            batch: long(0),
+            parameter_version: long(1),
+            sent_at_ns: long(2),
+            mark_version: long(3),
+            payload_bytes: long(4),
+        })
     }
 
     pub fn lane(&self) -> Result<Lane, WireError> {
@@ -119,7 +136,7 @@ impl Head {
     }
 
     pub fn mark(&self) -> Result<Option<Mark>, WireError> {
-        let version = super::whole("mark's version", self.mark_version.get())?;
+        let version = super::whole("mark's version", self.mark_version)?;
         let halts = match self.mark {
             NO_MARK => return Ok(None),
             SNAPSHOT_MARK => false,
@@ -136,10 +153,10 @@ impl Head {
                 return Err(field(name, found));
             }
         }
-        if self.payload_bytes.get() != 0 || frame.len() != HEAD_BYTES {
+        if self.payload_bytes != 0 || frame.len() != HEAD_BYTES {
             return Err(WireError::Length {
                 expected: HEAD_BYTES as u64,
-                found: (frame.len() as u64).saturating_add(self.payload_bytes.get()),
+                found: (frame.len() as u64).saturating_add(self.payload_bytes),
             });
         }
         Ok(())
@@ -153,50 +170,56 @@ fn field(field: &'static str, found: u8) -> WireError {
     }
 }
 
-fn check_version(found: u16) -> Result<(), WireError> {
-    if found == WIRE_VERSION {
-        return Ok(());
+/// Checks magic and version.
+fn check_prefix(prefix: &[u8], magic: [u8; 4]) -> Result<(), WireError> {
+    let (found, version) = (prefix[..4].try_into(), prefix[4..6].try_into());
+    let (Ok(found), Ok(version)) = (found, version) else {
+        return Err(too_short(6, prefix));
+    };
+    if found != magic {
+        return Err(WireError::Magic { found });
     }
-    Err(WireError::Version { found })
+    match u16::from_le_bytes(version) {
+        WIRE_VERSION => Ok(()),
+        found => Err(WireError::Version { found }),
+    }
 }
 
-/// What every frame of the control lane begins with.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct ControlHead {
-    magic: [u8; 4],
-    wire_version: U16,
-    reserved: U16,
-    stretch: U32,
-}
+/// Bytes that every frame of the control lane begins with.
+const CONTROL_HEAD_BYTES: usize = 12;
 
 pub(super) fn control_frame(stretch: u32, body: &[u8]) -> Vec<u8> {
-    let head = ControlHead {
-        magic: CONTROL_MAGIC,
-        wire_version: WIRE_VERSION.into(),
-        reserved: 0.into(),
-        stretch: stretch.into(),
-    };
-    [head.as_bytes(), body].concat()
+    let version = WIRE_VERSION.to_le_bytes();
+    [
+        &CONTROL_MAGIC,
+        &version[..],
+        &[0; 2],
+        &stretch.to_le_bytes(),
+        body,
+    ]
+    .concat()
 }
 
 /// The stretch of a control frame, and what follows its head.
 pub(super) fn read_control(frame: &[u8]) -> Result<(u32, &[u8]), WireError> {
-    let too_short = |_| WireError::Length {
-        expected: size_of::<ControlHead>() as u64,
-        found: frame.len() as u64,
+    let Some((head, body)) = frame.split_first_chunk::<CONTROL_HEAD_BYTES>() else {
+        return Err(too_short(CONTROL_HEAD_BYTES, frame));
     };
-    let (head, body) = ControlHead::ref_from_prefix(frame).map_err(too_short)?;
-    if head.magic != CONTROL_MAGIC {
-        return Err(WireError::Magic { found: head.magic });
-    }
-    check_version(head.wire_version.get())?;
-    match head.reserved.get() {
-        0 => Ok((head.stretch.get(), body)),
+    check_prefix(&head[..6], CONTROL_MAGIC)?;
+    let [.., low, high, a, b, c, d] = *head;
+    match u16::from_le_bytes([low, high]) {
+        0 => Ok((u32::from_le_bytes([a, b, c, d]), body)),
         found => Err(WireError::Field {
             field: "reserved number",
             found: found.into(),
         }),
+    }
+}
+
+fn too_short(expected: usize, frame: &[u8]) -> WireError {
+    WireError::Length {
+        expected: expected as u64,
+        found: frame.len() as u64,
     }
 }
 

@@ -2,10 +2,6 @@
 
 use std::error::Error;
 
-use zerocopy::IntoBytes;
-use zerocopy::byteorder::little_endian::{F32, U64};
-use zerocopy::{FromBytes, TryFromBytes};
-
 use super::head::{HEAD_BYTES, Head, WireError};
 use crate::link::LinkError;
 use crate::message::Lane;
@@ -71,11 +67,13 @@ impl WireTensor<'_> {
     /// Its values, row-major.
     pub fn values(&self) -> Vec<f32> {
         match self.format {
-            Format::F32 => match <[F32]>::ref_from_bytes(self.bytes) {
-                Ok(values) => values.iter().map(|value| value.get()).collect(),
-                // Its length has been checked.
-                Err(_) => Vec::new(),
-            },
+            Format::F32 => {
+                let (values, _) = self.bytes.as_chunks();
+                values
+                    .iter()
+                    .map(|&value| f32::from_le_bytes(value))
+                    .collect()
+            }
             Format::Bf16 => {
                 let (values, _) = self.bytes.as_chunks::<2>();
                 let widen = |&half| f32::from_bits(u32::from(u16::from_le_bytes(half)) << 16);
@@ -93,6 +91,20 @@ fn bf16(value: f32) -> u16 {
     }
     let is_odd = (bits >> 16) & 1;
     ((bits + 0x7fff + is_odd) >> 16) as u16
+}
+
+/// Appends the bytes of values.
+fn append<const BYTES: usize>(
+    frame: &mut Vec<u8>,
+    values: &[f32],
+    bytes: impl Fn(f32) -> [u8; BYTES],
+) {
+    let from = frame.len();
+    frame.resize(from + BYTES * values.len(), 0);
+    let (places, _) = frame[from..].as_chunks_mut();
+    for (place, &value) in places.iter_mut().zip(values) {
+        *place = bytes(value);
+    }
 }
 
 /// Writes a frame with a tensor.
@@ -113,20 +125,15 @@ pub(super) fn write<T: Payload>(
         head.format = format.code();
         head.sides = shape.len() as u8;
         let payload = values.len() * format.size_bytes();
-        head.payload_bytes = (payload as u64).into();
+        head.payload_bytes = payload as u64;
         frame.reserve_exact(HEAD_BYTES + size_of_val(shape) + payload);
-        frame.extend_from_slice(head.as_bytes());
+        head.write(&mut frame);
         for &side in shape {
             frame.extend_from_slice(&(side as u64).to_le_bytes());
         }
         match format {
-            Format::F32 if cfg!(target_endian = "little") => {
-                frame.extend_from_slice(values.as_bytes());
-            }
-            Format::F32 => frame.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-            Format::Bf16 => {
-                frame.extend(values.iter().flat_map(|&value| bf16(value).to_le_bytes()));
-            }
+            Format::F32 => append(&mut frame, values, f32::to_le_bytes),
+            Format::Bf16 => append(&mut frame, values, |value| bf16(value).to_le_bytes()),
         }
     });
     written.map_err(|error| failed(error.to_string()))?;
@@ -162,25 +169,25 @@ pub(super) fn read<'a>(head: &Head, rest: &'a [u8]) -> Result<WireTensor<'a>, Wi
         found: (HEAD_BYTES + rest.len()) as u64,
     };
     let shape_bytes = sides * size_of::<u64>();
-    let payload_bytes = head.payload_bytes.get();
+    let payload_bytes = head.payload_bytes;
     let whole_bytes = payload_bytes.saturating_add(shape_bytes as u64);
     if rest.len() as u64 != whole_bytes {
         return Err(length(whole_bytes));
     }
     let (shape, bytes) = rest.split_at(shape_bytes);
-    let shape = <[U64]>::try_ref_from_bytes(shape).map_err(|_| length(whole_bytes))?;
-    let needed = (shape.iter()).try_fold(format.size_bytes() as u64, |size, side| {
-        size.checked_mul(side.get())
-    });
+    let (shape, _) = shape.as_chunks();
+    let shape = shape.iter().map(|&side| u64::from_le_bytes(side));
+    let value_bytes = format.size_bytes() as u64;
+    let needed = (shape.clone()).try_fold(value_bytes, |size, side| size.checked_mul(side));
     if needed != Some(payload_bytes) {
         return Err(WireError::Payload {
             expected: needed.unwrap_or(u64::MAX),
             found: payload_bytes,
         });
     }
-    let side = |side: &U64| super::whole("side", side.get());
+    let side = |side| super::whole("side", side);
     Ok(WireTensor {
-        shape: shape.iter().map(side).collect::<Result<_, _>>()?,
+        shape: shape.map(side).collect::<Result<_, _>>()?,
         format,
         bytes,
     })
