@@ -179,20 +179,12 @@ impl Optimizer {
             if holds { Ok(()) } else { Err(error) }
         };
         let fraction = |setting, beta: f64| {
-            check(
-                (0.0..1.0).contains(&beta),
-                setting,
-                "at least 0 and below 1",
-                beta,
-            )
+            let holds = (0.0..1.0).contains(&beta);
+            check(holds, setting, "at least 0 and below 1", beta)
         };
         let rate = self.weight_decay().rate;
-        check(
-            rate.is_finite() && rate >= 0.0,
-            "weight decay",
-            "finite and at least 0",
-            rate,
-        )?;
+        let holds = rate.is_finite() && rate >= 0.0;
+        check(holds, "weight decay", "finite and at least 0", rate)?;
         match *self {
             Self::Sgd { .. } => Ok(()),
             Self::Momentum { beta, nesterov, .. } => {
@@ -200,12 +192,8 @@ impl Optimizer {
                 let most = 1.0 / (1.0 - beta);
                 // One part in 10¹² for those who write 1/(1 − β) in decimals.
                 let holds = (0.0..=most * (1.0 + 1e-12)).contains(&nesterov);
-                check(
-                    holds,
-                    "nesterov",
-                    &format!("between 0 and 1/(1-beta) = {most}"),
-                    nesterov,
-                )
+                let range = format!("between 0 and 1/(1-beta) = {most}");
+                check(holds, "nesterov", &range, nesterov)
             }
             Self::AdamW {
                 beta1,
@@ -215,12 +203,8 @@ impl Optimizer {
             } => {
                 fraction("beta1", beta1)?;
                 fraction("beta2", beta2)?;
-                check(
-                    epsilon.is_finite() && epsilon > 0.0,
-                    "epsilon",
-                    "finite and above 0",
-                    epsilon,
-                )
+                let holds = epsilon.is_finite() && epsilon > 0.0;
+                check(holds, "epsilon", "finite and above 0", epsilon)
             }
         }
     }

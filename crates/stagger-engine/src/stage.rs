@@ -87,25 +87,26 @@ impl<'a> StageSpec<'a> {
             return Err(EngineError::Blocks { start, end, blocks });
         }
         self.optimizer.validate()?;
-        if let Some(found) = self
-            .clip_norm
-            .filter(|norm| !norm.is_finite() || *norm <= 0.0)
-        {
-            let expected = "a finite number above 0";
-            return Err(EngineError::Setting {
-                setting: "gradient clipping",
+        let check = |holds: bool, setting, expected, found| match holds {
+            true => Ok(()),
+            false => Err(EngineError::Setting {
+                setting,
                 expected,
                 found,
-            });
+            }),
+        };
+        if let Some(norm) = self.clip_norm {
+            let holds = norm.is_finite() && norm > 0.0;
+            check(holds, "gradient clipping", "a finite number above 0", norm)?;
         }
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            let (expected, found) = ("at least 0 and below 1", self.label_smoothing);
-            return Err(EngineError::Setting {
-                setting: "label smoothing",
-                expected,
-                found,
-            });
-        }
+        let smoothing = self.label_smoothing;
+        let holds = (0.0..1.0).contains(&smoothing);
+        check(
+            holds,
+            "label smoothing",
+            "at least 0 and below 1",
+            smoothing,
+        )?;
         Ok((
             self.model.stage_input_shape(start)?,
             self.model.stage_input_shape(end)?,

@@ -122,6 +122,9 @@ pub struct ParameterStep<'a, T> {
 /// A tensor library, as layers use it. Tensors are `[N, C, H, W]` in whatever memory order; a result must depend on the
 /// values alone, not on that order, and must be the same bits every time. A tensor with another handle is
 /// never changed: kernels write in place only where theirs is the only handle.
+///
+/// # Errors
+/// [`EngineError::Backend`] when the library or the device fails, in every function that gives a result.
 pub trait Kernels: Sized + 'static {
     /// A tensor; cloning copies a handle.
     type Tensor: Clone + Debug + Send + 'static;
@@ -143,9 +146,6 @@ pub trait Kernels: Sized + 'static {
     fn settle() {}
 
     /// Brings values to the device, row-major.
-    ///
-    /// # Errors
-    /// [`EngineError::Backend`] when the library or the device fails, as everywhere below.
     fn upload(
         host: HostTensor,
         precision: Precision,
@@ -153,15 +153,9 @@ pub trait Kernels: Sized + 'static {
     ) -> Result<Self::Tensor, EngineError>;
 
     /// Copies the values to host memory, row-major.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn download(tensor: &Self::Tensor) -> Result<HostTensor, EngineError>;
 
     /// The same value everywhere.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn filled(
         shape: &[usize],
         value: f64,
@@ -170,9 +164,6 @@ pub trait Kernels: Sized + 'static {
     ) -> Result<Self::Tensor, EngineError>;
 
     /// A copy in another format.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn cast(tensor: &Self::Tensor, precision: Precision) -> Result<Self::Tensor, EngineError>;
 
     /// The sides.
@@ -182,9 +173,6 @@ pub trait Kernels: Sized + 'static {
     fn size_bytes(tensor: &Self::Tensor) -> usize;
 
     /// Makes a tensor ready to leave the stage, on the thread that has computed it.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn hand_over(
         tensor: Self::Tensor,
         _device: &Self::Device,
@@ -193,9 +181,6 @@ pub trait Kernels: Sized + 'static {
     }
 
     /// Makes a tensor of another stage usable on this thread and device.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn take_over(
         tensor: &Self::Tensor,
         _device: &Self::Device,
@@ -204,9 +189,6 @@ pub trait Kernels: Sized + 'static {
     }
 
     /// Cross-correlation of `[N, C, H, W]` with `[O, C, k, k]`, plus a bias `[O]` if there is one.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn convolution(
         input: Self::Tensor,
         weight: Self::Tensor,
@@ -215,9 +197,6 @@ pub trait Kernels: Sized + 'static {
     ) -> Result<Self::Tensor, EngineError>;
 
     /// Gradients of [`Kernels::convolution`].
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn convolution_backward(
         input: Self::Tensor,
         weight: Self::Tensor,
@@ -228,9 +207,6 @@ pub trait Kernels: Sized + 'static {
 
     /// Batch normalisation with the statistics of the batch, then plus `addend`, then the ReLU. Without
     /// `wants_output` only the statistics are computed.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn normalize(
         input: Self::Tensor,
         with: &Normalization<Self::Tensor>,
@@ -239,9 +215,6 @@ pub trait Kernels: Sized + 'static {
     ) -> Result<Normalized<Self::Tensor>, EngineError>;
 
     /// As [`Kernels::normalize`], with given statistics, `[C]` each.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn normalize_by(
         input: Self::Tensor,
         with: &Normalization<Self::Tensor>,
@@ -251,9 +224,6 @@ pub trait Kernels: Sized + 'static {
     ) -> Result<Self::Tensor, EngineError>;
 
     /// Gradients of [`Kernels::normalize`].
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn normalize_backward(
         tape: NormalizationTape<Self::Tensor>,
         with: &Normalization<Self::Tensor>,
@@ -265,42 +235,24 @@ pub trait Kernels: Sized + 'static {
     fn keeps_output(with: &Normalization<Self::Tensor>, added: bool) -> bool;
 
     /// `max(x, 0)`.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn relu(input: Self::Tensor) -> Result<Self::Tensor, EngineError>;
 
     /// The gradient where the output is above 0, else 0.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn relu_backward(
         output: Self::Tensor,
         output_grad: Self::Tensor,
     ) -> Result<Self::Tensor, EngineError>;
 
     /// `a + b`, cut off at 0 if `relu`.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn sum(a: Self::Tensor, b: Self::Tensor, relu: bool) -> Result<Self::Tensor, EngineError>;
 
     /// The product of each two elements.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn multiply(a: Self::Tensor, b: Self::Tensor) -> Result<Self::Tensor, EngineError>;
 
     /// Every `stride`-th pixel, between zero channels.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn subsample(input: Self::Tensor, geometry: Subsample) -> Result<Self::Tensor, EngineError>;
 
     /// Gradient of [`Kernels::subsample`] for an input of `[N, C, H, W]` = `shape`.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn subsample_backward(
         output_grad: Self::Tensor,
         shape: [usize; 4],
@@ -309,18 +261,12 @@ pub trait Kernels: Sized + 'static {
 
     /// Maximum over windows, with what [`Kernels::max_pool_backward`] needs besides the input to find the maxima
     /// again. Among equal values the first in row-major order wins.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn max_pool(
         input: Self::Tensor,
         window: Window,
     ) -> Result<(Self::Tensor, Self::Indices), EngineError>;
 
     /// Gradient of [`Kernels::max_pool`].
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn max_pool_backward(
         input: Self::Tensor,
         indices: Self::Indices,
@@ -332,30 +278,18 @@ pub trait Kernels: Sized + 'static {
     type Indices: Send + 'static;
 
     /// Mean over H and W: `[N, C, 1, 1]`.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn global_average(input: Self::Tensor) -> Result<Self::Tensor, EngineError>;
 
     /// Gradient of [`Kernels::global_average`] for an input of `[N, C, H, W]` = `shape`.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn global_average_backward(
         output_grad: Self::Tensor,
         shape: [usize; 4],
     ) -> Result<Self::Tensor, EngineError>;
 
     /// The same values, row-major, in another shape.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn reshape(tensor: Self::Tensor, shape: &[usize]) -> Result<Self::Tensor, EngineError>;
 
     /// `x·Wᵀ + b` of `[N, I]` with `W` as `[O, I]`.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn linear(
         input: Self::Tensor,
         weight: Self::Tensor,
@@ -363,9 +297,6 @@ pub trait Kernels: Sized + 'static {
     ) -> Result<Self::Tensor, EngineError>;
 
     /// Gradients of [`Kernels::linear`].
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn linear_backward(
         input: Self::Tensor,
         weight: Self::Tensor,
@@ -374,15 +305,9 @@ pub trait Kernels: Sized + 'static {
     ) -> Result<ProductGrads<Self::Tensor>, EngineError>;
 
     /// Adds a gradient to a sum of gradients.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn accumulate(sum: Self::Tensor, gradient: Self::Tensor) -> Result<Self::Tensor, EngineError>;
 
     /// `keep·a + gain·b`, two tensors of the same shape and format.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn blend(
         a: Self::Tensor,
         keep: f64,
@@ -391,21 +316,12 @@ pub trait Kernels: Sized + 'static {
     ) -> Result<Self::Tensor, EngineError>;
 
     /// The sum of squares of all elements of all tensors, added up in 64 bits.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn square_sum(tensors: &[&Self::Tensor]) -> Result<f64, EngineError>;
 
     /// Multiplies by a number.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn scale(tensor: Self::Tensor, factor: f64) -> Result<Self::Tensor, EngineError>;
 
     /// One step of the optimizer on all these parameters; `step` counts from 1.
-    ///
-    /// # Errors
-    /// As [`Kernels::upload`].
     fn step(
         optimizer: &Optimizer,
         step: u64,

@@ -66,7 +66,7 @@ pub(crate) trait Layer<K: Kernels>: Send {
         input: K::Tensor,
         pass: &Pass<'_, K>,
         seen: &mut Vec<BatchStatistics<K>>,
-    ) -> Result<Box<dyn Pullback<K>>, EngineError> {
+    ) -> Result<Pullback<K>, EngineError> {
         Ok(self.record(input, pass, seen)?.1)
     }
 
@@ -77,19 +77,19 @@ pub(crate) trait Layer<K: Kernels>: Send {
 }
 
 /// A layer's output and the way back.
-pub(crate) type Recorded<K> = (<K as Kernels>::Tensor, Box<dyn Pullback<K>>);
+pub(crate) type Recorded<K> = (<K as Kernels>::Tensor, Pullback<K>);
 
-/// What a layer keeps of a recorded pass. It holds its own handles of weights: an update afterwards does not reach
-/// them, since kernels never write to a tensor that has another handle.
-pub(crate) trait Pullback<K: Kernels>: Send {
-    /// Adds to the parameters' gradients and gives the gradient of the input, if that is wanted.
-    fn pull(
-        self: Box<Self>,
-        output_grad: K::Tensor,
-        gradients: &mut Gradients<K>,
-        wants_input: bool,
-    ) -> Result<Option<K::Tensor>, EngineError>;
-}
+/// The way back through a layer. From the gradient of the output it adds to the parameters' gradients, and gives the gradient
+/// of the input, if that is wanted. It holds its own handles of weights: an update afterwards does not reach them, since
+/// kernels never write to a tensor that has another handle.
+pub(crate) type Pullback<K> = Box<
+    dyn FnOnce(
+            <K as Kernels>::Tensor,
+            &mut Gradients<K>,
+            bool,
+        ) -> Result<Option<<K as Kernels>::Tensor>, EngineError>
+        + Send,
+>;
 
 /// The sides of a tensor of rank 4; 1 for those that are not there.
 fn sides<K: Kernels>(tensor: &K::Tensor) -> [usize; 4] {

@@ -1,6 +1,6 @@
 //! A stage's parameters, gradients, optimizer state and running statistics.
 
-use stagger_model::{Parameter, ParameterKind};
+use stagger_model::{Layer, Parameter, ParameterKind};
 
 use crate::error::EngineError;
 use crate::initial::initial_values;
@@ -8,7 +8,7 @@ use crate::layered::timing::timed;
 use crate::precision::Precision;
 use crate::tensor::HostTensor;
 
-use super::kernels::Kernels;
+use super::kernels::{Kernels, ProductGrads};
 use super::layer::BatchStatistics;
 
 /// One parameter with its optimizer state. Its value is held by the stage, in the format of its passes.
@@ -85,6 +85,20 @@ impl<K: Kernels> Gradients<K> {
         Ok(())
     }
 
+    /// Adds the gradients of a product's weight and bias, and gives that of its input.
+    pub(crate) fn add_product(
+        &mut self,
+        weight: usize,
+        bias: Option<usize>,
+        grads: ProductGrads<K::Tensor>,
+    ) -> Result<Option<K::Tensor>, EngineError> {
+        if let (Some(bias), Some(gradient)) = (bias, grads.bias) {
+            self.add(bias, gradient)?;
+        }
+        self.add(weight, grads.weight)?;
+        Ok(grads.input)
+    }
+
     /// The Euclidean norm over all of them.
     pub(crate) fn norm(&self) -> Result<f64, EngineError> {
         let all: Vec<&K::Tensor> = self.0.iter().flatten().collect();
@@ -118,21 +132,37 @@ pub(crate) struct RunningStatistics<K: Kernels> {
 }
 
 impl<K: Kernels> RunningStatistics<K> {
-    pub(crate) fn initial(
-        name: String,
-        channels: usize,
-        momentum: f64,
+    /// Those of every batch normalisation in these layers, in order.
+    pub(crate) fn of_layers(
+        layers: &[&Layer],
         precision: Precision,
         device: &K::Device,
-    ) -> Result<Self, EngineError> {
-        Ok(Self {
-            mean: K::filled(&[channels], 0.0, precision.master(), device)?,
-            variance: K::filled(&[channels], 1.0, precision.master(), device)?,
-            name,
-            channels,
-            momentum,
-            batches: 0,
-        })
+    ) -> Result<Vec<Self>, EngineError> {
+        let mut all = Vec::new();
+        for layer in layers {
+            layer.walk(&mut |layer| all.push(layer));
+        }
+        let norms = all.into_iter().filter_map(|layer| match layer {
+            Layer::BatchNorm2d {
+                name,
+                channels,
+                momentum,
+                ..
+            } => Some((name, *channels, *momentum)),
+            _ => None,
+        });
+        norms
+            .map(|(name, channels, momentum)| {
+                Ok(Self {
+                    name: name.clone(),
+                    channels,
+                    momentum,
+                    mean: K::filled(&[channels], 0.0, precision.master(), device)?,
+                    variance: K::filled(&[channels], 1.0, precision.master(), device)?,
+                    batches: 0,
+                })
+            })
+            .collect()
     }
 
     /// `running ← (1 − momentum)·running + momentum·batch`, with the unbiased variance (PyTorch).

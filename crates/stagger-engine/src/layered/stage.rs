@@ -77,26 +77,7 @@ impl<K: Kernels> LayeredStage<K> {
             trained.push(parameter);
             weights.push(weight);
         }
-        let mut norms = Vec::new();
-        for layer in &layers {
-            layer.walk(&mut |layer| {
-                if let ModelLayer::BatchNorm2d {
-                    name,
-                    channels,
-                    momentum,
-                    ..
-                } = layer
-                {
-                    norms.push((name.clone(), *channels, *momentum));
-                }
-            });
-        }
-        let statistics = norms
-            .into_iter()
-            .map(|(name, channels, momentum)| {
-                RunningStatistics::initial(name, channels, momentum, precision, &device)
-            })
-            .collect::<Result<_, _>>()?;
+        let statistics = RunningStatistics::of_layers(&layers, precision, &device)?;
         Ok(Self {
             label: spec.label(),
             layers: Sequence::build(layers, &mut Default::default()),

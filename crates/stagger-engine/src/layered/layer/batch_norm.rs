@@ -25,12 +25,6 @@ pub(super) struct BatchNormPullback<K: Kernels> {
     tape: NormalizationTape<K::Tensor>,
 }
 
-/// Gradients that go on: of the input, and of the addend if there was one.
-pub(super) struct BatchNormGrads<K: Kernels> {
-    pub input: K::Tensor,
-    pub addend: Option<K::Tensor>,
-}
-
 impl BatchNorm {
     fn normalization<K: Kernels>(&self, pass: &Pass<'_, K>) -> Normalization<K::Tensor> {
         Normalization {
@@ -135,21 +129,25 @@ pub(super) fn wanted<K: Kernels>(output: Option<K::Tensor>) -> Result<K::Tensor,
 }
 
 impl<K: Kernels> BatchNormPullback<K> {
-    /// Adds to the parameters' gradients and gives those that go on.
+    /// The way back of a batch normalisation without an addend.
+    fn alone(self) -> Pullback<K> {
+        Box::new(move |output_grad, gradients, _| {
+            Ok(Some(self.pull_plus(output_grad, gradients)?.0))
+        })
+    }
+
+    /// Adds to the parameters' gradients, and gives those of the input and of the addend, if there was one.
     pub(super) fn pull_plus(
         self,
         output_grad: K::Tensor,
         gradients: &mut Gradients<K>,
-    ) -> Result<BatchNormGrads<K>, EngineError> {
+    ) -> Result<(K::Tensor, Option<K::Tensor>), EngineError> {
         let grads = timed("normalization backward", || {
             K::normalize_backward(self.tape, &self.with, output_grad)
         })?;
         gradients.add(self.scale, grads.scale)?;
         gradients.add(self.shift, grads.shift)?;
-        Ok(BatchNormGrads {
-            input: grads.input,
-            addend: grads.addend,
-        })
+        Ok((grads.input, grads.addend))
     }
 }
 
@@ -165,7 +163,7 @@ impl<K: Kernels> Layer<K> for BatchNorm {
         seen: &mut Vec<BatchStatistics<K>>,
     ) -> Result<Recorded<K>, EngineError> {
         let (output, pullback) = self.record_plus(input, None, pass, seen, true)?;
-        Ok((wanted::<K>(output)?, Box::new(pullback)))
+        Ok((wanted::<K>(output)?, pullback.alone()))
     }
 
     fn replay(
@@ -173,23 +171,12 @@ impl<K: Kernels> Layer<K> for BatchNorm {
         input: K::Tensor,
         pass: &Pass<'_, K>,
         seen: &mut Vec<BatchStatistics<K>>,
-    ) -> Result<Box<dyn Pullback<K>>, EngineError> {
+    ) -> Result<Pullback<K>, EngineError> {
         let (_, pullback) = self.record_plus(input, None, pass, seen, false)?;
-        Ok(Box::new(pullback))
+        Ok(pullback.alone())
     }
 
     fn evaluate(&self, input: K::Tensor, pass: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
         self.evaluate_plus(input, None, pass)
-    }
-}
-
-impl<K: Kernels> Pullback<K> for BatchNormPullback<K> {
-    fn pull(
-        self: Box<Self>,
-        output_grad: K::Tensor,
-        gradients: &mut Gradients<K>,
-        _: bool,
-    ) -> Result<Option<K::Tensor>, EngineError> {
-        Ok(Some(self.pull_plus(output_grad, gradients)?.input))
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::error::EngineError;
 use crate::layered::kernels::{Convolution, Kernels, ProductWants};
-use crate::layered::parameters::Gradients;
 use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
@@ -15,18 +14,18 @@ pub(super) struct Conv {
     pub geometry: Convolution,
 }
 
-struct ConvPullback<K: Kernels> {
-    layer: Conv,
-    input: K::Tensor,
-    weight: K::Tensor,
-}
-
 impl Conv {
-    fn pullback<K: Kernels>(&self, input: K::Tensor, pass: &Pass<'_, K>) -> Box<dyn Pullback<K>> {
-        Box::new(ConvPullback {
-            layer: *self,
-            input,
-            weight: pass.weights[self.weight].clone(),
+    fn pullback<K: Kernels>(&self, input: K::Tensor, pass: &Pass<'_, K>) -> Pullback<K> {
+        let (layer, weight) = (*self, pass.weights[self.weight].clone());
+        Box::new(move |output_grad, gradients, wants_input| {
+            let wants = ProductWants {
+                input: wants_input,
+                bias: layer.bias.is_some(),
+            };
+            let grads = timed("convolution backward", || {
+                K::convolution_backward(input, weight, output_grad, layer.geometry, wants)
+            })?;
+            gradients.add_product(layer.weight, layer.bias, grads)
         })
     }
 }
@@ -55,34 +54,7 @@ impl<K: Kernels> Layer<K> for Conv {
         input: K::Tensor,
         pass: &Pass<'_, K>,
         _: &mut Vec<BatchStatistics<K>>,
-    ) -> Result<Box<dyn Pullback<K>>, EngineError> {
+    ) -> Result<Pullback<K>, EngineError> {
         Ok(self.pullback(input, pass))
-    }
-}
-
-impl<K: Kernels> Pullback<K> for ConvPullback<K> {
-    fn pull(
-        self: Box<Self>,
-        output_grad: K::Tensor,
-        gradients: &mut Gradients<K>,
-        wants_input: bool,
-    ) -> Result<Option<K::Tensor>, EngineError> {
-        let Self {
-            layer,
-            input,
-            weight,
-        } = *self;
-        let wants = ProductWants {
-            input: wants_input,
-            bias: layer.bias.is_some(),
-        };
-        let grads = timed("convolution backward", || {
-            K::convolution_backward(input, weight, output_grad, layer.geometry, wants)
-        })?;
-        if let (Some(bias), Some(gradient)) = (layer.bias, grads.bias) {
-            gradients.add(bias, gradient)?;
-        }
-        gradients.add(layer.weight, grads.weight)?;
-        Ok(grads.input)
     }
 }

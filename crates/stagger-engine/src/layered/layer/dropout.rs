@@ -2,7 +2,6 @@
 
 use crate::error::EngineError;
 use crate::layered::kernels::Kernels;
-use crate::layered::parameters::Gradients;
 use crate::layered::timing::timed;
 use crate::random::dropout_mask;
 use crate::tensor::HostTensor;
@@ -13,10 +12,6 @@ use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
 pub(super) struct Dropout {
     pub name: String,
     pub probability: f64,
-}
-
-struct DropoutPullback<K: Kernels> {
-    mask: K::Tensor,
 }
 
 impl Dropout {
@@ -48,23 +43,13 @@ impl<K: Kernels> Layer<K> for Dropout {
     ) -> Result<Recorded<K>, EngineError> {
         let mask = self.mask::<K>(&input, pass)?;
         let output = timed("dropout", || K::multiply(input, mask.clone()))?;
-        Ok((output, Box::new(DropoutPullback { mask })))
+        let pullback: Pullback<K> = Box::new(move |output_grad, _, _| {
+            timed("dropout", || K::multiply(output_grad, mask)).map(Some)
+        });
+        Ok((output, pullback))
     }
 
     fn evaluate(&self, input: K::Tensor, _: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
         Ok(input)
-    }
-}
-
-impl<K: Kernels> Pullback<K> for DropoutPullback<K> {
-    fn pull(
-        self: Box<Self>,
-        output_grad: K::Tensor,
-        _: &mut Gradients<K>,
-        _: bool,
-    ) -> Result<Option<K::Tensor>, EngineError> {
-        Ok(Some(timed("dropout", || {
-            K::multiply(output_grad, self.mask)
-        })?))
     }
 }

@@ -2,17 +2,12 @@
 
 use crate::error::EngineError;
 use crate::layered::kernels::Kernels;
-use crate::layered::parameters::Gradients;
 use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
 
 /// `[N, …]` to `[N, F]`.
 pub(super) struct Flatten;
-
-struct FlattenPullback {
-    shape: Vec<usize>,
-}
 
 impl<K: Kernels> Layer<K> for Flatten {
     fn forward(&self, input: K::Tensor, _: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
@@ -29,19 +24,9 @@ impl<K: Kernels> Layer<K> for Flatten {
     ) -> Result<Recorded<K>, EngineError> {
         let shape = K::shape(&input);
         let output = self.forward(input, pass)?;
-        Ok((output, Box::new(FlattenPullback { shape })))
-    }
-}
-
-impl<K: Kernels> Pullback<K> for FlattenPullback {
-    fn pull(
-        self: Box<Self>,
-        output_grad: K::Tensor,
-        _: &mut Gradients<K>,
-        _: bool,
-    ) -> Result<Option<K::Tensor>, EngineError> {
-        Ok(Some(timed("reshape", || {
-            K::reshape(output_grad, &self.shape)
-        })?))
+        let pullback: Pullback<K> = Box::new(move |output_grad, _, _| {
+            timed("reshape", || K::reshape(output_grad, &shape)).map(Some)
+        });
+        Ok((output, pullback))
     }
 }

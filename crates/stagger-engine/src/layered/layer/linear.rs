@@ -2,7 +2,6 @@
 
 use crate::error::EngineError;
 use crate::layered::kernels::{Kernels, ProductWants};
-use crate::layered::parameters::Gradients;
 use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
@@ -12,12 +11,6 @@ use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
 pub(super) struct Linear {
     pub weight: usize,
     pub bias: Option<usize>,
-}
-
-struct LinearPullback<K: Kernels> {
-    layer: Linear,
-    input: K::Tensor,
-    weight: K::Tensor,
 }
 
 impl<K: Kernels> Layer<K> for Linear {
@@ -34,38 +27,17 @@ impl<K: Kernels> Layer<K> for Linear {
         _: &mut Vec<BatchStatistics<K>>,
     ) -> Result<Recorded<K>, EngineError> {
         let output = self.forward(input.clone(), pass)?;
-        let pullback = LinearPullback {
-            layer: *self,
-            input,
-            weight: pass.weights[self.weight].clone(),
-        };
-        Ok((output, Box::new(pullback)))
-    }
-}
-
-impl<K: Kernels> Pullback<K> for LinearPullback<K> {
-    fn pull(
-        self: Box<Self>,
-        output_grad: K::Tensor,
-        gradients: &mut Gradients<K>,
-        wants_input: bool,
-    ) -> Result<Option<K::Tensor>, EngineError> {
-        let Self {
-            layer,
-            input,
-            weight,
-        } = *self;
-        let wants = ProductWants {
-            input: wants_input,
-            bias: layer.bias.is_some(),
-        };
-        let grads = timed("linear backward", || {
-            K::linear_backward(input, weight, output_grad, wants)
-        })?;
-        if let (Some(bias), Some(gradient)) = (layer.bias, grads.bias) {
-            gradients.add(bias, gradient)?;
-        }
-        gradients.add(layer.weight, grads.weight)?;
-        Ok(grads.input)
+        let (layer, weight) = (*self, pass.weights[self.weight].clone());
+        let pullback: Pullback<K> = Box::new(move |output_grad, gradients, wants_input| {
+            let wants = ProductWants {
+                input: wants_input,
+                bias: layer.bias.is_some(),
+            };
+            let grads = timed("linear backward", || {
+                K::linear_backward(input, weight, output_grad, wants)
+            })?;
+            gradients.add_product(layer.weight, layer.bias, grads)
+        });
+        Ok((output, pullback))
     }
 }

@@ -6,8 +6,7 @@ use crate::layered::parameters::Gradients;
 use crate::layered::timing::timed;
 
 use super::batch_norm::{BatchNorm, BatchNormPullback, wanted};
-use super::relu::ReluPullback;
-use super::{BatchStatistics, Layer, Pass, Pullback, Recorded, Sequence, SequencePullback};
+use super::{BatchStatistics, Layer, Pass, Pullback, Recorded, Sequence};
 
 /// `body(x) + shortcut(x)`; an empty sequence is the identity.
 pub(super) struct Residual<K: Kernels> {
@@ -25,15 +24,31 @@ pub(super) enum Join {
     Normalization(BatchNorm),
 }
 
-struct ResidualPullback<K: Kernels> {
-    body: SequencePullback<K>,
-    shortcut: SequencePullback<K>,
-    join: JoinPullback<K>,
+enum JoinPullback<K: Kernels> {
+    /// With the output, where it has a ReLU.
+    Sum(Option<K::Tensor>),
+    Normalization(BatchNormPullback<K>),
 }
 
-enum JoinPullback<K: Kernels> {
-    Sum(Option<ReluPullback<K>>),
-    Normalization(BatchNormPullback<K>),
+impl<K: Kernels> JoinPullback<K> {
+    /// The gradients of body and shortcut.
+    fn pull(
+        self,
+        output_grad: K::Tensor,
+        gradients: &mut Gradients<K>,
+    ) -> Result<(K::Tensor, K::Tensor), EngineError> {
+        let grad = match self {
+            Self::Sum(None) => output_grad,
+            Self::Sum(Some(output)) => {
+                timed("relu backward", || K::relu_backward(output, output_grad))?
+            }
+            Self::Normalization(norm) => {
+                let (body, shortcut) = norm.pull_plus(output_grad, gradients)?;
+                return Ok((body, wanted::<K>(shortcut)?));
+            }
+        };
+        Ok((grad.clone(), grad))
+    }
 }
 
 impl<K: Kernels> Residual<K> {
@@ -43,17 +58,15 @@ impl<K: Kernels> Residual<K> {
         pass: &Pass<'_, K>,
         seen: &mut Vec<BatchStatistics<K>>,
         wants_output: bool,
-    ) -> Result<(Option<K::Tensor>, ResidualPullback<K>), EngineError> {
+    ) -> Result<(Option<K::Tensor>, Pullback<K>), EngineError> {
         let (body_output, body) = self.body.record(input.clone(), pass, seen)?;
         let (shortcut_output, shortcut) = self.shortcut.record(input, pass, seen)?;
         let (output, join) = match &self.join {
             Join::Sum { relu: false } if !wants_output => (None, JoinPullback::Sum(None)),
             Join::Sum { relu } => {
                 let output = timed("sum", || K::sum(body_output, shortcut_output, *relu))?;
-                let relu = relu.then(|| ReluPullback {
-                    output: output.clone(),
-                });
-                (Some(output), JoinPullback::Sum(relu))
+                let kept = relu.then(|| output.clone());
+                (Some(output), JoinPullback::Sum(kept))
             }
             Join::Normalization(norm) => {
                 let addend = Some(shortcut_output);
@@ -62,11 +75,17 @@ impl<K: Kernels> Residual<K> {
                 (output, JoinPullback::Normalization(pullback))
             }
         };
-        let pullback = ResidualPullback {
-            body,
-            shortcut,
-            join,
-        };
+        let pullback: Pullback<K> = Box::new(move |output_grad, gradients, wants_input| {
+            let (body_grad, shortcut_grad) = join.pull(output_grad, gradients)?;
+            let through_body = body.pull(body_grad, gradients, wants_input)?;
+            let through_shortcut = shortcut.pull(shortcut_grad, gradients, wants_input)?;
+            match (through_body, through_shortcut) {
+                (Some(body), Some(shortcut)) if wants_input => {
+                    timed("sum", || K::sum(body, shortcut, false)).map(Some)
+                }
+                _ => Ok(None),
+            }
+        });
         Ok((output, pullback))
     }
 }
@@ -88,7 +107,7 @@ impl<K: Kernels> Layer<K> for Residual<K> {
         seen: &mut Vec<BatchStatistics<K>>,
     ) -> Result<Recorded<K>, EngineError> {
         let (output, pullback) = self.run(input, pass, seen, true)?;
-        Ok((wanted::<K>(output)?, Box::new(pullback)))
+        Ok((wanted::<K>(output)?, pullback))
     }
 
     fn replay(
@@ -96,9 +115,8 @@ impl<K: Kernels> Layer<K> for Residual<K> {
         input: K::Tensor,
         pass: &Pass<'_, K>,
         seen: &mut Vec<BatchStatistics<K>>,
-    ) -> Result<Box<dyn Pullback<K>>, EngineError> {
-        let (_, pullback) = self.run(input, pass, seen, false)?;
-        Ok(Box::new(pullback))
+    ) -> Result<Pullback<K>, EngineError> {
+        Ok(self.run(input, pass, seen, false)?.1)
     }
 
     fn evaluate(&self, input: K::Tensor, pass: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
@@ -107,42 +125,6 @@ impl<K: Kernels> Layer<K> for Residual<K> {
         match &self.join {
             Join::Sum { relu } => timed("sum", || K::sum(body, shortcut, *relu)),
             Join::Normalization(norm) => norm.evaluate_plus(body, Some(shortcut), pass),
-        }
-    }
-}
-
-impl<K: Kernels> Pullback<K> for ResidualPullback<K> {
-    fn pull(
-        self: Box<Self>,
-        output_grad: K::Tensor,
-        gradients: &mut Gradients<K>,
-        wants_input: bool,
-    ) -> Result<Option<K::Tensor>, EngineError> {
-        let Self {
-            body,
-            shortcut,
-            join,
-        } = *self;
-        let (body_grad, shortcut_grad) = match join {
-            JoinPullback::Sum(None) => (output_grad.clone(), output_grad),
-            JoinPullback::Sum(Some(relu)) => {
-                let grad = timed("relu backward", || {
-                    K::relu_backward(relu.output, output_grad)
-                })?;
-                (grad.clone(), grad)
-            }
-            JoinPullback::Normalization(norm) => {
-                let grads = norm.pull_plus(output_grad, gradients)?;
-                (grads.input, wanted::<K>(grads.addend)?)
-            }
-        };
-        let through_body = body.pull(body_grad, gradients, wants_input)?;
-        let through_shortcut = shortcut.pull(shortcut_grad, gradients, wants_input)?;
-        match (through_body, through_shortcut) {
-            (Some(body), Some(shortcut)) if wants_input => {
-                Ok(Some(timed("sum", || K::sum(body, shortcut, false))?))
-            }
-            _ => Ok(None),
         }
     }
 }

@@ -15,13 +15,13 @@ use super::pool::{GlobalAvgPool, MaxPool};
 use super::relu::Relu;
 use super::residual::{Join, Residual};
 use super::subsample_pad::SubsamplePad;
-use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
+use super::{BatchStatistics, Layer, Pass, Pullback};
 
 /// Layers one after another.
 pub(crate) struct Sequence<K: Kernels>(Vec<Box<dyn Layer<K>>>);
 
 /// The ways back of a [`Sequence`], in forward order.
-pub(crate) struct SequencePullback<K: Kernels>(Vec<Box<dyn Pullback<K>>>);
+pub(crate) struct SequencePullback<K: Kernels>(Vec<Pullback<K>>);
 
 /// Hands out the indices of parameters and of running statistics in the order in which the model lists them.
 #[derive(Default)]
@@ -140,7 +140,7 @@ impl<K: Kernels> Sequence<K> {
         let mut tensor = input;
         let mut pullbacks = Vec::with_capacity(self.0.len());
         for layer in &self.0 {
-            let (output, pullback): Recorded<K> = layer.record(tensor, pass, seen)?;
+            let (output, pullback) = layer.record(tensor, pass, seen)?;
             tensor = output;
             pullbacks.push(pullback);
         }
@@ -212,7 +212,7 @@ impl<K: Kernels> SequencePullback<K> {
         for (index, pullback) in self.0.into_iter().enumerate().rev() {
             let Some(output_grad) = grad else { break };
             // Only the first layer may leave its input's gradient out: all others feed the one before.
-            grad = pullback.pull(output_grad, gradients, wants_input || index > 0)?;
+            grad = pullback(output_grad, gradients, wants_input || index > 0)?;
         }
         Ok(grad)
     }
