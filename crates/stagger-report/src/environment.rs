@@ -4,6 +4,8 @@ use std::{env, fs, thread};
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory::entry;
+
 /// The host and the program of a run, as in its `environment.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
@@ -39,7 +41,7 @@ impl Environment {
             host: line("/proc/sys/kernel/hostname").or_else(|| env::var("HOSTNAME").ok()),
             cpu: read("/proc/cpuinfo").and_then(|text| cpu_name(&text)),
             cores: thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes: read("/proc/meminfo").and_then(|text| total_memory(&text)),
+            memory_bytes: read("/proc/meminfo").and_then(|text| entry(&text, "MemTotal:")),
             os: match release {
                 Some(release) => format!("{} {release}", env::consts::OS),
                 None => env::consts::OS.to_owned(),
@@ -65,20 +67,6 @@ fn cpu_name(cpuinfo: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// The `MemTotal` line of `/proc/meminfo`, in bytes.
-fn total_memory(meminfo: &str) -> Option<u64> {
-    let value = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    value
-        .trim()
-        .strip_suffix("kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,11 +76,6 @@ mod tests {
         let cpuinfo = "processor\t: 0\nmodel name\t: AMD EPYC 9B45\nprocessor\t: 1\n";
         assert_eq!(cpu_name(cpuinfo).as_deref(), Some("AMD EPYC 9B45"));
         assert_eq!(cpu_name("Hardware : arm\n"), None);
-        assert_eq!(
-            total_memory("MemTotal:  1024 kB\nMemFree: 1 kB\n"),
-            Some(1 << 20)
-        );
-        assert_eq!(total_memory("MemTotal: ? kB\n"), None);
     }
 
     #[test]

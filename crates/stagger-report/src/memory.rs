@@ -19,8 +19,8 @@ pub fn reset_peak_resident() -> bool {
     fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
-/// The value of a line of `/proc/self/status`, in bytes.
-fn entry(status: &str, name: &str) -> Option<u64> {
+/// The value of a line of `/proc/self/status` or `/proc/meminfo`, in bytes.
+pub(crate) fn entry(status: &str, name: &str) -> Option<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
@@ -37,6 +37,8 @@ mod tests {
         assert_eq!(entry(status, "VmRSS:"), Some(77 * 1024));
         assert_eq!(entry("Name:\tstagger\n", "VmHWM:"), None);
         assert_eq!(entry("VmHWM:\tmany kB\n", "VmHWM:"), None);
+        let meminfo = "MemTotal:  1024 kB\nMemFree: 1 kB\n";
+        assert_eq!(entry(meminfo, "MemTotal:"), Some(1 << 20));
     }
 
     #[cfg(target_os = "linux")]

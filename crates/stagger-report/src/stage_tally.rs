@@ -110,7 +110,7 @@ impl StageTally {
         let staleness_sum: usize = counted.map(|(staleness, count)| staleness * count).sum();
         let backwards = sums.staleness_counts.iter().sum::<usize>();
         StageSummary {
-            busy_share: share(busy, wall),
+            busy_share: ratio(busy.as_secs_f64(), wall.as_secs_f64()),
             forward: sums.forward,
             recompute: sums.recompute,
             backward: sums.backward,
@@ -130,13 +130,9 @@ impl StageTally {
     }
 }
 
-/// Part of `whole`; 0 of nothing.
-fn share(part: Duration, whole: Duration) -> f64 {
-    if whole.is_zero() {
-        0.0
-    } else {
-        part.as_secs_f64() / whole.as_secs_f64()
-    }
+/// `part` over `whole`; 0 of nothing.
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole == 0.0 { 0.0 } else { part / whole }
 }
 
 /// One minus the mean busy share: the mean share of time in which a stage waits.
@@ -147,20 +143,12 @@ pub(crate) fn bubble_share(stages: &[StageSummary]) -> f64 {
 
 /// Samples per second; 0 when no time has passed.
 pub(crate) fn rate(samples: usize, wall: Duration) -> f64 {
-    if wall.is_zero() {
-        0.0
-    } else {
-        samples as f64 / wall.as_secs_f64()
-    }
+    ratio(samples as f64, wall.as_secs_f64())
 }
 
 /// Percent that `part` is of `whole`; 0 of nothing.
 pub(crate) fn percent(part: usize, whole: usize) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        100.0 * part as f64 / whole as f64
-    }
+    ratio(100.0 * part as f64, whole as f64)
 }
 
 #[cfg(test)]

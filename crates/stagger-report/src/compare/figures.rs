@@ -41,52 +41,31 @@ pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
         "Samples per second, the median over the seeds. The flatter a line, the better the method bears stages that are \
          slower now and then.",
     );
-    let seeds = "Thick: mean over the seeds; thin: each seed.";
-    let over = |x: fn(&Trained) -> f64, quantity: Quantity| curves(comparison, x, quantity);
-    let epochs: fn(&Trained) -> f64 = |trained| trained.epochs;
-    let seconds: fn(&Trained) -> f64 = |trained| trained.seconds;
-    add(
-        "Training loss over epochs",
-        lines(
-            "epochs",
-            "training loss",
-            false,
-            &over(epochs, Quantity::Loss),
-        )?,
-        &format!(
-            "Mean loss of neighbouring batches. Lines that lie on each other learn as much from each image. {seeds}"
+    let over_epochs: (_, fn(&Trained) -> f64) = ("epochs", |trained| trained.epochs);
+    let over_time: (_, fn(&Trained) -> f64) = ("seconds of training", |trained| trained.seconds);
+    let loss = ("training loss", Quantity::Loss);
+    let accuracy = ("top-1, percent", Quantity::Accuracy);
+    let same = "The same against the time it took, without evaluations.";
+    for (title, (x, at), (y, quantity), caption) in [
+        (
+            "Training loss over epochs",
+            over_epochs,
+            loss,
+            "Mean loss of neighbouring batches. Lines that lie on each other learn as much from each image.",
         ),
-    );
-    add(
-        "Training loss over time",
-        lines(
-            "seconds of training",
-            "training loss",
-            false,
-            &over(seconds, Quantity::Loss),
-        )?,
-        &format!("The same against the time it took, without evaluations. {seeds}"),
-    );
-    add(
-        "Test accuracy over epochs",
-        lines(
-            "epochs",
-            "top-1, percent",
-            false,
-            &over(epochs, Quantity::Accuracy),
-        )?,
-        &format!("Test images whose label had the highest score. {seeds}"),
-    );
-    add(
-        "Test accuracy over time",
-        lines(
-            "seconds of training",
-            "top-1, percent",
-            false,
-            &over(seconds, Quantity::Accuracy),
-        )?,
-        &format!("The same against the time it took, without evaluations. {seeds}"),
-    );
+        ("Training loss over time", over_time, loss, same),
+        (
+            "Test accuracy over epochs",
+            over_epochs,
+            accuracy,
+            "Test images whose label had the highest score.",
+        ),
+        ("Test accuracy over time", over_time, accuracy, same),
+    ] {
+        let chart = lines(x, y, false, &curves(comparison, at, quantity))?;
+        let seeds = "Thick: mean over the seeds; thin: each seed.";
+        add(title, chart, &format!("{caption} {seeds}"));
+    }
     let results = comparison.at_least_slowdown();
     let percent = |value: f64| format!("{value:.0} %");
     add(

@@ -22,7 +22,6 @@ struct Page<'a> {
     note: &'a str,
     environments: Vec<Vec<(&'static str, String)>>,
     tables: Vec<Table>,
-    columns: &'a [(&'a str, &'a str)],
     figures: Vec<Figure>,
     failures: Vec<Row>,
     runs: Vec<Row>,
@@ -37,43 +36,6 @@ struct Row {
     state: &'static str,
     text: String,
 }
-
-/// Meaning of the columns of the tables.
-const COLUMNS: [(&str, &str); 9] = [
-    (
-        "images/s",
-        "training samples per second without the first 8 batches and without evaluations; median over the seeds",
-    ),
-    (
-        "×",
-        "images/s over those of the named method at the same seed and slow-down; median over the seeds",
-    ),
-    (
-        "busy",
-        "share of the training time in which each stage computed, stage 0 first",
-    ),
-    ("bubble", "one minus the mean busy share"),
-    (
-        "memory",
-        "peak resident memory of the process, the largest of all seeds",
-    ),
-    (
-        "staleness",
-        "updates between forward and backward of a batch, per stage: mean, and after ≤ the largest where it differs",
-    ),
-    (
-        "gap",
-        "‖w − w_forward‖ / ‖w‖ per stage: how far the parameters moved between forward and backward",
-    ),
-    (
-        "top-1",
-        "test accuracy, mean ± standard deviation over the seeds",
-    ),
-    (
-        "to …",
-        "seconds of training to that test accuracy, without evaluations; median over the seeds that reached it",
-    ),
-];
 
 /// The report as a page of HTML, which contains its charts and loads nothing.
 ///
@@ -94,7 +56,6 @@ pub fn to_html(comparison: &Comparison) -> Result<String, ReportError> {
         note: NO_BARRIERS,
         environments: comparison.environments.iter().map(facts).collect(),
         tables,
-        columns: &COLUMNS,
         figures: figures(comparison).map_err(|error| encode(error.to_string()))?,
         failures: all().filter_map(failure).collect(),
         runs: all().map(command).collect(),

@@ -5,56 +5,35 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A file system for snapshots: [`Disk`], or in tests one whose every call can fail.
+///
+/// # Errors
+/// Every call fails when the system refuses.
 pub trait FileSystem: Send {
     /// Creates a folder, with missing parents.
-    ///
-    /// # Errors
-    /// When the system refuses.
     fn create_folder(&mut self, path: &Path) -> io::Result<()>;
 
-    /// Creates a file.
-    ///
-    /// # Errors
-    /// When it exists, or the system refuses.
+    /// Creates a file, which must not exist.
     fn create_file(&mut self, path: &Path) -> io::Result<Box<dyn SnapshotFile>>;
 
     /// Flushes the names in a folder to disk.
-    ///
-    /// # Errors
-    /// When the system refuses.
     fn sync_folder(&mut self, path: &Path) -> io::Result<()>;
 
     /// Renames a folder to a name that is free.
-    ///
-    /// # Errors
-    /// When the system refuses.
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a folder with its contents. Succeeds if it does not exist.
-    ///
-    /// # Errors
-    /// When the system refuses.
     fn remove_folder(&mut self, path: &Path) -> io::Result<()>;
 
     /// The entries of a folder; none if it does not exist.
-    ///
-    /// # Errors
-    /// When the system refuses.
     fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// The content of a file of at most `limit_bytes`.
-    ///
-    /// # Errors
-    /// When it is longer, or the system refuses.
+    /// The content of a file of at most `limit_bytes`; a longer one is an error.
     fn read(&mut self, path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>>;
 }
 
 /// A file that is being written.
 pub trait SnapshotFile: Write {
     /// Flushes written data to disk.
-    ///
-    /// # Errors
-    /// When the system refuses.
     fn sync(&mut self) -> io::Result<()>;
 }
 
