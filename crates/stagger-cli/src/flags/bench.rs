@@ -12,55 +12,25 @@ Examples:
 
 /// Flags of `stagger bench`.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "What runs")]
 pub struct BenchArgs {
     /// The network, such as resnet20
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "resnet20",
-        help_heading = "What runs"
-    )]
+    #[arg(long, value_name = "NAME", default_value = "resnet20")]
     pub model: String,
     /// Shape of one image: channels x height x width
-    #[arg(
-        long,
-        value_name = "CxHxW",
-        default_value = "3x32x32",
-        help_heading = "What runs"
-    )]
+    #[arg(long, value_name = "CxHxW", default_value = "3x32x32")]
     pub input: String,
     /// Number of classes
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 10,
-        help_heading = "What runs"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 10)]
     pub classes: usize,
     /// Samples per batch
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        default_value_t = 128,
-        help_heading = "What runs"
-    )]
+    #[arg(short, long, value_name = "N", default_value_t = 128)]
     pub batch_size: usize,
     /// Learning rate; small, so that random labels do not drive the loss to infinity
-    #[arg(
-        long,
-        value_name = "RATE",
-        default_value_t = 0.01,
-        help_heading = "What runs"
-    )]
+    #[arg(long, value_name = "RATE", default_value_t = 0.01)]
     pub lr: f64,
     /// Seed of weights and images
-    #[arg(
-        long,
-        value_name = "SEED",
-        default_value_t = 1,
-        help_heading = "What runs"
-    )]
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub seed: u64,
     /// The stages.
     #[command(flatten)]

@@ -5,8 +5,8 @@ macro_rules! flags {
     ($(#[$doc:meta])* pub struct $flags:ident {
         $($(#[$meta:meta])* $name:ident: $kind:ty,)*
     }) => {
-        $(#[$doc])*
         #[derive(Args, Clone, Debug)]
+        $(#[$doc])*
         pub struct $flags {
             $($(#[$meta])* $name: Option<$kind>,)*
         }

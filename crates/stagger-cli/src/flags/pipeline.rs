@@ -7,48 +7,45 @@ use super::options::flags;
 
 flags! {
     /// The stages of a pipeline.
+    #[command(next_help_heading = "Pipeline")]
     pub struct PipelineFlags {
         /// Number of stages, each on a device of its own [default: 2]
-        #[arg(short = 'k', long, value_name = "K", help_heading = "Pipeline")]
+        #[arg(short = 'k', long, value_name = "K")]
         stages: usize,
         /// Method: bp, dsp, dsp(m=4,2,0), gpipe(4), 1f1b(4), pipedream, 2bw(4), pipemare, ddg, fr, fdg, adl(4), dni; with
         /// corrections as in 'dsp + predict' (see stagger explain) [default: dsp]
-        #[arg(short, long, value_name = "METHOD", help_heading = "Pipeline")]
+        #[arg(short, long, value_name = "METHOD")]
         schedule: String,
         /// How blocks are assigned to stages: auto, uniform, or counts such as 7,4 [default: auto]
-        #[arg(long, value_name = "CUT", help_heading = "Pipeline")]
+        #[arg(long, value_name = "CUT")]
         balance: String,
     }
 }
 
 flags! {
     /// What computes, and where.
+    #[command(next_help_heading = "Engine")]
     pub struct EngineFlags {
         /// Engine: cpu (pure Rust), torch (libtorch; built with --features torch) [default: cpu]
-        #[arg(long, value_name = "NAME", help_heading = "Engine")]
+        #[arg(long, value_name = "NAME")]
         engine: String,
         /// Number format of the passes: f32, or with engine torch bf16 [default: f32]
-        #[arg(long, value_name = "NAME", help_heading = "Engine")]
+        #[arg(long, value_name = "NAME")]
         dtype: String,
         /// Device of all stages, engine torch: cpu, cuda, cuda:1 [default: cpu]
-        #[arg(long, value_name = "NAME", help_heading = "Engine")]
+        #[arg(long, value_name = "NAME")]
         device: String,
         /// Device of each stage, engine torch, such as cuda:0,cuda:1
-        #[arg(
-            long,
-            value_name = "LIST",
-            value_delimiter = ',',
-            help_heading = "Engine"
-        )]
+        #[arg(long, value_name = "LIST", value_delimiter = ',')]
         devices: Vec<String>,
         /// Compute threads of each stage on the CPU, engine torch [default: 1]
-        #[arg(long, value_name = "N", help_heading = "Engine")]
+        #[arg(long, value_name = "N")]
         threads_per_stage: usize,
         /// Let f32 products on GPUs round their factors to TF32 [default: false]
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Engine")]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         tf32: bool,
         /// Give the same bits every time on GPUs too, at some cost in speed [default: true]
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Engine")]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         deterministic: bool,
     }
 }

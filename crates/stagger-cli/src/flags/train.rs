@@ -51,33 +51,35 @@ impl TrainFlags {
 
 flags! {
     /// Network and images.
+    #[command(next_help_heading = "Model and data")]
     pub struct DataFlags {
         /// Network: resnet8 … resnet110, resnet164, resnet18-cifar, resnet18 … resnet152, vgg11-bn, vgg16-bn [default: resnet8]
-        #[arg(long, value_name = "NAME", help_heading = "Model and data")]
+        #[arg(long, value_name = "NAME")]
         model: String,
         /// Data set: shapes, cifar10, cifar100, mnist, fashion-mnist, image-folder [default: shapes]
-        #[arg(long, value_name = "NAME", help_heading = "Model and data")]
+        #[arg(long, value_name = "NAME")]
         dataset: String,
         /// Where the data set's files are (shapes needs none)
-        #[arg(long, value_name = "DIR", help_heading = "Model and data")]
+        #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
         /// Side in pixels to which an image folder's pictures are brought [default: theirs, if all agree]
-        #[arg(long, value_name = "PIXELS", help_heading = "Model and data")]
+        #[arg(long, value_name = "PIXELS")]
         image_size: usize,
         /// Keep decoded images in memory when they fit into this many bytes [default: 1 GiB]
-        #[arg(long, value_name = "BYTES", help_heading = "Model and data")]
+        #[arg(long, value_name = "BYTES")]
         cache_bytes: u64,
         /// Random crops and flips of the training images [default: true]
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Model and data")]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         augment: bool,
         /// Threads that load and augment images [default: 1]
-        #[arg(short = 'j', long, value_name = "N", help_heading = "Model and data")]
+        #[arg(short = 'j', long, value_name = "N")]
         workers: usize,
     }
 }
 
 flags! {
     /// How long, how fast, and what is left of it.
+    #[command(next_help_heading = "Training")]
     pub struct RunFlags {
         /// Batches of backpropagation on the same stages, timed before the run for comparison; 0 for
         /// none [default: 40 for asynchronous schedules]
@@ -101,81 +103,61 @@ flags! {
         gap_every: usize,
 
         /// Passes over the training set [default: 4]
-        #[arg(long, value_name = "N", help_heading = "Training")]
+        #[arg(long, value_name = "N")]
         epochs: usize,
         /// End after this many batches, whatever --epochs says
-        #[arg(long, value_name = "N", help_heading = "Training")]
+        #[arg(long, value_name = "N")]
         max_batches: usize,
         /// End after this many seconds of training, as if the run had been planned to end there
-        #[arg(
-            long,
-            visible_alias = "seconds",
-            value_name = "SECONDS",
-            help_heading = "Training"
-        )]
+        #[arg(long, visible_alias = "seconds", value_name = "SECONDS")]
         max_seconds: f64,
         /// Evaluate after every epoch and at the end [default: true]
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Training")]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         evaluate: bool,
         /// Samples per batch [default: 64]
-        #[arg(short, long, value_name = "N", help_heading = "Training")]
+        #[arg(short, long, value_name = "N")]
         batch_size: usize,
         /// Leave out the last batch of an epoch when it is smaller [default: false]
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Training")]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         drop_last: bool,
         /// Samples per batch of the evaluation [default: the batch size]
-        #[arg(long, value_name = "N", help_heading = "Training")]
+        #[arg(long, value_name = "N")]
         eval_batch_size: usize,
         /// Optimizer: sgd, momentum, adamw [default: momentum]
-        #[arg(
-            long,
-            visible_alias = "opt",
-            value_name = "NAME",
-            help_heading = "Training"
-        )]
+        #[arg(long, visible_alias = "opt", value_name = "NAME")]
         optimizer: String,
         /// Peak learning rate [default: 0.1; for adamw 0.001]
-        #[arg(long, value_name = "RATE", help_heading = "Training")]
+        #[arg(long, value_name = "RATE")]
         lr: f64,
         /// Learning rate over time: constant, step, cosine [default: cosine]
-        #[arg(long, value_name = "NAME", help_heading = "Training")]
+        #[arg(long, value_name = "NAME")]
         lr_schedule: String,
         /// Epochs at which the step schedule lowers the rate [default: half and three quarters]
-        #[arg(
-            long,
-            value_name = "EPOCHS",
-            value_delimiter = ',',
-            help_heading = "Training"
-        )]
+        #[arg(long, value_name = "EPOCHS", value_delimiter = ',')]
         lr_steps: Vec<usize>,
         /// Factor of each step [default: 0.1]
-        #[arg(long, value_name = "FACTOR", help_heading = "Training")]
+        #[arg(long, value_name = "FACTOR")]
         lr_gamma: f64,
         /// Batches over which the rate rises linearly from 0 [default: a tenth of the run, at most 200]
-        #[arg(long, value_name = "N", help_heading = "Training")]
+        #[arg(long, value_name = "N")]
         warmup_batches: usize,
         /// Momentum [default: 0.9]
-        #[arg(long, value_name = "FACTOR", help_heading = "Training")]
+        #[arg(long, value_name = "FACTOR")]
         momentum: f64,
         /// Nesterov momentum [default: false]
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Training")]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         nesterov: bool,
         /// Weight decay [default: 0.0005]
-        #[arg(
-            long,
-            visible_alias = "wd",
-            value_name = "FACTOR",
-            help_heading = "Training"
-        )]
+        #[arg(long, visible_alias = "wd", value_name = "FACTOR")]
         weight_decay: f64,
         /// Label smoothing, 0 to below 1 [default: 0]
-        #[arg(long, value_name = "SHARE", help_heading = "Training")]
+        #[arg(long, value_name = "SHARE")]
         label_smoothing: f64,
         /// Scale a stage's gradient down to this norm when it is larger
-        #[arg(long, value_name = "NORM", help_heading = "Training")]
+        #[arg(long, value_name = "NORM")]
         clip_norm: f64,
         /// Seed of initial weights, order of samples, augmentation and dropout [default: 1]
-        #[arg(long, value_name = "N", help_heading = "Training")]
+        #[arg(long, value_name = "N")]
         seed: u64,
 
         /// Take snapshots every so many batches, or in such intervals (s, min, h), or both, as in 500,10min; the end of every
