@@ -57,7 +57,7 @@ pub(crate) fn follow(
             }
             Order::Train(stretch) => {
                 let job = job.as_ref().ok_or(RanksError::Left)?;
-                train(world, job, *stretch)?;
+                train(world, job, &stretch)?;
             }
             Order::End => return Ok(()),
         }
@@ -72,7 +72,7 @@ fn prepare(config: &str, given: &Given) -> Result<Job, Error> {
 }
 
 /// Trains a stretch. Rank 0 hears what goes wrong in it, and says what comes next.
-fn train(world: &World, job: &Job, stretch: Stretch<'_>) -> Result<(), Error> {
+fn train(world: &World, job: &Job, stretch: &Stretch<'_>) -> Result<(), Error> {
     let number = stretch.number;
     world.forget_before(number);
     let (stages, ranks) = (job.schedule.stages(), world.size());
@@ -83,13 +83,9 @@ fn train(world: &World, job: &Job, stretch: Stretch<'_>) -> Result<(), Error> {
         stretch: number,
         format: job.wire_format,
     };
-    let (plan, states, profile) = stretch.plan(job)?;
-    let options = stages::Options {
-        states: states.as_deref(),
-        profile,
-        ..stages::Options::default()
-    };
-    let _ = stages::follow(job, &ranks, &plan, options, stages::labels(job)?);
+    let (plan, labels) = (stretch.plan(job)?, stages::labels(job)?);
+    // What fails there is told by rank 0.
+    let _ = stages::follow(job, &ranks, &plan, stretch.options(), labels);
     Ok(())
 }
 

@@ -69,22 +69,31 @@ impl<'a> Stretch<'a> {
         }
     }
 
-    /// The plan of rank 0, for the job of this rank; and the states that stages start from.
-    pub fn plan(self, job: &Job) -> Result<(Plan, Option<Cow<'a, [StageState]>>, bool), Error> {
+    /// The plan of rank 0, for the job of this rank.
+    pub fn plan(&self, job: &Job) -> Result<Plan, Error> {
         let schedule = match job.schedule.to_string() == self.schedule {
             true => job.schedule.clone(),
             false => Schedule::parse(&self.schedule, Some(job.schedule.stages()))?,
         };
-        let plan = Plan {
+        let (horizon, factor) = (self.horizon.clone(), self.learning_rate_factor);
+        Ok(Plan {
             on_non_finite: self.on_non_finite,
             // Whether, not how long: rank 0 watches.
             stall_timeout: job.stall_timeout.filter(|_| self.is_watched),
             snapshot_interval: self.snapshot_interval,
             gap_every: self.gap_every,
-            resume: self.resume.map(|snapshot| snapshot.into_owned().into()),
-            ..stages::plan(job, schedule, self.horizon, self.learning_rate_factor)
-        };
-        Ok((plan, self.states, self.profile))
+            resume: self.resume.as_deref().cloned().map(Into::into),
+            ..stages::plan(job, schedule, horizon, factor)
+        })
+    }
+
+    /// How the stages of this rank run, besides.
+    pub fn options(&self) -> Options<'_> {
+        Options {
+            states: self.states.as_deref(),
+            profile: self.profile,
+            ..Options::default()
+        }
     }
 }
 
