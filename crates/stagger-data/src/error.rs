@@ -100,7 +100,7 @@ pub enum DataError {
     },
     /// A file has bytes after its last record.
     #[error(
-        "{} goes on after its {records} records: expected {expected_bytes} bytes in all, found \
+        "{} continues after its {records} records: expected {expected_bytes} bytes in all, found \
          more; fetch the file again",
         .path.display()
     )]

@@ -1,9 +1,9 @@
 //! A run whose stages are shared out over the processes of a [`World`](stagger_transport::World).
 //!
 //! Every process executes the programs of its own stages, on the code that one process executes all of them with. Rank 0
-//! [leads](lead): it has stage 0, hears the events of all stages, starts the clock, keeps the first failure and stops the others.
-//! The others [follow](follow). What would pass through shared memory in one process passes over the control lane of the stretch:
-//! [`messages`] has all of it.
+//! [leads][`lead`]: it has stage 0, hears the events of all stages, starts the clock, keeps the first failure and stops the others.
+//! The others [`follow`]. What would pass through shared memory in one process passes over the control lane of the stretch:
+//! `messages.rs` has all of it.
 
 mod follower;
 mod leader;

@@ -1,6 +1,6 @@
 //! Messages as bytes: what a link writes for another process, and what it reads (docs/wire.md has the page of it).
 //!
-//! A frame is a [`Head`] of fixed size, the sides of its tensor, and the tensor's values. All numbers are little-endian. Reading
+//! A frame is a head of fixed size, the sides of its tensor, and the tensor's values. All numbers are little-endian. Reading
 //! trusts nothing: every field is checked before anything is allocated, and a frame that is longer or shorter than its head
 //! says is refused.
 

@@ -104,7 +104,7 @@ impl ResumeRefusal {
             |run: &PathBuf| format!("with {weights} {} for its last weights", run.display());
         match self {
             Self::Output { output } => format!(
-                "{resume} goes on in the folder of the run, and {} {} is another; leave it out",
+                "{resume} continues in the folder of the run, and {} {} is another; leave it out",
                 spelling.name("output"),
                 output.display()
             ),

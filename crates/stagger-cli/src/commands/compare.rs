@@ -74,7 +74,7 @@ fn conclude(plan: Plan, folder: &CompareFolder, end: End) -> Result<(), Failure>
     let report = results::write(&comparison, folder).map_err(Failure::Run)?;
     if end == End::Interrupted {
         print(&format!(
-            "interrupted: {done} of {all} runs are done; go on with\n  {}\n",
+            "interrupted: {done} of {all} runs are done; resume with\n  {}\n",
             comparison.plan.command
         ))?;
         return Err(Failure::Interrupted);

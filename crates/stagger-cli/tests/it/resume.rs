@@ -199,7 +199,7 @@ fn what_would_change_the_numbers_is_refused() {
     );
     assert_refused(
         &bench.stagger("train --resume run --output other"),
-        "--resume goes on in the folder of the run, and --output other is another",
+        "--resume continues in the folder of the run, and --output other is another",
     );
     assert_eq!(contents(&bench.path("run")), before);
 }

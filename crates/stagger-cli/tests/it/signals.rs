@@ -90,7 +90,7 @@ fn an_interrupted_run_goes_on_to_the_bit() {
     let halt = rest.iter().find(|line| line.starts_with("interrupted"));
     assert!(halt.is_some(), "{rest:?}");
     let last = rest.last().map(String::as_str);
-    assert_eq!(last, Some("go on with: stagger train --resume run"));
+    assert_eq!(last, Some("resume with: stagger train --resume run"));
     let (status, rest) = interrupted(&bench, "train --resume run", "epoch ", || true);
     assert_eq!(status, Some(130), "{rest:?}");
     let last = bench.stagger("train --resume run");
@@ -113,7 +113,7 @@ fn an_interrupted_comparison_stops_its_run_and_says_how_to_go_on() {
     assert_eq!(status, Some(130), "{rest:?}");
     assert_eq!(rest[0], "[1/2] bp, seed 1: interrupted");
     assert!(
-        rest[1].starts_with("interrupted: 0 of 2 runs are done; go on with"),
+        rest[1].starts_with("interrupted: 0 of 2 runs are done; resume with"),
         "{rest:?}"
     );
     assert!(rest[2].starts_with("  stagger compare bp dsp"), "{rest:?}");

@@ -287,7 +287,7 @@ mod tests {
         insta::assert_snapshot!(message(&idx(LABEL_MAGIC, &[1], &[0])), @"x is not an IDX file of the expected kind: it starts with 0x00000801, expected 0x00000803; fetch the file again");
         insta::assert_snapshot!(message(&[0, 0, 8, 3, 0, 0]), @"x is truncated: its header has 16 bytes, but only 6 are there; fetch the file again");
         insta::assert_snapshot!(message(&idx(IMAGE_MAGIC, &[3, 2, 2], &[0; 9])), @"x is truncated: record 2 has 4 bytes, but only 1 are there; fetch the file again");
-        insta::assert_snapshot!(message(&idx(IMAGE_MAGIC, &[2, 2, 2], &[0; 9])), @"x goes on after its 2 records: expected 24 bytes in all, found more; fetch the file again");
+        insta::assert_snapshot!(message(&idx(IMAGE_MAGIC, &[2, 2, 2], &[0; 9])), @"x continues after its 2 records: expected 24 bytes in all, found more; fetch the file again");
         insta::assert_snapshot!(message(&idx(IMAGE_MAGIC, &[0, 2, 2], &[])), @"x holds no images");
         insta::assert_snapshot!(labels(&idx(LABEL_MAGIC, &[2], &[1, 10])).unwrap_err(), @"x: record 1 has label 10, but there are only 10 classes (0 to 9)");
     }

@@ -137,7 +137,9 @@ pub enum NotationProblem {
         example: usize,
     },
     /// More than one number where there is one.
-    #[error("{name} is one number; to go on with {found}, give it a name or put a `;` before it")]
+    #[error(
+        "{name} is one number; to continue with {found}, give it a name or put a `;` before it"
+    )]
     SecondNumber {
         /// What the number is called.
         name: &'static str,

@@ -56,7 +56,7 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
         lines.extend(snapshots(folder, run));
         if run.interrupted {
             let path = folder.display();
-            lines.push(format!("go on with: stagger train --resume {path}"));
+            lines.push(format!("resume with: stagger train --resume {path}"));
         }
     }
     for (stage, profile) in &run.profiles {
