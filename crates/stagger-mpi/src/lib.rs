@@ -1,8 +1,8 @@
-//! The processes of a run, connected by the system's MPI: a [`World`] whose ranks are those of `mpirun` or a scheduler.
+//! The processes of a run, connected by the system's MPI: a `World` whose ranks are those of `mpirun` or a scheduler.
 //!
 //! One thread of the process makes every call of MPI, from initialising to finalising; the threads of stages hand it frames and
 //! take what it delivers, so compute never waits for a transfer. Sends and receives do not block: two ranks that send to each
-//! other make progress whatever the size. With nothing to do the thread sleeps, longer and longer up to [`LONGEST_PAUSE`], as a
+//! other make progress whatever the size. With nothing to do the thread sleeps, longer and longer up to `LONGEST_PAUSE`, as a
 //! blocking receive of MPI would take a core from the stages.
 //!
 //! Without feature `mpi` the crate is empty, so that the workspace builds without an MPI.

@@ -362,3 +362,48 @@ fn image(side: u32) -> Vec<u8> {
         .unwrap();
     bytes.into_inner()
 }
+
+/// A launcher that has started several processes of a stagger that cannot connect them would get as many unconnected runs.
+#[test]
+fn several_processes_are_not_several_runs() {
+    let bench = Bench::new();
+    let several = |variable: &str, arguments: &str| {
+        let mut command = assert_cmd::Command::cargo_bin("stagger").expect("the binary is built");
+        command.current_dir(&bench.folder).env(variable, "4");
+        let output = command.args(arguments.split(' ')).output();
+        let output = output.expect("the binary starts");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(is_empty(bench.folder.path()));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let sizes = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
+    for variable in sizes {
+        assert_eq!(
+            several(variable, "bench --batches 1"),
+            "error: only stagger train runs in several processes, and a launcher has started 4 processes of this one; start it \
+             without mpirun\n"
+        );
+        #[cfg(not(feature = "mpi"))]
+        assert_eq!(
+            several(variable, "train"),
+            "error: a launcher has started 4 processes of stagger, and this stagger was built without MPI; build it with `cargo \
+             build --release --features mpi`\n"
+        );
+    }
+}
+
+#[test]
+fn a_wire_format_without_a_wire_is_refused() {
+    refused(
+        "train --wire-dtype bf16",
+        "--wire-dtype does nothing with --transport threads; leave it out, or use --transport bytes",
+    );
+    refused(
+        "train --transport bytes --wire-dtype f16",
+        "--wire-dtype `f16` is no choice; use `f32` or `bf16`",
+    );
+    refused(
+        "train --transport pigeons",
+        "--transport `pigeons` is no choice; use `threads` or `bytes`",
+    );
+}

@@ -206,3 +206,27 @@ fn a_full_disk_is_one_sentence() {
         "half a file was left behind"
     );
 }
+
+#[test]
+fn a_run_over_bytes_is_the_run_over_threads_unless_they_are_halved() {
+    let bench = Bench::new();
+    bench.train("threads", "--schedule dsp --stages 3");
+    bench.train("bytes", "--schedule dsp --stages 3 --transport bytes");
+    bench.train(
+        "halves",
+        "--schedule dsp --stages 3 --transport bytes --wire-dtype bf16",
+    );
+    assert!(bench.weights("threads") == bench.weights("bytes"));
+    assert_eq!(bench.losses("threads"), bench.losses("bytes"));
+    assert!(bench.weights("threads") != bench.weights("halves"));
+    let losses = bench
+        .losses("threads")
+        .into_iter()
+        .zip(bench.losses("halves"));
+    for (whole, halved) in losses {
+        assert!(
+            (whole - halved).abs() < 0.05 * whole,
+            "{whole} and {halved}"
+        );
+    }
+}

@@ -59,9 +59,9 @@ fn end_all_on_panic(killer: &Killer) {
     let killer = killer.clone();
     std::panic::set_hook(Box::new(move |info| {
         usual(info);
-        // Threads of stages and loaders have names; their panics are errors of the run.
+        // Panics of stages and loaders are errors of the run.
         let thread = std::thread::current();
-        if thread.name() == Some("main") {
+        if matches!(thread.name(), Some("main" | "mpi")) {
             killer.kill(1);
         }
     }));
