@@ -1,0 +1,130 @@
+//! The thread of one stage.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use stagger_engine::{EngineError, Optimizer, Stage};
+use stagger_schedule::Program;
+use stagger_transport::sync::mpsc::{Receiver, Sender, SyncSender};
+use stagger_transport::{Mark, StopSignal};
+
+use super::peers::End;
+use crate::board::Board;
+use crate::cargo::Cargo;
+use crate::event::Event;
+use crate::fault::{Fault, RunError};
+use crate::feed::StageFeed;
+use crate::interrupt::Interrupt;
+use crate::plan::Plan;
+use crate::ports::Ports;
+use crate::stage_optimizer::build_stage;
+use crate::worker::{Worker, WorkerContext};
+
+/// What the thread of one stage is given.
+pub(super) struct Runner<'a, R> {
+    pub plan: &'a Plan,
+    pub index: usize,
+    pub interrupt: Interrupt,
+    pub stop: StopSignal,
+    pub events: Sender<Event>,
+    pub board: Arc<Board>,
+    pub ready: SyncSender<()>,
+    pub start: Receiver<Instant>,
+    pub report: &'a R,
+}
+
+impl<R: Fn(RunError)> Runner<'_, R> {
+    /// Builds the stage and executes its program. `None` when it failed.
+    ///
+    /// A failure is reported before anything is dropped: a neighbour that found its link closed
+    /// first would report that instead of the cause.
+    pub fn run<S: Stage>(
+        self,
+        build: impl Fn(usize, Optimizer) -> Result<S, EngineError>,
+        ports: Ports<Cargo<S::Activation>>,
+        feed: StageFeed,
+    ) -> Option<End> {
+        let (stage, report) = (self.index, self.report);
+        let context = WorkerContext {
+            index: stage,
+            ports,
+            feed,
+            interrupt: self.interrupt,
+            stop: self.stop,
+            events: self.events,
+            board: self.board,
+        };
+        let built = guard(|| {
+            let stage = build_stage(self.plan, stage, build)?;
+            Worker::new(self.plan, stage, context)
+        });
+        let mut worker = match built {
+            Ok(worker) => worker,
+            Err(cause) => {
+                report(RunError::Build { stage, cause });
+                return None;
+            }
+        };
+        // Both ends of these channels exist until all stages are built, or one could not be.
+        self.ready.send(()).ok()?;
+        drop(self.ready);
+        worker.start_clock(self.start.recv().ok()?);
+        let mut program = self.plan.schedule.program(stage, &self.plan.horizon);
+        if let Some(snapshot) = &self.plan.resume {
+            program.skip_to(snapshot.version);
+        }
+        train(&mut worker, stage, program).map_err(report).ok()
+    }
+}
+
+/// Executes a program to its end.
+fn train<S: Stage>(
+    worker: &mut Worker<S>,
+    stage: usize,
+    mut program: Box<dyn Program>,
+) -> Result<End, RunError> {
+    let mut interrupted = false;
+    while let Some(action) = program.next() {
+        let mark = guard(|| worker.execute(action)).map_err(|cause| RunError::Stage {
+            stage,
+            action,
+            version: worker.version(),
+            cause,
+        })?;
+        match mark {
+            Some(Mark {
+                version,
+                halts: true,
+            }) => {
+                program.halt_at(version);
+                interrupted = true;
+            }
+            Some(Mark { version, .. }) => program.snapshot_at(version),
+            None => {}
+        }
+    }
+    worker.end();
+    Ok(End {
+        version: worker.version(),
+        interrupted,
+    })
+}
+
+/// Turns a panic into a [`Fault`], so that the other stages are released and the run reports it.
+fn guard<R>(work: impl FnOnce() -> Result<R, Fault>) -> Result<R, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(Fault::Panic {
+            message: panic_message(panic.as_ref()).to_owned(),
+        })
+    })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
