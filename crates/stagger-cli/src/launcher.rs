@@ -13,6 +13,15 @@ pub fn processes() -> usize {
     sizes.max().unwrap_or(1)
 }
 
+/// How it says which of them this is.
+const RANKS: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"];
+
+/// Whether this process speaks for all that were started with it, before MPI connects them.
+pub fn speaks() -> bool {
+    let rank = RANKS.iter().find_map(|name| env::var(name).ok());
+    processes() == 1 || rank.is_none_or(|rank| rank == "0")
+}
+
 /// How stagger is built for several processes.
 #[cfg(not(feature = "mpi"))]
 pub const BUILD: &str = "cargo build --release --features mpi";

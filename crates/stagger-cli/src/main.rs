@@ -32,7 +32,9 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too, with status 0. A closed pipe is not an error.
-            let _ = error.print();
+            if launcher::speaks() {
+                let _ = error.print();
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -56,7 +58,9 @@ fn run(words: Vec<OsString>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if let Some(sentence) = failure.sentence() {
+            if let Some(sentence) = failure.sentence()
+                && launcher::speaks()
+            {
                 eprintln!("error: {sentence}");
             }
             failure.exit_code()

@@ -160,7 +160,8 @@ impl Mpi {
 }
 
 impl Drop for Mpi {
-    /// A world that was not ended has failed: the other ranks would wait for this one for ever.
+    /// A world that was not ended has failed: the other ranks would wait for this one for ever. Ends this process with the others,
+    /// so an error that a program has to tell is told before.
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.killer().kill(1);

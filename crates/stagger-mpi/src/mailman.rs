@@ -198,6 +198,14 @@ impl Mailman {
 
     /// Waits for all ranks, and carries what comes meanwhile.
     fn end(mut self) {
+        // Those that are left could not be sent any more once the other ranks have passed the barrier.
+        while !self.outgoing.is_empty() {
+            self.carry();
+            while let Ok(command) = self.commands.try_recv() {
+                self.execute(command);
+            }
+            std::thread::sleep(LONGEST_PAUSE_IN_TRANSFERS);
+        }
         let mut barrier = Some(self.world.immediate_barrier());
         while let Some(request) = barrier.take() {
             barrier = request.test().err();

@@ -51,6 +51,8 @@ struct Heard {
     stages: Range<usize>,
     /// The last time.
     at: Instant,
+    /// What it has counted of its own movements.
+    beats: u64,
 }
 
 /// A process that has not been heard of for this long is the one that holds the others up.
@@ -71,7 +73,34 @@ impl Board {
         let mut ranks = self.ranks.lock().unwrap_or_else(PoisonError::into_inner);
         match ranks.iter_mut().find(|heard| heard.rank == rank) {
             Some(heard) => heard.at = at,
-            None => ranks.push(Heard { rank, stages, at }),
+            None => ranks.push(Heard {
+                rank,
+                stages,
+                at,
+                beats: 0,
+            }),
+        }
+    }
+
+    /// Notes what a process has counted of its movements.
+    pub fn beats_of(&self, rank: usize, beats: u64) {
+        let mut ranks = self.ranks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(heard) = ranks.iter_mut().find(|heard| heard.rank == rank)
+            && heard.beats != beats
+        {
+            heard.beats = beats;
+            self.beats.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a process has ended, and its stages with it: it is not waited for.
+    pub fn has_ended(&self, rank: usize) {
+        let mut ranks = self.ranks.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(at) = ranks.iter().position(|heard| heard.rank == rank) else {
+            return;
+        };
+        for stage in ranks.swap_remove(at).stages {
+            self.write(stage, |doing| doing.ended = true);
         }
     }
 

@@ -140,13 +140,27 @@ pub enum Event {
         /// Time per kind of kernel, over the whole program.
         profile: Profile,
     },
-    /// Nothing has moved for [`Plan::stall_timeout`](crate::Plan::stall_timeout). The stop is raised with it. A stage that
-    /// hangs inside one computation does not see the stop, and keeps the run from returning.
-    #[serde(skip)]
-    Stalled(Stall),
     /// The run was asked to stop. It halts at this version; its snapshot there holds what is in flight.
     Interrupted {
         /// The first batch that is not trained on, which is the version.
         batch: usize,
     },
+    /// Nothing has moved for [`Plan::stall_timeout`](crate::Plan::stall_timeout). The stop is raised with it. A stage that
+    /// hangs inside one computation does not see the stop, and keeps the run from returning.
+    // The last one: those that are skipped are counted in writing and not in reading.
+    #[serde(skip)]
+    Stalled(Stall),
+}
+
+impl Event {
+    /// The stage that it happened on, where it names one.
+    pub fn stage(&self) -> Option<usize> {
+        match self {
+            Self::Acted(acted) => Some(acted.stage),
+            Self::Synthesized { stage, .. }
+            | Self::Snapshot { stage, .. }
+            | Self::Profiled { stage, .. } => Some(*stage),
+            _ => None,
+        }
+    }
 }

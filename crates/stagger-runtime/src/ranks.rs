@@ -69,7 +69,7 @@ where
     B: Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
 {
     assert_ne!(ranks.world.rank(), 0, "rank 0 leads");
-    let watched = plan.stall_timeout.is_some();
+    let follower = Follower::new(ranks, plan.stall_timeout);
     // The leader watches over all ranks.
     let plan = &Plan {
         stall_timeout: None,
@@ -79,7 +79,7 @@ where
         plan,
         stages: ranks.placement.stages_of(ranks.world.rank()),
         interrupt: &Interrupt::new(),
-        peers: &Follower::new(ranks, watched),
+        peers: &follower,
     };
     let ended = host.run(ranks, build, feeds, |_| Ok(()));
     ranks.world.close(control_of(ranks.stretch));

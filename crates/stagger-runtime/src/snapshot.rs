@@ -1,6 +1,8 @@
 //! A run at one version, with what is in flight: all that it needs to resume as if it had never stopped
 //! (docs/algorithm.md, "Facts" 4).
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use stagger_engine::{HostTensor, StageState};
 use stagger_schedule::Schedule;
@@ -113,6 +115,28 @@ impl Snapshot {
             .first()
             .map_or(0, |first| first.pipeline.kept.len());
         self.version + kept / schedule.micro_batches()
+    }
+}
+
+impl Snapshot {
+    /// What the process of these stages needs of it: them, and what their neighbours have sent. Other stages are empty.
+    #[must_use]
+    pub fn part(&self, stages: Range<usize>) -> Self {
+        let part = |(index, stage): (usize, &StageSnapshot)| {
+            let is_neighbour = index + 1 == stages.start || index == stages.end;
+            match (stages.contains(&index), is_neighbour) {
+                (true, _) => stage.clone(),
+                (false, true) => StageSnapshot {
+                    pipeline: stage.pipeline.clone(),
+                    ..StageSnapshot::default()
+                },
+                (false, false) => StageSnapshot::default(),
+            }
+        };
+        Self {
+            version: self.version,
+            stages: self.stages.iter().enumerate().map(part).collect(),
+        }
     }
 }
 

@@ -111,7 +111,7 @@ fn is_current(address: Address, first: u32) -> bool {
 }
 
 impl Switchboard {
-    /// Takes a frame that a carrier has brought. One that is no frame goes to the control lane, which says so.
+    /// Takes a frame that a carrier has brought. One that is no frame goes to the control lane between stretches.
     pub fn deliver(&self, from: usize, frame: Vec<u8>) {
         let address = address(&frame).unwrap_or(Address::Control { stretch: 0 });
         if !is_current(address, *lock(&self.first_stretch)) {

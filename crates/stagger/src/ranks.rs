@@ -33,6 +33,8 @@ struct Facts {
     test_data: String,
     model: String,
     schedule: String,
+    optimizer: String,
+    learning_rate: String,
     /// The instruction set of engine `cpu`: another one gives other last bits.
     instructions: String,
 }
@@ -61,6 +63,8 @@ impl Facts {
                 job.cut
             ),
             schedule: job.schedule.to_string(),
+            optimizer: format!("{:?}", job.optimizer),
+            learning_rate: format!("{:?}", job.learning_rate),
             instructions: stagger_cpu::instruction_set(),
         }
     }
@@ -73,6 +77,8 @@ impl Facts {
             ("test set", &self.test_data, &other.test_data),
             ("model", &self.model, &other.model),
             ("schedule", &self.schedule, &other.schedule),
+            ("optimizer", &self.optimizer, &other.optimizer),
+            ("learning rate", &self.learning_rate, &other.learning_rate),
         ]
         .into_iter()
         .find(|(_, here, there)| here != there)

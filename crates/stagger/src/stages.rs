@@ -14,6 +14,7 @@ use stagger_runtime::{
 use stagger_schedule::{Horizon, Schedule};
 #[cfg(feature = "torch")]
 use stagger_torch::{TorchDevice, TorchStage};
+use stagger_transport::wire::Format;
 use stagger_transport::{Bytes, Ranks};
 
 use crate::error::Error;
@@ -127,10 +128,11 @@ impl Running<'_> {
         } = self;
         match (ranks, job.transport) {
             (Some(ranks), _) => ranks::lead(ranks, plan, build, feeds, interrupt, on_event),
-            (None, TransportChoice::Threads) => {
+            // A run that is resumed from several processes keeps what its numbers depend on.
+            (None, TransportChoice::Threads) if job.wire_format == Format::F32 => {
                 threads::run(plan, build, feeds, interrupt, on_event)
             }
-            (None, TransportChoice::Bytes) => {
+            (None, TransportChoice::Threads | TransportChoice::Bytes) => {
                 let format = job.wire_format;
                 threads::run_over(&Bytes { format }, plan, build, feeds, interrupt, on_event)
             }

@@ -35,7 +35,7 @@ pub use prepared::Prepared;
 pub use run::{Run, SnapshotCost};
 pub use stall::Stalled;
 
-/// A training run on this machine: one thread per stage.
+/// A training run: one thread per stage, in this process or in several.
 ///
 /// Says what to train, on what, and how; everything else has a default. Model, data set, schedule and optimizer are
 /// names, as on the command line, or objects. [`Training::run`] checks that all of it fits together before it trains.
@@ -283,7 +283,6 @@ impl<'a> Training<'a> {
     /// One on the first option that is wrong or that does not suit another one, on the data set, the model, or the run to
     /// resume.
     pub fn prepare(self) -> Result<Prepared<'a>, Error> {
-        self.given.check(&self.options)?;
         Prepared::new(self)
     }
 
@@ -299,11 +298,11 @@ impl<'a> Training<'a> {
     }
 
     /// Takes part in the run of rank 0, until that ends. To be called on the other ranks of the [world](Training::world), with
-    /// the same model, data set, schedule and optimizer where these are objects; everything else comes from rank 0, which
-    /// also says what goes wrong. Writes no files.
+    /// the same model, data set, schedule, optimizer and learning rate where these are objects, which is checked; everything
+    /// else comes from rank 0, which also says what goes wrong. Writes no files. Without a world, or on rank 0, nothing happens.
     ///
     /// # Errors
-    /// When rank 0 is of another build, or leaves without a word. Without a world, or on rank 0, nothing happens.
+    /// When rank 0 sends what this build does not understand.
     pub fn follow(self) -> Result<(), Error> {
         let Self {
             given,

@@ -41,6 +41,11 @@ impl Failure {
         place.get_or_insert(error);
     }
 
+    /// Keeps an error that only says that something else went wrong, in case nothing else says it.
+    pub fn suspect(&self, error: RunError) {
+        lock(&self.kept).of_a_neighbour.get_or_insert(error);
+    }
+
     /// Releases every thread of this process that waits.
     pub fn stop(&self) {
         self.stop.raise();

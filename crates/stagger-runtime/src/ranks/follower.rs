@@ -14,27 +14,28 @@ use crate::event::Event;
 use crate::fault::RunError;
 use crate::host::{End, Peers, Reports};
 
-/// How often the leader hears of a rank that has no events.
+/// How often the leader hears of a rank that has no events, or more often where it watches for short stalls.
 const BEAT: Duration = Duration::from_secs(1);
 
 pub(super) struct Follower {
     world: World,
     stretch: u32,
     stages: Range<usize>,
-    /// Whether the leader watches for stalls.
-    watched: bool,
+    /// How often the leader has to hear of this rank; `None` where it does not watch for stalls.
+    beat: Option<Duration>,
     start_in: Mutex<Option<Sender<()>>>,
     start_out: Mutex<Receiver<()>>,
 }
 
 impl Follower {
-    pub fn new(ranks: &Ranks, watched: bool) -> Self {
+    /// A follower of a leader that ends the run when nothing moves for `stall_timeout`.
+    pub fn new(ranks: &Ranks, stall_timeout: Option<Duration>) -> Self {
         let (start_in, start_out) = channel();
         Self {
             world: ranks.world.clone(),
             stretch: ranks.stretch,
             stages: ranks.placement.stages_of(ranks.world.rank()),
-            watched,
+            beat: stall_timeout.map(|timeout| BEAT.min(timeout / 4)),
             start_in: Mutex::new(Some(start_in)),
             start_out: Mutex::new(start_out),
         }
@@ -62,7 +63,7 @@ impl Peers for Follower {
                 }
                 return;
             }
-            // Also what cannot be read: the leader is of another build, or broken.
+            // Also where it cannot be read: the leader hears that this rank ended early.
             lock(&start).take();
             failure.stop();
         };
@@ -97,10 +98,13 @@ impl Peers for Follower {
     }
 
     fn beat_every(&self) -> Option<Duration> {
-        self.watched.then_some(BEAT)
+        self.beat
     }
 
     fn beat(&self, board: &Board) {
-        self.report(&Up::Doing(board.lines(self.stages.clone())));
+        self.report(&Up::Doing {
+            lines: board.lines(self.stages.clone()),
+            beats: board.beats(),
+        });
     }
 }

@@ -118,6 +118,11 @@ impl Desk {
                     let _ = line.ready.send(());
                 }
             }
+            Up::Event(event) if event.stage().is_some_and(|stage| !stages.contains(&stage)) => {
+                let message = "it reports what happened on a stage of another rank".to_owned();
+                let rank = from;
+                self.fail(RunError::Rank { rank, message }, failure);
+            }
             Up::Event(event) => {
                 let line = lock(&self.lines).get(from).cloned().flatten();
                 if let Some(line) = line {
@@ -125,8 +130,20 @@ impl Desk {
                 }
             }
             Up::Failed(failed) => self.fail(failed.on(from), failure),
-            Up::Doing(lines) => board.replace(stages.start, lines.into_iter().take(stages.len())),
+            Up::Doing { lines, beats } => {
+                board.replace(stages.start, lines.into_iter().take(stages.len()));
+                board.beats_of(from, beats);
+            }
             Up::Ended(ends) => {
+                board.has_ended(from);
+                // Most often it has said why, or was told to. If not, the others must not wait for it.
+                if ends.len() < stages.len() {
+                    let message = "it has ended before its stages have".to_owned();
+                    let rank = from;
+                    failure.suspect(RunError::Rank { rank, message });
+                    self.stop_all();
+                    failure.stop();
+                }
                 lock(&self.ends).extend(ends);
                 if let Some(line) = lock(&self.lines).get_mut(from) {
                     *line = None;

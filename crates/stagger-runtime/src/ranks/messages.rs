@@ -19,8 +19,8 @@ pub(super) enum Up {
     Event(Event),
     /// It has failed.
     Failed(Failed),
-    /// What its stages do, from its first one up.
-    Doing(Vec<Doing>),
+    /// What its stages do, from its first one up; and a number that grows as long as anything moves there.
+    Doing { lines: Vec<Doing>, beats: u64 },
     /// Its threads have ended: where the programs ended that came to their end. The last message of the stretch.
     Ended(Vec<End>),
 }
@@ -158,4 +158,121 @@ pub(super) fn read<M: for<'a> Deserialize<'a>>(frame: &[u8]) -> Result<M, String
 /// Reads a frame as the leader does, and as a follower does: for tests of foreign bytes. Gives whether either understands it.
 pub fn check_control(frame: &[u8]) -> bool {
     read::<Up>(frame).is_ok() || read::<Down>(frame).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use stagger_engine::Profile;
+
+    use super::*;
+    use crate::event::{Acted, Waits};
+    use crate::snapshot::StageSnapshot;
+
+    fn every_event() -> Vec<Event> {
+        let at = Duration::from_millis(5);
+        let mut profile = Profile::default();
+        profile.add("convolution", at);
+        vec![
+            Event::Started { stages: 3 },
+            Event::Acted(Acted {
+                stage: 1,
+                action: Action::Backward { batch: 7, micro: 2 },
+                started_at: at,
+                ended_at: 2 * at,
+                waits: Waits::default(),
+                transfer: at,
+                delayed: at,
+                staleness: Some(2),
+                gap: Some(0.25),
+            }),
+            Event::Trained {
+                batch: 3,
+                samples: 8,
+                loss: 1.5,
+                correct_top1: 1,
+                correct_top5: 4,
+                learning_rate: 0.1,
+                at,
+            },
+            Event::Skipped {
+                batch: 4,
+                loss: f32::NAN,
+                at,
+            },
+            Event::Evaluated {
+                version: 5,
+                samples: 10,
+                loss: 0.5,
+                correct_top1: 2,
+                correct_top5: 6,
+                at,
+            },
+            Event::Synthesized {
+                stage: 0,
+                batch: 1,
+                loss: 0.5,
+                loss_of_silence: 1.0,
+            },
+            Event::Snapshot {
+                stage: 2,
+                version: 6,
+                snapshot: Arc::new(StageSnapshot::default()),
+            },
+            Event::Profiled { stage: 2, profile },
+            Event::Interrupted { batch: 9 },
+        ]
+    }
+
+    /// What a frame holds, as it is printed: events have NaN in them, and are not compared.
+    fn carried(message: Up) -> (String, String) {
+        let frame = write(1, &message).unwrap();
+        let found: Up = read(&frame).unwrap();
+        (format!("{message:?}"), format!("{found:?}"))
+    }
+
+    #[test]
+    fn every_report_arrives_as_it_was_sent() {
+        let mut messages: Vec<Up> = every_event().into_iter().map(Up::Event).collect();
+        let end = End {
+            version: 7,
+            interrupted: true,
+        };
+        let nan = RunError::Stage {
+            stage: 2,
+            action: Action::Forward { batch: 3, micro: 0 },
+            version: 1,
+            cause: Fault::NonFiniteLoss { value: f32::NAN },
+        };
+        messages.extend([
+            Up::Ready,
+            Up::Failed(Failed::from(&nan)),
+            Up::Doing {
+                lines: vec![Doing::default(); 2],
+                beats: 77,
+            },
+            Up::Ended(vec![end]),
+        ]);
+        for message in messages {
+            let (sent, found) = carried(message);
+            assert_eq!(sent, found);
+        }
+        for message in [Down::Start, Down::Stop] {
+            let frame = write(1, &message).unwrap();
+            assert_eq!(read(&frame), Ok(message));
+        }
+    }
+
+    #[test]
+    fn a_message_with_more_behind_it_is_refused() {
+        let mut frame = write(1, &Up::Ready).unwrap();
+        frame.push(0);
+        let error = read::<Up>(&frame).expect_err("too long");
+        assert_eq!(
+            error,
+            "a message of the control lane is longer than its content"
+        );
+    }
 }

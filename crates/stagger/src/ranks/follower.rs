@@ -56,7 +56,8 @@ pub(crate) fn follow(
                 world.post(0, super::write(&answer)?);
             }
             Order::Train(stretch) => {
-                let job = job.as_ref().ok_or(RanksError::Left)?;
+                let what = "a stretch was ordered before it was said what the run is".to_owned();
+                let job = job.as_ref().ok_or(RanksError::Message { what })?;
                 train(world, job, &stretch)?;
             }
             Order::End => return Ok(()),

@@ -134,9 +134,12 @@ impl Leader {
         let placement = placement.ok_or(failed("the other ranks have not been prepared"))?;
         let number = self.stretches.fetch_add(1, Ordering::Relaxed) + 1;
         self.world.forget_before(number);
-        let stretch = Stretch::of(number, plan, options);
-        self.tell_all(&Order::Train(Box::new(stretch)))
-            .map_err(|error| failed(&error.to_string()))?;
+        for rank in 1..self.world.size() {
+            let stretch = Stretch::of(number, plan, options, placement.stages_of(rank));
+            let order = Order::Train(Box::new(stretch)).frame();
+            let frame = order.map_err(|error| failed(&error.to_string()))?;
+            self.world.post(rank, frame);
+        }
         Ok(Ranks {
             world: self.world.clone(),
             placement,

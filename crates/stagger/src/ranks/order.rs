@@ -48,12 +48,19 @@ pub(super) struct Stretch<'a> {
     learning_rate_factor: f64,
     gap_every: usize,
     profile: bool,
-    resume: Option<Cow<'a, Snapshot>>,
+    /// What the rank needs of it.
+    resume: Option<Snapshot>,
     states: Option<Cow<'a, [StageState]>>,
 }
 
 impl<'a> Stretch<'a> {
-    pub fn of(number: u32, plan: &'a Plan, options: &Options<'a>) -> Self {
+    /// A stretch for the rank that has these stages.
+    pub fn of(
+        number: u32,
+        plan: &Plan,
+        options: &Options<'a>,
+        stages: std::ops::Range<usize>,
+    ) -> Self {
         Self {
             number,
             schedule: plan.schedule.to_string(),
@@ -64,7 +71,7 @@ impl<'a> Stretch<'a> {
             learning_rate_factor: options.learning_rate_factor,
             gap_every: plan.gap_every,
             profile: options.profile,
-            resume: plan.resume.as_deref().map(Cow::Borrowed),
+            resume: plan.resume.as_ref().map(|whole| whole.part(stages)),
             states: options.states.map(Cow::Borrowed),
         }
     }
@@ -82,7 +89,7 @@ impl<'a> Stretch<'a> {
             stall_timeout: job.stall_timeout.filter(|_| self.is_watched),
             snapshot_interval: self.snapshot_interval,
             gap_every: self.gap_every,
-            resume: self.resume.as_deref().cloned().map(Into::into),
+            resume: self.resume.clone().map(Into::into),
             ..stages::plan(job, schedule, horizon, factor)
         })
     }

@@ -55,7 +55,10 @@ impl<'a> Prepared<'a> {
             outputs,
         } = training;
         // From here on the other ranks are let go, whatever happens.
-        let leader = world.map(|world| Leader::new(world, outputs.interrupt.clone()));
+        let several = world.filter(|world| world.size() > 1);
+        let leader = several.map(|world| Leader::new(world, outputs.interrupt.clone()));
+        given.check(&options)?;
+        refuse_unused_transport(&options, leader.as_ref().map_or(1, Leader::ranks))?;
         let place = match &resume {
             None => None,
             Some(resume) => Place::find(resume, options.output.as_deref())?,
@@ -101,8 +104,6 @@ impl<'a> Prepared<'a> {
                 }
             }
         };
-        let ranks = prepared.leader.as_ref().map_or(1, Leader::ranks);
-        refuse_unused_transport(&prepared.job.options, ranks)?;
         stages::check_specs(&prepared.job)?;
         if prepared.finished().is_none() && prepared.from.snapshot.is_none() {
             prepared.states = resume::initial_states(&prepared.job, &mut prepared.notes)?;
@@ -235,7 +236,8 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// Options of links that the run does not have.
+/// Options of links that the run does not have, as they are said. A resumed run may have been asked for them where it was
+/// before.
 fn refuse_unused_transport(options: &TrainingOptions, ranks: usize) -> Result<(), Error> {
     match options.transport.as_deref() {
         Some(found) if ranks > 1 => Err(RanksError::Transport {

@@ -1,12 +1,14 @@
 //! `stagger train` as one of several processes that `mpirun` or a scheduler has started.
 
-use anyhow::Context;
-use stagger::Interrupt;
+use anyhow::{Context, anyhow};
+use stagger::transport::World;
+use stagger::{Interrupt, Training};
 use stagger_mpi::{Killer, Mpi};
 
 use super::{signals, stall, train, training};
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
+use crate::launcher;
 
 /// Trains with the other processes: rank 0 leads the run, the others follow it.
 pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
@@ -15,42 +17,60 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
     end_all_on_panic(&killer);
     let world = mpi.world().clone();
     let is_leader = world.rank() == 0;
-    let training = training(arguments);
-    let result = match training {
-        Ok(training) if is_leader => {
-            let end = move |stalled| {
-                let killer = killer.clone();
-                stall::end_with(stalled, move || killer.kill(1))
-            };
-            train(training.world(world).on_stall(end))
-        }
-        Ok(training) => {
-            let interrupt = Interrupt::new();
-            let listens = signals::listen_for_interrupts(&interrupt);
-            signals::quiet_panics_of_workers();
-            match listens {
-                Ok(()) => {
-                    (training.world(world).interrupt(interrupt).follow()).map_err(Failure::from)
-                }
-                Err(error) => Err(error.into()),
-            }
-        }
-        // All ranks have the same flags and fail alike; the others would wait for rank 0.
-        Err(failure) if is_leader => {
-            stagger::dismiss(world);
-            Err(failure)
-        }
-        Err(_) => Ok(()),
+    let (started, connected) = (launcher::processes(), world.size());
+    let result = if connected != started {
+        // Each would be a run of its own.
+        Err(anyhow!(
+            "the launcher has started {started} processes and MPI connects {connected}: stagger was built with another MPI ({}) than \
+             that of the launcher",
+            mpi.library().trim()
+        )
+        .into())
+    } else if is_leader {
+        lead(arguments, world, &killer)
+    } else {
+        follow(world)
     };
     if !is_leader && let Err(failure) = &result {
         // Rank 0 waits for this one, and does not know.
         if let Some(sentence) = failure.sentence() {
             eprintln!("error: rank {}: {sentence}", mpi.world().rank());
         }
-        mpi.killer().kill(1);
+        killer.kill(1);
     }
     mpi.end();
     result
+}
+
+/// Trains as rank 0.
+fn lead(arguments: TrainArgs, world: World, killer: &Killer) -> Result<(), Failure> {
+    match training(arguments) {
+        Ok(training) => {
+            let killer = killer.clone();
+            let end = move |stalled| {
+                let killer = killer.clone();
+                stall::end_with(stalled, move || killer.kill(1))
+            };
+            train(training.world(world).on_stall(end))
+        }
+        Err(failure) => {
+            // The others wait to hear what the run is.
+            stagger::dismiss(world);
+            Err(failure)
+        }
+    }
+}
+
+/// Takes part in the run of rank 0, which says what it is: flags and config file of this process mean nothing.
+fn follow(world: World) -> Result<(), Failure> {
+    let interrupt = Interrupt::new();
+    signals::listen_for_interrupts(&interrupt)?;
+    signals::quiet_panics_of_workers();
+    let training = Training::new()
+        .commit(option_env!("STAGGER_COMMIT"))
+        .world(world)
+        .interrupt(interrupt);
+    Ok(training.follow()?)
 }
 
 /// A panic outside the stages ends all ranks: those that wait for this one would wait for ever.
