@@ -169,6 +169,25 @@ proptest! {
     }
 }
 
+#[test]
+fn ties_of_bf16_go_to_the_even_one() {
+    for (bits, expected) in [
+        (0x3f80_8000, 0x3f80_0000),
+        (0x3f81_8000, 0x3f82_0000),
+        (0xbf81_8000, 0xbf82_0000),
+        // Above the largest half there is an infinity, and below the smallest there is 0.
+        (0x7f7f_ffff, 0x7f80_0000),
+        (0x0000_8000, 0x0000_0000),
+        (0x0001_8000, 0x0002_0000),
+    ] {
+        let content = Content::Payload(Values(vec![], vec![f32::from_bits(bits)]));
+        let header = header(Lane::Activation);
+        let found = carried(Message { header, content }, Format::Bf16).unwrap();
+        let expected = Values(vec![], vec![f32::from_bits(expected)]);
+        assert_eq!(found.content, Content::Payload(expected), "{bits:#x}");
+    }
+}
+
 /// A frame with a tensor of 2 × 3 values, as a rank posts it.
 fn frame() -> Vec<u8> {
     let (_source, stop) = stop_channel();
