@@ -18,8 +18,8 @@ SCHEDULES = {"BP": ["--schedule", "bp", "--stages", "1"], "DSP": ["--schedule", 
 BATCHES = {"resnet8": 40, "resnet20": 24, "resnet110": 8}
 
 
-def bench(binary, engine, model, schedule, extra):
-    batches = str(BATCHES.get(model, 16))
+def bench(binary, engine, model, schedule, batches, extra):
+    batches = str(batches or BATCHES.get(model, 16))
     command = [binary, "bench", "--engine", engine, "--model", model, "--batches", batches, "--warmup", "4", "--json",
                *SCHEDULES[schedule], *extra]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -36,6 +36,8 @@ def main():
     parser.add_argument("--engines", default="burn,cpu", help="the engine's name in each of the two")
     parser.add_argument("--models", default="resnet8,resnet20,resnet110")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, help="per run, instead of the model's own number: short runs let the two change places "
+                        "before the machine's speed has drifted")
     arguments, extra = parser.parse_known_args()
     engines = arguments.engines.split(",")
     builds = [(arguments.before, engines[0]), (arguments.after, engines[-1])]
@@ -44,7 +46,7 @@ def main():
     for round_number in range(arguments.rounds):
         for case in cases:
             order = [0, 1] if round_number % 2 == 0 else [1, 0]
-            measured = {which: bench(*builds[which], *case, extra) for which in order}
+            measured = {which: bench(*builds[which], *case, arguments.batches, extra) for which in order}
             found[case].append(measured)
             print(case, {which: f"{rate:.1f}" for which, (rate, _) in sorted(measured.items())}, file=sys.stderr)
     print("| | before, images/s | after | after / before (range) | peak memory, before | after | ratio (range) |")
