@@ -304,7 +304,7 @@ fn a_rank_that_is_asked_to_end_halts_all_and_the_run_resumes() {
 #[test]
 fn a_rank_that_hangs_is_named() {
     let bench = Bench::new();
-    let run = KILLED.replace("--max-batches 60", "--max-batches 100000 --stall-timeout 6");
+    let run = KILLED.replace("--max-batches 60", "--max-batches 100000 --stall-timeout 4");
     let mut child = mpirun(&bench, 3, &run)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
