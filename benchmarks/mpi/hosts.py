@@ -11,12 +11,13 @@ Markdown table of medians; rounds take turns.
 
 import argparse
 import os
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+
+from training import throughput, words
 
 BATCHES = {"resnet8": 60, "resnet20": 40, "resnet110": 16, "vgg16-bn": 16}
 BRIDGE = "staggerbr"
@@ -79,16 +80,6 @@ exec ip netns exec "$host" unshare --uts sh -c "hostname $host; $*"
 """
 
 
-def throughput(command, environment):
-    with tempfile.TemporaryDirectory() as folder:
-        command = [word.replace("RUN", os.path.join(folder, "run")) for word in command]
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    found = re.search(r"^throughput: .* (\d+) images/s", result.stdout, re.MULTILINE)
-    if result.returncode != 0 or found is None:
-        sys.exit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
-    return float(found.group(1))
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("stagger")
@@ -99,7 +90,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     arguments, extra = parser.parse_known_args()
     stagger = os.path.abspath(arguments.stagger)
-    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     ranks = ["-n", str(arguments.hosts), "--bind-to", "none"]
     found = {}
     with tempfile.NamedTemporaryFile("w", suffix=".sh", delete=False) as file:
@@ -113,15 +103,13 @@ def main():
         for _ in range(arguments.rounds):
             for model in arguments.models.split(","):
                 for schedule in arguments.schedules.split(","):
-                    train = [stagger, "train", "--model", model, "--schedule", schedule, "--max-batches",
-                             str(BATCHES.get(model, 16)), "--batch-size", "128", "--evaluate", "false", "--calibration-batches",
-                             "0", "--keep-snapshots", "0", "--gap-every", "0", "--output", "RUN", *extra]
+                    train = words(stagger, model, schedule, BATCHES.get(model, 16), extra)
                     case = found.setdefault((model, schedule), {})
                     local = ["mpirun", "--oversubscribe", *ranks]
-                    case.setdefault("loopback", []).append(throughput(local + train, environment))
+                    case.setdefault("loopback", []).append(throughput(local + train))
                     for rate in arguments.rates.split(","):
                         hosts.limit(rate)
-                        case.setdefault(rate, []).append(throughput(over + train, environment))
+                        case.setdefault(rate, []).append(throughput(over + train))
                     print(model, schedule, {rate: each[-1] for rate, each in case.items()}, file=sys.stderr)
     os.remove(file.name)
     rates = ["loopback", *arguments.rates.split(",")]

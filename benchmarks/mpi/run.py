@@ -9,24 +9,12 @@ the ratios within rounds, and their range.
 """
 
 import argparse
-import os
-import re
 import statistics
-import subprocess
 import sys
-import tempfile
+
+from training import throughput, words
 
 BATCHES = {"resnet8": 120, "resnet20": 60, "resnet110": 24}
-
-
-def throughput(command, environment):
-    with tempfile.TemporaryDirectory() as folder:
-        command = [*command, "--output", os.path.join(folder, "run")]
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    found = re.search(r"^throughput: .* (\d+) images/s", result.stdout, re.MULTILINE)
-    if result.returncode != 0 or found is None:
-        sys.exit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
-    return float(found.group(1))
 
 
 def main():
@@ -37,17 +25,15 @@ def main():
     parser.add_argument("--stages", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     arguments, extra = parser.parse_known_args()
-    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(arguments.stages)]
     cases = [(model, schedule) for model in arguments.models.split(",") for schedule in arguments.schedules.split(",")]
     found = {case: [] for case in cases}
     for number in range(arguments.rounds):
         for model, schedule in cases:
-            train = [arguments.stagger, "train", "--model", model, "--schedule", schedule, "--stages", str(arguments.stages),
-                     "--max-batches", str(BATCHES.get(model, 32)), "--batch-size", "128", "--evaluate", "false",
-                     "--calibration-batches", "0", "--keep-snapshots", "0", "--gap-every", "0", *extra]
+            extra_words = ["--stages", str(arguments.stages), *extra]
+            train = words(arguments.stagger, model, schedule, BATCHES.get(model, 32), extra_words)
             ways = [("threads", train), ("mpi", launcher + train)]
-            rates = {name: throughput(command, environment) for name, command in (ways if number % 2 == 0 else ways[::-1])}
+            rates = {name: throughput(command) for name, command in (ways if number % 2 == 0 else ways[::-1])}
             found[model, schedule].append(rates)
             print(model, schedule, rates, file=sys.stderr)
     print("| | threads, images/s | mpi, images/s | mpi / threads (range) |")
