@@ -3,4 +3,5 @@
 mod examples;
 mod fresh_crate;
 mod ranks;
+mod support;
 mod training;

@@ -2,20 +2,10 @@
 
 use std::thread;
 
-use stagger::data::{InMemory, Split};
 use stagger::transport::{World, world};
-use stagger::{Error, Event, Interrupt, ReportError, Run, Sink, Training};
+use stagger::{Error, Interrupt, Run, Training};
 
-/// Noise in three classes, 8×8 pixels; `salt` makes it other noise.
-fn noise(salt: usize) -> Split {
-    let images = |len: usize, seed: usize| {
-        let labels = (0..len).map(|image| (image % 3) as u16).collect();
-        let pixel = |at: usize| (at.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed) as u8;
-        let pixels = (0..len * 64).map(pixel).collect();
-        InMemory::new("tiny", ["a", "b", "c"], [1, 8, 8], labels, pixels).unwrap()
-    };
-    Split::new(images(20, salt), images(10, 3)).unwrap()
-}
+use crate::support::{interrupting, noise};
 
 fn training<'a>(salt: usize) -> Training<'a> {
     Training::new()
@@ -74,34 +64,30 @@ fn ranks_give_the_numbers_of_one_process() {
     }
 }
 
-/// Asks the run to end when a batch has been trained.
-struct EndAt(usize, Interrupt);
-
-impl Sink for EndAt {
-    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        if matches!(event, Event::Trained { batch, .. } if *batch == self.0) {
-            self.1.request();
-        }
-        Ok(())
-    }
-}
-
 #[test]
 fn a_run_that_was_halted_resumes_on_another_number_of_ranks() {
     let bench = tempfile::tempdir().unwrap();
     let whole = |folder: &str| {
         let folder = bench.path().join(folder);
-        training(0).schedule("dsp").stages(3).output(folder)
+        training(0)
+            .epochs(20)
+            .schedule("dsp")
+            .stages(3)
+            .output(folder)
     };
     let follow = |world| training(0).world(world).follow();
     let halted = |world| {
         let interrupt = Interrupt::new();
-        let training = whole("run").sink(EndAt(3, interrupt.clone()));
-        training.interrupt(interrupt).world(world).run()
+        whole("run")
+            .dataset(interrupting(1, interrupt.clone()))
+            .interrupt(interrupt)
+            .world(world)
+            .run()
     };
     assert!(over(3, halted, follow).unwrap().interrupted);
     let resume = |world| {
-        training(0)
+        Training::new()
+            .dataset(noise(0))
             .resume(bench.path().join("run"))
             .world(world)
             .run()

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use stagger::data::{InMemory, Split};
 use stagger::engine::{LearningRate, Optimizer, WeightDecay};
 use stagger::model::Model;
 use stagger::runtime::{Outcome, RunError};
@@ -11,21 +10,12 @@ use stagger::{
     Event, Interrupt, ReportError, RunWeights, Sink, Training, TrainingOptions, evaluate_run,
 };
 
-/// Noise in three classes, 8×8 pixels.
-fn tiny() -> Split {
-    let images = |len: usize, seed: usize| {
-        let labels = (0..len).map(|image| (image % 3) as u16).collect();
-        let pixel = |at: usize| (at.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed) as u8;
-        let pixels = (0..len * 64).map(pixel).collect();
-        InMemory::new("tiny", ["a", "b", "c"], [1, 8, 8], labels, pixels).unwrap()
-    };
-    Split::new(images(20, 0), images(10, 3)).unwrap()
-}
+use crate::support::{interrupting, noise};
 
 /// Six batches of it.
 fn training<'a>() -> Training<'a> {
     Training::new()
-        .dataset(tiny())
+        .dataset(noise(0))
         .batch_size(8)
         .epochs(2)
         .learning_rate(0.01)
@@ -71,7 +61,11 @@ fn a_run_folder_has_what_memory_has() {
     assert_eq!(in_memory.test_accuracy(), on_disk.test_accuracy());
     assert!(on_disk.snapshots.iter().all(|cost| cost.taken >= 2));
 
-    let again = Training::new().dataset(tiny()).resume(&path).run().unwrap();
+    let again = Training::new()
+        .dataset(noise(0))
+        .resume(&path)
+        .run()
+        .unwrap();
     assert_eq!((again.version, again.best), (6, on_disk.best));
     assert_eq!(again.loss(), on_disk.loss());
     assert!(again.weights().unwrap() == on_disk.weights().unwrap());
@@ -148,23 +142,16 @@ fn refusals_name_fields() {
     }
 }
 
-/// Counts the losses and the ends of a run; interrupts it after some batches.
+/// Counts the losses and the ends of a run.
 #[derive(Default)]
 struct Watch {
     losses: usize,
     ends: usize,
-    after: usize,
-    interrupt: Interrupt,
 }
 
 impl Sink for Watch {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        if matches!(event, Event::Trained { .. }) {
-            self.losses += 1;
-            if self.losses == self.after {
-                self.interrupt.request();
-            }
-        }
+        self.losses += usize::from(matches!(event, Event::Trained { .. }));
         Ok(())
     }
 
@@ -178,20 +165,23 @@ impl Sink for Watch {
 fn an_interrupt_ends_a_run_which_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let mut watch = Watch {
-        after: 10,
-        ..Watch::default()
-    };
+    let interrupt = Interrupt::new();
+    let mut watch = Watch::default();
     let run = training()
+        .dataset(interrupting(4, interrupt.clone()))
         .epochs(40)
         .output(&path)
-        .interrupt(watch.interrupt.clone())
+        .interrupt(interrupt)
         .sink(&mut watch)
         .run()
         .unwrap();
-    assert!(run.interrupted && (10..120).contains(&run.version));
+    assert!(run.interrupted && (1..120).contains(&run.version));
     assert_eq!((watch.losses, watch.ends), (run.version, 1));
-    let resumed = Training::new().dataset(tiny()).resume(&path).run().unwrap();
+    let resumed = Training::new()
+        .dataset(noise(0))
+        .resume(&path)
+        .run()
+        .unwrap();
     assert!(!resumed.interrupted);
     let unbroken = training().epochs(40).run().unwrap();
     assert!(resumed.weights().unwrap() == unbroken.weights().unwrap());

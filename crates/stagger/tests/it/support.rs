@@ -1,0 +1,79 @@
+//! Small data sets, and a data set that asks for an interrupt.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use stagger::Interrupt;
+use stagger::data::{DataError, Dataset, InMemory, Split};
+
+/// Images of the training set of [`noise`].
+const IMAGES: usize = 20;
+
+/// Noise in three classes, 8×8 pixels; `salt` makes it other noise. Batches of 8 images make three of an epoch.
+pub fn noise(salt: usize) -> Split {
+    Split::new(images(IMAGES, salt), images(10, 3)).unwrap()
+}
+
+/// [`noise`] without salt that asks for an interrupt once `epochs` epochs of it have been read.
+///
+/// A sink may see an event after all batches have been trained; stage 0 cannot train a batch before it has been read. A run
+/// that has some epochs more is therefore always interrupted before its end.
+pub fn interrupting(epochs: usize, interrupt: Interrupt) -> Split {
+    let train = Interrupting {
+        images: images(IMAGES, 0),
+        read: AtomicUsize::new(0),
+        at: epochs * IMAGES,
+        interrupt,
+    };
+    Split::new(train, images(10, 3)).unwrap()
+}
+
+fn images(len: usize, seed: usize) -> InMemory {
+    let labels = (0..len).map(|image| (image % 3) as u16).collect();
+    let pixel = |at: usize| (at.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed) as u8;
+    let pixels = (0..len * 64).map(pixel).collect();
+    InMemory::new("tiny", ["a", "b", "c"], [1, 8, 8], labels, pixels).unwrap()
+}
+
+struct Interrupting {
+    images: InMemory,
+    read: AtomicUsize,
+    at: usize,
+    interrupt: Interrupt,
+}
+
+impl Dataset for Interrupting {
+    fn name(&self) -> &str {
+        self.images.name()
+    }
+
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn classes(&self) -> usize {
+        self.images.classes()
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.images.class_names()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.images.shape()
+    }
+
+    fn label(&self, index: usize) -> usize {
+        self.images.label(index)
+    }
+
+    fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError> {
+        if self.read.fetch_add(1, Ordering::SeqCst) == self.at {
+            self.interrupt.request();
+        }
+        self.images.image(index, pixels)
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.images.fingerprint()
+    }
+}
