@@ -168,6 +168,18 @@ pub enum EngineError {
         /// Parameters of the weights.
         found: usize,
     },
+    /// Running statistics of another stage.
+    #[error(
+        "stage {stage} has {expected} means and variances, and running statistics of {found} or of other shapes were given"
+    )]
+    ForeignStatistics {
+        /// First and last block of the stage.
+        stage: String,
+        /// Tensors of the stage's running statistics.
+        expected: usize,
+        /// Tensors given.
+        found: usize,
+    },
     /// A prediction and its target of different shapes.
     #[error(
         "the mean squared error expects a prediction and a target of one shape but gets {predicted:?} and {target:?}"

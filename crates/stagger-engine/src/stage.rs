@@ -266,6 +266,19 @@ pub trait Stage {
     /// [`EngineError::Backend`] when the device fails.
     fn scale_gradients(&mut self, factor: f64) -> Result<(), EngineError>;
 
+    /// The values of the gradients that have added up since the last update, in the order of the stage's parameters; zeros
+    /// where no backward has reached a parameter.
+    ///
+    /// # Errors
+    /// [`EngineError::Backend`] when the device fails.
+    fn export_gradients(&self) -> Result<Vec<HostTensor>, EngineError>;
+
+    /// Replaces the gradients that have added up by others: their sum over the replicas of the stage, say.
+    ///
+    /// # Errors
+    /// [`EngineError::ForeignWeights`] when there are not as many as parameters or a shape differs.
+    fn import_gradients(&mut self, values: Vec<HostTensor>) -> Result<(), EngineError>;
+
     /// Judges the logits of an evaluation: plain cross-entropy without smoothing, and accuracy.
     ///
     /// # Errors
@@ -354,6 +367,21 @@ pub trait Stage {
 
     /// Puts running statistics of this stage back: the passes since then have not been.
     fn restore_statistics(&mut self, statistics: Self::Statistics);
+
+    /// The values of running statistics of this stage: mean and variance of each normalisation.
+    ///
+    /// # Errors
+    /// [`EngineError::Backend`] when the device fails.
+    fn export_statistics(
+        &self,
+        statistics: &Self::Statistics,
+    ) -> Result<Vec<HostTensor>, EngineError>;
+
+    /// Running statistics of these values, after as many passes as the present ones.
+    ///
+    /// # Errors
+    /// [`EngineError::ForeignStatistics`] when there are not as many as [`Stage::export_statistics`] gives or a shape differs.
+    fn import_statistics(&self, values: Vec<HostTensor>) -> Result<Self::Statistics, EngineError>;
 
     /// Drops the gradients that have added up since the last update.
     fn discard_gradients(&mut self);

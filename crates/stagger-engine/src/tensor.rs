@@ -54,6 +54,30 @@ impl HostTensor {
         })
     }
 
+    /// The rows of all parts, in their order: a batch of its shares.
+    ///
+    /// # Errors
+    /// [`EngineError::ShapeMismatch`] when samples of two parts have different shapes.
+    pub fn of_rows(parts: &[Self]) -> Result<Self, EngineError> {
+        let Some(first) = parts.first() else {
+            return Ok(Self::default());
+        };
+        let mut shape = first.shape.clone();
+        let mut data = Vec::with_capacity(parts.iter().map(|part| part.data.len()).sum());
+        for part in parts {
+            part.check()?;
+            if part.shape.get(1..) != first.shape.get(1..) || part.shape.is_empty() {
+                return Err(EngineError::ShapeMismatch {
+                    predicted: first.shape.clone(),
+                    target: part.shape.clone(),
+                });
+            }
+            data.extend_from_slice(&part.data);
+        }
+        shape[0] = parts.iter().map(|part| part.shape[0]).sum();
+        Ok(Self { shape, data })
+    }
+
     /// A copy of these rows of the outermost side: samples of a batch.
     ///
     /// # Panics

@@ -122,6 +122,10 @@ fn size(manifest: &Manifest) -> String {
 fn of_stage(stage: &StageSnapshot) -> String {
     let mut text = of_state(&stage.state);
     text.push_str(&of_pipeline(&stage.pipeline));
+    for (number, replica) in (1..).zip(&stage.replicas) {
+        let _ = writeln!(text, " replica {number}");
+        text.push_str(&of_pipeline(replica));
+    }
     text
 }
 
@@ -153,6 +157,9 @@ fn of_pipeline(pipeline: &PipelineState) -> String {
     sent("sent down", &pipeline.sent_down);
     if let Some(weights) = &pipeline.previous_weights {
         let _ = writeln!(text, "  weights before the last update: {}", count(weights));
+    }
+    if let Some(statistics) = &pipeline.statistics {
+        let _ = writeln!(text, "  running statistics: {}", count(statistics));
     }
     if let Some(synthesis) = &pipeline.synthesis {
         let _ = writeln!(

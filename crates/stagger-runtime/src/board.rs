@@ -10,13 +10,16 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use stagger_schedule::Action;
 
+use crate::replicas::Replicas;
+
 /// Completed actions that are remembered of each stage.
 const REMEMBERED: usize = 8;
 
-/// A line per stage; each stage writes its own, by way of a [`Line`].
+/// A line per place; the worker of each writes its own, by way of a [`Line`].
 #[derive(Debug)]
 pub(crate) struct Board {
-    stages: Vec<Mutex<Doing>>,
+    replicas: Replicas,
+    places: Vec<Mutex<Doing>>,
     /// Other processes, the stages of each, and when it was last heard of.
     ranks: Mutex<Vec<Heard>>,
     /// Grows with everything that is written.
@@ -32,6 +35,8 @@ pub(crate) enum WaitsFor {
     Above,
     /// The loader.
     Loader,
+    /// Another replica of the stage.
+    Replicas,
 }
 
 /// What a stage does.
@@ -48,7 +53,7 @@ pub(crate) struct Doing {
 #[derive(Clone, Debug)]
 struct Heard {
     rank: usize,
-    stages: Range<usize>,
+    places: Range<usize>,
     /// The last time.
     at: Instant,
     /// What it has counted of its own movements.
@@ -59,23 +64,24 @@ struct Heard {
 const SILENCE: Duration = Duration::from_secs(3);
 
 impl Board {
-    pub fn new(stages: usize) -> Self {
+    pub fn new(replicas: &Replicas) -> Self {
         Self {
-            stages: (0..stages).map(|_| Mutex::default()).collect(),
+            replicas: replicas.clone(),
+            places: (0..replicas.places()).map(|_| Mutex::default()).collect(),
             ranks: Mutex::default(),
             beats: AtomicU64::new(0),
         }
     }
 
     /// Notes that a process with these stages is there.
-    pub fn heard_of(&self, rank: usize, stages: Range<usize>) {
+    pub fn heard_of(&self, rank: usize, places: Range<usize>) {
         let at = Instant::now();
         let mut ranks = self.ranks.lock().unwrap_or_else(PoisonError::into_inner);
         match ranks.iter_mut().find(|heard| heard.rank == rank) {
             Some(heard) => heard.at = at,
             None => ranks.push(Heard {
                 rank,
-                stages,
+                places,
                 at,
                 beats: 0,
             }),
@@ -99,23 +105,23 @@ impl Board {
         let Some(at) = ranks.iter().position(|heard| heard.rank == rank) else {
             return;
         };
-        for stage in ranks.swap_remove(at).stages {
-            self.write(stage, |doing| doing.ended = true);
+        for place in ranks.swap_remove(at).places {
+            self.write(place, |doing| doing.ended = true);
         }
     }
 
-    /// What these stages do.
-    pub fn lines(&self, stages: Range<usize>) -> Vec<Doing> {
-        let lines = self.stages.get(stages).unwrap_or_default().iter();
+    /// What these places do.
+    pub fn lines(&self, places: Range<usize>) -> Vec<Doing> {
+        let lines = self.places.get(places).unwrap_or_default().iter();
         let copy =
             |doing: &Mutex<Doing>| doing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         lines.map(copy).collect()
     }
 
-    /// Writes what the stages from `first` do, as their process reports it.
+    /// Writes what the places from `first` on do, as their process reports it.
     pub fn replace(&self, first: usize, lines: impl Iterator<Item = Doing>) {
-        for (stage, line) in (first..).zip(lines) {
-            let Some(doing) = self.stages.get(stage) else {
+        for (place, line) in (first..).zip(lines) {
+            let Some(doing) = self.places.get(place) else {
                 return;
             };
             let mut doing = doing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,31 +148,58 @@ impl Board {
         self.beats.load(Ordering::Relaxed)
     }
 
-    fn write(&self, stage: usize, change: impl FnOnce(&mut Doing)) {
+    fn write(&self, place: usize, change: impl FnOnce(&mut Doing)) {
         self.beats.fetch_add(1, Ordering::Relaxed);
-        if let Some(doing) = self.stages.get(stage) {
+        if let Some(doing) = self.places.get(place) {
             change(&mut doing.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
     /// What holds the pipeline up after `quiet` in which nothing moved.
     pub fn stall(&self, quiet: Duration) -> Stall {
-        let stages = self.lines(0..self.stages.len());
+        let places = self.lines(0..self.places.len());
         let busy = |doing: &&Doing| !doing.ended && doing.waits_for.is_none();
         let loads = |doing: &&Doing| doing.waits_for == Some(WaitsFor::Loader);
         let silent = self.silent();
         // A stage of a process that does not answer; one that does not wait; or else one that waits for the loader.
-        let culprit = (silent.as_ref().map(|(heard, _)| heard.stages.start))
-            .or_else(|| stages.iter().position(|doing| busy(&doing)))
-            .or_else(|| stages.iter().position(|doing| loads(&doing)));
+        let culprit = (silent.as_ref().map(|(heard, _)| heard.places.start))
+            .or_else(|| places.iter().position(|doing| busy(&doing)))
+            .or_else(|| places.iter().position(|doing| loads(&doing)));
+        let place = culprit.map(|number| self.replicas.place(number));
         Stall {
             quiet,
-            stage: culprit,
-            action: culprit.and_then(|stage| stages[stage].action),
-            waits_for_the_loader: culprit.is_some_and(|stage| loads(&&stages[stage])),
+            stage: place.map(|place| place.stage),
+            replica: place
+                .filter(|place| place.of > 1)
+                .map(|place| place.replica),
+            action: culprit.and_then(|place| places[place].action),
+            waits_for_the_loader: culprit.is_some_and(|place| loads(&&places[place])),
             silent_rank: silent.map(|(heard, silence)| (heard.rank, silence)),
-            grid: grid(&stages),
+            grid: self.grid(&places),
         }
+    }
+
+    fn grid(&self, places: &[Doing]) -> String {
+        let mut grid = String::new();
+        for (number, doing) in places.iter().enumerate() {
+            let _ = write!(grid, "{}:", self.replicas.place(number));
+            for action in &doing.done {
+                let _ = write!(grid, " {action}");
+            }
+            if let Some(action) = doing.action {
+                let _ = write!(grid, " → {action}");
+            }
+            grid.push_str(match doing.waits_for {
+                _ if doing.ended => " (ended)",
+                Some(WaitsFor::Below) => " (waits for the stage below)",
+                Some(WaitsFor::Above) => " (waits for the stage above)",
+                Some(WaitsFor::Loader) => " (waits for the loader)",
+                Some(WaitsFor::Replicas) => " (waits for another replica)",
+                None => " (works)",
+            });
+            grid.push('\n');
+        }
+        grid
     }
 }
 
@@ -174,13 +207,13 @@ impl Board {
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     board: Arc<Board>,
-    stage: usize,
+    place: usize,
 }
 
 impl Line {
-    pub fn new(board: &Arc<Board>, stage: usize) -> Self {
+    pub fn new(board: &Arc<Board>, place: usize) -> Self {
         let board = Arc::clone(board);
-        Self { board, stage }
+        Self { board, place }
     }
 
     pub fn begins(&self, action: Action) {
@@ -217,7 +250,7 @@ impl Line {
     }
 
     fn write(&self, change: impl FnOnce(&mut Doing)) {
-        self.board.write(self.stage, change);
+        self.board.write(self.place, change);
     }
 }
 
@@ -228,13 +261,15 @@ pub struct Stall {
     pub quiet: Duration,
     /// The stage that the others wait for; `None` when every stage waits for another.
     pub stage: Option<usize>,
+    /// Which of its replicas, where it has several.
+    pub replica: Option<usize>,
     /// What that stage is doing.
     pub action: Option<Action>,
     /// Whether it waits for the loader.
     pub waits_for_the_loader: bool,
     /// The process of that stage, where it has not been heard of for some time.
     pub silent_rank: Option<(usize, Duration)>,
-    /// A line per stage: its last actions, and what it is doing.
+    /// A line per stage, or replica of one: its last actions, and what it is doing.
     pub grid: String,
 }
 
@@ -246,9 +281,13 @@ impl fmt::Display for Stall {
             let silence = silence.as_secs_f64();
             write!(f, "rank {rank} has not been heard of for {silence:.0} s; ")?;
         }
+        let replica = match self.replica {
+            Some(replica) => format!(", replica {replica}"),
+            None => String::new(),
+        };
         match (self.stage, self.waits_for_the_loader) {
-            (Some(stage), true) => write!(f, "stage {stage} waits for the loader")?,
-            (Some(stage), false) => write!(f, "the others wait for stage {stage}")?,
+            (Some(stage), true) => write!(f, "stage {stage}{replica} waits for the loader")?,
+            (Some(stage), false) => write!(f, "the others wait for stage {stage}{replica}")?,
             (None, _) => write!(f, "every stage waits for another")?,
         }
         if let Some(action) = self.action {
@@ -256,28 +295,6 @@ impl fmt::Display for Stall {
         }
         Ok(())
     }
-}
-
-fn grid(stages: &[Doing]) -> String {
-    let mut grid = String::new();
-    for (stage, doing) in stages.iter().enumerate() {
-        let _ = write!(grid, "stage {stage}:");
-        for action in &doing.done {
-            let _ = write!(grid, " {action}");
-        }
-        if let Some(action) = doing.action {
-            let _ = write!(grid, " → {action}");
-        }
-        grid.push_str(match doing.waits_for {
-            _ if doing.ended => " (ended)",
-            Some(WaitsFor::Below) => " (waits for the stage below)",
-            Some(WaitsFor::Above) => " (waits for the stage above)",
-            Some(WaitsFor::Loader) => " (waits for the loader)",
-            None => " (works)",
-        });
-        grid.push('\n');
-    }
-    grid
 }
 
 #[cfg(test)]
@@ -296,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_stage_that_does_not_wait_holds_the_others_up() {
-        let board = Arc::new(Board::new(3));
+        let board = Arc::new(Board::new(&Replicas::none(3)));
         for batch in 0..20 {
             Line::new(&board, 0).completes(forward(batch));
         }
@@ -318,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_loader_is_named() {
-        let board = Arc::new(Board::new(2));
+        let board = Arc::new(Board::new(&Replicas::none(2)));
         waiting(&board, 0, forward(3), WaitsFor::Loader);
         waiting(&board, 1, forward(2), WaitsFor::Below);
         let stall = board.stall(Duration::from_secs(5)).to_string();

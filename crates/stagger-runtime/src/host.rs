@@ -1,10 +1,12 @@
-//! What one process of a run does: it hosts stages, a thread each, and hears of the others' through its [`Peers`].
+//! What one process of a run does: it hosts stages and replicas of stages, a thread each, and hears of the others' through its [`Peers`].
 
 mod failure;
+mod merge;
 mod peers;
 mod runner;
 mod watch;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,17 +25,18 @@ use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
 use crate::ports::connect;
 use failure::StopOnDrop;
+use merge::Merge;
 use runner::Runner;
-use watch::Watch;
+use watch::{Heard, Watch};
 
 pub(crate) use failure::Failure;
-pub(crate) use peers::{Alone, End, Peers, Reports};
+pub(crate) use peers::{Alone, End, Peers, Reported, Reports};
 
 /// A process and its stages.
 pub(crate) struct Host<'a, P> {
     pub plan: &'a Plan,
-    /// The stages of this process.
-    pub stages: Range<usize>,
+    /// The places of this process.
+    pub places: Range<usize>,
     pub interrupt: &'a Interrupt,
     pub peers: &'a P,
 }
@@ -55,9 +58,9 @@ impl<P: Peers> Host<'_, P> {
         let stages = plan.schedule.stages();
         let (stop_source, stop) = stop_channel();
         let failure = Arc::new(Failure::new(stop_source));
-        let board = Arc::new(Board::new(stages));
+        let board = Arc::new(Board::new(&plan.replicas));
         let (events_in, events_out) = channel();
-        let (ready_in, ready_out) = sync_channel(stages);
+        let (ready_in, ready_out) = sync_channel(plan.replicas.places());
         self.peers.listen(Reports {
             events: events_in.clone(),
             ready: ready_in.clone(),
@@ -68,26 +71,28 @@ impl<P: Peers> Host<'_, P> {
             failure.keep(error, |error| self.peers.failed(error));
             failure.stop();
         };
-        let ports = connect(&plan.schedule, self.stages.clone(), transport, &stop);
+        let (replicas, places) = (&plan.replicas, self.places.clone());
+        let ports = connect(&plan.schedule, replicas, places.clone(), transport, &stop);
         let ports = ports.unwrap_or_else(|error| {
             report(error);
             Vec::new()
         });
-        let feeds = feeds.split(stages).into_iter().skip(self.stages.start);
+        let feeds = feeds.split(replicas, places.clone());
 
         let (clock, own_ends) = thread::scope(|scope| {
             // Should `on_event` panic, the scope joins the stages before it passes the panic on.
             let _release = StopOnDrop(&failure, self.peers);
             let open = KeptOpen::of(scope);
-            let mut threads = Vec::with_capacity(self.stages.len());
-            let mut starts = Vec::with_capacity(self.stages.len());
-            for (index, (ports, feed)) in self.stages.clone().zip(ports.into_iter().zip(feeds)) {
+            let mut threads = Vec::with_capacity(places.len());
+            let mut starts = Vec::with_capacity(places.len());
+            for (number, (ports, feed)) in places.zip(ports.into_iter().zip(feeds)) {
+                let place = replicas.place(number);
                 // With room: the main thread never waits for a stage that has failed.
                 let (start_in, start_out) = sync_channel(1);
                 starts.push(start_in);
                 let runner = Runner {
                     plan,
-                    index,
+                    number,
                     interrupt: self.interrupt.clone(),
                     stop: stop.clone(),
                     events: events_in.clone(),
@@ -98,10 +103,14 @@ impl<P: Peers> Host<'_, P> {
                 };
                 let build = &build;
                 let work = move || runner.run(build, ports, feed);
-                match spawn_named(scope, format!("stage-{index}"), work) {
+                let name = match place.of {
+                    1 => format!("stage-{}", place.stage),
+                    _ => format!("stage-{}.{}", place.stage, place.replica),
+                };
+                match spawn_named(scope, name, work) {
                     Ok(thread) => threads.push(thread),
                     Err(cause) => report(RunError::Spawn {
-                        stage: index,
+                        stage: place.stage,
                         cause,
                     }),
                 }
@@ -112,17 +121,25 @@ impl<P: Peers> Host<'_, P> {
             // Events from before a stage's failure are still delivered, but not to a receiver that has failed itself.
             let mut listens = true;
             if clock.is_some()
-                && let Some(event) = self.peers.pass_on(Event::Started { stages })
-                && let Err(error) = on_event(event)
+                && self.peers.hears()
+                && let Err(error) = on_event(Event::Started { stages })
             {
                 listens = false;
                 report(RunError::Event(error));
             }
             let mut watch = Watch::new(plan.stall_timeout, self.peers);
-            while let Some(event) = watch.next(&events_out, &board) {
-                let Some(event) = self.peers.pass_on(event) else {
-                    continue;
-                };
+            let mut merge = Merge::new(replicas);
+            let mut ready = VecDeque::new();
+            while let Some(event) = next_event(&mut ready, || {
+                let heard = watch.next(&events_out, &board)?;
+                Some(match heard {
+                    Heard::Event(reported) => match self.peers.pass_on(reported) {
+                        Some(reported) => merge.take(reported),
+                        None => Vec::new(),
+                    },
+                    Heard::Stall(stall) => vec![Event::Stalled(stall)],
+                })
+            }) {
                 if !listens {
                     continue;
                 }
@@ -165,8 +182,8 @@ impl<P: Peers> Host<'_, P> {
     /// Waits until all stages are built, then starts the common clock. `None` when one could not be built: its thread has
     /// dropped its end of `ready` by then, after reporting why.
     fn start(&self, ready: &Receiver<()>, stages: Vec<SyncSender<Instant>>) -> Option<Instant> {
-        let all = self.plan.schedule.stages();
-        for _ in 0..self.peers.awaited(self.stages.len(), all) {
+        let all = self.plan.replicas.places();
+        for _ in 0..self.peers.awaited(self.places.len(), all) {
             ready.recv().ok()?;
         }
         let clock = self.peers.start()?;
@@ -174,5 +191,18 @@ impl<P: Peers> Host<'_, P> {
             stage.send(clock).ok()?;
         }
         Some(clock)
+    }
+}
+
+/// The next event to tell of, of those that are `ready` or else of what `more` hears; `None` when nothing more comes.
+fn next_event(
+    ready: &mut VecDeque<Event>,
+    mut more: impl FnMut() -> Option<Vec<Event>>,
+) -> Option<Event> {
+    loop {
+        if let Some(event) = ready.pop_front() {
+            return Some(event);
+        }
+        ready.extend(more()?);
     }
 }

@@ -1,4 +1,4 @@
-//! Workers that execute schedule programs, one per stage, and the events they emit.
+//! Workers that execute schedule programs, one per stage or replica of a stage, and the events they emit.
 //!
 //! A [`Plan`] says what to run: a schedule, how far, the optimizer and the learning rate. Three executors run the same worker
 //! over the same programs:
@@ -26,6 +26,7 @@ mod interrupt;
 mod plan;
 mod ports;
 pub mod ranks;
+mod replicas;
 pub mod sequential;
 pub mod snapshot;
 mod stage_optimizer;
@@ -42,5 +43,6 @@ pub use fault::{EventError, Fault, FeedError, RunError};
 pub use feed::{Elsewhere, Feeds, Inputs, Labels};
 pub use interrupt::Interrupt;
 pub use plan::{OnNonFinite, Outcome, Plan};
+pub use replicas::{Replicas, ReplicasError};
 pub use stage_optimizer::stage_optimizer;
 pub use straggler::{Straggler, StragglerError};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use stagger_engine::Optimizer;
 use stagger_schedule::{GradientSource, Horizon, Kept, Schedule, StagePolicy};
 
+use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::straggler::Straggler;
 
@@ -16,6 +17,8 @@ use crate::straggler::Straggler;
 pub struct Plan {
     /// The method and its K stages.
     pub schedule: Schedule,
+    /// How many copies there are of each stage.
+    pub replicas: Replicas,
     /// How many batches, and where to evaluate and snapshot.
     pub horizon: Horizon,
     /// The optimizer of the run. A stage gets its own from [`stage_optimizer`](crate::stage_optimizer).
@@ -74,6 +77,7 @@ impl Plan {
         learning_rate: impl Fn(usize) -> f64 + Send + Sync + 'static,
     ) -> Self {
         Self {
+            replicas: Replicas::none(schedule.stages()),
             schedule,
             horizon,
             optimizer,

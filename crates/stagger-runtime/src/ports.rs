@@ -1,50 +1,169 @@
-//! Which link a stage has to each of its neighbours.
+//! Which links a place has to its neighbours, and to the other replicas of its stage.
 
 use std::ops::Range;
 
-use stagger_schedule::Schedule;
-use stagger_transport::{Capacities, Link, StopSignal, Transport};
+use stagger_schedule::{Schedule, StagePolicy};
+use stagger_transport::{Capacities, Ends, Hop, Link, StopSignal, Transport};
 
 use crate::fault::RunError;
+use crate::replicas::Replicas;
 
-/// A stage's ends of the two hops beside it.
+/// A place's ends of the hops beside it.
 pub(crate) struct Ports<T> {
-    pub below: Option<Box<dyn Link<T>>>,
-    pub above: Option<Box<dyn Link<T>>>,
+    /// To the stage below: one, or one to each of its replicas, in the order of their rows.
+    pub below: Vec<Box<dyn Link<T>>>,
+    /// To the stage above, likewise.
+    pub above: Vec<Box<dyn Link<T>>>,
+    /// To the other replicas.
+    pub ring: Option<Ring<T>>,
 }
 
-/// Connects the stages of this process to their neighbours, with queues as long as the schedule says. Their ports, from the first
+/// The links of a replica in the ring of its stage.
+pub(crate) struct Ring<T> {
+    /// To the replica after it; the last one's is to the first.
+    pub next: Box<dyn Link<T>>,
+    /// From the replica before it.
+    pub previous: Box<dyn Link<T>>,
+}
+
+/// Connects the places of this process to their neighbours, with queues as long as the schedule says. Their ports, from the first
 /// of them up.
 ///
 /// # Errors
-/// When the transport cannot connect a hop, or does not give an end that belongs to a stage of this process.
+/// When the transport cannot connect a hop, or does not give an end that belongs to a place of this process.
 pub(crate) fn connect<T>(
     schedule: &Schedule,
-    stages: Range<usize>,
+    replicas: &Replicas,
+    places: Range<usize>,
     transport: &impl Transport<T>,
     stop: &StopSignal,
 ) -> Result<Vec<Ports<T>>, RunError> {
-    let unconnected = || Ports {
-        below: None,
-        above: None,
+    let unconnected = || Wiring {
+        below: Vec::new(),
+        above: Vec::new(),
+        next: None,
+        previous: None,
     };
-    let mut ports: Vec<_> = stages.clone().map(|_| unconnected()).collect();
-    let place = |stage: usize| stages.contains(&stage).then(|| stage - stages.start);
-    for hop in stages.start.saturating_sub(1)..stages.end.min(schedule.stages() - 1) {
-        let policy = schedule.policy(hop);
-        let capacities = Capacities {
-            activation: policy.forward_queue,
-            gradient: policy.backward_queue,
-        };
-        let failed = |cause| RunError::Connect { hop, cause };
-        let ends = transport.connect(hop, capacities, stop).map_err(failed)?;
-        let missing = || failed("an end is in another process".into());
-        if let Some(stage) = place(hop) {
-            ports[stage].above = Some(ends.lower.ok_or_else(missing)?);
+    let mut wiring: Vec<_> = places.clone().map(|_| unconnected()).collect();
+    let here = |place: usize| places.contains(&place).then(|| place - places.start);
+    for Connection {
+        hop,
+        capacities,
+        ring,
+    } in connections(schedule, replicas)
+    {
+        let (lower, upper) = (here(hop.lower), here(hop.upper));
+        if lower.is_none() && upper.is_none() {
+            continue;
         }
-        if let Some(stage) = place(hop + 1) {
-            ports[stage].below = Some(ends.upper.ok_or_else(missing)?);
+        let failed = |cause| RunError::Connect {
+            hop: hop.number,
+            cause,
+        };
+        let Ends {
+            lower: low_end,
+            upper: high_end,
+        } = transport.connect(hop, capacities, stop).map_err(failed)?;
+        let missing = || failed("an end is in another process".into());
+        if let Some(place) = lower {
+            let end = low_end.ok_or_else(missing)?;
+            match ring {
+                true => wiring[place].next = Some(end),
+                false => wiring[place].above.push(end),
+            }
+        }
+        if let Some(place) = upper {
+            let end = high_end.ok_or_else(missing)?;
+            match ring {
+                true => wiring[place].previous = Some(end),
+                false => wiring[place].below.push(end),
+            }
         }
     }
-    Ok(ports)
+    let ports = wiring.into_iter().map(|wiring| Ports {
+        below: wiring.below,
+        above: wiring.above,
+        ring: wiring
+            .next
+            .zip(wiring.previous)
+            .map(|(next, previous)| Ring { next, previous }),
+    });
+    Ok(ports.collect())
+}
+
+/// The ends of a place while they are being connected.
+struct Wiring<T> {
+    below: Vec<Box<dyn Link<T>>>,
+    above: Vec<Box<dyn Link<T>>>,
+    next: Option<Box<dyn Link<T>>>,
+    previous: Option<Box<dyn Link<T>>>,
+}
+
+/// A hop of a run.
+struct Connection {
+    hop: Hop,
+    capacities: Capacities,
+    /// Whether it is between replicas of one stage.
+    ring: bool,
+}
+
+/// All hops of a run: those between stages, in the order of the rows, and then the rings.
+fn connections(schedule: &Schedule, replicas: &Replicas) -> Vec<Connection> {
+    let mut all = Vec::new();
+    let policies = schedule.policies();
+    for stage in 0..replicas.stages() - 1 {
+        let capacities = match replicas.of(stage).max(replicas.of(stage + 1)) {
+            1 => Capacities {
+                activation: policies[stage].forward_queue,
+                gradient: policies[stage].backward_queue,
+            },
+            _ => roomy(&policies[stage], &policies[stage + 1], schedule),
+        };
+        for (below, above) in replicas.pairs(stage) {
+            let hop = Hop {
+                number: all.len(),
+                lower: replicas.number(stage, below),
+                upper: replicas.number(stage + 1, above),
+                exact: false,
+            };
+            all.push(Connection {
+                hop,
+                capacities,
+                ring: false,
+            });
+        }
+    }
+    for stage in 0..replicas.stages() {
+        let of = replicas.of(stage);
+        for replica in (0..of).filter(|_| of > 1) {
+            let hop = Hop {
+                number: all.len(),
+                lower: replicas.number(stage, replica),
+                upper: replicas.number(stage, (replica + 1) % of),
+                exact: true,
+            };
+            // A replica sends once before it receives.
+            let capacities = Capacities {
+                activation: 1,
+                gradient: 0,
+            };
+            all.push(Connection {
+                hop,
+                capacities,
+                ring: true,
+            });
+        }
+    }
+    all
+}
+
+/// Room for all that the programs of two neighbours can have between them, so that no send waits: a replica that waits for the
+/// others of its stage takes nothing in meanwhile, and with shorter queues they could all wait for each other.
+fn roomy(below: &StagePolicy, above: &StagePolicy, schedule: &Schedule) -> Capacities {
+    let batches = below.staleness.saturating_sub(above.staleness) + 2;
+    let units = batches * schedule.micro_batches() + below.in_flight;
+    Capacities {
+        activation: units.max(below.forward_queue),
+        gradient: units.max(below.backward_queue),
+    }
 }

@@ -1,6 +1,6 @@
 //! A run whose stages are shared out over the processes of a [`World`](stagger_transport::World).
 //!
-//! Every process executes the programs of its own stages, on the code that one process executes all of them with. Rank 0
+//! The placement of the ranks is one of places: of stages, or of replicas of stages where there are any. Every process executes the programs of its own, on the code that one process executes all of them with. Rank 0
 //! [leads][`lead`]: it has stage 0, hears the events of all stages, starts the clock, keeps the first failure and stops the others.
 //! The others [`follow`]. What would pass through shared memory in one process passes over the control lane of the stretch:
 //! `messages.rs` has all of it.
@@ -47,9 +47,9 @@ where
     assert_eq!(ranks.world.rank(), 0, "rank 0 leads");
     let host = Host {
         plan,
-        stages: ranks.placement.stages_of(0),
+        places: ranks.placement.stages_of(0),
         interrupt,
-        peers: &Leader::new(ranks),
+        peers: &Leader::new(ranks, &plan.replicas),
     };
     let outcome = host.run(ranks, build, feeds, on_event);
     ranks.world.close(control_of(ranks.stretch));
@@ -77,7 +77,7 @@ where
     };
     let host = Host {
         plan,
-        stages: ranks.placement.stages_of(ranks.world.rank()),
+        places: ranks.placement.stages_of(ranks.world.rank()),
         interrupt: &Interrupt::new(),
         peers: &follower,
     };

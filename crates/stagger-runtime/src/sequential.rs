@@ -55,18 +55,31 @@ pub fn run_in_order<S: Stage>(
     let (events_in, events_out) = channel();
     // Never raised: an error of one stage ends the loop over all.
     let (_stop_source, stop) = stop_channel();
-    let ports = connect(&plan.schedule, 0..stages, &Sequential, &stop)?;
-    let board = Arc::new(Board::new(stages));
+    if plan.replicas.any() {
+        return Err(RunError::Build {
+            stage: 0,
+            cause: Fault::Program {
+                what: "replicas in the sequential executor",
+            },
+        });
+    }
+    let replicas = &plan.replicas;
+    let ports = connect(&plan.schedule, replicas, 0..stages, &Sequential, &stop)?;
+    let board = Arc::new(Board::new(replicas));
     let clock = Instant::now();
     let mut workers = Vec::with_capacity(stages);
-    for (index, (ports, feed)) in ports.into_iter().zip(feeds.split(stages)).enumerate() {
+    for (index, (ports, feed)) in ports
+        .into_iter()
+        .zip(feeds.split(replicas, 0..stages))
+        .enumerate()
+    {
         let failed = |cause: Fault| RunError::Build {
             stage: index,
             cause,
         };
         let stage = build_stage(plan, index, &build).map_err(failed)?;
         let context = WorkerContext {
-            index,
+            number: index,
             ports,
             feed,
             interrupt: Interrupt::new(),
@@ -91,8 +104,8 @@ pub fn run_in_order<S: Stage>(
             version,
             cause,
         })?;
-        for event in events_out.try_iter() {
-            on_event(event).map_err(RunError::Event)?;
+        for reported in events_out.try_iter() {
+            on_event(reported.event).map_err(RunError::Event)?;
         }
     }
     let version = workers.iter().map(Worker::version).max().unwrap_or(0);

@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 use stagger_engine::{HostTensor, StageState};
 use stagger_schedule::Schedule;
 
-/// One stage, right after update `version − 1`.
+/// One stage, right after update `version − 1`. The running statistics in the state are the mean of those of its replicas.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageSnapshot {
     /// Parameters, running statistics and optimizer state.
     pub state: StageState,
-    /// What the stage holds besides, and what is in flight.
+    /// What the stage holds besides, and what is in flight; of its first replica where it has several.
     pub pipeline: PipelineState,
+    /// The same of the other replicas, from the second one on. Parameters and optimizer state of replicas are equal.
+    pub replicas: Vec<PipelineState>,
 }
 
 /// What a stage holds at a version besides its state. All lists are oldest first.
@@ -31,6 +33,8 @@ pub struct PipelineState {
     pub mean_step: RunningMean,
     /// Batches in a row up to here that were skipped, as the last stage counts them.
     pub skipped_in_a_row: usize,
+    /// Running statistics of this replica: mean and variance of each normalisation, where the stage has several replicas.
+    pub statistics: Option<Vec<HostTensor>>,
     /// The synthesizer, on a stage that has one.
     pub synthesis: Option<SynthesisState>,
 }
@@ -98,6 +102,13 @@ pub struct KeptLesson {
     pub weights: Vec<HostTensor>,
 }
 
+impl StageSnapshot {
+    /// What each replica holds, from the first one on.
+    pub fn of_replicas(&self) -> impl Iterator<Item = &PipelineState> {
+        std::iter::once(&self.pipeline).chain(&self.replicas)
+    }
+}
+
 /// All stages at one version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -127,8 +138,8 @@ impl Snapshot {
             match (stages.contains(&index), is_neighbour) {
                 (true, _) => stage.clone(),
                 (false, true) => StageSnapshot {
-                    pipeline: stage.pipeline.clone(),
-                    ..StageSnapshot::default()
+                    state: StageState::default(),
+                    ..stage.clone()
                 },
                 (false, false) => StageSnapshot::default(),
             }
@@ -162,6 +173,16 @@ pub enum ResumeError {
         /// By the schedule.
         expected: usize,
         /// In the snapshot.
+        found: usize,
+    },
+    /// It is of another number of replicas.
+    #[error("the snapshot has {found} replicas of stage {stage} and the run has {expected}")]
+    Replicas {
+        /// The stage.
+        stage: usize,
+        /// Of the run.
+        expected: usize,
+        /// Of the snapshot.
         found: usize,
     },
     /// Its micro-batches are not those that the schedule has there.

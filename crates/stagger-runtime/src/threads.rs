@@ -52,7 +52,7 @@ where
 {
     let host = Host {
         plan,
-        stages: 0..plan.schedule.stages(),
+        places: 0..plan.replicas.places(),
         interrupt,
         peers: &Alone,
     };

@@ -7,6 +7,7 @@ mod kept;
 mod micro_batch;
 mod passes;
 mod resume;
+mod siblings;
 mod synthesis;
 mod times;
 mod versions;
@@ -14,7 +15,7 @@ mod versions;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stagger_engine::{EngineError, Stage};
+use stagger_engine::{EngineError, Stage, StageState};
 use stagger_schedule::{Action, GradientSource, StagePolicy};
 use stagger_transport::sync::mpsc::Sender;
 use stagger_transport::{LinkError, Mark, StopSignal};
@@ -24,27 +25,32 @@ use crate::cargo::Cargo;
 use crate::event::{Acted, Event};
 use crate::fault::Fault;
 use crate::feed::StageFeed;
+use crate::host::Reported;
 use crate::interrupt::Interrupt;
 use crate::plan::{OnNonFinite, Plan};
 use crate::ports::Ports;
-use crate::snapshot::StageSnapshot;
+use crate::replicas::Place;
+use crate::snapshot::{PipelineState, StageSnapshot};
 use crate::stage_optimizer::StageRate;
 use crate::straggler::Disturbance;
 use announcements::Announcements;
 use hops::Hops;
 use kept::{BatchInWork, Kept};
 use micro_batch::{BatchScore, SplitInputs, SplitLabels, Unit};
+use siblings::Siblings;
 use synthesis::Synthesis;
 use times::{Times, timed};
 use versions::Versions;
 
 pub(crate) struct Worker<S: Stage> {
-    index: usize,
+    place: Place,
     policy: StagePolicy,
     /// Micro-batches of a batch, M.
     micro_batches: usize,
     stage: S,
     hops: Hops<S::Activation>,
+    /// The other replicas of the stage, where there are any.
+    siblings: Option<Siblings<S::Activation>>,
     inputs: Option<SplitInputs>,
     labels: Option<SplitLabels>,
     rate: StageRate,
@@ -63,26 +69,29 @@ pub(crate) struct Worker<S: Stage> {
     skipped_in_a_row: usize,
     /// Of the batch whose loss the last stage is computing.
     score: BatchScore,
-    events: Sender<Event>,
+    events: Sender<Reported>,
+    /// The number of its place.
+    number: usize,
     line: Line,
     clock: Instant,
 }
 
 /// What a worker needs besides its stage.
 pub(crate) struct WorkerContext<T> {
-    pub index: usize,
+    /// The number of the worker's place.
+    pub number: usize,
     pub ports: Ports<Cargo<T>>,
     pub feed: StageFeed,
     pub interrupt: Interrupt,
     pub stop: StopSignal,
-    pub events: Sender<Event>,
+    pub events: Sender<Reported>,
     pub board: Arc<Board>,
 }
 
 /// What an action gives, besides its effect on the stage and its messages.
 #[derive(Default)]
 struct Done {
-    /// For a forward: what stage 0 has announced with its input.
+    /// What stage 0 has announced: with the input of a forward, or as another replica says with an update.
     mark: Option<Mark>,
     /// For a backward: see [`Acted::staleness`].
     staleness: Option<usize>,
@@ -101,8 +110,8 @@ impl<S: Stage> Worker<S> {
         context: WorkerContext<S::Activation>,
     ) -> Result<Self, Fault> {
         let WorkerContext {
-            index,
-            ports,
+            number,
+            mut ports,
             feed,
             interrupt,
             stop,
@@ -114,34 +123,49 @@ impl<S: Stage> Worker<S> {
                 what: "leaving out batches where their passes cannot be taken back",
             });
         }
+        let place = plan.replicas.place(number);
+        let index = place.stage;
         let policy = plan.schedule.policy(index);
         let micro_batches = plan.schedule.micro_batches();
         let versions = Versions::new(plan, index);
         if let Some(keep) = versions.drift(policy.staleness) {
             stage.track_drift(keep);
         }
-        let synthesis = (policy.gradient == GradientSource::Synthetic && ports.above.is_some())
+        let synthesis = (policy.gradient == GradientSource::Synthetic && !ports.above.is_empty())
             .then(|| Synthesis::of(&stage))
             .transpose()?;
         let below = index
             .checked_sub(1)
             .map(|below| plan.schedule.policy(below));
         let learns_below = below.is_some_and(|below| below.gradient == GradientSource::Synthetic);
-        let line = Line::new(&board, index);
+        if plan.replicas.any() && plan.schedule.synthesizes() {
+            return Err(Fault::Program {
+                what: "synthesizers on a stage with replicas",
+            });
+        }
+        let line = Line::new(&board, number);
+        let siblings = ports.ring.take();
+        let siblings = siblings.map(|ring| Siblings::new(ring, place, line.clone()));
         let sent_down = if learns_below { micro_batches } else { 0 };
-        let hops = Hops::new(ports, line.clone(), (policy.in_flight, sent_down));
+        let mut hops = Hops::new(ports, line.clone(), (policy.in_flight, sent_down));
+        if !place.is_first() {
+            // It hears of a halt with the update before it, when its neighbours may have ended already.
+            hops.expect_halt();
+        }
         let mut worker = Self {
-            index,
+            place,
+            number,
             policy,
             micro_batches,
             stage,
             hops,
+            siblings,
             inputs: feed
                 .inputs
-                .map(|whole| SplitInputs::new(whole, micro_batches)),
+                .map(|whole| SplitInputs::new(whole, micro_batches, place)),
             labels: feed
                 .labels
-                .map(|whole| SplitLabels::new(whole, micro_batches)),
+                .map(|whole| SplitLabels::new(whole, micro_batches, place)),
             rate: StageRate::new(plan, index),
             shrinking: plan
                 .schedule
@@ -179,7 +203,7 @@ impl<S: Stage> Worker<S> {
         self.version
     }
 
-    /// Executes one action and emits its events. Gives what stage 0 has announced with it.
+    /// Executes one action and emits its events. Gives what stage 0 has announced, where it becomes known with it.
     pub fn execute(&mut self, action: Action) -> Result<Option<Mark>, Fault> {
         self.check_stop()?;
         let started_at = self.clock.elapsed();
@@ -191,7 +215,7 @@ impl<S: Stage> Worker<S> {
             self.hops.expect_halt();
         }
         self.emit(Event::Acted(Acted {
-            stage: self.index,
+            stage: self.place.stage,
             action,
             started_at,
             ended_at: self.clock.elapsed(),
@@ -212,9 +236,9 @@ impl<S: Stage> Worker<S> {
             }
             Action::Recompute { batch, micro } => self.recompute(Unit { batch, micro }, times)?,
             Action::Learn { batch, micro } => self.learn(Unit { batch, micro }, times)?,
-            Action::Update { version } => self.update(version, times)?,
+            Action::Update { version } => return self.update(version, times),
             Action::Evaluate { version } => self.evaluate(version, times)?,
-            Action::Snapshot { version } => self.snapshot(version)?,
+            Action::Snapshot { version } => self.snapshot(version, times)?,
         }
         Ok(Done::default())
     }
@@ -224,7 +248,7 @@ impl<S: Stage> Worker<S> {
         self.line.ends();
         if let Some(profile) = self.stage.profile() {
             self.emit(Event::Profiled {
-                stage: self.index,
+                stage: self.place.stage,
                 profile,
             });
         }
@@ -239,13 +263,14 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    fn update(&mut self, version: usize, times: &mut Times) -> Result<(), Fault> {
+    fn update(&mut self, version: usize, times: &mut Times) -> Result<Done, Fault> {
         if version != self.version {
             return Err(Fault::Program {
                 what: "an update out of turn",
             });
         }
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
+        let mark = self.unite(version, &mut batch, times)?;
         let started = Instant::now();
         if batch.is_void {
             self.skip_step(batch.statistics_before);
@@ -254,16 +279,29 @@ impl<S: Stage> Worker<S> {
         }
         self.straggle(version, started.elapsed(), times)?;
         self.version += 1;
-        Ok(())
+        Ok(Done {
+            mark,
+            ..Done::default()
+        })
     }
 
-    fn snapshot(&mut self, version: usize) -> Result<(), Fault> {
+    fn snapshot(&mut self, version: usize, times: &mut Times) -> Result<(), Fault> {
+        // Other replicas have the same parameters and the same optimizer state.
+        let export = |worker: &mut Self, _: &mut Times| match worker.place.is_first() {
+            true => Ok(worker.stage.export()?),
+            false => Ok(StageState::default()),
+        };
+        let (state, statistics) = self.at_mean_statistics(version, times, export)?;
         let snapshot = Arc::new(StageSnapshot {
-            state: self.stage.export()?,
-            pipeline: self.pipeline_state()?,
+            state,
+            pipeline: PipelineState {
+                statistics,
+                ..self.pipeline_state()?
+            },
+            replicas: Vec::new(),
         });
         self.emit(Event::Snapshot {
-            stage: self.index,
+            stage: self.place.stage,
             version,
             snapshot,
         });
@@ -306,13 +344,14 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    /// The number that dropout is keyed by: that of the micro-batch over the whole run.
+    /// The number that dropout is keyed by: that of the replica's share over the whole run.
     fn pass_of(&self, unit: Unit) -> usize {
-        unit.number(self.micro_batches)
+        unit.number(self.micro_batches) * self.place.of + self.place.replica
     }
 
     fn emit(&self, event: Event) {
         // The receiver has gone only when the run is being torn down.
-        let _ = self.events.send(event);
+        let place = self.number;
+        let _ = self.events.send(Reported { place, event });
     }
 }

@@ -53,4 +53,4 @@ pub use method::{Method, Relation, delayed_policy};
 pub use notation::{NotationError, NotationProblem};
 pub use policy::{BackwardWeights, ForwardWeights, GradientSource, Kept, StagePolicy};
 pub use program::{Horizon, Program};
-pub use schedule::{MAX_MICRO_BATCHES, MAX_STAGES, MAX_STALENESS, Schedule};
+pub use schedule::{MAX_MICRO_BATCHES, MAX_REPLICAS, MAX_STAGES, MAX_STALENESS, Schedule};

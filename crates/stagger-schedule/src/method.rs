@@ -30,6 +30,11 @@ pub trait Method: Debug + Send + Sync {
     /// The number of stages, K ≥ 1.
     fn stages(&self) -> usize;
 
+    /// Copies of each stage that share every batch, R ≥ 1.
+    fn replicas(&self) -> usize {
+        1
+    }
+
     /// By how many micro-batches the forward passes of a stage are ahead of its backward passes.
     /// Must not increase with the stage; 0 at the last one, except in a method that flushes.
     fn delay(&self, stage: usize) -> usize;

@@ -8,6 +8,7 @@ mod adl;
 mod bp;
 mod ddg;
 mod dni;
+mod dp;
 mod dsp;
 mod dsp_relations;
 mod fdg;
@@ -21,11 +22,12 @@ mod two_bw;
 use std::sync::Arc;
 
 use crate::notation::{Arguments, Fault, Word};
-use crate::{Method, NotationProblem};
+use crate::{Method, NotationProblem, Schedule};
 
 /// Every method that the notation knows: its name, its example, its builder.
 const REGISTRY: &[Entry] = &[
     entry("bp", bp::example, bp::build),
+    entry("dp", dp::example, dp::build),
     entry("gpipe", gpipe::example, gpipe::build),
     entry("1f1b", one_f_one_b::example, one_f_one_b::build),
     entry("pipedream", pipedream::example, pipedream::build),
@@ -93,11 +95,13 @@ pub(crate) fn default_example(stages: Option<usize>) -> String {
     dsp::example(stages)
 }
 
-/// A right notation of every method, for the number of stages asked for, if any.
+/// A right notation of every method, for the number of stages asked for, if any: of those that fit it.
 pub(crate) fn examples(stages: Option<usize>) -> Vec<String> {
+    let fits = |text: &String| stages.is_none() || Schedule::parse(text, stages).is_ok();
     REGISTRY
         .iter()
         .map(|entry| (entry.example)(stages))
+        .filter(fits)
         .collect()
 }
 

@@ -11,6 +11,9 @@ pub const MAX_STAGES: usize = 64;
 /// The largest staleness and queue length, in batches.
 pub const MAX_STALENESS: usize = 1000;
 
+/// The largest number of replicas of a stage.
+pub const MAX_REPLICAS: usize = 64;
+
 /// The largest number of micro-batches per update.
 pub const MAX_MICRO_BATCHES: usize = 1024;
 
@@ -31,6 +34,11 @@ impl Schedule {
     /// The number of stages, K ≥ 1.
     pub fn stages(&self) -> usize {
         self.method.stages()
+    }
+
+    /// Copies of each stage that share every batch, where the method itself asks for them; 1 for most.
+    pub fn replicas(&self) -> usize {
+        self.method.replicas().max(1)
     }
 
     /// The name of the method in the notation: `dsp`.
@@ -130,6 +138,7 @@ impl Schedule {
             (
                 policies.collect::<Vec<_>>(),
                 schedule.micro_batches(),
+                schedule.replicas(),
                 schedule.synchronous_batches(),
                 schedule.corrections(),
             )

@@ -38,6 +38,6 @@ pub use ranks::Ranks;
 pub use sequential::Sequential;
 pub use stop::{StopSignal, StopSource, stop_channel};
 pub use threads::Threads;
-pub use transport::{Capacities, ConnectError, Ends, Transport};
+pub use transport::{Capacities, ConnectError, Ends, Hop, Transport};
 pub use wire::{Payload, WireError};
 pub use world::World;

@@ -7,7 +7,7 @@ use crate::placement::Placement;
 use crate::remote::{Courier, Inbox, RemoteEnd};
 use crate::stop::StopSignal;
 use crate::threads::pair;
-use crate::transport::{Capacities, ConnectError, Ends, Transport};
+use crate::transport::{Capacities, ConnectError, Ends, Hop, Transport};
 use crate::wire::{Address, Format, Payload, Place};
 use crate::world::World;
 
@@ -27,23 +27,27 @@ pub struct Ranks {
 impl<T: Payload> Transport<T> for Ranks {
     fn connect(
         &self,
-        hop: usize,
+        hop: Hop,
         capacities: Capacities,
         stop: &StopSignal,
     ) -> Result<Ends<T>, ConnectError> {
         let rank = self.world.rank();
-        let (below, above) = (self.placement.rank_of(hop), self.placement.rank_of(hop + 1));
+        let (below, above) = (
+            self.placement.rank_of(hop.lower),
+            self.placement.rank_of(hop.upper),
+        );
         if below == rank && above == rank {
             let (lower, upper) = pair(capacities, stop);
             return Ok(Ends::both(lower, upper));
         }
         let place = Place {
             stretch: self.stretch,
-            hop: u32::try_from(hop)?,
+            hop: u32::try_from(hop.number)?,
         };
+        let format = self.format.of(hop);
         let end = |side, other| {
             let arrives = self.open(place, other);
-            let end = RemoteEnd::<T>::new(arrives, side, capacities, (place, self.format), stop);
+            let end = RemoteEnd::<T>::new(arrives, side, capacities, (place, format), stop);
             Some(Box::new(end) as Box<_>)
         };
         Ok(Ends {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::link::{Link, LinkError, Side};
 use crate::message::{Lane, Message};
 use crate::stop::StopSignal;
-use crate::transport::{Capacities, ConnectError, Ends, Transport};
+use crate::transport::{Capacities, ConnectError, Ends, Hop, Transport};
 
 /// All stages share one thread. Capacities and the stop have no meaning here: nothing waits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Sequential;
 impl<T: Send + 'static> Transport<T> for Sequential {
     fn connect(
         &self,
-        _hop: usize,
+        _hop: Hop,
         _capacities: Capacities,
         _stop: &StopSignal,
     ) -> Result<Ends<T>, ConnectError> {

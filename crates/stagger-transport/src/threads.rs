@@ -13,7 +13,7 @@ use crate::link::{Link, LinkError, Side};
 use crate::message::{Lane, Message};
 use crate::stop::{StopSignal, Stoppable};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
-use crate::transport::{Capacities, ConnectError, Ends, Transport};
+use crate::transport::{self, Capacities, ConnectError, Ends, Transport};
 use lanes::{Lanes, Queue};
 
 /// Evaluation inputs that may wait at a stage. One in the queue and one being computed keep both
@@ -27,7 +27,7 @@ pub struct Threads;
 impl<T: Send + 'static> Transport<T> for Threads {
     fn connect(
         &self,
-        _hop: usize,
+        _hop: transport::Hop,
         capacities: Capacities,
         stop: &StopSignal,
     ) -> Result<Ends<T>, ConnectError> {

@@ -5,10 +5,9 @@ use std::error::Error;
 use crate::link::Link;
 use crate::stop::StopSignal;
 
-/// Connects neighbouring stages.
+/// Connects stages, and the replicas of a stage.
 ///
-/// A run asks its transport once per hop, before any stage starts; hop k lies between stage k and stage k+1. `T` is what
-/// the links carry, so a transport that moves ownership takes any `T: Send`, and one that writes bytes asks for a `T` that
+/// A run asks its transport once per hop, before any stage starts. `T` is what the links carry, so a transport that moves ownership takes any `T: Send`, and one that writes bytes asks for a `T` that
 /// it can write and read.
 ///
 /// What the two ends of a hop have to keep, whatever lies between them:
@@ -32,10 +31,36 @@ pub trait Transport<T> {
     /// When the neighbour cannot be reached.
     fn connect(
         &self,
-        hop: usize,
+        hop: Hop,
         capacities: Capacities,
         stop: &StopSignal,
     ) -> Result<Ends<T>, ConnectError>;
+}
+
+/// Which two places a hop connects. A place is a stage, or a replica of one: the run numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Its number among the hops of the run.
+    pub number: usize,
+    /// The place of its lower end.
+    pub lower: usize,
+    /// The place of its upper end.
+    pub upper: usize,
+    /// Whether values cross it as they are, whatever format the transport writes others in.
+    pub exact: bool,
+}
+
+impl Hop {
+    /// Hop k of a pipeline without replicas: from stage k to stage k+1.
+    #[must_use]
+    pub fn above(stage: usize) -> Self {
+        Self {
+            number: stage,
+            lower: stage,
+            upper: stage + 1,
+            exact: false,
+        }
+    }
 }
 
 /// Why a hop could not be connected.

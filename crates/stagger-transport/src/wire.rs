@@ -23,7 +23,7 @@ pub enum Address {
     Hop {
         /// The stretch: processes count them alike.
         stretch: u32,
-        /// The hop between stage `hop` and stage `hop + 1`.
+        /// The number of the hop.
         hop: u32,
     },
     /// The control lane: of a stretch, or 0 for what is between stretches.

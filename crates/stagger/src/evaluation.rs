@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use stagger_engine::StageState;
 use stagger_report::{BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights};
-use stagger_runtime::{Event, Interrupt};
+use stagger_runtime::{Event, Interrupt, Plan, Replicas};
 use stagger_schedule::{Horizon, Schedule};
 
 use crate::config_file;
@@ -136,7 +136,11 @@ pub(crate) fn evaluate(
     let mut found = None;
     stages::run(
         job,
-        &stages::plan(job, schedule, horizon, 1.0),
+        &Plan {
+            // One copy of each stage evaluates.
+            replicas: Replicas::none(schedule.stages()),
+            ..stages::plan(job, schedule, horizon, 1.0)
+        },
         stages::Options {
             states: Some(states),
             ..stages::Options::default()

@@ -12,7 +12,7 @@ use std::time::Duration;
 use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
 use stagger_engine::{LearningRate, Optimizer, Precision};
 use stagger_model::{Balance, Cut, Model, StageSummaryInput};
-use stagger_runtime::{OnNonFinite, Straggler, check_corrections};
+use stagger_runtime::{OnNonFinite, Replicas, Straggler, check_corrections};
 use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 use stagger_transport::wire::Format;
 
@@ -37,6 +37,8 @@ pub struct Job {
     pub model: Model,
     /// The method on its stages.
     pub schedule: Schedule,
+    /// Copies of each stage.
+    pub replicas: Replicas,
     /// Blocks of each stage.
     pub cut: Cut,
     /// Order of the training samples.
@@ -104,6 +106,12 @@ impl Job {
     pub(crate) fn new(said: TrainingOptions, given: &Given) -> Result<Self, Error> {
         let mut options = said;
         given.name_in(&mut options)?;
+        if options.stages.is_none()
+            && let Some(schedule) = &options.schedule
+            && let Ok(schedule) = Schedule::parse(schedule, None)
+        {
+            options.stages = Some(schedule.stages());
+        }
         let mut options = options.or(TrainingOptions::defaults());
         optimization::refuse_unused(&options)?;
         options.fill_dependent();
@@ -144,6 +152,7 @@ impl Job {
                 Some(stages),
             )?,
         };
+        let replicas = transport::replicas(&options, &schedule)?;
         let balance: Balance = options
             .balance
             .as_deref()
@@ -169,7 +178,14 @@ impl Job {
         if options.drop_last == Some(true) {
             sampler = sampler.drop_last()?;
         }
-        batches::check(&model, &sampler, batch_size, split.train.len(), &schedule)?;
+        let shares = schedule.micro_batches() * replicas.most();
+        batches::check(
+            &model,
+            &sampler,
+            batch_size,
+            split.train.len(),
+            (&schedule, shares),
+        )?;
 
         let mut horizon = horizon(sampler.batches_per_epoch(), epochs, options.max_batches)?;
         if options.evaluate == Some(false) {
@@ -216,6 +232,7 @@ impl Job {
             split,
             model,
             schedule,
+            replicas,
             cut,
             sampler,
             horizon,

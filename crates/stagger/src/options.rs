@@ -45,8 +45,10 @@ options! {
     augment: bool,
     /// Threads that load and augment images. Default: 1.
     workers: usize,
-    /// Number of stages, K. Default: 2.
+    /// Number of stages, K. Default: that of the schedule, where its notation says it; else 2.
     stages: usize,
+    /// Copies of each stage that share every batch: one number for all stages, or one for each. Default: 1; `dp(R)` has R.
+    replicas: Vec<usize>,
     /// Notation of the schedule: [`Schedule::parse`](stagger_schedule::Schedule::parse). Default: `dsp`.
     schedule: String,
     /// How blocks are assigned to stages: `auto`, `uniform`, or counts such as `7,4`. Default: `auto`.

@@ -11,6 +11,7 @@ mod order;
 
 use serde::{Deserialize, Serialize};
 use stagger_report::Environment;
+use stagger_transport::Placement;
 use stagger_transport::wire::{Address, read_control, write_control};
 
 use crate::job::Job;
@@ -84,6 +85,20 @@ impl Facts {
         .find(|(_, here, there)| here != there)
         .map(|(what, here, there)| (what, here.as_str(), there.as_str()))
     }
+}
+
+/// Which rank has which stages, or replicas of stages.
+fn placement(job: &Job, ranks: usize) -> Result<Placement, RanksError> {
+    let (stages, places) = (job.schedule.stages(), job.replicas.places());
+    Placement::even(places, ranks).map_err(|_| match job.replicas.any() {
+        true => RanksError::TooFewReplicas {
+            stages,
+            replicas: job.replicas.to_string(),
+            places,
+            ranks,
+        },
+        false => RanksError::TooFewStages { stages, ranks },
+    })
 }
 
 fn host(environment: &Environment) -> String {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use stagger_engine::Precision;
-use stagger_runtime::CorrectionError;
+use stagger_runtime::{CorrectionError, ReplicasError};
 
 use crate::error::Source;
 
@@ -195,6 +195,22 @@ pub enum Refusal {
     },
     /// The batch size times the accumulated batches overflows.
     AccumulatedBatchSize,
+    /// The numbers of replicas do not suit the stages, or each other.
+    Replicas(#[source] ReplicasError),
+    /// The schedule says how many replicas there are, and the options something else.
+    OtherReplicas {
+        /// The schedule.
+        schedule: String,
+        /// What it says.
+        expected: usize,
+        /// What the options say.
+        found: String,
+    },
+    /// Synthesizers of replicas would learn apart.
+    SynthesizersWithReplicas {
+        /// The schedule.
+        schedule: String,
+    },
     /// The schedule's corrections do not suit optimizer or precision.
     Correction(#[source] CorrectionError),
     /// The schedule cannot leave a batch out.
@@ -378,6 +394,19 @@ impl Refusal {
             Self::AccumulatedBatchSize => format!(
                 "{} times the accumulated batches is too large",
                 name("batch_size")
+            ),
+            Self::Replicas(error) => format!("{}: {error}", name("replicas")),
+            Self::OtherReplicas {
+                schedule,
+                expected,
+                found,
+            } => format!(
+                "schedule {schedule} has {expected} replicas, and {} asks for {found}; leave it out",
+                name("replicas")
+            ),
+            Self::SynthesizersWithReplicas { schedule } => format!(
+                "schedule {schedule} has no replicas: its synthesizers would learn from different shares of a batch, and no longer be the same; leave {} out",
+                name("replicas")
             ),
             Self::Correction(error) => match error {
                 CorrectionError::NoMomentum { .. } => {

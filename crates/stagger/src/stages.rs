@@ -231,6 +231,7 @@ pub fn plan(job: &Job, schedule: Schedule, horizon: Horizon, rate_factor: f64) -
         gap_every: job.gap_every,
         stragglers: job.stragglers.clone(),
         seed: job.seed,
+        replicas: job.replicas.clone(),
         ..Plan::new(schedule, horizon, job.optimizer.clone(), move |batch| {
             learning_rate.at(batch) * rate_factor
         })
@@ -253,8 +254,20 @@ pub fn feeds(job: &Job, batches: Range<usize>) -> Result<Feeds, DataError> {
     )
 }
 
+/// Feeds of a rank with these stages. Images are read only where stage 0 is.
+pub fn feeds_of(
+    job: &Job,
+    stages: Range<usize>,
+    batches: Range<usize>,
+) -> Result<Feeds, DataError> {
+    match stages.contains(&0) {
+        true => feeds(job, batches),
+        false => labels(job),
+    }
+}
+
 /// Feeds of a rank without stage 0: the labels of all batches.
-pub fn labels(job: &Job) -> Result<Feeds, DataError> {
+fn labels(job: &Job) -> Result<Feeds, DataError> {
     let labels = dataset_labels(&job.split, &job.sampler, job.eval_batch_size)?;
     Ok(Feeds {
         inputs: Box::new(Elsewhere),

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use stagger_transport::{
-    Capacities, ConnectError, Ends, Lane, Link, LinkError, Message, StopSignal, Transport,
+    Capacities, ConnectError, Ends, Hop, Lane, Link, LinkError, Message, StopSignal, Transport,
 };
 
 /// A transport whose links wait for a pseudo-random time before every message.
@@ -34,7 +34,7 @@ impl<X> Delays<X> {
 impl<T: Send + 'static, X: Transport<T>> Transport<T> for Delays<X> {
     fn connect(
         &self,
-        hop: usize,
+        hop: Hop,
         capacities: Capacities,
         stop: &StopSignal,
     ) -> Result<Ends<T>, ConnectError> {

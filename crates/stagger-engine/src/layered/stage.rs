@@ -308,6 +308,21 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         self.gradients.scale(factor)
     }
 
+    fn export_gradients(&self) -> Result<Vec<HostTensor>, EngineError> {
+        let each = self.gradients.0.iter().zip(&self.trained);
+        each.map(|(gradient, trained)| match gradient {
+            Some(gradient) => timed("download", || K::download(gradient)),
+            None => Ok(HostTensor::zeros(&trained.info.shape)),
+        })
+        .collect()
+    }
+
+    fn import_gradients(&mut self, values: Vec<HostTensor>) -> Result<(), EngineError> {
+        let values = self.upload_all(values, |_| self.precision.master())?;
+        self.gradients = Gradients(values.into_iter().map(Some).collect());
+        Ok(())
+    }
+
     fn score(&self, logits: &Self::Activation, labels: &[usize]) -> Result<Score, EngineError> {
         let (_, loss) = self.compute_loss(logits, labels, 0.0)?;
         Ok(Score {
@@ -417,6 +432,17 @@ impl<K: Kernels> Stage for LayeredStage<K> {
 
     fn restore_statistics(&mut self, statistics: Statistics<K>) {
         statistics.put_back(&mut self.statistics);
+    }
+
+    fn export_statistics(
+        &self,
+        statistics: &Statistics<K>,
+    ) -> Result<Vec<HostTensor>, EngineError> {
+        statistics.download()
+    }
+
+    fn import_statistics(&self, values: Vec<HostTensor>) -> Result<Statistics<K>, EngineError> {
+        self.upload_statistics(values)
     }
 
     fn discard_gradients(&mut self) {

@@ -83,6 +83,7 @@ pub fn stage_snapshot(seed: usize) -> StageSnapshot {
             ],
             sent_up: vec![sent(5, 8), sent(6, 9)],
             skipped_in_a_row: 3,
+            statistics: None,
             sent_down: vec![sent(4, 10)],
             previous_weights: Some(vec![value(11)]),
             mean_step: RunningMean {
@@ -103,6 +104,7 @@ pub fn stage_snapshot(seed: usize) -> StageSnapshot {
                 }],
             }),
         },
+        replicas: Vec::new(),
     }
 }
 
@@ -194,30 +196,28 @@ fn syntheses() -> impl Strategy<Value = Option<SynthesisState>> {
 }
 
 pub fn stage_snapshots() -> impl Strategy<Value = StageSnapshot> {
+    let replicas = prop::collection::vec(pipelines(), 0..3);
+    (states(), pipelines(), replicas).prop_map(|(state, pipeline, replicas)| StageSnapshot {
+        state,
+        pipeline,
+        replicas,
+    })
+}
+
+fn pipelines() -> impl Strategy<Value = PipelineState> {
     let kept = prop::collection::vec(kept(), 0..3);
-    (
-        states(),
-        kept,
-        sent(),
-        sent(),
-        lists(),
-        means(),
-        syntheses(),
+    (kept, sent(), sent(), lists(), lists(), means(), syntheses()).prop_map(
+        |(kept, sent_up, sent_down, previous_weights, statistics, mean_step, synthesis)| {
+            PipelineState {
+                kept,
+                sent_up,
+                sent_down,
+                previous_weights,
+                mean_step,
+                skipped_in_a_row: 2,
+                statistics,
+                synthesis,
+            }
+        },
     )
-        .prop_map(
-            |(state, kept, sent_up, sent_down, previous_weights, mean_step, synthesis)| {
-                StageSnapshot {
-                    state,
-                    pipeline: PipelineState {
-                        kept,
-                        sent_up,
-                        sent_down,
-                        previous_weights,
-                        mean_step,
-                        skipped_in_a_row: 2,
-                        synthesis,
-                    },
-                }
-            },
-        )
 }

@@ -20,6 +20,11 @@ const FORMAT_KEY: &str = "stagger_snapshot";
 const FORMAT: &str = "1";
 const INDEX_KEY: &str = "pipeline";
 
+/// What the second replica and later ones hold is under a prefix of their own.
+fn replica_prefix(number: usize) -> String {
+    format!("{PREFIX}replica/{number}/")
+}
+
 /// `stage-0.safetensors`.
 pub fn stage_file_name(stage: usize) -> String {
     format!("stage-{stage}.safetensors")
@@ -36,6 +41,11 @@ struct Index {
     mean_step: MeanIndex,
     #[serde(default)]
     skipped_in_a_row: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    statistics: Option<usize>,
+    /// Of the replicas from the second one on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    replicas: Vec<Index>,
     synthesis: Option<SynthesisIndex>,
 }
 
@@ -109,14 +119,22 @@ impl<'a> StageFile<'a> {
     /// # Errors
     /// A sentence when the numbers cannot be encoded as JSON.
     pub fn of(snapshot: &'a StageSnapshot) -> Result<Self, String> {
-        let StageSnapshot { state, pipeline } = snapshot;
+        let StageSnapshot {
+            state,
+            pipeline,
+            replicas,
+        } = snapshot;
         let mut file = Self {
             metadata: BTreeMap::new(),
             counters: Vec::new(),
             tensors: Vec::new(),
         };
         file.add_state("", state);
-        let index = file.add_pipeline(pipeline);
+        let mut index = file.add_pipeline(PREFIX, pipeline);
+        for (number, replica) in (1..).zip(replicas) {
+            let prefix = replica_prefix(number);
+            index.replicas.push(file.add_pipeline(&prefix, replica));
+        }
         let index = serde_json::to_string(&index).map_err(|error| error.to_string())?;
         let entries = [
             ("format", "pt".to_owned()),
@@ -168,10 +186,10 @@ impl<'a> StageFile<'a> {
         index
     }
 
-    fn add_pipeline(&mut self, pipeline: &'a PipelineState) -> Index {
+    fn add_pipeline(&mut self, from: &str, pipeline: &'a PipelineState) -> Index {
         let mut kept = Vec::with_capacity(pipeline.kept.len());
         for (number, pass) in pipeline.kept.iter().enumerate() {
-            let prefix = format!("{PREFIX}kept/{number}");
+            let prefix = format!("{from}kept/{number}");
             self.add(format!("{prefix}/input"), &pass.input);
             let mut all = |name: &str, tensors: &'a Option<Vec<HostTensor>>| {
                 let tensors = tensors.as_ref()?;
@@ -188,21 +206,25 @@ impl<'a> StageFile<'a> {
         let previous = pipeline.previous_weights.as_ref();
         Index {
             kept,
-            sent_up: self.add_sent(&format!("{PREFIX}sent_up"), &pipeline.sent_up),
-            sent_down: self.add_sent(&format!("{PREFIX}sent_down"), &pipeline.sent_down),
+            sent_up: self.add_sent(&format!("{from}sent_up"), &pipeline.sent_up),
+            sent_down: self.add_sent(&format!("{from}sent_down"), &pipeline.sent_down),
             previous_weights: previous
-                .map(|tensors| self.add_all(&format!("{PREFIX}previous_weights"), tensors)),
+                .map(|tensors| self.add_all(&format!("{from}previous_weights"), tensors)),
             mean_step: pipeline.mean_step.into(),
             skipped_in_a_row: pipeline.skipped_in_a_row,
-            synthesis: (pipeline.synthesis.as_ref()).map(|synthesis| self.add_synthesis(synthesis)),
+            statistics: (pipeline.statistics.as_ref())
+                .map(|tensors| self.add_all(&format!("{from}statistics"), tensors)),
+            synthesis: (pipeline.synthesis.as_ref())
+                .map(|synthesis| self.add_synthesis(from, synthesis)),
+            replicas: Vec::new(),
         }
     }
 
-    fn add_synthesis(&mut self, synthesis: &'a SynthesisState) -> SynthesisIndex {
-        self.add_state(&format!("{PREFIX}synthesis/state/"), &synthesis.state);
+    fn add_synthesis(&mut self, from: &str, synthesis: &'a SynthesisState) -> SynthesisIndex {
+        self.add_state(&format!("{from}synthesis/state/"), &synthesis.state);
         let mut lessons = Vec::with_capacity(synthesis.lessons.len());
         for (number, lesson) in synthesis.lessons.iter().enumerate() {
-            let prefix = format!("{PREFIX}synthesis/lessons/{number}");
+            let prefix = format!("{from}synthesis/lessons/{number}");
             self.add(format!("{prefix}/output"), &lesson.output);
             lessons.push(LessonIndex {
                 batch: lesson.batch,
@@ -242,11 +264,16 @@ pub fn decode_stage(bytes: &[u8]) -> Result<StageSnapshot, String> {
         None => return Err("it is a weights file, not a stage of a snapshot".to_owned()),
     }
     let index = file.metadata.remove(INDEX_KEY).unwrap_or_default();
-    let index: Index = serde_json::from_str(&index)
+    let mut index: Index = serde_json::from_str(&index)
         .map_err(|error| format!("what it says of the pipeline is damaged: {error}"))?;
     let mut parts = Parts::split(file.state);
+    let mut replicas = Vec::new();
+    for (number, replica) in (1..).zip(std::mem::take(&mut index.replicas)) {
+        replicas.push(parts.pipeline(&replica_prefix(number), replica)?);
+    }
     let snapshot = StageSnapshot {
-        pipeline: parts.pipeline(index)?,
+        pipeline: parts.pipeline(PREFIX, index)?,
+        replicas,
         state: parts.state,
     };
     let left = parts.tensors.keys().chain(parts.counters.keys()).next();
@@ -296,23 +323,26 @@ impl Parts {
         Ok(tensors)
     }
 
-    fn sent(&mut self, prefix: &str, index: Vec<UnitIndex>) -> Result<Vec<Sent>, String> {
+    fn sent(&mut self, prefix: String, index: Vec<UnitIndex>) -> Result<Vec<Sent>, String> {
         let mut sent = Vec::new();
         for (number, unit) in index.into_iter().enumerate() {
             sent.push(Sent {
                 batch: unit.batch,
                 micro: unit.micro,
                 version: unit.version,
-                tensor: self.take(&format!("{PREFIX}{prefix}/{number}"))?,
+                tensor: self.take(&format!("{prefix}/{number}"))?,
             });
         }
         Ok(sent)
     }
 
-    fn pipeline(&mut self, index: Index) -> Result<PipelineState, String> {
+    fn pipeline(&mut self, from: &str, index: Index) -> Result<PipelineState, String> {
+        if !index.replicas.is_empty() {
+            return Err("one of its replicas has replicas".to_owned());
+        }
         let mut kept = Vec::new();
         for (number, pass) in index.kept.into_iter().enumerate() {
-            let prefix = format!("{PREFIX}kept/{number}");
+            let prefix = format!("{from}kept/{number}");
             let mut all = |name: &str, count: Option<usize>| {
                 let take = |count| self.take_all(&format!("{prefix}/{name}"), count);
                 count.map(take).transpose()
@@ -331,28 +361,31 @@ impl Parts {
         let previous = index.previous_weights;
         Ok(PipelineState {
             kept,
-            sent_up: self.sent("sent_up", index.sent_up)?,
-            sent_down: self.sent("sent_down", index.sent_down)?,
+            sent_up: self.sent(format!("{from}sent_up"), index.sent_up)?,
+            sent_down: self.sent(format!("{from}sent_down"), index.sent_down)?,
             previous_weights: previous
-                .map(|count| self.take_all(&format!("{PREFIX}previous_weights"), count))
+                .map(|count| self.take_all(&format!("{from}previous_weights"), count))
                 .transpose()?,
             mean_step: index.mean_step.into(),
             skipped_in_a_row: index.skipped_in_a_row,
+            statistics: (index.statistics)
+                .map(|count| self.take_all(&format!("{from}statistics"), count))
+                .transpose()?,
             synthesis: index
                 .synthesis
-                .map(|synthesis| self.synthesis(synthesis))
+                .map(|synthesis| self.synthesis(from, synthesis))
                 .transpose()?,
         })
     }
 
-    fn synthesis(&mut self, index: SynthesisIndex) -> Result<SynthesisState, String> {
-        let prefix = format!("{PREFIX}synthesis/state/");
+    fn synthesis(&mut self, from: &str, index: SynthesisIndex) -> Result<SynthesisState, String> {
+        let prefix = format!("{from}synthesis/state/");
         let mut state = StageState::default();
         take_prefixed(&mut self.tensors, &prefix, &mut state.tensors);
         take_prefixed(&mut self.counters, &prefix, &mut state.counters);
         let mut lessons = Vec::new();
         for (number, lesson) in index.lessons.into_iter().enumerate() {
-            let prefix = format!("{PREFIX}synthesis/lessons/{number}");
+            let prefix = format!("{from}synthesis/lessons/{number}");
             lessons.push(KeptLesson {
                 batch: lesson.batch,
                 micro: lesson.micro,

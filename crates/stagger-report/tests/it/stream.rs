@@ -216,7 +216,11 @@ impl StageClock {
                 self.push(Event::Snapshot {
                     stage: self.stage,
                     version,
-                    snapshot: Arc::new(StageSnapshot { state, pipeline }),
+                    snapshot: Arc::new(StageSnapshot {
+                        state,
+                        pipeline,
+                        replicas: Vec::new(),
+                    }),
                 });
             }
         }

@@ -11,6 +11,13 @@ use crate::board::Board;
 use crate::event::Event;
 use crate::fault::RunError;
 
+/// An event, and the number of the place that reports it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Reported {
+    pub place: usize,
+    pub event: Event,
+}
+
 /// Where a stage's program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct End {
@@ -23,7 +30,7 @@ pub(crate) trait Peers: Sync {
     /// Called before any stage starts. What the others report goes to `reports`, until all of them have ended.
     fn listen(&self, reports: Reports);
 
-    /// How many of the run's stages have to be built before [`start`](Self::start), of which `own` are here.
+    /// How many of the run's places have to be built before [`start`](Self::start), of which `own` are here.
     fn awaited(&self, own: usize, all: usize) -> usize;
 
     /// Called when they are. Gives the start of the clock, or
@@ -33,8 +40,13 @@ pub(crate) trait Peers: Sync {
     /// Called with the first failure here, before the threads here are stopped.
     fn failed(&self, error: &RunError);
 
-    /// Called with every event of a stage here. Gives it back if it is for this process.
-    fn pass_on(&self, event: Event) -> Option<Event>;
+    /// Whether events are for this process.
+    fn hears(&self) -> bool {
+        true
+    }
+
+    /// Called with every event of a place here. Gives it back if it is for this process.
+    fn pass_on(&self, event: Reported) -> Option<Reported>;
 
     /// What the others have said of the end of their stages; called when everything here has ended.
     fn ends(&self, own: &[End]) -> Vec<End>;
@@ -51,8 +63,8 @@ pub(crate) trait Peers: Sync {
 /// Where reports of other processes go. Dropped when no more come.
 pub(crate) struct Reports {
     /// Events of their stages.
-    pub events: Sender<Event>,
-    /// One `()` per stage that has been built.
+    pub events: Sender<Reported>,
+    /// One `()` per place that has been built.
     pub ready: SyncSender<()>,
     pub failure: Arc<Failure>,
     pub board: Arc<Board>,
@@ -74,7 +86,7 @@ impl Peers for Alone {
 
     fn failed(&self, _error: &RunError) {}
 
-    fn pass_on(&self, event: Event) -> Option<Event> {
+    fn pass_on(&self, event: Reported) -> Option<Reported> {
         Some(event)
     }
 

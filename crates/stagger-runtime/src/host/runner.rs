@@ -10,10 +10,9 @@ use stagger_schedule::Program;
 use stagger_transport::sync::mpsc::{Receiver, Sender, SyncSender};
 use stagger_transport::{Mark, StopSignal};
 
-use super::peers::End;
+use super::peers::{End, Reported};
 use crate::board::Board;
 use crate::cargo::Cargo;
-use crate::event::Event;
 use crate::fault::{Fault, RunError};
 use crate::feed::StageFeed;
 use crate::interrupt::Interrupt;
@@ -25,10 +24,11 @@ use crate::worker::{Worker, WorkerContext};
 /// What the thread of one stage is given.
 pub(super) struct Runner<'a, R> {
     pub plan: &'a Plan,
-    pub index: usize,
+    /// The number of the worker's place.
+    pub number: usize,
     pub interrupt: Interrupt,
     pub stop: StopSignal,
-    pub events: Sender<Event>,
+    pub events: Sender<Reported>,
     pub board: Arc<Board>,
     pub ready: SyncSender<()>,
     pub start: Receiver<Instant>,
@@ -46,9 +46,9 @@ impl<R: Fn(RunError)> Runner<'_, R> {
         ports: Ports<Cargo<S::Activation>>,
         feed: StageFeed,
     ) -> Option<End> {
-        let (stage, report) = (self.index, self.report);
+        let (stage, report) = (self.plan.replicas.place(self.number).stage, self.report);
         let context = WorkerContext {
-            index: stage,
+            number: self.number,
             ports,
             feed,
             interrupt: self.interrupt,

@@ -4,9 +4,16 @@ use std::time::Duration;
 
 use stagger_transport::sync::mpsc::{Receiver, RecvTimeoutError};
 
-use super::peers::Peers;
-use crate::board::Board;
-use crate::event::Event;
+use super::peers::{Peers, Reported};
+use crate::board::{Board, Stall};
+
+/// What a host hears.
+pub(super) enum Heard {
+    /// Something happened.
+    Event(Reported),
+    /// Nothing does.
+    Stall(Stall),
+}
 
 /// Receives events, and notices when nothing moves any more.
 pub(super) struct Watch<'a, P> {
@@ -28,19 +35,19 @@ impl<'a, P: Peers> Watch<'a, P> {
     }
 
     /// The next event; `None` once all stages have ended. A stall is reported once.
-    pub fn next(&mut self, events: &Receiver<Event>, board: &Board) -> Option<Event> {
+    pub fn next(&mut self, events: &Receiver<Reported>, board: &Board) -> Option<Heard> {
         loop {
             let Some(wait) = [self.timeout, self.peers.beat_every()]
                 .into_iter()
                 .flatten()
                 .min()
             else {
-                return events.recv().ok();
+                return events.recv().ok().map(Heard::Event);
             };
             match events.recv_timeout(wait) {
                 Ok(event) => {
                     self.quiet = Duration::ZERO;
-                    return Some(event);
+                    return Some(Heard::Event(event));
                 }
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -55,7 +62,7 @@ impl<'a, P: Peers> Watch<'a, P> {
             self.quiet += wait;
             if let Some(timeout) = self.timeout.filter(|timeout| self.quiet >= *timeout) {
                 self.timeout = None;
-                return Some(Event::Stalled(board.stall(timeout)));
+                return Some(Heard::Stall(board.stall(timeout)));
             }
         }
     }

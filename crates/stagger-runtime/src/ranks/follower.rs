@@ -10,9 +10,8 @@ use stagger_transport::{Ranks, World};
 
 use super::messages::{self, Down, Failed, Up};
 use crate::board::Board;
-use crate::event::Event;
 use crate::fault::RunError;
-use crate::host::{End, Peers, Reports};
+use crate::host::{End, Peers, Reported, Reports};
 
 /// How often the leader hears of a rank that has no events, or more often where it watches for short stalls.
 const BEAT: Duration = Duration::from_secs(1);
@@ -20,7 +19,7 @@ const BEAT: Duration = Duration::from_secs(1);
 pub(super) struct Follower {
     world: World,
     stretch: u32,
-    stages: Range<usize>,
+    places: Range<usize>,
     /// How often the leader has to hear of this rank; `None` where it does not watch for stalls.
     beat: Option<Duration>,
     start_in: Mutex<Option<Sender<()>>>,
@@ -34,7 +33,7 @@ impl Follower {
         Self {
             world: ranks.world.clone(),
             stretch: ranks.stretch,
-            stages: ranks.placement.stages_of(ranks.world.rank()),
+            places: ranks.placement.stages_of(ranks.world.rank()),
             beat: stall_timeout.map(|timeout| BEAT.min(timeout / 4)),
             start_in: Mutex::new(Some(start_in)),
             start_out: Mutex::new(start_out),
@@ -85,10 +84,12 @@ impl Peers for Follower {
         self.report(&Up::Failed(Failed::from(error)));
     }
 
-    fn pass_on(&self, event: Event) -> Option<Event> {
-        if !matches!(event, Event::Started { .. } | Event::Stalled(_)) {
-            self.report(&Up::Event(event));
-        }
+    fn hears(&self) -> bool {
+        false
+    }
+
+    fn pass_on(&self, event: Reported) -> Option<Reported> {
+        self.report(&Up::Event(event));
         None
     }
 
@@ -103,7 +104,7 @@ impl Peers for Follower {
 
     fn beat(&self, board: &Board) {
         self.report(&Up::Doing {
-            lines: board.lines(self.stages.clone()),
+            lines: board.lines(self.places.clone()),
             beats: board.beats(),
         });
     }

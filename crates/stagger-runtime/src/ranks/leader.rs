@@ -1,5 +1,6 @@
 //! Rank 0: hears of all stages, and tells the others when to start and when to stop.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,9 +10,9 @@ use stagger_transport::{Placement, Ranks, World};
 
 use super::messages::{self, Down, Up};
 use crate::board::Board;
-use crate::event::Event;
 use crate::fault::RunError;
-use crate::host::{End, Failure, Peers, Reports};
+use crate::host::{End, Failure, Peers, Reported, Reports};
+use crate::replicas::Replicas;
 
 pub(super) struct Leader {
     desk: Arc<Desk>,
@@ -21,6 +22,7 @@ pub(super) struct Leader {
 struct Desk {
     world: World,
     placement: Placement,
+    replicas: Replicas,
     stretch: u32,
     /// By rank: where its reports go, until it has ended.
     lines: Mutex<Vec<Option<Line>>>,
@@ -31,15 +33,16 @@ struct Desk {
 
 #[derive(Clone)]
 struct Line {
-    events: Sender<Event>,
+    events: Sender<Reported>,
     ready: SyncSender<()>,
 }
 
 impl Leader {
-    pub fn new(ranks: &Ranks) -> Self {
+    pub fn new(ranks: &Ranks, replicas: &Replicas) -> Self {
         let desk = Desk {
             world: ranks.world.clone(),
             placement: ranks.placement.clone(),
+            replicas: replicas.clone(),
             stretch: ranks.stretch,
             lines: Mutex::new(Vec::new()),
             ends: Mutex::new(Vec::new()),
@@ -86,7 +89,7 @@ impl Peers for Leader {
         self.desk.stop_all();
     }
 
-    fn pass_on(&self, event: Event) -> Option<Event> {
+    fn pass_on(&self, event: Reported) -> Option<Reported> {
         Some(event)
     }
 
@@ -107,37 +110,37 @@ impl Desk {
                 return self.fail(error, failure);
             }
         };
-        let stages = self.placement.stages_of(from);
-        board.heard_of(from, stages.clone());
+        let places = self.placement.stages_of(from);
+        board.heard_of(from, places.clone());
         match message {
             Up::Ready => {
                 let line = lock(&self.lines).get(from).cloned().flatten();
                 let Some(line) = line else { return };
-                for _ in stages {
-                    // There is room for all stages; a receiver that is gone has stopped.
+                for _ in places {
+                    // There is room for all places; a receiver that is gone has stopped.
                     let _ = line.ready.send(());
                 }
             }
-            Up::Event(event) if event.stage().is_some_and(|stage| !stages.contains(&stage)) => {
+            Up::Event(reported) if !self.comes_from(&reported, &places) => {
                 let message = "it reports what happened on a stage of another rank".to_owned();
                 let rank = from;
                 self.fail(RunError::Rank { rank, message }, failure);
             }
-            Up::Event(event) => {
+            Up::Event(reported) => {
                 let line = lock(&self.lines).get(from).cloned().flatten();
                 if let Some(line) = line {
-                    let _ = line.events.send(event);
+                    let _ = line.events.send(reported);
                 }
             }
             Up::Failed(failed) => self.fail(failed.on(from), failure),
             Up::Doing { lines, beats } => {
-                board.replace(stages.start, lines.into_iter().take(stages.len()));
+                board.replace(places.start, lines.into_iter().take(places.len()));
                 board.beats_of(from, beats);
             }
             Up::Ended(ends) => {
                 board.has_ended(from);
                 // Most often it has said why, or was told to. If not, the others must not wait for it.
-                if ends.len() < stages.len() {
+                if ends.len() < places.len() {
                     let message = "it has ended before its stages have".to_owned();
                     let rank = from;
                     failure.suspect(RunError::Rank { rank, message });
@@ -150,6 +153,12 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// Whether an event is of a place of the rank that reports it.
+    fn comes_from(&self, Reported { place, event }: &Reported, places: &Range<usize>) -> bool {
+        let own = self.replicas.place(*place).stage;
+        places.contains(place) && event.stage().is_none_or(|stage| stage == own)
     }
 
     fn fail(&self, error: RunError, failure: &Failure) {

@@ -6,9 +6,8 @@ use stagger_transport::wire::{read_control, write_control};
 use stagger_transport::{Lane, LinkError};
 
 use crate::board::Doing;
-use crate::event::Event;
 use crate::fault::{Fault, RunError};
-use crate::host::End;
+use crate::host::{End, Reported};
 
 /// From a follower to the leader.
 #[derive(Debug, Serialize, Deserialize)]
@@ -16,7 +15,7 @@ pub(super) enum Up {
     /// Its stages are built.
     Ready,
     /// Something happened on one of them.
-    Event(Event),
+    Event(Reported),
     /// It has failed.
     Failed(Failed),
     /// What its stages do, from its first one up; and a number that grows as long as anything moves there.
@@ -168,7 +167,7 @@ mod tests {
     use stagger_engine::Profile;
 
     use super::*;
-    use crate::event::{Acted, Waits};
+    use crate::event::{Acted, Event, Waits};
     use crate::snapshot::StageSnapshot;
 
     fn every_event() -> Vec<Event> {
@@ -235,7 +234,10 @@ mod tests {
 
     #[test]
     fn every_report_arrives_as_it_was_sent() {
-        let mut messages: Vec<Up> = every_event().into_iter().map(Up::Event).collect();
+        let events = every_event().into_iter();
+        let mut messages: Vec<Up> = events
+            .map(|event| Up::Event(Reported { place: 1, event }))
+            .collect();
         let end = End {
             version: 7,
             interrupted: true,

@@ -27,8 +27,17 @@ fn whole(batch: usize) -> Unit {
 
 impl<S: Stage> Worker<S> {
     /// Passes the whole test set through this stage at its current parameters. Training queues
-    /// keep their content.
+    /// keep their content. The first replica does it, at the mean of all replicas' running statistics.
     pub(super) fn evaluate(&mut self, version: usize, times: &mut Times) -> Result<(), Fault> {
+        let pass = |worker: &mut Self, times: &mut Times| match worker.place.is_first() {
+            true => worker.pass_test_set(version, times),
+            false => Ok(()),
+        };
+        self.at_mean_statistics(version, times, pass)?;
+        Ok(())
+    }
+
+    fn pass_test_set(&mut self, version: usize, times: &mut Times) -> Result<(), Fault> {
         let mut tally = Tally::default();
         for batch in 0.. {
             self.check_stop()?;

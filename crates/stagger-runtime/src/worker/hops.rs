@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use stagger_engine::{Activation, HostTensor};
 use stagger_transport::{Content, Header, Lane, LinkError, Mark, Message};
 
 use super::micro_batch::Unit;
@@ -10,6 +11,7 @@ use crate::board::{Line, WaitsFor};
 use crate::cargo::Cargo;
 use crate::fault::Fault;
 use crate::ports::Ports;
+use crate::replicas::Place;
 
 /// A tensor on its way, with the version of the stage that computed it.
 pub(super) struct InFlight<T> {
@@ -66,7 +68,7 @@ impl<T: Clone> SentLog<T> {
     }
 }
 
-impl<T: Clone> Hops<T> {
+impl<T: Activation> Hops<T> {
     /// Hops that keep handles of so many activations and gradients that were sent last.
     pub fn new(ports: Ports<Cargo<T>>, line: Line, (up, down): (usize, usize)) -> Self {
         Self {
@@ -82,7 +84,7 @@ impl<T: Clone> Hops<T> {
 
     /// Whether there is a stage above.
     pub fn has_above(&self) -> bool {
-        self.ports.above.is_some()
+        !self.ports.above.is_empty()
     }
 
     /// From now on a neighbour may be gone when the stage sends to it: it has halted, takes no more messages, and what it
@@ -150,32 +152,34 @@ impl<T: Clone> Hops<T> {
         content: Content<T>,
         times: &mut Times,
     ) -> Result<(), Fault> {
-        let (link, log, waits_for) = match header.lane {
+        let (links, log, waits_for) = match header.lane {
             Lane::Activation | Lane::Evaluation => {
                 (&mut self.ports.above, &mut self.sent_up, WaitsFor::Above)
             }
             Lane::Gradient => (&mut self.ports.below, &mut self.sent_down, WaitsFor::Below),
         };
-        let Some(link) = link else {
-            return Ok(());
-        };
         if let Content::Payload(tensor) = &content
             && header.lane != Lane::Evaluation
+            && !links.is_empty()
         {
             log.add(&header, tensor);
         }
-        let content = match content {
-            Content::Payload(tensor) => Content::Payload(Cargo::Device(tensor)),
-            Content::Void => Content::Void,
-            Content::End => Content::End,
+        // Evaluations run over first replicas only.
+        let links = match header.lane {
+            Lane::Evaluation => links.get_mut(..1).unwrap_or_default(),
+            Lane::Activation | Lane::Gradient => links.as_mut_slice(),
         };
-        let sent = self.line.waits(waits_for, &mut times.waits.send, || {
-            link.send(Message { header, content })
-        });
-        match sent {
-            Err(LinkError::PeerGone { .. }) if self.halts => Ok(()),
-            sent => sent.map_err(Fault::from),
+        let contents = shared_out(content, links.len())?;
+        for (link, content) in links.iter_mut().zip(contents) {
+            let sent = self.line.waits(waits_for, &mut times.waits.send, || {
+                link.send(Message { header, content })
+            });
+            match sent {
+                Err(LinkError::PeerGone { .. }) if self.halts => {}
+                sent => sent?,
+            }
         }
+        Ok(())
     }
 
     /// The next message of a lane, which has to be the one that the program asks for.
@@ -185,7 +189,7 @@ impl<T: Clone> Hops<T> {
         unit: Unit,
         times: &mut Times,
     ) -> Result<Message<Cargo<T>>, Fault> {
-        let (link, waits_for, what) = match lane {
+        let (links, waits_for, what) = match lane {
             Lane::Activation | Lane::Evaluation => {
                 let what = "a first stage without inputs";
                 (&mut self.ports.below, WaitsFor::Below, what)
@@ -195,11 +199,83 @@ impl<T: Clone> Hops<T> {
                 (&mut self.ports.above, WaitsFor::Above, what)
             }
         };
-        let link = link.as_mut().ok_or(Fault::Program { what })?;
-        let account = &mut times.waits.receive;
-        let message = self.line.waits(waits_for, account, || link.receive(lane))?;
-        expect(&message, unit)?;
-        Ok(message)
+        let links = match lane {
+            Lane::Evaluation => links.get_mut(..1).unwrap_or_default(),
+            Lane::Activation | Lane::Gradient => links.as_mut_slice(),
+        };
+        let mut messages = Vec::with_capacity(links.len());
+        for link in links {
+            let account = &mut times.waits.receive;
+            let message = self.line.waits(waits_for, account, || link.receive(lane))?;
+            expect(&message, unit)?;
+            messages.push(message);
+        }
+        let mut messages = messages.into_iter();
+        let first = messages.next().ok_or(Fault::Program { what })?;
+        // What stage 0 announces comes by way of first replicas.
+        let header = first.header;
+        let contents = [first.content]
+            .into_iter()
+            .chain(messages.map(|message| message.content));
+        let content = joined(contents)?;
+        Ok(Message { header, content })
+    }
+}
+
+/// Contents for so many links: a tensor's rows are shared out over them, by the rule of [`Place::rows`].
+fn shared_out<T: Activation>(
+    content: Content<T>,
+    links: usize,
+) -> Result<Vec<Content<Cargo<T>>>, Fault> {
+    let tensor = match content {
+        Content::Payload(tensor) => tensor,
+        Content::Void => return Ok((0..links).map(|_| Content::Void).collect()),
+        Content::End => return Ok((0..links).map(|_| Content::End).collect()),
+    };
+    if links <= 1 {
+        return Ok(vec![Content::Payload(Cargo::Device(tensor))]);
+    }
+    let host = tensor.to_host()?;
+    let rows = host.shape.first().copied().unwrap_or_default();
+    let share = |replica| {
+        let (stage, of) = (0, links);
+        let rows = Place { stage, replica, of }.rows(rows);
+        Content::Payload(Cargo::Host(host.rows(rows)))
+    };
+    Ok((0..links).map(share).collect())
+}
+
+/// The content of a message whose rows come from several replicas.
+fn joined<T: Activation>(
+    contents: impl Iterator<Item = Content<Cargo<T>>>,
+) -> Result<Content<Cargo<T>>, Fault> {
+    let mut cargos = Vec::new();
+    for content in contents {
+        match content {
+            Content::Payload(cargo) => cargos.push(cargo),
+            // One part without a gradient makes the batch void.
+            other => return Ok(without_payload(&other)),
+        }
+    }
+    if cargos.len() == 1
+        && let Some(only) = cargos.pop()
+    {
+        return Ok(Content::Payload(only));
+    }
+    let mut parts = Vec::with_capacity(cargos.len());
+    for cargo in cargos {
+        parts.push(match cargo {
+            Cargo::Device(tensor) => tensor.to_host()?,
+            Cargo::Host(host) => host,
+        });
+    }
+    Ok(Content::Payload(Cargo::Host(HostTensor::of_rows(&parts)?)))
+}
+
+fn without_payload<T>(content: &Content<T>) -> Content<T> {
+    match content {
+        Content::End => Content::End,
+        Content::Void | Content::Payload(_) => Content::Void,
     }
 }
 

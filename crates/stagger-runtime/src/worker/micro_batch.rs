@@ -6,6 +6,7 @@ use stagger_engine::HostTensor;
 
 use crate::fault::FeedError;
 use crate::feed::{Inputs, Labels};
+use crate::replicas::Place;
 
 /// One micro-batch of one batch: what travels through the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +35,28 @@ fn samples_of(micro: usize, of: usize, samples: usize) -> Range<usize> {
     micro * samples / of..(micro + 1) * samples / of
 }
 
-/// Inputs, micro-batch by micro-batch.
+/// The samples of a replica's share of a micro-batch.
+fn share_of(micro: usize, of: usize, place: Place, samples: usize) -> Range<usize> {
+    let whole = samples_of(micro, of, samples);
+    let rows = place.rows(whole.len());
+    whole.start + rows.start..whole.start + rows.end
+}
+
+/// Inputs, micro-batch by micro-batch: of each, the rows of one replica.
 pub(crate) struct SplitInputs {
     pub whole: Box<dyn Inputs>,
     micro_batches: usize,
+    place: Place,
     /// The batch of the last micro-batch, if more of it are to come.
     present: Option<(usize, HostTensor)>,
 }
 
 impl SplitInputs {
-    pub fn new(whole: Box<dyn Inputs>, micro_batches: usize) -> Self {
+    pub fn new(whole: Box<dyn Inputs>, micro_batches: usize, place: Place) -> Self {
         Self {
             whole,
             micro_batches,
+            place,
             present: None,
         }
     }
@@ -54,7 +64,7 @@ impl SplitInputs {
     /// Inputs of a micro-batch. A batch that travels whole is not copied.
     pub fn take(&mut self, unit: Unit) -> Result<HostTensor, FeedError> {
         let Unit { batch, micro } = unit;
-        if self.micro_batches == 1 {
+        if self.micro_batches * self.place.of == 1 {
             return self.whole.train(batch);
         }
         let tensor = match self.present.take() {
@@ -63,7 +73,7 @@ impl SplitInputs {
         };
         tensor.check()?;
         let samples = *tensor.shape.first().ok_or("a batch without samples")?;
-        let part = tensor.rows(samples_of(micro, self.micro_batches, samples));
+        let part = tensor.rows(share_of(micro, self.micro_batches, self.place, samples));
         if micro + 1 < self.micro_batches {
             self.present = Some((batch, tensor));
         }
@@ -71,25 +81,27 @@ impl SplitInputs {
     }
 }
 
-/// Labels, micro-batch by micro-batch.
+/// Labels, likewise.
 pub(crate) struct SplitLabels {
     pub whole: Box<dyn Labels>,
     micro_batches: usize,
+    place: Place,
     present: Option<(usize, Vec<usize>)>,
 }
 
-/// The labels of a micro-batch, and its share of its batch.
+/// The labels of a share of a micro-batch, and what part of its batch that is.
 pub(crate) struct LabelledShare {
     pub labels: Vec<usize>,
-    /// Samples of this micro-batch over samples of its batch; 1 for a whole batch.
+    /// Samples of it over samples of its batch; 1 for a whole batch.
     pub share: f64,
 }
 
 impl SplitLabels {
-    pub fn new(whole: Box<dyn Labels>, micro_batches: usize) -> Self {
+    pub fn new(whole: Box<dyn Labels>, micro_batches: usize, place: Place) -> Self {
         Self {
             whole,
             micro_batches,
+            place,
             present: None,
         }
     }
@@ -100,13 +112,13 @@ impl SplitLabels {
             Some((present, labels)) if present == batch => labels,
             _ => self.whole.train(batch)?,
         };
-        if self.micro_batches == 1 {
+        if self.micro_batches * self.place.of == 1 {
             return Ok(LabelledShare {
                 labels: all,
                 share: 1.0,
             });
         }
-        let range = samples_of(micro, self.micro_batches, all.len());
+        let range = share_of(micro, self.micro_batches, self.place, all.len());
         let share = range.len() as f64 / all.len().max(1) as f64;
         let labels = all[range].to_vec();
         self.present = Some((batch, all));
@@ -144,6 +156,11 @@ impl BatchScore {
         (self.micro_batches == of).then(|| std::mem::take(self))
     }
 
+    /// The losses of all samples.
+    pub fn loss_sum(&self) -> f64 {
+        self.loss_sum
+    }
+
     /// Mean loss over the samples.
     pub fn loss(&self) -> f32 {
         (self.loss_sum / self.samples as f64) as f32
@@ -169,6 +186,12 @@ mod tests {
             }
         }
     }
+
+    const ALONE: Place = Place {
+        stage: 0,
+        replica: 0,
+        of: 1,
+    };
 
     trait ConcatRanges {
         fn concat_ranges(&self) -> Vec<usize>;
@@ -208,8 +231,8 @@ mod tests {
 
     #[test]
     fn inputs_and_labels_are_split_alike() {
-        let mut inputs = SplitInputs::new(Box::new(Counted(vec![])), 2);
-        let mut labels = SplitLabels::new(Box::new(Counted(vec![])), 2);
+        let mut inputs = SplitInputs::new(Box::new(Counted(vec![])), 2, ALONE);
+        let mut labels = SplitLabels::new(Box::new(Counted(vec![])), 2, ALONE);
         for batch in 0..2 {
             for (micro, range) in [(0, 0..2), (1, 2..5)] {
                 let unit = Unit { batch, micro };

@@ -19,6 +19,9 @@ const SKIPPED_IN_A_ROW: usize = 10;
 impl<S: Stage> Worker<S> {
     pub(super) fn forward(&mut self, unit: Unit, times: &mut Times) -> Result<Done, Fault> {
         let (input, mark) = self.take_input(unit, times)?;
+        if let (Some(mark), Some(siblings)) = (mark, self.siblings.as_mut()) {
+            siblings.announced.push(mark);
+        }
         let weights = self.forward_weights(unit.batch)?;
         let origin = Origin {
             version: self.forward_version(unit.batch),
@@ -68,6 +71,8 @@ impl<S: Stage> Worker<S> {
     ) -> Result<(S::Activation, Option<Mark>), Fault> {
         let Some(inputs) = self.inputs.as_mut() else {
             let (cargo, mark) = self.hops.receive_activation(unit, times)?;
+            // One replica hears it from below, and tells the others with the update before that version.
+            let mark = mark.filter(|_| self.place.is_first());
             return Ok((self.land(cargo, times)?, mark));
         };
         let account = &mut times.waits.loader;
@@ -75,7 +80,10 @@ impl<S: Stage> Worker<S> {
             .line
             .waits(WaitsFor::Loader, account, || inputs.take(unit))
             .map_err(Fault::Feed)?;
-        let mark = self.announcements.next(unit, self.clock.elapsed());
+        let mark = match self.place.is_first() {
+            true => self.announcements.next(unit, self.clock.elapsed()),
+            false => None,
+        };
         if let Some(Mark {
             version,
             halts: true,
@@ -171,7 +179,10 @@ impl<S: Stage> Worker<S> {
         let (top1, top5) = (loss.correct_top1, loss.correct_top5);
         self.score.add(labels.len(), loss.value, top1, top5);
         let complete = self.score.complete(self.micro_batches);
-        if let Some(loss) = complete.as_ref().and_then(|score| score.non_finite) {
+        if let Some(siblings) = self.siblings.as_mut() {
+            // It is told with the update, when all replicas have theirs.
+            siblings.score = complete;
+        } else if let Some(loss) = complete.as_ref().and_then(|score| score.non_finite) {
             self.skipped_in_a_row += 1;
             self.emit(Event::Skipped {
                 batch: unit.batch,

@@ -11,6 +11,7 @@ use super::kept::{KeptGraph, KeptInput, Origin, OutputGrad, Recorded};
 use super::micro_batch::Unit;
 use crate::fault::Fault;
 use crate::plan::Plan;
+use crate::replicas::Place;
 use crate::snapshot::{
     KeptPass, PipelineState, ResumeError, RunningMean, Sent, Snapshot, StageSnapshot,
 };
@@ -41,6 +42,7 @@ impl<S: Stage> Worker<S> {
                 .transpose()?,
             mean_step: self.versions.step.export(),
             skipped_in_a_row: self.skipped_in_a_row,
+            statistics: None,
             synthesis: synthesis.map(|synthesis| synthesis.export()).transpose()?,
         })
     }
@@ -73,8 +75,19 @@ impl<S: Stage> Worker<S> {
         if expected != found {
             return Err(ResumeError::Stages { expected, found }.into());
         }
-        let StageSnapshot { state, pipeline } = &snapshot.stages[self.index];
-        let mut program = plan.schedule.program(self.index, &plan.horizon);
+        let Place { stage, replica, of } = self.place;
+        let found = &snapshot.stages[stage];
+        let count = found.of_replicas().count();
+        let Some(pipeline) = found.of_replicas().nth(replica).filter(|_| count == of) else {
+            return Err(ResumeError::Replicas {
+                stage,
+                expected: of,
+                found: count,
+            }
+            .into());
+        };
+        let state = &found.state;
+        let mut program = plan.schedule.program(stage, &plan.horizon);
         let expected = program.skip_to(snapshot.version);
         check_count(
             "passes between forward and backward",
@@ -99,6 +112,18 @@ impl<S: Stage> Worker<S> {
         }
         // Building graphs has moved the running statistics, which are part of the state.
         self.stage.import(state)?;
+        if self.siblings.is_some() {
+            let own = pipeline.statistics.as_ref();
+            check_count(
+                "running statistics of a replica",
+                1,
+                usize::from(own.is_some()),
+            )?;
+            if let Some(own) = own {
+                let own = self.stage.import_statistics(own.clone())?;
+                self.stage.restore_statistics(own);
+            }
+        }
         self.versions.previous = match &pipeline.previous_weights {
             Some(values) => Some(self.stage.import_weights(values.clone())?),
             None => None,
@@ -171,10 +196,10 @@ impl<S: Stage> Worker<S> {
         snapshot: &Snapshot,
         next: usize,
     ) -> Result<VecDeque<InFlight<S::Activation>>, Fault> {
-        let Some(below) = self.index.checked_sub(1) else {
+        let Some(below) = self.place.stage.checked_sub(1) else {
             return Ok(VecDeque::new());
         };
-        let below = &snapshot.stages[below].pipeline;
+        let below = self.from_below(&snapshot.stages[below])?;
         let sent_until = snapshot.version * self.micro_batches + below.kept.len();
         let number = |sent: &Sent| sent.batch * self.micro_batches + sent.micro;
         let pending = below.sent_up.iter().filter(|sent| number(sent) >= next);
@@ -196,6 +221,44 @@ impl<S: Stage> Worker<S> {
             .collect()
     }
 
+    /// What the stage below holds, with the rows that this place takes of what it has sent.
+    fn from_below(&self, below: &StageSnapshot) -> Result<PipelineState, Fault> {
+        let Place { stage, replica, of } = self.place;
+        let replicas: Vec<&PipelineState> = below.of_replicas().collect();
+        match (replicas.as_slice(), of) {
+            (all, of) if all.len() == of => Ok(all[replica].clone()),
+            ([one], _) => {
+                let mut share = (*one).clone();
+                for sent in &mut share.sent_up {
+                    let rows = sent.tensor.shape.first().copied().unwrap_or_default();
+                    sent.tensor = sent.tensor.rows(self.place.rows(rows));
+                }
+                Ok(share)
+            }
+            ([first, rest @ ..], 1) => {
+                let mut whole = (*first).clone();
+                for (number, sent) in whole.sent_up.iter_mut().enumerate() {
+                    let others = rest.iter().filter_map(|other| other.sent_up.get(number));
+                    let mut parts = vec![std::mem::take(&mut sent.tensor)];
+                    parts.extend(others.map(|sent| sent.tensor.clone()));
+                    check_count(
+                        "parts of an activation in flight",
+                        replicas.len(),
+                        parts.len(),
+                    )?;
+                    sent.tensor = HostTensor::of_rows(&parts)?;
+                }
+                Ok(whole)
+            }
+            (all, expected) => Err(ResumeError::Replicas {
+                stage: stage - 1,
+                expected,
+                found: all.len(),
+            }
+            .into()),
+        }
+    }
+
     /// What the stage above has sent and the synthesizer has not learned from.
     fn gradients_in_flight(
         &self,
@@ -204,7 +267,7 @@ impl<S: Stage> Worker<S> {
         let Some((synthesis, above)) = self
             .synthesis
             .as_ref()
-            .zip(snapshot.stages.get(self.index + 1))
+            .zip(snapshot.stages.get(self.place.stage + 1))
         else {
             return Ok(VecDeque::new());
         };

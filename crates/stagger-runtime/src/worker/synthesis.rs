@@ -224,7 +224,7 @@ impl<S: Stage> Worker<S> {
         let (loss, loss_of_silence) = synthesis.learn(lesson, truth)?;
         self.straggle(unit.batch, started.elapsed(), times)?;
         self.emit(Event::Synthesized {
-            stage: self.index,
+            stage: self.place.stage,
             batch: unit.batch,
             loss,
             loss_of_silence,

@@ -11,7 +11,9 @@ use stagger_runtime::{
     threads,
 };
 use stagger_schedule::Schedule;
-use stagger_transport::{Bytes, Capacities, ConnectError, Ends, StopSignal, Threads, Transport};
+use stagger_transport::{
+    Bytes, Capacities, ConnectError, Ends, Hop, StopSignal, Threads, Transport,
+};
 
 const STAGES: usize = 3;
 
@@ -176,12 +178,12 @@ struct Partial {
 impl Transport<ToyCargo> for Partial {
     fn connect(
         &self,
-        hop: usize,
+        hop: Hop,
         capacities: Capacities,
         stop: &StopSignal,
     ) -> Result<Ends<ToyCargo>, ConnectError> {
         let ends = Threads.connect(hop, capacities, stop)?;
-        match (hop, self.is_remote) {
+        match (hop.number, self.is_remote) {
             (1, false) => Err("no route to host".into()),
             (1, true) => Ok(Ends {
                 upper: None,

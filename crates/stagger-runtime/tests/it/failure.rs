@@ -89,6 +89,18 @@ impl Stage for Flaky {
     fn scale_gradients(&mut self, factor: f64) -> Result<(), EngineError> {
         self.inner.scale_gradients(factor)
     }
+    fn export_gradients(&self) -> Result<Vec<HostTensor>, EngineError> {
+        self.inner.export_gradients()
+    }
+    fn import_gradients(&mut self, values: Vec<HostTensor>) -> Result<(), EngineError> {
+        self.inner.import_gradients(values)
+    }
+    fn export_statistics(&self, statistics: &()) -> Result<Vec<HostTensor>, EngineError> {
+        self.inner.export_statistics(statistics)
+    }
+    fn import_statistics(&self, values: Vec<HostTensor>) -> Result<(), EngineError> {
+        self.inner.import_statistics(values)
+    }
     fn score(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Score, EngineError> {
         self.inner.score(logits, labels)
     }

@@ -18,6 +18,8 @@ mod oracle;
 #[cfg(not(feature = "shuttle"))]
 mod ranks;
 #[cfg(not(feature = "shuttle"))]
+mod replicas;
+#[cfg(not(feature = "shuttle"))]
 mod resnet56;
 #[cfg(not(feature = "shuttle"))]
 mod resume;

@@ -23,7 +23,9 @@ use stagger_runtime::{
     FeedError, Feeds, Inputs, Interrupt, Outcome, Plan, RunError, sequential, threads,
 };
 use stagger_schedule::{Horizon, Schedule};
-use stagger_transport::{Capacities, ConnectError, Ends, Link, StopSignal, Threads, Transport};
+use stagger_transport::{
+    Capacities, ConnectError, Ends, Hop, Link, StopSignal, Threads, Transport,
+};
 
 const STAGES: usize = 3;
 
@@ -84,7 +86,7 @@ where
 {
     fn connect(
         &self,
-        hop: usize,
+        hop: Hop,
         capacities: Capacities,
         stop: &StopSignal,
     ) -> Result<Ends<T>, ConnectError> {

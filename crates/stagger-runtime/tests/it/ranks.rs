@@ -19,18 +19,18 @@ use stagger_transport::{Placement, Ranks, World, world};
 
 /// What a run gives, bit by bit.
 #[derive(Debug, Default, PartialEq)]
-struct Record {
+pub struct Record {
     /// `None` for a batch that was skipped.
-    losses: Vec<(usize, Option<u32>)>,
-    evaluations: Vec<u64>,
+    pub losses: Vec<(usize, Option<u32>)>,
+    pub evaluations: Vec<u64>,
     /// By version and stage.
-    snapshots: Vec<((usize, usize), Arc<StageSnapshot>)>,
+    pub snapshots: Vec<((usize, usize), Arc<StageSnapshot>)>,
     /// Of the backwards, by stage and in their order.
-    staleness: Vec<(usize, usize)>,
+    pub staleness: Vec<(usize, usize)>,
 }
 
 impl Record {
-    fn take(&mut self, event: Event) -> Result<(), EventError> {
+    pub fn take(&mut self, event: Event) -> Result<(), EventError> {
         match event {
             Event::Trained { batch, loss, .. } => self.losses.push((batch, Some(loss.to_bits()))),
             Event::Skipped { batch, .. } => self.losses.push((batch, None)),
@@ -51,13 +51,13 @@ impl Record {
     }
 
     /// Stages do not order each other's events.
-    fn sorted(mut self) -> Self {
+    pub fn sorted(mut self) -> Self {
         self.snapshots.sort_by_key(|(place, _)| *place);
         self.staleness.sort_by_key(|(stage, _)| *stage);
         self
     }
 
-    fn at(&self, version: usize) -> Snapshot {
+    pub fn at(&self, version: usize) -> Snapshot {
         let mut stages: Vec<_> = (self.snapshots.iter())
             .filter(|((at, _), _)| *at == version)
             .collect();

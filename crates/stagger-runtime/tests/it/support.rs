@@ -172,6 +172,15 @@ impl Stage for ToyStage {
         Ok(())
     }
 
+    fn export_gradients(&self) -> Result<Vec<HostTensor>, EngineError> {
+        Ok(vec![parameters(&self.grad)?])
+    }
+
+    fn import_gradients(&mut self, values: Vec<HostTensor>) -> Result<(), EngineError> {
+        self.grad = only(values);
+        Ok(())
+    }
+
     fn score(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Score, EngineError> {
         let loss = toy::loss(&logits.0, labels).0;
         Ok(Score {
@@ -260,6 +269,14 @@ impl Stage for ToyStage {
     fn statistics(&self) {}
 
     fn restore_statistics(&mut self, (): ()) {}
+
+    fn export_statistics(&self, (): &()) -> Result<Vec<HostTensor>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    fn import_statistics(&self, _: Vec<HostTensor>) -> Result<(), EngineError> {
+        Ok(())
+    }
 
     fn discard_gradients(&mut self) {
         self.grad = [0.0; WIDTH * WIDTH + WIDTH];

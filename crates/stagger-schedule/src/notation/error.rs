@@ -136,6 +136,16 @@ pub enum NotationProblem {
         /// A right one.
         example: usize,
     },
+    /// A method of one stage on several.
+    #[error(
+        "`{method}` runs on one stage, not on {found}: each of its replicas holds the whole network"
+    )]
+    OneStage {
+        /// The name of the method.
+        method: &'static str,
+        /// The number of stages asked for.
+        found: usize,
+    },
     /// More than one number where there is one.
     #[error(
         "{name} is one number; to continue with {found}, give it a name or put a `;` before it"

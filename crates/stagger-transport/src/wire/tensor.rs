@@ -5,6 +5,7 @@ use std::error::Error;
 use super::head::{HEAD_BYTES, Head, WireError};
 use crate::link::LinkError;
 use crate::message::Lane;
+use crate::transport::Hop;
 
 /// The most sides that a tensor on the wire has.
 const MAX_SIDES: usize = 8;
@@ -20,6 +21,11 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format of a hop, where this one is asked for.
+    pub(crate) fn of(self, hop: Hop) -> Self {
+        if hop.exact { Self::F32 } else { self }
+    }
+
     fn code(self) -> u8 {
         match self {
             Self::F32 => 1,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use stagger_transport::{
-    Bytes, Capacities, Content, Header, Lane, Link, LinkError, Message, Sequential, StopSignal,
-    Threads, Transport, sequential, stop_channel,
+    Bytes, Capacities, Content, Header, Hop, Lane, Link, LinkError, Message, Sequential,
+    StopSignal, Threads, Transport, sequential, stop_channel,
 };
 
 use crate::number::{Number, TwoRanks};
@@ -34,7 +34,9 @@ fn hop(transport: impl Transport<Number>, (c, b): (usize, usize), stop: &StopSig
         activation: c,
         gradient: b,
     };
-    let ends = transport.connect(0, capacities, stop).expect("connected");
+    let ends = transport
+        .connect(Hop::above(0), capacities, stop)
+        .expect("connected");
     (
         ends.lower.expect("a lower end"),
         ends.upper.expect("an upper end"),

@@ -14,7 +14,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 use stagger_transport::sync::{Condvar, Mutex, lock, thread};
 use stagger_transport::{
-    Bytes, Capacities, Content, Header, Lane, Link, LinkError, Message, StopSignal, Threads,
+    Bytes, Capacities, Content, Header, Hop, Lane, Link, LinkError, Message, StopSignal, Threads,
     Transport, stop_channel,
 };
 
@@ -74,9 +74,9 @@ fn hop((way, (c, b)): (Way, (usize, usize)), stop: &StopSignal) -> (End, End) {
         gradient: b,
     };
     let ends = match way {
-        Way::Threads => Threads.connect(0, capacities, stop),
-        Way::Bytes => Bytes::default().connect(0, capacities, stop),
-        Way::World => in_world(0, capacities, stop),
+        Way::Threads => Threads.connect(Hop::above(0), capacities, stop),
+        Way::Bytes => Bytes::default().connect(Hop::above(0), capacities, stop),
+        Way::World => in_world(Hop::above(0), capacities, stop),
     };
     let ends = ends.expect("connected");
     (

@@ -2,7 +2,7 @@
 
 use stagger_transport::wire::{Format, PayloadError, WireTensor};
 use stagger_transport::{
-    Capacities, ConnectError, Ends, Payload, Placement, Ranks, StopSignal, Transport, world,
+    Capacities, ConnectError, Ends, Hop, Payload, Placement, Ranks, StopSignal, Transport, world,
 };
 
 /// A small number, as a tensor of one value.
@@ -32,7 +32,7 @@ pub struct TwoRanks;
 impl Transport<Number> for TwoRanks {
     fn connect(
         &self,
-        hop: usize,
+        hop: Hop,
         capacities: Capacities,
         stop: &StopSignal,
     ) -> Result<Ends<Number>, ConnectError> {
@@ -42,12 +42,12 @@ impl Transport<Number> for TwoRanks {
 
 /// The ends of a hop, the lower one at rank 0 and the upper one at rank 1.
 pub fn in_world(
-    hop: usize,
+    hop: Hop,
     capacities: Capacities,
     stop: &StopSignal,
 ) -> Result<Ends<Number>, ConnectError> {
     let placement = Placement::even(2, 2)?;
-    assert_eq!(hop, 0);
+    assert_eq!((hop.lower, hop.upper), (0, 1));
     let mut ends = world::in_process(2).into_iter().map(|world| {
         let ranks = Ranks {
             world,

@@ -9,8 +9,8 @@ use stagger_transport::wire::{
     write_control,
 };
 use stagger_transport::{
-    Bytes, Capacities, Content, Header, Lane, LinkError, Mark, Message, Payload, Placement, Ranks,
-    Transport, WireError, stop_channel, world,
+    Bytes, Capacities, Content, Header, Hop, Lane, LinkError, Mark, Message, Payload, Placement,
+    Ranks, Transport, WireError, stop_channel, world,
 };
 
 /// Any tensor.
@@ -51,7 +51,9 @@ fn header(lane: Lane) -> Header {
 /// What arrives of a message that goes through bytes.
 fn carried(message: Message<Values>, format: Format) -> Result<Message<Values>, LinkError> {
     let (_source, stop) = stop_channel();
-    let ends = Bytes { format }.connect(0, ROOM, &stop).expect("connected");
+    let ends = Bytes { format }
+        .connect(Hop::above(0), ROOM, &stop)
+        .expect("connected");
     let (mut lower, mut upper) = (ends.lower.expect("one"), ends.upper.expect("one"));
     let lane = message.header.lane;
     match lane {

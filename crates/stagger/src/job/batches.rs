@@ -6,7 +6,7 @@ use stagger_schedule::Schedule;
 
 use crate::refusal::Refusal;
 
-/// Makes sure that the smallest batch has a sample for each of its micro-batches, and two where batch normalisation needs
+/// Makes sure that the smallest batch has a sample for each of the `shares` that it is cut into, for micro-batches and replicas, and two where batch normalisation needs
 /// them: one sample has no variance to normalise by (where a layer sees one value per channel), and next to none anywhere
 /// else.
 ///
@@ -17,27 +17,28 @@ pub fn check(
     sampler: &Sampler,
     batch_size: usize,
     samples: usize,
-    schedule: &Schedule,
+    (schedule, shares): (&Schedule, usize),
 ) -> Result<(), Refusal> {
-    let micro_batches = schedule.micro_batches();
     let mut layers = model.blocks.iter().flat_map(|block| &block.layers);
     let normalizes = layers.any(has_batch_norm);
-    let needed = if normalizes {
-        2 * micro_batches
-    } else {
-        micro_batches
+    let needed = if normalizes { 2 * shares } else { shares };
+    // What a batch is shared out into.
+    let what = match schedule.micro_batches() {
+        of if of == shares => "micro-batches",
+        1 => "replicas' shares",
+        _ => "replicas' shares of micro-batches",
     };
-    let (reason, least) = match (normalizes, micro_batches) {
+    let (reason, least) = match (normalizes, shares) {
         (true, 1) => (
             "batch normalisation needs at least 2 samples per batch".to_owned(),
             2,
         ),
         (true, of) => (
-            format!("batch normalisation needs at least 2 samples in each of {of} micro-batches"),
+            format!("batch normalisation needs at least 2 samples in each of {of} {what}"),
             needed,
         ),
         (false, of) => (
-            format!("each of {of} micro-batches needs at least 1 sample"),
+            format!("each of {of} {what} needs at least 1 sample"),
             needed,
         ),
     };

@@ -1,5 +1,7 @@
-//! What connects stages.
+//! How many copies there are of each stage, and what connects them.
 
+use stagger_runtime::{Replicas, ReplicasError};
+use stagger_schedule::{MAX_REPLICAS, Schedule};
 use stagger_transport::wire::Format;
 
 use crate::options::TrainingOptions;
@@ -33,4 +35,43 @@ pub(super) fn choose(options: &TrainingOptions) -> Result<(TransportChoice, Form
         Some(found) => return Err(unknown("wire_dtype", found, "`f32` or `bf16`")),
     };
     Ok((transport, format))
+}
+
+/// Replicas of each stage.
+pub(super) fn replicas(
+    options: &TrainingOptions,
+    schedule: &Schedule,
+) -> Result<Replicas, Refusal> {
+    let (stages, own) = (schedule.stages(), schedule.replicas());
+    let counts = match options.replicas.as_deref() {
+        None | Some([]) => &[own][..],
+        Some(counts) => counts,
+    };
+    if let Some(&found) = counts.iter().find(|&&count| count > MAX_REPLICAS) {
+        return Err(Refusal::Value {
+            option: "replicas",
+            found: found.to_string(),
+            kind: "a number of replicas",
+            expected: "at most 64",
+        });
+    }
+    let replicas = Replicas::new(counts, stages).map_err(Refusal::Replicas)?;
+    if own > 1 && replicas != all(own, stages)? {
+        return Err(Refusal::OtherReplicas {
+            schedule: schedule.to_string(),
+            expected: own,
+            found: replicas.to_string(),
+        });
+    }
+    if replicas.any() && schedule.synthesizes() {
+        return Err(Refusal::SynthesizersWithReplicas {
+            schedule: schedule.to_string(),
+        });
+    }
+    Ok(replicas)
+}
+
+fn all(count: usize, stages: usize) -> Result<Replicas, Refusal> {
+    let replicas: Result<_, ReplicasError> = Replicas::new(&[count], stages);
+    replicas.map_err(Refusal::Replicas)
 }

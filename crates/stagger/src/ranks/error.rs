@@ -14,6 +14,20 @@ pub enum RanksError {
         /// Processes.
         ranks: usize,
     },
+    /// There are fewer replicas, of all stages together, than processes.
+    #[error(
+        "{stages} stages with {replicas} replicas are {places} in all, which cannot be shared out over {ranks} processes: start {places} of them at most, or ask for more replicas"
+    )]
+    TooFewReplicas {
+        /// Stages.
+        stages: usize,
+        /// Replicas of each, as they are asked for.
+        replicas: String,
+        /// Replicas of all stages.
+        places: usize,
+        /// Processes.
+        ranks: usize,
+    },
     /// A transport within one process is asked for, and there are several.
     #[error(
         "transport {found} connects stages of one process, and this run has {ranks} processes; leave it out"

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stagger_report::Environment;
 use stagger_runtime::Interrupt;
-use stagger_transport::{Placement, Ranks, World};
+use stagger_transport::{Ranks, World};
 
 use super::order::{Answer, Order, Stretch};
 use super::{Facts, ORDERS, RanksError};
@@ -76,17 +76,19 @@ fn prepare(config: &str, given: &Given) -> Result<Job, Error> {
 fn train(world: &World, job: &Job, stretch: &Stretch<'_>) -> Result<(), Error> {
     let number = stretch.number;
     world.forget_before(number);
-    let (stages, ranks) = (job.schedule.stages(), world.size());
     let ranks = Ranks {
         world: world.clone(),
-        placement: Placement::even(stages, ranks)
-            .map_err(|_| RanksError::TooFewStages { stages, ranks })?,
+        placement: super::placement(job, world.size())?,
         stretch: number,
         format: job.wire_format,
     };
-    let (plan, labels) = (stretch.plan(job)?, stages::labels(job)?);
+    let plan = stretch.plan(job)?;
+    let places = ranks.placement.stages_of(world.rank());
+    let from = (plan.resume.as_ref()).map_or(0, |from| from.next_batch(&plan.schedule));
+    let batches = from.min(plan.horizon.batches)..plan.horizon.batches;
+    let feeds = stages::feeds_of(job, plan.replicas.stages_of(&places), batches)?;
     // What fails there is told by rank 0.
-    let _ = stages::follow(job, &ranks, &plan, stretch.options(), labels);
+    let _ = stages::follow(job, &ranks, &plan, stretch.options(), feeds);
     Ok(())
 }
 

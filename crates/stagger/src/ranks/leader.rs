@@ -60,9 +60,8 @@ impl Leader {
     /// Has every rank prepare the job, and makes sure that all of them mean the same. Gives lines for people: which rank has
     /// which stages.
     pub fn prepare(&self, job: &Job, commit: Option<&str>) -> Result<Vec<String>, Error> {
-        let (stages, ranks) = (job.schedule.stages(), self.world.size());
-        let placement = Placement::even(stages, ranks)
-            .map_err(|_| RanksError::TooFewStages { stages, ranks })?;
+        let ranks = self.world.size();
+        let placement = super::placement(job, ranks)?;
         let config = config_file::write(&job.options)?;
         self.tell_all(&Order::Prepare { config })?;
         let own = Facts::of(job, commit);
@@ -100,11 +99,7 @@ impl Leader {
         }
         let mut lines = Vec::new();
         for (rank, facts) in facts.iter().flatten().enumerate() {
-            let stages = placement.stages_of(rank);
-            let what = match stages.len() {
-                1 => format!("stage {}", stages.start),
-                _ => format!("stages {} to {}", stages.start, stages.end - 1),
-            };
+            let what = job.replicas.names(placement.stages_of(rank));
             let mut line = format!("rank {rank} on {}: {what}", facts.host);
             if facts.instructions != own.instructions {
                 line.push_str(&format!(
@@ -135,7 +130,8 @@ impl Leader {
         let number = self.stretches.fetch_add(1, Ordering::Relaxed) + 1;
         self.world.forget_before(number);
         for rank in 1..self.world.size() {
-            let stretch = Stretch::of(number, plan, options, placement.stages_of(rank));
+            let stages = plan.replicas.stages_of(&placement.stages_of(rank));
+            let stretch = Stretch::of(number, plan, options, stages);
             let order = Order::Train(Box::new(stretch)).frame();
             let frame = order.map_err(|error| failed(&error.to_string()))?;
             self.world.post(rank, frame);

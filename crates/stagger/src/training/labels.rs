@@ -12,12 +12,16 @@ use crate::job::Job;
 pub fn headline(job: &Job) -> String {
     let engine = engine_label(job);
     let stages = job.schedule.stages();
+    let replicas = match job.replicas.any() {
+        true => format!(" with {} replicas", job.replicas),
+        false => String::new(),
+    };
     let micro_batches = match job.schedule.micro_batches() {
         1 => String::new(),
         several => format!(" in {several} micro-batches"),
     };
     format!(
-        "{} on {} · {} on {stages} {} (blocks {}) · engine {engine} · {} batches of {}{micro_batches}",
+        "{} on {} · {} on {stages} {}{replicas} (blocks {}) · engine {engine} · {} batches of {}{micro_batches}",
         job.model.name,
         job.split.train.name(),
         job.schedule,
@@ -56,6 +60,9 @@ pub fn facts(job: &Job) -> Map<String, Value> {
     );
     add("schedule", job.schedule.to_string().into());
     add("stages", job.schedule.stages().into());
+    if job.replicas.any() {
+        add("replicas", job.replicas.to_string().into());
+    }
     add("cut", job.cut.sizes().into());
     add("batch_size", job.batch_size.into());
     add("micro_batches", job.schedule.micro_batches().into());

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use stagger_engine::StageState;
 use stagger_report::{DEFAULT_BASE, METRICS_FILE, RunFolder, Sink, reset_peak_resident};
 use stagger_runtime::RunError;
+use stagger_schedule::Schedule;
 
 use super::calibration::{self, Calibration};
 use super::journal::Journal;
@@ -86,8 +87,7 @@ impl<'a> Prepared<'a> {
                     refuse_without_folder(&options)?;
                 }
                 if let (Some(leader), None) = (&leader, &given.schedule) {
-                    // A stage per process, where nothing else is asked for.
-                    options.stages.get_or_insert(leader.ranks());
+                    set_stages(&mut options, leader.ranks());
                 }
                 Self {
                     job: Job::new(options, &given)?,
@@ -234,6 +234,19 @@ impl<'a> Prepared<'a> {
         }
         Ok(run)
     }
+}
+
+/// A process per stage, or per replica of one, where neither stages nor schedule say anything else.
+fn set_stages(options: &mut TrainingOptions, ranks: usize) {
+    let fixed = options.schedule.as_deref();
+    if options.stages.is_some() || fixed.is_some_and(|text| Schedule::parse(text, None).is_ok()) {
+        return;
+    }
+    options.stages = Some(match options.replicas.as_deref() {
+        None | Some([]) => ranks,
+        Some([all]) => (ranks / (*all).max(1)).max(1),
+        Some(each) => each.len(),
+    });
 }
 
 /// Options of links that the run does not have, as they are said. A resumed run may have been asked for them where it was

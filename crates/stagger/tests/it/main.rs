@@ -3,5 +3,6 @@
 mod examples;
 mod fresh_crate;
 mod ranks;
+mod replicas;
 mod support;
 mod training;

@@ -16,7 +16,7 @@ fn training<'a>(salt: usize) -> Training<'a> {
 }
 
 /// Runs `lead` as rank 0, and `follow` as each of the others.
-fn over(
+pub fn over(
     ranks: usize,
     lead: impl FnOnce(World) -> Result<Run, Error>,
     follow: impl Fn(World) -> Result<(), Error> + Sync,

@@ -121,13 +121,23 @@ impl Request {
         })
     }
 
+    /// Stages of a method's run: those that are asked for, but one of data parallelism, whose devices hold the whole network each.
+    fn stages_of(&self, method: &str) -> Option<usize> {
+        match Schedule::parse(method, None) {
+            Ok(schedule) if schedule.replicas() > 1 => Some(schedule.stages()),
+            _ => self.train.stages,
+        }
+    }
+
     /// Values of one run.
     pub fn values(&self, method: &str, seed: u64) -> TrainingOptions {
         // Batches of the usual size, whatever a method makes of them: the budget is the same for all.
-        let schedule = Schedule::parse(method, self.train.stages);
+        let stages = self.stages_of(method);
+        let schedule = Schedule::parse(method, stages);
         let accumulated = schedule.map_or(1, |schedule| schedule.accumulated_batches());
         TrainingOptions {
             schedule: Some(method.to_owned()),
+            stages,
             seed: Some(seed),
             max_batches: self
                 .train
@@ -152,7 +162,7 @@ impl Request {
                 // What is wrong with all of them would have been told by the first.
                 Some(first) => {
                     // An error of the notation names the method itself.
-                    Schedule::parse(method, Some(first.schedule.stages()))?;
+                    Schedule::parse(method, self.stages_of(method))?;
                     training.dataset(first.split.clone()).check()
                 }
             };

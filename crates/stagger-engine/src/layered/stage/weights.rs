@@ -169,7 +169,7 @@ impl<K: Kernels> LayeredStage<K> {
         Ok(Position(values))
     }
 
-    fn upload_all(
+    pub(super) fn upload_all(
         &self,
         values: Vec<HostTensor>,
         precision: impl Fn(&Trained<K>) -> Precision,
