@@ -44,7 +44,7 @@ macro_rules! conformance {
     ($kernels:ty) => {
         $crate::conformance!(@module $kernels, cuts: every_cut_starts_from_the_same_weights every_cut_trains_to_the_same_bits same_bits_beside_other_threads a_part_of_the_whole_state_loads_into_a_part_of_the_model blocks_outside_the_model_are_errors);
         $crate::conformance!(@module $kernels, passes: record_gives_the_bits_of_forward recompute_gives_the_bits_of_record dropout_is_keyed_by_the_batch_and_absent_in_evaluation running_statistics evaluation_meets_training a_kept_graph_outlives_an_update replaced_weights_are_the_ones_that_run a_detour_over_host_memory_changes_nothing batch_of_one_needs_more_than_one_pixel wrong_shapes_are_errors a_nan_in_the_input_shows_in_the_loss);
-        $crate::conformance!(@module $kernels, shares: a_share_of_the_loss_scales_its_gradient scaled_gradients_are_a_scaled_learning_rate scaling_leaves_other_handles_alone mse_loss_by_hand);
+        $crate::conformance!(@module $kernels, shares: a_share_of_the_loss_scales_its_gradient scaled_gradients_are_a_scaled_learning_rate gradients_and_statistics_cross_as_values scaling_leaves_other_handles_alone mse_loss_by_hand);
         $crate::conformance!(@module $kernels, states: a_stage_goes_on_from_an_imported_state_as_if_nothing_had_happened names_are_pytorchs weights_alone_start_the_optimizer_anew states_that_do_not_fit_are_refused_and_change_nothing);
         $crate::conformance!(@module $kernels, synthesizers: a_synthesizer_learns_a_linear_target);
         $crate::conformance!(@module $kernels, updates: optimizers_by_hand clipping gradients_add_up_until_the_update a_stage_without_parameters_updates_to_nothing training_lowers_the_loss);

@@ -50,6 +50,57 @@ pub fn scaled_gradients_are_a_scaled_learning_rate<K: Engine>() {
     ));
 }
 
+/// What replicas of a stage exchange crosses as values, and back to the bit.
+pub fn gradients_and_statistics_cross_as_values<K: Engine>() {
+    let model = resnet8();
+    let trained = || {
+        let mut stage = stage::<K>(&whole(&model));
+        let input = stage.upload(images(3, 3, 8, 0)).unwrap();
+        let (logits, graph) = stage.record(&input, 0).unwrap();
+        let loss = stage.loss(&logits, &labels(3, 10, 0), 1.0).unwrap();
+        stage.backward(graph, loss.grad).unwrap();
+        stage
+    };
+    let mut expected = trained();
+    let mut found = trained();
+    let gradients = found.export_gradients().unwrap();
+    let own: Vec<HostTensor> = found.export_statistics(&found.statistics()).unwrap();
+    assert_eq!(
+        gradients.len(),
+        model.parameters(0..model.blocks.len()).len()
+    );
+    found.discard_gradients();
+    assert!(
+        found
+            .export_gradients()
+            .unwrap()
+            .iter()
+            .all(|zeros| zeros.data.iter().all(|&zero| zero == 0.0))
+    );
+    found.import_gradients(gradients.clone()).unwrap();
+    assert_eq!(found.export_gradients().unwrap(), gradients);
+    let fresh = stage::<K>(&whole(&model));
+    let initial = fresh.export_statistics(&fresh.statistics()).unwrap();
+    assert_ne!(initial, own);
+    let other = found.import_statistics(initial.clone()).unwrap();
+    found.restore_statistics(other);
+    assert_eq!(
+        found.export_statistics(&found.statistics()).unwrap(),
+        initial
+    );
+    let back = found.import_statistics(own).unwrap();
+    found.restore_statistics(back);
+    for stage in [&mut expected, &mut found] {
+        stage.update(0.1).unwrap();
+    }
+    assert_eq!(found.export().unwrap(), expected.export().unwrap());
+
+    let error = found.import_gradients(gradients[1..].to_vec());
+    assert!(matches!(error, Err(EngineError::ForeignWeights { .. })));
+    let error = found.import_statistics(initial[1..].to_vec()).err();
+    assert!(matches!(error, Some(EngineError::ForeignStatistics { .. })));
+}
+
 pub fn scaling_leaves_other_handles_alone<K: Engine>() {
     let model = resnet8();
     let stage = stage::<K>(&whole(&model));

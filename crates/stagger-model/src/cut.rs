@@ -9,16 +9,29 @@ use crate::cut_error::CutError;
 use crate::model::Model;
 use crate::partition::best_sizes;
 
-/// How blocks are dealt out to stages: `auto`, `uniform`, or the number of blocks of each stage, as in `7,4`.
+/// How blocks are dealt out to stages: `auto`, `profile`, `uniform`, or the number of blocks of each stage, as in `7,4`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
     /// The largest stage cost is as small as it can be.
     #[default]
     Auto,
+    /// The same by measured costs of each stage's device.
+    Profile,
     /// Stages differ by at most one block; the first ones have more.
     Uniform,
     /// The number of blocks of each stage.
     Explicit(Vec<usize>),
+}
+
+/// What decides how long a stage takes, besides its blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct StageWork<'a> {
+    /// Whether it runs its forward twice.
+    pub recompute: bool,
+    /// How many devices share its batches.
+    pub replicas: usize,
+    /// What the blocks take on its device. Used where it is known of all stages.
+    pub measured: Option<&'a BlockCosts>,
 }
 
 impl FromStr for Balance {
@@ -27,6 +40,7 @@ impl FromStr for Balance {
     fn from_str(text: &str) -> Result<Self, CutError> {
         match text.trim().to_ascii_lowercase().as_str() {
             "auto" => return Ok(Self::Auto),
+            "profile" => return Ok(Self::Profile),
             "uniform" => return Ok(Self::Uniform),
             _ => {}
         }
@@ -54,6 +68,7 @@ impl fmt::Display for Balance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str("auto"),
+            Self::Profile => f.write_str("profile"),
             Self::Uniform => f.write_str("uniform"),
             Self::Explicit(sizes) => f.write_str(&list(sizes)),
         }
@@ -81,8 +96,21 @@ impl Balance {
         recompute: &[bool],
         costs: Option<&BlockCosts>,
     ) -> Result<Cut, CutError> {
+        let work = |&recompute| StageWork {
+            recompute,
+            replicas: 1,
+            measured: costs,
+        };
+        self.cut_for(model, &recompute.iter().map(work).collect::<Vec<_>>())
+    }
+
+    /// Cuts the model into these stages, whose devices may differ.
+    ///
+    /// # Errors
+    /// As [`Balance::cut`]; and for [`Balance::Profile`] when there are no measured costs of a stage.
+    pub fn cut_for(&self, model: &Model, work: &[StageWork<'_>]) -> Result<Cut, CutError> {
         let blocks = model.blocks.len();
-        let stages = recompute.len();
+        let stages = work.len();
         if stages == 0 {
             return Err(CutError::NoStages {
                 model: model.name.clone(),
@@ -111,18 +139,22 @@ impl Balance {
                 }
                 sizes.clone()
             }
-            Self::Auto => {
-                let estimated;
-                let costs = match costs {
-                    Some(measured) => measured,
-                    None => {
-                        estimated = BlockCosts::estimate(model, &CostModel::default())?;
-                        &estimated
-                    }
-                };
-                costs.validate(blocks)?;
+            Self::Auto | Self::Profile => {
+                let measured: Option<Vec<&BlockCosts>> =
+                    work.iter().map(|stage| stage.measured).collect();
+                if *self == Self::Profile && measured.is_none() {
+                    return Err(CutError::NotMeasured);
+                }
+                let estimated = BlockCosts::estimate(model, &CostModel::default())?;
+                let costs = measured.unwrap_or_else(|| vec![&estimated; stages]);
+                costs.iter().try_for_each(|costs| costs.validate(blocks))?;
                 best_sizes(blocks, stages, |stage, range| {
-                    costs.stage(range, recompute[stage])
+                    let StageWork {
+                        recompute,
+                        replicas,
+                        ..
+                    } = work[stage];
+                    costs[stage].stage(range, recompute) / replicas.max(1) as f64
                 })
             }
         };

@@ -9,7 +9,7 @@ pub enum CutError {
     /// The text is no balance.
     #[error(
         "`{text}` is no balance: `{found}` at position {position} is not a number of blocks (at least 1); \
-         write `auto`, `uniform`, or the number of blocks of each stage as in `7,4`"
+         write `auto`, `profile`, `uniform`, or the number of blocks of each stage as in `7,4`"
     )]
     Notation {
         /// The whole text.
@@ -19,6 +19,11 @@ pub enum CutError {
         /// Where it starts, counted in characters from 1.
         position: usize,
     },
+    /// A balance by measured costs where nothing has been measured.
+    #[error(
+        "the balance `profile` is measured when a run starts; write the cut that it has found, such as `7,4`"
+    )]
+    NotMeasured,
     /// There are more stages than blocks.
     #[error(
         "model `{model}` has {blocks} blocks, too few for {stages} stages of at least one block each; \

@@ -38,7 +38,7 @@ mod zoo;
 pub use block::Block;
 pub use block_costs::{BlockCosts, CostModel};
 pub use cost::Cost;
-pub use cut::{Balance, Cut};
+pub use cut::{Balance, Cut, StageWork};
 pub use cut_error::CutError;
 pub use error::ModelError;
 pub use init::Initializer;

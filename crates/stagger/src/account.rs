@@ -20,8 +20,8 @@ pub fn account(stage: &StageSummary) -> [(&'static str, f64); 9] {
     ]
 }
 
-/// One line on a stage, in percent of its training time; what is under half a percent is left out.
-pub fn line(stage: usize, summary: &StageSummary) -> String {
+/// One line on a stage by its name, in percent of its training time; what is under half a percent is left out.
+pub fn line(name: &str, summary: &StageSummary) -> String {
     let account = account(summary);
     let wall: f64 = account.iter().map(|(_, seconds)| seconds).sum();
     let shares = account.iter().filter_map(|(name, seconds)| {
@@ -29,7 +29,7 @@ pub fn line(stage: usize, summary: &StageSummary) -> String {
         (percent >= 0.5).then(|| format!("{name} {percent:.0} %"))
     });
     let shares: Vec<String> = shares.collect();
-    format!("time of stage {stage}: {}", shares.join(", "))
+    format!("time of {name}: {}", shares.join(", "))
 }
 
 /// A table of the kernels of a stage, per batch.
@@ -69,7 +69,7 @@ mod tests {
             ..StageSummary::default()
         };
         assert_eq!(
-            line(1, &summary),
+            line("stage 1", &summary),
             "time of stage 1: forward 30 %, backward 60 %, receive 10 %"
         );
     }

@@ -11,6 +11,7 @@ use stagger_report::{
 use stagger_runtime::{Acted, Event, Interrupt};
 use stagger_schedule::{Action, Horizon};
 
+use crate::balance;
 use crate::error::Error;
 use crate::job::{Given, Job};
 use crate::options::TrainingOptions;
@@ -77,8 +78,9 @@ impl Bench {
             split: Some(synthetic::split(self.shape, self.classes, batch_size)),
             ..Given::default()
         };
-        let job = Job::new(options, &given)?;
+        let mut job = Job::new(options, &given)?;
         stages::check_specs(&job)?;
+        balance::resolve(&mut job, None)?;
 
         reset_peak_resident();
         let last = job.schedule.stages() - 1;

@@ -101,6 +101,14 @@ pub enum Error {
     /// Timing backpropagation before the run failed.
     #[error("the calibration with bp failed: {0}")]
     Calibration(#[source] RunError),
+    /// The blocks of a model cannot be measured.
+    #[error("the blocks of {model} cannot be measured: {source}")]
+    Measuring {
+        /// The model.
+        model: String,
+        /// Why not.
+        source: Box<EngineError>,
+    },
     /// What went wrong after training had begun. What has been written stays.
     #[error(transparent)]
     Training(Box<Error>),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
 use stagger_engine::{LearningRate, Optimizer, Precision};
-use stagger_model::{Balance, Cut, Model, StageSummaryInput};
+use stagger_model::{Balance, Cut, Model, StageSummaryInput, StageWork};
 use stagger_runtime::{OnNonFinite, Replicas, Straggler, check_corrections};
 use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 use stagger_transport::wire::Format;
@@ -39,7 +39,7 @@ pub struct Job {
     pub schedule: Schedule,
     /// Copies of each stage.
     pub replicas: Replicas,
-    /// Blocks of each stage.
+    /// Blocks of each stage; estimated until a balance by measured times has been measured.
     pub cut: Cut,
     /// Order of the training samples.
     pub sampler: Sampler,
@@ -172,7 +172,19 @@ impl Job {
 
         let split = open(&options, given)?;
         let model = model(&options, given, &split)?;
-        let cut = balance.cut(&model, &schedule.recomputes(), None)?;
+        let recomputes = schedule.recomputes();
+        let work = |(stage, &recompute)| StageWork {
+            recompute,
+            replicas: replicas.of(stage),
+            measured: None,
+        };
+        let work: Vec<_> = recomputes.iter().enumerate().map(work).collect();
+        // What is to be measured is measured when everything else is known to be right.
+        let by = match balance {
+            Balance::Profile => Balance::Auto,
+            other => other,
+        };
+        let cut = by.cut_for(&model, &work)?;
         let seed = options.seed.unwrap_or_default();
         let mut sampler = Sampler::new(split.train.len(), batch_size, seed)?;
         if options.drop_last == Some(true) {

@@ -27,6 +27,7 @@ pub use stagger_schedule as schedule;
 pub use stagger_transport as transport;
 
 pub mod account;
+mod balance;
 pub mod bench;
 mod choice;
 pub mod config_file;

@@ -7,6 +7,7 @@ use std::ops::Range;
 use stagger_cpu::{CpuDevice, CpuStage};
 use stagger_data::{DataError, LoaderOptions};
 use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
+use stagger_model::BlockCosts;
 use stagger_runtime::{
     Elsewhere, Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds,
     dataset_labels, ranks, stage_optimizer, threads,
@@ -17,6 +18,7 @@ use stagger_torch::{TorchDevice, TorchStage};
 use stagger_transport::wire::Format;
 use stagger_transport::{Bytes, Ranks};
 
+use crate::balance;
 use crate::error::Error;
 use crate::job::{EngineChoice, Job, TransportChoice};
 use crate::ranks::Leader;
@@ -157,6 +159,18 @@ pub fn follow(
         EngineChoice::Torch(devices) => {
             let build = |stage, optimizer| torch_stage(job, devices, options, stage, optimizer);
             ranks::follow(ranks, plan, build, feeds)
+        }
+    }
+}
+
+/// What the blocks of the job's model take on its engine here; see [`balance`](crate::balance).
+pub fn measure_blocks(job: &Job) -> Result<BlockCosts, EngineError> {
+    match &job.engine {
+        EngineChoice::Cpu => balance::measure_with(job, |spec| CpuStage::new(spec, CpuDevice)),
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) => {
+            let device = devices.first().copied().unwrap_or_default();
+            balance::measure_with(job, |spec| TorchStage::new(spec, device))
         }
     }
 }

@@ -184,6 +184,7 @@ fn stage_files() -> Outcome<()> {
     let empty = StageSnapshot {
         state: state(0.5)?,
         pipeline: PipelineState::default(),
+        replicas: Vec::new(),
     };
     write("stage_file", "nothing-in-flight", &encode_stage(&empty)?)?;
     let sent = |batch, value| -> Outcome<Sent> {
@@ -215,7 +216,12 @@ fn stage_files() -> Outcome<()> {
             },
             synthesis: None,
             skipped_in_a_row: 0,
+            statistics: Some(vec![tensor(17.0)?]),
         },
+        replicas: vec![PipelineState {
+            sent_up: vec![sent(5, 18.0)?],
+            ..PipelineState::default()
+        }],
     };
     write("stage_file", "in-flight", &encode_stage(&stale)?)?;
     let lesson = KeptLesson {
@@ -238,6 +244,7 @@ fn stage_files() -> Outcome<()> {
             synthesis: Some(synthesis),
             ..PipelineState::default()
         },
+        replicas: Vec::new(),
     };
     write("stage_file", "synthesizer", &encode_stage(&synthetic)?)
 }

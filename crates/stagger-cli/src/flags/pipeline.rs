@@ -9,16 +9,21 @@ flags! {
     /// The stages of a pipeline.
     #[command(next_help_heading = "Pipeline")]
     pub struct PipelineFlags {
-        /// Number of stages, each on a device of its own [default: 2]
+        /// Number of stages, each on a device of its own [default: what the schedule says, or 2]
         #[arg(short = 'k', long, value_name = "K")]
         stages: usize,
-        /// Method: bp, dsp, dsp(m=4,2,0), gpipe(4), 1f1b(4), pipedream, 2bw(4), pipemare, ddg, fr, fdg, adl(4), dni; with
+        /// Method: bp, dsp, dsp(m=4,2,0), dp(2), gpipe(4), 1f1b(4), pipedream, 2bw(4), pipemare, ddg, fr, fdg, adl(4), dni; with
         /// corrections as in 'dsp + predict' (see stagger explain) [default: dsp]
         #[arg(short, long, value_name = "METHOD")]
         schedule: String,
-        /// How blocks are assigned to stages: auto, uniform, or counts such as 7,4 [default: auto]
+        /// How blocks are assigned to stages: auto (by an estimate), profile (by a short measurement), uniform, or counts such as
+        /// 7,4 [default: auto]
         #[arg(long, value_name = "CUT")]
         balance: String,
+        /// Copies of each stage that share every batch: one number for all stages, or one for each, such as 2,1,1 [default: 1;
+        /// dp(R) has R]
+        #[arg(long, value_name = "N", value_delimiter = ',')]
+        replicas: Vec<usize>,
     }
 }
 

@@ -90,10 +90,6 @@ flags! {
         /// all, kind= constant, random or burst; may be given several times
         #[arg(long, value_name = "SPEC", help_heading = "Pipeline")]
         straggler: Vec<String>,
-        /// Copies of each stage that share every batch: one number for all stages, or one for each, such as 2,1,1 [default: 1;
-        /// dp(R) has R]
-        #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "Pipeline")]
-        replicas: Vec<usize>,
         /// What connects the stages of one process: threads, or bytes (through the wire format, as between processes) [default:
         /// threads]
         #[arg(long, value_name = "NAME", help_heading = "Pipeline")]

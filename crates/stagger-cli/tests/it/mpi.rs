@@ -42,15 +42,24 @@ const SMALL: &str = "--batch-size 8 --eval-batch-size 250 --calibration-batches 
 
 /// Trains a few batches over ranks and in one process, and compares what is left.
 fn agrees(bench: &Bench, method: &str, stages: usize, ranks: usize) {
+    agrees_with(bench, method, (stages, ranks), "");
+}
+
+/// The same with replicas, `--replicas …`.
+fn agrees_with(bench: &Bench, method: &str, (stages, ranks): (usize, usize), replicas: &str) {
     let method = &method.replace(' ', "");
     let run = |name: &str, stages: &str| {
         format!(
-            "train {SMALL} --max-batches 6 --snapshot-every 3 {stages} --schedule {method} --output {name}"
+            "train {SMALL} --max-batches 6 --snapshot-every 3 {stages} {replicas} --schedule {method} --output {name}"
         )
     };
     let stages_flag = format!("--stages {stages}");
     // Ranks are stages where nothing else is asked for.
-    let asked = if stages == ranks { "" } else { &stages_flag };
+    let asked = if stages == ranks && replicas.is_empty() {
+        ""
+    } else {
+        &stages_flag
+    };
     let shared = stagger(bench, ranks, &run("ranks", asked));
     assert_eq!(shared.status, 0, "{method}: {}", shared.stderr);
     let alone = bench.stagger(&run("alone", &stages_flag));
@@ -88,6 +97,14 @@ fn every_method_gives_the_bits_of_one_process() {
 }
 
 #[test]
+fn replicas_give_the_bits_of_one_process() {
+    let bench = Bench::new();
+    agrees_with(&bench, "dp(2)", (1, 2), "");
+    agrees_with(&bench, "dsp", (2, 4), "--replicas 2");
+    agrees_with(&bench, "gpipe(2)", (3, 2), "--replicas 2,1,1");
+}
+
+#[test]
 #[ignore = "long: .ci/nightly"]
 fn every_method_gives_the_bits_of_one_process_on_any_number_of_ranks() {
     let bench = Bench::new();
@@ -95,6 +112,9 @@ fn every_method_gives_the_bits_of_one_process_on_any_number_of_ranks() {
         for method in Schedule::examples(Some(stages)) {
             for ranks in 2..=stages {
                 agrees(&bench, &method, stages, ranks);
+            }
+            if !method.starts_with("dni") && !method.starts_with("dp") {
+                agrees_with(&bench, &method, (stages, stages + 1), "--replicas 2");
             }
         }
     }
@@ -218,8 +238,12 @@ fn end_of(mut child: Child, ranks: &[u32]) -> (Option<i32>, String) {
 const KILLED: &str = "train --schedule dsp --batch-size 8 --max-batches 60 --eval-batch-size 250 --calibration-batches 0 \
                       --lr 0.01 --snapshot-every 4 --output run";
 
-fn start(bench: &Bench) -> (Child, Vec<u32>) {
-    let mut command = mpirun(bench, 3, KILLED);
+/// What three ranks are: stages, or replicas of them.
+const STAGES: &str = "--stages 3";
+const REPLICAS: &str = "--stages 2 --replicas 1,2";
+
+fn start(bench: &Bench, parts: &str) -> (Child, Vec<u32>) {
+    let mut command = mpirun(bench, 3, &format!("{KILLED} {parts}"));
     let child = command
         .arg("--resume")
         .arg("auto")
@@ -241,13 +265,17 @@ fn start(bench: &Bench) -> (Child, Vec<u32>) {
     (child, ranks)
 }
 
-fn loses_nothing(kills: usize) {
+fn loses_nothing(parts: &str, kills: usize) {
     let bench = Bench::new();
-    let whole = bench.stagger(&KILLED.replace("--output run", "--stages 3 --output whole"));
+    let whole = format!(
+        "{} {parts}",
+        KILLED.replace("--output run", "--output whole")
+    );
+    let whole = bench.stagger(&whole);
     assert_eq!(whole.status, 0, "{}", whole.stderr);
     let mut moment = 0x2545_f491_4f6c_dd1d_u64;
     for kill in 0..kills {
-        let (mut child, ranks) = start(&bench);
+        let (mut child, ranks) = start(&bench, parts);
         if kill == 0 {
             wait_for_snapshot(&bench, &mut child);
         }
@@ -263,7 +291,7 @@ fn loses_nothing(kills: usize) {
         assert_ne!(status, Some(0), "{said}");
         assert!(said.contains(&format!("rank {}", kill % 3)), "{said}");
     }
-    let (child, _) = start(&bench);
+    let (child, _) = start(&bench, parts);
     let output = child.wait_with_output().expect("mpirun");
     assert!(
         output.status.success(),
@@ -276,24 +304,30 @@ fn loses_nothing(kills: usize) {
 
 #[test]
 fn a_rank_that_is_killed_ends_the_job_and_the_run_resumes_to_the_bit() {
-    loses_nothing(3);
+    loses_nothing(STAGES, 3);
+}
+
+#[test]
+fn a_replica_that_is_killed_ends_the_job_and_the_run_resumes_to_the_bit() {
+    loses_nothing(REPLICAS, 2);
 }
 
 #[test]
 #[ignore = "long: .ci/nightly"]
 fn forty_killed_ranks_lose_nothing() {
-    loses_nothing(40);
+    loses_nothing(STAGES, 40);
+    loses_nothing(REPLICAS, 20);
 }
 
 #[test]
 fn a_rank_that_is_asked_to_end_halts_all_and_the_run_resumes() {
     let bench = Bench::new();
-    let (mut child, ranks) = start(&bench);
+    let (mut child, ranks) = start(&bench, STAGES);
     wait_for_snapshot(&bench, &mut child);
     signal(ranks[1], "TERM");
     let (status, said) = end_of(child, &ranks);
     assert_eq!(status, Some(130), "{said}");
-    let (child, _) = start(&bench);
+    let (child, _) = start(&bench, STAGES);
     assert!(child.wait_with_output().expect("mpirun").status.success());
     let whole = bench.stagger(&KILLED.replace("--output run", "--stages 3 --output whole"));
     assert_eq!(whole.status, 0, "{}", whole.stderr);

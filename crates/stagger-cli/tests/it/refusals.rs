@@ -48,7 +48,7 @@ fn flags() {
         ("train --schedule dsp(1;2)", "column 7: m has 1 numbers"),
         (
             "train --schedule pipedram",
-            "there is no method `pipedram`; known are bp, gpipe, 1f1b",
+            "there is no method `pipedram`; known are bp, dp, gpipe, 1f1b",
         ),
         (
             "train --schedule bp+predict",

@@ -1,7 +1,7 @@
 //! Cutting a model into stages.
 
 use proptest::prelude::*;
-use stagger_model::{Balance, BlockCosts, CostModel, Cut, Model};
+use stagger_model::{Balance, BlockCosts, CostModel, Cut, Model, StageWork};
 
 fn resnet20() -> Model {
     Model::by_name("resnet20", [3, 32, 32], 10).unwrap()
@@ -36,7 +36,7 @@ fn a_wrong_balance_says_what_is_wrong_and_where() {
     assert_eq!(
         parse("7, x4").unwrap_err(),
         "`7, x4` is no balance: `x4` at position 4 is not a number of blocks (at least 1); \
-         write `auto`, `uniform`, or the number of blocks of each stage as in `7,4`"
+         write `auto`, `profile`, `uniform`, or the number of blocks of each stage as in `7,4`"
     );
     assert!(parse("7,0").unwrap_err().contains("`0` at position 3"));
     assert!(parse("7,4,").unwrap_err().contains("`` at position 5"));
@@ -119,6 +119,32 @@ fn measured_costs_replace_the_estimate() {
     assert!(
         message.to_string().contains("11 forward costs"),
         "{message}"
+    );
+}
+
+/// A stage goes by the costs of its own device, shared out over its replicas.
+#[test]
+fn stages_on_slow_devices_get_less_and_those_with_replicas_more() {
+    let model = resnet20();
+    let costs = |factor: f64| BlockCosts {
+        forward: vec![factor; 11],
+        backward: vec![2.0 * factor; 11],
+    };
+    let (fast, slow) = (costs(1.0), costs(2.0));
+    let work = |measured, replicas| StageWork {
+        recompute: false,
+        replicas,
+        measured,
+    };
+    let cut = |work: &[StageWork<'_>]| Balance::Profile.cut_for(&model, work);
+    let sizes = |work: &[StageWork<'_>]| cut(work).unwrap().to_string();
+    assert_eq!(sizes(&[work(Some(&slow), 1), work(Some(&fast), 1)]), "3,8");
+    assert_eq!(sizes(&[work(Some(&slow), 2), work(Some(&fast), 1)]), "5,6");
+    assert_eq!(sizes(&[work(Some(&fast), 2), work(Some(&fast), 1)]), "8,3");
+    let unknown = cut(&[work(Some(&fast), 1), work(None, 1)]).unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "the balance `profile` is measured when a run starts; write the cut that it has found, such as `7,4`"
     );
 }
 

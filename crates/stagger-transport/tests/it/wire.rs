@@ -210,7 +210,7 @@ fn frame() -> Vec<u8> {
         stretch: 1,
         format: Format::F32,
     };
-    let ends = Transport::<Values>::connect(&ranks, 0, ROOM, &stop).unwrap();
+    let ends = Transport::<Values>::connect(&ranks, Hop::above(0), ROOM, &stop).unwrap();
     let tensor = Values(vec![2, 3], vec![0.5; 6]);
     let content = Content::Payload(tensor);
     let header = header(Lane::Activation);
@@ -323,7 +323,7 @@ fn a_link_names_what_is_wrong_with_a_frame() {
         stretch: 1,
         format: Format::F32,
     };
-    let ends = Transport::<Values>::connect(&ranks, 0, ROOM, &stop).unwrap();
+    let ends = Transport::<Values>::connect(&ranks, Hop::above(0), ROOM, &stop).unwrap();
     let mut upper = ends.upper.unwrap();
     let waits = thread::spawn(move || upper.receive(Lane::Activation));
     let mut broken = frame();

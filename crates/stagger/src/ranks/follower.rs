@@ -6,12 +6,14 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use stagger_model::BlockCosts;
 use stagger_report::Environment;
 use stagger_runtime::Interrupt;
 use stagger_transport::{Ranks, World};
 
 use super::order::{Answer, Order, Stretch};
 use super::{Facts, ORDERS, RanksError};
+use crate::balance;
 use crate::config_file;
 use crate::error::Error;
 use crate::job::{Given, Job};
@@ -48,10 +50,15 @@ pub(crate) fn follow(
                         job = Some(prepared);
                         Answer::Prepared(facts)
                     }
-                    Err(error) => Answer::Refused {
-                        host: super::host(&Environment::gather("", None)),
-                        sentence: error.sentence(Spelling::Flags),
-                    },
+                    Err(error) => refused(&error),
+                };
+                world.post(0, super::write(&answer)?);
+            }
+            Order::Measure { config } => {
+                let measured = prepare(&config, given).and_then(|job| balance::measure(&job));
+                let answer = match measured {
+                    Ok(BlockCosts { forward, backward }) => Answer::Measured { forward, backward },
+                    Err(error) => refused(&error),
                 };
                 world.post(0, super::write(&answer)?);
             }
@@ -62,6 +69,13 @@ pub(crate) fn follow(
             }
             Order::End => return Ok(()),
         }
+    }
+}
+
+fn refused(error: &Error) -> Answer {
+    Answer::Refused {
+        host: super::host(&Environment::gather("", None)),
+        sentence: error.sentence(Spelling::Flags),
     }
 }
 

@@ -1,16 +1,19 @@
 //! Rank 0: asks the others whether they can, orders stretches of training, and lets them go.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use stagger_model::BlockCosts;
 use stagger_runtime::{Interrupt, Plan, RunError};
 use stagger_transport::wire::Format;
 use stagger_transport::{Placement, Ranks, World};
 
 use super::order::{Answer, Order, Stretch};
 use super::{Facts, ORDERS, RanksError};
+use crate::balance;
 use crate::config_file;
 use crate::error::Error;
 use crate::job::Job;
@@ -67,36 +70,24 @@ impl Leader {
         let own = Facts::of(job, commit);
         let mut facts = vec![Some(own.clone())];
         facts.resize(ranks, None);
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        while facts.iter().any(Option::is_none) {
-            let (rank, answer) = answers.recv().map_err(|_| RanksError::Left)?;
-            match answer? {
-                Answer::Prepared(found) => {
-                    if let Some((what, expected, there)) = own.differs(&found) {
-                        return Err(RanksError::Differs {
-                            rank,
-                            host: found.host.clone(),
-                            what,
-                            expected: expected.to_owned(),
-                            found: there.to_owned(),
-                        }
-                        .into());
-                    }
-                    if let Some(place) = facts.get_mut(rank) {
-                        *place = Some(found);
-                    }
-                }
-                Answer::Refused { host, sentence } => {
-                    return Err(RanksError::Refused {
-                        rank,
-                        host,
-                        sentence,
-                    }
-                    .into());
-                }
-                Answer::Interrupted => {}
+        self.answers_of_all(|rank, answer| {
+            let Answer::Prepared(found) = answer else {
+                return Ok(());
+            };
+            if let Some((what, expected, there)) = own.differs(&found) {
+                return Err(RanksError::Differs {
+                    rank,
+                    host: found.host.clone(),
+                    what,
+                    expected: expected.to_owned(),
+                    found: there.to_owned(),
+                });
             }
-        }
+            if let Some(place) = facts.get_mut(rank) {
+                *place = Some(found);
+            }
+            Ok(())
+        })?;
         let mut lines = Vec::new();
         for (rank, facts) in facts.iter().flatten().enumerate() {
             let what = job.replicas.names(placement.stages_of(rank));
@@ -112,6 +103,60 @@ impl Leader {
         // A run is prepared once.
         let _ = self.placement.set(placement);
         Ok(lines)
+    }
+
+    /// Has every rank measure the blocks of the job's model, at the same time. What they take on each, from rank 0 up.
+    pub fn measure(&self, job: &Job) -> Result<Vec<BlockCosts>, Error> {
+        let config = config_file::write(&job.options)?;
+        self.tell_all(&Order::Measure { config })?;
+        let mut costs = vec![balance::measure(job)?];
+        costs.resize_with(self.world.size(), || BlockCosts {
+            forward: Vec::new(),
+            backward: Vec::new(),
+        });
+        self.answers_of_all(|rank, answer| {
+            if let (Answer::Measured { forward, backward }, Some(place)) =
+                (answer, costs.get_mut(rank))
+            {
+                *place = BlockCosts { forward, backward };
+            }
+            Ok(())
+        })?;
+        Ok(costs)
+    }
+
+    /// The ranks that have replicas of a stage.
+    pub fn ranks_of(&self, job: &Job, stage: usize) -> Result<Vec<usize>, Error> {
+        let placement = super::placement(job, self.world.size())?;
+        let places = job.replicas.places_of(stage..stage + 1);
+        Ok(places.map(|place| placement.rank_of(place)).collect())
+    }
+
+    /// Waits until every other rank has answered an order, and gives each answer to `take`.
+    fn answers_of_all(
+        &self,
+        mut take: impl FnMut(usize, Answer) -> Result<(), RanksError>,
+    ) -> Result<(), RanksError> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut awaited: BTreeSet<usize> = (1..self.world.size()).collect();
+        while !awaited.is_empty() {
+            let (rank, answer) = answers.recv().map_err(|_| RanksError::Left)?;
+            match answer? {
+                Answer::Refused { host, sentence } => {
+                    return Err(RanksError::Refused {
+                        rank,
+                        host,
+                        sentence,
+                    });
+                }
+                Answer::Interrupted => {}
+                answer => {
+                    take(rank, answer)?;
+                    awaited.remove(&rank);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Has every rank train its stages by this plan, and gives the transport to the stages of rank 0.

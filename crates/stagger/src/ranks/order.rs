@@ -18,6 +18,8 @@ use crate::stages::{self, Options};
 pub(super) enum Order<'a> {
     /// What the run is: its options, complete, as a config file. To be answered.
     Prepare { config: String },
+    /// To measure the blocks of such a run's model. To be answered.
+    Measure { config: String },
     /// To train a stretch.
     Train(Box<Stretch<'a>>),
     /// The run is over.
@@ -27,6 +29,11 @@ pub(super) enum Order<'a> {
 /// To rank 0.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
+    /// What blocks take here, in seconds: forward and backward.
+    Measured {
+        forward: Vec<f64>,
+        backward: Vec<f64>,
+    },
     /// The run can be prepared here.
     Prepared(Facts),
     /// It cannot.

@@ -47,7 +47,10 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
     if run.speed.batches > 0 {
         lines.push(throughput(job, &run.speed, run.baseline.as_ref()));
         let accounts = run.speed.stages.iter().enumerate();
-        lines.extend(accounts.map(|(stage, summary)| account::line(stage, summary)));
+        lines.extend(accounts.map(|(stage, summary)| {
+            let first = job.replicas.places_of(0..stage).end;
+            account::line(&job.replicas.names(first..first + 1), summary)
+        }));
     }
     if let Some(peak_bytes) = run.peak_resident_bytes {
         lines.push(memory(job, peak_bytes));
@@ -129,6 +132,8 @@ fn memory(job: &Job, peak_bytes: u64) -> String {
             let cost = job.model.cost(blocks.clone()).ok()?;
             Some(cost.parameter_bytes() * (copies + stage.weight_copies as u64))
         })
+        .zip(0..)
+        .map(|(bytes, stage)| bytes * job.replicas.of(stage) as u64)
         .sum();
     format!(
         "memory: peak {} resident; from shapes: images {}, weights, gradients and optimizer {}, \

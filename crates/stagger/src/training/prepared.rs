@@ -17,6 +17,7 @@ use super::rollback;
 use super::run::Run;
 use super::session::{Session, StartPoint};
 use super::{Outputs, Training, closing, labels};
+use crate::balance;
 use crate::error::Error;
 use crate::job::Job;
 use crate::options::TrainingOptions;
@@ -107,6 +108,10 @@ impl<'a> Prepared<'a> {
         stages::check_specs(&prepared.job)?;
         if prepared.finished().is_none() && prepared.from.snapshot.is_none() {
             prepared.states = resume::initial_states(&prepared.job, &mut prepared.notes)?;
+        }
+        if prepared.finished().is_none() {
+            let measured = balance::resolve(&mut prepared.job, prepared.leader.as_ref())?;
+            prepared.notes.extend(measured);
         }
         if let (Some(leader), None) = (&prepared.leader, prepared.finished()) {
             let commit = prepared.outputs.commit.as_deref();

@@ -1,5 +1,6 @@
 //! The library as its users meet it.
 
+mod balance;
 mod examples;
 mod fresh_crate;
 mod ranks;
