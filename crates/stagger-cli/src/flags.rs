@@ -122,9 +122,9 @@ pub struct ExplainArgs {
 pub struct SummaryArgs {
     /// The network, such as resnet20
     pub model: String,
-    /// Number of stages
-    #[arg(short = 'k', long, value_name = "K", default_value_t = 2)]
-    pub stages: usize,
+    /// Number of stages [default: what the schedule says, or 2]
+    #[arg(short = 'k', long, value_name = "K")]
+    pub stages: Option<usize>,
     /// The schedule, which decides what each stage keeps
     #[arg(short, long, value_name = "METHOD", default_value = "dsp")]
     pub schedule: String,

@@ -116,7 +116,7 @@ pub enum RunError {
     Event(#[source] EventError),
     /// Nothing has moved for longer than [`Plan::stall_timeout`](crate::Plan::stall_timeout).
     #[error("{0}")]
-    Stalled(Stall),
+    Stalled(Box<Stall>),
     /// A stage's thread could not be started.
     #[error("the thread of stage {stage} could not be started: {cause}")]
     Spawn {

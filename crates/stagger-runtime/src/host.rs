@@ -152,7 +152,7 @@ impl<P: Peers> Host<'_, P> {
                     report(RunError::Event(error));
                 }
                 if let Some(stall) = stall {
-                    report(RunError::Stalled(stall));
+                    report(RunError::Stalled(Box::new(stall)));
                 }
             }
             open.close();

@@ -11,16 +11,20 @@ const DEFAULT_STAGES: usize = 3;
 
 /// Prints what a schedule does.
 pub fn run(arguments: &ExplainArgs) -> Result<(), Failure> {
-    let schedule = parse(&arguments.schedule, arguments.stages)?;
+    let schedule = parse(&arguments.schedule, arguments.stages, DEFAULT_STAGES)?;
     print(&explain(&schedule, arguments.batches))?;
     Ok(())
 }
 
-/// Without a number of stages, a schedule that does not say it gets [`DEFAULT_STAGES`].
-fn parse(text: &str, stages: Option<usize>) -> Result<Schedule, NotationError> {
+/// Without a number of stages, a schedule that does not say it gets `default`.
+pub(super) fn parse(
+    text: &str,
+    stages: Option<usize>,
+    default: usize,
+) -> Result<Schedule, NotationError> {
     match Schedule::parse(text, stages) {
         Err(error) if matches!(error.problem(), NotationProblem::StagesUnknown { .. }) => {
-            Schedule::parse(text, Some(DEFAULT_STAGES))
+            Schedule::parse(text, Some(default))
         }
         result => result,
     }

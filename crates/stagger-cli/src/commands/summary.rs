@@ -3,15 +3,17 @@
 use anyhow::Context;
 use stagger::job::summary_inputs;
 use stagger::model::{Balance, Model, summary};
-use stagger::schedule::Schedule;
 
-use super::print;
+use super::{explain, print};
 use crate::failure::Failure;
 use crate::flags::{SummaryArgs, input_shape};
 
+/// As many as `stagger train` has.
+const DEFAULT_STAGES: usize = 2;
+
 /// Prints a model's layers, and what each stage costs.
 pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
-    let schedule = Schedule::parse(&arguments.schedule, Some(arguments.stages))?;
+    let schedule = explain::parse(&arguments.schedule, arguments.stages, DEFAULT_STAGES)?;
     let balance: Balance = arguments.balance.parse().context("--balance")?;
     let model = Model::by_name(
         &arguments.model,

@@ -51,49 +51,47 @@ impl Merge {
         self.release(stage)
     }
 
+    /// Events of a stage up to the first snapshot that is not complete.
     fn release(&mut self, stage: usize) -> Vec<Event> {
         let mut released = Vec::new();
-        while let Some(event) = self.held[stage].pop_front() {
-            match self.completed(event) {
-                Ok(event) => released.push(event),
-                Err(waits) => {
-                    self.held[stage].push_front(waits);
-                    break;
-                }
+        while let Some(event) = self.held[stage].front() {
+            if let Event::Snapshot { version, .. } = event
+                && !self.is_whole(stage, *version)
+            {
+                break;
             }
+            let event = self.held[stage].pop_front();
+            released.extend(event.map(|event| self.completed(event)));
         }
         released
     }
 
-    /// The event as it is passed on; the event back when a part of its snapshot is missing.
-    fn completed(&mut self, event: Event) -> Result<Event, Event> {
+    /// Whether all other replicas have given their part of a snapshot.
+    fn is_whole(&self, stage: usize, version: usize) -> bool {
+        let parts = self.parts.get(&(stage, version));
+        parts.is_some_and(|parts| parts.iter().all(Option::is_some))
+    }
+
+    /// The event as it is passed on: a snapshot with what the other replicas hold.
+    fn completed(&mut self, event: Event) -> Event {
         let Event::Snapshot {
             stage,
             version,
             snapshot,
         } = event
         else {
-            return Ok(event);
+            return event;
         };
         let parts = self.parts.remove(&(stage, version)).unwrap_or_default();
-        let whole = !parts.is_empty() && parts.iter().all(Option::is_some);
-        if !whole {
-            self.parts.insert((stage, version), parts);
-            return Err(Event::Snapshot {
-                stage,
-                version,
-                snapshot,
-            });
-        }
         let first = Arc::unwrap_or_clone(snapshot);
-        Ok(Event::Snapshot {
+        Event::Snapshot {
             stage,
             version,
             snapshot: Arc::new(StageSnapshot {
                 replicas: parts.into_iter().flatten().collect(),
                 ..first
             }),
-        })
+        }
     }
 }
 

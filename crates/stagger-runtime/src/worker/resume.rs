@@ -199,7 +199,7 @@ impl<S: Stage> Worker<S> {
         let Some(below) = self.place.stage.checked_sub(1) else {
             return Ok(VecDeque::new());
         };
-        let below = self.from_below(&snapshot.stages[below])?;
+        let below = self.share_below(&snapshot.stages[below])?;
         let sent_until = snapshot.version * self.micro_batches + below.kept.len();
         let number = |sent: &Sent| sent.batch * self.micro_batches + sent.micro;
         let pending = below.sent_up.iter().filter(|sent| number(sent) >= next);
@@ -222,7 +222,7 @@ impl<S: Stage> Worker<S> {
     }
 
     /// What the stage below holds, with the rows that this place takes of what it has sent.
-    fn from_below(&self, below: &StageSnapshot) -> Result<PipelineState, Fault> {
+    fn share_below(&self, below: &StageSnapshot) -> Result<PipelineState, Fault> {
         let Place { stage, replica, of } = self.place;
         let replicas: Vec<&PipelineState> = below.of_replicas().collect();
         match (replicas.as_slice(), of) {

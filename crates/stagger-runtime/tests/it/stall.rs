@@ -44,8 +44,8 @@ fn stalled(plan: Plan, feeds: Feeds, end: Sender<()>) -> Stall {
     let Err(RunError::Stalled(stall)) = result else {
         panic!("{result:?}");
     };
-    assert_eq!(told.as_ref(), Some(&stall));
-    stall
+    assert_eq!(told.as_ref(), Some(&*stall));
+    *stall
 }
 
 #[test]
