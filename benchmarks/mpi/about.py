@@ -8,6 +8,8 @@ import shlex
 import subprocess
 import sys
 
+import network
+
 
 def first_line(*words):
     try:
@@ -35,7 +37,8 @@ def machine(stagger, note):
         "processor": names[0] if names else platform.machine(),
         "cores": os.cpu_count(),
         "kernel": platform.release(),
-        "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control"),
+        "congestion_control": network.congestion_controls()[0],
+        "send_buffer": network.send_buffer(),
         "stagger": first_line(stagger, "--version"),
         "commit": first_line("git", "-C", here, "describe", "--always", "--dirty", "--abbrev=7"),
         "mpi": first_line("mpirun", "--version"),

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Cuts the cable between two "hosts" (network namespaces) while they train: for some seconds, and for good; root.
 
-    sudo python3 benchmarks/mpi/cut.py STAGGER [--seconds 3] [--stall-timeout 20] [--limit 120] [--model resnet8] [--batches 300]
-        [--into FILE]
+    sudo python3 benchmarks/mpi/cut.py STAGGER [--seconds 3] [--stall-timeout 20] [--keepalive SECONDS] [--limit 120]
+        [--model resnet8] [--batches 300] [--into FILE]
 
 STAGGER is a binary with feature `mpi`. Two ranks train with snapshots. The cable of the second host goes down (veth) once there are two
 snapshots. After some seconds it comes back: does the run go on, and how soon? Then the same without coming back: does it end, with
 which message and status, after how long, and what is left running on which host? Then it is resumed over the mended cable. Final weights
-and the losses of all batches must be those of a run of one process that nothing happened to. Prints a Markdown table; the exit
+and the losses of all batches must be those of a run of one process that nothing happened to. With --keepalive, Open MPI's daemons look after so many idle
+seconds whether the other is there, and TCP gives up as soon; without, they find out after minutes. Prints a Markdown table; the exit
 status is 1 where something differs, hangs or is left.
 """
 
@@ -32,6 +33,7 @@ def parse():
     parser.add_argument("stagger")
     parser.add_argument("--seconds", type=float, default=3, help="of the short cut")
     parser.add_argument("--stall-timeout", type=float, default=20, help="of stagger")
+    parser.add_argument("--keepalive", type=int, help="idle seconds after which the daemons of Open MPI look for each other")
     parser.add_argument("--limit", type=float, default=120, help="seconds that a run may take to end after the cut for good")
     parser.add_argument("--model", default="resnet8")
     parser.add_argument("--schedule", default="dsp")
@@ -107,7 +109,13 @@ class Cut:
             sys.exit(f"The run without a cut failed:\n{result.stdout}")
 
     def start(self, name, *more):
-        return Run([*self.hosts.mpirun(), *self.train, *more], self.path(name), self.path(f"{name}.log"))
+        return Run([*self.hosts.mpirun(*self.daemons()), *self.train, *more], self.path(name), self.path(f"{name}.log"))
+
+    def daemons(self):
+        """Options of `mpirun` with which its daemons notice that the other is gone."""
+        seconds = self.options.keepalive
+        values = {} if seconds is None else {"time": seconds, "intvl": 1, "probes": 3}
+        return [word for name, value in values.items() for word in ("--mca", f"oob_tcp_keepalive_{name}", str(value))]
 
     def begin(self, name):
         """Starts a run, and waits for its second snapshot."""
@@ -172,12 +180,12 @@ class Cut:
         try:
             self.hosts.cable(1, False)
             last = run.newest()
-            waited = run.until(lambda: False, self.options.limit)
+            spoke = run.until(run.said, self.options.limit)
+            waited = spoke + run.until(lambda: False, self.options.limit - spoke)
             status = run.process.poll()
+            self.row("what it said", f"after {spoke:.1f} s: " + " / ".join(f"`{line}`" for line in run.said()[:6]) if run.said() else "nothing", not run.said())
             ended = f"`mpirun` ended with status {status} after {waited:.1f} s" if status is not None else f"`mpirun` had not ended after {waited:.0f} s"
             self.row("cut for good", f"at snapshot {last}; {ended}", status in (None, 0))
-            said = run.said()
-            self.row("what it said", " / ".join(f"`{line}`" for line in said[:6]) or "nothing", not said)
             run.kill()
             self.left("left running, cable still cut")
             self.hosts.cable(1, True)
@@ -186,12 +194,13 @@ class Cut:
             run.kill()
             self.hosts.cable(1, True)
             self.hosts.clear()
+        last = run.newest()
         resumed = self.start("good", "--resume", "auto")
         try:
             resumed.until(lambda: False, 300)
-            with open(resumed.log, errors="replace") as file:
-                from_where = re.search(r"v(\d{8})", file.read())
-            self.row("resumed", f"from snapshot {int(from_where.group(1)) if from_where else 'unknown'}")
+            with open(os.path.join(self.path("good"), "run.log"), errors="replace") as file:
+                found = re.findall(r".*[Rr]esum.*", file.read())
+            self.row("resumed", f"newest snapshot {last}: " + (f"`{found[-1].strip()}`" if found else "no word of it in run.log"), not found)
             self.ended(resumed, "the resumed run")
         finally:
             resumed.kill()
@@ -202,7 +211,7 @@ class Cut:
         machine = about.machine(self.options.stagger, "")
         head = f"{machine['date']}, {machine['cores']} cores of {machine['processor']}, {machine['mpi']}, {machine['stagger']}, commit {machine['commit']}"
         options = self.options
-        run = f"{options.model}, {options.schedule}, {options.batches} batches of 64, a snapshot every {options.snapshot_every}, --stall-timeout {options.stall_timeout:g}"
+        run = f"{options.model}, {options.schedule}, {options.batches} batches of 64, a snapshot every {options.snapshot_every}, --stall-timeout {options.stall_timeout:g}, keepalive {options.keepalive or 'as Open MPI has it'}"
         rows = [f"{head}: {run}", "", f"    {machine['command']}", "", "| | |", "| --- | --- |"]
         rows += [f"| {what} | {'**wrong:** ' if is_bad else ''}{text} |" for what, text, is_bad in self.rows]
         return "\n".join(rows)

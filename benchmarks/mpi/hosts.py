@@ -140,11 +140,15 @@ class Bench:
         if method != "dsp":
             staleness = re.search(r"m=(\d+)", method)
             return method, int(staleness.group(1)) if staleness else 0
-        way_s = wire.one_way_s(self.needed(model, method, hosts), over["rate"], over["delay_ms"])
+        needed, capacity = self.needed(model, method, hosts), self.capacity(over)
         # Where the wire is the bottleneck, a batch takes as long as its bytes.
-        period_s = max(self.period_s(model, hosts), 8 * self.needed(model, method, hosts) / wire.bits_per_second(over["rate"]))
-        per_hop = wire.staleness_per_hop(period_s, way_s)
+        period_s = max(self.period_s(model, hosts), 8 * needed / capacity)
+        per_hop = wire.staleness_per_hop(period_s, wire.one_way_s(needed, capacity, over["delay_ms"]))
         return wire.dsp(hosts, per_hop), per_hop * (hosts - 1)
+
+    @staticmethod
+    def capacity(over):
+        return wire.capacity(over["rate"], over["delay_ms"], network.send_buffer())
 
     def limit_s(self):
         return 3 * self.options.seconds + 120
@@ -231,8 +235,10 @@ class Bench:
                     print(failure, file=sys.stderr)
                     failed += 1
                     continue
-                needed = self.needed(model, method, hosts)
-                self.record.add(key | over | {"wire": over["name"], "needed_bytes_per_batch": needed} | line)
+                facts = {"needed_bytes_per_batch": self.needed(model, method, hosts)}
+                if over["rate"]:
+                    facts["capacity_bits_per_s"] = round(self.capacity(over))
+                self.record.add(key | {"rate": over["rate"], "delay_ms": over["delay_ms"]} | facts | line)
                 print(f"{line['images_per_second']:.1f} images/s, {line['wall_seconds']} s", file=sys.stderr)
         return failed
 
@@ -249,7 +255,7 @@ def plan(bench):
         count += 1
         cores = min(hosts, os.cpu_count()) if method not in ("bp",) else 1
         compute_s = wire.BATCH / (ROUGHLY.get(model, 30) * cores)
-        carry_s = 2 * wire.one_way_s(bench.needed(model, method, hosts), over["rate"], over["delay_ms"])
+        carry_s = 2 * wire.one_way_s(bench.needed(model, method, hosts), bench.capacity(over), over["delay_ms"])
         batches = bench.timed(model) + (4 * (hosts - 1) if method == "dsp" else 2)
         each = max(compute_s, carry_s / 2) if method == "dsp" else compute_s + carry_s
         seconds += 6 + min(options.seconds, batches * each)

@@ -100,6 +100,12 @@ class Hosts:
             self.inside(name, "ip", "addr", "add", f"10.77.0.{host + 1}/24", "dev", "eth0")
             self.inside(name, "ip", "link", "set", "eth0", "up")
             self.inside(name, "ip", "link", "set", "lo", "up")
+            # What most systems have. By route, as a namespace may not set a default that the system does not allow to all.
+            if "cubic" in congestion_controls():
+                self.inside(name, "ip", "route", "replace", "10.77.0.0/24", "dev", "eth0", "src", f"10.77.0.{host + 1}", "congctl", "cubic")
+                for here in ("127.0.0.0/8", "127.0.0.1"):
+                    local = ["local", here, "dev", "lo", "proto", "kernel", "scope", "host", "src", "127.0.0.1", "congctl", "cubic"]
+                    self.inside(name, "ip", "route", "replace", "table", "local", *local)
 
     def start_forwarder(self):
         program = os.path.join(self.folder, "forwarder")
@@ -182,7 +188,7 @@ class Hosts:
             attempt("ip", "link", "del", f"stgbr{host}")
             shutil.rmtree(f"/etc/netns/{name}", ignore_errors=True)
 
-    def mpirun(self):
+    def mpirun(self, *options):
         """The words that start one rank in each namespace, to be followed by a command."""
         agent = os.path.join(self.folder, "agent.sh")
         if not os.path.exists(agent):
@@ -191,7 +197,7 @@ class Hosts:
             os.chmod(agent, 0o755)
         hosts = ",".join(f"{name}:1" for name in self.names)
         return [*self.on(0), "mpirun", "-n", str(len(self.names)), "--bind-to", "none", "--host", hosts,
-                "--mca", "plm_rsh_agent", agent, *tcp("eth0")]  # fmt: skip
+                "--mca", "plm_rsh_agent", agent, *tcp("eth0"), *options]  # fmt: skip
 
     def mpirun_on_one(self):
         """The words that start the same ranks in the first namespace, connected through its loopback interface."""
@@ -205,6 +211,21 @@ class Hosts:
 
 def tcp(device):
     return ["--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", device, "--mca", "oob_tcp_if_include", device]
+
+
+def congestion_controls():
+    """Those that there are; the first is the one that hosts use."""
+    with open("/proc/sys/net/ipv4/tcp_available_congestion_control") as file:
+        names = file.read().split()
+    with open("/proc/sys/net/ipv4/tcp_congestion_control") as file:
+        default = file.read().strip()
+    return ["cubic", *names] if "cubic" in names else [default, *names]
+
+
+def send_buffer():
+    """The most bytes that TCP keeps for a connection until they are acknowledged."""
+    with open("/proc/sys/net/ipv4/tcp_wmem") as file:
+        return int(file.read().split()[2])
 
 
 def command(process):

@@ -85,7 +85,7 @@ def allowed(rates, method, over):
     line, base = rates.of(method=method, wire=over)[0], rates.loopback(method)
     if not base or line["rate"] is None:
         return float("inf")
-    return wire.bits_per_second(line["rate"]) / 8 / line["needed_bytes_per_batch"] * BATCH / base
+    return line["capacity_bits_per_s"] / 8 / line["needed_bytes_per_batch"] * BATCH / base
 
 
 def rates_table(rates):
@@ -100,9 +100,9 @@ def rates_table(rates):
 
 
 def needs_table(rates):
-    limits = in_order(line["rate"] for line in rates.lines if line["rate"])
+    limits = {line["wire"]: line["capacity_bits_per_s"] for line in rates.lines if line["rate"]}
     rows = ["| | MB per batch, from shapes | sent by the busiest host | received | Mbit/s at the loopback rate | " +
-            " | ".join(f"share that {rate} allows" for rate in limits) + " |", "| --- |" + " ---: |" * (4 + len(limits))]  # fmt: skip
+            " | ".join(f"share that {over} allows" for over in limits) + " |", "| --- |" + " ---: |" * (4 + len(limits))]  # fmt: skip
     for method in rates.methods:
         lines = [line for line in rates.of(method=method) if "sent_bytes_per_batch" in line]
         base = rates.loopback(method)
@@ -110,7 +110,7 @@ def needs_table(rates):
             continue
         measured = [f"{median(max(line[name]) for line in lines) / 1e6:.2f}" for name in ("sent_bytes_per_batch", "received_bytes_per_batch")]
         needed = lines[0]["needed_bytes_per_batch"]
-        shares = [wire.bits_per_second(rate) / 8 / needed * BATCH / base for rate in limits]
+        shares = [limit / 8 / needed * BATCH / base for limit in limits.values()]
         cells = [f"{needed / 1e6:.2f}", *measured, f"{8 * needed * base / BATCH / 1e6:.0f}"]
         rows.append(f"| {method} | " + " | ".join([*cells, *("all" if share >= 1 else f"{share:.2f}" for share in shares)]) + " |")
     return rows
@@ -122,7 +122,7 @@ def tables(lines):
     for about in in_order(json.dumps({name: value for name, value in each.items() if name != "load_before"}) for each in abouts):
         about = json.loads(about)
         rows.append(f"{about['date']}, {about['cores']} cores of {about['processor']}, kernel {about['kernel']}, TCP {about['congestion_control']}, "
-                    f"{about['mpi']}, {about['stagger']}, commit {about['commit']}. {about['note']}".rstrip())  # fmt: skip
+                    f"send buffer {about['send_buffer'] / 2**20:g} MiB, {about['mpi']}, {about['stagger']}, commit {about['commit']}. {about['note']}".rstrip())  # fmt: skip
         rows += ["", f"    {about['command']}", ""]
     loads = [about["load_before"] for about in abouts]
     rows += [f"Load before the start: {', '.join(map(str, loads))}. Images/s, median of the rounds; in brackets the ratio to loopback within "
