@@ -107,6 +107,9 @@ class Hosts:
                     local = ["local", here, "dev", "lo", "proto", "kernel", "scope", "host", "src", "127.0.0.1", "congctl", "cubic"]
                     self.inside(name, "ip", "route", "replace", "table", "local", *local)
 
+        for host in range(len(self.names)):
+            self.reach(host)
+
     def start_forwarder(self):
         program = os.path.join(self.folder, "forwarder")
         call("cc", "-O2", "-o", program, os.path.join(HERE, "forwarder.c"))
@@ -152,6 +155,15 @@ class Hosts:
     def cable(self, host, is_up):
         """Pulls the cable of a host, or plugs it in."""
         call("ip", "link", "set", f"{self.names[host]}b", "up" if is_up else "down")
+
+    def reach(self, host, limit_s=30):
+        """Waits until a host reaches the first again, as a link takes a second or two to work."""
+        until = time.monotonic() + limit_s
+        words = [sys.executable, "-c", REACH, "10.77.0.1" if host else "10.77.0.2"]
+        while subprocess.run(["ip", "netns", "exec", self.names[host], *words]).returncode != 0:
+            if time.monotonic() > until:
+                sys.exit(f"{self.names[host]} does not reach its neighbour {limit_s} s after its link was set up.")
+            time.sleep(0.2)
 
     def processes(self, names=None):
         """Process ids in the namespaces."""
@@ -240,6 +252,17 @@ def counter(device, name):
     with open(f"/sys/class/net/{device}/statistics/{name}") as file:
         return int(file.read())
 
+
+# A host that refuses a connection is there.
+REACH = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 9), 1)
+except ConnectionRefusedError:
+    pass
+except OSError:
+    sys.exit(1)
+"""
 
 # What `mpirun` calls instead of ssh: the host, and then a command.
 AGENT = """#!/bin/sh
