@@ -48,6 +48,13 @@ def machine(stagger, note):
     }
 
 
+def sentence(about):
+    """What the head of a result says."""
+    machine = f"{about['date']}, {about['cores']} cores of {about['processor']}, kernel {about['kernel']}"
+    tcp = f"TCP {about['congestion_control']}, send buffer {about['send_buffer'] / 2**20:g} MiB"
+    return f"{machine}, {tcp}, {about['mpi']}, {about['stagger']}, commit {about['commit']}. {about['note']}".rstrip()
+
+
 class Record:
     """Lines of JSON, in a file where there is one. What it has already is not measured again."""
 

@@ -4,12 +4,13 @@
     sudo python3 benchmarks/mpi/cut.py STAGGER [--seconds 3] [--stall-timeout 20] [--keepalive SECONDS] [--limit 120]
         [--model resnet8] [--batches 300] [--into FILE]
 
-STAGGER is a binary with feature `mpi`. Two ranks train with snapshots. The cable of the second host goes down (veth) once there are two
-snapshots. After some seconds it comes back: does the run go on, and how soon? Then the same without coming back: does it end, with
-which message and status, after how long, and what is left running on which host? Then it is resumed over the mended cable. Final weights
-and the losses of all batches must be those of a run of one process that nothing happened to. The daemons of Open MPI look for each other after --keepalive
-idle seconds, and give up 6 s later; with 0 they do as Open MPI has it, which is 300 s and 180 s. Prints a Markdown table; the exit
-status is 1 where something differs, hangs or is left.
+STAGGER is a binary with feature `mpi`. Two ranks train with snapshots. The cable of the second host goes down (veth) once there are
+two snapshots. After some seconds it comes back: does the run go on, and how soon? Then the same without coming back: does it end,
+with which message and status, after how long, and what is left running on which host? Then it is resumed over the mended cable.
+Final weights and the losses of all batches must be those of a run of one process that nothing happened to.
+
+The daemons of Open MPI look for each other after --keepalive idle seconds, and give up 6 s later; with 0 they do as Open MPI has it,
+which is 300 s and 180 s. Prints a Markdown table; the exit status is 1 where something differs, hangs or is left.
 """
 
 import argparse
@@ -26,6 +27,8 @@ from training import ENVIRONMENT, batch_losses
 
 # How long what is left after the end of `mpirun` may take to end.
 GRACE_S = 10
+# Words of the lines in which stagger or Open MPI say why they end.
+REASON = "error|stall|lost|abort|unreach|no longer|not been heard|daemon|fail"
 
 
 def parse():
@@ -78,7 +81,7 @@ class Run:
         with open(self.log, errors="replace") as file:
             text = file.read().replace("\r", "\n")
         lines = [line.strip() for line in text.split("\n")]
-        return [line for line in lines if re.search(r"error|stall|lost|abort|unreach|no longer|not been heard|daemon|fail", line, re.IGNORECASE)]
+        return [line for line in lines if re.search(REASON, line, re.IGNORECASE)]
 
     def kill(self):
         if self.process.poll() is None:
@@ -90,9 +93,10 @@ class Cut:
     def __init__(self, options, folder, hosts):
         self.options, self.folder, self.hosts = options, folder, hosts
         self.rows, self.bad = [], False
-        self.train = [options.stagger, "train", "--model", options.model, "--schedule", options.schedule, "--max-batches", str(options.batches),
-                      "--batch-size", "64", "--lr", "0.02", "--evaluate", "false", "--calibration-batches", "0", "--gap-every", "0",
-                      "--snapshot-every", str(options.snapshot_every), "--keep-snapshots", "1000", "--stall-timeout", f"{options.stall_timeout:g}"]  # fmt: skip
+        self.train = [options.stagger, "train", "--model", options.model, "--schedule", options.schedule, "--batch-size", "64",
+                      "--lr", "0.02", "--max-batches", str(options.batches), "--evaluate", "false", "--calibration-batches", "0", "--gap-every", "0",
+                      "--snapshot-every", str(options.snapshot_every), "--keep-snapshots", "1000",
+                      "--stall-timeout", f"{options.stall_timeout:g}"]  # fmt: skip
 
     def row(self, what, text, is_bad=False):
         self.rows.append((what, text, is_bad))
@@ -104,7 +108,8 @@ class Cut:
 
     def whole(self):
         """A run of one process, for comparison."""
-        result = subprocess.run([*self.train, "--stages", "2", "--output", self.path("whole")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = [*self.train, "--stages", "2", "--output", self.path("whole")]
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if result.returncode != 0:
             sys.exit(f"The run without a cut failed:\n{result.stdout}")
 
@@ -156,7 +161,8 @@ class Cut:
             self.row(what, str(error), True)
             return
         same = [weights[0] == weights[1], losses[0] == losses[1] and len(losses[0]) == self.options.batches]
-        self.row(what, f"weights {'equal' if same[0] else 'DIFFERENT'}, losses of {len(losses[1])} batches {'equal' if same[1] else 'DIFFERENT'}", not all(same))
+        words = ["equal" if each else "DIFFERENT" for each in same]
+        self.row(what, f"weights {words[0]}, losses of {len(losses[1])} batches {words[1]}", not all(same))
 
     def short(self):
         seconds = self.options.seconds
@@ -186,9 +192,10 @@ class Cut:
             spoke = run.until(run.said, self.options.limit)
             waited = spoke + run.until(lambda: False, self.options.limit - spoke)
             status = run.process.poll()
-            self.row("what it said", f"after {spoke:.1f} s: " + " / ".join(f"`{line}`" for line in run.said()[:6]) if run.said() else "nothing", not run.said())
-            ended = f"`mpirun` ended with status {status} after {waited:.1f} s" if status is not None else f"`mpirun` had not ended after {waited:.0f} s"
-            self.row("cut for good", f"at snapshot {last}; {ended}", status in (None, 0))
+            said = " / ".join(f"`{line}`" for line in run.said()[:6])
+            self.row("what it said", f"after {spoke:.1f} s: {said}" if said else "nothing", not said)
+            ended = "had not ended" if status is None else f"ended with status {status}"
+            self.row("cut for good", f"at snapshot {last}; `mpirun` {ended} after {waited:.1f} s", status in (None, 0))
             run.kill()
             self.left("left running, cable still cut")
             self.hosts.cable(1, True)
@@ -204,7 +211,8 @@ class Cut:
             resumed.until(lambda: False, 300)
             with open(os.path.join(self.path("good"), "run.log"), errors="replace") as file:
                 found = re.findall(r".*[Rr]esum.*", file.read())
-            self.row("resumed", f"newest snapshot {last}: " + (f"`{found[-1].strip()}`" if found else "no word of it in run.log"), not found)
+            said = f"`{found[-1].strip()}`" if found else "no word of it in run.log"
+            self.row("resumed", f"newest snapshot {last}: {said}", not found)
             self.ended(resumed, "the resumed run")
         finally:
             resumed.kill()
@@ -212,11 +220,11 @@ class Cut:
         self.compare("good", "its result")
 
     def table(self):
-        machine = about.machine(self.options.stagger, "")
-        head = f"{machine['date']}, {machine['cores']} cores of {machine['processor']}, {machine['mpi']}, {machine['stagger']}, commit {machine['commit']}"
-        options = self.options
-        run = f"{options.model}, {options.schedule}, {options.batches} batches of 64, a snapshot every {options.snapshot_every}, --stall-timeout {options.stall_timeout:g}, keepalive {options.keepalive or 'as Open MPI has it'}"
-        rows = [f"{head}: {run}", "", f"    {machine['command']}", "", "| | |", "| --- | --- |"]
+        machine, options = about.machine(self.options.stagger, ""), self.options
+        head = about.sentence(machine)
+        run = (f"{options.model}, {options.schedule}, {options.batches} batches of 64, a snapshot every {options.snapshot_every}, "
+               f"stall timeout {options.stall_timeout:g} s, keepalive {options.keepalive or 300} s")  # fmt: skip
+        rows = [head, "", run, "", f"    {machine['command']}", "", "| | |", "| --- | --- |"]
         rows += [f"| {what} | {'**wrong:** ' if is_bad else ''}{text} |" for what, text, is_bad in self.rows]
         return "\n".join(rows)
 

@@ -58,8 +58,8 @@ def main():
     parameters = sum(each.numel() for each in net.parameters())
     model = DistributedDataParallel(net, broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True)
-    shares = [(images.chunk(options.hosts)[options.rank].contiguous(memory_format=torch.channels_last), labels.chunk(options.hosts)[options.rank])
-              for images, labels in models.batches(options.batch_size, 0)]  # fmt: skip
+    shares = [[part.chunk(options.hosts)[options.rank] for part in batch] for batch in models.batches(options.batch_size, 0)]
+    shares = [(images.contiguous(memory_format=torch.channels_last), labels) for images, labels in shares]
 
     def train(count):
         began = time.perf_counter()
@@ -78,9 +78,10 @@ def main():
     seconds = train(int(count))
     if options.rank == 0:
         rate = options.batch_size * int(count) / seconds
-        print(json.dumps({"images_per_second": rate, "batches": int(count), "warm_up": 4, "parameters": parameters, "engine": f"PyTorch {torch.__version__}"}))
+        facts = {"parameters": parameters, "engine": f"PyTorch {torch.__version__}"}
+        print(json.dumps({"images_per_second": rate, "batches": int(count), "warm_up": 4, **facts}))
     # The model goes before the process group: the other way round, DistributedDataParallel can hang.
-    del model
+    del model, optimizer
     distributed.barrier()
     distributed.destroy_process_group()
 

@@ -35,7 +35,7 @@ from training import ENVIRONMENT, Failed, finish, start, steady, words
 # Batches between filling and draining that are timed.
 TIMED = {"resnet8": 30, "resnet20": 16, "resnet110": 6, "vgg16-bn": 6}
 # Images/s of one core, roughly, for --plan alone.
-ROUGHLY = {"resnet8": 900, "resnet20": 180, "resnet110": 30, "vgg16-bn": 40}
+ROUGHLY = {"resnet8": 900, "resnet20": 180, "resnet110": 30, "vgg16-bn": 25}
 LOOPBACK = {"name": "loopback", "rate": None, "delay_ms": 0}
 FORWARDER = {"name": "forwarder", "rate": None, "delay_ms": 0}
 
@@ -93,7 +93,8 @@ def leave_out(options):
         print("dp is left out: this stagger has no --replicas.", file=sys.stderr)
         options.methods.remove("dp")
     if "ddp" in options.methods and subprocess.run([options.python, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode != 0:
-        print(f"ddp is left out: {options.python} has no PyTorch. benchmarks/peers/install.sh installs it; give its Python with --python.", file=sys.stderr)
+        print(f"ddp is left out: {options.python} has no PyTorch. benchmarks/peers/install.sh installs it; give its Python with --python.",
+              file=sys.stderr)  # fmt: skip
         options.methods.remove("ddp")
 
 
@@ -182,8 +183,8 @@ class Bench:
             wall = time.monotonic() - before[3]
             line["wall_seconds"] = round(wall, 1)
             if over["name"] != "loopback":
-                counts = [[after - each for after, each in zip(now, then)] for now, then in zip((there.sent(), there.received()), before)]
-                line["sent_bytes_per_batch"], line["received_bytes_per_batch"] = [[round(each / batches) for each in count] for count in counts]
+                for name, now, then in (("sent", there.sent(), before[0]), ("received", there.received(), before[1])):
+                    line[f"{name}_bytes_per_batch"] = [round((after - each) / batches) for after, each in zip(now, then)]
             if there.forwarder:
                 line["forwarder_cores"] = round((there.forwarder_seconds() - before[2]) / wall, 3)
             left = there.clear()
@@ -199,9 +200,10 @@ class Bench:
         environment = ENVIRONMENT | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_TOP_PAD_": str(2**26)}
         hosts = len(there.names)
         for rank in range(hosts):
-            command = [*there.on(0 if is_local else rank), self.options.python, script, "--model", model, "--hosts", str(hosts), "--rank", str(rank),
-                       "--meet", "127.0.0.1:29500" if is_local else "10.77.0.1:29500", "--device", "lo" if is_local else "eth0",
-                       "--batches", str(self.timed(model)), "--seconds", f"{self.options.seconds:g}"]  # fmt: skip
+            command = [*there.on(0 if is_local else rank), self.options.python, script, "--model", model, "--hosts", str(hosts),
+                       "--rank", str(rank), "--meet", "127.0.0.1:29500" if is_local else "10.77.0.1:29500",
+                       "--device", "lo" if is_local else "eth0", "--batches", str(self.timed(model)),
+                       "--seconds", f"{self.options.seconds:g}"]  # fmt: skip
             processes.append(start(command, environment))
         return json.loads(finish(processes, self.limit_s())[0])
 
@@ -253,12 +255,12 @@ def plan(bench):
     options, count, seconds = bench.options, 0, 0.0
     for _, hosts, model, method, over in bench.cases():
         count += 1
-        cores = min(hosts, os.cpu_count()) if method not in ("bp",) else 1
+        cores = 1 if method == "bp" else min(hosts, os.cpu_count())
         compute_s = wire.BATCH / (ROUGHLY.get(model, 30) * cores)
         carry_s = 2 * wire.one_way_s(bench.needed(model, method, hosts), bench.capacity(over), over["delay_ms"])
         batches = bench.timed(model) + (4 * (hosts - 1) if method == "dsp" else 2)
         each = max(compute_s, carry_s / 2) if method == "dsp" else compute_s + carry_s
-        seconds += 6 + min(options.seconds, batches * each)
+        seconds += (12 if method == "ddp" else 6) + min(options.seconds, batches * each)
     print(f"{count} measurements in {options.rounds} rounds: about {seconds / 3600:.1f} h")
 
 

@@ -56,8 +56,12 @@ def panels(each, columns, title):
     columns = max(1, columns)
     rows = -(-len(each) // columns)
     width, height = WIDTH * columns, 26 + HEIGHT * rows + 26
-    found = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" font-family="sans-serif" font-size="11">',
-             f'<rect width="{width}" height="{height}" fill="#fff"/>', f'<text x="12" y="18" font-size="13">{escape(title)}</text>']  # fmt: skip
+    size = f'width="{width}" height="{height}"'
+    found = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size} font-family="sans-serif" font-size="11">',
+        f'<rect {size} fill="#fff"/>',
+        f'<text x="12" y="18" font-size="13">{escape(title)}</text>',
+    ]
     for place, (caption, labels, series) in enumerate(each):
         x, y = WIDTH * (place % columns), 26 + HEIGHT * (place // columns)
         found += [f'<g transform="translate({x} {y})">', *panel(caption, labels, series, colours), "</g>"]

@@ -13,6 +13,7 @@ import statistics
 
 import plot
 import wire
+from about import sentence
 
 BATCH = wire.BATCH
 
@@ -108,7 +109,8 @@ def needs_table(rates):
         base = rates.loopback(method)
         if not lines or not base:
             continue
-        measured = [f"{median(max(line[name]) for line in lines) / 1e6:.2f}" for name in ("sent_bytes_per_batch", "received_bytes_per_batch")]
+        ways = ("sent_bytes_per_batch", "received_bytes_per_batch")
+        measured = [f"{median(max(line[way]) for line in lines) / 1e6:.2f}" for way in ways]
         needed = lines[0]["needed_bytes_per_batch"]
         shares = [limit / 8 / needed * BATCH / base for limit in limits.values()]
         cells = [f"{needed / 1e6:.2f}", *measured, f"{8 * needed * base / BATCH / 1e6:.0f}"]
@@ -119,14 +121,13 @@ def needs_table(rates):
 def tables(lines):
     abouts = [line for line in lines if line["kind"] == "about"]
     rows = []
-    for about in in_order(json.dumps({name: value for name, value in each.items() if name != "load_before"}) for each in abouts):
-        about = json.loads(about)
-        rows.append(f"{about['date']}, {about['cores']} cores of {about['processor']}, kernel {about['kernel']}, TCP {about['congestion_control']}, "
-                    f"send buffer {about['send_buffer'] / 2**20:g} MiB, {about['mpi']}, {about['stagger']}, commit {about['commit']}. {about['note']}".rstrip())  # fmt: skip
+    for text in in_order(json.dumps({**each, "load_before": None}) for each in abouts):
+        about = json.loads(text)
+        rows.append(sentence(about))
         rows += ["", f"    {about['command']}", ""]
-    loads = [about["load_before"] for about in abouts]
-    rows += [f"Load before the start: {', '.join(map(str, loads))}. Images/s, median of the rounds; in brackets the ratio to loopback within "
-             "a round, median and range. † the wire's capacity is less than the loopback rate needs.", ""]  # fmt: skip
+    loads = ", ".join(str(about["load_before"]) for about in abouts)
+    rows += [f"Load before the start: {loads}. Images/s, median of the rounds; in brackets the ratio to loopback within a round, "
+             "median and range. † the wire's capacity is less than the loopback rate needs.", ""]  # fmt: skip
     for (hosts, model), rates in groups(lines).items():
         rows += [f"### {model}, {hosts} hosts", "", *rates_table(rates), "", *needs_table(rates), ""]
     forwarder = [line["forwarder_cores"] for line in lines if "forwarder_cores" in line]
@@ -151,7 +152,8 @@ def plots(lines, folder):
                 delays = sorted({line["delay_ms"] for line in rates.of(rate=rate)})
                 series = {}
                 for method in rates.methods:
-                    points = [[line["images_per_second"] for line in rates.of(method=method, rate=rate, delay_ms=delay)] for delay in delays]
+                    lines_of = [rates.of(method=method, rate=rate, delay_ms=delay) for delay in delays]
+                    points = [[line["images_per_second"] for line in each] for each in lines_of]
                     series[method] = (rates.loopback(method), points)
                 panels.append((f"{model}, {rate}", [f"{delay:g}" for delay in delays], series))
         path = os.path.join(folder, f"hosts-{hosts}.svg")
