@@ -9,7 +9,7 @@ two snapshots. After some seconds it comes back: does the run go on, and how soo
 with which message and status, after how long, and what is left running on which host? Then it is resumed over the mended cable.
 Final weights and the losses of all batches must be those of a run of one process that nothing happened to.
 
-The daemons of Open MPI look for each other after --keepalive idle seconds, and give up 6 s later; with 0 they do as Open MPI has it,
+The daemons of Open MPI look for each other after --keepalive idle seconds, and give up 5 s later; with 0 they do as Open MPI has it,
 which is 300 s and 180 s. Prints a Markdown table; the exit status is 1 where something differs, hangs or is left.
 """
 
@@ -36,7 +36,7 @@ def parse():
     parser.add_argument("stagger")
     parser.add_argument("--seconds", type=float, default=3, help="of the short cut")
     parser.add_argument("--stall-timeout", type=float, default=20, help="of stagger")
-    parser.add_argument("--keepalive", type=int, default=3, help="idle seconds after which the daemons of Open MPI look for each other")
+    parser.add_argument("--keepalive", type=int, default=2, help="idle seconds after which the daemons of Open MPI look for each other")
     parser.add_argument("--limit", type=float, default=120, help="seconds that a run may take to end after the cut for good")
     parser.add_argument("--model", default="resnet8")
     parser.add_argument("--schedule", default="dsp")
@@ -119,7 +119,7 @@ class Cut:
     def daemons(self):
         """Options of `mpirun` with which its daemons notice that the other is gone."""
         seconds = self.options.keepalive
-        values = {"time": seconds, "intvl": 2, "probes": 3} if seconds else {}
+        values = {"time": seconds, "intvl": 1, "probes": 5} if seconds else {}
         return [word for name, value in values.items() for word in ("--mca", f"oob_tcp_keepalive_{name}", str(value))]
 
     def begin(self, name):
