@@ -122,13 +122,13 @@ pub struct ExplainArgs {
 pub struct SummaryArgs {
     /// The network, such as resnet20
     pub model: String,
-    /// Number of stages [default: what the schedule says, or 2]
+    /// Number of stages; a schedule's notation may say it [default: 2]
     #[arg(short = 'k', long, value_name = "K")]
     pub stages: Option<usize>,
     /// The schedule, which decides what each stage keeps
     #[arg(short, long, value_name = "METHOD", default_value = "dsp")]
     pub schedule: String,
-    /// How blocks are assigned to stages: auto, uniform, or counts such as 7,4
+    /// How blocks are assigned to stages: auto, uniform, or counts such as 7,4 (profile is measured by train)
     #[arg(long, value_name = "CUT", default_value = "auto")]
     pub balance: String,
     /// Samples per batch

@@ -180,6 +180,14 @@ pub enum EngineError {
         /// Tensors given.
         found: usize,
     },
+    /// Shares of a batch whose samples have different shapes.
+    #[error("the shares of a batch are of shapes {expected:?} and {found:?}, whose samples differ")]
+    Rows {
+        /// Of the first share.
+        expected: Vec<usize>,
+        /// Of another one.
+        found: Vec<usize>,
+    },
     /// A prediction and its target of different shapes.
     #[error(
         "the mean squared error expects a prediction and a target of one shape but gets {predicted:?} and {target:?}"

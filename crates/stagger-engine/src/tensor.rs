@@ -57,7 +57,7 @@ impl HostTensor {
     /// The rows of all parts, in their order: a batch of its shares.
     ///
     /// # Errors
-    /// [`EngineError::ShapeMismatch`] when samples of two parts have different shapes.
+    /// [`EngineError::Rows`] when samples of two parts have different shapes.
     pub fn of_rows(parts: &[Self]) -> Result<Self, EngineError> {
         let Some(first) = parts.first() else {
             return Ok(Self::default());
@@ -67,9 +67,9 @@ impl HostTensor {
         for part in parts {
             part.check()?;
             if part.shape.get(1..) != first.shape.get(1..) || part.shape.is_empty() {
-                return Err(EngineError::ShapeMismatch {
-                    predicted: first.shape.clone(),
-                    target: part.shape.clone(),
+                return Err(EngineError::Rows {
+                    expected: first.shape.clone(),
+                    found: part.shape.clone(),
                 });
             }
             data.extend_from_slice(&part.data);

@@ -126,11 +126,13 @@ pub enum RunError {
         #[source]
         cause: std::io::Error,
     },
-    /// Two neighbouring stages could not be connected.
-    #[error("stages {hop} and {} could not be connected: {cause}", hop + 1)]
+    /// Two stages, or replicas, could not be connected.
+    #[error("{lower} and {upper} could not be connected: {cause}")]
     Connect {
-        /// The lower of the two.
-        hop: usize,
+        /// The one below, by its name.
+        lower: String,
+        /// The one above.
+        upper: String,
         /// Why.
         #[source]
         cause: ConnectError,

@@ -5,9 +5,10 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use stagger_engine::HostTensor;
+use stagger_transport::sync::{Mutex, lock};
 
 use crate::fault::FeedError;
 use crate::replicas::Replicas;
@@ -133,7 +134,7 @@ impl<R: ?Sized, T: Clone> Shared<R, T> {
         batch: usize,
         read: impl FnOnce(&mut R) -> Result<T, FeedError>,
     ) -> Result<T, FeedError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let state = &mut *state;
         let Some(at) = state.read.iter().position(|(there, ..)| *there == batch) else {
             let found = read(&mut state.reader)?;
@@ -151,7 +152,7 @@ impl<R: ?Sized, T: Clone> Shared<R, T> {
     }
 
     fn with<U>(&self, work: impl FnOnce(&mut R) -> U) -> U {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         work(&mut state.reader)
     }
 }

@@ -1,4 +1,5 @@
-//! What one process of a run does: it hosts stages and replicas of stages, a thread each, and hears of the others' through its [`Peers`].
+//! What one process of a run does: it hosts stages and replicas of stages, a thread each, and hears of the others' through its
+//! [`Peers`].
 
 mod failure;
 mod merge;

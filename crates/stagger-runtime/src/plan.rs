@@ -17,7 +17,7 @@ use crate::straggler::Straggler;
 pub struct Plan {
     /// The method and its K stages.
     pub schedule: Schedule,
-    /// How many copies there are of each stage.
+    /// How many copies there are of each stage. What the schedule's notation says of it (`dp(4)`) is for the caller to put here.
     pub replicas: Replicas,
     /// How many batches, and where to evaluate and snapshot.
     pub horizon: Horizon,
@@ -69,7 +69,7 @@ impl OnNonFinite {
 }
 
 impl Plan {
-    /// A plan from the start, without measurements of the gap, stragglers, or snapshots besides those of the horizon.
+    /// A plan from the start with one copy of each stage, without measurements of the gap, stragglers, or snapshots besides those of the horizon.
     pub fn new(
         schedule: Schedule,
         horizon: Horizon,

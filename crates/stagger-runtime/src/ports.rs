@@ -57,7 +57,8 @@ pub(crate) fn connect<T>(
             continue;
         }
         let failed = |cause| RunError::Connect {
-            hop: hop.number,
+            lower: replicas.place(hop.lower).to_string(),
+            upper: replicas.place(hop.upper).to_string(),
             cause,
         };
         let Ends {

@@ -1,7 +1,7 @@
 //! A run whose stages are shared out over the processes of a [`World`](stagger_transport::World).
 //!
-//! The placement of the ranks is one of places: of stages, or of replicas of stages where there are any. Every process executes the programs of its own, on the code that one process executes all of them with. Rank 0
-//! [leads][`lead`]: it has stage 0, hears the events of all stages, starts the clock, keeps the first failure and stops the others.
+//! The placement of the ranks is one of places: of stages, or of replicas of stages where there are any. Every process executes the
+//! programs of its own, on the code that one process executes all of them with. Rank 0 [leads][`lead`]: it has stage 0, hears the events of all stages, starts the clock, keeps the first failure and stops the others.
 //! The others [`follow`]. What would pass through shared memory in one process passes over the control lane of the stretch:
 //! `messages.rs` has all of it.
 
@@ -56,7 +56,8 @@ where
     outcome
 }
 
-/// Runs this rank's part of the plan. Of `feeds`, only the ends that lie here are used: labels on the rank of the last stage.
+/// Runs this rank's part of the plan. Of `feeds`, only the ends that lie here are used: inputs where stage 0 has a replica, labels where the last
+/// stage has one.
 ///
 /// # Errors
 /// The first failure here; rank 0 has been told of it.

@@ -7,10 +7,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-
 /// Replicas of each stage: 1 or more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replicas(Vec<usize>);
 
 /// Why a pipeline cannot have so many replicas.
@@ -91,6 +89,15 @@ impl Replicas {
         Ok(Self(counts))
     }
 
+    /// The numbers, as [`Replicas::new`] takes them: one where all are equal.
+    #[must_use]
+    pub fn counts(&self) -> Vec<usize> {
+        match self.0.as_slice() {
+            [first, rest @ ..] if rest.iter().all(|count| count == first) => vec![*first],
+            all => all.to_vec(),
+        }
+    }
+
     /// Replicas of a stage.
     ///
     /// # Panics
@@ -125,6 +132,9 @@ impl Replicas {
     }
 
     /// The places of a run of stages.
+    ///
+    /// # Panics
+    /// When the range reaches beyond the last stage.
     #[must_use]
     pub fn places_of(&self, stages: Range<usize>) -> Range<usize> {
         let first = |stage: usize| self.0[..stage].iter().sum::<usize>();
@@ -209,13 +219,8 @@ impl fmt::Display for Place {
 /// As a person writes it: `2`, or `2,1,1`.
 impl fmt::Display for Replicas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_slice() {
-            [first, rest @ ..] if rest.iter().all(|count| count == first) => write!(f, "{first}"),
-            all => {
-                let all: Vec<String> = all.iter().map(usize::to_string).collect();
-                f.write_str(&all.join(","))
-            }
-        }
+        let counts: Vec<String> = self.counts().iter().map(usize::to_string).collect();
+        f.write_str(&counts.join(","))
     }
 }
 

@@ -14,7 +14,8 @@ pub struct StageSnapshot {
     pub state: StageState,
     /// What the stage holds besides, and what is in flight; of its first replica where it has several.
     pub pipeline: PipelineState,
-    /// The same of the other replicas, from the second one on. Parameters and optimizer state of replicas are equal.
+    /// The same of the other replicas, from the second one on, without weights: those of replicas are equal, as is their optimizer
+    /// state.
     pub replicas: Vec<PipelineState>,
 }
 

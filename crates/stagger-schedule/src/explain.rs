@@ -32,7 +32,10 @@ pub fn explain(schedule: &Schedule, batches: usize) -> String {
         ("Staleness", table::versions(&facts)),
         ("Mitigations", semantics::mitigations(schedule)),
         ("Locks", prose::locks(&facts)),
-        ("Costs", prose::costs(&facts)),
+        (
+            "Costs",
+            prose::costs(&facts, schedule.replicas().unwrap_or(1)),
+        ),
         ("Neighbours", prose::neighbours(schedule)),
     ];
     let mut text = String::new();

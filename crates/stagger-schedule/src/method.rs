@@ -30,9 +30,9 @@ pub trait Method: Debug + Send + Sync {
     /// The number of stages, K ≥ 1.
     fn stages(&self) -> usize;
 
-    /// Copies of each stage that share every batch, R ≥ 1.
-    fn replicas(&self) -> usize {
-        1
+    /// Copies of each stage that share every batch, R ≥ 1, where the notation says how many.
+    fn replicas(&self) -> Option<usize> {
+        None
     }
 
     /// By how many micro-batches the forward passes of a stage are ahead of its backward passes.

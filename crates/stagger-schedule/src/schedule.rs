@@ -36,9 +36,9 @@ impl Schedule {
         self.method.stages()
     }
 
-    /// Copies of each stage that share every batch, where the method itself asks for them; 1 for most.
-    pub fn replicas(&self) -> usize {
-        self.method.replicas().max(1)
+    /// Copies of each stage that share every batch, where the notation says how many.
+    pub fn replicas(&self) -> Option<usize> {
+        self.method.replicas()
     }
 
     /// The name of the method in the notation: `dsp`.
@@ -138,7 +138,7 @@ impl Schedule {
             (
                 policies.collect::<Vec<_>>(),
                 schedule.micro_batches(),
-                schedule.replicas(),
+                schedule.replicas().unwrap_or(1),
                 schedule.synchronous_batches(),
                 schedule.corrections(),
             )

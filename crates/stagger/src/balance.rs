@@ -18,16 +18,27 @@ const ROUNDS: usize = 4;
 ///
 /// # Errors
 /// When a block cannot be built or run, here or on another rank.
-pub fn resolve(job: &mut Job, leader: Option<&Leader>) -> Result<Option<String>, Error> {
+pub fn resolve(
+    job: &mut Job,
+    leader: Option<&Leader>,
+    commit: Option<&str>,
+) -> Result<Option<String>, Error> {
     let balance = job.options.balance.as_deref().map(str::parse::<Balance>);
     if !matches!(balance, Some(Ok(Balance::Profile))) {
         return Ok(None);
     }
-    let of_ranks = match leader {
-        Some(leader) => leader.measure(job)?,
-        None => vec![measure(job)?],
+    let measured = match leader {
+        Some(leader) => {
+            // What differs between ranks is told before anything is measured.
+            leader.prepare(job, commit)?;
+            leader.measure(job)?
+        }
+        None => stages::devices(job)
+            .into_iter()
+            .map(|stage| measure(job, stage))
+            .collect::<Result<_, _>>()?,
     };
-    let of_stages = of_stages(job, leader, &of_ranks)?;
+    let of_stages = of_stages(job, leader, &measured)?;
     let recomputes = job.schedule.recomputes();
     let work: Vec<StageWork<'_>> = (of_stages.iter().zip(&recomputes).enumerate())
         .map(|(stage, (&measured, &recompute))| StageWork {
@@ -56,29 +67,33 @@ pub fn resolve(job: &mut Job, leader: Option<&Leader>) -> Result<Option<String>,
 fn of_stages<'a>(
     job: &Job,
     leader: Option<&Leader>,
-    of_ranks: &'a [BlockCosts],
+    measured: &'a [BlockCosts],
 ) -> Result<Vec<&'a BlockCosts>, Error> {
-    let ranks_of = |stage: usize| match leader {
+    let devices = stages::devices(job);
+    let at = |stage: usize| match leader {
         Some(leader) => leader.ranks_of(job, stage),
-        None => Ok(vec![0]),
+        // The device was measured at the first stage that has it.
+        None => {
+            let same = |first: &usize| stages::same_device(job, *first, stage);
+            Ok(vec![devices.iter().position(same).unwrap_or_default()])
+        }
     };
     let whole = |costs: &BlockCosts| costs.stage(0..costs.forward.len(), false);
     (0..job.schedule.stages())
         .map(|stage| {
-            let ranks = ranks_of(stage)?;
-            let costs = ranks.into_iter().filter_map(|rank| of_ranks.get(rank));
+            let costs = at(stage)?.into_iter().filter_map(|at| measured.get(at));
             let slowest = costs.max_by(|a, b| whole(a).total_cmp(&whole(b)));
-            Ok(slowest.unwrap_or(&of_ranks[0]))
+            Ok(slowest.unwrap_or(&measured[0]))
         })
         .collect()
 }
 
-/// What the blocks of the job's model take here, in seconds per micro-batch.
+/// What the blocks of the job's model take here on the device of a stage, in seconds per micro-batch.
 ///
 /// # Errors
 /// When a block cannot be built or run.
-pub fn measure(job: &Job) -> Result<BlockCosts, Error> {
-    stages::measure_blocks(job).map_err(|source| Error::Measuring {
+pub fn measure(job: &Job, stage: usize) -> Result<BlockCosts, Error> {
+    stages::measure_blocks(job, stage).map_err(|source| Error::Measuring {
         model: job.model.name.clone(),
         source: Box::new(source),
     })

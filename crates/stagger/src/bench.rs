@@ -72,15 +72,19 @@ impl Bench {
             warmup_batches: Some(0),
             ..TrainingOptions::default()
         };
-        let options = (fixed.or(self.options.clone())).or(TrainingOptions::defaults());
-        let batch_size = options.batch_size.unwrap_or_default();
+        // Other defaults follow from what is said: stages from the schedule.
+        let options = fixed.or(self.options.clone());
+        let batch_size = (options
+            .batch_size
+            .or(TrainingOptions::defaults().batch_size))
+        .unwrap_or_default();
         let given = Given {
             split: Some(synthetic::split(self.shape, self.classes, batch_size)),
             ..Given::default()
         };
         let mut job = Job::new(options, &given)?;
         stages::check_specs(&job)?;
-        balance::resolve(&mut job, None)?;
+        balance::resolve(&mut job, None, None)?;
 
         reset_peak_resident();
         let last = job.schedule.stages() - 1;

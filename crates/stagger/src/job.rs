@@ -153,6 +153,11 @@ impl Job {
             )?,
         };
         let replicas = transport::replicas(&options, &schedule)?;
+        // One spelling of the same, so that a resumed run may be told in another one.
+        options.replicas = match schedule.replicas() {
+            None if replicas.any() => Some(replicas.counts()),
+            _ => None,
+        };
         let balance: Balance = options
             .balance
             .as_deref()

@@ -163,13 +163,41 @@ pub fn follow(
     }
 }
 
-/// What the blocks of the job's model take on its engine here; see [`balance`](crate::balance).
-pub fn measure_blocks(job: &Job) -> Result<BlockCosts, EngineError> {
+/// Whether two stages of one process run on the same device.
+#[cfg_attr(
+    not(feature = "torch"),
+    expect(unused_variables, reason = "engine cpu has one device")
+)]
+pub fn same_device(job: &Job, one: usize, other: usize) -> bool {
+    match &job.engine {
+        EngineChoice::Cpu => true,
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) => devices.get(one) == devices.get(other),
+    }
+}
+
+/// The first stage on each device.
+pub fn devices(job: &Job) -> Vec<usize> {
+    let mut firsts: Vec<usize> = Vec::new();
+    for stage in 0..job.schedule.stages() {
+        if !firsts.iter().any(|&first| same_device(job, first, stage)) {
+            firsts.push(stage);
+        }
+    }
+    firsts
+}
+
+/// What the blocks of the job's model take here on the device of a stage; see [`balance`](crate::balance).
+#[cfg_attr(
+    not(feature = "torch"),
+    expect(unused_variables, reason = "engine cpu has one device")
+)]
+pub fn measure_blocks(job: &Job, stage: usize) -> Result<BlockCosts, EngineError> {
     match &job.engine {
         EngineChoice::Cpu => balance::measure_with(job, |spec| CpuStage::new(spec, CpuDevice)),
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
-            let device = devices.first().copied().unwrap_or_default();
+            let device = devices.get(stage).copied().unwrap_or_default();
             balance::measure_with(job, |spec| TorchStage::new(spec, device))
         }
     }

@@ -9,7 +9,7 @@ flags! {
     /// The stages of a pipeline.
     #[command(next_help_heading = "Pipeline")]
     pub struct PipelineFlags {
-        /// Number of stages, each on a device of its own [default: what the schedule says, or 2]
+        /// Number of stages, each on a device of its own; a schedule's notation may say it [default: 2]
         #[arg(short = 'k', long, value_name = "K")]
         stages: usize,
         /// Method: bp, dsp, dsp(m=4,2,0), dp(2), gpipe(4), 1f1b(4), pipedream, 2bw(4), pipemare, ddg, fr, fdg, adl(4), dni; with

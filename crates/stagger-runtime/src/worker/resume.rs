@@ -32,6 +32,7 @@ impl<S: Stage> Worker<S> {
             self.export_pass(kept.unit, &kept.origin, &kept.input, kept.weights.as_ref())
         });
         let previous = self.versions.previous.as_ref();
+        let previous = previous.filter(|_| self.place.is_first());
         let synthesis = self.synthesis.as_ref();
         Ok(PipelineState {
             kept: graphs.chain(inputs).collect::<Result<_, _>>()?,
@@ -54,7 +55,10 @@ impl<S: Stage> Worker<S> {
         input: &S::Activation,
         weights: Option<&S::Weights>,
     ) -> Result<KeptPass, Fault> {
-        let position = origin.position.as_ref();
+        // Other replicas have the same weights.
+        let is_first = self.place.is_first();
+        let weights = weights.filter(|_| is_first);
+        let position = origin.position.as_ref().filter(|_| is_first);
         Ok(KeptPass {
             batch: unit.batch,
             micro: unit.micro,
@@ -97,10 +101,17 @@ impl<S: Stage> Worker<S> {
 
         self.skipped_in_a_row = pipeline.skipped_in_a_row;
         let first = snapshot.version * self.micro_batches;
-        for (number, kept) in (first..).zip(&pipeline.kept) {
+        // Weights are those of the first replica, as they are equal.
+        let weights = &found.pipeline;
+        check_count(
+            "passes with their weights",
+            pipeline.kept.len(),
+            weights.kept.len(),
+        )?;
+        for (number, (kept, weights)) in (first..).zip(pipeline.kept.iter().zip(&weights.kept)) {
             let unit = Unit::of_number(number, self.micro_batches);
             check_unit("a kept pass", unit, (kept.batch, kept.micro))?;
-            self.restore_pass(unit, kept)?;
+            self.restore_pass(unit, kept, weights)?;
         }
         if let Some(synthesis) = self.synthesis.as_mut() {
             let micro_batches = self.micro_batches;
@@ -124,7 +135,7 @@ impl<S: Stage> Worker<S> {
                 self.stage.restore_statistics(own);
             }
         }
-        self.versions.previous = match &pipeline.previous_weights {
+        self.versions.previous = match &weights.previous_weights {
             Some(values) => Some(self.stage.import_weights(values.clone())?),
             None => None,
         };
@@ -138,12 +149,18 @@ impl<S: Stage> Worker<S> {
         Ok(())
     }
 
-    fn restore_pass(&mut self, unit: Unit, kept: &KeptPass) -> Result<(), Fault> {
+    /// Restores a pass between its forward and its backward, at the weights that the first replica keeps of it.
+    fn restore_pass(
+        &mut self,
+        unit: Unit,
+        kept: &KeptPass,
+        of_first: &KeptPass,
+    ) -> Result<(), Fault> {
         let input = self.stage.upload(kept.input.clone())?;
         let import = |values: &Vec<HostTensor>| self.stage.import_weights(values.clone());
-        let weights = kept.weights.as_ref().map(import).transpose()?;
+        let weights = of_first.weights.as_ref().map(import).transpose()?;
         let import = |values: &Vec<HostTensor>| self.stage.import_position(values.clone());
-        let position = kept.position.as_ref().map(import).transpose()?;
+        let position = of_first.position.as_ref().map(import).transpose()?;
         let origin = Origin {
             version: kept.version,
             position,
@@ -199,10 +216,10 @@ impl<S: Stage> Worker<S> {
         let Some(below) = self.place.stage.checked_sub(1) else {
             return Ok(VecDeque::new());
         };
-        let below = self.share_below(&snapshot.stages[below])?;
-        let sent_until = snapshot.version * self.micro_batches + below.kept.len();
+        let (kept, sent_up) = self.sent_below(&snapshot.stages[below])?;
+        let sent_until = snapshot.version * self.micro_batches + kept;
         let number = |sent: &Sent| sent.batch * self.micro_batches + sent.micro;
-        let pending = below.sent_up.iter().filter(|sent| number(sent) >= next);
+        let pending = sent_up.iter().filter(|sent| number(sent) >= next);
         check_count(
             "activations in flight",
             sent_until.saturating_sub(next),
@@ -221,42 +238,46 @@ impl<S: Stage> Worker<S> {
             .collect()
     }
 
-    /// What the stage below holds, with the rows that this place takes of what it has sent.
-    fn share_below(&self, below: &StageSnapshot) -> Result<PipelineState, Fault> {
+    /// How many micro-batches the stage below has forwarded and not pulled back, and what it has sent last: of that the rows that
+    /// this place takes.
+    fn sent_below(&self, below: &StageSnapshot) -> Result<(usize, Vec<Sent>), Fault> {
         let Place { stage, replica, of } = self.place;
         let replicas: Vec<&PipelineState> = below.of_replicas().collect();
+        let mut sent = match replicas.get(replica) {
+            Some(other) if replicas.len() == of => other.sent_up.clone(),
+            _ => below.pipeline.sent_up.clone(),
+        };
         match (replicas.as_slice(), of) {
-            (all, of) if all.len() == of => Ok(all[replica].clone()),
-            ([one], _) => {
-                let mut share = (*one).clone();
-                for sent in &mut share.sent_up {
-                    let rows = sent.tensor.shape.first().copied().unwrap_or_default();
-                    sent.tensor = sent.tensor.rows(self.place.rows(rows));
+            (all, of) if all.len() == of => {}
+            ([_], _) => {
+                for sent in &mut sent {
+                    sent.tensor.check()?;
+                    let rows = sent.tensor.shape.first().copied();
+                    check_count("sides of an activation in flight", 1, rows.iter().count())?;
+                    let rows = self.place.rows(rows.unwrap_or_default());
+                    sent.tensor = sent.tensor.rows(rows);
                 }
-                Ok(share)
             }
-            ([first, rest @ ..], 1) => {
-                let mut whole = (*first).clone();
-                for (number, sent) in whole.sent_up.iter_mut().enumerate() {
+            ([_, rest @ ..], 1) => {
+                for (number, sent) in sent.iter_mut().enumerate() {
                     let others = rest.iter().filter_map(|other| other.sent_up.get(number));
                     let mut parts = vec![std::mem::take(&mut sent.tensor)];
                     parts.extend(others.map(|sent| sent.tensor.clone()));
-                    check_count(
-                        "parts of an activation in flight",
-                        replicas.len(),
-                        parts.len(),
-                    )?;
+                    let what = "parts of an activation in flight";
+                    check_count(what, replicas.len(), parts.len())?;
                     sent.tensor = HostTensor::of_rows(&parts)?;
                 }
-                Ok(whole)
             }
-            (all, expected) => Err(ResumeError::Replicas {
-                stage: stage - 1,
-                expected,
-                found: all.len(),
+            (all, expected) => {
+                return Err(ResumeError::Replicas {
+                    stage: stage - 1,
+                    expected,
+                    found: all.len(),
+                }
+                .into());
             }
-            .into()),
         }
+        Ok((below.pipeline.kept.len(), sent))
     }
 
     /// What the stage above has sent and the synthesizer has not learned from.

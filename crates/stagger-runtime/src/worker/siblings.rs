@@ -5,9 +5,7 @@
 //! finished parts are passed on. Every part is added up in the order of the ring, so the bits do not depend on timing, nor on what
 //! the ring is made of; and all replicas get the same bits.
 
-use std::ops::Range;
-
-use stagger_engine::{HostTensor, Stage};
+use stagger_engine::{EngineError, HostTensor, Stage};
 use stagger_transport::{Content, Header, Lane, Mark, Message};
 
 use super::Worker;
@@ -32,7 +30,8 @@ pub(super) struct Siblings<T> {
     pub score: Option<BatchScore>,
 }
 
-/// What replicas tell each other of a batch besides gradients: numbers that are added up with them. Counts are exact in 32 bits.
+/// What replicas tell each other of a batch besides gradients: numbers that are added up with them. Counts are exact
+/// up to 2²⁴.
 #[derive(Default)]
 struct Tail {
     void: f32,
@@ -44,11 +43,9 @@ struct Tail {
     correct_top5: f32,
 }
 
-const TAIL: usize = 7;
-
 impl Tail {
-    fn write(&self, to: &mut Vec<f32>) {
-        to.extend([
+    fn to_tensor(&self) -> Result<HostTensor, EngineError> {
+        let values = vec![
             self.void,
             self.snapshot,
             self.halt,
@@ -56,11 +53,12 @@ impl Tail {
             self.loss_sum,
             self.correct_top1,
             self.correct_top5,
-        ]);
+        ];
+        HostTensor::new(vec![values.len()], values)
     }
 
-    fn read(from: &[f32]) -> Self {
-        let at = |index: usize| from.get(index).copied().unwrap_or_default();
+    fn of(tensor: &HostTensor) -> Self {
+        let at = |index: usize| tensor.data.get(index).copied().unwrap_or_default();
         Self {
             void: at(0),
             snapshot: at(1),
@@ -84,37 +82,69 @@ impl<T> Siblings<T> {
         }
     }
 
-    /// Replaces `values` by their sum over all replicas. All have as many values, and call this in the same order.
-    fn sum(&mut self, values: &mut [f32], header: Header, times: &mut Times) -> Result<(), Fault> {
-        if values.is_empty() {
+    /// Replaces values by their sum over all replicas. All have as many tensors of the same shapes, and call this in the same
+    /// order. Every tensor is cut into as many parts as there are replicas, so that the order in which a value is added up depends
+    /// on its place in its tensor, and not on what else the stage has.
+    fn sum(
+        &mut self,
+        tensors: &mut [HostTensor],
+        header: Header,
+        times: &mut Times,
+    ) -> Result<(), Fault> {
+        let (own, of) = (self.place.replica, self.place.of);
+        let slice = |part: usize, len: usize| part * len / of..(part + 1) * len / of;
+        let mut parts: Vec<Vec<f32>> = Vec::with_capacity(of);
+        for part in 0..of {
+            let mut values = Vec::new();
+            for HostTensor { data, .. } in tensors.iter() {
+                values.extend_from_slice(&data[slice(part, data.len())]);
+            }
+            parts.push(values);
+        }
+        if parts.iter().all(Vec::is_empty) {
             return Ok(());
         }
-        let (own, of) = (self.place.replica, self.place.of);
-        let part = |number: usize| {
-            let number = number % of;
-            number * values.len() / of..(number + 1) * values.len() / of
-        };
-        let parts: Vec<Range<usize>> = (0..of).map(part).collect();
-        let part = |number: usize| parts[number % of].clone();
+        self.sum_parts(&mut parts, (own, of), header, times)?;
+        for (part, values) in parts.iter().enumerate() {
+            let mut values = values.as_slice();
+            for HostTensor { data, .. } in tensors.iter_mut() {
+                let place = slice(part, data.len());
+                let (here, rest) = values.split_at(place.len());
+                data[place].copy_from_slice(here);
+                values = rest;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends every part around the ring twice.
+    fn sum_parts(
+        &mut self,
+        parts: &mut [Vec<f32>],
+        (own, of): (usize, usize),
+        header: Header,
+        times: &mut Times,
+    ) -> Result<(), Fault> {
         for step in 0..of - 1 {
-            let (gives, takes) = (part(own + of - step), part(own + 2 * of - step - 1));
+            let (gives, takes) = ((own + of - step) % of, (own + 2 * of - step - 1) % of);
             let header = Header {
                 micro: step,
                 ..header
             };
-            let received = self.exchange(&values[gives], takes.len(), header, times)?;
-            for (value, received) in values[takes].iter_mut().zip(received) {
+            let (gives, expected) = (parts[gives].clone(), parts[takes].len());
+            let received = self.exchange(gives, expected, header, times)?;
+            for (value, received) in parts[takes].iter_mut().zip(received) {
                 *value += received;
             }
         }
         for step in 0..of - 1 {
-            let (gives, takes) = (part(own + 1 + of - step), part(own + of - step));
+            let (gives, takes) = ((own + 1 + of - step) % of, (own + of - step) % of);
             let header = Header {
                 micro: of - 1 + step,
                 ..header
             };
-            let received = self.exchange(&values[gives], takes.len(), header, times)?;
-            values[takes].copy_from_slice(&received);
+            let (gives, expected) = (parts[gives].clone(), parts[takes].len());
+            parts[takes] = self.exchange(gives, expected, header, times)?;
         }
         Ok(())
     }
@@ -122,12 +152,12 @@ impl<T> Siblings<T> {
     /// Passes values on to the next replica, and takes as many as `takes` from the one before.
     fn exchange(
         &mut self,
-        gives: &[f32],
+        gives: Vec<f32>,
         takes: usize,
         header: Header,
         times: &mut Times,
     ) -> Result<Vec<f32>, Fault> {
-        let tensor = HostTensor::new(vec![gives.len()], gives.to_vec())?;
+        let tensor = HostTensor::new(vec![gives.len()], gives)?;
         let message = Message {
             header,
             content: Content::Payload(Cargo::Host(tensor)),
@@ -157,28 +187,6 @@ impl<T> Siblings<T> {
     }
 }
 
-/// The values of tensors, one behind the other, with room for `more`.
-fn flattened(tensors: &[HostTensor], more: usize) -> Vec<f32> {
-    let len = tensors
-        .iter()
-        .map(|tensor| tensor.data.len())
-        .sum::<usize>();
-    let mut values = Vec::with_capacity(len + more);
-    for tensor in tensors {
-        values.extend_from_slice(&tensor.data);
-    }
-    values
-}
-
-/// Puts values back into the tensors that they come from.
-fn fill(tensors: &mut [HostTensor], mut values: &[f32]) {
-    for tensor in tensors {
-        let (own, rest) = values.split_at(tensor.data.len());
-        tensor.data.copy_from_slice(own);
-        values = rest;
-    }
-}
-
 impl<S: Stage> Worker<S> {
     /// Adds the gradients of a batch up over the replicas, and tells them what one of them knows: that the batch is void, and
     /// that there is a snapshot or a halt at the next version. Gives the latter to a replica that did not know it.
@@ -192,11 +200,12 @@ impl<S: Stage> Worker<S> {
         let Some(siblings) = self.siblings.as_mut() else {
             return Ok(None);
         };
-        let mut gradients = self.stage.export_gradients()?;
-        let mut values = flattened(&gradients, TAIL);
+        let mut sums = self.stage.export_gradients()?;
         if batch.is_void {
             // What has added up of other micro-batches does not count.
-            values.fill(0.0);
+            for gradient in &mut sums {
+                gradient.data.fill(0.0);
+            }
         }
         let mark = siblings.announced.iter();
         let mark = mark.copied().find(|mark| mark.version == version + 1);
@@ -204,7 +213,7 @@ impl<S: Stage> Worker<S> {
         let score = siblings.score.take().unwrap_or_default();
         let flag = |is: bool| f32::from(u8::from(is));
         let count = |count: usize| count as f32;
-        Tail {
+        let tail = Tail {
             void: flag(batch.is_void),
             snapshot: flag(mark.is_some()),
             halt: flag(mark.is_some_and(|mark| mark.halts)),
@@ -212,16 +221,14 @@ impl<S: Stage> Worker<S> {
             loss_sum: score.loss_sum() as f32,
             correct_top1: count(score.correct_top1),
             correct_top5: count(score.correct_top5),
-        }
-        .write(&mut values);
-        siblings.sum(&mut values, header, times)?;
+        };
+        sums.push(tail.to_tensor()?);
+        siblings.sum(&mut sums, header, times)?;
         let is_first = siblings.place.is_first();
-        let (sums, tail) = values.split_at(values.len() - TAIL);
-        let tail = Tail::read(tail);
+        let tail = Tail::of(&sums.pop().unwrap_or_default());
         batch.is_void = tail.void > 0.0;
         if !batch.is_void {
-            fill(&mut gradients, sums);
-            self.stage.import_gradients(gradients)?;
+            self.stage.import_gradients(sums)?;
         }
         if self.labels.is_some() {
             self.report(version, &tail);
@@ -270,13 +277,11 @@ impl<S: Stage> Worker<S> {
         let before = self.stage.statistics();
         let own = self.stage.export_statistics(&before)?;
         let mut mean = own.clone();
-        let mut values = flattened(&mean, 0);
         let of = siblings.place.of as f32;
-        siblings.sum(&mut values, header, times)?;
-        for value in &mut values {
+        siblings.sum(&mut mean, header, times)?;
+        for value in mean.iter_mut().flat_map(|tensor| &mut tensor.data) {
             *value /= of;
         }
-        fill(&mut mean, &values);
         let mean = self.stage.import_statistics(mean)?;
         self.stage.restore_statistics(mean);
         let result = work(self, times);

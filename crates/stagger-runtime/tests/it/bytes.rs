@@ -207,7 +207,7 @@ fn a_hop_that_cannot_be_connected_is_named() {
         let error = outcome.expect_err("a hop is missing").to_string();
         assert_eq!(
             error,
-            format!("stages 1 and 2 could not be connected: {why}")
+            format!("stage 1 and stage 2 could not be connected: {why}")
         );
     }
 }

@@ -95,10 +95,10 @@ impl Stage for Flaky {
     fn import_gradients(&mut self, values: Vec<HostTensor>) -> Result<(), EngineError> {
         self.inner.import_gradients(values)
     }
-    fn export_statistics(&self, statistics: &()) -> Result<Vec<HostTensor>, EngineError> {
+    fn export_statistics(&self, statistics: &f32) -> Result<Vec<HostTensor>, EngineError> {
         self.inner.export_statistics(statistics)
     }
-    fn import_statistics(&self, values: Vec<HostTensor>) -> Result<(), EngineError> {
+    fn import_statistics(&self, values: Vec<HostTensor>) -> Result<f32, EngineError> {
         self.inner.import_statistics(values)
     }
     fn score(&self, logits: &ToyTensor, labels: &[usize]) -> Result<Score, EngineError> {
@@ -150,8 +150,12 @@ impl Stage for Flaky {
     fn import_position(&self, values: Vec<HostTensor>) -> Result<Self::Position, EngineError> {
         self.inner.import_position(values)
     }
-    fn statistics(&self) -> Self::Statistics {}
-    fn restore_statistics(&mut self, (): Self::Statistics) {}
+    fn statistics(&self) -> Self::Statistics {
+        self.inner.statistics()
+    }
+    fn restore_statistics(&mut self, statistics: Self::Statistics) {
+        self.inner.restore_statistics(statistics);
+    }
     fn discard_gradients(&mut self) {
         self.inner.discard_gradients();
     }

@@ -52,6 +52,8 @@ pub struct ToyStage {
     weights: Weights,
     velocity: Weights,
     grad: Weights,
+    /// A running mean of the inputs, which stands for running statistics.
+    seen: f32,
     /// What is kept of the drift from update to update, where it is tracked.
     drift_keep: Option<f64>,
     drift: Weights,
@@ -59,6 +61,9 @@ pub struct ToyStage {
 
 /// Where a state holds the drift.
 const DRIFT: &str = "optimizer.weights.drift";
+
+/// Where a state holds the running mean of the inputs.
+const SEEN: &str = "running_mean";
 
 /// Where a state holds the momentum.
 const VELOCITY: &str = "optimizer.weights.momentum_buffer";
@@ -90,6 +95,7 @@ impl ToyStage {
             weights,
             velocity: zero,
             grad: zero,
+            seen: 0.0,
             drift_keep: None,
             drift: zero,
         }
@@ -101,7 +107,7 @@ impl Stage for ToyStage {
     type Graph = (Weights, Rows);
     type Weights = Weights;
     type Position = Weights;
-    type Statistics = ();
+    type Statistics = f32;
 
     fn upload(&self, host: HostTensor) -> Result<ToyTensor, EngineError> {
         let row = |row: &[f32]| std::array::from_fn(|i| row[i]);
@@ -117,6 +123,8 @@ impl Stage for ToyStage {
         input: &ToyTensor,
         batch: usize,
     ) -> Result<(ToyTensor, Self::Graph), EngineError> {
+        let rows = input.0.iter().flatten();
+        self.seen += 0.1 * (rows.sum::<f32>() / input.0.len().max(1) as f32 - self.seen);
         Ok((self.forward(input, batch)?, (self.weights, input.0.clone())))
     }
 
@@ -266,16 +274,20 @@ impl Stage for ToyStage {
         self.import_weights(values)
     }
 
-    fn statistics(&self) {}
-
-    fn restore_statistics(&mut self, (): ()) {}
-
-    fn export_statistics(&self, (): &()) -> Result<Vec<HostTensor>, EngineError> {
-        Ok(Vec::new())
+    fn statistics(&self) -> f32 {
+        self.seen
     }
 
-    fn import_statistics(&self, _: Vec<HostTensor>) -> Result<(), EngineError> {
-        Ok(())
+    fn restore_statistics(&mut self, statistics: f32) {
+        self.seen = statistics;
+    }
+
+    fn export_statistics(&self, statistics: &f32) -> Result<Vec<HostTensor>, EngineError> {
+        Ok(vec![HostTensor::new(vec![1], vec![*statistics])?])
+    }
+
+    fn import_statistics(&self, values: Vec<HostTensor>) -> Result<f32, EngineError> {
+        Ok(values[0].data[0])
     }
 
     fn discard_gradients(&mut self) {
@@ -294,15 +306,18 @@ impl Stage for ToyStage {
         };
         put("weights", &self.weights)?;
         put(VELOCITY, &self.velocity)?;
+        let seen = HostTensor::new(vec![1], vec![self.seen])?;
         if self.drift_keep.is_some() {
             put(DRIFT, &self.drift)?;
         }
+        state.tensors.insert(SEEN.into(), seen);
         Ok(state)
     }
 
     fn import(&mut self, state: &StageState) -> Result<(), EngineError> {
         self.weights.copy_from_slice(&state.tensors["weights"].data);
         self.velocity.copy_from_slice(&state.tensors[VELOCITY].data);
+        self.seen = state.tensors[SEEN].data[0];
         match state.tensors.get(DRIFT) {
             Some(drift) if self.drift_keep.is_some() => self.drift.copy_from_slice(&drift.data),
             _ => self.drift.fill(0.0),

@@ -122,7 +122,7 @@ fn update_reasons(facts: &Facts, guesses: bool) -> Reasons {
 }
 
 /// Memory, compute and the bound on the speed.
-pub(super) fn costs(facts: &Facts) -> String {
+pub(super) fn costs(facts: &Facts, replicas: usize) -> String {
     let held = |kept| {
         let stages = facts.stages.iter().filter(|stage| stage.kept == kept);
         stages.map(|stage| stage.kept_micro_batches).sum::<usize>()
@@ -153,6 +153,7 @@ pub(super) fn costs(facts: &Facts) -> String {
         .max()
         .unwrap_or(1);
     let copies = match copies {
+        1 if replicas > 1 => format!("one copy of the weights on each of {replicas} devices"),
         1 => "one copy of the weights, as without stages".to_owned(),
         most => format!("up to {most} copies of the weights of a stage"),
     };
@@ -177,7 +178,9 @@ pub(super) fn costs(facts: &Facts) -> String {
         let who = count(recomputing, "stage recomputes", "stages recompute");
         format!("{percent:.0} % on top of backpropagation: {who} the forward pass.")
     };
-    let speed = if stages == 1 {
+    let speed = if stages == 1 && replicas > 1 {
+        format!("at most {replicas} × that of one device, on {replicas} devices.")
+    } else if stages == 1 {
         "that of one device.".to_owned()
     } else {
         let (speedup, devices) = (facts.ideal_speedup, count(stages, "device", "devices"));

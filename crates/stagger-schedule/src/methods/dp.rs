@@ -56,8 +56,8 @@ impl Method for Dp {
         1
     }
 
-    fn replicas(&self) -> usize {
-        self.replicas
+    fn replicas(&self) -> Option<usize> {
+        Some(self.replicas)
     }
 
     fn delay(&self, _stage: usize) -> usize {

@@ -6,8 +6,8 @@ use stagger_schedule::Schedule;
 
 use crate::refusal::Refusal;
 
-/// Makes sure that the smallest batch has a sample for each of the `shares` that it is cut into, for micro-batches and replicas, and two where batch normalisation needs
-/// them: one sample has no variance to normalise by (where a layer sees one value per channel), and next to none anywhere
+/// Makes sure that the smallest batch has a sample for each of the `shares` that it is cut into, for micro-batches and replicas,
+/// and two where batch normalisation needs them: one sample has no variance to normalise by (where a layer sees one value per channel), and next to none anywhere
 /// else.
 ///
 /// # Errors

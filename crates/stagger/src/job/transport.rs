@@ -43,8 +43,9 @@ pub(super) fn replicas(
     schedule: &Schedule,
 ) -> Result<Replicas, Refusal> {
     let (stages, own) = (schedule.stages(), schedule.replicas());
+    let unsaid = [own.unwrap_or(1)];
     let counts = match options.replicas.as_deref() {
-        None | Some([]) => &[own][..],
+        None | Some([]) => &unsaid[..],
         Some(counts) => counts,
     };
     if let Some(&found) = counts.iter().find(|&&count| count > MAX_REPLICAS) {
@@ -56,10 +57,12 @@ pub(super) fn replicas(
         });
     }
     let replicas = Replicas::new(counts, stages).map_err(Refusal::Replicas)?;
-    if own > 1 && replicas != all(own, stages)? {
+    if let Some(expected) = own
+        && replicas != all(expected, stages)?
+    {
         return Err(Refusal::OtherReplicas {
             schedule: schedule.to_string(),
-            expected: own,
+            expected,
             found: replicas.to_string(),
         });
     }

@@ -55,7 +55,7 @@ pub(crate) fn follow(
                 world.post(0, super::write(&answer)?);
             }
             Order::Measure { config } => {
-                let measured = prepare(&config, given).and_then(|job| balance::measure(&job));
+                let measured = prepare(&config, given).and_then(|job| measure(world, &job));
                 let answer = match measured {
                     Ok(BlockCosts { forward, backward }) => Answer::Measured { forward, backward },
                     Err(error) => refused(&error),
@@ -70,6 +70,12 @@ pub(crate) fn follow(
             Order::End => return Ok(()),
         }
     }
+}
+
+/// Measures the model's blocks on the device of this rank's first stage.
+fn measure(world: &World, job: &Job) -> Result<BlockCosts, Error> {
+    let places = super::placement(job, world.size())?.stages_of(world.rank());
+    balance::measure(job, job.replicas.stages_of(&places).start)
 }
 
 fn refused(error: &Error) -> Answer {

@@ -109,7 +109,8 @@ impl Leader {
     pub fn measure(&self, job: &Job) -> Result<Vec<BlockCosts>, Error> {
         let config = config_file::write(&job.options)?;
         self.tell_all(&Order::Measure { config })?;
-        let mut costs = vec![balance::measure(job)?];
+        let blocks = job.model.blocks.len();
+        let mut costs = vec![balance::measure(job, 0)?];
         costs.resize_with(self.world.size(), || BlockCosts {
             forward: Vec::new(),
             backward: Vec::new(),
@@ -118,7 +119,13 @@ impl Leader {
             if let (Answer::Measured { forward, backward }, Some(place)) =
                 (answer, costs.get_mut(rank))
             {
-                *place = BlockCosts { forward, backward };
+                let found = BlockCosts { forward, backward };
+                found
+                    .validate(blocks)
+                    .map_err(|error| RanksError::Message {
+                        what: error.to_string(),
+                    })?;
+                *place = found;
             }
             Ok(())
         })?;

@@ -18,28 +18,28 @@ use crate::stages::{self, Options};
 pub(super) enum Order<'a> {
     /// What the run is: its options, complete, as a config file. To be answered.
     Prepare { config: String },
-    /// To measure the blocks of such a run's model. To be answered.
-    Measure { config: String },
     /// To train a stretch.
     Train(Box<Stretch<'a>>),
     /// The run is over.
     End,
+    /// To measure the blocks of such a run's model. To be answered.
+    Measure { config: String },
 }
 
 /// To rank 0.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// What blocks take here, in seconds: forward and backward.
-    Measured {
-        forward: Vec<f64>,
-        backward: Vec<f64>,
-    },
     /// The run can be prepared here.
     Prepared(Facts),
     /// It cannot.
     Refused { host: String, sentence: String },
     /// This process has been asked to end.
     Interrupted,
+    /// What blocks take here, in seconds: forward and backward.
+    Measured {
+        forward: Vec<f64>,
+        backward: Vec<f64>,
+    },
 }
 
 /// A stretch of training: what [`stages::run`] is given on rank 0.

@@ -106,12 +106,13 @@ impl<'a> Prepared<'a> {
             }
         };
         stages::check_specs(&prepared.job)?;
+        if prepared.finished().is_none() {
+            let (leader, commit) = (prepared.leader.as_ref(), prepared.outputs.commit.as_deref());
+            let measured = balance::resolve(&mut prepared.job, leader, commit)?;
+            prepared.notes.extend(measured);
+        }
         if prepared.finished().is_none() && prepared.from.snapshot.is_none() {
             prepared.states = resume::initial_states(&prepared.job, &mut prepared.notes)?;
-        }
-        if prepared.finished().is_none() {
-            let measured = balance::resolve(&mut prepared.job, prepared.leader.as_ref())?;
-            prepared.notes.extend(measured);
         }
         if let (Some(leader), None) = (&prepared.leader, prepared.finished()) {
             let commit = prepared.outputs.commit.as_deref();

@@ -166,6 +166,9 @@ pub fn reopen(
         .into());
     }
     let output = stored.output.clone();
+    let mut said = said;
+    // It has been measured, and the stored balance is what came of it.
+    said.balance.take_if(|said| said.trim() == "profile");
     let options = TrainingOptions {
         output,
         ..said.or(stored.clone())

@@ -48,6 +48,50 @@ fn a_measured_cut_is_kept_as_numbers_of_blocks() {
     assert!(log.contains(&line), "{log}");
 }
 
+/// The line of a restart script stays as it is; what was measured once is kept.
+#[test]
+fn a_resumed_run_keeps_the_cut_that_was_measured() {
+    let bench = tempfile::tempdir().unwrap();
+    let path = bench.path().join("run");
+    training("profile")
+        .output(&path)
+        .max_batches(2)
+        .run()
+        .unwrap();
+    let options = TrainingOptions {
+        balance: Some("profile".to_owned()),
+        ..TrainingOptions::default()
+    };
+    let before = balance_in(&path);
+    let again = Training::new()
+        .dataset(noise(0))
+        .options(options)
+        .resume(&path);
+    again.run().unwrap();
+    assert_eq!(balance_in(&path), before);
+}
+
+/// Weights are dealt out by the cut that was measured.
+#[test]
+fn a_measured_cut_starts_from_given_weights() {
+    let bench = tempfile::tempdir().unwrap();
+    let first = bench.path().join("first");
+    training("1,4").output(&first).run().unwrap();
+    for _ in 0..3 {
+        let options = TrainingOptions {
+            resume_weights: Some(first.clone()),
+            ..TrainingOptions::default()
+        };
+        training("profile")
+            .options(TrainingOptions {
+                balance: Some("profile".to_owned()),
+                ..options
+            })
+            .run()
+            .unwrap();
+    }
+}
+
 #[test]
 fn every_rank_measures() {
     let bench = tempfile::tempdir().unwrap();

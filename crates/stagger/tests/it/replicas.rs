@@ -35,8 +35,12 @@ fn two_replicas_train_as_two_micro_batches() {
     assert!(dp == parameters(training("gpipe(2)", &[]).stages(1)));
     assert!(dp == parameters(training("bp", &[2]).stages(1)));
     assert!(dp != parameters(training("bp", &[]).stages(1)));
-    // A synchronous method is the same however it is cut.
+    // A synchronous method is the same however it is cut: also where three values are added up, and their order counts.
     assert!(dp == parameters(training("bp", &[2]).stages(3)));
+    let three = parameters(training("dp(3)", &[]));
+    for stages in [2, 5] {
+        assert!(three == parameters(training("bp", &[3]).stages(stages)));
+    }
 }
 
 #[test]
@@ -187,4 +191,17 @@ fn stages_follow_from_the_schedule() {
     assert_eq!(job.schedule.stages(), 3);
     let job = training("dp(4)", &[]).check().unwrap();
     assert_eq!((job.schedule.stages(), job.replicas.places()), (1, 4));
+    let bench = stagger::bench::Bench {
+        options: TrainingOptions {
+            schedule: Some("dp(2)".to_owned()),
+            batch_size: Some(8),
+            ..TrainingOptions::default()
+        },
+        shape: [1, 8, 8],
+        classes: 3,
+        batches: 2,
+        warmup: 1,
+        profile_kernels: false,
+    };
+    assert_eq!(bench.run().unwrap().job.replicas.places(), 2);
 }

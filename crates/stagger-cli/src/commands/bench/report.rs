@@ -31,6 +31,7 @@ pub fn json(measured: &Measured) -> Value {
         "model": job.model.name,
         "schedule": job.schedule.to_string(),
         "stages": job.schedule.stages(),
+        "replicas": job.replicas.to_string(),
         "cut": job.cut.sizes(),
         "engine": job.options.engine,
         "dtype": job.precision.to_string(),
@@ -53,7 +54,7 @@ pub fn table(measured: &Measured) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{} · {} · {} {} (blocks {}) · {} {} · {} batches of {}",
+        "{} · {} · {} {}{} (blocks {}) · {} {} · {} batches of {}",
         job.model.name,
         job.schedule,
         job.schedule.stages(),
@@ -61,6 +62,10 @@ pub fn table(measured: &Measured) -> String {
             "stage"
         } else {
             "stages"
+        },
+        match job.replicas.any() {
+            true => format!(" with {} replicas", job.replicas),
+            false => String::new(),
         },
         job.cut,
         job.options.engine.as_deref().unwrap_or_default(),

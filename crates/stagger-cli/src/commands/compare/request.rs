@@ -91,10 +91,17 @@ impl Request {
         if let Some(path) = &mut values.resume_weights {
             *path = std::path::absolute(&*path).context("--resume-weights")?;
         }
+        let stages = values.stages;
+        if values.balance.as_deref().map(str::trim) == Some("profile") {
+            bail!(
+                "--balance profile would cut the model anew for every run; write the cut that stagger train finds with it, such as 7,4"
+            );
+        }
         let train = TrainingOptions {
             schedule: None,
             seed: None,
             output: None,
+            stages,
             ..values
                 .or(TrainingOptions {
                     // Backpropagation is one of the methods, or of no interest.
@@ -121,12 +128,18 @@ impl Request {
         })
     }
 
-    /// Stages of a method's run: those that are asked for, but one of data parallelism, whose devices hold the whole network each.
+    /// Stages of a method's run: those that are asked for, or what its notation says, or the default. Data parallelism has one
+    /// whatever is asked for, as its devices hold the whole network each.
     fn stages_of(&self, method: &str) -> Option<usize> {
-        match Schedule::parse(method, None) {
-            Ok(schedule) if schedule.replicas() > 1 => Some(schedule.stages()),
-            _ => self.train.stages,
+        let fixed = Schedule::parse(method, None).ok();
+        let own = fixed.as_ref().map(Schedule::stages);
+        if fixed.is_some_and(|schedule| schedule.replicas().is_some()) {
+            return own;
         }
+        self.train
+            .stages
+            .or(own)
+            .or(TrainingOptions::defaults().stages)
     }
 
     /// Values of one run.
