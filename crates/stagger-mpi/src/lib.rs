@@ -3,13 +3,15 @@
 //! One thread of the process makes every call of MPI, from initialising to finalising; the threads of stages hand it frames and
 //! take what it delivers, so compute never waits for a transfer. Sends and receives do not block: two ranks that send to each
 //! other make progress whatever the size. With nothing to do the thread sleeps, longer and longer up to `LONGEST_PAUSE`, as a
-//! blocking receive of MPI would take a core from the stages.
+//! blocking receive of MPI would take a core from the stages. Long frames travel in pieces, in their order. Rank 0 and every other
+//! rank hear of each other once a second, so that a lost one is noticed ([`Mpi::watch`]).
 //!
 //! Without feature `mpi` the crate is empty, so that the workspace builds without an MPI.
 #![cfg(feature = "mpi")]
 
 mod buffers;
 mod mailman;
+mod pulse;
 
 use std::fmt;
 use std::sync::mpsc::{Sender, channel, sync_channel};
@@ -68,6 +70,18 @@ struct Facts {
     size: usize,
     host: String,
     library: String,
+}
+
+/// A rank that has not been heard of for too long: its process is stopped, or its host or the network to it is gone.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Lost {
+    /// Which.
+    pub rank: usize,
+    /// The name of its host.
+    pub host: String,
+    /// For how long it has been silent.
+    pub silent: Duration,
 }
 
 /// Hands commands to the thread that calls MPI.
@@ -144,6 +158,16 @@ impl Mpi {
         &self.library
     }
 
+    /// From now on, rank 0 watches all other ranks, and these watch rank 0: where one is not heard of for `limit`, `on_lost` is called
+    /// on the thread that calls MPI, and then all ranks are ended with status 1. That thread tells of its rank once a second whatever
+    /// the stages do, and what comes in pieces counts while it comes, so a limit of some seconds does for slow networks, too.
+    pub fn watch(&self, limit: Duration, on_lost: impl FnOnce(&Lost) + Send + 'static) {
+        self.post.send(Command::Watch {
+            limit,
+            on_lost: Box::new(on_lost),
+        });
+    }
+
     /// Sends what is still to be sent, waits until every rank is here, and finalises MPI.
     pub fn end(mut self) {
         self.post.send(Command::End);
@@ -190,6 +214,16 @@ impl Killer {
         thread::sleep(GRACE);
         std::process::exit(status)
     }
+}
+
+/// Ends this process after a while, should MPI not do it.
+fn exit_soon(status: i32) {
+    let exit = move || {
+        thread::sleep(GRACE);
+        std::process::exit(status)
+    };
+    // Without the thread MPI alone has to do it.
+    let _ = thread::Builder::new().spawn(exit);
 }
 
 impl fmt::Debug for Killer {

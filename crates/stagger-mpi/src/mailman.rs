@@ -3,18 +3,19 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mpi::Rank;
-use mpi::Threading;
 use mpi::environment::{Universe, initialize_with_threading, library_version, processor_name};
+use mpi::point_to_point::{Message, Status};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Source};
+use mpi::{Rank, Tag, Threading};
 
 use stagger_transport::world::Switchboard;
 
 use crate::buffers::Transfer;
-use crate::{Facts, LONGEST_PAUSE, MpiError};
+use crate::pulse::Pulse;
+use crate::{Facts, LONGEST_PAUSE, Lost, MpiError};
 
 /// The longest pause while a transfer is under way, which makes progress only in calls of MPI.
 const LONGEST_PAUSE_IN_TRANSFERS: Duration = Duration::from_micros(100);
@@ -22,11 +23,30 @@ const LONGEST_PAUSE_IN_TRANSFERS: Duration = Duration::from_micros(100);
 /// The shortest time that the thread sleeps.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(10);
 
+/// The most bytes of a message. Beyond 64 KiB Open MPI asks the receiver before it sends over TCP, which takes two more delays, and
+/// the answer waits behind what goes the other way; and of a message that is long on its way the receiver hears nothing.
+const PIECE_BYTES: usize = 60 * 1024;
+
+/// The tag of a message that is a frame; an empty one says that its rank is there.
+const FRAME: Tag = 0;
+/// The tag of a message that says how long the next frame is, which comes in pieces.
+const LENGTH: Tag = 1;
+/// The tag of a message that is a piece of a frame.
+const PIECE: Tag = 2;
+
+/// The longest name of a host that ranks tell each other.
+const HOST_BYTES: usize = 64;
+
 /// What other threads ask for.
 pub(super) enum Command {
     Send {
         to: usize,
         frame: Vec<u8>,
+    },
+    /// Look out for lost ranks.
+    Watch {
+        limit: Duration,
+        on_lost: Box<dyn FnOnce(&Lost) + Send>,
     },
     /// Finalise, with all ranks.
     End,
@@ -43,6 +63,10 @@ pub(super) struct Mailman {
     outgoing: Vec<Transfer>,
     /// By rank, oldest first: frames of one rank are delivered in the order in which they were sent.
     incoming: Vec<VecDeque<Incoming>>,
+    pulse: Pulse,
+    watch: Option<Watch>,
+    /// The host of every rank.
+    hosts: Vec<String>,
     /// Dropped last, which finalises MPI.
     universe: Universe,
 }
@@ -50,6 +74,12 @@ pub(super) struct Mailman {
 enum Incoming {
     Under(Transfer),
     Here(Vec<u8>),
+}
+
+/// What happens when a rank is lost.
+struct Watch {
+    limit: Duration,
+    on_lost: Box<dyn FnOnce(&Lost) + Send>,
 }
 
 impl Mailman {
@@ -65,13 +95,17 @@ impl Mailman {
             return Err(MpiError::Threading { found });
         }
         let world = universe.world();
-        let ranks = usize::try_from(world.size()).unwrap_or_default();
+        let number = |count: Rank| usize::try_from(count).unwrap_or_default();
+        let (rank, ranks) = (number(world.rank()), number(world.size()));
         Ok(Self {
             commands,
             switchboard,
+            hosts: hosts(&world, ranks),
             world,
             outgoing: Vec::new(),
             incoming: (0..ranks).map(|_| VecDeque::new()).collect(),
+            pulse: Pulse::new(rank, ranks, Instant::now()),
+            watch: None,
             universe,
         })
     }
@@ -80,7 +114,7 @@ impl Mailman {
         Facts {
             rank: usize::try_from(self.world.rank()).unwrap_or_default(),
             size: self.incoming.len(),
-            host: processor_name().unwrap_or_else(|_| "a host without a name".to_owned()),
+            host: own_host(),
             library: library_version().unwrap_or_default(),
         }
     }
@@ -101,6 +135,7 @@ impl Mailman {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let moved = self.carry();
+            self.keep_in_touch();
             let longest = match self.is_idle() {
                 true => LONGEST_PAUSE,
                 false => LONGEST_PAUSE_IN_TRANSFERS,
@@ -117,16 +152,13 @@ impl Mailman {
     fn execute(&mut self, command: Command) -> bool {
         match command {
             Command::Send { to, frame } => {
-                if let (Ok(to), Ok(_)) = (Rank::try_from(to), i32::try_from(frame.len())) {
-                    self.outgoing.push(Transfer::send(&self.world, to, frame));
-                    return false;
-                }
-                // More than MPI counts. The run cannot continue without it, and all ranks have to hear of it.
-                eprintln!(
-                    "stagger: a message of {} bytes to rank {to} is more than MPI carries at once",
-                    frame.len()
-                );
-                self.world.abort(1)
+                self.send(to, frame);
+                false
+            }
+            Command::Watch { limit, on_lost } => {
+                self.pulse.watch(limit, Instant::now());
+                self.watch = Some(Watch { limit, on_lost });
+                false
             }
             Command::End => true,
             Command::Abort { status } => {
@@ -134,6 +166,42 @@ impl Mailman {
                 self.world.abort(status)
             }
         }
+    }
+
+    fn send(&mut self, to: usize, frame: Vec<u8>) {
+        let Ok(to) = Rank::try_from(to) else { return };
+        let mut start = |tag, buffer| {
+            let transfer = Transfer::send(&self.world, (to, tag), buffer, PIECE_BYTES);
+            self.outgoing.push(transfer);
+        };
+        if frame.len() <= PIECE_BYTES {
+            return start(FRAME, frame);
+        }
+        start(LENGTH, (frame.len() as u64).to_le_bytes().to_vec());
+        start(PIECE, frame);
+    }
+
+    /// Tells other ranks that this one is here, and looks whether they are.
+    fn keep_in_touch(&mut self) {
+        let due = self.pulse.look(Instant::now());
+        if due.sends {
+            let peers: Vec<usize> = self.pulse.peers().collect();
+            for peer in peers {
+                self.send(peer, Vec::new());
+            }
+        }
+        let Some(rank) = due.lost else { return };
+        let Some(watch) = self.watch.take() else {
+            return;
+        };
+        let lost = Lost {
+            rank,
+            host: self.hosts.get(rank).cloned().unwrap_or_default(),
+            silent: watch.limit,
+        };
+        (watch.on_lost)(&lost);
+        crate::exit_soon(1);
+        self.world.abort(1)
     }
 
     /// Whether nothing is under way.
@@ -151,12 +219,7 @@ impl Mailman {
         let mut moved = self.outgoing.len() < before;
         while let Some((message, status)) = self.world.any_process().immediate_matched_probe() {
             moved = true;
-            let bytes = usize::try_from(status.count(u8::equivalent_datatype()));
-            let from = usize::try_from(status.source_rank());
-            let transfer = Transfer::receive(message, bytes.unwrap_or_default());
-            if let Some(line) = self.incoming.get_mut(from.unwrap_or(usize::MAX)) {
-                line.push_back(Incoming::Under(transfer));
-            }
+            self.take_in(message, &status);
         }
         for (from, line) in self.incoming.iter_mut().enumerate() {
             for incoming in line.iter_mut() {
@@ -171,6 +234,7 @@ impl Mailman {
             }
             while let Some(incoming) = line.pop_front() {
                 match incoming {
+                    Incoming::Here(frame) if frame.is_empty() => {}
                     Incoming::Here(frame) => {
                         moved = true;
                         self.switchboard.deliver(from, frame);
@@ -183,6 +247,30 @@ impl Mailman {
             }
         }
         moved
+    }
+
+    /// Starts receiving a message. Those of one rank are found in the order in which it sent them.
+    fn take_in(&mut self, message: Message, status: &Status) {
+        let bytes = usize::try_from(status.count(u8::equivalent_datatype())).unwrap_or_default();
+        let from = usize::try_from(status.source_rank()).unwrap_or(usize::MAX);
+        self.pulse.heard(from, Instant::now());
+        let Some(line) = self.incoming.get_mut(from) else {
+            return;
+        };
+        match (status.tag(), line.back_mut()) {
+            (PIECE, Some(Incoming::Under(transfer))) => transfer.receive(message, bytes),
+            (LENGTH, _) => {
+                let mut length = [0; 8];
+                message.matched_receive_into(&mut length[..]);
+                let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+                line.push_back(Incoming::Under(Transfer::to_fill(length)));
+            }
+            _ => {
+                let mut transfer = Transfer::to_fill(bytes);
+                transfer.receive(message, bytes);
+                line.push_back(Incoming::Under(transfer));
+            }
+        }
     }
 
     /// Completes sends, for a second at most: a rank that is gone takes nothing any more.
@@ -201,6 +289,7 @@ impl Mailman {
         // Those that are left could not be sent any more once the other ranks have passed the barrier.
         while !self.outgoing.is_empty() {
             self.carry();
+            self.keep_in_touch();
             while let Ok(command) = self.commands.try_recv() {
                 self.execute(command);
             }
@@ -213,6 +302,7 @@ impl Mailman {
                 self.execute(command);
             }
             self.carry();
+            self.keep_in_touch();
             if barrier.is_some() {
                 std::thread::sleep(LONGEST_PAUSE);
             }
@@ -222,4 +312,21 @@ impl Mailman {
         }
         drop(self.universe);
     }
+}
+
+fn own_host() -> String {
+    processor_name().unwrap_or_else(|_| "a host without a name".to_owned())
+}
+
+/// The host of every rank, which all ranks tell each other.
+fn hosts(world: &SimpleCommunicator, ranks: usize) -> Vec<String> {
+    let mut own = own_host().into_bytes();
+    own.resize(HOST_BYTES, 0);
+    let mut all = vec![0; HOST_BYTES * ranks];
+    world.all_gather_into(&own[..], &mut all[..]);
+    let text = |name: &[u8]| {
+        let name = String::from_utf8_lossy(name);
+        name.trim_end_matches(char::from(0)).to_owned()
+    };
+    all.chunks(HOST_BYTES).map(text).collect()
 }

@@ -6,6 +6,7 @@ mod signals;
 mod stall;
 mod training_bar;
 
+use anyhow::anyhow;
 use stagger::{Interrupt, Training, config_file};
 
 use crate::failure::Failure;
@@ -15,6 +16,11 @@ pub use ranks::run as run_ranks;
 
 /// Trains.
 pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
+    if arguments.rank_timeout.is_some() {
+        let sentence =
+            "--rank-timeout is for a run over several processes, which mpirun starts; leave it out";
+        return Err(anyhow!(sentence).into());
+    }
     let training = training(arguments)?.on_stall(stall::end_after_a_while);
     train(training)
 }

@@ -1,6 +1,7 @@
 //! Flags of `stagger train`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use stagger::TrainingOptions;
@@ -21,9 +22,19 @@ pub struct TrainArgs {
     /// Time every kind of kernel, and print it at the end
     #[arg(long, help_heading = "Output")]
     pub profile_ops: bool,
+    /// Over several processes: end the run when a rank has not been heard of for so long; 0 waits for ever [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Pipeline")]
+    pub rank_timeout: Option<Duration>,
     /// The options.
     #[command(flatten)]
     pub flags: TrainFlags,
+}
+
+/// Reads a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let read = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    read.ok_or_else(|| "a number of seconds is expected, or 0".to_owned())
 }
 
 /// A flag for each of [`TrainingOptions`].

@@ -253,18 +253,23 @@ fn start(bench: &Bench, parts: &str) -> (Child, Vec<u32>) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("mpirun");
+    let ranks = processes(&child);
+    (child, ranks)
+}
+
+/// The processes of three ranks, once they are there.
+fn processes(child: &Child) -> Vec<u32> {
     let until = Instant::now() + Duration::from_secs(60);
-    let ranks = (0..3).map(|rank| {
+    let wait = |rank| {
         loop {
-            if let Some(process) = rank_process(&child, rank) {
-                break process;
+            if let Some(process) = rank_process(child, rank) {
+                return process;
             }
             assert!(Instant::now() < until, "rank {rank} does not start");
             sleep(Duration::from_millis(5));
         }
-    });
-    let ranks = ranks.collect();
-    (child, ranks)
+    };
+    (0..3).map(wait).collect()
 }
 
 fn loses_nothing(parts: &str, kills: usize) {
@@ -336,29 +341,55 @@ fn a_rank_that_is_asked_to_end_halts_all_and_the_run_resumes() {
     assert!(bench.weights("run") == bench.weights("whole"), "weights");
 }
 
-/// A rank that is stopped is named, and the job ends.
-#[test]
-fn a_rank_that_hangs_is_named() {
+/// A rank that is stopped is named, and the job ends: `stopped` of three ranks. Gives what was said.
+fn hangs(flags: &str, stopped: usize) -> String {
     let bench = Bench::new();
-    let run = KILLED.replace("--max-batches 60", "--max-batches 100000 --stall-timeout 4");
-    let mut child = mpirun(&bench, 3, &run)
+    let endless = KILLED.replace("--max-batches 60", "--max-batches 100000");
+    let mut child = mpirun(&bench, 3, &format!("{endless} {flags}"))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .expect("mpirun");
+    let ranks = processes(&child);
     wait_for_snapshot(&bench, &mut child);
-    let ranks: Vec<u32> = (0..3)
-        .filter_map(|rank| rank_process(&child, rank))
-        .collect();
-    signal(ranks[2], "STOP");
-    let begun = Instant::now();
-    let output = loop {
-        if child.try_wait().expect("a child").is_some() {
-            break child.wait_with_output().expect("mpirun");
-        }
-        assert!(begun.elapsed() < HANG, "it does not end");
-        sleep(Duration::from_millis(50));
-    };
-    let said = String::from_utf8_lossy(&output.stderr);
+    signal(ranks[stopped], "STOP");
+    let (status, said) = end_of(child, &ranks);
+    assert_ne!(status, Some(0), "{said}");
+    said
+}
+
+#[test]
+fn the_stall_watch_names_a_rank_that_hangs() {
+    let said = hangs("--stall-timeout 4 --rank-timeout 0", 2);
     assert!(said.contains("rank 2 has not been heard of"), "{said}");
+}
+
+#[test]
+fn a_rank_that_hangs_is_named() {
+    let silent = "has not been heard of for 3 s";
+    let said = hangs("--rank-timeout 3", 1);
+    assert!(said.contains("error: rank 1 on host "), "{said}");
+    assert!(said.contains(silent), "{said}");
+    // The others tell of rank 0, which cannot.
+    let said = hangs("--rank-timeout 3", 0);
+    let tells = |rank: usize| said.contains(&format!("error: rank {rank}: rank 0 on host "));
+    assert!(tells(1) || tells(2), "{said}");
+    assert!(said.contains(silent), "{said}");
+}
+
+#[test]
+fn a_rank_timeout_is_a_number_for_several_processes() {
+    let bench = Bench::new();
+    let alone = bench.stagger("train --rank-timeout 5");
+    let sentence =
+        "--rank-timeout is for a run over several processes, which mpirun starts; leave it out";
+    assert_eq!(alone.status, 2, "{}", alone.stderr);
+    assert!(alone.stderr.contains(sentence), "{}", alone.stderr);
+    for wrong in ["-1", "soon", "1e300", "NaN"] {
+        let output = bench.stagger(&format!("train --rank-timeout={wrong}"));
+        assert_eq!(output.status, 2, "{}", output.stderr);
+        let sentence = "a number of seconds is expected, or 0";
+        assert!(output.stderr.contains(sentence), "{}", output.stderr);
+    }
+    assert!(!bench.path("runs").exists());
 }

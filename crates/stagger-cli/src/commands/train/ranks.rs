@@ -1,14 +1,20 @@
 //! `stagger train` as one of several processes that `mpirun` or a scheduler has started.
 
+use std::time::Duration;
+
 use anyhow::{Context, anyhow};
 use stagger::transport::World;
 use stagger::{Interrupt, Training};
-use stagger_mpi::{Killer, Mpi};
+use stagger_mpi::{Killer, Lost, Mpi};
 
 use super::{signals, stall, train, training};
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
 use crate::launcher;
+
+/// How long a rank may be silent. A network that is gone for three seconds is used again after up to seven, as TCP waits longer and
+/// longer before it tries again.
+const RANK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Trains with the other processes: rank 0 leads the run, the others follow it.
 pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
@@ -16,7 +22,12 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
     let killer = mpi.killer();
     end_all_on_panic(&killer);
     let world = mpi.world().clone();
-    let is_leader = world.rank() == 0;
+    let rank = world.rank();
+    let is_leader = rank == 0;
+    let rank_timeout = arguments.rank_timeout.unwrap_or(RANK_TIMEOUT);
+    if !rank_timeout.is_zero() {
+        mpi.watch(rank_timeout, move |lost| say_lost(rank, lost));
+    }
     let (started, connected) = (launcher::processes(), world.size());
     let result = if connected != started {
         // Each would be a run of its own.
@@ -34,7 +45,7 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
     if !is_leader && let Err(failure) = &result {
         // Rank 0 waits for this one, and does not know.
         if let Some(sentence) = failure.sentence() {
-            eprintln!("error: rank {}: {sentence}", mpi.world().rank());
+            eprintln!("error: rank {rank}: {sentence}");
         }
         killer.kill(1);
     }
@@ -71,6 +82,20 @@ fn follow(world: World) -> Result<(), Failure> {
         .world(world)
         .interrupt(interrupt);
     Ok(training.follow()?)
+}
+
+/// Says on this host which rank is lost, before all are ended.
+fn say_lost(rank: usize, lost: &Lost) {
+    let speaker = match rank {
+        0 => String::new(),
+        rank => format!("rank {rank}: "),
+    };
+    let seconds = lost.silent.as_secs_f64();
+    eprintln!(
+        "error: {speaker}rank {} on host {} has not been heard of for {seconds} s: it is stopped, or its host or the network to it is \
+         gone; all ranks end, and --resume auto continues from the last snapshot",
+        lost.rank, lost.host
+    );
 }
 
 /// A panic outside the stages ends all ranks: those that wait for this one would wait for ever.
