@@ -2,14 +2,16 @@
 """Trains over "hosts" that are network namespaces of this machine, joined by links of a given rate and delay; root.
 
     sudo python3 benchmarks/mpi/hosts.py STAGGER [--hosts 2,4] [--rate 100mbit,1gbit] [--delay-ms 0,5,50]
-        [--models resnet20,resnet110,vgg16-bn] [--methods 'bp,gpipe(4),1f1b(4),dsp,ddp'] [--rounds 3] [--python PYTHON]
-        [--into FILE] [--plan]
+        [--buffer-mib 32] [--models resnet20,resnet110,vgg16-bn] [--methods 'bp,gpipe(4),1f1b(4),dsp,ddp'] [--rounds 3]
+        [--python PYTHON] [--into FILE] [--plan]
 
 STAGGER is a binary with feature `mpi`. Each namespace has one rank and one stage. Every combination is measured once per round, in
 turns; odd rounds go through the wires backwards. Beside the wires that are asked for:
 
     loopback    all ranks in one namespace, connected by TCP through its loopback interface: what the others are compared with
     forwarder   a namespace each, through the forwarder with a delay of 0 and no limit of the rate: what the forwarder costs
+
+With --buffer-mib every wire with a delay is measured twice: with what the system has TCP keep for a connection, and with so much.
 
 Delays above 0 go through `forwarder.c`, 0 goes over one bridge. Methods: notations of stagger; `dsp` gets the staleness that wire.py
 gives; `dp` is stagger's data parallelism, where the binary has it; `ddp` is PyTorch's over gloo, with a Python that has PyTorch
@@ -46,6 +48,7 @@ def parse():
     parser.add_argument("--hosts", default="2,4")
     parser.add_argument("--rate", default="100mbit,1gbit")
     parser.add_argument("--delay-ms", default="0,5,50")
+    parser.add_argument("--buffer-mib", type=int, help="of TCP, for a second measurement of wires with a delay")
     parser.add_argument("--models", default="resnet20,resnet110,vgg16-bn")
     parser.add_argument("--methods", default="bp,gpipe(4),1f1b(4),dsp,dp,ddp")
     parser.add_argument("--rounds", type=int, default=3)
@@ -70,7 +73,12 @@ def parse():
     options.wires = [LOOPBACK, FORWARDER]
     for rate in options.rate.split(","):
         wire.bits_per_second(rate)
-        options.wires += [{"name": f"{rate}, {delay:g} ms", "rate": rate, "delay_ms": delay} for delay in delays]
+        for delay in delays:
+            one = {"name": f"{rate}, {delay:g} ms", "rate": rate, "delay_ms": delay}
+            options.wires.append(one)
+            if options.buffer_mib and delay:
+                name = f"{one['name']}, {options.buffer_mib} MiB"
+                options.wires.append({**one, "name": name, "buffer_bytes": options.buffer_mib << 20})
     return options
 
 
@@ -149,7 +157,7 @@ class Bench:
 
     @staticmethod
     def capacity(over):
-        return wire.capacity(over["rate"], over["delay_ms"], network.send_buffer())
+        return wire.capacity(over["rate"], over["delay_ms"], over.get("buffer_bytes") or network.send_buffer())
 
     def limit_s(self):
         return 3 * self.options.seconds + 120
@@ -169,7 +177,7 @@ class Bench:
     def measure(self, model, method, notation, staleness, hosts, over):
         """One measurement; a dictionary."""
         delay_ms = 0 if over["name"] == "forwarder" else over["delay_ms"] or None
-        with network.Hosts(hosts, delay_ms) as there:
+        with network.Hosts(hosts, delay_ms, over.get("buffer_bytes")) as there:
             there.limit(over["rate"])
             before = there.sent(), there.received(), there.forwarder_seconds(), time.monotonic()
             line = {}
@@ -240,7 +248,7 @@ class Bench:
                 facts = {"needed_bytes_per_batch": self.needed(model, method, hosts)}
                 if over["rate"]:
                     facts["capacity_bits_per_s"] = round(self.capacity(over))
-                self.record.add(key | {"rate": over["rate"], "delay_ms": over["delay_ms"]} | facts | line)
+                self.record.add(key | {name: over[name] for name in over if name != "name"} | facts | line)
                 print(f"{line['images_per_second']:.1f} images/s, {line['wall_seconds']} s", file=sys.stderr)
         return failed
 

@@ -53,10 +53,12 @@ def attempt(*words):
 
 
 class Hosts:
-    """Namespaces `stg0` …; `delay_ms` is the delay of one way, None for no forwarder at all."""
+    """Namespaces `stg0` …; `delay_ms` is the delay of one way, None for no forwarder at all. With `buffer_bytes` TCP keeps that much
+    for a connection, and does not start slowly again after a pause."""
 
-    def __init__(self, count, delay_ms=None):
+    def __init__(self, count, delay_ms=None, buffer_bytes=None):
         self.names = [f"stg{host}" for host in range(count)]
+        self.buffer_bytes = buffer_bytes
         self.delay_ms = delay_ms
         self.forwarder = None
         self.folder = None
@@ -106,6 +108,10 @@ class Hosts:
                 for here in ("127.0.0.0/8", "127.0.0.1"):
                     local = ["local", here, "dev", "lo", "proto", "kernel", "scope", "host", "src", "127.0.0.1", "congctl", "cubic"]
                     self.inside(name, "ip", "route", "replace", "table", "local", *local)
+
+            if self.buffer_bytes:
+                for setting in tcp_settings(self.buffer_bytes):
+                    self.inside(name, "sysctl", "-q", "-w", setting)
 
         for host in range(len(self.names)):
             self.reach(host)
@@ -232,6 +238,12 @@ def congestion_controls():
     with open("/proc/sys/net/ipv4/tcp_congestion_control") as file:
         default = file.read().strip()
     return ["cubic", *names] if "cubic" in names else [default, *names]
+
+
+def tcp_settings(buffer_bytes):
+    """What docs/processes.md, "Hosts far apart", sets."""
+    return [f"net.ipv4.tcp_wmem=4096 16384 {buffer_bytes}", f"net.ipv4.tcp_rmem=4096 131072 {buffer_bytes}",
+            "net.ipv4.tcp_slow_start_after_idle=0"]  # fmt: skip
 
 
 def send_buffer():

@@ -27,7 +27,7 @@ class Rates:
         self.wires = in_order(line["wire"] for line in lines if line["wire"] != "loopback")
 
     def of(self, **wanted):
-        return [line for line in self.lines if all(line[name] == value for name, value in wanted.items())]
+        return [line for line in self.lines if all(line.get(name) == value for name, value in wanted.items())]
 
     def images(self, method, over, notation=None):
         """Images/s of the rounds."""
@@ -140,22 +140,24 @@ def tables(lines):
 
 
 def plots(lines, folder):
-    """One SVG per number of hosts: a row per rate, a column per model, images/s over the delay."""
+    """One SVG per number of hosts: a row per rate and buffer, a column per model, images/s over the delay."""
     os.makedirs(folder, exist_ok=True)
     everything = groups(lines)
     for hosts in in_order(hosts for hosts, _ in everything):
         panels = []
         of_hosts = {model: rates for (count, model), rates in everything.items() if count == hosts}
-        limits = in_order(line["rate"] for rates in of_hosts.values() for line in rates.lines if line["rate"])
-        for rate in limits:
+        limits = in_order((line["rate"], line.get("buffer_bytes")) for rates in of_hosts.values() for line in rates.lines if line["rate"])
+        for rate, buffer in limits:
+            what = {"rate": rate, "buffer_bytes": buffer}
             for model, rates in of_hosts.items():
-                delays = sorted({line["delay_ms"] for line in rates.of(rate=rate)})
+                delays = sorted({line["delay_ms"] for line in rates.of(**what)})
                 series = {}
                 for method in rates.methods:
-                    lines_of = [rates.of(method=method, rate=rate, delay_ms=delay) for delay in delays]
+                    lines_of = [rates.of(method=method, delay_ms=delay, **what) for delay in delays]
                     points = [[line["images_per_second"] for line in each] for each in lines_of]
                     series[method] = (rates.loopback(method), points)
-                panels.append((f"{model}, {rate}", [f"{delay:g}" for delay in delays], series))
+                label = f"{model}, {rate}" + (f", {buffer >> 20} MiB" if buffer else "")
+                panels.append((label, [f"{delay:g}" for delay in delays], series))
         path = os.path.join(folder, f"hosts-{hosts}.svg")
         with open(path, "w") as file:
             file.write(plot.panels(panels, len(of_hosts), f"{hosts} hosts: images/s over the delay of one way in ms; L is loopback"))
