@@ -2,7 +2,7 @@
 //!
 //! One thread of the process makes every call of MPI, from initialising to finalising; the threads of stages hand it frames and
 //! take what it delivers, so compute never waits for a transfer. Sends and receives do not block: two ranks that send to each
-//! other make progress whatever the size. With nothing to do the thread sleeps, longer and longer up to `LONGEST_PAUSE`, as a
+//! other make progress whatever the size. With nothing to do the thread sleeps, the longer the longer nothing has come, up to `LONGEST_PAUSE`, as a
 //! blocking receive of MPI would take a core from the stages. Long frames travel in pieces, in their order. Rank 0 and every other
 //! rank hear of each other once a second, so that a lost one is noticed ([`Mpi::watch`]).
 //!
@@ -24,7 +24,7 @@ use stagger_transport::World;
 use stagger_transport::world::{Carrier, Switchboard};
 
 /// The longest time that the thread sleeps between two looks at what has come.
-pub const LONGEST_PAUSE: Duration = Duration::from_micros(500);
+pub const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long MPI has to end this process with the others.
 const GRACE: Duration = Duration::from_secs(5);

@@ -17,11 +17,16 @@ use crate::buffers::Transfer;
 use crate::pulse::Pulse;
 use crate::{Facts, LONGEST_PAUSE, Lost, MpiError};
 
-/// The longest pause while a transfer is under way, which makes progress only in calls of MPI.
-const LONGEST_PAUSE_IN_TRANSFERS: Duration = Duration::from_micros(100);
+/// The longest pause while a transfer is under way, which makes progress only in calls of MPI. At 1 Gbit/s no more comes meanwhile than
+/// the buffers of a connection hold.
+const LONGEST_PAUSE_IN_TRANSFERS: Duration = Duration::from_micros(200);
 
 /// The shortest time that the thread sleeps.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(10);
+
+/// The part of the time since something last moved that a pause takes: what comes is seen late by no more than this part of the time
+/// that it took to come, and the longer nothing comes, the less processor time goes into looking.
+const PAUSE_OF_QUIET: u32 = 16;
 
 /// The most bytes of a message. Beyond 64 KiB Open MPI asks the receiver before it sends over TCP, which takes two more delays, and
 /// the answer waits behind what goes the other way; and of a message that is long on its way the receiver hears nothing.
@@ -121,11 +126,11 @@ impl Mailman {
 
     /// Carries frames until the world ends.
     pub fn run(mut self) {
-        let mut pause = SHORTEST_PAUSE;
+        let mut moved_at = Instant::now();
         loop {
-            match self.commands.recv_timeout(pause) {
+            match self.commands.recv_timeout(self.pause(moved_at.elapsed())) {
                 Ok(command) => {
-                    pause = SHORTEST_PAUSE;
+                    moved_at = Instant::now();
                     if self.execute(command) {
                         break;
                     }
@@ -134,18 +139,21 @@ impl Mailman {
                 Err(RecvTimeoutError::Disconnected) => self.world.abort(1),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let moved = self.carry();
+            if self.carry() {
+                moved_at = Instant::now();
+            }
             self.keep_in_touch();
-            let longest = match self.is_idle() {
-                true => LONGEST_PAUSE,
-                false => LONGEST_PAUSE_IN_TRANSFERS,
-            };
-            pause = match moved {
-                true => SHORTEST_PAUSE,
-                false => (2 * pause).min(longest),
-            };
         }
         self.end();
+    }
+
+    /// How long to sleep when nothing has moved for so long.
+    fn pause(&self, quiet: Duration) -> Duration {
+        let longest = match self.is_idle() {
+            true => LONGEST_PAUSE,
+            false => LONGEST_PAUSE_IN_TRANSFERS,
+        };
+        (quiet / PAUSE_OF_QUIET).clamp(SHORTEST_PAUSE, longest)
     }
 
     /// Returns whether the world ends.
@@ -209,7 +217,8 @@ impl Mailman {
         self.outgoing.is_empty() && self.incoming.iter().all(VecDeque::is_empty)
     }
 
-    /// Looks once at everything that is under way and what has come. Returns whether anything moved.
+    /// Looks once at everything that is under way and what has come. Returns whether anything moved but pieces and empty messages:
+    /// those say nothing about when the next frame is there.
     fn carry(&mut self) -> bool {
         let before = self.outgoing.len();
         let under_way = std::mem::take(&mut self.outgoing).into_iter();
@@ -218,7 +227,6 @@ impl Mailman {
             .collect();
         let mut moved = self.outgoing.len() < before;
         while let Some((message, status)) = self.world.any_process().immediate_matched_probe() {
-            moved = true;
             self.take_in(message, &status);
         }
         for (from, line) in self.incoming.iter_mut().enumerate() {
