@@ -1,0 +1,231 @@
+//! Replicas that normalise batches together: they train what one copy trains, give the same bits over every transport, resume to
+//! the bit, and leave a batch out together.
+
+use std::sync::Arc;
+
+use stagger_conformance::ladder::Delays;
+use stagger_runtime::{Interrupt, OnNonFinite, Plan};
+use stagger_transport::{Bytes, Threads, Transport};
+
+use crate::ranks::Record;
+use crate::replicas::{
+    Build, Happening, counts, feeds, feeds_with, methods, numbers, over_ranks_of, replicated,
+    run_of,
+};
+use crate::support::{ToyCargo, ToyStage, plan};
+
+const CENTRED: Build = ToyStage::build_centred;
+
+/// The plan with so many replicas, which normalise together.
+fn together(plan: &Plan, counts: &[usize]) -> Plan {
+    Plan {
+        sync_batch_norm: true,
+        ..replicated(plan.clone(), counts)
+    }
+}
+
+fn whole(transport: &impl Transport<ToyCargo>, plan: &Plan) -> Record {
+    let (ended, record) = run_of(CENTRED, transport, plan, feeds(), &Interrupt::new());
+    let outcome = ended.expect("the run succeeds");
+    assert_eq!(outcome.version, plan.horizon.batches);
+    record
+}
+
+/// Losses, weights and running statistics.
+fn everything(record: &Record) -> Vec<f32> {
+    let (last, _) = record.snapshots.last().expect("a snapshot").0;
+    let statistics = record.at(last).stages.into_iter();
+    let statistics = statistics.map(|stage| stage.state.tensors["running_mean"].data[0]);
+    numbers(record).into_iter().chain(statistics).collect()
+}
+
+fn furthest(found: &Record, expected: &Record) -> f32 {
+    let (found, expected) = (everything(found), everything(expected));
+    assert_eq!(found.len(), expected.len());
+    let pairs = found.iter().zip(&expected);
+    let off = pairs.map(|(found, expected)| (found - expected).abs());
+    off.fold(0.0, f32::max)
+}
+
+#[test]
+fn replicas_train_what_one_copy_trains() {
+    for stages in 1..=3 {
+        for method in methods(stages) {
+            let alone = plan(&method, stages, 9, &[0, 9]);
+            let expected = whole(&Threads, &alone);
+            for counts in counts(stages) {
+                let found = whole(&Threads, &together(&alone, &counts));
+                let off = furthest(&found, &expected);
+                assert!(off < 2e-5, "{method} {counts:?} differ by {off}");
+                assert_eq!(found.staleness, expected.staleness);
+                assert_eq!(found.evaluations.len(), 2);
+                let apart = whole(&Threads, &replicated(alone.clone(), &counts));
+                let off = furthest(&apart, &expected);
+                assert!(off > 2e-4, "{method} {counts:?} apart differ by {off}");
+            }
+        }
+    }
+}
+
+/// Running statistics of all replicas are the same, to the bit.
+#[test]
+fn running_statistics_do_not_drift_apart() {
+    let plan = together(&plan("dsp", 2, 9, &[]), &[3]);
+    for stage in whole(&Threads, &plan).at(9).stages {
+        let first = stage.pipeline.statistics.clone();
+        assert!(first.is_some());
+        assert_eq!(stage.replicas.len(), 2);
+        for replica in &stage.replicas {
+            assert_eq!(replica.statistics, first);
+        }
+    }
+}
+
+#[test]
+fn every_transport_gives_the_same_bits() {
+    for stages in 1..=4 {
+        for method in methods(stages) {
+            for counts in counts(stages) {
+                let plan = together(&plan(&method, stages, 7, &[0, 4, 7]), &counts);
+                let expected = whole(&Threads, &plan);
+                let bytes = whole(&Bytes::default(), &plan);
+                assert_eq!(bytes, expected, "{method} {counts:?}");
+                let places = plan.replicas.places();
+                for ranks in [2, places - 1, places] {
+                    if ranks == 0 || ranks > places {
+                        continue;
+                    }
+                    let (ended, found) =
+                        over_ranks_of(CENTRED, ranks, &plan, feeds, &Interrupt::new());
+                    ended.expect("the run succeeds");
+                    assert_eq!(found, expected, "{method} {counts:?} on {ranks} ranks");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_delays() {
+    for method in methods(3) {
+        for counts in counts(3) {
+            let plan = together(&plan(&method, 3, 6, &[3]), &counts);
+            let expected = whole(&Threads, &plan);
+            for seed in 0..3 {
+                let delays = Delays::over(Threads, seed);
+                assert_eq!(whole(&delays, &plan), expected, "{method} {counts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_resumes_from_every_version() {
+    for method in methods(3) {
+        for counts in counts(3) {
+            let mut plan = together(&plan(&method, 3, 8, &[4, 8]), &counts);
+            plan.horizon.snapshot_at = (0..=8).collect();
+            let whole_run = whole(&Threads, &plan);
+            for version in 0..8 {
+                let resumed = Plan {
+                    resume: Some(Arc::new(whole_run.at(version))),
+                    ..plan.clone()
+                };
+                let on_threads = whole(&Threads, &resumed);
+                let (ended, on_ranks) =
+                    over_ranks_of(CENTRED, 3, &resumed, feeds, &Interrupt::new());
+                ended.expect("the run succeeds");
+                assert_eq!(on_ranks, on_threads, "{method} {counts:?}");
+                let (found, expected) = (&on_threads.losses, &whole_run.losses[version..]);
+                assert_eq!(found, expected, "{method} {counts:?}");
+                for later in version + 1..=8 {
+                    assert_eq!(
+                        on_threads.at(later),
+                        whole_run.at(later),
+                        "{method} {counts:?}: version {later} from {version}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A loss that is not finite on one replica only: the others would pull the micro-batch back, and wait for it for ever.
+#[test]
+fn a_batch_that_is_void_on_one_replica_is_skipped_on_all() {
+    for (method, stages) in [
+        ("dp(2)", 1),
+        ("bp", 3),
+        ("dsp", 3),
+        ("gpipe(2)", 3),
+        ("1f1b(3)", 3),
+        ("gpipe(2)", 2),
+    ] {
+        let alone = Plan {
+            on_non_finite: OnNonFinite::Skip,
+            ..plan(method, stages, 12, &[12])
+        };
+        let happening = || feeds_with(4, Happening::Spoilt);
+        let (ended, expected) = run_of(CENTRED, &Threads, &alone, happening(), &Interrupt::new());
+        ended.expect("the run succeeds");
+        assert_eq!(expected.losses[4], (4, None), "{method}");
+        for counts in counts(stages) {
+            let plan = together(&alone, &counts);
+            let (ended, found) = run_of(CENTRED, &Threads, &plan, happening(), &Interrupt::new());
+            ended.expect("the run succeeds");
+            assert_eq!(found.losses[4], (4, None), "{method} {counts:?}");
+            let numbers = everything(&found).into_iter().zip(everything(&expected));
+            for (at, (found, expected)) in numbers.enumerate().filter(|(at, _)| *at != 4) {
+                let off = (found - expected).abs();
+                assert!(
+                    off < 2e-5,
+                    "{method} {counts:?}, number {at}: {found}, {expected}"
+                );
+            }
+            let (ended, again) = over_ranks_of(CENTRED, 2, &plan, happening, &Interrupt::new());
+            match plan.replicas.places() {
+                1 => assert!(ended.is_err(), "one place on two ranks"),
+                _ => {
+                    ended.expect("the run succeeds");
+                    assert_eq!(again, found, "{method} {counts:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_replica_that_fails_within_an_exchange_of_the_others_ends_all() {
+    let plan = together(&plan("dsp", 2, 1_000, &[]), &[2]);
+    for (happening, what) in [
+        (Happening::Panic, "the loader caught fire"),
+        (Happening::Spoilt, "the loss is NaN"),
+    ] {
+        let happens = || feeds_with(7, happening.clone());
+        let (alone, _) = run_of(CENTRED, &Threads, &plan, happens(), &Interrupt::new());
+        let (shared, _) = over_ranks_of(CENTRED, 4, &plan, happens, &Interrupt::new());
+        for ended in [alone, shared] {
+            let error = ended.expect_err("it fails").to_string();
+            assert!(error.contains(what), "{error}");
+        }
+    }
+}
+
+#[test]
+fn all_replicas_halt_at_one_version() {
+    for method in methods(3) {
+        for counts in counts(3) {
+            let plan = together(&plan(&method, 3, 5_000, &[]), &counts);
+            let interrupt = Interrupt::new();
+            let until = feeds_with(6, Happening::Interrupt(interrupt.clone()));
+            let (ended, found) = run_of(CENTRED, &Threads, &plan, until, &interrupt);
+            let outcome = ended.expect("it halts");
+            assert!(outcome.interrupted, "{method} {counts:?}");
+            let mut longer = plan.clone();
+            longer.horizon.snapshot_at = vec![outcome.version];
+            longer.horizon.batches = outcome.version + 20;
+            let expected = whole(&Threads, &longer).at(outcome.version);
+            assert_eq!(found.at(outcome.version), expected, "{method} {counts:?}");
+        }
+    }
+}
