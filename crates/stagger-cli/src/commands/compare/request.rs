@@ -142,6 +142,20 @@ impl Request {
             .or(TrainingOptions::defaults().stages)
     }
 
+    /// Whether a method's run normalises over replicas, where that is asked for. A method without replicas has none to do it with
+    /// and runs as it is, beside others that have some; if no method has any, all are asked, and the first refuses.
+    fn syncs(&self, method: &str) -> Option<bool> {
+        let asked = self.train.sync_batch_norm;
+        let several = |counts: &Vec<usize>| counts.iter().any(|&count| count > 1);
+        let of_all = self.train.replicas.as_ref().is_some_and(several);
+        let has = |method: &String| {
+            let schedule = Schedule::parse(method, self.stages_of(method)).ok();
+            let own = schedule.and_then(|schedule| schedule.replicas());
+            own.map_or(of_all, |own| own > 1)
+        };
+        asked.filter(|_| has(&method.to_owned()) || !self.methods.iter().any(has))
+    }
+
     /// Values of one run.
     pub fn values(&self, method: &str, seed: u64) -> TrainingOptions {
         // Batches of the usual size, whatever a method makes of them: the budget is the same for all.
@@ -152,6 +166,7 @@ impl Request {
             schedule: Some(method.to_owned()),
             stages,
             seed: Some(seed),
+            sync_batch_norm: self.syncs(method),
             max_batches: self
                 .train
                 .max_batches
