@@ -372,6 +372,30 @@ mod tests {
     }
 
     #[test]
+    fn methods_with_replicas_normalise_together() {
+        let of = |words: &str, method| {
+            let found = request(&format!("{words} --sync-batch-norm")).unwrap();
+            found.values(method, 1).sync_batch_norm
+        };
+        assert_eq!(of("bp dp(2)", "dp(2)"), Some(true));
+        assert_eq!(of("bp dp(2)", "bp"), None);
+        assert_eq!(of("bp dp(1) dp(2)", "dp(1)"), None);
+        for method in ["bp", "dsp"] {
+            assert_eq!(of("bp dsp --replicas 2", method), Some(true));
+            // No method has any: the run says so.
+            assert_eq!(of("bp dsp", method), Some(true));
+            assert_eq!(of("bp dsp --replicas 1", method), Some(true));
+        }
+        assert_eq!(
+            request("bp dp(2)")
+                .unwrap()
+                .values("dp(2)", 1)
+                .sync_batch_norm,
+            None
+        );
+    }
+
+    #[test]
     fn stages_are_slowed_down_in_one_way() {
         assert!(request("bp --straggler slowdown=50%").is_ok());
         for both in ["bp --slowdowns 0,50", "--preset stragglers"] {
