@@ -2,10 +2,14 @@
 //! the bit, and leave a batch out together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stagger_conformance::ladder::Delays;
-use stagger_runtime::{Interrupt, OnNonFinite, Plan};
-use stagger_transport::{Bytes, Threads, Transport};
+use stagger_runtime::{Interrupt, OnNonFinite, Plan, RunError};
+use stagger_transport::{
+    Bytes, Capacities, ConnectError, Ends, Hop, Lane, Link, LinkError, Message, StopSignal,
+    Threads, Transport,
+};
 
 use crate::ranks::Record;
 use crate::replicas::{
@@ -228,4 +232,79 @@ fn all_replicas_halt_at_one_version() {
             assert_eq!(found.at(outcome.version), expected, "{method} {counts:?}");
         }
     }
+}
+
+/// Messages of a pass at version 3, between replicas, go astray.
+struct Astray(Fate);
+
+#[derive(Clone, Copy)]
+enum Fate {
+    Lost,
+    Renumbered,
+}
+
+struct AstrayLink(Box<dyn Link<ToyCargo>>, Fate);
+
+impl Transport<ToyCargo> for Astray {
+    fn connect(
+        &self,
+        hop: Hop,
+        capacities: Capacities,
+        stop: &StopSignal,
+    ) -> Result<Ends<ToyCargo>, ConnectError> {
+        let Ends { lower, upper } = Threads.connect(hop, capacities, stop)?;
+        let lower = lower.map(|link| match hop.exact {
+            true => Box::new(AstrayLink(link, self.0)),
+            false => link,
+        });
+        Ok(Ends { lower, upper })
+    }
+}
+
+impl Link<ToyCargo> for AstrayLink {
+    fn send(&mut self, mut message: Message<ToyCargo>) -> Result<(), LinkError> {
+        let header = &mut message.header;
+        // The sum of two replicas takes two messages; what has higher numbers is of passes.
+        match self.1 {
+            _ if header.batch != 3 || header.micro < 2 => {}
+            Fate::Lost => return Ok(()),
+            Fate::Renumbered => header.micro += 1,
+        }
+        self.0.send(message)
+    }
+
+    fn receive(&mut self, lane: Lane) -> Result<Message<ToyCargo>, LinkError> {
+        self.0.receive(lane)
+    }
+}
+
+fn astray(fate: Fate) -> RunError {
+    let plan = Plan {
+        stall_timeout: Some(Duration::from_millis(500)),
+        ..together(&plan("bp", 2, 10, &[]), &[2, 1])
+    };
+    let (ended, _) = run_of(CENTRED, &Astray(fate), &plan, feeds(), &Interrupt::new());
+    ended.expect_err("a message is astray")
+}
+
+#[test]
+fn a_replica_that_waits_within_a_pass_says_so() {
+    let RunError::Stalled(stall) = astray(Fate::Lost) else {
+        panic!("no stall");
+    };
+    for replica in 0..2 {
+        let line = format!(
+            "stage 0 (replica {replica} of 2): B0 U0 F1 B1 U1 F2 B2 U2 → F3 (waits for another replica)\n"
+        );
+        assert!(stall.grid.contains(&line), "{}", stall.grid);
+    }
+}
+
+#[test]
+fn an_exchange_that_is_another_is_refused() {
+    let error = astray(Fate::Renumbered).to_string();
+    assert!(
+        error.contains("an exchange of replicas of which one is at another or has other values"),
+        "{error}"
+    );
 }
