@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stagger_conformance::ladder::Delays;
-use stagger_runtime::{Interrupt, OnNonFinite, Plan, RunError};
+use stagger_runtime::{Fault, Interrupt, OnNonFinite, Plan, RunError};
 use stagger_transport::{
     Bytes, Capacities, ConnectError, Ends, Hop, Lane, Link, LinkError, Message, StopSignal,
     Threads, Transport,
@@ -302,7 +302,16 @@ fn a_replica_that_waits_within_a_pass_says_so() {
 
 #[test]
 fn an_exchange_that_is_another_is_refused() {
-    let error = astray(Fate::Renumbered).to_string();
+    let error = astray(Fate::Renumbered);
+    // The replica's own words, and not that its stage could not go on.
+    let RunError::Stage {
+        cause: Fault::Program { .. },
+        ..
+    } = error
+    else {
+        panic!("{error:?}");
+    };
+    let error = error.to_string();
     assert!(
         error.contains("an exchange of replicas of which one is at another or has other values"),
         "{error}"
