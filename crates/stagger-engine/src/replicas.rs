@@ -2,8 +2,8 @@
 
 use crate::error::EngineError;
 
-/// The replicas of a stage, as one of them sees them: what batch normalisation over a whole batch needs of the others, who have
-/// the other rows of it.
+/// The replicas of a stage, as one of them sees them: what batch normalisation over a whole batch needs of the others, which
+/// have the other rows of it.
 ///
 /// All replicas run the same passes in the same order, so they make the same calls in the same order.
 pub trait AcrossReplicas: Send + Sync {

@@ -181,7 +181,7 @@ impl<S: Stage> Worker<S> {
         };
         let pass = self.pass_of(unit);
         let present = self.stage.replace_weights(weights.clone());
-        // Nobody counts how long a run takes to start.
+        // How long a run takes to start is not counted.
         let recorded = self.pass(&mut Times::default(), |stage| stage.record(&input, pass));
         self.stage.replace_weights(present);
         let ((_, graph), _) = recorded?;

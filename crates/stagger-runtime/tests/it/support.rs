@@ -165,6 +165,8 @@ impl Stage for ToyStage {
 
     fn normalize_across(&mut self, replicas: Arc<dyn AcrossReplicas>) -> Result<(), EngineError> {
         self.replicas = Some(replicas);
+        // Else there would be nothing to do with them.
+        self.centred = true;
         Ok(())
     }
 
