@@ -102,32 +102,19 @@ impl ToyStage {
 
     /// The mean of rows over the whole batch, of which these are a share if there are replicas.
     fn mean(&self, rows: &Rows) -> Result<[f32; WIDTH], EngineError> {
-        let mut own = vec![0.0; WIDTH + 1];
-        for row in rows {
-            for (sum, value) in own.iter_mut().zip(row) {
-                *sum += value;
-            }
-        }
-        own[WIDTH] = rows.len() as f32;
-        let all = match &self.replicas {
+        let own = toy::sums(rows);
+        Ok(toy::mean(&match &self.replicas {
             Some(replicas) => replicas.gather(own)?,
             None => vec![own],
-        };
-        let sum = |at: usize| all.iter().map(|values| values[at]).sum::<f32>();
-        Ok(std::array::from_fn(|at| sum(at) / sum(WIDTH)))
+        }))
     }
 
     /// Takes the mean off, where outputs are centred: of outputs, and of their gradients too.
-    fn centre(&self, mut rows: Rows) -> Result<Rows, EngineError> {
-        if self.centred {
-            let mean = self.mean(&rows)?;
-            for row in &mut rows {
-                for (value, mean) in row.iter_mut().zip(mean) {
-                    *value -= mean;
-                }
-            }
+    fn centre(&self, rows: Rows) -> Result<Rows, EngineError> {
+        match self.centred {
+            true => Ok(toy::centred(&rows, self.mean(&rows)?)),
+            false => Ok(rows),
         }
-        Ok(rows)
     }
 
     fn new(stage: usize, momentum: Momentum) -> Self {
