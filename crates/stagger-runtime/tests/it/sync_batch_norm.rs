@@ -2,10 +2,12 @@
 //! the bit, and leave a batch out together.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use stagger_conformance::ladder::Delays;
-use stagger_runtime::{Fault, Interrupt, OnNonFinite, Plan, RunError};
+use stagger_runtime::{Acted, Event, Fault, Interrupt, OnNonFinite, Plan, RunError, threads};
+use stagger_schedule::Action;
 use stagger_transport::{
     Bytes, Capacities, ConnectError, Ends, Hop, Lane, Link, LinkError, Message, StopSignal,
     Threads, Transport,
@@ -234,14 +236,17 @@ fn all_replicas_halt_at_one_version() {
     }
 }
 
-/// Messages of a pass at version 3, between replicas, go astray.
+/// Messages of a pass at version 3, between replicas, go astray, or come late.
 struct Astray(Fate);
 
 #[derive(Clone, Copy)]
 enum Fate {
+    Late,
     Lost,
     Renumbered,
 }
+
+const LATE: Duration = Duration::from_millis(20);
 
 struct AstrayLink(Box<dyn Link<ToyCargo>>, Fate);
 
@@ -267,6 +272,7 @@ impl Link<ToyCargo> for AstrayLink {
         // The sum of two replicas takes two messages; what has higher numbers is of passes.
         match self.1 {
             _ if header.batch != 3 || header.micro < 2 => {}
+            Fate::Late => thread::sleep(LATE),
             Fate::Lost => return Ok(()),
             Fate::Renumbered => header.micro += 1,
         }
@@ -276,6 +282,30 @@ impl Link<ToyCargo> for AstrayLink {
     fn receive(&mut self, lane: Lane) -> Result<Message<ToyCargo>, LinkError> {
         self.0.receive(lane)
     }
+}
+
+#[test]
+fn waiting_within_a_pass_is_waiting() {
+    let plan = together(&plan("bp", 2, 5, &[]), &[2, 1]);
+    let mut waits = Vec::new();
+    let take = |event| {
+        if let Event::Acted(Acted {
+            stage: 0,
+            action: Action::Forward { .. } | Action::Backward { .. },
+            waits: found,
+            ..
+        }) = event
+        {
+            waits.push(found.send);
+        }
+        Ok(())
+    };
+    let (transport, interrupt) = (Astray(Fate::Late), Interrupt::new());
+    let ended = threads::run_over(&transport, &plan, CENTRED, feeds(), &interrupt, take);
+    ended.expect("the run succeeds");
+    // Forward and backward of batch 3.
+    assert_eq!(waits.len(), 10);
+    assert!(waits[6] >= LATE && waits[7] >= LATE, "{waits:?}");
 }
 
 fn astray(fate: Fate) -> RunError {
