@@ -25,6 +25,8 @@ pub mod ladder;
 #[allow(missing_docs, reason = "the name of a check says what it checks")]
 pub mod passes;
 #[allow(missing_docs, reason = "the name of a check says what it checks")]
+pub mod replicas;
+#[allow(missing_docs, reason = "the name of a check says what it checks")]
 pub mod shares;
 #[allow(missing_docs, reason = "the name of a check says what it checks")]
 pub mod states;
@@ -44,6 +46,7 @@ macro_rules! conformance {
     ($kernels:ty) => {
         $crate::conformance!(@module $kernels, cuts: every_cut_starts_from_the_same_weights every_cut_trains_to_the_same_bits same_bits_beside_other_threads a_part_of_the_whole_state_loads_into_a_part_of_the_model blocks_outside_the_model_are_errors);
         $crate::conformance!(@module $kernels, passes: record_gives_the_bits_of_forward recompute_gives_the_bits_of_record dropout_is_keyed_by_the_batch_and_absent_in_evaluation running_statistics evaluation_meets_training a_kept_graph_outlives_an_update replaced_weights_are_the_ones_that_run a_detour_over_host_memory_changes_nothing batch_of_one_needs_more_than_one_pixel wrong_shapes_are_errors a_nan_in_the_input_shows_in_the_loss);
+        $crate::conformance!(@module $kernels, replicas: shares_normalised_together_are_the_whole_batch a_whole_batch_of_one_value_is_refused);
         $crate::conformance!(@module $kernels, shares: a_share_of_the_loss_scales_its_gradient scaled_gradients_are_a_scaled_learning_rate gradients_and_statistics_cross_as_values scaling_leaves_other_handles_alone mse_loss_by_hand);
         $crate::conformance!(@module $kernels, states: a_stage_goes_on_from_an_imported_state_as_if_nothing_had_happened names_are_pytorchs weights_alone_start_the_optimizer_anew states_that_do_not_fit_are_refused_and_change_nothing);
         $crate::conformance!(@module $kernels, synthesizers: a_synthesizer_learns_a_linear_target);
@@ -84,7 +87,15 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use stagger_engine::Precision;
+
     crate::gradient_checks!(crate::Reference);
+
+    /// What replicas exchange is rounded to single precision; all else is in `f64`.
+    #[test]
+    fn shares_normalised_together_are_the_whole_batch_in_f64() {
+        crate::replicas::shares_are_the_whole::<crate::Reference>(Precision::F64, 1e-5);
+    }
 
     /// A check that the macros leave out would be run for no engine.
     #[test]

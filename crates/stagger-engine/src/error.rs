@@ -232,6 +232,17 @@ pub enum EngineError {
         /// The state's shape.
         found: Vec<usize>,
     },
+    /// A stage that cannot normalise over the shares of several replicas.
+    #[error(
+        "the stage normalises by its own share of a batch only; leave synchronised batch normalisation out"
+    )]
+    AloneOnly,
+    /// What the replicas of a stage exchange within a pass does not come through, or does not fit together.
+    #[error("the replicas of a stage cannot normalise a batch together: {message}")]
+    Replicas {
+        /// Why.
+        message: String,
+    },
     /// A device, or the host, has not the memory that a tensor takes.
     #[error(
         "no memory is left: {message}; use a smaller batch, or more stages, each on a device of its own"

@@ -1,6 +1,7 @@
 //! The seam between a stage's executor and the tensor library.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use stagger_model::{Model, SYNTHESIZER_BLOCK};
 
@@ -9,6 +10,7 @@ use crate::loss::{Loss, MseLoss, Score};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
 use crate::profile::Profile;
+use crate::replicas::AcrossReplicas;
 use crate::state::StageState;
 use crate::tensor::HostTensor;
 
@@ -180,6 +182,16 @@ pub trait Stage {
     /// # Errors
     /// [`EngineError::TensorSize`] when shape and number of values differ.
     fn upload(&self, host: HostTensor) -> Result<Self::Activation, EngineError>;
+
+    /// From now on this stage is one of several replicas, whose inputs together are a batch: batch normalisation in
+    /// [`Stage::forward`], [`Stage::record`], [`Stage::recompute`] and [`Stage::backward`] is over the whole batch, and each of
+    /// these calls waits for the same call of all other replicas. Running statistics of the replicas then stay equal to the bit.
+    ///
+    /// # Errors
+    /// [`EngineError::AloneOnly`] from a stage that cannot do it.
+    fn normalize_across(&mut self, _replicas: Arc<dyn AcrossReplicas>) -> Result<(), EngineError> {
+        Err(EngineError::AloneOnly)
+    }
 
     /// Training forward: batch statistics, dropout of batch `batch`; running statistics stay as they are.
     ///

@@ -27,6 +27,12 @@ impl Waits {
     pub fn total(&self) -> Duration {
         self.loader + self.receive + self.send
     }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.loader += other.loader;
+        self.receive += other.receive;
+        self.send += other.send;
+    }
 }
 
 /// A completed action of a stage, and where its time went.

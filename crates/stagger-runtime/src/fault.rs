@@ -169,23 +169,26 @@ fn phrase(action: &Action) -> String {
 impl RunError {
     /// Whether this only reports that another stage has failed.
     pub(crate) fn is_echo(&self) -> bool {
-        matches!(
-            self,
+        matches!(self.link_error(), Some(LinkError::Stopped))
+    }
+
+    /// The error of a link, of a stage at work or one that is being built: replicas that resume may exchange something then.
+    fn link_error(&self) -> Option<&LinkError> {
+        match self {
             RunError::Stage {
-                cause: Fault::Link(LinkError::Stopped),
+                cause: Fault::Link(error),
                 ..
             }
-        )
+            | RunError::Build {
+                cause: Fault::Link(error),
+                ..
+            } => Some(error),
+            _ => None,
+        }
     }
 
     /// Whether this only reports that a neighbouring stage is gone, which itself knows why.
     pub(crate) fn names_a_neighbour(&self) -> bool {
-        matches!(
-            self,
-            RunError::Stage {
-                cause: Fault::Link(LinkError::PeerGone { .. }),
-                ..
-            }
-        )
+        matches!(self.link_error(), Some(LinkError::PeerGone { .. }))
     }
 }

@@ -19,6 +19,9 @@ pub struct Plan {
     pub schedule: Schedule,
     /// How many copies there are of each stage. What the schedule's notation says of it (`dp(4)`) is for the caller to put here.
     pub replicas: Replicas,
+    /// Whether batch normalisation of a stage with replicas is over the whole (micro-)batch, instead of each replica's share.
+    /// Nothing changes where no stage has replicas.
+    pub sync_batch_norm: bool,
     /// How many batches, and where to evaluate and snapshot.
     pub horizon: Horizon,
     /// The optimizer of the run. A stage gets its own from [`stage_optimizer`](crate::stage_optimizer).
@@ -78,6 +81,7 @@ impl Plan {
     ) -> Self {
         Self {
             replicas: Replicas::none(schedule.stages()),
+            sync_batch_norm: false,
             schedule,
             horizon,
             optimizer,

@@ -7,6 +7,7 @@ mod kept;
 mod micro_batch;
 mod passes;
 mod resume;
+mod ring;
 mod siblings;
 mod synthesis;
 mod times;
@@ -37,6 +38,7 @@ use announcements::Announcements;
 use hops::Hops;
 use kept::{BatchInWork, Kept};
 use micro_batch::{BatchScore, SplitInputs, SplitLabels, Unit};
+use ring::StageRing;
 use siblings::Siblings;
 use synthesis::Synthesis;
 use times::{Times, timed};
@@ -144,8 +146,16 @@ impl<S: Stage> Worker<S> {
             });
         }
         let line = Line::new(&board, number);
-        let siblings = ports.ring.take();
-        let siblings = siblings.map(|ring| Siblings::new(ring, place, line.clone()));
+        let siblings = match ports.ring.take() {
+            None => None,
+            Some(links) => {
+                let ring = StageRing::new(links, place, line.clone());
+                if plan.sync_batch_norm {
+                    stage.normalize_across(Arc::new(ring.clone()))?;
+                }
+                Some(Siblings::new(ring, place, plan.sync_batch_norm))
+            }
+        };
         let sent_down = if learns_below { micro_batches } else { 0 };
         let mut hops = Hops::new(ports, line.clone(), (policy.in_flight, sent_down));
         if !place.is_first() {
@@ -196,6 +206,9 @@ impl<S: Stage> Worker<S> {
     /// Sets the common start of the run, from which events count.
     pub fn start_clock(&mut self, clock: Instant) {
         self.clock = clock;
+        if let Some(siblings) = &self.siblings {
+            siblings.ring.start_clock(clock);
+        }
     }
 
     /// Number of updates made.
@@ -278,11 +291,19 @@ impl<S: Stage> Worker<S> {
             self.step(version, batch.largest_gap)?;
         }
         self.straggle(version, started.elapsed(), times)?;
-        self.version += 1;
+        self.is_at(version + 1);
         Ok(Done {
             mark,
             ..Done::default()
         })
+    }
+
+    /// Puts the stage at a version.
+    fn is_at(&mut self, version: usize) {
+        self.version = version;
+        if let Some(siblings) = &self.siblings {
+            siblings.ring.is_at(version);
+        }
     }
 
     fn snapshot(&mut self, version: usize, times: &mut Times) -> Result<(), Fault> {
@@ -316,8 +337,9 @@ impl<S: Stage> Worker<S> {
         work: impl FnOnce(&mut S) -> Result<R, EngineError>,
     ) -> Result<R, Fault> {
         let started = Instant::now();
-        let result = work(&mut self.stage)?;
-        self.straggle(unit.batch, started.elapsed(), times)?;
+        let (result, waited) = self.pass(times, work)?;
+        let computed = started.elapsed().saturating_sub(waited);
+        self.straggle(unit.batch, computed, times)?;
         Ok(result)
     }
 

@@ -39,6 +39,8 @@ pub struct Job {
     pub schedule: Schedule,
     /// Copies of each stage.
     pub replicas: Replicas,
+    /// Whether their batch normalisation is over the whole batch.
+    pub sync_batch_norm: bool,
     /// Blocks of each stage; estimated until a balance by measured times has been measured.
     pub cut: Cut,
     /// Order of the training samples.
@@ -84,6 +86,19 @@ impl Job {
     #[must_use]
     pub fn label_smoothing(&self) -> f64 {
         self.options.label_smoothing.unwrap_or_default()
+    }
+
+    /// What a line about the run says of its replicas: ` with 2 replicas`, and nothing without any.
+    #[must_use]
+    pub fn with_replicas(&self) -> String {
+        match (self.replicas.any(), self.sync_batch_norm) {
+            (false, _) => String::new(),
+            (true, false) => format!(" with {} replicas", self.replicas),
+            (true, true) => format!(
+                " with {} replicas and synchronised batch normalisation",
+                self.replicas
+            ),
+        }
     }
 
     /// A name for the run's folder: schedule, model and data set.
@@ -177,6 +192,7 @@ impl Job {
 
         let split = open(&options, given)?;
         let model = model(&options, given, &split)?;
+        let sync_batch_norm = transport::sync_batch_norm(&mut options, &replicas, &model)?;
         let recomputes = schedule.recomputes();
         let work = |(stage, &recompute)| StageWork {
             recompute,
@@ -195,14 +211,12 @@ impl Job {
         if options.drop_last == Some(true) {
             sampler = sampler.drop_last()?;
         }
-        let shares = schedule.micro_batches() * replicas.most();
-        batches::check(
-            &model,
-            &sampler,
-            batch_size,
-            split.train.len(),
-            (&schedule, shares),
-        )?;
+        let shares = batches::Shares {
+            schedule: &schedule,
+            replicas: replicas.most(),
+            normalized_together: sync_batch_norm,
+        };
+        batches::check(&model, &sampler, batch_size, split.train.len(), &shares)?;
 
         let mut horizon = horizon(sampler.batches_per_epoch(), epochs, options.max_batches)?;
         if options.evaluate == Some(false) {
@@ -250,6 +264,7 @@ impl Job {
             model,
             schedule,
             replicas,
+            sync_batch_norm,
             cut,
             sampler,
             horizon,

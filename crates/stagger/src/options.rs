@@ -49,6 +49,9 @@ options! {
     stages: usize,
     /// Copies of each stage that share every batch: one number for all stages, or one for each. Default: 1; `dp(R)` has R.
     replicas: Vec<usize>,
+    /// Batch normalisation of a stage with replicas is over the whole batch, or micro-batch, instead of each replica's share.
+    /// Default: false.
+    sync_batch_norm: bool,
     /// Notation of the schedule: [`Schedule::parse`](stagger_schedule::Schedule::parse). Default: `dsp`.
     schedule: String,
     /// How blocks are assigned to stages: `auto` (by an estimate), `profile` (by a short measurement on every rank), `uniform`,

@@ -211,6 +211,13 @@ pub enum Refusal {
         /// The schedule.
         schedule: String,
     },
+    /// Synchronised batch normalisation of stages that have no replicas.
+    SyncWithoutReplicas,
+    /// Synchronised batch normalisation of a model that has none.
+    SyncWithoutBatchNorm {
+        /// The model.
+        model: String,
+    },
     /// The schedule's corrections do not suit optimizer or precision.
     Correction(#[source] CorrectionError),
     /// The schedule cannot leave a batch out.
@@ -407,6 +414,15 @@ impl Refusal {
             Self::SynthesizersWithReplicas { schedule } => format!(
                 "schedule {schedule} has no replicas: its synthesizers would learn from different shares of a batch, and no longer be the same; leave {} out",
                 name("replicas")
+            ),
+            Self::SyncWithoutReplicas => format!(
+                "{} normalises over the replicas of a stage, and no stage has any; use {}, or leave it out",
+                name("sync_batch_norm"),
+                name("replicas")
+            ),
+            Self::SyncWithoutBatchNorm { model } => format!(
+                "{} changes nothing: {model} has no batch normalisation; leave it out",
+                name("sync_batch_norm")
             ),
             Self::Correction(error) => match error {
                 CorrectionError::NoMomentum { .. } => {

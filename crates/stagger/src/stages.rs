@@ -274,6 +274,7 @@ pub fn plan(job: &Job, schedule: Schedule, horizon: Horizon, rate_factor: f64) -
         stragglers: job.stragglers.clone(),
         seed: job.seed,
         replicas: job.replicas.clone(),
+        sync_batch_norm: job.sync_batch_norm,
         ..Plan::new(schedule, horizon, job.optimizer.clone(), move |batch| {
             learning_rate.at(batch) * rate_factor
         })

@@ -24,6 +24,10 @@ flags! {
         /// dp(R) has R]
         #[arg(long, value_name = "N", value_delimiter = ',')]
         replicas: Vec<usize>,
+        /// Normalise over the whole batch (or micro-batch) of all replicas of a stage, instead of each replica's share [default:
+        /// false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        sync_batch_norm: bool,
     }
 }
 

@@ -22,6 +22,20 @@ fn engines() -> Vec<&'static str> {
 }
 
 #[test]
+fn synchronised_batch_normalisation_is_told() {
+    let with = "--schedule dp(2) --batches 2 --warmup 1 --sync-batch-norm";
+    let found = measure(with);
+    assert_eq!(found["replicas"], "2");
+    assert_eq!(found["sync_batch_norm"], true);
+    let without = measure(&with.replace("--sync-batch-norm", "--sync-batch-norm false"));
+    assert_eq!(without.get("sync_batch_norm"), None);
+    let bench = Bench::new();
+    let table = bench.stagger(&format!("bench --model resnet8 --input 1x8x8 {with}"));
+    let line = "dp(2) · 1 stage with 2 replicas and synchronised batch normalisation (blocks ";
+    assert!(table.stdout.contains(line), "{}", table.stdout);
+}
+
+#[test]
 fn the_account_adds_up_to_the_wall_of_each_stage() {
     for engine in engines() {
         let found = measure(&format!(

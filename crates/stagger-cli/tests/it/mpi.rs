@@ -106,6 +106,7 @@ fn replicas_give_the_bits_of_one_process() {
     agrees_with(&bench, "dp(2)", (1, 2), "");
     agrees_with(&bench, "dsp", (2, 4), "--replicas 2");
     agrees_with(&bench, "gpipe(2)", (3, 2), "--replicas 2,1,1");
+    agrees_with(&bench, "dsp", (2, 4), "--replicas 2 --sync-batch-norm");
 }
 
 #[test]

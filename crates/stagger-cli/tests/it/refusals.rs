@@ -55,6 +55,18 @@ fn flags() {
             "`predict` works against staleness, and `bp` with K = 2 has none",
         ),
         (
+            "train --sync-batch-norm",
+            "--sync-batch-norm normalises over the replicas of a stage, and no stage has any; use --replicas, or leave it out",
+        ),
+        (
+            "bench --stages 3 --sync-batch-norm",
+            "--sync-batch-norm normalises over the replicas of a stage, and no stage has any; use --replicas, or leave it out",
+        ),
+        (
+            "compare bp dsp --sync-batch-norm",
+            "--sync-batch-norm normalises over the replicas of a stage, and no stage has any; use --replicas, or leave it out",
+        ),
+        (
             "train --schedule pipedream --on-nan skip",
             "--on-nan skip cannot leave a batch out with `pipedream`",
         ),

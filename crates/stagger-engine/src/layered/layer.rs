@@ -13,8 +13,11 @@ mod subsample_pad;
 
 pub(crate) use sequence::{Sequence, SequencePullback};
 
+use std::sync::Arc;
+
 use crate::error::EngineError;
 use crate::precision::Precision;
+use crate::replicas::AcrossReplicas;
 
 use super::kernels::Kernels;
 use super::parameters::{Gradients, RunningStatistics};
@@ -33,6 +36,8 @@ pub(crate) struct Pass<'a, K: Kernels> {
     pub precision: Precision,
     /// Where new tensors go.
     pub device: &'a K::Device,
+    /// The other replicas of the stage, where batch normalisation is over all of them.
+    pub replicas: Option<&'a Arc<dyn AcrossReplicas>>,
 }
 
 /// The statistics of one batch, which a recorded pass leaves for the running ones.

@@ -4,6 +4,8 @@ mod exchange;
 mod statistics;
 mod weights;
 
+use std::sync::Arc;
+
 use stagger_model::{Layer as ModelLayer, synthesizer};
 
 use crate::error::EngineError;
@@ -12,6 +14,7 @@ use crate::loss::{Loss, LossOnHost, MseLoss, Score, cross_entropy};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
 use crate::profile::Profile;
+use crate::replicas::AcrossReplicas;
 use crate::stage::{Activation, Distance, Stage, StageSpec, UpdateReport};
 use crate::state::StageState;
 use crate::tensor::HostTensor;
@@ -49,6 +52,7 @@ pub struct LayeredStage<K: Kernels> {
     precision: Precision,
     profiled: bool,
     device: K::Device,
+    replicas: Option<Arc<dyn AcrossReplicas>>,
 }
 
 /// What a recorded pass keeps: per layer the tensors that its backward reads, with the weights of that pass.
@@ -97,6 +101,7 @@ impl<K: Kernels> LayeredStage<K> {
             precision,
             profiled: spec.profiled,
             device,
+            replicas: None,
         })
     }
 
@@ -114,6 +119,7 @@ impl<K: Kernels> LayeredStage<K> {
             batch,
             precision: self.precision,
             device: &self.device,
+            replicas: self.replicas.as_ref(),
         }
     }
 
@@ -189,6 +195,11 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         host.check()?;
         let tensor = timed("upload", || K::upload(host, self.precision, &self.device))?;
         Ok(LayeredActivation::from_tensor(tensor))
+    }
+
+    fn normalize_across(&mut self, replicas: Arc<dyn AcrossReplicas>) -> Result<(), EngineError> {
+        self.replicas = Some(replicas);
+        Ok(())
     }
 
     fn forward(

@@ -178,6 +178,7 @@ impl<S: Stage> Worker<S> {
         }
         let (top1, top5) = (loss.correct_top1, loss.correct_top5);
         self.score.add(labels.len(), loss.value, top1, top5);
+        let is_finite = self.agree_on_loss(is_finite, times)?;
         let complete = self.score.complete(self.micro_batches);
         if let Some(siblings) = self.siblings.as_mut() {
             // It is told with the update, when all replicas have theirs.

@@ -9,6 +9,7 @@ use super::Worker;
 use super::hops::{InFlight, SentLog};
 use super::kept::{KeptGraph, KeptInput, Origin, OutputGrad, Recorded};
 use super::micro_batch::Unit;
+use super::times::Times;
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::replicas::Place;
@@ -140,7 +141,7 @@ impl<S: Stage> Worker<S> {
             None => None,
         };
         self.versions.step.import(pipeline.mean_step);
-        self.version = snapshot.version;
+        self.is_at(snapshot.version);
 
         self.hops.arrived = self.inputs_in_flight(snapshot, first + pipeline.kept.len())?;
         self.hops.returned = self.gradients_in_flight(snapshot)?;
@@ -180,12 +181,14 @@ impl<S: Stage> Worker<S> {
         };
         let pass = self.pass_of(unit);
         let present = self.stage.replace_weights(weights.clone());
-        let recorded = self.stage.record(&input, pass);
+        // How long a run takes to start is not counted.
+        let recorded = self.pass(&mut Times::default(), |stage| stage.record(&input, pass));
         self.stage.replace_weights(present);
+        let ((_, graph), _) = recorded?;
         self.kept.graphs.push_back(KeptGraph {
             unit,
             origin,
-            graph: recorded?.1,
+            graph,
             output_grad: OutputGrad::FromAbove,
             recorded: Some(Recorded { input, weights }),
         });

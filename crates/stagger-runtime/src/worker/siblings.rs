@@ -1,29 +1,28 @@
 //! What the replicas of a stage do together: before every update they add their gradients up, and before an evaluation or a
-//! snapshot they average their running statistics.
-//!
-//! A sum goes around the ring of the replicas twice: once each replica adds its values to a part and passes it on, and once the
-//! finished parts are passed on. Every part is added up in the order of the ring, so the bits do not depend on timing, nor on what
-//! the ring is made of; and all replicas get the same bits.
+//! snapshot they average their running statistics. Where they normalise batches together, their running statistics are the same,
+//! and what they have to agree on is which micro-batches are void: a pass of one replica is a pass of all.
+
+use std::time::Duration;
 
 use stagger_engine::{EngineError, HostTensor, Stage};
-use stagger_transport::{Content, Header, Lane, Mark, Message};
+use stagger_transport::Mark;
 
 use super::Worker;
 use super::kept::BatchInWork;
 use super::micro_batch::BatchScore;
+use super::ring::StageRing;
 use super::times::Times;
-use crate::board::{Line, WaitsFor};
-use crate::cargo::Cargo;
 use crate::event::Event;
 use crate::fault::Fault;
-use crate::ports::Ring;
+use crate::plan::OnNonFinite;
 use crate::replicas::Place;
 
-/// The ring of a stage, as one replica sees it.
+/// The other replicas of a stage, as one of them sees them.
 pub(super) struct Siblings<T> {
-    ring: Ring<Cargo<T>>,
+    pub ring: StageRing<T>,
     place: Place,
-    line: Line,
+    /// Whether they normalise batches together.
+    normalize_together: bool,
     /// What stage 0 has announced and no replica has told the others.
     pub announced: Vec<Mark>,
     /// Of the batch in work, where this is the last stage.
@@ -72,117 +71,13 @@ impl Tail {
 }
 
 impl<T> Siblings<T> {
-    pub fn new(ring: Ring<Cargo<T>>, place: Place, line: Line) -> Self {
+    pub fn new(ring: StageRing<T>, place: Place, normalize_together: bool) -> Self {
         Self {
             ring,
             place,
-            line,
+            normalize_together,
             announced: Vec::new(),
             score: None,
-        }
-    }
-
-    /// Replaces values by their sum over all replicas. All have as many tensors of the same shapes, and call this in the same
-    /// order. Every tensor is cut into as many parts as there are replicas, so that the order in which a value is added up depends
-    /// on its place in its tensor, and not on what else the stage has.
-    fn sum(
-        &mut self,
-        tensors: &mut [HostTensor],
-        header: Header,
-        times: &mut Times,
-    ) -> Result<(), Fault> {
-        let (own, of) = (self.place.replica, self.place.of);
-        let slice = |part: usize, len: usize| part * len / of..(part + 1) * len / of;
-        let mut parts: Vec<Vec<f32>> = Vec::with_capacity(of);
-        for part in 0..of {
-            let mut values = Vec::new();
-            for HostTensor { data, .. } in tensors.iter() {
-                values.extend_from_slice(&data[slice(part, data.len())]);
-            }
-            parts.push(values);
-        }
-        if parts.iter().all(Vec::is_empty) {
-            return Ok(());
-        }
-        self.sum_parts(&mut parts, (own, of), header, times)?;
-        for (part, values) in parts.iter().enumerate() {
-            let mut values = values.as_slice();
-            for HostTensor { data, .. } in tensors.iter_mut() {
-                let place = slice(part, data.len());
-                let (here, rest) = values.split_at(place.len());
-                data[place].copy_from_slice(here);
-                values = rest;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends every part around the ring twice.
-    fn sum_parts(
-        &mut self,
-        parts: &mut [Vec<f32>],
-        (own, of): (usize, usize),
-        header: Header,
-        times: &mut Times,
-    ) -> Result<(), Fault> {
-        for step in 0..of - 1 {
-            let (gives, takes) = ((own + of - step) % of, (own + 2 * of - step - 1) % of);
-            let header = Header {
-                micro: step,
-                ..header
-            };
-            let (gives, expected) = (parts[gives].clone(), parts[takes].len());
-            let received = self.exchange(gives, expected, header, times)?;
-            for (value, received) in parts[takes].iter_mut().zip(received) {
-                *value += received;
-            }
-        }
-        for step in 0..of - 1 {
-            let (gives, takes) = ((own + 1 + of - step) % of, (own + of - step) % of);
-            let header = Header {
-                micro: of - 1 + step,
-                ..header
-            };
-            let (gives, expected) = (parts[gives].clone(), parts[takes].len());
-            parts[takes] = self.exchange(gives, expected, header, times)?;
-        }
-        Ok(())
-    }
-
-    /// Passes values on to the next replica, and takes as many as `takes` from the one before.
-    fn exchange(
-        &mut self,
-        gives: Vec<f32>,
-        takes: usize,
-        header: Header,
-        times: &mut Times,
-    ) -> Result<Vec<f32>, Fault> {
-        let tensor = HostTensor::new(vec![gives.len()], gives)?;
-        let message = Message {
-            header,
-            content: Content::Payload(Cargo::Host(tensor)),
-        };
-        let Ring { next, previous } = &mut self.ring;
-        let waits_for = WaitsFor::Replicas;
-        self.line
-            .waits(waits_for, &mut times.waits.send, || next.send(message))?;
-        let account = &mut times.waits.receive;
-        let message = self
-            .line
-            .waits(waits_for, account, || previous.receive(header.lane))?;
-        let (expected, found) = (header, message.header);
-        if (expected.batch, expected.micro) != (found.batch, found.micro) {
-            return Err(Fault::OutOfOrder {
-                lane: header.lane,
-                expected: expected.batch,
-                found: found.batch,
-            });
-        }
-        match message.content {
-            Content::Payload(Cargo::Host(tensor)) if tensor.data.len() == takes => Ok(tensor.data),
-            _ => Err(Fault::Program {
-                what: "a sum over replicas of which one has other values",
-            }),
         }
     }
 }
@@ -196,7 +91,6 @@ impl<S: Stage> Worker<S> {
         batch: &mut BatchInWork<S>,
         times: &mut Times,
     ) -> Result<Option<Mark>, Fault> {
-        let header = self.ring_header(version);
         let Some(siblings) = self.siblings.as_mut() else {
             return Ok(None);
         };
@@ -223,7 +117,7 @@ impl<S: Stage> Worker<S> {
             correct_top5: count(score.correct_top5),
         };
         sums.push(tail.to_tensor()?);
-        siblings.sum(&mut sums, header, times)?;
+        siblings.ring.sum(&mut sums, version, times)?;
         let is_first = siblings.place.is_first();
         let tail = Tail::of(&sums.pop().unwrap_or_default());
         batch.is_void = tail.void > 0.0;
@@ -263,22 +157,25 @@ impl<S: Stage> Worker<S> {
         });
     }
 
-    /// Runs `work` at the mean of the replicas' running statistics, which then are put back. Gives those of this replica.
+    /// Runs `work` at the mean of the replicas' running statistics, which then are put back. Gives those of this replica. Replicas
+    /// that normalise together have the same, and take no mean: it would round.
     pub(super) fn at_mean_statistics<R>(
         &mut self,
         version: usize,
         times: &mut Times,
         work: impl FnOnce(&mut Self, &mut Times) -> Result<R, Fault>,
     ) -> Result<(R, Option<Vec<HostTensor>>), Fault> {
-        let header = self.ring_header(version);
         let Some(siblings) = self.siblings.as_mut() else {
             return Ok((work(self, times)?, None));
         };
         let before = self.stage.statistics();
         let own = self.stage.export_statistics(&before)?;
+        if siblings.normalize_together {
+            return Ok((work(self, times)?, Some(own)));
+        }
         let mut mean = own.clone();
         let of = siblings.place.of as f32;
-        siblings.sum(&mut mean, header, times)?;
+        siblings.ring.sum(&mut mean, version, times)?;
         for value in mean.iter_mut().flat_map(|tensor| &mut tensor.data) {
             *value /= of;
         }
@@ -289,14 +186,40 @@ impl<S: Stage> Worker<S> {
         Ok((result?, Some(own)))
     }
 
-    fn ring_header(&self, version: usize) -> Header {
-        Header {
-            lane: Lane::Activation,
-            batch: version,
-            micro: 0,
-            version: self.version,
-            sent_at: self.clock.elapsed(),
-            mark: None,
+    /// Whether the loss of a micro-batch is finite on all replicas, where a pass of one has to be a pass of all: then either all
+    /// of them pull the micro-batch back, or none.
+    pub(super) fn agree_on_loss(
+        &mut self,
+        is_finite: bool,
+        times: &mut Times,
+    ) -> Result<bool, Fault> {
+        let skips = self.on_non_finite == OnNonFinite::Skip;
+        let siblings = self.siblings.as_ref();
+        let Some(siblings) = siblings.filter(|siblings| siblings.normalize_together && skips)
+        else {
+            return Ok(is_finite);
+        };
+        let own = vec![f32::from(u8::from(is_finite))];
+        let all = siblings.ring.gather(own, times)?;
+        Ok(all.iter().flatten().all(|&is_finite| is_finite == 1.0))
+    }
+
+    /// Runs passes of the stage, which may exchange values with the other replicas meanwhile. Gives with their result how long
+    /// they waited for these.
+    pub(super) fn pass<R>(
+        &mut self,
+        times: &mut Times,
+        work: impl FnOnce(&mut S) -> Result<R, EngineError>,
+    ) -> Result<(R, Duration), Fault> {
+        let result = work(&mut self.stage);
+        let Some(siblings) = &self.siblings else {
+            return Ok((result?, Duration::ZERO));
+        };
+        let (waits, fault) = siblings.ring.settle();
+        times.waits.add(waits);
+        match fault {
+            Some(fault) => Err(fault),
+            None => Ok((result?, waits.total())),
         }
     }
 }

@@ -26,6 +26,8 @@ mod resume;
 #[cfg(not(feature = "shuttle"))]
 mod stall;
 #[cfg(not(feature = "shuttle"))]
+mod sync_batch_norm;
+#[cfg(not(feature = "shuttle"))]
 mod synthetic_gradients;
 
 #[cfg(not(feature = "shuttle"))]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use stagger_conformance::ladder::Delays;
-use stagger_engine::HostTensor;
+use stagger_engine::{EngineError, HostTensor, Optimizer};
 use stagger_runtime::{
     Fault, FeedError, Feeds, Inputs, Interrupt, Labels, OnNonFinite, Outcome, Plan, Replicas,
     RunError, ranks, threads,
@@ -15,23 +15,25 @@ use stagger_transport::wire::Format;
 use stagger_transport::{Bytes, Placement, Ranks, Threads, Transport, world};
 
 use crate::ranks::Record;
-use crate::support::{ToyCargo, ToyStage, plan, watch_for_hangs};
+use crate::support::{SPOILT, ToyCargo, ToyStage, plan, watch_for_hangs};
 
 /// Columns of the toy network.
 const WIDTH: usize = 3;
 
 /// Batches of 12 to 14 samples: enough for four micro-batches of three replicas, and seldom shared out evenly.
-struct Rows {
+pub struct Rows {
     happens_at: usize,
     happening: Happening,
 }
 
 #[derive(Clone)]
-enum Happening {
+pub enum Happening {
     Nothing,
     Interrupt(Interrupt),
     Panic,
     NotFinite,
+    /// As [`Happening::NotFinite`], but only in the loss.
+    Spoilt,
 }
 
 fn rows_of(batch: usize) -> usize {
@@ -45,7 +47,7 @@ impl Inputs for Rows {
         let mut data: Vec<f32> = (0..rows * WIDTH).map(value).collect();
         match &self.happening {
             _ if batch != self.happens_at => {}
-            Happening::Nothing => {}
+            Happening::Nothing | Happening::Spoilt => {}
             Happening::Interrupt(interrupt) => {
                 interrupt.request();
             }
@@ -63,7 +65,14 @@ impl Inputs for Rows {
 
 impl Labels for Rows {
     fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
-        Ok((0..rows_of(batch)).map(|row| (batch + row) % 2).collect())
+        let rows = rows_of(batch);
+        let mut labels: Vec<usize> = (0..rows).map(|row| (batch + row) % 2).collect();
+        if let Happening::Spoilt = self.happening
+            && batch == self.happens_at
+        {
+            labels[rows - 1] = SPOILT;
+        }
+        Ok(labels)
     }
 
     fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
@@ -79,7 +88,7 @@ fn train(batch: usize) -> Result<HostTensor, FeedError> {
     Inputs::train(&mut quiet, batch)
 }
 
-fn feeds_with(happens_at: usize, happening: Happening) -> Feeds {
+pub fn feeds_with(happens_at: usize, happening: Happening) -> Feeds {
     watch_for_hangs();
     let end = |happening| {
         Box::new(Rows {
@@ -87,17 +96,21 @@ fn feeds_with(happens_at: usize, happening: Happening) -> Feeds {
             happening,
         })
     };
+    let of_labels = match happening {
+        Happening::Spoilt => Happening::Spoilt,
+        _ => Happening::Nothing,
+    };
     Feeds {
         inputs: end(happening),
-        labels: end(Happening::Nothing),
+        labels: end(of_labels),
     }
 }
 
-fn feeds() -> Feeds {
+pub fn feeds() -> Feeds {
     feeds_with(0, Happening::Nothing)
 }
 
-fn replicated(plan: Plan, counts: &[usize]) -> Plan {
+pub fn replicated(plan: Plan, counts: &[usize]) -> Plan {
     Plan {
         replicas: Replicas::new(counts, plan.schedule.stages()).unwrap(),
         ..plan
@@ -105,13 +118,13 @@ fn replicated(plan: Plan, counts: &[usize]) -> Plan {
 }
 
 /// Every method that has replicas.
-fn methods(stages: usize) -> Vec<String> {
+pub fn methods(stages: usize) -> Vec<String> {
     let all = Schedule::examples(Some(stages)).into_iter();
     all.filter(|method| !method.starts_with("dni")).collect()
 }
 
 /// Numbers of replicas for so many stages: all equal, and one stage with more than the others.
-fn counts(stages: usize) -> Vec<Vec<usize>> {
+pub fn counts(stages: usize) -> Vec<Vec<usize>> {
     let mut first = vec![1; stages];
     first[0] = 3;
     let mut last = vec![1; stages];
@@ -121,7 +134,20 @@ fn counts(stages: usize) -> Vec<Vec<usize>> {
     counts
 }
 
+/// What makes the stages of a run.
+pub type Build = fn(usize, Optimizer) -> Result<ToyStage, EngineError>;
+
 fn run(
+    transport: &impl Transport<ToyCargo>,
+    plan: &Plan,
+    feeds: Feeds,
+    interrupt: &Interrupt,
+) -> (Result<Outcome, RunError>, Record) {
+    run_of(ToyStage::build, transport, plan, feeds, interrupt)
+}
+
+pub fn run_of(
+    build: Build,
     transport: &impl Transport<ToyCargo>,
     plan: &Plan,
     feeds: Feeds,
@@ -129,7 +155,7 @@ fn run(
 ) -> (Result<Outcome, RunError>, Record) {
     let mut record = Record::default();
     let take = |event| record.take(event);
-    let ended = threads::run_over(transport, plan, ToyStage::build, feeds, interrupt, take);
+    let ended = threads::run_over(transport, plan, build, feeds, interrupt, take);
     (ended, record.sorted())
 }
 
@@ -149,6 +175,16 @@ fn over_ranks(
     feeds: impl Fn() -> Feeds,
     interrupt: &Interrupt,
 ) -> (Result<Outcome, RunError>, Record) {
+    over_ranks_of(ToyStage::build, ranks, plan, feeds, interrupt)
+}
+
+pub fn over_ranks_of(
+    build: Build,
+    ranks: usize,
+    plan: &Plan,
+    feeds: impl Fn() -> Feeds,
+    interrupt: &Interrupt,
+) -> (Result<Outcome, RunError>, Record) {
     let worlds = world::in_process(ranks).into_iter();
     let mut all: Vec<Ranks> = worlds
         .map(|world| Ranks {
@@ -163,16 +199,16 @@ fn over_ranks(
     let ended = thread::scope(|scope| {
         for rank in all {
             let feeds = feeds();
-            scope.spawn(move || ranks::follow(&rank, plan, ToyStage::build, feeds));
+            scope.spawn(move || ranks::follow(&rank, plan, build, feeds));
         }
         let take = |event| record.take(event);
-        ranks::lead(&first, plan, ToyStage::build, feeds(), interrupt, take)
+        ranks::lead(&first, plan, build, feeds(), interrupt, take)
     });
     (ended, record.sorted())
 }
 
 /// Losses and final weights, as numbers.
-fn numbers(record: &Record) -> Vec<f32> {
+pub fn numbers(record: &Record) -> Vec<f32> {
     let losses = record.losses.iter();
     let losses = losses.map(|(_, loss)| loss.map_or(f32::NAN, f32::from_bits));
     let (last, _) = record.snapshots.last().expect("a snapshot").0;

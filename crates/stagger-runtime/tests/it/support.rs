@@ -7,9 +7,11 @@
 pub mod oracle;
 pub mod toy;
 
+use std::sync::Arc;
+
 use stagger_engine::{
-    Activation, Distance, EngineError, HostTensor, Loss, MseLoss, Optimizer, Score, Stage,
-    StageState, UpdateReport, WeightDecay,
+    AcrossReplicas, Activation, Distance, EngineError, HostTensor, Loss, MseLoss, Optimizer, Score,
+    Stage, StageState, UpdateReport, WeightDecay,
 };
 use stagger_runtime::{Cargo, FeedError, Feeds, Inputs, Labels, Plan};
 use stagger_schedule::{Horizon, Schedule};
@@ -57,6 +59,10 @@ pub struct ToyStage {
     /// What is kept of the drift from update to update, where it is tracked.
     drift_keep: Option<f64>,
     drift: Weights,
+    /// Whether outputs have their mean over the batch taken off, which stands for batch normalisation.
+    centred: bool,
+    /// The replicas that have the other rows of a batch.
+    replicas: Option<Arc<dyn AcrossReplicas>>,
 }
 
 /// Where a state holds the drift.
@@ -86,6 +92,31 @@ impl ToyStage {
         Ok(Self::new(stage, Momentum { beta, nesterov }))
     }
 
+    /// The same with every output's mean over the batch taken off.
+    pub fn build_centred(stage: usize, optimizer: Optimizer) -> Result<Self, EngineError> {
+        Ok(Self {
+            centred: true,
+            ..Self::build(stage, optimizer)?
+        })
+    }
+
+    /// The mean of rows over the whole batch, of which these are a share if there are replicas.
+    fn mean(&self, rows: &Rows) -> Result<[f32; WIDTH], EngineError> {
+        let own = toy::sums(rows);
+        Ok(toy::mean(&match &self.replicas {
+            Some(replicas) => replicas.gather(own)?,
+            None => vec![own],
+        }))
+    }
+
+    /// Takes the mean off, where outputs are centred: of outputs, and of their gradients too.
+    fn centre(&self, rows: Rows) -> Result<Rows, EngineError> {
+        match self.centred {
+            true => Ok(toy::centred(&rows, self.mean(&rows)?)),
+            false => Ok(rows),
+        }
+    }
+
     fn new(stage: usize, momentum: Momentum) -> Self {
         let zero = [0.0; WIDTH * WIDTH + WIDTH];
         let weights = toy::initial_weights(stage);
@@ -98,9 +129,14 @@ impl ToyStage {
             seen: 0.0,
             drift_keep: None,
             drift: zero,
+            centred: false,
+            replicas: None,
         }
     }
 }
+
+/// A label that makes the loss of its share NaN.
+pub const SPOILT: usize = usize::MAX;
 
 impl Stage for ToyStage {
     type Activation = ToyTensor;
@@ -114,8 +150,16 @@ impl Stage for ToyStage {
         Ok(ToyTensor(host.data.chunks_exact(WIDTH).map(row).collect()))
     }
 
+    fn normalize_across(&mut self, replicas: Arc<dyn AcrossReplicas>) -> Result<(), EngineError> {
+        self.replicas = Some(replicas);
+        // Else there would be nothing to do with them.
+        self.centred = true;
+        Ok(())
+    }
+
     fn forward(&mut self, input: &ToyTensor, _batch: usize) -> Result<ToyTensor, EngineError> {
-        Ok(ToyTensor(toy::forward(&self.weights, &input.0)))
+        let outputs = self.centre(toy::forward(&self.weights, &input.0))?;
+        Ok(ToyTensor(outputs))
     }
 
     fn record(
@@ -123,8 +167,11 @@ impl Stage for ToyStage {
         input: &ToyTensor,
         batch: usize,
     ) -> Result<(ToyTensor, Self::Graph), EngineError> {
-        let rows = input.0.iter().flatten();
-        self.seen += 0.1 * (rows.sum::<f32>() / input.0.len().max(1) as f32 - self.seen);
+        let mean = match self.centred {
+            true => self.mean(&input.0)?.iter().sum::<f32>(),
+            false => input.0.iter().flatten().sum::<f32>() / input.0.len().max(1) as f32,
+        };
+        self.seen += 0.1 * (mean - self.seen);
         Ok((self.forward(input, batch)?, (self.weights, input.0.clone())))
     }
 
@@ -133,7 +180,8 @@ impl Stage for ToyStage {
         (weights, inputs): Self::Graph,
         output_grad: ToyTensor,
     ) -> Result<Option<ToyTensor>, EngineError> {
-        let (input_grads, weight_grad) = toy::pull_back(&weights, &inputs, &output_grad.0);
+        let output_grads = self.centre(output_grad.0)?;
+        let (input_grads, weight_grad) = toy::pull_back(&weights, &inputs, &output_grads);
         for (sum, grad) in self.grad.iter_mut().zip(weight_grad) {
             *sum += grad;
         }
@@ -147,6 +195,10 @@ impl Stage for ToyStage {
         share: f64,
     ) -> Result<Loss<ToyTensor>, EngineError> {
         let (value, grads) = toy::loss(&logits.0, labels);
+        let value = match labels.contains(&SPOILT) {
+            true => f32::NAN,
+            false => value,
+        };
         Ok(Loss {
             value,
             grad: ToyTensor(toy::scaled(grads, share)),
@@ -295,7 +347,8 @@ impl Stage for ToyStage {
     }
 
     fn evaluate(&mut self, input: &ToyTensor) -> Result<ToyTensor, EngineError> {
-        self.forward(input, 0)
+        // Only one replica evaluates, and it has the whole batch.
+        Ok(ToyTensor(toy::forward(&self.weights, &input.0)))
     }
 
     fn export(&self) -> Result<StageState, EngineError> {

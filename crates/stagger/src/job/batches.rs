@@ -6,9 +6,19 @@ use stagger_schedule::Schedule;
 
 use crate::refusal::Refusal;
 
-/// Makes sure that the smallest batch has a sample for each of the `shares` that it is cut into, for micro-batches and replicas,
+/// What a batch is shared out into.
+pub struct Shares<'a> {
+    /// Of which micro-batches there are.
+    pub schedule: &'a Schedule,
+    /// Shares of each of these: the most replicas of a stage.
+    pub replicas: usize,
+    /// Whether batch normalisation is over all of them, and there are several.
+    pub normalized_together: bool,
+}
+
+/// Makes sure that the smallest batch has a sample for each of the shares that it is cut into, for micro-batches and replicas,
 /// and two where batch normalisation needs them: one sample has no variance to normalise by (where a layer sees one value per channel), and next to none anywhere
-/// else.
+/// else. Shares that are normalised together have two in all.
 ///
 /// # Errors
 /// [`Refusal::BatchSize`] or [`Refusal::LastBatch`] with the batch that is too small and what to do.
@@ -17,10 +27,15 @@ pub fn check(
     sampler: &Sampler,
     batch_size: usize,
     samples: usize,
-    (schedule, shares): (&Schedule, usize),
+    shares: &Shares<'_>,
 ) -> Result<(), Refusal> {
-    let mut layers = model.blocks.iter().flat_map(|block| &block.layers);
-    let normalizes = layers.any(has_batch_norm);
+    let Shares {
+        schedule,
+        normalized_together,
+        ..
+    } = *shares;
+    let shares = schedule.micro_batches() * shares.replicas;
+    let normalizes = has_batch_norm(model) && !normalized_together;
     let needed = if normalizes { 2 * shares } else { shares };
     // What a batch is shared out into.
     let what = match schedule.micro_batches() {
@@ -63,8 +78,11 @@ pub fn check(
     Ok(())
 }
 
-fn has_batch_norm(layer: &Layer) -> bool {
+/// Whether any layer normalises batches.
+pub fn has_batch_norm(model: &Model) -> bool {
     let mut found = false;
-    layer.walk(&mut |layer| found |= matches!(layer, Layer::BatchNorm2d { .. }));
+    for layer in model.blocks.iter().flat_map(|block| &block.layers) {
+        layer.walk(&mut |layer| found |= matches!(layer, Layer::BatchNorm2d { .. }));
+    }
     found
 }

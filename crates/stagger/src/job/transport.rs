@@ -1,9 +1,11 @@
 //! How many copies there are of each stage, and what connects them.
 
+use stagger_model::Model;
 use stagger_runtime::{Replicas, ReplicasError};
 use stagger_schedule::{MAX_REPLICAS, Schedule};
 use stagger_transport::wire::Format;
 
+use super::batches::has_batch_norm;
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
@@ -72,6 +74,26 @@ pub(super) fn replicas(
         });
     }
     Ok(replicas)
+}
+
+/// Whether replicas normalise batches together. What changes nothing is refused.
+pub(super) fn sync_batch_norm(
+    options: &mut TrainingOptions,
+    replicas: &Replicas,
+    model: &Model,
+) -> Result<bool, Refusal> {
+    // One spelling of the same, so that a resumed run may be told in another one.
+    options.sync_batch_norm = options.sync_batch_norm.filter(|&together| together);
+    let together = options.sync_batch_norm.is_some();
+    if together && !replicas.any() {
+        return Err(Refusal::SyncWithoutReplicas);
+    }
+    if together && !has_batch_norm(model) {
+        return Err(Refusal::SyncWithoutBatchNorm {
+            model: model.name.clone(),
+        });
+    }
+    Ok(together)
 }
 
 fn all(count: usize, stages: usize) -> Result<Replicas, Refusal> {

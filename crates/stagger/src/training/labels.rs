@@ -12,10 +12,7 @@ use crate::job::Job;
 pub fn headline(job: &Job) -> String {
     let engine = engine_label(job);
     let stages = job.schedule.stages();
-    let replicas = match job.replicas.any() {
-        true => format!(" with {} replicas", job.replicas),
-        false => String::new(),
-    };
+    let replicas = job.with_replicas();
     let micro_batches = match job.schedule.micro_batches() {
         1 => String::new(),
         several => format!(" in {several} micro-batches"),
@@ -62,6 +59,9 @@ pub fn facts(job: &Job) -> Map<String, Value> {
     add("stages", job.schedule.stages().into());
     if job.replicas.any() {
         add("replicas", job.replicas.to_string().into());
+    }
+    if job.sync_batch_norm {
+        add("sync_batch_norm", true.into());
     }
     add("cut", job.cut.sizes().into());
     add("batch_size", job.batch_size.into());

@@ -6,4 +6,5 @@ mod fresh_crate;
 mod ranks;
 mod replicas;
 mod support;
+mod sync_batch_norm;
 mod training;

@@ -27,7 +27,7 @@ pub fn json(measured: &Measured) -> Value {
         let entry = |(name, calls, time): (&str, u64, Duration)| json!({"kernel": name, "calls": calls, "seconds": time.as_secs_f64()});
         json!({"stage": stage, "kernels": profile.entries().map(entry).collect::<Vec<_>>()})
     };
-    json!({
+    let mut object = json!({
         "model": job.model.name,
         "schedule": job.schedule.to_string(),
         "stages": job.schedule.stages(),
@@ -45,7 +45,11 @@ pub fn json(measured: &Measured) -> Value {
         "settled_resident_bytes": measured.settled_resident_bytes,
         "resident_bytes": measured.resident_bytes,
         "profile": measured.profiles.iter().map(profile).collect::<Vec<_>>(),
-    })
+    });
+    if job.sync_batch_norm {
+        object["sync_batch_norm"] = true.into();
+    }
+    object
 }
 
 /// The same for people.
@@ -63,10 +67,7 @@ pub fn table(measured: &Measured) -> String {
         } else {
             "stages"
         },
-        match job.replicas.any() {
-            true => format!(" with {} replicas", job.replicas),
-            false => String::new(),
-        },
+        job.with_replicas(),
         job.cut,
         job.options.engine.as_deref().unwrap_or_default(),
         job.precision,

@@ -142,6 +142,20 @@ impl Request {
             .or(TrainingOptions::defaults().stages)
     }
 
+    /// Whether a method's run normalises over replicas, where that is asked for. A method without replicas has none to do it with
+    /// and runs as it is, beside others that have some; if no method has any, all are asked, and the first refuses.
+    fn syncs(&self, method: &str) -> Option<bool> {
+        let asked = self.train.sync_batch_norm;
+        let several = |counts: &Vec<usize>| counts.iter().any(|&count| count > 1);
+        let of_all = self.train.replicas.as_ref().is_some_and(several);
+        let has = |method: &String| {
+            let schedule = Schedule::parse(method, self.stages_of(method)).ok();
+            let own = schedule.and_then(|schedule| schedule.replicas());
+            own.map_or(of_all, |own| own > 1)
+        };
+        asked.filter(|_| has(&method.to_owned()) || !self.methods.iter().any(has))
+    }
+
     /// Values of one run.
     pub fn values(&self, method: &str, seed: u64) -> TrainingOptions {
         // Batches of the usual size, whatever a method makes of them: the budget is the same for all.
@@ -152,6 +166,7 @@ impl Request {
             schedule: Some(method.to_owned()),
             stages,
             seed: Some(seed),
+            sync_batch_norm: self.syncs(method),
             max_batches: self
                 .train
                 .max_batches
@@ -354,6 +369,30 @@ mod tests {
             (Some(10), Some(3))
         );
         assert_eq!(found.slowdowns, [0.0, 50.0], "least first");
+    }
+
+    #[test]
+    fn methods_with_replicas_normalise_together() {
+        let of = |words: &str, method| {
+            let found = request(&format!("{words} --sync-batch-norm")).unwrap();
+            found.values(method, 1).sync_batch_norm
+        };
+        assert_eq!(of("bp dp(2)", "dp(2)"), Some(true));
+        assert_eq!(of("bp dp(2)", "bp"), None);
+        assert_eq!(of("bp dp(1) dp(2)", "dp(1)"), None);
+        for method in ["bp", "dsp"] {
+            assert_eq!(of("bp dsp --replicas 2", method), Some(true));
+            // No method has any: the run says so.
+            assert_eq!(of("bp dsp", method), Some(true));
+            assert_eq!(of("bp dsp --replicas 1", method), Some(true));
+        }
+        assert_eq!(
+            request("bp dp(2)")
+                .unwrap()
+                .values("dp(2)", 1)
+                .sync_batch_norm,
+            None
+        );
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Batch normalisation, with the residual sum and the ReLU that follow it.
 
+mod across;
+
 use crate::error::EngineError;
 use crate::layered::kernels::{Kernels, Normalization, NormalizationTape, Normalized};
 use crate::layered::parameters::Gradients;
 use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded, sides};
+use across::{Share, Whole};
 
 /// Batch normalisation, with indices of its parameters and running statistics.
 pub(super) struct BatchNorm {
@@ -23,6 +26,8 @@ pub(super) struct BatchNormPullback<K: Kernels> {
     shift: usize,
     with: Normalization<K::Tensor>,
     tape: NormalizationTape<K::Tensor>,
+    /// Where the batch is that of several replicas.
+    share: Option<Share<K>>,
 }
 
 impl BatchNorm {
@@ -38,13 +43,32 @@ impl BatchNorm {
     /// Values per channel, of which training needs at least two: one alone always becomes the shift.
     fn count<K: Kernels>(&self, input: &K::Tensor) -> Result<usize, EngineError> {
         let [samples, _, height, width] = sides::<K>(input);
-        match samples * height * width {
-            values @ 0..=1 => Err(EngineError::OneValuePerChannel {
+        self.enough(samples * height * width)
+    }
+
+    fn enough(&self, values: usize) -> Result<usize, EngineError> {
+        match values {
+            0..=1 => Err(EngineError::OneValuePerChannel {
                 layer: self.name.clone(),
                 values,
             }),
             values => Ok(values),
         }
+    }
+
+    /// The statistics of the whole batch, where there are replicas to normalise it with.
+    fn whole<K: Kernels>(
+        &self,
+        input: &K::Tensor,
+        with: &Normalization<K::Tensor>,
+        pass: &Pass<'_, K>,
+    ) -> Result<Option<Whole<K>>, EngineError> {
+        let Some(replicas) = pass.replicas else {
+            return Ok(None);
+        };
+        let whole = Whole::of(input, with, pass, replicas)?;
+        self.enough(whole.count)?;
+        Ok(Some(whole))
     }
 
     /// Training forward, with what is added before the ReLU.
@@ -54,10 +78,14 @@ impl BatchNorm {
         addend: Option<K::Tensor>,
         pass: &Pass<'_, K>,
     ) -> Result<K::Tensor, EngineError> {
+        let with = self.normalization(pass);
+        if let Some(Whole { mean, variance, .. }) = self.whole(&input, &with, pass)? {
+            return timed("normalization", || {
+                K::normalize_by(input, &with, mean, variance, addend)
+            });
+        }
         self.count::<K>(&input)?;
-        let result = timed("normalization", || {
-            K::normalize(input, &self.normalization(pass), addend, true)
-        })?;
+        let result = timed("normalization", || K::normalize(input, &with, addend, true))?;
         wanted::<K>(result.output)
     }
 
@@ -70,7 +98,6 @@ impl BatchNorm {
         seen: &mut Vec<BatchStatistics<K>>,
         wants_output: bool,
     ) -> Result<(Option<K::Tensor>, BatchNormPullback<K>), EngineError> {
-        let count = self.count::<K>(&input)?;
         let with = self.normalization(pass);
         let added = addend.is_some();
         let keeps_output = K::keeps_output(&with, added);
@@ -78,9 +105,29 @@ impl BatchNorm {
             .then(|| addend.clone())
             .flatten();
         let needs_output = wants_output || keeps_output;
-        let result = timed("normalization", || {
-            K::normalize(input.clone(), &with, addend, needs_output)
-        })?;
+        let (result, count, share) = match self.whole(&input, &with, pass)? {
+            Some(whole) => {
+                let output = needs_output.then(|| {
+                    let (mean, variance) = (whole.mean.clone(), whole.variance.clone());
+                    timed("normalization", || {
+                        K::normalize_by(input.clone(), &with, mean, variance, addend)
+                    })
+                });
+                let result = Normalized {
+                    output: output.transpose()?,
+                    mean: whole.mean,
+                    variance: whole.variance,
+                };
+                (result, whole.count, Some(whole.share))
+            }
+            None => {
+                let count = self.count::<K>(&input)?;
+                let result = timed("normalization", || {
+                    K::normalize(input.clone(), &with, addend, needs_output)
+                })?;
+                (result, count, None)
+            }
+        };
         seen.push(BatchStatistics {
             index: self.statistics,
             mean: result.mean.clone(),
@@ -102,6 +149,7 @@ impl BatchNorm {
                 added,
                 result,
             },
+            share,
         };
         Ok((output, pullback))
     }
@@ -142,12 +190,29 @@ impl<K: Kernels> BatchNormPullback<K> {
         output_grad: K::Tensor,
         gradients: &mut Gradients<K>,
     ) -> Result<(K::Tensor, Option<K::Tensor>), EngineError> {
+        let normalized = self.share.map(|share| {
+            let NormalizationTape { input, result, .. } = &self.tape;
+            let normalized = across::Normalized {
+                input: input.clone(),
+                scale: self.with.scale.clone(),
+                epsilon: self.with.epsilon,
+                mean: result.mean.clone(),
+                variance: result.variance.clone(),
+            };
+            (share, normalized)
+        });
         let grads = timed("normalization backward", || {
             K::normalize_backward(self.tape, &self.with, output_grad)
         })?;
+        let input_grad = match normalized {
+            None => grads.input,
+            Some((share, normalized)) => {
+                share.complete(grads.input, [&grads.scale, &grads.shift], normalized)?
+            }
+        };
         gradients.add(self.scale, grads.scale)?;
         gradients.add(self.shift, grads.shift)?;
-        Ok((grads.input, grads.addend))
+        Ok((input_grad, grads.addend))
     }
 }
 

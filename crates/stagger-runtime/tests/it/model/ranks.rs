@@ -141,10 +141,18 @@ fn with_replicas(method: &str, counts: &[usize]) -> Plan {
 
 #[test]
 fn replicas_give_the_numbers_of_threads_on_ranks() {
-    for counts in [[2, 2, 2], [2, 1, 2]] {
+    for (counts, sync_batch_norm) in [
+        ([2, 2, 2], false),
+        ([2, 1, 2], false),
+        ([2, 2, 1], true),
+        ([2, 1, 2], true),
+    ] {
         for method in ["dsp", "pipedream", "bp"] {
             check(ITERATIONS / 16, move || {
-                let plan = with_replicas(method, &counts);
+                let plan = Plan {
+                    sync_batch_norm,
+                    ..with_replicas(method, &counts)
+                };
                 let (expected, result) = on_threads(&plan, feeds(), &Interrupt::new());
                 result.expect("a run");
                 let (found, result) = over_with_replicas(3, &plan, &Interrupt::new());
@@ -157,9 +165,12 @@ fn replicas_give_the_numbers_of_threads_on_ranks() {
 
 #[test]
 fn an_interrupt_at_any_moment_halts_all_replicas() {
-    for ranks in [1, 3] {
+    for (ranks, sync_batch_norm) in [(1, false), (3, false), (1, true), (3, true)] {
         check(ITERATIONS / 4, move || {
-            let plan = with_replicas("dsp", &[2, 2, 1]);
+            let plan = Plan {
+                sync_batch_norm,
+                ..with_replicas("dsp", &[2, 2, 1])
+            };
             let interrupt = Interrupt::new();
             let asks = interrupt.clone();
             let asking = thread::spawn(move || asks.request());

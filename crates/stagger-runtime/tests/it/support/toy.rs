@@ -27,6 +27,25 @@ pub fn forward(weights: &Weights, inputs: &Rows) -> Rows {
     inputs.iter().map(row).collect()
 }
 
+/// The sum of each column, and behind them the number of rows.
+pub fn sums(rows: &Rows) -> Vec<f32> {
+    let column = |at: usize| rows.iter().map(|row| row[at]).sum::<f32>();
+    let sums = (0..WIDTH).map(column);
+    sums.chain([rows.len() as f32]).collect()
+}
+
+/// The mean of each column over several [`sums`].
+pub fn mean(all: &[Vec<f32>]) -> [f32; WIDTH] {
+    let sum = |at: usize| all.iter().map(|sums| sums[at]).sum::<f32>();
+    std::array::from_fn(|at| sum(at) / sum(WIDTH))
+}
+
+/// Rows less a mean.
+pub fn centred(rows: &Rows, mean: [f32; WIDTH]) -> Rows {
+    let row = |row: &[f32; WIDTH]| std::array::from_fn(|at| row[at] - mean[at]);
+    rows.iter().map(row).collect()
+}
+
 /// Pulls a gradient of the outputs back to the inputs and the weights.
 pub fn pull_back(weights: &Weights, inputs: &Rows, output_grads: &Rows) -> (Rows, Weights) {
     let outputs = forward(weights, inputs);
