@@ -154,3 +154,44 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::TrainingOptions;
+    use crate::training::Training;
+
+    #[test]
+    fn a_stage_goes_by_the_slowest_of_its_own_places() {
+        let options = TrainingOptions {
+            replicas: Some(vec![2, 1, 2]),
+            stages: Some(3),
+            ..TrainingOptions::default()
+        };
+        let job = Training::new().options(options).check().unwrap();
+        let costs = |seconds: f64| BlockCosts {
+            forward: vec![seconds; 5],
+            backward: vec![seconds; 5],
+        };
+        let measured: Vec<BlockCosts> = [2.0, 3.0, 9.0, 5.0, 4.0].map(costs).to_vec();
+        let found = of_stages(&job, &measured);
+        assert_eq!(found, [&measured[1], &measured[2], &measured[3]]);
+    }
+
+    /// Places that share a device share its times.
+    #[test]
+    fn a_device_is_measured_once() {
+        let options = TrainingOptions {
+            batch_size: Some(2),
+            ..TrainingOptions::default()
+        };
+        let job = Training::new().options(options).check().unwrap();
+        let found = measure(&job, 0..2).unwrap();
+        assert_eq!(found[0], found[1]);
+        assert_ne!(
+            found[0],
+            measure(&job, 0..1).unwrap()[0],
+            "two measurements"
+        );
+    }
+}

@@ -70,9 +70,7 @@ impl Facts {
             schedule: job.schedule.to_string(),
             optimizer: format!("{:?}", job.optimizer),
             learning_rate: format!("{:?}", job.learning_rate),
-            instructions: (places.into_iter())
-                .any(|place| job.engine.at(place).cuda().is_none())
-                .then(stagger_cpu::instruction_set),
+            instructions: instructions(job, places),
         }
     }
 
@@ -91,6 +89,12 @@ impl Facts {
         .find(|(_, here, there)| here != there)
         .map(|(what, here, there)| (what, here.as_str(), there.as_str()))
     }
+}
+
+/// The vector instructions that the bits of these places depend on.
+pub(crate) fn instructions(job: &Job, mut places: Range<usize>) -> Option<String> {
+    let computes_here = places.any(|place| job.engine.at(place).cuda().is_none());
+    computes_here.then(stagger_cpu::instruction_set)
 }
 
 /// Which rank has which stages, or replicas of stages.

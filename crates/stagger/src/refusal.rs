@@ -436,7 +436,7 @@ impl Refusal {
                 engine,
                 found,
             } => format!(
-                "{} names {found} for stage {stage}, which engine {engine} runs, and that has no device but cpu; name cpu \
+                "{} names {found} for stage {stage}, and engine {engine}, which runs that stage, has no device but cpu; name cpu \
                  there, or give the stage engine torch with {}",
                 name("devices"),
                 name("engines")

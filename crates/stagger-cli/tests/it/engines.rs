@@ -107,7 +107,9 @@ fn train_bench_and_compare_take_an_engine_for_each_stage() {
     let log = std::fs::read_to_string(bench.path("run/run.log")).expect("a log");
     assert!(log.contains(&format!("· {name} ·")), "{log}");
 
-    let compared = bench.stagger(&format!("compare bp dsp {common} --batch-size 8 --lr 0.01 --output compared"));
+    let compared = bench.stagger(&format!(
+        "compare bp dsp {common} --batch-size 8 --lr 0.01 --output compared"
+    ));
     assert_eq!(compared.status, 0, "{}", compared.stderr);
     assert!(
         compared.stdout.contains(&format!("· {name} f32 ·")),

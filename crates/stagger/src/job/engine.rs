@@ -306,3 +306,6 @@ fn torch(
 
 #[cfg(feature = "torch")]
 use torch::torch;
+
+#[cfg(all(test, feature = "torch"))]
+mod tests;
