@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stagger_data::{InMemory, Split};
-use stagger_engine::{EngineError, Optimizer, Stage, StageSpec};
+use stagger_engine::{Activation, EngineError, HostTensor, Optimizer, Stage, StageSpec};
 use stagger_runtime::snapshot::{Snapshot, StageSnapshot};
 use stagger_runtime::{Event, Interrupt, Place, Plan, stage_optimizer, threads};
 use stagger_schedule::Horizon;
@@ -166,6 +166,26 @@ fn two_engines_that_are_one_give_its_bits() {
             );
         }
     }
+}
+
+/// It is converted as it arrives, not at every pass over it.
+#[test]
+fn what_comes_from_the_other_engine_is_the_stages_own_from_then_on() {
+    let job = job("bp");
+    let stage = |number: usize| {
+        let place = stagger_runtime::Replicas::none(STAGES).place(number);
+        let optimizer = stage_optimizer(&job.schedule, number, &job.optimizer);
+        cpu(&job, place, optimizer).unwrap()
+    };
+    let values = HostTensor::new(vec![2, 1, 1, 2], vec![0.5, -0.25, 3.0, 1e-30]).unwrap();
+    let a: Either<CpuStage, CpuStage> = Either::A(stage(0));
+    let b: Either<CpuStage, CpuStage> = Either::B(stage(1));
+    let sent = a.upload(values.clone()).unwrap();
+    let arrived = b.take_over(sent.clone()).unwrap();
+    assert!(matches!(arrived, Either::B(_)), "{arrived:?}");
+    assert_eq!(arrived.to_host().unwrap(), values);
+    assert!(matches!(a.take_over(arrived).unwrap(), Either::A(_)));
+    assert!(matches!(a.take_over(sent).unwrap(), Either::A(_)));
 }
 
 /// What cannot come about by itself is an error with a sentence, or a panic with one where there is no error to give.
