@@ -14,8 +14,9 @@ use crate::stages;
 /// Times that each block is measured; the first does not count.
 const ROUNDS: usize = 4;
 
-/// Cuts the job's model again where its balance is to be measured: every process measures all blocks on each of its devices, and
-/// each stage goes by the slowest device that it has, of whatever process. Gives a line for people. From then on the job's balance says the number of blocks of each stage.
+/// Cuts the job's model again where its balance is to be measured: every process measures all blocks on each of its engines and
+/// devices, and each stage goes by the slowest of its own. Gives a line for people. From then on the job's balance says the
+/// number of blocks of each stage.
 ///
 /// # Errors
 /// When a block cannot be built or run, here or on another rank.
