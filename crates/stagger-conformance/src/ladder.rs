@@ -11,7 +11,7 @@ pub use trace::{Trace, watch_for_hangs};
 
 use stagger_engine::{Stage, StageState};
 use stagger_model::{Balance, Cut};
-use stagger_runtime::{Inputs, Interrupt, Labels, sequential, threads};
+use stagger_runtime::{Inputs, Interrupt, Labels, Place, sequential, threads};
 use stagger_transport::Threads;
 
 use crate::Engine;
@@ -24,7 +24,7 @@ fn run_threads<K: Engine>(schedule: &str, stages: usize, delays: u64) -> Trace {
     let outcome = threads::run_over(
         &Delays::over(Threads, delays),
         &plan,
-        |stage, optimizer| Ok(build::<K>(&model, &cut, stage, optimizer)),
+        |place: Place, optimizer| Ok(build::<K>(&model, &cut, place.stage, optimizer)),
         feeds(),
         &Interrupt::new(),
         |event| trace.take(event),
@@ -37,7 +37,7 @@ fn run_sequential<K: Engine>(schedule: &str, stages: usize) -> Trace {
     let (model, plan) = (model(), plan(schedule, stages));
     let cut = cut_for(&model, &plan.schedule);
     let mut trace = Trace::new(stages);
-    let build = |stage, optimizer| Ok(build::<K>(&model, &cut, stage, optimizer));
+    let build = |place: Place, optimizer| Ok(build::<K>(&model, &cut, place.stage, optimizer));
     sequential::run(&plan, build, feeds(), |event| trace.take(event)).expect("the run succeeds");
     trace
 }

@@ -193,6 +193,15 @@ pub trait Stage {
         Err(EngineError::AloneOnly)
     }
 
+    /// Brings an activation or a gradient to this stage that another stage of the run has made. A stage whose tensors all stages
+    /// of the run can read has nothing to do here.
+    ///
+    /// # Errors
+    /// [`EngineError::Backend`] when a device fails.
+    fn take_over(&self, activation: Self::Activation) -> Result<Self::Activation, EngineError> {
+        Ok(activation)
+    }
+
     /// Training forward: batch statistics, dropout of batch `batch`; running statistics stay as they are.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ use crate::feed::Feeds;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
 use crate::ports::connect;
+use crate::replicas::Place;
 use failure::StopOnDrop;
 use merge::Merge;
 use runner::Runner;
@@ -53,7 +54,7 @@ impl<P: Peers> Host<'_, P> {
     ) -> Result<Outcome, RunError>
     where
         S: Stage,
-        B: Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
+        B: Fn(Place, Optimizer) -> Result<S, EngineError> + Sync,
     {
         let plan = self.plan;
         let stages = plan.schedule.stages();

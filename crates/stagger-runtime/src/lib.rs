@@ -43,6 +43,6 @@ pub use fault::{EventError, Fault, FeedError, RunError};
 pub use feed::{Elsewhere, Feeds, Inputs, Labels};
 pub use interrupt::Interrupt;
 pub use plan::{OnNonFinite, Outcome, Plan};
-pub use replicas::{Replicas, ReplicasError};
+pub use replicas::{Place, Replicas, ReplicasError};
 pub use stage_optimizer::stage_optimizer;
 pub use straggler::{Straggler, StragglerError};

@@ -19,6 +19,7 @@ use crate::feed::Feeds;
 use crate::host::Host;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
+use crate::replicas::Place;
 pub use messages::check_control;
 
 use follower::Follower;
@@ -42,7 +43,7 @@ pub fn lead<S, B>(
 ) -> Result<Outcome, RunError>
 where
     S: Stage,
-    B: Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
+    B: Fn(Place, Optimizer) -> Result<S, EngineError> + Sync,
 {
     assert_eq!(ranks.world.rank(), 0, "rank 0 leads");
     let host = Host {
@@ -67,7 +68,7 @@ where
 pub fn follow<S, B>(ranks: &Ranks, plan: &Plan, build: B, feeds: Feeds) -> Result<(), RunError>
 where
     S: Stage,
-    B: Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
+    B: Fn(Place, Optimizer) -> Result<S, EngineError> + Sync,
 {
     assert_ne!(ranks.world.rank(), 0, "rank 0 leads");
     let follower = Follower::new(ranks, plan.stall_timeout);

@@ -46,8 +46,10 @@ pub enum ReplicasError {
 
 /// One replica of one stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
+    /// The stage.
     pub stage: usize,
+    /// Which of its replicas.
     pub replica: usize,
     /// Replicas of the stage.
     pub of: usize,
@@ -142,12 +144,17 @@ impl Replicas {
     }
 
     /// The number of a place.
-    pub(crate) fn number(&self, stage: usize, replica: usize) -> usize {
+    ///
+    /// # Panics
+    /// When there is no such stage.
+    #[must_use]
+    pub fn number(&self, stage: usize, replica: usize) -> usize {
         self.places_of(0..stage).end + replica
     }
 
     /// The place of that number; the last one for a number that there is not.
-    pub(crate) fn place(&self, number: usize) -> Place {
+    #[must_use]
+    pub fn place(&self, number: usize) -> Place {
         let mut replica = number.min(self.places().saturating_sub(1));
         let mut stages = self.0.iter().copied().enumerate();
         let here = stages.find(|&(_, of)| {
@@ -197,12 +204,12 @@ impl Replicas {
 
 impl Place {
     /// The rows of this replica among those of a micro-batch: as even as whole rows allow.
-    pub fn rows(self, rows: usize) -> Range<usize> {
+    pub(crate) fn rows(self, rows: usize) -> Range<usize> {
         self.replica * rows / self.of..(self.replica + 1) * rows / self.of
     }
 
     /// Whether it is the one that speaks for its stage.
-    pub fn is_first(self) -> bool {
+    pub(crate) fn is_first(self) -> bool {
         self.replica == 0
     }
 }

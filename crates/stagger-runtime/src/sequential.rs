@@ -15,6 +15,7 @@ use crate::feed::Feeds;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
 use crate::ports::connect;
+use crate::replicas::Place;
 use crate::stage_optimizer::build_stage;
 use crate::worker::{Worker, WorkerContext};
 
@@ -24,7 +25,7 @@ use crate::worker::{Worker, WorkerContext};
 /// The first failure of any stage or of `on_event`.
 pub fn run<S: Stage>(
     plan: &Plan,
-    build: impl Fn(usize, Optimizer) -> Result<S, EngineError>,
+    build: impl Fn(Place, Optimizer) -> Result<S, EngineError>,
     feeds: Feeds,
     on_event: impl FnMut(Event) -> Result<(), EventError>,
 ) -> Result<Outcome, RunError> {
@@ -39,7 +40,7 @@ pub fn run<S: Stage>(
 pub fn run_in_order<S: Stage>(
     interpreter: Interpreter,
     plan: &Plan,
-    build: impl Fn(usize, Optimizer) -> Result<S, EngineError>,
+    build: impl Fn(Place, Optimizer) -> Result<S, EngineError>,
     feeds: Feeds,
     mut on_event: impl FnMut(Event) -> Result<(), EventError>,
 ) -> Result<Outcome, RunError> {
@@ -77,7 +78,7 @@ pub fn run_in_order<S: Stage>(
             stage: index,
             cause,
         };
-        let stage = build_stage(plan, index, &build).map_err(failed)?;
+        let stage = build_stage(plan, replicas.place(index), &build).map_err(failed)?;
         let context = WorkerContext {
             number: index,
             ports,

@@ -8,6 +8,7 @@ use stagger_schedule::{Rescheduling, Schedule};
 use crate::corrections::check_momentum;
 use crate::fault::Fault;
 use crate::plan::Plan;
+use crate::replicas::Place;
 
 /// The optimizer that a stage runs with, where the run's is `optimizer`.
 ///
@@ -29,18 +30,18 @@ pub fn stage_optimizer(schedule: &Schedule, stage: usize, optimizer: &Optimizer)
     own
 }
 
-/// Builds a stage of the plan with its optimizer.
+/// Builds the stage of a place with its optimizer.
 ///
 /// # Errors
 /// When the schedule's corrections do not suit the optimizer, or the stage cannot be built.
 pub(crate) fn build_stage<S>(
     plan: &Plan,
-    stage: usize,
-    build: impl Fn(usize, Optimizer) -> Result<S, EngineError>,
+    place: Place,
+    build: impl Fn(Place, Optimizer) -> Result<S, EngineError>,
 ) -> Result<S, Fault> {
     check_momentum(&plan.schedule, &plan.optimizer)?;
-    let optimizer = stage_optimizer(&plan.schedule, stage, &plan.optimizer);
-    Ok(build(stage, optimizer)?)
+    let optimizer = stage_optimizer(&plan.schedule, place.stage, &plan.optimizer);
+    Ok(build(place, optimizer)?)
 }
 
 /// `β` of an optimizer that has one, else 0.

@@ -10,10 +10,11 @@ use crate::feed::Feeds;
 use crate::host::{Alone, Host};
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
+use crate::replicas::Place;
 
 /// Runs the plan to its end, to an interrupt, or to the first failure.
 ///
-/// `build(k, optimizer)` makes stage k, on the thread that will run it. The optimizer is that of the plan as the schedule
+/// `build(place, optimizer)` makes the stage of a place, on the thread that will run it. The optimizer is that of the plan as the schedule
 /// changes it for the stage ([`stage_optimizer`](crate::stage_optimizer)). `on_event` is called on the calling thread, in the order in which events
 /// arrive.
 ///
@@ -29,7 +30,7 @@ pub fn run<S, B>(
 ) -> Result<Outcome, RunError>
 where
     S: Stage,
-    B: Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
+    B: Fn(Place, Optimizer) -> Result<S, EngineError> + Sync,
 {
     run_over(&Threads, plan, build, feeds, interrupt, on_event)
 }
@@ -48,7 +49,7 @@ pub fn run_over<S, B>(
 ) -> Result<Outcome, RunError>
 where
     S: Stage,
-    B: Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
+    B: Fn(Place, Optimizer) -> Result<S, EngineError> + Sync,
 {
     let host = Host {
         plan,

@@ -356,10 +356,12 @@ impl<S: Stage> Worker<S> {
         Ok(())
     }
 
-    /// Brings what a link has carried to the stage's device, if it is not there.
+    /// Brings what a link has carried to the stage, if it is not there.
     fn land(&self, cargo: Cargo<S::Activation>, times: &mut Times) -> Result<S::Activation, Fault> {
         match cargo {
-            Cargo::Device(tensor) => Ok(tensor),
+            Cargo::Device(tensor) => {
+                timed(&mut times.transfer, || self.stage.take_over(tensor)).map_err(Fault::from)
+            }
             Cargo::Host(host) => {
                 timed(&mut times.transfer, || self.stage.upload(host)).map_err(Fault::from)
             }

@@ -1,5 +1,6 @@
 //! Cutting a model by what its blocks take where they will run (`balance = "profile"`).
 
+use std::ops::Range;
 use std::time::Instant;
 
 use stagger_engine::{Activation, EngineError, HostTensor, Stage, StageSpec};
@@ -13,8 +14,9 @@ use crate::stages;
 /// Times that each block is measured; the first does not count.
 const ROUNDS: usize = 4;
 
-/// Cuts the job's model again where its balance is to be measured: every process measures all blocks, and each stage goes by the
-/// slowest process that has it. Gives a line for people. From then on the job's balance says the number of blocks of each stage.
+/// Cuts the job's model again where its balance is to be measured: every process measures all blocks on each of its engines and
+/// devices, and each stage goes by the slowest of its own. Gives a line for people. From then on the job's balance says the
+/// number of blocks of each stage.
 ///
 /// # Errors
 /// When a block cannot be built or run, here or on another rank.
@@ -33,12 +35,9 @@ pub fn resolve(
             leader.prepare(job, commit)?;
             leader.measure(job)?
         }
-        None => stages::devices(job)
-            .into_iter()
-            .map(|stage| measure(job, stage))
-            .collect::<Result<_, _>>()?,
+        None => measure(job, 0..job.replicas.places())?,
     };
-    let of_stages = of_stages(job, leader, &measured)?;
+    let of_stages = of_stages(job, &measured);
     let recomputes = job.schedule.recomputes();
     let work: Vec<StageWork<'_>> = (of_stages.iter().zip(&recomputes).enumerate())
         .map(|(stage, (&measured, &recompute))| StageWork {
@@ -63,40 +62,41 @@ pub fn resolve(
     )))
 }
 
-/// The costs that each stage goes by.
-fn of_stages<'a>(
-    job: &Job,
-    leader: Option<&Leader>,
-    measured: &'a [BlockCosts],
-) -> Result<Vec<&'a BlockCosts>, Error> {
-    let devices = stages::devices(job);
-    let at = |stage: usize| match leader {
-        Some(leader) => leader.ranks_of(job, stage),
-        // The device was measured at the first stage that has it.
-        None => {
-            let same = |first: &usize| stages::same_device(job, *first, stage);
-            Ok(vec![devices.iter().position(same).unwrap_or_default()])
-        }
-    };
+/// The costs that each stage goes by, of those of all places.
+fn of_stages<'a>(job: &Job, measured: &'a [BlockCosts]) -> Vec<&'a BlockCosts> {
     let whole = |costs: &BlockCosts| costs.stage(0..costs.forward.len(), false);
-    (0..job.schedule.stages())
-        .map(|stage| {
-            let costs = at(stage)?.into_iter().filter_map(|at| measured.get(at));
-            let slowest = costs.max_by(|a, b| whole(a).total_cmp(&whole(b)));
-            Ok(slowest.unwrap_or(&measured[0]))
+    let slowest = |stage: usize| {
+        let own = &measured[job.replicas.places_of(stage..stage + 1)];
+        let others = own[1..].iter();
+        others.fold(&own[0], |slowest, costs| {
+            match whole(costs) > whole(slowest) {
+                true => costs,
+                false => slowest,
+            }
         })
-        .collect()
+    };
+    (0..job.schedule.stages()).map(slowest).collect()
 }
 
-/// What the blocks of the job's model take here on the device of a stage, in seconds per micro-batch.
+/// What the blocks of the job's model take here on the engine and the device of each of these places, in seconds per micro-batch.
+/// Places on the same device share one measurement.
 ///
 /// # Errors
 /// When a block cannot be built or run.
-pub fn measure(job: &Job, stage: usize) -> Result<BlockCosts, Error> {
-    stages::measure_blocks(job, stage).map_err(|source| Error::Measuring {
-        model: job.model.name.clone(),
-        source: Box::new(source),
-    })
+pub fn measure(job: &Job, places: Range<usize>) -> Result<Vec<BlockCosts>, Error> {
+    let first = places.start;
+    let mut measured: Vec<BlockCosts> = Vec::with_capacity(places.len());
+    for place in places {
+        let same = (first..place).find(|&before| job.engine.at(before) == job.engine.at(place));
+        measured.push(match same {
+            Some(before) => measured[before - first].clone(),
+            None => stages::measure_blocks(job, place).map_err(|source| Error::Measuring {
+                model: job.model.name.clone(),
+                source: Box::new(source),
+            })?,
+        });
+    }
+    Ok(measured)
 }
 
 /// Measures blocks that `build` builds as stages of their own, on this thread: one after the other, several times over, so that
@@ -154,4 +154,45 @@ pub fn measure_with<S: Stage>(
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::TrainingOptions;
+    use crate::training::Training;
+
+    #[test]
+    fn a_stage_goes_by_the_slowest_of_its_own_places() {
+        let options = TrainingOptions {
+            replicas: Some(vec![2, 1, 2]),
+            stages: Some(3),
+            ..TrainingOptions::default()
+        };
+        let job = Training::new().options(options).check().unwrap();
+        let costs = |seconds: f64| BlockCosts {
+            forward: vec![seconds; 5],
+            backward: vec![seconds; 5],
+        };
+        let measured: Vec<BlockCosts> = [2.0, 3.0, 9.0, 5.0, 4.0].map(costs).to_vec();
+        let found = of_stages(&job, &measured);
+        assert_eq!(found, [&measured[1], &measured[2], &measured[3]]);
+    }
+
+    /// Places that share a device share its times.
+    #[test]
+    fn a_device_is_measured_once() {
+        let options = TrainingOptions {
+            batch_size: Some(2),
+            ..TrainingOptions::default()
+        };
+        let job = Training::new().options(options).check().unwrap();
+        let found = measure(&job, 0..2).unwrap();
+        assert_eq!(found[0], found[1]);
+        assert_ne!(
+            found[0],
+            measure(&job, 0..1).unwrap()[0],
+            "two measurements"
+        );
+    }
 }

@@ -83,7 +83,7 @@ impl Bench {
             ..Given::default()
         };
         let mut job = Job::new(options, &given)?;
-        stages::check_specs(&job)?;
+        stages::check(&job, 0..job.replicas.places())?;
         balance::resolve(&mut job, None, None)?;
 
         reset_peak_resident();

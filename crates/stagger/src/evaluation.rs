@@ -72,6 +72,7 @@ pub fn evaluate_run(
     // Weights do not depend on the engine.
     options.engine = options.engine.filter(|engine| engine != FORMER_CPU);
     let job = Job::new(options, &Given::default())?;
+    job.engine.check(&job.options, 0..job.replicas.places())?;
     let path = match weights {
         RunWeights::Best => folder.file(BEST_WEIGHTS_FILE),
         RunWeights::Last => folder.file(LAST_WEIGHTS_FILE),

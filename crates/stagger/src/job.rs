@@ -20,8 +20,8 @@ use crate::error::Error;
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
-pub use engine::EngineChoice;
 pub(crate) use engine::{CPU, FORMER_CPU};
+pub use engine::{EngineChoice, PlaceEngine};
 pub use failures::{OnNan, Rhythm};
 pub(crate) use given::Given;
 pub use transport::TransportChoice;
@@ -101,6 +101,15 @@ impl Job {
         }
     }
 
+    /// The engine, or the engines of all stages where they differ: `cpu`, or `cpu,torch`.
+    #[must_use]
+    pub fn engine_name(&self) -> String {
+        match &self.options.engines {
+            Some(engines) => engines.join(","),
+            None => self.options.engine.clone().unwrap_or_default(),
+        }
+    }
+
     /// A name for the run's folder: schedule, model and data set.
     #[must_use]
     pub fn label(&self) -> String {
@@ -158,7 +167,6 @@ impl Job {
             at_least_one(Some(batches), "max_batches")?;
         }
         let time_limit = options.max_seconds.map(time_limit).transpose()?;
-        let (engine, precision) = engine::choose(&options, stages)?;
         let (transport, wire_format) = transport::choose(&options)?;
         let schedule = match &given.schedule {
             Some(schedule) => schedule.clone(),
@@ -168,6 +176,7 @@ impl Job {
             )?,
         };
         let replicas = transport::replicas(&options, &schedule)?;
+        let (engine, precision) = engine::choose(&mut options, &replicas)?;
         // One spelling of the same, so that a resumed run may be told in another one.
         options.replicas = match schedule.replicas() {
             None if replicas.any() => Some(replicas.counts()),

@@ -31,6 +31,8 @@ mod balance;
 pub mod bench;
 mod choice;
 pub mod config_file;
+#[cfg(any(test, feature = "torch"))]
+mod either;
 mod error;
 mod evaluation;
 pub mod job;

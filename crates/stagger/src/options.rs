@@ -21,9 +21,13 @@ macro_rules! options {
             /// The names of all options, in snake case.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
-            /// The values said here, and for the rest those of `other`.
+            /// The values said here, and for the rest those of `other`. Where one of `engine` and `engines` is said here, neither
+            /// of the other's counts, as both say the same thing.
             #[must_use]
-            pub fn or(self, other: Self) -> Self {
+            pub fn or(self, mut other: Self) -> Self {
+                if self.engine.is_some() || self.engines.is_some() {
+                    (other.engine, other.engines) = (None, None);
+                }
                 Self { $($name: self.$name.or(other.$name)),* }
             }
         }
@@ -59,11 +63,14 @@ options! {
     balance: String,
     /// Engine: `cpu`, or `torch` where it is built in. Default: `cpu`.
     engine: String,
-    /// Number format of the passes: `f32`, or with engine `torch` `bf16`. Default: `f32`.
+    /// Engine of each stage, from stage 0 up, in place of `engine`. All replicas of a stage have one.
+    engines: Vec<String>,
+    /// Number format of the passes: `f32`, or with engine `torch` for all stages `bf16`. Default: `f32`.
     dtype: String,
-    /// Device of all stages, engine `torch`: `cpu`, `cuda`, `cuda:1`. Default: `cpu`.
+    /// Device of all stages on engine `torch`: `cpu`, `cuda`, `cuda:1`. Default: `cpu`.
     device: String,
-    /// Device of each stage, engine `torch`.
+    /// Device of each stage, or of each replica: stage 0 replica 0, stage 0 replica 1, stage 1 replica 0, and so on. Engine `cpu`
+    /// has device `cpu`.
     devices: Vec<String>,
     /// Compute threads of each stage on the CPU, engine `torch`. Default: 1.
     threads_per_stage: usize,

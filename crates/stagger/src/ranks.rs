@@ -9,6 +9,8 @@ mod follower;
 mod leader;
 mod order;
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use stagger_report::Environment;
 use stagger_transport::Placement;
@@ -36,12 +38,14 @@ struct Facts {
     schedule: String,
     optimizer: String,
     learning_rate: String,
-    /// The instruction set of engine `cpu`: another one gives other last bits.
-    instructions: String,
+    /// The vector instructions, where stages of this rank compute on its processor: others give other last bits. GPUs do not
+    /// know them.
+    instructions: Option<String>,
 }
 
 impl Facts {
-    fn of(job: &Job, commit: Option<&str>) -> Self {
+    /// Those of the rank that has these places.
+    fn of(job: &Job, commit: Option<&str>, places: Range<usize>) -> Self {
         let environment = Environment::gather(env!("CARGO_PKG_VERSION"), commit);
         let data =
             |set: &dyn stagger_data::Dataset| format!("{} {:016x}", set.name(), set.fingerprint());
@@ -66,7 +70,7 @@ impl Facts {
             schedule: job.schedule.to_string(),
             optimizer: format!("{:?}", job.optimizer),
             learning_rate: format!("{:?}", job.learning_rate),
-            instructions: stagger_cpu::instruction_set(),
+            instructions: instructions(job, places),
         }
     }
 
@@ -85,6 +89,12 @@ impl Facts {
         .find(|(_, here, there)| here != there)
         .map(|(what, here, there)| (what, here.as_str(), there.as_str()))
     }
+}
+
+/// The vector instructions that the bits of these places depend on.
+pub(crate) fn instructions(job: &Job, mut places: Range<usize>) -> Option<String> {
+    let computes_here = places.any(|place| job.engine.at(place).cuda().is_none());
+    computes_here.then(stagger_cpu::instruction_set)
 }
 
 /// Which rank has which stages, or replicas of stages.

@@ -156,16 +156,54 @@ pub enum Refusal {
         /// Its name.
         expected: &'static str,
     },
+    /// One engine does not compute in this format, and others do.
+    StageFormat {
+        /// The first stage that it runs.
+        stage: usize,
+        /// The engine.
+        engine: &'static str,
+        /// The format.
+        found: Precision,
+    },
+    /// Both the engine of all stages and those of each are given.
+    EngineTwice,
+    /// There are more or fewer engines than stages.
+    Engines {
+        /// Engines.
+        found: usize,
+        /// Stages.
+        stages: usize,
+    },
     /// This program is built without engine `torch`.
     NoTorch,
     /// Both the device of all stages and those of each are given.
     DeviceTwice,
-    /// There are more or fewer devices than stages.
+    /// There are neither as many devices as stages nor as many as places.
     Devices {
         /// Devices.
         found: usize,
         /// Stages.
         stages: usize,
+        /// Replicas of all stages.
+        places: usize,
+    },
+    /// A device that the engine of its stage does not have.
+    StageDevice {
+        /// The stage.
+        stage: usize,
+        /// Its engine.
+        engine: &'static str,
+        /// The device.
+        found: String,
+    },
+    /// Replicas of one stage on a processor and on a GPU.
+    ReplicaDevices {
+        /// The stage.
+        stage: usize,
+        /// A device of the one kind.
+        one: String,
+        /// A device of the other.
+        other: String,
     },
     /// Options of CUDA devices, and no such device is used.
     NoCuda,
@@ -350,6 +388,26 @@ impl Refusal {
                 let option = name("engine");
                 format!("{option} {engine} computes in f32, not in {found}; use {option} torch")
             }
+            Self::StageFormat {
+                stage,
+                engine,
+                found,
+            } => format!(
+                "{} {found} is a format of all stages, and engine {engine}, which runs stage {stage}, computes in f32; use \
+                 f32, or engine torch for all stages",
+                name("dtype")
+            ),
+            Self::EngineTwice => format!(
+                "{} and {} exclude each other; use one of them",
+                name("engine"),
+                name("engines")
+            ),
+            Self::Engines { found, stages } => format!(
+                "{} names {found} {} for {stages} {}; name one per stage",
+                name("engines"),
+                plural(*found, "engine"),
+                plural(*stages, "stage")
+            ),
             Self::Renamed { found, expected } => format!(
                 "engine `{found}` is now `{expected}`; use {} {expected}",
                 name("engine")
@@ -364,8 +422,35 @@ impl Refusal {
                 name("device"),
                 name("devices")
             ),
-            Self::Devices { found, stages } => format!(
+            Self::Devices {
+                found,
+                stages,
+                places,
+            } if stages == places => format!(
                 "{} names {found} devices for {stages} stages; name one per stage",
+                name("devices")
+            ),
+            Self::Devices {
+                found,
+                stages,
+                places,
+            } => format!(
+                "{} names {found} devices; name one per stage ({stages}) or one per replica of each stage ({places})",
+                name("devices")
+            ),
+            Self::StageDevice {
+                stage,
+                engine,
+                found,
+            } => format!(
+                "{} names {found} for stage {stage}, and engine {engine}, which runs that stage, has no device but cpu; name cpu \
+                 there, or give the stage engine torch with {}",
+                name("devices"),
+                name("engines")
+            ),
+            Self::ReplicaDevices { stage, one, other } => format!(
+                "{} has replicas of stage {stage} on {one} and on {other}, whose updates round differently, so that their \
+                 weights would no longer be the same; name devices of one kind for a stage",
                 name("devices")
             ),
             Self::NoCuda => format!(
@@ -481,6 +566,13 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.sentence(Spelling::Fields))
+    }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    match count {
+        1 => noun.to_owned(),
+        _ => format!("{noun}s"),
     }
 }
 

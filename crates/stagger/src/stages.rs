@@ -9,7 +9,7 @@ use stagger_data::{DataError, LoaderOptions};
 use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
 use stagger_model::BlockCosts;
 use stagger_runtime::{
-    Elsewhere, Event, EventError, Feeds, Interrupt, Outcome, Plan, RunError, dataset_feeds,
+    Elsewhere, Event, EventError, Feeds, Interrupt, Outcome, Place, Plan, RunError, dataset_feeds,
     dataset_labels, ranks, stage_optimizer, threads,
 };
 use stagger_schedule::{Horizon, Schedule};
@@ -19,8 +19,10 @@ use stagger_transport::wire::Format;
 use stagger_transport::{Bytes, Ranks};
 
 use crate::balance;
+#[cfg(feature = "torch")]
+use crate::either::Either;
 use crate::error::Error;
-use crate::job::{EngineChoice, Job, TransportChoice};
+use crate::job::{EngineChoice, Job, PlaceEngine, TransportChoice};
 use crate::ranks::Leader;
 
 /// What stage `stage` of the job is made of, when it runs with this optimizer.
@@ -40,8 +42,9 @@ fn optimizer(job: &Job, stage: usize) -> Optimizer {
     stage_optimizer(&job.schedule, stage, &job.optimizer)
 }
 
-/// Finds out what is wrong with a stage before anything is written or started.
-pub fn check_specs(job: &Job) -> Result<(), Error> {
+/// Finds out what is wrong with a stage, or with the devices of these places, before anything is written or started.
+pub fn check(job: &Job, places: Range<usize>) -> Result<(), Error> {
+    job.engine.check(&job.options, places)?;
     (0..job.schedule.stages()).try_for_each(|stage| {
         let valid = spec(job, stage, optimizer(job, stage)).validate().map(drop);
         valid.map_err(|source| Error::Stage {
@@ -94,14 +97,14 @@ pub fn run(
         interrupt,
     };
     match &job.engine {
-        EngineChoice::Cpu => {
-            let build = |stage, optimizer| cpu_stage(job, options, stage, optimizer);
-            run.over(build, feeds, on_event)
-        }
+        EngineChoice::Cpu => run.over(cpu_stages(job, options), feeds, on_event),
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
-            let build = |stage, optimizer| torch_stage(job, devices, options, stage, optimizer);
-            run.over(build, feeds, on_event)
+            run.over(torch_stages(job, options, devices), feeds, on_event)
+        }
+        #[cfg(feature = "torch")]
+        EngineChoice::Mixed(engines) => {
+            run.over(mixed_stages(job, options, engines), feeds, on_event)
         }
     }
 }
@@ -118,7 +121,7 @@ struct Running<'a> {
 impl Running<'_> {
     fn over<S: Stage>(
         &self,
-        build: impl Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
+        build: impl Build<S>,
         feeds: Feeds,
         on_event: impl FnMut(Event) -> Result<(), EventError>,
     ) -> Result<Outcome, RunError> {
@@ -151,71 +154,87 @@ pub fn follow(
     feeds: Feeds,
 ) -> Result<(), RunError> {
     match &job.engine {
-        EngineChoice::Cpu => {
-            let build = |stage, optimizer| cpu_stage(job, options, stage, optimizer);
-            ranks::follow(ranks, plan, build, feeds)
-        }
+        EngineChoice::Cpu => ranks::follow(ranks, plan, cpu_stages(job, options), feeds),
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
-            let build = |stage, optimizer| torch_stage(job, devices, options, stage, optimizer);
-            ranks::follow(ranks, plan, build, feeds)
+            ranks::follow(ranks, plan, torch_stages(job, options, devices), feeds)
+        }
+        #[cfg(feature = "torch")]
+        EngineChoice::Mixed(engines) => {
+            ranks::follow(ranks, plan, mixed_stages(job, options, engines), feeds)
         }
     }
 }
 
-/// Whether two stages of one process run on the same device.
-#[cfg_attr(
-    not(feature = "torch"),
-    expect(unused_variables, reason = "engine cpu has one device")
-)]
-pub fn same_device(job: &Job, one: usize, other: usize) -> bool {
-    match &job.engine {
-        EngineChoice::Cpu => true,
+/// What the blocks of the job's model take here on the engine and the device of a place; see [`balance`](crate::balance).
+pub fn measure_blocks(job: &Job, place: usize) -> Result<BlockCosts, EngineError> {
+    match job.engine.at(place) {
+        PlaceEngine::Cpu => balance::measure_with(job, |spec| CpuStage::new(spec, CpuDevice)),
         #[cfg(feature = "torch")]
-        EngineChoice::Torch(devices) => devices.get(one) == devices.get(other),
-    }
-}
-
-/// The first stage on each device.
-pub fn devices(job: &Job) -> Vec<usize> {
-    let mut firsts: Vec<usize> = Vec::new();
-    for stage in 0..job.schedule.stages() {
-        if !firsts.iter().any(|&first| same_device(job, first, stage)) {
-            firsts.push(stage);
-        }
-    }
-    firsts
-}
-
-/// What the blocks of the job's model take here on the device of a stage; see [`balance`](crate::balance).
-#[cfg_attr(
-    not(feature = "torch"),
-    expect(unused_variables, reason = "engine cpu has one device")
-)]
-pub fn measure_blocks(job: &Job, stage: usize) -> Result<BlockCosts, EngineError> {
-    match &job.engine {
-        EngineChoice::Cpu => balance::measure_with(job, |spec| CpuStage::new(spec, CpuDevice)),
-        #[cfg(feature = "torch")]
-        EngineChoice::Torch(devices) => {
-            let device = devices.get(stage).copied().unwrap_or_default();
+        PlaceEngine::Torch(device) => {
             balance::measure_with(job, |spec| TorchStage::new(spec, device))
         }
     }
 }
 
-/// Finds out whether states fit the job's stages.
+/// Finds out whether states fit the job's stages. That does not depend on the device, which may be that of another process.
 pub fn check_states(job: &Job, states: &[StageState]) -> Result<(), EngineError> {
     let options = Options {
         states: Some(states),
         ..Options::default()
     };
-    (0..states.len()).try_for_each(|stage| match &job.engine {
-        EngineChoice::Cpu => cpu_stage(job, options, stage, optimizer(job, stage)).map(drop),
-        #[cfg(feature = "torch")]
-        EngineChoice::Torch(devices) => {
-            torch_stage(job, devices, options, stage, optimizer(job, stage)).map(drop)
+    (0..states.len()).try_for_each(|stage| {
+        let optimizer = optimizer(job, stage);
+        match job.engine.at(job.replicas.number(stage, 0)) {
+            PlaceEngine::Cpu => cpu_stage(job, options, stage, optimizer).map(drop),
+            #[cfg(feature = "torch")]
+            PlaceEngine::Torch(device) => {
+                let on_processor = TorchDevice {
+                    cuda: None,
+                    ..device
+                };
+                torch_stage(job, options, on_processor, stage, optimizer).map(drop)
+            }
         }
     })
+}
+
+/// What makes the stages of one engine.
+trait Build<S>: Fn(Place, Optimizer) -> Result<S, EngineError> + Sync {}
+
+impl<S, B: Fn(Place, Optimizer) -> Result<S, EngineError> + Sync> Build<S> for B {}
+
+fn cpu_stages(job: &Job, options: Options<'_>) -> impl Build<CpuStage> {
+    move |place: Place, optimizer| cpu_stage(job, options, place.stage, optimizer)
+}
+
+#[cfg(feature = "torch")]
+fn torch_stages(
+    job: &Job,
+    options: Options<'_>,
+    devices: &[TorchDevice],
+) -> impl Build<TorchStage> {
+    move |place: Place, optimizer| {
+        let device = devices[job.replicas.number(place.stage, place.replica)];
+        torch_stage(job, options, device, place.stage, optimizer)
+    }
+}
+
+#[cfg(feature = "torch")]
+fn mixed_stages(
+    job: &Job,
+    options: Options<'_>,
+    engines: &[PlaceEngine],
+) -> impl Build<Either<CpuStage, TorchStage>> {
+    move |place: Place, optimizer| {
+        let stage = place.stage;
+        Ok(match engines[job.replicas.number(stage, place.replica)] {
+            PlaceEngine::Cpu => Either::A(cpu_stage(job, options, stage, optimizer)?),
+            PlaceEngine::Torch(device) => {
+                Either::B(torch_stage(job, options, device, stage, optimizer)?)
+            }
+        })
+    }
 }
 
 fn cpu_stage(
@@ -234,12 +253,11 @@ fn cpu_stage(
 #[cfg(feature = "torch")]
 fn torch_stage(
     job: &Job,
-    devices: &[TorchDevice],
     options: Options<'_>,
+    device: TorchDevice,
     stage: usize,
     optimizer: Optimizer,
 ) -> Result<TorchStage, EngineError> {
-    let device = devices.get(stage).copied().unwrap_or_default();
     let spec = StageSpec {
         profiled: options.profile,
         ..spec(job, stage, optimizer)

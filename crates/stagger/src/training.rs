@@ -293,7 +293,7 @@ impl<'a> Training<'a> {
     pub fn check(self) -> Result<Job, Error> {
         self.given.check(&self.options)?;
         let job = Job::new(self.options, &self.given)?;
-        crate::stages::check_specs(&job)?;
+        crate::stages::check(&job, 0..job.replicas.places())?;
         Ok(job)
     }
 

@@ -200,11 +200,15 @@ fn title(job: &Job) -> String {
         },
     };
     format!(
-        "{} on {} · {stages} {} · engine {} {} · {budget}, batches of {}",
+        "{} on {} · {stages} {} · {} {} {} · {budget}, batches of {}",
         job.model.name,
         job.split.train.name(),
         if stages == 1 { "stage" } else { "stages" },
-        job.options.engine.as_deref().unwrap_or_default(),
+        match job.options.engines {
+            Some(_) => "engines",
+            None => "engine",
+        },
+        job.engine_name(),
         job.precision,
         job.batch_size,
     )

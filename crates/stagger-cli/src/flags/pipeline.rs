@@ -38,13 +38,16 @@ flags! {
         /// Engine: cpu (pure Rust), torch (libtorch; built with --features torch) [default: cpu]
         #[arg(long, value_name = "NAME")]
         engine: String,
-        /// Number format of the passes: f32, or with engine torch bf16 [default: f32]
+        /// Engine of each stage, such as cpu,torch; replicas of a stage have one
+        #[arg(long, value_name = "LIST", value_delimiter = ',')]
+        engines: Vec<String>,
+        /// Number format of the passes: f32, or with engine torch for all stages bf16 [default: f32]
         #[arg(long, value_name = "NAME")]
         dtype: String,
-        /// Device of all stages, engine torch: cpu, cuda, cuda:1 [default: cpu]
+        /// Device of all stages on engine torch: cpu, cuda, cuda:1 [default: cpu]
         #[arg(long, value_name = "NAME")]
         device: String,
-        /// Device of each stage, engine torch, such as cuda:0,cuda:1
+        /// Device of each stage, such as cuda:0,cuda:1, or of each replica of each stage; engine cpu has device cpu
         #[arg(long, value_name = "LIST", value_delimiter = ',')]
         devices: Vec<String>,
         /// Compute threads of each stage on the CPU, engine torch [default: 1]

@@ -4,6 +4,7 @@ mod support;
 
 mod bench;
 mod compare;
+mod engines;
 mod faults;
 mod help;
 mod kill;

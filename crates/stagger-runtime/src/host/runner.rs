@@ -18,6 +18,7 @@ use crate::feed::StageFeed;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::ports::Ports;
+use crate::replicas::Place;
 use crate::stage_optimizer::build_stage;
 use crate::worker::{Worker, WorkerContext};
 
@@ -42,11 +43,12 @@ impl<R: Fn(RunError)> Runner<'_, R> {
     /// first would report that instead of the cause.
     pub fn run<S: Stage>(
         self,
-        build: impl Fn(usize, Optimizer) -> Result<S, EngineError>,
+        build: impl Fn(Place, Optimizer) -> Result<S, EngineError>,
         ports: Ports<Cargo<S::Activation>>,
         feed: StageFeed,
     ) -> Option<End> {
-        let (stage, report) = (self.plan.replicas.place(self.number).stage, self.report);
+        let (place, report) = (self.plan.replicas.place(self.number), self.report);
+        let stage = place.stage;
         let context = WorkerContext {
             number: self.number,
             ports,
@@ -57,7 +59,7 @@ impl<R: Fn(RunError)> Runner<'_, R> {
             board: self.board,
         };
         let built = guard(|| {
-            let stage = build_stage(self.plan, stage, build)?;
+            let stage = build_stage(self.plan, place, build)?;
             Worker::new(self.plan, stage, context)
         });
         let mut worker = match built {

@@ -8,8 +8,8 @@ use stagger_engine::{
     UpdateReport, WeightDecay,
 };
 use stagger_runtime::{
-    CorrectionError, Event, Fault, FeedError, Feeds, Inputs, Interrupt, Labels, Plan, RunError,
-    sequential, threads,
+    CorrectionError, Event, Fault, FeedError, Feeds, Inputs, Interrupt, Labels, Place, Plan,
+    RunError, sequential, threads,
 };
 use stagger_schedule::Action;
 
@@ -172,10 +172,10 @@ impl Stage for Flaky {
 
 fn run_flaky(flawed: usize, flaw: Flaw, batch: usize) -> RunError {
     let plan = plan("dsp(1,1,0;4,2,0)", 3, 1_000, &[]);
-    let build = |stage, optimizer| {
-        let flaw = (stage == flawed).then_some((flaw, batch));
+    let build = |place: Place, optimizer| {
+        let flaw = (place.stage == flawed).then_some((flaw, batch));
         Ok(Flaky {
-            inner: ToyStage::build(stage, optimizer)?,
+            inner: ToyStage::build(place, optimizer)?,
             flaw,
             updates: 0,
         })
@@ -255,12 +255,12 @@ fn a_nan_loss_stops_the_run() {
 #[test]
 fn a_stage_that_cannot_be_built_releases_the_others() {
     let plan = plan("dsp", 4, 100, &[]);
-    let build = |stage, optimizer| match stage {
+    let build = |place: Place, optimizer| match place.stage {
         2 => Err(EngineError::Labels {
             labels: 1,
             logits: vec![],
         }),
-        _ => ToyStage::build(stage, optimizer),
+        _ => ToyStage::build(place, optimizer),
     };
     let result = threads::run(&plan, build, feeds(), &Interrupt::new(), |_| Ok(()));
     assert!(

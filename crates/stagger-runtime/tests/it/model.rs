@@ -20,7 +20,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 use stagger_engine::{EngineError, HostTensor, Optimizer};
 use stagger_runtime::{
-    FeedError, Feeds, Inputs, Interrupt, Outcome, Plan, RunError, sequential, threads,
+    FeedError, Feeds, Inputs, Interrupt, Outcome, Place, Plan, RunError, sequential, threads,
 };
 use stagger_schedule::{Horizon, Schedule};
 use stagger_transport::{
@@ -73,8 +73,8 @@ fn short(method: &str) -> Plan {
     plan
 }
 
-fn build(stage: usize, optimizer: Optimizer) -> Result<ToyStage, EngineError> {
-    ToyStage::build(stage, optimizer)
+fn build(place: Place, optimizer: Optimizer) -> Result<ToyStage, EngineError> {
+    ToyStage::build(place, optimizer)
 }
 
 /// Links between threads, each end of which goes through a function: those of hop 0, then those of hop 1, lower ends first.

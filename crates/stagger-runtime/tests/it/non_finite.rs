@@ -4,8 +4,8 @@ use crate::support::toy::WIDTH;
 use crate::support::{ToyFeed, ToyStage, plan, watch_for_hangs};
 use stagger_engine::{HostTensor, StageState};
 use stagger_runtime::{
-    Event, Fault, FeedError, Feeds, Inputs, Interrupt, OnNonFinite, Plan, RunError, sequential,
-    threads,
+    Event, Fault, FeedError, Feeds, Inputs, Interrupt, OnNonFinite, Place, Plan, RunError,
+    sequential, threads,
 };
 
 /// The toy data with other batches in place of some: with none, that is with NaN, or with later ones.
@@ -244,8 +244,8 @@ mod running_statistics {
     fn states(schedule: &str, batches: usize, dealt: fn(usize) -> Option<usize>) -> Record {
         let model = Model::by_name("resnet8", [3, 32, 32], 10).unwrap();
         let cut = Cut::new(&model, &[2, 3]).unwrap();
-        let build = |stage: usize, _: Optimizer| -> Result<CpuStage, EngineError> {
-            let spec = StageSpec::new(&model, cut.stages()[stage].clone(), 5);
+        let build = |place: Place, _: Optimizer| -> Result<CpuStage, EngineError> {
+            let spec = StageSpec::new(&model, cut.stages()[place.stage].clone(), 5);
             CpuStage::new(&spec, Default::default())
         };
         let plan = Plan {

@@ -11,7 +11,7 @@ use stagger_engine::{EngineError, HostTensor, Optimizer};
 use stagger_runtime::snapshot::{Snapshot, StageSnapshot};
 use stagger_runtime::{
     Elsewhere, Event, EventError, Fault, FeedError, Feeds, Inputs, Interrupt, Labels, OnNonFinite,
-    Outcome, Plan, RunError, ranks, threads,
+    Outcome, Place, Plan, RunError, ranks, threads,
 };
 use stagger_schedule::Schedule;
 use stagger_transport::wire::Format;
@@ -89,7 +89,7 @@ fn ranks_of(world: World, stages: usize) -> Ranks {
     }
 }
 
-type Build = fn(usize, Optimizer) -> Result<ToyStage, EngineError>;
+type Build = fn(Place, Optimizer) -> Result<ToyStage, EngineError>;
 
 /// Runs the plan over so many ranks: what rank 0 says, and what each of the others does.
 fn over(
@@ -303,11 +303,11 @@ fn a_rank_that_fails_releases_the_others_and_is_named() {
 
 #[test]
 fn a_stage_that_cannot_be_built_is_named() {
-    let build: Build = |stage, optimizer| match stage {
+    let build: Build = |place, optimizer| match place.stage {
         1 => Err(EngineError::Backend {
             message: "no device".to_owned(),
         }),
-        _ => ToyStage::build(stage, optimizer),
+        _ => ToyStage::build(place, optimizer),
     };
     let plan = plan("dsp", 3, 10, &[]);
     let mut record = Record::default();

@@ -7,8 +7,8 @@ use std::thread;
 use stagger_conformance::ladder::Delays;
 use stagger_engine::{EngineError, HostTensor, Optimizer};
 use stagger_runtime::{
-    Fault, FeedError, Feeds, Inputs, Interrupt, Labels, OnNonFinite, Outcome, Plan, Replicas,
-    RunError, ranks, threads,
+    Fault, FeedError, Feeds, Inputs, Interrupt, Labels, OnNonFinite, Outcome, Place, Plan,
+    Replicas, RunError, ranks, threads,
 };
 use stagger_schedule::Schedule;
 use stagger_transport::wire::Format;
@@ -135,7 +135,7 @@ pub fn counts(stages: usize) -> Vec<Vec<usize>> {
 }
 
 /// What makes the stages of a run.
-pub type Build = fn(usize, Optimizer) -> Result<ToyStage, EngineError>;
+pub type Build = fn(Place, Optimizer) -> Result<ToyStage, EngineError>;
 
 fn run(
     transport: &impl Transport<ToyCargo>,

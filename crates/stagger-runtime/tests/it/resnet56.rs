@@ -5,7 +5,7 @@ use stagger_cpu::CpuStage;
 use stagger_engine::{HostTensor, Optimizer, StageSpec, WeightDecay};
 use stagger_model::{Balance, Cut, Model};
 use stagger_runtime::{
-    FeedError, Feeds, Inputs, Interrupt, Labels, Plan, Straggler, sequential, threads,
+    FeedError, Feeds, Inputs, Interrupt, Labels, Place, Plan, Straggler, sequential, threads,
 };
 use stagger_schedule::{Horizon, Schedule};
 
@@ -101,7 +101,7 @@ fn check(model: &str) {
         };
         let mut plan = Plan::new(schedule, horizon, optimizer, |_| 0.01);
         let mut expected = Trace::new(STAGES);
-        let build = |stage, optimizer| Ok(build(&model, &cut, stage, optimizer));
+        let build = |place: Place, optimizer| Ok(build(&model, &cut, place.stage, optimizer));
         sequential::run(&plan, build, feeds(), |event| expected.take(event))
             .expect("the interpreter succeeds");
         // Stragglers and measurements change times only.

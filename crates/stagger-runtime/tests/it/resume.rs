@@ -12,7 +12,7 @@ use stagger_engine::{
 use stagger_model::{Balance, Cut, Model};
 use stagger_runtime::snapshot::{Snapshot, StageSnapshot};
 use stagger_runtime::{
-    Acted, Event, FeedError, Feeds, Inputs, Interrupt, Labels, Outcome, Plan, threads,
+    Acted, Event, FeedError, Feeds, Inputs, Interrupt, Labels, Outcome, Place, Plan, threads,
 };
 use stagger_schedule::{Action, Horizon, Schedule};
 
@@ -34,7 +34,7 @@ struct Record {
 impl Record {
     fn of<S: Stage>(
         plan: &Plan,
-        build: impl Fn(usize, Optimizer) -> Result<S, EngineError> + Sync,
+        build: impl Fn(Place, Optimizer) -> Result<S, EngineError> + Sync,
         feeds: Feeds,
         interrupt: &Interrupt,
     ) -> (Self, Outcome) {
@@ -212,7 +212,7 @@ fn plan(schedule: &str, stages: usize, batches: usize) -> Plan {
 /// Resumes from every version in turn, from the snapshots of an unbroken run.
 fn check_every_version<S: Stage>(
     plan: &Plan,
-    build: impl Fn(usize, Optimizer) -> Result<S, EngineError> + Sync + Copy,
+    build: impl Fn(Place, Optimizer) -> Result<S, EngineError> + Sync + Copy,
     feeds: impl Fn(usize) -> Feeds,
 ) {
     let what = plan.schedule.to_string();
@@ -255,7 +255,7 @@ fn every_method_goes_on_from_every_version_on_a_real_engine() {
         let plan = plan(method, 3, BATCHES);
         let cut = Balance::Auto.cut(&model, &plan.schedule.recomputes(), None);
         let cut = cut.expect("enough blocks");
-        let build = |stage, optimizer| build(&model, &cut, stage, optimizer);
+        let build = |place: Place, optimizer| build(&model, &cut, place.stage, optimizer);
         check_every_version(&plan, build, noise);
     }
 }

@@ -13,7 +13,7 @@ use stagger_engine::{
     AcrossReplicas, Activation, Distance, EngineError, HostTensor, Loss, MseLoss, Optimizer, Score,
     Stage, StageState, UpdateReport, WeightDecay,
 };
-use stagger_runtime::{Cargo, FeedError, Feeds, Inputs, Labels, Plan};
+use stagger_runtime::{Cargo, FeedError, Feeds, Inputs, Labels, Place, Plan};
 use stagger_schedule::{Horizon, Schedule};
 
 #[cfg(not(feature = "shuttle"))]
@@ -84,19 +84,19 @@ fn only(values: Vec<HostTensor>) -> Weights {
 }
 
 impl ToyStage {
-    /// Stage `stage` of the network, with momentum SGD.
-    pub fn build(stage: usize, optimizer: Optimizer) -> Result<Self, EngineError> {
+    /// The stage of a place, with momentum SGD.
+    pub fn build(place: Place, optimizer: Optimizer) -> Result<Self, EngineError> {
         let Optimizer::Momentum { beta, nesterov, .. } = optimizer else {
             panic!("toys need momentum, not {optimizer:?}");
         };
-        Ok(Self::new(stage, Momentum { beta, nesterov }))
+        Ok(Self::new(place.stage, Momentum { beta, nesterov }))
     }
 
     /// The same with every output's mean over the batch taken off.
-    pub fn build_centred(stage: usize, optimizer: Optimizer) -> Result<Self, EngineError> {
+    pub fn build_centred(place: Place, optimizer: Optimizer) -> Result<Self, EngineError> {
         Ok(Self {
             centred: true,
-            ..Self::build(stage, optimizer)?
+            ..Self::build(place, optimizer)?
         })
     }
 

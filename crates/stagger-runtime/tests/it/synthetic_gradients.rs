@@ -114,7 +114,7 @@ fn a_synthesizer_lowers_its_own_loss_and_the_network_learns() {
     let (mut lessons, mut silences, mut losses) = (Vec::new(), Vec::new(), Vec::new());
     let outcome = threads::run(
         &plan,
-        |stage, optimizer| CpuStage::new(&spec(stage, optimizer), Default::default()),
+        |place, optimizer| CpuStage::new(&spec(place.stage, optimizer), Default::default()),
         feeds,
         &Interrupt::new(),
         |event| {

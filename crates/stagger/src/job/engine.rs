@@ -1,9 +1,16 @@
-//! Which engine runs the stages, on which devices and in which format.
+//! Which engine runs each stage, on which devices and in which format.
 
-use stagger_engine::Precision;
+use std::fmt;
+use std::ops::Range;
+
+use stagger_engine::{EngineError, Precision};
+use stagger_runtime::Replicas;
 
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
+
+#[cfg(feature = "torch")]
+mod torch;
 
 /// The default engine.
 pub(crate) const CPU: &str = "cpu";
@@ -11,26 +18,149 @@ pub(crate) const CPU: &str = "cpu";
 /// The default engine of runs that were made before there was engine `cpu`.
 pub(crate) const FORMER_CPU: &str = "burn";
 
-/// An engine with its devices, checked.
+/// The engines with their devices, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineChoice {
     /// Pure Rust on the CPU.
     Cpu,
-    /// libtorch, with a device for each stage.
+    /// libtorch, with a device for each place: for each replica of each stage.
     #[cfg(feature = "torch")]
     Torch(Vec<stagger_torch::TorchDevice>),
+    /// Some stages on the one and some on the other: what each place has.
+    #[cfg(feature = "torch")]
+    Mixed(Vec<PlaceEngine>),
 }
 
-/// Reads the engine, its number format and its devices for this many stages.
+/// What runs one replica of one stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlaceEngine {
+    /// Pure Rust on the CPU.
+    Cpu,
+    /// libtorch on this device.
+    #[cfg(feature = "torch")]
+    Torch(stagger_torch::TorchDevice),
+}
+
+impl EngineChoice {
+    /// What runs a place.
+    ///
+    /// # Panics
+    /// When there is no such place.
+    #[must_use]
+    #[cfg_attr(
+        not(feature = "torch"),
+        expect(unused_variables, reason = "engine cpu has one device")
+    )]
+    pub fn at(&self, place: usize) -> PlaceEngine {
+        match self {
+            Self::Cpu => PlaceEngine::Cpu,
+            #[cfg(feature = "torch")]
+            Self::Torch(devices) => PlaceEngine::Torch(devices[place]),
+            #[cfg(feature = "torch")]
+            Self::Mixed(places) => places[place],
+        }
+    }
+
+    /// For a process that has these places and is to run all stages: what it does not have runs as its first place does.
+    ///
+    /// # Panics
+    /// When there are no such places.
+    #[must_use]
+    #[cfg_attr(
+        not(feature = "torch"),
+        expect(unused_variables, reason = "engine cpu has one device")
+    )]
+    pub(crate) fn within(&self, places: Range<usize>) -> Self {
+        #[cfg(feature = "torch")]
+        let near = |place: usize| {
+            if places.contains(&place) {
+                place
+            } else {
+                places.start
+            }
+        };
+        match self {
+            Self::Cpu => Self::Cpu,
+            #[cfg(feature = "torch")]
+            Self::Torch(devices) => Self::Torch(
+                (0..devices.len())
+                    .map(|place| devices[near(place)])
+                    .collect(),
+            ),
+            #[cfg(feature = "torch")]
+            Self::Mixed(engines) => Self::Mixed(
+                (0..engines.len())
+                    .map(|place| engines[near(place)])
+                    .collect(),
+            ),
+        }
+    }
+
+    /// Makes sure that the devices of these places are there.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the first one that is not.
+    ///
+    /// # Panics
+    /// As [`EngineChoice::at`].
+    pub fn check(&self, values: &TrainingOptions, places: Range<usize>) -> Result<(), Refusal> {
+        places.into_iter().try_for_each(|place| {
+            (self.at(place).check()).map_err(|source| unreadable(device_option(values), source))
+        })
+    }
+}
+
+impl PlaceEngine {
+    /// The GPU on which it computes, if it is one.
+    #[must_use]
+    pub fn cuda(&self) -> Option<usize> {
+        match self {
+            Self::Cpu => None,
+            #[cfg(feature = "torch")]
+            Self::Torch(device) => device.cuda,
+        }
+    }
+
+    fn check(&self) -> Result<(), EngineError> {
+        match self {
+            Self::Cpu => Ok(()),
+            #[cfg(feature = "torch")]
+            Self::Torch(device) => device.check(),
+        }
+    }
+}
+
+/// The device.
+impl fmt::Display for PlaceEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cuda() {
+            None => f.write_str(CPU),
+            Some(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+/// An engine by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    Cpu,
+    Torch,
+}
+
+/// Reads the engines, the number format and the devices of all stages and their replicas. Whether the devices are there is a
+/// question of its own: see [`EngineChoice::check`].
+///
+/// Engines that are all the same are stored as one, and what says nothing new about devices is left out, so that one run has
+/// one spelling.
 ///
 /// # Errors
-/// A [`Refusal`] that says what this build, or the engine, does not have.
+/// A [`Refusal`] that says what this build, or an engine, does not have.
 pub fn choose(
-    values: &TrainingOptions,
-    stages: usize,
+    values: &mut TrainingOptions,
+    replicas: &Replicas,
 ) -> Result<(EngineChoice, Precision), Refusal> {
-    let name = values.engine.as_deref().unwrap_or_default();
     let precision: Precision = values
         .dtype
         .as_deref()
@@ -40,27 +170,100 @@ pub fn choose(
     if precision == Precision::F64 {
         return Err(Refusal::GradientCheckFormat);
     }
-    match name {
-        CPU => {
-            refuse_torch_options(values)?;
-            if precision != Precision::F32 {
-                return Err(Refusal::Format {
-                    engine: CPU,
-                    found: precision,
-                });
-            }
-            Ok((EngineChoice::Cpu, precision))
+    let engines = engines(values, replicas.stages())?;
+    if engines.contains(&Engine::Torch) {
+        return Ok((torch(values, &engines, replicas, precision)?, precision));
+    }
+    refuse_torch_options(values)?;
+    if let Some(devices) = &values.devices {
+        of_places(devices, &engines, replicas)?;
+        values.devices = None;
+    }
+    if precision != Precision::F32 {
+        return Err(Refusal::Format {
+            engine: CPU,
+            found: precision,
+        });
+    }
+    Ok((EngineChoice::Cpu, precision))
+}
+
+/// The engine of each stage.
+fn engines(values: &mut TrainingOptions, stages: usize) -> Result<Vec<Engine>, Refusal> {
+    let Some(names) = &values.engines else {
+        let name = values.engine.as_deref().unwrap_or_default();
+        if name == FORMER_CPU {
+            return Err(Refusal::Renamed {
+                found: FORMER_CPU,
+                expected: CPU,
+            });
         }
-        "torch" => Ok((torch(values, stages)?, precision)),
-        FORMER_CPU => Err(Refusal::Renamed {
-            found: FORMER_CPU,
-            expected: CPU,
-        }),
+        return Ok(vec![engine(name)?; stages]);
+    };
+    if values.engine.is_some() {
+        return Err(Refusal::EngineTwice);
+    }
+    let found = names.len();
+    if found != stages {
+        return Err(Refusal::Engines { found, stages });
+    }
+    let engines = names.iter().map(|name| engine(name));
+    let engines = engines.collect::<Result<Vec<_>, _>>()?;
+    if engines.windows(2).all(|pair| pair[0] == pair[1]) {
+        values.engine = names.first().cloned();
+        values.engines = None;
+    }
+    Ok(engines)
+}
+
+fn engine(name: &str) -> Result<Engine, Refusal> {
+    match name {
+        CPU => Ok(Engine::Cpu),
+        "torch" if cfg!(feature = "torch") => Ok(Engine::Torch),
+        "torch" => Err(Refusal::NoTorch),
         _ => Err(Refusal::Unknown {
             kind: "engine",
             found: name.to_owned(),
             expected: "cpu or torch",
         }),
+    }
+}
+
+/// The device of each place, by one name per stage or per place.
+fn of_places<'a>(
+    devices: &'a [String],
+    engines: &[Engine],
+    replicas: &Replicas,
+) -> Result<Vec<&'a str>, Refusal> {
+    let (stages, places) = (replicas.stages(), replicas.places());
+    let found = devices.len();
+    if found != stages && found != places {
+        return Err(Refusal::Devices {
+            found,
+            stages,
+            places,
+        });
+    }
+    let of = |number: usize| {
+        let stage = replicas.place(number).stage;
+        let device = devices[if found == places { number } else { stage }].as_str();
+        if engines[stage] == Engine::Cpu && device != CPU {
+            return Err(Refusal::StageDevice {
+                stage,
+                engine: CPU,
+                found: device.to_owned(),
+            });
+        }
+        Ok(device)
+    };
+    (0..places).map(of).collect()
+}
+
+/// The option that says the devices.
+fn device_option(values: &TrainingOptions) -> &'static str {
+    match values.devices {
+        Some(_) => "devices",
+        None => "device",
     }
 }
 
@@ -75,7 +278,6 @@ fn unreadable(option: &'static str, source: impl Into<crate::error::Source>) -> 
 fn refuse_torch_options(values: &TrainingOptions) -> Result<(), Refusal> {
     for (option, given) in [
         ("device", values.device.is_some()),
-        ("devices", values.devices.is_some()),
         ("threads_per_stage", values.threads_per_stage.is_some()),
         ("tf32", values.tf32.is_some()),
         ("deterministic", values.deterministic.is_some()),
@@ -93,48 +295,17 @@ fn refuse_torch_options(values: &TrainingOptions) -> Result<(), Refusal> {
 }
 
 #[cfg(not(feature = "torch"))]
-fn torch(_: &TrainingOptions, _: usize) -> Result<EngineChoice, Refusal> {
+fn torch(
+    _: &TrainingOptions,
+    _: &[Engine],
+    _: &Replicas,
+    _: Precision,
+) -> Result<EngineChoice, Refusal> {
     Err(Refusal::NoTorch)
 }
 
 #[cfg(feature = "torch")]
-fn torch(values: &TrainingOptions, stages: usize) -> Result<EngineChoice, Refusal> {
-    use stagger_torch::TorchDevice;
+use torch::torch;
 
-    let names = match (&values.devices, &values.device) {
-        (Some(_), Some(_)) => return Err(Refusal::DeviceTwice),
-        (Some(devices), None) if devices.len() != stages => {
-            return Err(Refusal::Devices {
-                found: devices.len(),
-                stages,
-            });
-        }
-        (Some(devices), None) => devices.clone(),
-        (None, device) => vec![device.clone().unwrap_or_else(|| "cpu".to_owned()); stages],
-    };
-    let threads = super::at_least_one(values.threads_per_stage.or(Some(1)), "threads_per_stage")?;
-    let option = if values.devices.is_some() {
-        "devices"
-    } else {
-        "device"
-    };
-    let device = |name: &String| -> Result<TorchDevice, Refusal> {
-        let device: TorchDevice = name.parse().map_err(|source| unreadable(option, source))?;
-        let device = TorchDevice {
-            threads,
-            deterministic: values.deterministic.unwrap_or(true),
-            tf32: values.tf32.unwrap_or(false),
-            ..device
-        };
-        device
-            .check()
-            .map_err(|source| unreadable(option, source))?;
-        Ok(device)
-    };
-    let devices = names.iter().map(device).collect::<Result<Vec<_>, _>>()?;
-    let on_gpu = devices.iter().any(|device| device.cuda.is_some());
-    if !on_gpu && (values.tf32.is_some() || values.deterministic.is_some()) {
-        return Err(Refusal::NoCuda);
-    }
-    Ok(EngineChoice::Torch(devices))
-}
+#[cfg(all(test, feature = "torch"))]
+mod tests;

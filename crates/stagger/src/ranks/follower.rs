@@ -1,5 +1,6 @@
 //! A rank that is not rank 0: prepares and trains as it is ordered.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -11,7 +12,7 @@ use stagger_report::Environment;
 use stagger_runtime::Interrupt;
 use stagger_transport::{Ranks, World};
 
-use super::order::{Answer, Order, Stretch};
+use super::order::{Answer, MeasuredBlocks, Order, Stretch};
 use super::{Facts, ORDERS, RanksError};
 use crate::balance;
 use crate::config_file;
@@ -44,9 +45,9 @@ pub(crate) fn follow(
         let frame = orders.recv().map_err(|_| RanksError::Left)?;
         match super::read(&frame)? {
             Order::Prepare { config } => {
-                let answer = match prepare(&config, given) {
-                    Ok(prepared) => {
-                        let facts = Facts::of(&prepared, commit);
+                let answer = match prepare(world, &config, given) {
+                    Ok((prepared, places)) => {
+                        let facts = Facts::of(&prepared, commit, places);
                         job = Some(prepared);
                         Answer::Prepared(facts)
                     }
@@ -55,9 +56,16 @@ pub(crate) fn follow(
                 world.post(0, super::write(&answer)?);
             }
             Order::Measure { config } => {
-                let measured = prepare(&config, given).and_then(|job| measure(world, &job));
+                let measured = prepare(world, &config, given)
+                    .and_then(|(job, places)| balance::measure(&job, places));
                 let answer = match measured {
-                    Ok(BlockCosts { forward, backward }) => Answer::Measured { forward, backward },
+                    Ok(costs) => {
+                        let of_places = costs.into_iter();
+                        let of_places = of_places.map(|BlockCosts { forward, backward }| {
+                            MeasuredBlocks { forward, backward }
+                        });
+                        Answer::Measured(of_places.collect())
+                    }
                     Err(error) => refused(&error),
                 };
                 world.post(0, super::write(&answer)?);
@@ -72,12 +80,6 @@ pub(crate) fn follow(
     }
 }
 
-/// Measures the model's blocks on the device of this rank's first stage.
-fn measure(world: &World, job: &Job) -> Result<BlockCosts, Error> {
-    let places = super::placement(job, world.size())?.stages_of(world.rank());
-    balance::measure(job, job.replicas.stages_of(&places).start)
-}
-
 fn refused(error: &Error) -> Answer {
     Answer::Refused {
         host: super::host(&Environment::gather("", None)),
@@ -85,11 +87,13 @@ fn refused(error: &Error) -> Answer {
     }
 }
 
-fn prepare(config: &str, given: &Given) -> Result<Job, Error> {
+/// The run as this rank is to take part in it, and the places that it has.
+fn prepare(world: &World, config: &str, given: &Given) -> Result<(Job, Range<usize>), Error> {
     let options = config_file::parse(config).map_err(|what| RanksError::Message { what })?;
     let job = Job::new(options, given)?;
-    stages::check_specs(&job)?;
-    Ok(job)
+    let places = super::placement(&job, world.size())?.stages_of(world.rank());
+    stages::check(&job, places.clone())?;
+    Ok((job, places))
 }
 
 /// Trains a stretch. Rank 0 hears what goes wrong in it, and says what comes next.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,7 +12,7 @@ use stagger_runtime::{Interrupt, Plan, RunError};
 use stagger_transport::wire::Format;
 use stagger_transport::{Placement, Ranks, World};
 
-use super::order::{Answer, Order, Stretch};
+use super::order::{Answer, MeasuredBlocks, Order, Stretch};
 use super::{Facts, ORDERS, RanksError};
 use crate::balance;
 use crate::config_file;
@@ -67,7 +68,7 @@ impl Leader {
         let placement = super::placement(job, ranks)?;
         let config = config_file::write(&job.options)?;
         self.tell_all(&Order::Prepare { config })?;
-        let own = Facts::of(job, commit);
+        let own = Facts::of(job, commit, placement.stages_of(0));
         let mut facts = vec![Some(own.clone())];
         facts.resize(ranks, None);
         self.answers_of_all(|rank, answer| {
@@ -89,14 +90,18 @@ impl Leader {
             Ok(())
         })?;
         let mut lines = Vec::new();
+        // The first rank whose bits depend on its processor.
+        let mut first: Option<(usize, &str)> = None;
         for (rank, facts) in facts.iter().flatten().enumerate() {
             let what = job.replicas.names(placement.stages_of(rank));
             let mut line = format!("rank {rank} on {}: {what}", facts.host);
-            if facts.instructions != own.instructions {
-                line.push_str(&format!(
-                    "; it computes with {} and rank 0 with {}, so the last bits depend on which rank has which stage",
-                    facts.instructions, own.instructions
-                ));
+            if let Some(own) = facts.instructions.as_deref() {
+                let (other, expected) = *first.get_or_insert((rank, own));
+                if own != expected {
+                    line.push_str(&format!(
+                        "; it computes with {own} and rank {other} with {expected}, so the last bits depend on which rank has which stage"
+                    ));
+                }
             }
             lines.push(line);
         }
@@ -105,38 +110,40 @@ impl Leader {
         Ok(lines)
     }
 
-    /// Has every rank measure the blocks of the job's model, at the same time. What they take on each, from rank 0 up.
+    /// Has every rank measure the blocks of the job's model, at the same time. What they take at each place.
     pub fn measure(&self, job: &Job) -> Result<Vec<BlockCosts>, Error> {
         let config = config_file::write(&job.options)?;
         self.tell_all(&Order::Measure { config })?;
         let blocks = job.model.blocks.len();
-        let mut costs = vec![balance::measure(job, 0)?];
-        costs.resize_with(self.world.size(), || BlockCosts {
-            forward: Vec::new(),
-            backward: Vec::new(),
-        });
+        let placement = super::placement(job, self.world.size())?;
+        let mut costs: Vec<Vec<BlockCosts>> = vec![Vec::new(); self.world.size()];
+        costs[0] = balance::measure(job, placement.stages_of(0))?;
         self.answers_of_all(|rank, answer| {
-            if let (Answer::Measured { forward, backward }, Some(place)) =
-                (answer, costs.get_mut(rank))
-            {
+            let (Answer::Measured(found), Some(of_rank)) = (answer, costs.get_mut(rank)) else {
+                return Ok(());
+            };
+            let wrong = |what: String| RanksError::Message { what };
+            let expected = placement.stages_of(rank).len();
+            if found.len() != expected {
+                let found = found.len();
+                return Err(wrong(format!(
+                    "rank {rank} has measured for {found} places and has {expected}"
+                )));
+            }
+            for MeasuredBlocks { forward, backward } in found {
                 let found = BlockCosts { forward, backward };
-                found
-                    .validate(blocks)
-                    .map_err(|error| RanksError::Message {
-                        what: error.to_string(),
-                    })?;
-                *place = found;
+                let valid = found.validate(blocks);
+                valid.map_err(|error| wrong(error.to_string()))?;
+                of_rank.push(found);
             }
             Ok(())
         })?;
-        Ok(costs)
+        Ok(costs.concat())
     }
 
-    /// The ranks that have replicas of a stage.
-    pub fn ranks_of(&self, job: &Job, stage: usize) -> Result<Vec<usize>, Error> {
-        let placement = super::placement(job, self.world.size())?;
-        let places = job.replicas.places_of(stage..stage + 1);
-        Ok(places.map(|place| placement.rank_of(place)).collect())
+    /// The places of this rank.
+    pub fn places(&self, job: &Job) -> Result<Range<usize>, Error> {
+        Ok(super::placement(job, self.world.size())?.stages_of(0))
     }
 
     /// Waits until every other rank has answered an order, and gives each answer to `take`.

@@ -35,11 +35,15 @@ pub(super) enum Answer {
     Refused { host: String, sentence: String },
     /// This process has been asked to end.
     Interrupted,
-    /// What blocks take here, in seconds: forward and backward.
-    Measured {
-        forward: Vec<f64>,
-        backward: Vec<f64>,
-    },
+    /// What blocks take here, in seconds, on the device of each place of this rank.
+    Measured(Vec<MeasuredBlocks>),
+}
+
+/// What the blocks of a model take on one device, in seconds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MeasuredBlocks {
+    pub forward: Vec<f64>,
+    pub backward: Vec<f64>,
 }
 
 /// A stretch of training: what [`stages::run`] is given on rank 0.

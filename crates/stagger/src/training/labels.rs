@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-#[cfg(feature = "torch")]
-use crate::job::EngineChoice;
 use crate::job::Job;
 
 /// The first line.
@@ -18,7 +16,7 @@ pub fn headline(job: &Job) -> String {
         several => format!(" in {several} micro-batches"),
     };
     format!(
-        "{} on {} · {} on {stages} {}{replicas} (blocks {}) · engine {engine} · {} batches of {}{micro_batches}",
+        "{} on {} · {} on {stages} {}{replicas} (blocks {}) · {engine} · {} batches of {}{micro_batches}",
         job.model.name,
         job.split.train.name(),
         job.schedule,
@@ -29,17 +27,24 @@ pub fn headline(job: &Job) -> String {
     )
 }
 
-/// The engine, with what is not its default.
+/// The engine or engines, with what is not their default.
 fn engine_label(job: &Job) -> String {
-    let mut label = job.options.engine.clone().unwrap_or_default();
+    let noun = match job.options.engines {
+        Some(_) => "engines",
+        None => "engine",
+    };
+    let mut label = format!("{noun} {}", job.engine_name());
     if job.precision != stagger_engine::Precision::F32 {
         label.push_str(&format!(" {}", job.precision));
     }
-    #[cfg(feature = "torch")]
-    if let EngineChoice::Torch(devices) = &job.engine
-        && devices.iter().any(|device| device.cuda.is_some())
-    {
-        let names: Vec<String> = devices.iter().map(ToString::to_string).collect();
+    let places = job.replicas.places();
+    if (0..places).any(|place| job.engine.at(place).cuda().is_some()) {
+        let is_per_place = (job.options.devices.as_ref()).is_some_and(|said| said.len() == places);
+        let shown =
+            (0..places).filter(|&place| is_per_place || job.replicas.place(place).replica == 0);
+        let names: Vec<String> = shown
+            .map(|place| job.engine.at(place).to_string())
+            .collect();
         label.push_str(&format!(" on {}", names.join(", ")));
     }
     label
@@ -69,7 +74,7 @@ pub fn facts(job: &Job) -> Map<String, Value> {
     add("batches", job.horizon.batches.into());
     add("batches_per_epoch", job.sampler.batches_per_epoch().into());
     add("seed", job.seed.into());
-    add("engine", job.options.engine.clone().into());
+    add("engine", job.engine_name().into());
     add("dtype", job.precision.to_string().into());
     facts
 }

@@ -105,7 +105,12 @@ impl<'a> Prepared<'a> {
                 }
             }
         };
-        stages::check_specs(&prepared.job)?;
+        let places = match (&prepared.leader, prepared.finished()) {
+            (Some(leader), None) => leader.places(&prepared.job)?,
+            (Some(_), Some(_)) => 0..0,
+            (None, _) => 0..prepared.job.replicas.places(),
+        };
+        stages::check(&prepared.job, places)?;
         if prepared.finished().is_none() {
             let (leader, commit) = (prepared.leader.as_ref(), prepared.outputs.commit.as_deref());
             let measured = balance::resolve(&mut prepared.job, leader, commit)?;

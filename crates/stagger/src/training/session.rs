@@ -225,7 +225,19 @@ impl<'s> Session<'_, 's> {
             None => state.ok_or(Error::NoWeights)?,
         };
         let states = stages::split_state(job, &state);
-        let mut evaluated = evaluation::evaluate(job, &states, &Interrupt::new())?;
+        let interrupt = Interrupt::new();
+        let mut evaluated = match self.leader {
+            None => evaluation::evaluate(job, &states, &interrupt)?,
+            // This rank evaluates alone, and has its own devices only.
+            Some(leader) => {
+                let engine = job.engine.within(leader.places(job)?);
+                let here = Job {
+                    engine,
+                    ..job.clone()
+                };
+                evaluation::evaluate(&here, &states, &interrupt)?
+            }
+        };
         if let Some(Event::Evaluated { version, .. }) = &mut evaluated {
             *version = last;
         }

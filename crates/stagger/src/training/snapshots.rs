@@ -79,7 +79,7 @@ impl WrittenRun<'_> {
             schedule: job.schedule.to_string(),
             cut: job.cut.sizes(),
             seed: job.seed,
-            engine: job.options.engine.clone().unwrap_or_default(),
+            engine: job.engine_name(),
             dtype: job.precision.to_string(),
             dataset: job.split.train.name().to_owned(),
             data_fingerprint: format!("{:016x}", job.split.train.fingerprint()),

@@ -1,6 +1,7 @@
 //! The library as its users meet it.
 
 mod balance;
+mod engines;
 mod examples;
 mod fresh_crate;
 mod ranks;

@@ -156,6 +156,25 @@ impl Request {
         asked.filter(|_| has(&method.to_owned()) || !self.methods.iter().any(has))
     }
 
+    /// Engines that are named stage by stage are for one number of stages.
+    fn refuse_other_stages(&self) -> Result<()> {
+        let Some(engines) = &self.train.engines else {
+            return Ok(());
+        };
+        for method in &self.methods {
+            let stages = self.stages_of(method).unwrap_or_default();
+            if stages != engines.len() {
+                bail!(
+                    "--engines names {}, and method `{method}` runs on {}; compare methods on one number of stages, or use \
+                     --engine",
+                    counted(engines.len(), "engine"),
+                    counted(stages, "stage")
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Values of one run.
     pub fn values(&self, method: &str, seed: u64) -> TrainingOptions {
         // Batches of the usual size, whatever a method makes of them: the budget is the same for all.
@@ -182,6 +201,7 @@ impl Request {
     pub fn check(&self) -> Result<Vec<Job>> {
         let mut jobs: Vec<Job> = Vec::new();
         let seed = self.seeds.first().copied().unwrap_or_default();
+        self.refuse_other_stages()?;
         for method in &self.methods {
             let values = self.values(method, seed);
             let training = Training::new().options(values);
@@ -313,6 +333,10 @@ fn probability(arguments: &CompareArgs, slowed: bool) -> Result<Option<f64>> {
         Some(share) => Ok(Some(share)),
         None => Ok(slowed.then_some(STRAGGLER_PROBABILITY)),
     }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn twice<T: PartialEq>(list: &[T]) -> Option<&T> {

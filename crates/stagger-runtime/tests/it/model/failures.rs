@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use shuttle::rand::{Rng, thread_rng};
 use stagger_engine::{EngineError, HostTensor};
 use stagger_runtime::{
-    Fault, FeedError, Feeds, Inputs, Interrupt, Labels, OnNonFinite, Plan, RunError, threads,
+    Fault, FeedError, Feeds, Inputs, Interrupt, Labels, OnNonFinite, Place, Plan, RunError, threads,
 };
 use stagger_transport::{Lane, Link, LinkError, Message};
 
@@ -149,12 +149,12 @@ fn a_stage_between_others_may_fail_at_any_moment() {
 fn a_stage_that_cannot_be_built_releases_the_others() {
     for missing in 0..STAGES {
         check(ITERATIONS, move || {
-            let build = |stage, optimizer| match stage {
+            let build = |place: Place, optimizer| match place.stage {
                 stage if stage == missing => Err(EngineError::Labels {
                     labels: 1,
                     logits: vec![],
                 }),
-                _ => build(stage, optimizer),
+                _ => build(place, optimizer),
             };
             let result = threads::run(&short("dsp"), build, feeds(), &Interrupt::new(), |_| Ok(()));
             assert!(
