@@ -58,6 +58,50 @@ struct Tidy {
     bytes: Vec<u8>,
     /// Whether its end marker is there.
     has_end: bool,
+    progress: Progress,
+}
+
+/// Which bits of which coefficients the scans have brought: a progressive picture is there long before its last scan.
+#[derive(Default)]
+struct Progress {
+    /// Per component its identifier, and the lowest bit that is there of each coefficient.
+    components: Vec<(u8, [Option<u8>; 64])>,
+}
+
+impl Progress {
+    /// Reads the segment of a frame: what comes after its length.
+    fn begin(&mut self, segment: &[u8]) {
+        let components = segment.get(6..).unwrap_or_default().chunks_exact(3);
+        self.components = components.map(|one| (one[0], [None; 64])).collect();
+    }
+
+    /// Reads the segment of a scan.
+    fn add(&mut self, segment: &[u8]) {
+        let [count, rest @ ..] = segment else { return };
+        let split = rest.split_at_checked(2 * usize::from(*count));
+        let Some((components, &[first, last, bits])) = split else {
+            return;
+        };
+        let range = usize::from(first)..=usize::from(last);
+        for component in components.chunks_exact(2) {
+            let known = self
+                .components
+                .iter_mut()
+                .find(|known| known.0 == component[0]);
+            if let Some((_, lowest)) = known {
+                lowest
+                    .get_mut(range.clone())
+                    .unwrap_or_default()
+                    .fill(Some(bits & 15));
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        let is_there = |lowest: &Option<u8>| *lowest == Some(0);
+        let mut components = self.components.iter();
+        components.all(|(_, lowest)| lowest.iter().all(is_there))
+    }
 }
 
 impl Tidy {
@@ -65,6 +109,7 @@ impl Tidy {
         let mut tidy = Self {
             bytes: vec![0xff, START],
             has_end: false,
+            progress: Progress::default(),
         };
         let mut at = 2;
         while let Some((marker, after)) = next_marker(file, at) {
@@ -86,8 +131,13 @@ impl Tidy {
             let end = file.len().min(at + length);
             tidy.bytes.extend([0xff, marker]);
             tidy.bytes.extend_from_slice(&file[at..end]);
+            let segment = file.get(at + 2..end).unwrap_or_default();
             at = end;
+            if is_start_of_frame(marker) {
+                tidy.progress.begin(segment);
+            }
             if marker == START_OF_SCAN {
+                tidy.progress.add(segment);
                 let end = end_of_scan(file, at);
                 tidy.bytes.extend_from_slice(&file[at..end]);
                 at = end;
@@ -106,10 +156,15 @@ impl Tidy {
             pixels(&bytes)
         };
         match (followed_by(0x00), followed_by(0x55)) {
-            (Ok(one), Ok(other)) if one == other => Ok(one),
+            (Ok(one), Ok(other)) if one == other && self.progress.is_complete() => Ok(one),
             _ => Err("the end marker is missing, the file is truncated".to_owned()),
         }
     }
+}
+
+fn is_start_of_frame(marker: u8) -> bool {
+    // Those left out are tables and an extension.
+    matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)
 }
 
 /// The next marker from `at` on, and where what follows it begins. Anything before it is passed over, as other decoders do.
