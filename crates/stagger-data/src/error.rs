@@ -52,6 +52,14 @@ pub enum DataError {
         /// The size asked for.
         requested: usize,
     },
+    /// A background for images that have no transparent parts.
+    #[error(
+        "{dataset} has no transparent images, but a background was asked for; leave the background out"
+    )]
+    NoTransparency {
+        /// Name of the data set.
+        dataset: &'static str,
+    },
     /// An image size that cannot be resized to.
     #[error("an image size of {requested} was asked for; it must be from 1 to {most} pixels")]
     ImageSize {
@@ -210,7 +218,7 @@ pub enum DataError {
         reason: String,
     },
     /// The folder of a class holds no image.
-    #[error("class folder {} holds no .jpg, .jpeg or .png file", .path.display())]
+    #[error("class folder {} holds no picture (JPEG, PNG, WebP, BMP, GIF or TIFF)", .path.display())]
     EmptyClass {
         /// The folder.
         path: PathBuf,

@@ -46,6 +46,6 @@ pub use error::DataError;
 pub use loader::{ImageBatch, Images, Loader, LoaderOptions};
 pub use memory::InMemory;
 pub use normalization::Normalization;
-pub use place::OpenOptions;
+pub use place::{Colour, NotAColour, OpenOptions};
 pub use sampler::Sampler;
 pub use split::Split;

@@ -1,6 +1,7 @@
 //! Where a data set is, and what to say when it is not there.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::datasets::image_folder::scan;
 use crate::error::DataError;
@@ -12,6 +13,8 @@ pub struct OpenOptions {
     pub data_dir: Option<PathBuf>,
     /// Side in pixels that images of an image folder are brought to; others have a fixed size.
     pub image_size: Option<usize>,
+    /// What is seen through transparent parts of an image folder's pictures; white without it. Other sets have no such parts.
+    pub background: Option<Colour>,
     /// An image folder is kept in memory, decoded, if it takes no more bytes than this.
     pub cache_bytes: u64,
     /// Seed of `shapes`: another seed draws other images. Other sets do not depend on it.
@@ -19,23 +22,54 @@ pub struct OpenOptions {
 }
 
 impl Default for OpenOptions {
-    /// No folder, native image size, 1 GiB of cache, seed 0.
+    /// No folder, native image size, white behind pictures, 1 GiB of cache, seed 0.
     fn default() -> Self {
         Self {
             data_dir: None,
             image_size: None,
+            background: None,
             cache_bytes: 1 << 30,
             seed: 0,
         }
     }
 }
 
+/// A colour of 8 bits per channel: red, green, blue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour(pub [u8; 3]);
+
+impl Colour {
+    /// White.
+    pub const WHITE: Self = Self([255; 3]);
+}
+
+impl FromStr for Colour {
+    type Err = NotAColour;
+
+    /// Reads six hexadecimal digits, such as `ff8800` or `#ff8800`.
+    fn from_str(text: &str) -> Result<Self, NotAColour> {
+        let digits = text.strip_prefix('#').unwrap_or(text);
+        let is_hex = digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = is_hex.then(|| u32::from_str_radix(digits, 16).ok());
+        let [_, red, green, blue] = number.flatten().ok_or(NotAColour)?.to_be_bytes();
+        Ok(Self([red, green, blue]))
+    }
+}
+
+/// What is not a [`Colour`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a colour is six hexadecimal digits, such as ff8800")]
+pub struct NotAColour;
+
 impl OpenOptions {
-    /// Refuses an image size other than that of a data set whose images are not resized.
+    /// Refuses what means nothing for a data set whose images have one size, which is not resized, and no transparent parts.
     ///
     /// # Errors
-    /// [`DataError::FixedImageSize`].
+    /// [`DataError::FixedImageSize`], [`DataError::NoTransparency`].
     pub(crate) fn fixed_size(&self, dataset: &'static str, native: usize) -> Result<(), DataError> {
+        if self.background.is_some() {
+            return Err(DataError::NoTransparency { dataset });
+        }
         match self.image_size {
             Some(requested) if requested != native => Err(DataError::FixedImageSize {
                 dataset,

@@ -9,7 +9,7 @@ mod transport;
 
 use std::time::Duration;
 
-use stagger_data::{Augmentation, OpenOptions, Sampler, Split};
+use stagger_data::{Augmentation, Colour, OpenOptions, Sampler, Split};
 use stagger_engine::{LearningRate, Optimizer, Precision};
 use stagger_model::{Balance, Cut, Model, StageSummaryInput, StageWork};
 use stagger_runtime::{OnNonFinite, Replicas, Straggler, check_corrections};
@@ -307,6 +307,7 @@ fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Error> {
             let files = OpenOptions {
                 data_dir: options.data_dir.clone(),
                 image_size: options.image_size,
+                background: background(options)?,
                 cache_bytes: options.cache_bytes.unwrap_or_default(),
                 seed: DATA_SEED,
             };
@@ -317,6 +318,18 @@ fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Error> {
         split.augmentation = Augmentation::NONE;
     }
     Ok(split)
+}
+
+fn background(options: &TrainingOptions) -> Result<Option<Colour>, Refusal> {
+    let read = |text: &String| {
+        text.parse().map_err(|_| Refusal::Value {
+            option: "background",
+            found: text.clone(),
+            kind: "a colour",
+            expected: "six hexadecimal digits, such as ff8800",
+        })
+    };
+    options.background.as_ref().map(read).transpose()
 }
 
 /// The model that was given, or else the one that the options name, for these images.

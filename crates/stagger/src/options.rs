@@ -43,6 +43,8 @@ options! {
     data_dir: PathBuf,
     /// Side in pixels to which an image folder's pictures are scaled. Default: theirs, if all agree.
     image_size: usize,
+    /// What is seen through transparent parts of an image folder's pictures, as six hexadecimal digits; white without it.
+    background: String,
     /// Keep decoded images in memory when they fit into this many bytes. Default: 1 GiB.
     cache_bytes: u64,
     /// Random crops and flips of the training images. Default: true.

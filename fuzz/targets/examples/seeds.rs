@@ -26,6 +26,7 @@ fn main() -> Outcome<()> {
     cifar()?;
     jpegs()?;
     pngs()?;
+    other_pictures()?;
     weights()?;
     stage_files()?;
     manifest()
@@ -135,6 +136,21 @@ fn pngs() -> Outcome<()> {
         let mut bytes = Vec::new();
         image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
         write_image(&format!("{name}.png"), &bytes)?;
+    }
+    Ok(())
+}
+
+fn other_pictures() -> Outcome<()> {
+    let picture = DynamicImage::from(RgbImage::from_fn(9, 7, |x, y| Rgb(colour(x, y))));
+    for (ending, format) in [
+        ("bmp", ImageFormat::Bmp),
+        ("gif", ImageFormat::Gif),
+        ("tiff", ImageFormat::Tiff),
+        ("webp", ImageFormat::WebP),
+    ] {
+        let mut bytes = Vec::new();
+        picture.write_to(&mut Cursor::new(&mut bytes), format)?;
+        write_image(&format!("rgb.{ending}"), &bytes)?;
     }
     Ok(())
 }

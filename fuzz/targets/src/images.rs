@@ -1,4 +1,4 @@
-//! JPEG and PNG files of an image folder.
+//! Pictures of an image folder: JPEG, PNG, WebP, BMP, GIF and TIFF files.
 //!
 //! The parser turns a panic of a decoder into an error; here it ends the process, so that it is found.
 

@@ -76,6 +76,9 @@ flags! {
         /// Side in pixels to which an image folder's pictures are brought [default: theirs, if all agree]
         #[arg(long, value_name = "PIXELS")]
         image_size: usize,
+        /// Colour behind transparent parts of an image folder's pictures, such as 000000 [default: ffffff]
+        #[arg(long, value_name = "RRGGBB")]
+        background: String,
         /// Keep decoded images in memory when they fit into this many bytes [default: 1 GiB]
         #[arg(long, value_name = "BYTES")]
         cache_bytes: u64,

@@ -292,13 +292,25 @@ fn config_files() {
 fn data() {
     refused("train --dataset cifar10", "--data-dir");
     refused("train --dataset cifar10 --data-dir .", "data_batch_1.bin");
+    refused(
+        "train --background 000000",
+        "shapes has no transparent images, but a background was asked for",
+    );
+    refused(
+        "train --dataset image-folder --data-dir . --background white",
+        "--background white is not a colour; give six hexadecimal digits, such as ff8800",
+    );
 
     let bench = Bench::new();
     for folder in ["train/a", "train/b", "val/a", "val/b"] {
         fs::create_dir_all(bench.path(folder)).unwrap();
     }
     let run = "train --dataset image-folder --data-dir . --output run";
-    refused_in(&bench, run, "holds no .jpg, .jpeg or .png file");
+    refused_in(
+        &bench,
+        run,
+        "holds no picture (JPEG, PNG, WebP, BMP, GIF or TIFF)",
+    );
     for folder in ["train/a", "train/b", "val/a", "val/b"] {
         // A grey 8 × 8 PNG.
         let picture = image(8);

@@ -20,7 +20,7 @@ use crate::file;
 use crate::memory::InMemory;
 use crate::normalization::Normalization;
 use crate::parallel::fill_images;
-use crate::place::{OpenOptions, Place};
+use crate::place::{Colour, OpenOptions, Place};
 use crate::split::Split;
 use scan::Item;
 
@@ -44,15 +44,16 @@ const FILE_LIMIT_BYTES: u64 = 1 << 28;
 /// Enough of most files to hold their header.
 const HEAD_BYTES: u64 = 1 << 14;
 
-/// Height and width in pixels that the header of a JPEG or PNG file declares; `bytes` is the file or its beginning.
+/// Height and width in pixels of a JPEG, PNG, WebP, BMP, GIF or TIFF file as a viewer shows it, after what its header declares and how
+/// its EXIF data have it turned; `bytes` is the file or, for all but WebP and TIFF, its beginning.
 ///
 /// # Errors
-/// One sentence without the file's name: the bytes are of neither format, damaged, or declare more than is read.
+/// One sentence without the file's name: the bytes are of no such format, damaged, or declare more than is read.
 pub fn image_size(bytes: &[u8]) -> Result<[usize; 2], String> {
     decode::dimensions(bytes)
 }
 
-/// Decodes a JPEG or PNG file to 8-bit RGB and brings it to `size` (height and width): `pixels`, of `3 × height × width`
+/// Decodes a file of these formats to 8-bit RGB, as a viewer shows it on white, and brings it to `size` (height and width): `pixels`, of `3 × height × width`
 /// bytes, are written channel by channel, row by row.
 ///
 /// # Errors
@@ -61,7 +62,16 @@ pub fn image_size(bytes: &[u8]) -> Result<[usize; 2], String> {
 /// # Panics
 /// If `pixels` has another length.
 pub fn decode_image(bytes: &[u8], size: [usize; 2], pixels: &mut [u8]) -> Result<(), String> {
-    fit::fit(&decode::decode(bytes)?, size, pixels);
+    decode_onto(Colour::WHITE, bytes, size, pixels)
+}
+
+fn decode_onto(
+    background: Colour,
+    bytes: &[u8],
+    size: [usize; 2],
+    pixels: &mut [u8],
+) -> Result<(), String> {
+    fit::fit(&decode::decode(bytes, background)?, size, pixels);
     Ok(())
 }
 
@@ -85,13 +95,15 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
         Some(side) => [side, side],
         None => common_size(train.iter().chain(&test))?.unwrap_or([DEFAULT_SIDE; 2]),
     };
+    let background = options.background.unwrap_or(Colour::WHITE);
     let total_bytes = (train.len() + test.len()) as u64 * (3 * size[0] * size[1]) as u64;
     let part = |items: Vec<Item>| -> Result<Arc<dyn Dataset>, DataError> {
-        let fingerprint = scan::fingerprint(&class_names, &items, size);
+        let fingerprint = scan::fingerprint(&class_names, &items, size, background);
         let folder = Folder {
             class_names: class_names.clone(),
             items,
             size,
+            background,
             fingerprint,
         };
         if total_bytes <= options.cache_bytes {
@@ -129,9 +141,10 @@ fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
     File::take(file, HEAD_BYTES)
         .read_to_end(&mut head)
         .map_err(DataError::io(path))?;
+    let is_part = size_bytes > HEAD_BYTES;
     let found = match decode::dimensions(&head) {
         // A header may be long, for instance with a preview in it.
-        Err(_) if size_bytes > HEAD_BYTES => {
+        found if is_part && (found.is_err() || decode::needs_whole_file(&head)) => {
             decode::dimensions(&file::read(path, FILE_LIMIT_BYTES)?)
         }
         found => found,
@@ -148,6 +161,7 @@ struct Folder {
     class_names: Vec<String>,
     items: Vec<Item>,
     size: [usize; 2],
+    background: Colour,
     fingerprint: u64,
 }
 
@@ -195,9 +209,11 @@ impl Dataset for Folder {
         check_image(index, self.len(), self.shape(), pixels)?;
         let path = &self.items[index].path;
         let bytes = file::read(path, FILE_LIMIT_BYTES)?;
-        decode_image(&bytes, self.size, pixels).map_err(|reason| DataError::Decode {
-            path: path.clone(),
-            reason,
+        decode_onto(self.background, &bytes, self.size, pixels).map_err(|reason| {
+            DataError::Decode {
+                path: path.clone(),
+                reason,
+            }
         })
     }
 

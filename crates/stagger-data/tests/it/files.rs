@@ -266,13 +266,13 @@ fn broken_image_folders_are_explained() {
         open("image-folder", &lazy).is_err(),
         "measuring looks at all of a small set"
     );
-    fs::write(&path, "GIF89a").unwrap();
-    insta::assert_snapshot!(message("image-folder", &folder), @"DIR/train/b/1.PNG does not decode: it starts neither like a JPEG nor like a PNG file; replace or remove the file");
+    fs::write(&path, "%PDF-1.7").unwrap();
+    insta::assert_snapshot!(message("image-folder", &folder), @"DIR/train/b/1.PNG does not decode: it does not start like a picture (JPEG, PNG, WebP, BMP, GIF or TIFF); replace or remove the file");
     fs::write(&path, &bytes).unwrap();
     fs::create_dir(folder.path().join("val/c")).unwrap();
     insta::assert_snapshot!(message("image-folder", &folder), @"DIR/val/c is a class of the evaluation images, but there is no folder of that name among the training images");
     fs::create_dir(folder.path().join("train/c")).unwrap();
-    insta::assert_snapshot!(message("image-folder", &folder), @"class folder DIR/train/c holds no .jpg, .jpeg or .png file");
+    insta::assert_snapshot!(message("image-folder", &folder), @"class folder DIR/train/c holds no picture (JPEG, PNG, WebP, BMP, GIF or TIFF)");
     fs::remove_dir(folder.path().join("train/c")).unwrap();
     fs::remove_dir_all(folder.path().join("val")).unwrap();
     insta::assert_snapshot!(message("image-folder", &folder), @"image-folder: DIR does not hold train/CLASS/*.jpg (or .jpeg, .png) and val/CLASS/* or test/CLASS/*: there is train, but neither val nor test beside it; put each class into a folder of its own and name the folder above train with --data-dir");

@@ -2,13 +2,22 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::decode;
 use crate::error::DataError;
+use crate::file;
 use crate::fingerprint::Fingerprint;
+use crate::place::Colour;
 
 /// The most classes that labels can tell apart.
 const MOST_CLASSES: usize = u16::MAX as usize + 1;
+
+/// How files of the formats that are read are called.
+const ENDINGS: [&str; 11] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "mpo",
+];
 
 /// One image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +70,7 @@ pub(crate) fn locate(folder: &Path) -> Result<[PathBuf; 2], String> {
 }
 
 /// Lists the class folders in `train` and `test`. Classes and files are in the order of their
-/// names; hidden files and files with other endings are left out.
+/// names. What is hidden is left out, and files that neither are pictures by their first bytes nor are called so.
 ///
 /// # Errors
 /// [`DataError::Io`], [`DataError::Empty`] without classes or evaluation images,
@@ -121,9 +130,7 @@ pub(super) fn scan([train, test]: &[PathBuf; 2]) -> Result<Listing, DataError> {
 fn images(folder: &Path, label: u16, items: &mut Vec<Item>) -> Result<usize, DataError> {
     let before = items.len();
     for (_, path) in entries(folder)? {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        let known = ["jpg", "jpeg", "png"];
-        if !ending.is_some_and(|ending| known.iter().any(|k| k.eq_ignore_ascii_case(ending))) {
+        if !is_called_a_picture(&path) && !begins_like_a_picture(&path)? {
             continue;
         }
         let size_bytes = fs::metadata(&path).map_err(DataError::io(&path))?.len();
@@ -134,6 +141,28 @@ fn images(folder: &Path, label: u16, items: &mut Vec<Item>) -> Result<usize, Dat
         });
     }
     Ok(items.len() - before)
+}
+
+/// Whether a file's name says that it is a picture of a format that is read. If it is none, it is damaged, and not left out.
+fn is_called_a_picture(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| {
+        ENDINGS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(ending))
+    })
+}
+
+/// Whether it is one whatever its name is.
+fn begins_like_a_picture(path: &Path) -> Result<bool, DataError> {
+    if !path.is_file() {
+        return Ok(false);
+    }
+    let mut head = Vec::new();
+    let (file, _) = file::open(path)?;
+    let read = file.take(decode::SIGNATURE_BYTES).read_to_end(&mut head);
+    read.map_err(DataError::io(path))?;
+    Ok(decode::is_picture(&head))
 }
 
 /// Names and paths in a folder, sorted by name; hidden ones are left out.
@@ -152,10 +181,18 @@ fn entries(folder: &Path) -> Result<Vec<(OsString, PathBuf)>, DataError> {
 
 /// A hash of names, sizes and labels of the files; the pixels are not looked at, as that would
 /// mean reading a set that may not fit into memory.
-pub(super) fn fingerprint(class_names: &[String], items: &[Item], size: [usize; 2]) -> u64 {
+pub(super) fn fingerprint(
+    class_names: &[String],
+    items: &[Item],
+    size: [usize; 2],
+    background: Colour,
+) -> u64 {
     let mut hash = Fingerprint::default()
         .number(size[0] as u64)
         .number(size[1] as u64);
+    if background != Colour::WHITE {
+        hash = hash.bytes(&background.0);
+    }
     for name in class_names {
         hash = hash.bytes(name.as_bytes());
     }
