@@ -4,7 +4,7 @@
 //! take what it delivers, so compute never waits for a transfer. Sends and receives do not block: two ranks that send to each
 //! other make progress whatever the size. With nothing to do the thread sleeps, the longer the longer nothing has come, up to `LONGEST_PAUSE`, as a
 //! blocking receive of MPI would take a core from the stages. Long frames travel in pieces, in their order. Rank 0 and every other
-//! rank hear of each other once a second, so that a lost one is noticed ([`Mpi::watch`]).
+//! rank hear of each other once a second, so that a lost one is noticed (`Mpi::watch`).
 //!
 //! Without feature `mpi` the crate is empty, so that the workspace builds without an MPI.
 #![cfg(feature = "mpi")]
