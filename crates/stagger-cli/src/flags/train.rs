@@ -212,7 +212,7 @@ mod tests {
     use crate::flags::{Cli, Command};
 
     /// Flags that are no options: they say where options are from, or how a run is watched.
-    const OTHERS: [&str; 4] = ["config", "resume", "profile_ops", "help"];
+    const OTHERS: [&str; 5] = ["config", "resume", "profile_ops", "rank_timeout", "help"];
 
     #[test]
     fn every_option_has_a_flag_and_every_flag_an_option() {
