@@ -93,7 +93,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    /// Looks ten times a second, and gives what was due within so many seconds.
+    /// Calls `look` ten times a second for so many seconds. How often it was time to send, and which rank was lost after how long.
     fn looks(pulse: &mut Pulse, from: Instant, seconds: u32) -> (usize, Option<(usize, Duration)>) {
         let mut sent = 0;
         for tenth in 1..=10 * seconds {

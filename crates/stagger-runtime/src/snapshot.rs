@@ -12,7 +12,7 @@ use stagger_schedule::Schedule;
 pub struct StageSnapshot {
     /// Parameters, running statistics and optimizer state.
     pub state: StageState,
-    /// What the stage holds besides, and what is in flight. If it has several replicas, this is the first one's.
+    /// The rest of the stage's state, and its batches in flight. With several replicas it is that of the first one.
     pub pipeline: PipelineState,
     /// The same of the other replicas, from the second one on, without weights: those of replicas are equal, as is their optimizer
     /// state.
