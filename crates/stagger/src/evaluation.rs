@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use stagger_data::Inventory;
+use stagger_data::image_folder::has_evaluation_images;
 use stagger_engine::StageState;
 use stagger_report::{BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights};
 use stagger_runtime::{Event, Interrupt, Plan, Replicas};
@@ -31,6 +33,8 @@ pub enum RunWeights {
 pub struct Evaluation {
     /// The weights file.
     pub weights: PathBuf,
+    /// What was found in the folder of the images; only image folders are searched.
+    pub inventory: Option<Inventory>,
     /// Samples of the test set.
     pub samples: usize,
     /// Mean loss over them, without label smoothing.
@@ -68,7 +72,12 @@ pub fn evaluate_run(
     said: TrainingOptions,
 ) -> Result<Evaluation, Error> {
     let folder = RunFolder::open(run)?;
+    let elsewhere = said.data_dir.clone();
     let mut options = said.or(config_file::read(&folder.file(CONFIG_FILE))?);
+    // Where the run had to set images aside, another folder may hold images for that.
+    options
+        .val_split
+        .take_if(|_| elsewhere.is_some_and(|folder| has_evaluation_images(&folder)));
     // Weights do not depend on the engine.
     options.engine = options.engine.filter(|engine| engine != FORMER_CPU);
     let job = Job::new(options, &Given::default())?;
@@ -114,6 +123,7 @@ pub fn evaluate_run(
     let percent = |correct: usize| 100.0 * correct as f64 / samples as f64;
     Ok(Evaluation {
         weights: path,
+        inventory: job.split.inventory,
         samples,
         loss,
         top1: percent(correct_top1),

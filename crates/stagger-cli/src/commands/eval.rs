@@ -15,10 +15,14 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
     };
     let said = TrainingOptions {
         data_dir: arguments.data_dir,
+        allow_left_out: arguments.allow_left_out.then_some(true),
         eval_batch_size: arguments.eval_batch_size,
         ..TrainingOptions::default()
     };
     let found = evaluate_run(&arguments.run, &weights, said)?;
+    if let Some(inventory) = &found.inventory {
+        print(&format!("data: {inventory}\n"))?;
+    }
     print(&format!("{}: {found}\n", found.weights.display()))?;
     Ok(())
 }

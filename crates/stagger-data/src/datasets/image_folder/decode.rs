@@ -75,6 +75,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     })
 }
 
+/// Whether a file that begins with `head`, its first 16 bytes or all if it has fewer, is of a format that can be decoded.
+pub(super) fn is_picture(head: &[u8]) -> bool {
+    head.starts_with(&[0xff, 0xd8]) // JPEG
+        || head.starts_with(b"\x89PNG")
+}
+
 fn format(bytes: &[u8]) -> Result<Format, String> {
     match bytes {
         [] => Err("the file is empty".to_string()),
