@@ -83,7 +83,10 @@ mod tests {
         };
         insta::assert_snapshot!(message("shapes", &sized), @"shapes has images of 32×32 pixels that are not resized, but an image size of 64 was asked for; leave the image size out");
         let split = OpenOptions {
-            val_split: Some(ValSplit { share: 0.1, seed: 1 }),
+            val_split: Some(ValSplit {
+                share: 0.1,
+                seed: 1,
+            }),
             ..OpenOptions::default()
         };
         insta::assert_snapshot!(message("shapes", &split), @"shapes has images to evaluate on, so that --val-split does nothing; leave it out");

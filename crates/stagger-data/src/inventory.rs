@@ -80,7 +80,10 @@ impl LeftOutReason {
             Self::Unreadable => ["unreadable file or folder", "unreadable files or folders"],
             Self::DanglingLink => ["dangling link", "dangling links"],
             Self::LinkLoop => ["loop of links", "loops of links"],
-            Self::EmptyClass => ["class folder without images", "class folders without images"],
+            Self::EmptyClass => [
+                "class folder without images",
+                "class folders without images",
+            ],
             Self::OutsideClasses => [
                 "file beside the class folders",
                 "files beside the class folders",

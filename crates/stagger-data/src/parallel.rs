@@ -69,11 +69,17 @@ pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
     let work = &work;
     thread::scope(|scope| {
         let share = items.len().div_ceil(threads);
-        let start = |items: &'_ [T]| scope.spawn(move || items.iter().map(work).collect::<Vec<R>>());
-        let threads: Vec<_> = items.chunks(share).map(start).collect();
+        let parts = items.chunks(share);
+        let threads: Vec<_> = parts
+            .map(|part| scope.spawn(move || part.iter().map(work).collect::<Vec<R>>()))
+            .collect();
         let mut results = Vec::with_capacity(items.len());
         for thread in threads {
-            results.extend(thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload)));
+            results.extend(
+                thread
+                    .join()
+                    .unwrap_or_else(|payload| panic::resume_unwind(payload)),
+            );
         }
         results
     })

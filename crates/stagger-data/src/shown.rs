@@ -13,7 +13,9 @@ pub(crate) fn path(path: &Path) -> String {
 /// A name in quotes, so exactly that two that look alike can be told apart: of what is not ASCII, and of blanks at both ends,
 /// it shows the code points.
 pub(crate) fn exactly(name: &OsStr) -> String {
-    let escaped = escaped(name, |c| !c.is_ascii() || c.is_control() || "\"\\".contains(c));
+    let escaped = escaped(name, |c| {
+        !c.is_ascii() || c.is_control() || "\"\\".contains(c)
+    });
     let start = escaped.len() - escaped.trim_start_matches(' ').len();
     let end = escaped.trim_end_matches(' ').len().max(start);
     let blanks = |count: usize| r"\u{20}".repeat(count);

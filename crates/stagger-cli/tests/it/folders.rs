@@ -51,9 +51,16 @@ fn what_is_left_out_is_told() {
     assert_eq!(eval.status, 0, "{}", eval.stderr);
     assert_eq!(eval.stdout.lines().next(), Some(line), "{}", eval.stdout);
 
-    let compare = bench.stagger(&format!("compare bp dsp {RUN} --data-dir d --output compared"));
+    let compare = bench.stagger(&format!(
+        "compare bp dsp {RUN} --data-dir d --output compared"
+    ));
     assert_eq!(compare.status, 0, "{}", compare.stderr);
-    assert_eq!(compare.stdout.lines().nth(1), Some(line), "{}", compare.stdout);
+    assert_eq!(
+        compare.stdout.lines().nth(1),
+        Some(line),
+        "{}",
+        compare.stdout
+    );
 
     // Data sets whose files are always the same have nothing to tell.
     let shapes = bench.train("shapes", "--stages 2");
@@ -70,13 +77,20 @@ fn most_files_left_out() {
     let run = format!("train {RUN} --data-dir . --output run");
     let found = bench.stagger(&run);
     let refused = refusal(&found);
-    assert!(refused.contains("only 6 can be used, and 7 are left out"), "{refused}");
+    assert!(
+        refused.contains("only 6 can be used, and 7 are left out"),
+        "{refused}"
+    );
     assert!(refused.contains("train/a/0.heic"), "{refused}");
     assert!(!bench.path("run").exists());
 
     let allowed = bench.stagger(&format!("{run} --allow-left-out"));
     assert_eq!(allowed.status, 0, "{}", allowed.stderr);
-    assert!(allowed.stdout.contains("left out: 7 files"), "{}", allowed.stdout);
+    assert!(
+        allowed.stdout.contains("left out: 7 files"),
+        "{}",
+        allowed.stdout
+    );
     // The run knows that it was allowed, and so does its evaluation.
     assert_eq!(bench.stagger("eval --run run").status, 0);
 
@@ -98,7 +112,10 @@ fn pictures_are_set_aside() {
     }
     let run = format!("train {RUN} --max-batches 8 --data-dir d");
     let plain = bench.stagger(&run);
-    insta::assert_snapshot!("classes_only", refusal(&plain).replace(&bench.folder.path().display().to_string(), "DIR"));
+    insta::assert_snapshot!(
+        "classes_only",
+        refusal(&plain).replace(&bench.folder.path().display().to_string(), "DIR")
+    );
 
     let unbroken = bench.stagger(&format!("{run} --val-split 0.2 --output unbroken"));
     assert_eq!(unbroken.status, 0, "{}", unbroken.stderr);
@@ -106,7 +123,14 @@ fn pictures_are_set_aside() {
     assert!(unbroken.stdout.contains(set_aside), "{}", unbroken.stdout);
 
     let snapshot = bench.path("unbroken/snapshots/v00000004");
-    assert!(snapshot.exists(), "{:?}", fs::read_dir(bench.path("unbroken/snapshots")).unwrap().flatten().collect::<Vec<_>>());
+    assert!(
+        snapshot.exists(),
+        "{:?}",
+        fs::read_dir(bench.path("unbroken/snapshots"))
+            .unwrap()
+            .flatten()
+            .collect::<Vec<_>>()
+    );
     let other = bench.stagger("train --resume unbroken --val-split 0.3");
     assert!(refusal(&other).contains("--val-split"), "{}", other.stderr);
     let again = bench.stagger("train --resume unbroken/snapshots/v00000004");
@@ -127,7 +151,10 @@ fn flags_without_effect_and_sets_without_classes() {
     let mut say = |bench: &Bench, arguments: &str| {
         let output = bench.stagger(&format!("train --output run {arguments}"));
         let place = bench.folder.path().display().to_string();
-        sentences.push(format!("{arguments}\n  {}", refusal(&output).replace(&place, "DIR")));
+        sentences.push(format!(
+            "{arguments}\n  {}",
+            refusal(&output).replace(&place, "DIR")
+        ));
     };
     let bench = Bench::new();
     say(&bench, "--val-split 0.1");
@@ -135,14 +162,20 @@ fn flags_without_effect_and_sets_without_classes() {
     assert!(is_empty(bench.folder.path()));
     pictures(&bench, "train", "val");
     for share in ["0.1", "10", "0"] {
-        say(&bench, &format!("--dataset image-folder --data-dir . --val-split {share}"));
+        say(
+            &bench,
+            &format!("--dataset image-folder --data-dir . --val-split {share}"),
+        );
     }
     picture(&bench, "one/train/a/1.png");
     picture(&bench, "one/val/a/1.png");
     say(&bench, "--dataset image-folder --data-dir one");
     picture(&bench, "flat/pictures/1.png");
     picture(&bench, "flat/pictures/2.png");
-    say(&bench, "--dataset image-folder --data-dir flat --val-split 0.5");
+    say(
+        &bench,
+        "--dataset image-folder --data-dir flat --val-split 0.5",
+    );
     picture(&bench, "val/B/1.png");
     say(&bench, "--dataset image-folder --data-dir .");
     insta::assert_snapshot!("refused", sentences.join("\n"));

@@ -51,17 +51,20 @@ pub(super) fn near<'a>(name: &OsStr, names: impl Iterator<Item = &'a OsStr>) -> 
     let (seen, lower) = (Key::seen(name), Key::seen(name).in_lower_case());
     let mut in_case = None;
     for other in names {
-        let difference = match Key::seen(other) {
-            other if other == seen => "blanks or marks that are not seen",
-            other if other.in_lower_case() == lower => "upper and lower case",
-            _ => continue,
+        let key = Key::seen(other);
+        let is_same_but_for_case = |key: Key| key.in_lower_case() == lower;
+        let is_seen_alike = key == seen;
+        let difference = match is_seen_alike {
+            true => "blanks or marks that are not seen",
+            false if is_same_but_for_case(key) => "upper and lower case",
+            false => continue,
         };
         let words = format!(
             "{} there differs from {} only in {difference}",
             exactly(other),
             exactly(name)
         );
-        if difference.starts_with("blanks") {
+        if is_seen_alike {
             return Some(words);
         }
         in_case.get_or_insert(words);
@@ -84,7 +87,10 @@ mod tests {
     #[test]
     fn what_is_hard_to_see_is_shown() {
         let near = |name: &str, others: &[&str]| {
-            near(OsStr::new(name), others.iter().map(|other| OsStr::new(*other)))
+            near(
+                OsStr::new(name),
+                others.iter().map(|other| OsStr::new(*other)),
+            )
         };
         insta::assert_snapshot!(near("Cat", &["dog", "cat"]).unwrap(), @r#""cat" there differs from "Cat" only in upper and lower case"#);
         insta::assert_snapshot!(near("cat", &["CAT", "cat "]).unwrap(), @r#""cat\u{20}" there differs from "cat" only in blanks or marks that are not seen"#);

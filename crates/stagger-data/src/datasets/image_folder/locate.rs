@@ -97,7 +97,10 @@ fn without_splits(
         .collect();
     if let Some(first) = with_images.first() {
         let found = match with_images.len() {
-            1 => format!("{} holds images, and there is no folder train", shown::path(first)),
+            1 => format!(
+                "{} holds images, and there is no folder train",
+                shown::path(first)
+            ),
             several => format!(
                 "{dir} has {several} folders of images, such as {}, and no folder train",
                 shown::path(first)

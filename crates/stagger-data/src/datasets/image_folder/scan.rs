@@ -71,13 +71,16 @@ pub(super) fn scan(
         None => classes.split(options),
     };
     if test.is_empty() {
-        return Err(DataError::Empty {
-            what: match layout {
-                Layout::Apart { test, .. } => shown::path(test),
-                Layout::Together { folder, .. } => format!(
-                    "{} has one image of each class, so that the part to evaluate on",
+        return Err(match layout {
+            Layout::Apart { test, .. } => DataError::Empty {
+                what: shown::path(test),
+            },
+            Layout::Together { folder, .. } => DataError::Layout {
+                found: format!(
+                    "{} has only one image of each class, and none can be set aside for evaluation",
                     shown::path(folder)
                 ),
+                remedy: "add images".to_string(),
             },
         });
     }
@@ -231,11 +234,9 @@ impl Classes {
 
     /// All images to train on.
     fn all(&self) -> Vec<Item> {
-        let of_class = |(label, class): (usize, &Class)| items(label, &class.images);
-        self.folders
-            .iter()
-            .enumerate()
-            .flat_map(of_class)
+        let classes = self.folders.iter().enumerate();
+        classes
+            .flat_map(|(label, class)| items(label, &class.images))
             .collect()
     }
 

@@ -86,7 +86,10 @@ mod tests {
 
     #[test]
     fn a_single_image_is_trained_on_and_a_share_is_one() {
-        let half = ValSplit { share: 0.5, seed: 1 };
+        let half = ValSplit {
+            share: 0.5,
+            seed: 1,
+        };
         assert_eq!(set_aside("a", 1, half), [false]);
         assert!(set_aside("a", 0, half).is_empty());
         for share in [0.0, 1.0, -0.1, 10.0, f64::NAN] {
