@@ -265,7 +265,7 @@ pub enum DataError {
     },
     /// The evaluation images have a class that the training images lack.
     #[error(
-        "{} is a class of the evaluation images{}, but there is no folder of that name among the training images; {remedy}",
+        "{} is a class of the evaluation images{}, but no folder of that name holds images to train on; {remedy}",
         shown(.path),
         one_of(.more)
     )]

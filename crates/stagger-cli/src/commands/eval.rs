@@ -1,6 +1,6 @@
 //! `stagger eval`.
 
-use stagger::{RunWeights, TrainingOptions, evaluate_run};
+use stagger::{PreparedEvaluation, RunWeights, TrainingOptions};
 
 use super::print;
 use crate::failure::Failure;
@@ -19,10 +19,11 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         eval_batch_size: arguments.eval_batch_size,
         ..TrainingOptions::default()
     };
-    let found = evaluate_run(&arguments.run, &weights, said)?;
-    if let Some(inventory) = &found.inventory {
+    let prepared = PreparedEvaluation::of_run(&arguments.run, &weights, said)?;
+    if let Some(inventory) = &prepared.job().split.inventory {
         print(&format!("data: {inventory}\n"))?;
     }
+    let found = prepared.run()?;
     print(&format!("{}: {found}\n", found.weights.display()))?;
     Ok(())
 }

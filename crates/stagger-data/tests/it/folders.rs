@@ -337,6 +337,10 @@ fn other_layouts_are_told_what_to_do() {
     folder.picture("pictures/1.png", 1);
     say("one folder", folder.message());
     let folder = Folder::new();
+    folder.picture("pictures/blue/1.png", 1);
+    folder.picture("pictures/red/1.png", 1);
+    say("one folder of classes", folder.message());
+    let folder = Folder::new();
     folder.picture("1.png", 1);
     say("pictures only", folder.message());
     say(
@@ -363,6 +367,10 @@ fn other_layouts_are_told_what_to_do() {
     say("a class in val only", folder.message());
     folder.picture("val/d/1.png", 1);
     say("two classes in val only", folder.message());
+    let folder = Folder::ordinary();
+    folder.picture("val/c/1.png", 1);
+    folder.folder("train/c");
+    say("nothing in the class to train on", folder.message());
     let folder = Folder::new();
     folder.picture("a/1.png", 1);
     folder.picture("b/1.png", 1);
@@ -380,6 +388,11 @@ fn a_split_that_is_a_link_to_nowhere_is_named() {
     fs::remove_dir_all(folder.path("val")).unwrap();
     folder.link("/no/such", "val");
     insta::assert_snapshot!(folder.message(), @"image-folder: DIR/train is there, but DIR/val is a link that leads nowhere; put images to evaluate on into DIR/val/CLASS, or set a tenth of those to train on aside with --val-split 0.1");
+
+    let folder = Folder::ordinary();
+    folder.picture("val/c/1.png", 1);
+    folder.link("/no/such", "train/c");
+    insta::assert_snapshot!(folder.message(), @"DIR/val/c is a class of the evaluation images, but no folder of that name holds images to train on; DIR/train/c is a link that leads nowhere: mend it");
 }
 
 #[test]
@@ -534,4 +547,10 @@ fn images_to_train_on_can_be_set_aside() {
     }
     let split = folder.open_with(&folder.set_aside(0.5, 1)).unwrap();
     assert_eq!(split.train.class_names(), ["bus", "train"]);
+
+    // As the splits, the classes may be in the only folder within.
+    let outer = Folder::new();
+    fs::rename(folder.0.keep(), outer.path("pictures")).unwrap();
+    let split = outer.open_with(&outer.set_aside(0.5, 1)).unwrap();
+    insta::assert_snapshot!(outer.account(&split), @"2 images to train on and 2 to evaluate on (both from pictures), 2 classes");
 }

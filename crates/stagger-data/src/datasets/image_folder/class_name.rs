@@ -47,29 +47,28 @@ fn is_control(c: char) -> bool {
 }
 
 /// The name among `names` that differs from `name` in what is hard to see, and both as they are, in words.
-pub(super) fn near<'a>(name: &OsStr, names: impl Iterator<Item = &'a OsStr>) -> Option<String> {
-    let (seen, lower) = (Key::seen(name), Key::seen(name).in_lower_case());
-    let mut in_case = None;
-    for other in names {
-        let key = Key::seen(other);
-        let is_same_but_for_case = |key: Key| key.in_lower_case() == lower;
-        let is_seen_alike = key == seen;
-        let difference = match is_seen_alike {
-            true => "blanks or marks that are not seen",
-            false if is_same_but_for_case(key) => "upper and lower case",
-            false => continue,
-        };
-        let words = format!(
+pub(super) fn near<'a>(
+    name: &OsStr,
+    names: impl Iterator<Item = &'a OsStr> + Clone,
+) -> Option<String> {
+    // From what is hardest to see to what is easiest.
+    let differences: [(fn(&OsStr) -> Key, _); 3] = [
+        (Key::seen, "blanks or marks that are not seen"),
+        (|name| Key::of(name).in_lower_case(), "upper and lower case"),
+        (
+            |name| Key::seen(name).in_lower_case(),
+            "upper and lower case, and in blanks or marks that are not seen",
+        ),
+    ];
+    differences.into_iter().find_map(|(key, difference)| {
+        let wanted = key(name);
+        let other = names.clone().find(|other| key(other) == wanted)?;
+        Some(format!(
             "{} there differs from {} only in {difference}",
             exactly(other),
             exactly(name)
-        );
-        if is_seen_alike {
-            return Some(words);
-        }
-        in_case.get_or_insert(words);
-    }
-    in_case
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -96,6 +95,7 @@ mod tests {
         insta::assert_snapshot!(near("cat", &["CAT", "cat "]).unwrap(), @r#""cat\u{20}" there differs from "cat" only in blanks or marks that are not seen"#);
         insta::assert_snapshot!(near("a\u{a0}b", &["a b"]).unwrap(), @r#""a b" there differs from "a\u{a0}b" only in blanks or marks that are not seen"#);
         insta::assert_snapshot!(near("x\u{200b}", &["x"]).unwrap(), @r#""x" there differs from "x\u{200b}" only in blanks or marks that are not seen"#);
+        insta::assert_snapshot!(near("Cat ", &["cat"]).unwrap(), @r#""cat" there differs from "Cat\u{20}" only in upper and lower case, and in blanks or marks that are not seen"#);
         assert_eq!(near("cat", &["cats", "dog"]), None);
     }
 

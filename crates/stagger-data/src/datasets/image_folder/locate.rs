@@ -84,9 +84,11 @@ fn without_splits(
     folders: &[PathBuf],
     sets_aside: bool,
 ) -> Result<Layout, DataError> {
-    if sets_aside && !folders.is_empty() {
+    if sets_aside && let Some(first) = folders.first() {
+        // A single folder of folders holds the classes: by itself it would be the only one.
+        let is_above = folders.len() == 1 && !self::folders(first).is_empty();
         return Ok(Layout::Together {
-            folder: folder.to_path_buf(),
+            folder: if is_above { first } else { folder }.to_path_buf(),
             unused: Vec::new(),
         });
     }
@@ -106,11 +108,15 @@ fn without_splits(
                 shown::path(first)
             ),
         };
+        let classes_in = match with_images.len() == 1 && !self::folders(first).is_empty() {
+            true => shown::path(first),
+            false => dir,
+        };
         return Err(DataError::Layout {
             found,
             remedy: format!(
-                "if the folders in {dir} are the classes, set a tenth of each aside for evaluation with --val-split 0.1, else \
-                 put each class into {dir}/train/CLASS and {dir}/val/CLASS"
+                "if the folders in {classes_in} are the classes, set a tenth of each aside for evaluation with --val-split 0.1, \
+                 else put each class into {classes_in}/train/CLASS and {classes_in}/val/CLASS"
             ),
         });
     }

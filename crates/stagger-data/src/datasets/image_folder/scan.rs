@@ -268,10 +268,14 @@ impl Classes {
             more,
             remedy: match near(&class.name, names) {
                 Some(words) => format!("{words}: rename one of the two folders"),
-                None => format!(
-                    "put images of it into {}, or take its folder away",
-                    shown::path(&self.folder.join(&class.name))
-                ),
+                None => {
+                    let folder = self.folder.join(&class.name);
+                    let shown = shown::path(&folder);
+                    match folder.is_symlink() && !folder.exists() {
+                        true => format!("{shown} is a link that leads nowhere: mend it"),
+                        false => format!("put images of it into {shown}, or take its folder away"),
+                    }
+                }
             },
         }
     }
