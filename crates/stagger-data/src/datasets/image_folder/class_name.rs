@@ -52,7 +52,8 @@ pub(super) fn near<'a>(
     names: impl Iterator<Item = &'a OsStr> + Clone,
 ) -> Option<String> {
     // From what is hardest to see to what is easiest.
-    let differences: [(fn(&OsStr) -> Key, _); 3] = [
+    type KeyOf = fn(&OsStr) -> Key;
+    let differences: [(KeyOf, _); 3] = [
         (Key::seen, "blanks or marks that are not seen"),
         (|name| Key::of(name).in_lower_case(), "upper and lower case"),
         (
