@@ -237,16 +237,16 @@ pub enum DataError {
     },
     /// The folder of a class holds files, and none is an image.
     #[error(
-        "class folder {} holds no image that can be read, but {} (such as {}); convert or replace what is there, take \
-         the folder away, or add --allow-left-out to go on without the class",
-        shown(.path), other_files(.files), shown(.example)
+        "class folder {} {}; convert or replace what is there, take the folder away, or add --allow-left-out to go on without \
+         the class",
+        shown(.path), without_images(.path, *.files, .example)
     )]
     EmptyClass {
         /// The folder.
         path: PathBuf,
         /// Files in it.
         files: usize,
-        /// One of them.
+        /// One of them; the folder itself where that cannot be read.
         example: PathBuf,
     },
     /// The names of two class folders cannot be told apart by looking at them.
@@ -409,11 +409,13 @@ pub enum DataError {
     },
 }
 
-fn other_files(files: &usize) -> String {
-    match files {
-        1 => "1 other file".to_string(),
-        _ => format!("{files} other files"),
+fn without_images(folder: &Path, files: usize, example: &Path) -> String {
+    if folder == example {
+        return "cannot be read".to_string();
     }
+    let noun = if files == 1 { "file" } else { "files" };
+    let example = shown(example);
+    format!("holds no image that can be read, but {files} other {noun} (such as {example})")
 }
 
 fn one_of(more: &usize) -> String {

@@ -501,6 +501,17 @@ fn a_class_without_an_image_is_left_out_only_if_it_is_empty() {
     assert_eq!(folder.open_with(&allowed).unwrap().train.classes(), 2);
 }
 
+/// Root reads every folder, so the sentence is made by hand.
+#[test]
+fn a_class_folder_that_cannot_be_read_is_told() {
+    let error = DataError::EmptyClass {
+        path: "DIR/train/c".into(),
+        files: 1,
+        example: "DIR/train/c".into(),
+    };
+    insta::assert_snapshot!(error, @"class folder DIR/train/c cannot be read; convert or replace what is there, take the folder away, or add --allow-left-out to go on without the class");
+}
+
 #[test]
 fn a_share_of_each_class_is_set_aside() {
     let folder = Folder::new();
