@@ -91,6 +91,9 @@ pub struct EvalArgs {
     /// Where the data set's files are, if not where the run found them
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Evaluate on an image folder even if more of its files are left out than used
+    #[arg(long)]
+    pub allow_left_out: bool,
     /// Samples per batch, if not as in the run
     #[arg(long, value_name = "N")]
     pub eval_batch_size: Option<usize>,

@@ -48,19 +48,25 @@ pub const NAMES: [&str; REGISTRY.len()] = {
 ///
 /// # Errors
 /// [`DataError::UnknownDataset`], [`DataError::MissingDataDir`], [`DataError::NotFound`],
-/// [`DataError::FixedImageSize`], and whatever is wrong with a file.
+/// [`DataError::FixedImageSize`], [`DataError::NoValSplit`], and whatever is wrong with a file.
 pub fn open(name: &str, options: &OpenOptions) -> Result<Split, DataError> {
     let entry = REGISTRY.iter().find(|entry| entry.name == name);
     let entry = entry.ok_or_else(|| DataError::UnknownDataset {
         name: name.to_string(),
         known: NAMES.join(", "),
     })?;
+    if options.val_split.is_some() && entry.name != image_folder::NAME {
+        return Err(DataError::NoValSplit {
+            dataset: entry.name,
+        });
+    }
     (entry.open)(options)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::ValSplit;
 
     #[test]
     fn names_and_options_are_checked() {
@@ -76,12 +82,20 @@ mod tests {
             ..OpenOptions::default()
         };
         insta::assert_snapshot!(message("shapes", &sized), @"shapes has images of 32×32 pixels that are not resized, but an image size of 64 was asked for; leave the image size out");
+        let split = OpenOptions {
+            val_split: Some(ValSplit {
+                share: 0.1,
+                seed: 1,
+            }),
+            ..OpenOptions::default()
+        };
+        insta::assert_snapshot!(message("shapes", &split), @"shapes has images to evaluate on, so that --val-split does nothing; leave it out");
         let nowhere = OpenOptions {
             data_dir: Some("/no/such".into()),
             ..OpenOptions::default()
         };
         insta::assert_snapshot!(message("fashion-mnist", &nowhere), @"fashion-mnist: /no/such does not hold train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (each plain or .gz): there is no such folder; get the four files from https://github.com/zalandoresearch/fashion-mnist and name their folder with --data-dir");
-        insta::assert_snapshot!(message("image-folder", &nowhere), @"image-folder: /no/such does not hold train/CLASS/*.jpg (or .jpeg, .png) and val/CLASS/* or test/CLASS/*: there is no such folder; put each class into a folder of its own and name the folder above train with --data-dir");
+        insta::assert_snapshot!(message("image-folder", &nowhere), @"image-folder: /no/such does not hold images in train/CLASS and in val/CLASS or test/CLASS: there is no such folder; put each class into a folder of its own and name the folder above train with --data-dir");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::shown::path as shown;
+
 /// Every error of this crate; each message is one sentence that says what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,7 +28,7 @@ pub enum DataError {
         hint: &'static str,
     },
     /// The folder does not hold the files of the data set.
-    #[error("{dataset}: {} does not hold {looks_for}: {reason}; {hint}", .dir.display())]
+    #[error("{dataset}: {} does not hold {looks_for}: {reason}; {hint}", shown(.dir))]
     NotFound {
         /// Name of the data set.
         dataset: &'static str,
@@ -69,7 +71,7 @@ pub enum DataError {
         most: usize,
     },
     /// A file or folder cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}: {source}", shown(.path))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -80,7 +82,7 @@ pub enum DataError {
     #[error(
         "{} is truncated: record {record} has {expected_bytes} bytes, but only {found_bytes} are \
          there; fetch the file again",
-        .path.display()
+        shown(.path)
     )]
     Truncated {
         /// The file.
@@ -96,7 +98,7 @@ pub enum DataError {
     #[error(
         "{} is truncated: its header has {expected_bytes} bytes, but only {found_bytes} are \
          there; fetch the file again",
-        .path.display()
+        shown(.path)
     )]
     TruncatedHeader {
         /// The file.
@@ -110,7 +112,7 @@ pub enum DataError {
     #[error(
         "{} continues after its {records} records: expected {expected_bytes} bytes in all, found \
          more; fetch the file again",
-        .path.display()
+        shown(.path)
     )]
     TrailingBytes {
         /// The file.
@@ -124,7 +126,7 @@ pub enum DataError {
     #[error(
         "{} is not an IDX file of the expected kind: it starts with {found:#010x}, expected \
          {expected:#010x}; fetch the file again",
-        .path.display()
+        shown(.path)
     )]
     BadMagic {
         /// The file.
@@ -135,7 +137,7 @@ pub enum DataError {
         found: u32,
     },
     /// A compressed file does not decompress.
-    #[error("{} is a corrupt gzip file: {source}; fetch the file again", .path.display())]
+    #[error("{} is a corrupt gzip file: {source}; fetch the file again", shown(.path))]
     CorruptGzip {
         /// The file.
         path: PathBuf,
@@ -145,7 +147,7 @@ pub enum DataError {
     /// A record's label is not a class.
     #[error(
         "{}: record {record} has label {label}, but there are only {classes} classes (0 to {})",
-        .path.display(), .classes.saturating_sub(1)
+        shown(.path), .classes.saturating_sub(1)
     )]
     LabelOutOfRange {
         /// The file.
@@ -160,7 +162,7 @@ pub enum DataError {
     /// Images and labels come from two files that do not belong together.
     #[error(
         "{} holds {images} images, but {} holds {labels} labels; both must come from one set",
-        .images_path.display(), .labels_path.display()
+        shown(.images_path), shown(.labels_path)
     )]
     CountMismatch {
         /// File of the images.
@@ -175,7 +177,7 @@ pub enum DataError {
     /// A file declares images of another size than its data set has.
     #[error(
         "{} holds images of {}×{} pixels (height × width), expected {}×{}",
-        .path.display(), .found[0], .found[1], .expected[0], .expected[1]
+        shown(.path), .found[0], .found[1], .expected[0], .expected[1]
     )]
     WrongDimensions {
         /// The file.
@@ -186,7 +188,7 @@ pub enum DataError {
         found: [usize; 2],
     },
     /// A file declares more than its size can hold, or more than is read.
-    #[error("{} declares {found} {what}, more than the {limit} that {why}", .path.display())]
+    #[error("{} declares {found} {what}, more than the {limit} that {why}", shown(.path))]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -200,7 +202,7 @@ pub enum DataError {
         why: &'static str,
     },
     /// A file of class names does not name every class once.
-    #[error("{} names {found} classes, expected {expected}", .path.display())]
+    #[error("{} names {found} classes, expected {expected}", shown(.path))]
     ClassNames {
         /// The file.
         path: PathBuf,
@@ -210,28 +212,101 @@ pub enum DataError {
         found: usize,
     },
     /// An image does not decode.
-    #[error("{} does not decode: {reason}; replace or remove the file", .path.display())]
+    #[error("{} does not decode: {reason}; replace or remove the file", shown(.path))]
     Decode {
         /// The file.
         path: PathBuf,
         /// The decoder's reason.
         reason: String,
     },
-    /// The folder of a class holds no image.
-    #[error("class folder {} holds no picture (JPEG, PNG, WebP, BMP, GIF or TIFF)", .path.display())]
+    /// The folders of an image folder are not laid out as splits and classes.
+    #[error("image-folder: {found}; {remedy}")]
+    Layout {
+        /// What is there.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// More files of an image folder cannot be used than can.
+    #[error(
+        "image-folder: of the files in {} only {used} can be used, and {left_out} are left out: {reasons}; convert them or \
+         take them away, or add --allow-left-out to go on without them",
+        shown(.dir)
+    )]
+    MostLeftOut {
+        /// The folder.
+        dir: PathBuf,
+        /// Images that can be used.
+        used: usize,
+        /// Files and links that cannot.
+        left_out: usize,
+        /// Why not, with an example for each reason.
+        reasons: String,
+    },
+    /// The folder of a class holds files, and none is an image.
+    #[error(
+        "class folder {} {}; convert or replace what is there, take the folder away, or add --allow-left-out to go on without \
+         the class",
+        shown(.path), without_images(.path, *.files, .example)
+    )]
     EmptyClass {
         /// The folder.
         path: PathBuf,
+        /// Files in it.
+        files: usize,
+        /// One of them; the folder itself where that cannot be read.
+        example: PathBuf,
+    },
+    /// The names of two class folders cannot be told apart by looking at them.
+    #[error(
+        "{} holds two class folders whose names look the same, {one} and {other}; rename one, or move its images into the \
+         other",
+        shown(.dir)
+    )]
+    SameClass {
+        /// The folder that they are in.
+        dir: PathBuf,
+        /// The name of one, in quotes, with what is not seen escaped.
+        one: String,
+        /// The name of the other.
+        other: String,
     },
     /// The evaluation images have a class that the training images lack.
     #[error(
-        "{} is a class of the evaluation images, but there is no folder of that name among the \
-         training images",
-        .path.display()
+        "{} is a class of the evaluation images{}, but no folder of that name holds images to train on; {remedy}",
+        shown(.path),
+        one_of(.more)
     )]
     UnknownClass {
         /// The folder.
         path: PathBuf,
+        /// How many more such classes there are.
+        more: usize,
+        /// What to do.
+        remedy: String,
+    },
+    /// Images are to be set aside for evaluation, and there are images for that already.
+    #[error(
+        "images to evaluate on are in {} already, so that --val-split does nothing; leave it out, or take that folder away",
+        shown(.path)
+    )]
+    ValSplitUnused {
+        /// Their folder.
+        path: PathBuf,
+    },
+    /// Images are to be set aside of a data set that has its own for evaluation.
+    #[error("{dataset} has images to evaluate on, so that --val-split does nothing; leave it out")]
+    NoValSplit {
+        /// Name of the data set.
+        dataset: &'static str,
+    },
+    /// What is to be set aside for evaluation is no share.
+    #[error(
+        "a share of {found} was asked for to evaluate on; it must be above 0 and below 1, such as 0.1"
+    )]
+    ValSplitShare {
+        /// The share asked for.
+        found: f64,
     },
     /// A data set, or one of its files, holds no record.
     #[error("{what} holds no images")]
@@ -340,6 +415,22 @@ pub enum DataError {
         /// The panic's message.
         message: String,
     },
+}
+
+fn without_images(folder: &Path, files: usize, example: &Path) -> String {
+    if folder == example {
+        return "cannot be read".to_string();
+    }
+    let noun = if files == 1 { "file" } else { "files" };
+    let example = shown(example);
+    format!("holds no image that can be read, but {files} other {noun} (such as {example})")
+}
+
+fn one_of(more: &usize) -> String {
+    match more {
+        0 => String::new(),
+        _ => format!(", one of {} such", more + 1),
+    }
 }
 
 impl DataError {

@@ -1,5 +1,6 @@
-//! Fills a row of images on all cores.
+//! Works on a row of things on all cores.
 
+use std::panic;
 use std::sync::Mutex;
 use std::thread;
 
@@ -7,6 +8,8 @@ use crate::error::DataError;
 
 /// More threads than this gain nothing for sets that fit in memory.
 const MOST_THREADS: usize = 16;
+/// Fewer items than this are not worth a thread.
+const LEAST_ITEMS: usize = 64;
 
 /// Calls `work(index, image)` once for each of the images of `image_bytes` bytes in `pixels`, on
 /// as many threads as there are cores (one image each at a time, which bounds the memory that
@@ -56,6 +59,32 @@ pub(crate) fn fill_images(
     }
 }
 
+/// What `work` gives for each of the items, in their order, on as many threads as there are cores.
+pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(MOST_THREADS).min(items.len() / LEAST_ITEMS);
+    if threads < 2 {
+        return items.iter().map(work).collect();
+    }
+    let work = &work;
+    thread::scope(|scope| {
+        let share = items.len().div_ceil(threads);
+        let parts = items.chunks(share);
+        let threads: Vec<_> = parts
+            .map(|part| scope.spawn(move || part.iter().map(work).collect::<Vec<R>>()))
+            .collect();
+        let mut results = Vec::with_capacity(items.len());
+        for thread in threads {
+            results.extend(
+                thread
+                    .join()
+                    .unwrap_or_else(|payload| panic::resume_unwind(payload)),
+            );
+        }
+        results
+    })
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
@@ -90,6 +119,14 @@ mod tests {
                 error,
                 Err(DataError::IndexOutOfRange { index: 37, .. })
             ));
+        }
+    }
+
+    #[test]
+    fn results_are_in_the_order_of_the_items() {
+        for count in [0, 1, 127, 128, 1000, 1001] {
+            let items: Vec<usize> = (0..count).collect();
+            assert_eq!(map(&items, |item| *item), items);
         }
     }
 

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::datasets::image_folder::scan;
+use crate::datasets::image_folder::locate::locate;
 use crate::error::DataError;
 
 /// Where a data set is and how it is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OpenOptions {
     /// Folder of the files, or one that holds their usual folder; not needed for `shapes`.
     pub data_dir: Option<PathBuf>,
@@ -17,18 +17,34 @@ pub struct OpenOptions {
     pub background: Option<Colour>,
     /// An image folder is kept in memory, decoded, if it takes no more bytes than this.
     pub cache_bytes: u64,
+    /// A share of the images of an image folder to evaluate on, where no folder holds others for that.
+    pub val_split: Option<ValSplit>,
+    /// Opens an image folder even if more of its files are left out than used.
+    pub allow_left_out: bool,
     /// Seed of `shapes`: another seed draws other images. Other sets do not depend on it.
     pub seed: u64,
 }
 
+/// What is set aside for evaluation of images that all lie in one folder: a share of each class, drawn at random. Of a class
+/// with two images or more, each part has at least one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ValSplit {
+    /// The share, above 0 and below 1.
+    pub share: f64,
+    /// Another seed draws other images.
+    pub seed: u64,
+}
+
 impl Default for OpenOptions {
-    /// No folder, native image size, white behind pictures, 1 GiB of cache, seed 0.
+    /// No folder, native image size, white behind pictures, 1 GiB of cache, seed 0, nothing set aside, and not most files left out.
     fn default() -> Self {
         Self {
             data_dir: None,
             image_size: None,
             background: None,
             cache_bytes: 1 << 30,
+            val_split: None,
+            allow_left_out: false,
             seed: 0,
         }
     }
@@ -138,7 +154,7 @@ impl Place {
         if folder.join("data_batch_1").exists() || folder.join("cifar-10-batches-py").is_dir() {
             return "it holds the Python version, which is not read".to_string();
         }
-        if scan::locate(folder).is_ok() {
+        if locate(folder, false).is_ok() {
             return "it looks like --dataset image-folder".to_string();
         }
         format!(

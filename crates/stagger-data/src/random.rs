@@ -13,6 +13,7 @@ pub(crate) enum Purpose {
     Augment = 2,
     DrawTraining = 3,
     DrawTest = 4,
+    SetAside = 5,
 }
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,12 +1,15 @@
 //! What belongs to a training and a test set together.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::augmentation::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::inventory::Inventory;
 use crate::normalization::Normalization;
+use crate::shown;
 
 /// A training and a test set, and how images of both become numbers.
 #[derive(Clone)]
@@ -19,6 +22,8 @@ pub struct Split {
     pub normalization: Normalization,
     /// What is done to training images; never to test images.
     pub augmentation: Augmentation,
+    /// What was found in the folder of the images, and what of it is used; only image folders are searched.
+    pub inventory: Option<Inventory>,
 }
 
 impl Split {
@@ -48,6 +53,7 @@ impl Split {
             train: Arc::new(train),
             test: Arc::new(test),
             augmentation: Augmentation::NONE,
+            inventory: None,
         };
         split.validate()?;
         Ok(split)
@@ -73,8 +79,8 @@ impl Split {
         }
         if self.train.class_names() != self.test.class_names() {
             return Err(DataError::TestClasses {
-                expected: self.train.class_names().join(", "),
-                found: self.test.class_names().join(", "),
+                expected: listed(self.train.class_names()),
+                found: listed(self.test.class_names()),
             });
         }
         for set in [&self.train, &self.test] {
@@ -93,6 +99,11 @@ impl Split {
     }
 }
 
+fn listed(names: &[String]) -> String {
+    let shown = names.iter().map(|name| shown::path(Path::new(name)));
+    shown.collect::<Vec<String>>().join(", ")
+}
+
 impl fmt::Debug for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Split")
@@ -103,6 +114,7 @@ impl fmt::Debug for Split {
             .field("test", &self.test.len())
             .field("normalization", &self.normalization)
             .field("augmentation", &self.augmentation)
+            .field("inventory", &self.inventory)
             .finish()
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use stagger_data::image_folder::has_evaluation_images;
 use stagger_engine::StageState;
 use stagger_report::{BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights};
 use stagger_runtime::{Event, Interrupt, Plan, Replicas};
@@ -67,58 +68,98 @@ pub fn evaluate_run(
     weights: &RunWeights,
     said: TrainingOptions,
 ) -> Result<Evaluation, Error> {
-    let folder = RunFolder::open(run)?;
-    let mut options = said.or(config_file::read(&folder.file(CONFIG_FILE))?);
-    // Weights do not depend on the engine.
-    options.engine = options.engine.filter(|engine| engine != FORMER_CPU);
-    let job = Job::new(options, &Given::default())?;
-    job.engine.check(&job.options, 0..job.replicas.places())?;
-    let path = match weights {
-        RunWeights::Best => folder.file(BEST_WEIGHTS_FILE),
-        RunWeights::Last => folder.file(LAST_WEIGHTS_FILE),
-        RunWeights::File(path) => path.clone(),
-    };
-    if *weights == RunWeights::Best && !path.exists() {
-        return Err(Error::NoBestWeights {
-            run: run.to_owned(),
-            file: BEST_WEIGHTS_FILE,
-        });
+    PreparedEvaluation::of_run(run, weights, said)?.run()
+}
+
+/// An evaluation that has been checked and is ready to start.
+#[derive(Debug)]
+pub struct PreparedEvaluation {
+    job: Job,
+    weights: PathBuf,
+    states: Vec<StageState>,
+}
+
+impl PreparedEvaluation {
+    /// Opens the data of a finished run and reads its weights; see [`evaluate_run`].
+    ///
+    /// # Errors
+    /// When `run` is no run folder, its data are not there, or the weights do not fit its model.
+    pub fn of_run(run: &Path, weights: &RunWeights, said: TrainingOptions) -> Result<Self, Error> {
+        let folder = RunFolder::open(run)?;
+        let elsewhere = said.data_dir.clone();
+        let mut options = said.or(config_file::read(&folder.file(CONFIG_FILE))?);
+        // Where the run had to set images aside, another folder may hold images for that.
+        options
+            .val_split
+            .take_if(|_| elsewhere.is_some_and(|folder| has_evaluation_images(&folder)));
+        // Weights do not depend on the engine.
+        options.engine = options.engine.filter(|engine| engine != FORMER_CPU);
+        let job = Job::new(options, &Given::default())?;
+        job.engine.check(&job.options, 0..job.replicas.places())?;
+        let path = match weights {
+            RunWeights::Best => folder.file(BEST_WEIGHTS_FILE),
+            RunWeights::Last => folder.file(LAST_WEIGHTS_FILE),
+            RunWeights::File(path) => path.clone(),
+        };
+        if *weights == RunWeights::Best && !path.exists() {
+            return Err(Error::NoBestWeights {
+                run: run.to_owned(),
+                file: BEST_WEIGHTS_FILE,
+            });
+        }
+        let found = read_weights(&path)?;
+        let states = stages::split_state(&job, &found.state);
+        // What does not fit is told before anything runs: too much here, too little below.
+        let known = |name: &String| states.iter().any(|state| state.tensors.contains_key(name));
+        if let Some(name) = found.state.tensors.keys().find(|name| !known(name)) {
+            return Err(Error::Weights {
+                path,
+                model: Some(job.model.name.clone()),
+                what: format!("it has no `{name}`; they belong to another model"),
+            });
+        }
+        stages::check_states(&job, &states).map_err(|error| Error::Weights {
+            path: path.clone(),
+            model: None,
+            what: error.to_string(),
+        })?;
+        Ok(Self {
+            job,
+            weights: path,
+            states,
+        })
     }
-    let found = read_weights(&path)?;
-    let states = stages::split_state(&job, &found.state);
-    // What does not fit is told before anything runs: too much here, too little below.
-    let known = |name: &String| states.iter().any(|state| state.tensors.contains_key(name));
-    if let Some(name) = found.state.tensors.keys().find(|name| !known(name)) {
-        return Err(Error::Weights {
-            path,
-            model: Some(job.model.name.clone()),
-            what: format!("it has no `{name}`; they belong to another model"),
-        });
+
+    /// What is evaluated, and on what.
+    pub fn job(&self) -> &Job {
+        &self.job
     }
-    stages::check_states(&job, &states).map_err(|error| Error::Weights {
-        path: path.clone(),
-        model: None,
-        what: error.to_string(),
-    })?;
-    let event = evaluate(&job, &states, &Interrupt::new())?;
-    let Some(Event::Evaluated {
-        samples,
-        loss,
-        correct_top1,
-        correct_top5,
-        ..
-    }) = event
-    else {
-        return Err(Error::NotEvaluated);
-    };
-    let percent = |correct: usize| 100.0 * correct as f64 / samples as f64;
-    Ok(Evaluation {
-        weights: path,
-        samples,
-        loss,
-        top1: percent(correct_top1),
-        top5: percent(correct_top5),
-    })
+
+    /// Evaluates.
+    ///
+    /// # Errors
+    /// When the evaluation fails.
+    pub fn run(self) -> Result<Evaluation, Error> {
+        let event = evaluate(&self.job, &self.states, &Interrupt::new())?;
+        let Some(Event::Evaluated {
+            samples,
+            loss,
+            correct_top1,
+            correct_top5,
+            ..
+        }) = event
+        else {
+            return Err(Error::NotEvaluated);
+        };
+        let percent = |correct: usize| 100.0 * correct as f64 / samples as f64;
+        Ok(Evaluation {
+            weights: self.weights,
+            samples,
+            loss,
+            top1: percent(correct_top1),
+            top5: percent(correct_top5),
+        })
+    }
 }
 
 /// Runs a program that does nothing but evaluate, over the stages of the run. Gives

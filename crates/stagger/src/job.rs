@@ -4,12 +4,13 @@ mod batches;
 mod engine;
 mod failures;
 mod given;
+mod images;
 mod optimization;
 mod transport;
 
 use std::time::Duration;
 
-use stagger_data::{Augmentation, Colour, OpenOptions, Sampler, Split};
+use stagger_data::{Sampler, Split};
 use stagger_engine::{LearningRate, Optimizer, Precision};
 use stagger_model::{Balance, Cut, Model, StageSummaryInput, StageWork};
 use stagger_runtime::{OnNonFinite, Replicas, Straggler, check_corrections};
@@ -199,7 +200,7 @@ impl Job {
             .checked_mul(schedule.accumulated_batches())
             .ok_or(Refusal::AccumulatedBatchSize)?;
 
-        let split = open(&options, given)?;
+        let split = images::open(&options, given)?;
         let model = model(&options, given, &split)?;
         let sync_batch_norm = transport::sync_batch_norm(&mut options, &replicas, &model)?;
         let recomputes = schedule.recomputes();
@@ -298,40 +299,6 @@ impl Job {
     }
 }
 
-/// The data set that was given, or else the one that the options name.
-fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Error> {
-    let mut split = match &given.split {
-        Some(split) => split.clone(),
-        None => {
-            let name = options.dataset.as_deref().unwrap_or_default();
-            let files = OpenOptions {
-                data_dir: options.data_dir.clone(),
-                image_size: options.image_size,
-                background: background(options)?,
-                cache_bytes: options.cache_bytes.unwrap_or_default(),
-                seed: DATA_SEED,
-            };
-            stagger_data::open(name, &files)?
-        }
-    };
-    if options.augment == Some(false) {
-        split.augmentation = Augmentation::NONE;
-    }
-    Ok(split)
-}
-
-fn background(options: &TrainingOptions) -> Result<Option<Colour>, Refusal> {
-    let read = |text: &String| {
-        text.parse().map_err(|_| Refusal::Value {
-            option: "background",
-            found: text.clone(),
-            kind: "a colour",
-            expected: "six hexadecimal digits, such as ff8800",
-        })
-    };
-    options.background.as_ref().map(read).transpose()
-}
-
 /// The model that was given, or else the one that the options name, for these images.
 fn model(options: &TrainingOptions, given: &Given, split: &Split) -> Result<Model, Error> {
     let found = (split.train.shape(), split.train.classes());
@@ -352,9 +319,6 @@ fn model(options: &TrainingOptions, given: &Given, split: &Split) -> Result<Mode
     }
     Ok(model.clone())
 }
-
-/// The built-in data set is one data set: training seeds do not change it.
-const DATA_SEED: u64 = 0;
 
 /// What a model's summary has to know of each stage.
 #[must_use]

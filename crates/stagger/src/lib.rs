@@ -45,7 +45,7 @@ mod training;
 
 pub use choice::Choice;
 pub use error::{Error, Source};
-pub use evaluation::{Evaluation, RunWeights, evaluate_run};
+pub use evaluation::{Evaluation, PreparedEvaluation, RunWeights, evaluate_run};
 pub use options::TrainingOptions;
 pub use ranks::{RanksError, dismiss};
 pub use refusal::{Refusal, Spelling};

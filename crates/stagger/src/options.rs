@@ -45,6 +45,11 @@ options! {
     image_size: usize,
     /// What is seen through transparent parts of an image folder's pictures, as six hexadecimal digits; white without it.
     background: String,
+    /// Share of an image folder's images that is set aside for evaluation, of each class and by the seed, where no folder `val`
+    /// holds images for that: above 0 and below 1.
+    val_split: f64,
+    /// Train on an image folder even if more of its files are left out than used. Default: false.
+    allow_left_out: bool,
     /// Keep decoded images in memory when they fit into this many bytes. Default: 1 GiB.
     cache_bytes: u64,
     /// Random crops and flips of the training images. Default: true.

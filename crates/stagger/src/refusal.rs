@@ -283,6 +283,15 @@ pub enum Refusal {
         /// Its images and classes.
         found: ([usize; 3], usize),
     },
+    /// All images are of one class.
+    OneClass {
+        /// The data set.
+        dataset: String,
+        /// The class.
+        class: String,
+        /// The folder of the images, where they are in one.
+        folder: Option<PathBuf>,
+    },
     /// The weights that a run should start from do not fit the model.
     ResumeWeights {
         /// Where they are from.
@@ -542,6 +551,22 @@ impl Refusal {
                 shape(*input),
                 shape(*image)
             ),
+            Self::OneClass {
+                dataset,
+                class,
+                folder,
+            } => {
+                let (place, remedy) = match folder {
+                    Some(folder) => (
+                        format!("{dataset}: {}", folder.display()),
+                        "put each class into a folder of its own there",
+                    ),
+                    None => (dataset.clone(), "give a data set of two classes or more"),
+                };
+                format!(
+                    "{place} has images of one class only, {class:?}, and there is nothing to tell it from; {remedy}"
+                )
+            }
             Self::ResumeWeights {
                 path,
                 model,

@@ -36,6 +36,8 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
     let title = jobs.first().map_or_else(String::new, title);
     let is_bp = |job: &Job| job.schedule.to_string() == "bp";
     let baseline = jobs.iter().position(is_bp).unwrap_or(0);
+    let data = jobs.first().and_then(|job| job.split.inventory.as_ref());
+    let data = data.map_or_else(String::new, |inventory| format!("data: {inventory}\n"));
     // The runs load the data themselves.
     drop(jobs);
 
@@ -56,7 +58,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         runs: planned(&request, &folder).map_err(Failure::Run)?,
     };
     print(&format!(
-        "{}\n{} runs in {}\n",
+        "{}\n{data}{} runs in {}\n",
         plan.title,
         plan.runs.len(),
         folder.path().display()

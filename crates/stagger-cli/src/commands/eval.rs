@@ -1,6 +1,6 @@
 //! `stagger eval`.
 
-use stagger::{RunWeights, TrainingOptions, evaluate_run};
+use stagger::{PreparedEvaluation, RunWeights, TrainingOptions};
 
 use super::print;
 use crate::failure::Failure;
@@ -15,10 +15,15 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
     };
     let said = TrainingOptions {
         data_dir: arguments.data_dir,
+        allow_left_out: arguments.allow_left_out.then_some(true),
         eval_batch_size: arguments.eval_batch_size,
         ..TrainingOptions::default()
     };
-    let found = evaluate_run(&arguments.run, &weights, said)?;
+    let prepared = PreparedEvaluation::of_run(&arguments.run, &weights, said)?;
+    if let Some(inventory) = &prepared.job().split.inventory {
+        print(&format!("data: {inventory}\n"))?;
+    }
+    let found = prepared.run()?;
     print(&format!("{}: {found}\n", found.weights.display()))?;
     Ok(())
 }

@@ -79,6 +79,13 @@ flags! {
         /// Colour behind transparent parts of an image folder's pictures, such as 000000 [default: ffffff]
         #[arg(long, value_name = "RRGGBB")]
         background: String,
+        /// Share of an image folder's images that is set aside for evaluation, of each class and by the seed, where no folder
+        /// val holds images for that; such as 0.1
+        #[arg(long, value_name = "SHARE")]
+        val_split: f64,
+        /// Train on an image folder even if more of its files are left out than used [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        allow_left_out: bool,
         /// Keep decoded images in memory when they fit into this many bytes [default: 1 GiB]
         #[arg(long, value_name = "BYTES")]
         cache_bytes: u64,

@@ -6,6 +6,7 @@ mod bench;
 mod compare;
 mod engines;
 mod faults;
+mod folders;
 mod help;
 mod kill;
 mod library;

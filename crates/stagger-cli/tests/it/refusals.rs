@@ -306,11 +306,7 @@ fn data() {
         fs::create_dir_all(bench.path(folder)).unwrap();
     }
     let run = "train --dataset image-folder --data-dir . --output run";
-    refused_in(
-        &bench,
-        run,
-        "holds no picture (JPEG, PNG, WebP, BMP, GIF or TIFF)",
-    );
+    refused_in(&bench, run, "train holds no images");
     for folder in ["train/a", "train/b", "val/a", "val/b"] {
         // A grey 8 × 8 PNG.
         let picture = image(8);
@@ -322,8 +318,6 @@ fn data() {
         &format!("{run} --model vgg11"),
         "at least 32x32 pixels",
     );
-    fs::write(bench.path("train/b/2.png"), b"not a picture").unwrap();
-    refused_in(&bench, run, "2.png");
     fs::write(bench.path("train/b/2.png"), &image(8)[..40]).unwrap();
     refused_in(&bench, run, "2.png");
     assert!(!bench.path("run").exists());

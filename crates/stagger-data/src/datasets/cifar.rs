@@ -239,6 +239,7 @@ fn open(layout: Layout, place: &Place, options: &OpenOptions) -> Result<Split, D
         test: Arc::new(part(&[test])?),
         normalization: layout.normalization(),
         augmentation: Augmentation::crop(SHAPE, true),
+        inventory: None,
     })
 }
 

@@ -1,12 +1,21 @@
-//! A folder of images, one folder per class: `train/CLASS/*` and `val/CLASS/*` (or `test`).
+//! A folder of images, one folder per class: `train/CLASS/*` and `val/CLASS/*` (or `test`), or `CLASS/*` alone, of which a
+//! share is set aside for evaluation.
+//!
+//! Class folders are searched to any depth, and links are followed. Which files are images their content says, not their
+//! names. What is left out is counted, see [`Inventory`](crate::Inventory).
 //!
 //! The size of all images is the one asked for; else, if all files have one size of at most
 //! 512×512, that one; else 224×224. Images of another size are cut to the centre and resized. The
 //! set is decoded once and kept in memory if it fits, else each image is decoded when it is used.
 
+mod class_name;
 mod decode;
 mod fit;
-pub(crate) mod scan;
+pub(crate) mod locate;
+mod scan;
+mod tally;
+mod val_split;
+mod walk;
 
 use std::fs::File;
 use std::io::Read;
@@ -22,17 +31,18 @@ use crate::normalization::Normalization;
 use crate::parallel::fill_images;
 use crate::place::{Colour, OpenOptions, Place};
 use crate::split::Split;
+use locate::Layout;
 use scan::Item;
 
 const PLACE: Place = Place {
     dataset: "image-folder",
     folders: &[],
-    looks_for: "train/CLASS/*.jpg (or .jpeg, .png) and val/CLASS/* or test/CLASS/*",
+    looks_for: "images in train/CLASS and in val/CLASS or test/CLASS",
     hint: "put each class into a folder of its own and name the folder above train with \
            --data-dir",
 };
 
-const NAME: &str = PLACE.dataset;
+pub(crate) const NAME: &str = PLACE.dataset;
 /// Side of the images if they differ in size and none is asked for.
 const DEFAULT_SIDE: usize = 224;
 /// Largest side that is taken over from the files.
@@ -75,16 +85,23 @@ fn decode_onto(
     Ok(())
 }
 
+/// Whether an image folder has images to evaluate on in a folder of their own, so that none need be set aside.
+pub fn has_evaluation_images(folder: &Path) -> bool {
+    matches!(locate::locate(folder, false), Ok(Layout::Apart { .. }))
+}
+
 /// Reads the set in the folder of the options, kept in memory if training and evaluation images together take no more
 /// bytes than the cache.
 pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
     let folder = PLACE.folder(options)?;
-    let folders = scan::locate(folder).map_err(|reason| PLACE.not_found(folder, reason))?;
+    options.val_split.map_or(Ok(()), val_split::check)?;
+    let layout = locate::locate(folder, options.val_split.is_some())?;
     let scan::Listing {
         class_names,
         train,
         test,
-    } = scan::scan(&folders)?;
+        inventory,
+    } = scan::scan(&layout, folder, options)?;
     let size = match options.image_size {
         Some(side) if !(1..=MOST_SIDE).contains(&side) => {
             return Err(DataError::ImageSize {
@@ -120,6 +137,7 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
         test: part(test)?,
         normalization,
         augmentation,
+        inventory: Some(inventory),
     })
 }
 
@@ -127,7 +145,7 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
 fn common_size<'a>(items: impl Iterator<Item = &'a Item>) -> Result<Option<[usize; 2]>, DataError> {
     let mut common = None;
     for item in items {
-        let size = dimensions(&item.path)?;
+        let size = dimensions(&item.image.path)?;
         if size.into_iter().max() > Some(MOST_NATIVE_SIDE) || *common.get_or_insert(size) != size {
             return Ok(None);
         }
@@ -207,7 +225,7 @@ impl Dataset for Folder {
 
     fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError> {
         check_image(index, self.len(), self.shape(), pixels)?;
-        let path = &self.items[index].path;
+        let path = &self.items[index].image.path;
         let bytes = file::read(path, FILE_LIMIT_BYTES)?;
         decode_onto(self.background, &bytes, self.size, pixels).map_err(|reason| {
             DataError::Decode {

@@ -96,6 +96,7 @@ fn open(variant: Variant, place: &Place, options: &OpenOptions) -> Result<Split,
         test: Arc::new(part(variant, &test_images, &test_labels)?),
         normalization,
         augmentation: Augmentation::crop(SHAPE, flip),
+        inventory: None,
     })
 }
 

@@ -243,9 +243,8 @@ fn images_of_several_sizes_become_224() {
 }
 
 #[test]
-fn broken_image_folders_are_explained() {
+fn broken_images_are_explained() {
     let folder = tempfile::tempdir().unwrap();
-    insta::assert_snapshot!(message("image-folder", &folder), @"image-folder: DIR does not hold train/CLASS/*.jpg (or .jpeg, .png) and val/CLASS/* or test/CLASS/*: there is no folder train, neither in it nor one level below; put each class into a folder of its own and name the folder above train with --data-dir");
     write_images(folder.path(), &[(4, 4), (4, 4)]);
     let zero = OpenOptions {
         image_size: Some(0),
@@ -266,27 +265,4 @@ fn broken_image_folders_are_explained() {
         open("image-folder", &lazy).is_err(),
         "measuring looks at all of a small set"
     );
-    fs::write(&path, "%PDF-1.7").unwrap();
-    insta::assert_snapshot!(message("image-folder", &folder), @"DIR/train/b/1.PNG does not decode: it does not start like a picture (JPEG, PNG, WebP, BMP, GIF or TIFF); replace or remove the file");
-    fs::write(&path, &bytes).unwrap();
-    fs::create_dir(folder.path().join("val/c")).unwrap();
-    insta::assert_snapshot!(message("image-folder", &folder), @"DIR/val/c is a class of the evaluation images, but there is no folder of that name among the training images");
-    fs::create_dir(folder.path().join("train/c")).unwrap();
-    insta::assert_snapshot!(message("image-folder", &folder), @"class folder DIR/train/c holds no picture (JPEG, PNG, WebP, BMP, GIF or TIFF)");
-    fs::remove_dir(folder.path().join("train/c")).unwrap();
-    fs::remove_dir_all(folder.path().join("val")).unwrap();
-    insta::assert_snapshot!(message("image-folder", &folder), @"image-folder: DIR does not hold train/CLASS/*.jpg (or .jpeg, .png) and val/CLASS/* or test/CLASS/*: there is train, but neither val nor test beside it; put each class into a folder of its own and name the folder above train with --data-dir");
-}
-
-#[cfg(unix)]
-#[test]
-fn links_to_images_are_followed() {
-    let folder = tempfile::tempdir().unwrap();
-    write_images(folder.path(), &[(4, 4)]);
-    let target = folder.path().join("train/a/0.PNG");
-    std::os::unix::fs::symlink(target, folder.path().join("train/b/link.png")).unwrap();
-    let split = open("image-folder", &options(folder.path())).unwrap();
-    assert_eq!(image(split.train.as_ref(), 2)[0], 100);
-    std::os::unix::fs::symlink("nowhere", folder.path().join("train/b/x.png")).unwrap();
-    assert!(message("image-folder", &folder).starts_with("cannot read DIR/train/b/x.png: "));
 }

@@ -1,6 +1,7 @@
 //! Data sets as training reads them: files, pictures, order, loading.
 
 mod files;
+mod folders;
 mod jpeg;
 mod loader;
 mod real_data;

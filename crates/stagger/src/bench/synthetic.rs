@@ -26,6 +26,7 @@ pub fn split(shape: [usize; 3], classes: usize, batch_size: usize) -> Split {
         test: images,
         normalization: Normalization::cifar10(),
         augmentation: Augmentation::NONE,
+        inventory: None,
     }
 }
 

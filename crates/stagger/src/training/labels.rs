@@ -27,6 +27,12 @@ pub fn headline(job: &Job) -> String {
     )
 }
 
+/// The line on what is used of the data set's folder, and what is left out; only folders that are searched have one.
+pub fn data(job: &Job) -> Option<String> {
+    let inventory = job.split.inventory.as_ref()?;
+    Some(format!("data: {inventory}"))
+}
+
 /// The engine or engines, with what is not their default.
 fn engine_label(job: &Job) -> String {
     let noun = match job.options.engines {

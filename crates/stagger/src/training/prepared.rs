@@ -196,6 +196,9 @@ impl<'a> Prepared<'a> {
     ) -> Result<Run, Error> {
         let job = &self.job;
         journal.say(&labels::headline(job))?;
+        if let Some(line) = labels::data(job) {
+            journal.say(&line)?;
+        }
         if let Some(folder) = folder {
             journal.say(&format!("run folder: {}", folder.path().display()))?;
         }

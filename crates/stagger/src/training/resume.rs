@@ -215,7 +215,8 @@ pub fn reopen(
 }
 
 /// Options that may change when a run is resumed: they move time, files and failures, not numbers.
-const FREE: [&str; 12] = [
+const FREE: [&str; 13] = [
+    "allow-left-out",
     "calibration-batches",
     "cache-bytes",
     "data-dir",

@@ -1,30 +1,27 @@
 //! Lists the images of a folder: which files there are, and which class each is of.
 
-use std::ffi::OsString;
-use std::fs;
-use std::io::Read;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::decode;
+use super::class_name::{Key, near};
+use super::locate::Layout;
+use super::tally::Tally;
+use super::val_split::set_aside;
+use super::walk::{self, Class, Image, SplitFolder};
 use crate::error::DataError;
-use crate::file;
 use crate::fingerprint::Fingerprint;
-use crate::place::Colour;
+use crate::inventory::{Inventory, InventoryPart, LeftOutReason};
+use crate::place::{Colour, OpenOptions};
+use crate::shown;
 
 /// The most classes that labels can tell apart.
 const MOST_CLASSES: usize = u16::MAX as usize + 1;
 
-/// How files of the formats that are read are called.
-const ENDINGS: [&str; 11] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "mpo",
-];
-
 /// One image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item {
-    pub(super) path: PathBuf,
+    pub(super) image: Image,
     pub(super) label: u16,
-    pub(super) size_bytes: u64,
 }
 
 /// What a folder holds.
@@ -33,150 +30,280 @@ pub(super) struct Listing {
     pub(super) class_names: Vec<String>,
     pub(super) train: Vec<Item>,
     pub(super) test: Vec<Item>,
+    pub(super) inventory: Inventory,
 }
 
-/// The folder of training images and that of evaluation images (`val`, else `test`) in `folder`,
-/// or in the only folder within it that has them.
+/// Lists the class folders of `layout`, which was found in `folder`. Classes are in the order of their folders' names, files
+/// as `walk` has them. What is left out is in the inventory.
 ///
 /// # Errors
-/// A sentence that says what is there instead.
-pub(crate) fn locate(folder: &Path) -> Result<[PathBuf; 2], String> {
-    let pair = |folder: &Path| {
-        let train = folder.join("train");
-        let test = ["val", "test"]
-            .map(|name| folder.join(name))
-            .into_iter()
-            .find(|p| p.is_dir());
-        (train.is_dir(), train, test)
+/// [`DataError::Io`]; [`DataError::Layout`] where a split has images and no class folders; [`DataError::MostLeftOut`] and
+/// [`DataError::EmptyClass`], unless the options allow them; [`DataError::Empty`] without images to train or evaluate on;
+/// [`DataError::SameClass`], [`DataError::UnknownClass`]; [`DataError::TooLarge`] above 65,536 classes.
+pub(super) fn scan(
+    layout: &Layout,
+    folder: &Path,
+    options: &OpenOptions,
+) -> Result<Listing, DataError> {
+    let mut tally = Tally::default();
+    let (train, test, unused) = match layout {
+        Layout::Apart {
+            train,
+            test,
+            unused,
+        } => (train, Some(test), unused),
+        Layout::Together { folder, unused } => (folder, None, unused),
     };
-    let (has_train, train, test) = pair(folder);
-    if has_train {
-        let missing = || "there is train, but neither val nor test beside it".to_string();
-        return Ok([train, test.ok_or_else(missing)?]);
+    let train = walk::read(train, &mut tally)?;
+    let test = test.map(|test| walk::read(test, &mut tally)).transpose()?;
+    check_class_folders(&train, test.as_ref())?;
+    if !options.allow_left_out {
+        check_left_out(folder, &[Some(&train), test.as_ref()], &tally)?;
     }
-    let inner = entries(folder).map_err(|error| error.to_string())?;
-    let complete = inner.iter().filter_map(|(_, folder)| match pair(folder) {
-        (true, train, Some(test)) => Some([train, test]),
-        _ => None,
-    });
-    let mut complete: Vec<_> = complete.collect();
-    match complete.len() {
-        0 => Err("there is no folder train, neither in it nor one level below".to_string()),
-        1 => Ok(complete.remove(0)),
-        found => Err(format!(
-            "{found} folders in it hold such images; name one of them"
-        )),
-    }
-}
-
-/// Lists the class folders in `train` and `test`. Classes and files are in the order of their
-/// names. What is hidden is left out, and files that neither are pictures by their first bytes nor are called so.
-///
-/// # Errors
-/// [`DataError::Io`], [`DataError::Empty`] without classes or evaluation images,
-/// [`DataError::EmptyClass`], [`DataError::UnknownClass`], [`DataError::TooLarge`] above 65,536
-/// classes.
-pub(super) fn scan([train, test]: &[PathBuf; 2]) -> Result<Listing, DataError> {
-    let folders = |path: &Path| -> Result<Vec<(OsString, PathBuf)>, DataError> {
-        let entries = entries(path)?;
-        Ok(entries
-            .into_iter()
-            .filter(|(_, path)| path.is_dir())
-            .collect())
-    };
-    let classes = folders(train)?;
-    if classes.is_empty() {
-        return Err(DataError::Empty {
-            what: train.display().to_string(),
-        });
-    }
-    if classes.len() > MOST_CLASSES {
-        return Err(DataError::TooLarge {
-            path: train.clone(),
-            what: "classes",
-            found: classes.len() as u64,
-            limit: MOST_CLASSES as u64,
-            why: "labels can tell apart",
-        });
-    }
-    let mut listing = Listing {
-        class_names: Vec::new(),
-        train: Vec::new(),
-        test: Vec::new(),
-    };
-    for (label, (name, path)) in classes.iter().enumerate() {
-        listing
-            .class_names
-            .push(name.to_string_lossy().into_owned());
-        if images(path, label as u16, &mut listing.train)? == 0 {
-            return Err(DataError::EmptyClass { path: path.clone() });
+    let train_folder = train.path.clone();
+    let test_folder = test.as_ref().map_or(&train.path, |test| &test.path).clone();
+    let classes = Classes::of(train, options.allow_left_out, &mut tally)?;
+    let (train, test) = match test {
+        Some(test) => {
+            let test = classes.find(test, &mut tally)?;
+            (classes.all(), test)
         }
-    }
-    for (name, path) in folders(test)? {
-        match classes.iter().position(|(class, _)| *class == name) {
-            Some(label) => images(&path, label as u16, &mut listing.test)?,
-            None => return Err(DataError::UnknownClass { path }),
-        };
-    }
-    if listing.test.is_empty() {
-        return Err(DataError::Empty {
-            what: test.display().to_string(),
+        None => classes.split(options),
+    };
+    if test.is_empty() {
+        return Err(match layout {
+            Layout::Apart { test, .. } => DataError::Empty {
+                what: shown::path(test),
+            },
+            Layout::Together { folder, .. } => DataError::Layout {
+                found: format!(
+                    "{} has only one image of each class, and none can be set aside for evaluation",
+                    shown::path(folder)
+                ),
+                remedy: "add images".to_string(),
+            },
         });
     }
-    Ok(listing)
-}
-
-/// Adds the images of a class folder and returns how many there are.
-fn images(folder: &Path, label: u16, items: &mut Vec<Item>) -> Result<usize, DataError> {
-    let before = items.len();
-    for (_, path) in entries(folder)? {
-        if !is_called_a_picture(&path) && !begins_like_a_picture(&path)? {
-            continue;
-        }
-        let size_bytes = fs::metadata(&path).map_err(DataError::io(&path))?.len();
-        items.push(Item {
-            path,
-            label,
-            size_bytes,
-        });
-    }
-    Ok(items.len() - before)
-}
-
-/// Whether a file's name says that it is a picture of a format that is read. If it is none, it is damaged, and not left out.
-fn is_called_a_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    ending.is_some_and(|ending| {
-        ENDINGS
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(ending))
+    let inventory = Inventory {
+        folder: folder.to_path_buf(),
+        train: part(train_folder, &train),
+        test: part(test_folder, &test),
+        classes: classes.names.len(),
+        left_out: tally.left_out(),
+        unused: unused.clone(),
+    };
+    Ok(Listing {
+        class_names: classes.names,
+        train,
+        test,
+        inventory,
     })
 }
 
-/// Whether it is one whatever its name is.
-fn begins_like_a_picture(path: &Path) -> Result<bool, DataError> {
-    if !path.is_file() {
-        return Ok(false);
+fn part(folder: PathBuf, items: &[Item]) -> InventoryPart {
+    let mut labels: Vec<u16> = items.iter().map(|item| item.label).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    InventoryPart {
+        folder,
+        images: items.len(),
+        classes: labels.len(),
     }
-    let mut head = Vec::new();
-    let (file, _) = file::open(path)?;
-    let read = file.take(decode::SIGNATURE_BYTES).read_to_end(&mut head);
-    read.map_err(DataError::io(path))?;
-    Ok(decode::is_picture(&head))
 }
 
-/// Names and paths in a folder, sorted by name; hidden ones are left out.
-fn entries(folder: &Path) -> Result<Vec<(OsString, PathBuf)>, DataError> {
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(DataError::io(folder))? {
-        let entry = entry.map_err(DataError::io(folder))?;
-        let name = entry.file_name();
-        if !name.as_encoded_bytes().starts_with(b".") {
-            entries.push((name, entry.path()));
+/// Refuses a split without class folders, and two class folders that look like one.
+fn check_class_folders(train: &SplitFolder, test: Option<&SplitFolder>) -> Result<(), DataError> {
+    for split in [Some(train), test].into_iter().flatten() {
+        let holds_nothing = |class: &Class| class.images.is_empty() && class.missed == 0;
+        let has_none = split.classes.iter().all(holds_nothing) && split.images_beside > 0;
+        if split.classes.is_empty() || has_none {
+            return Err(no_class_folders(split, &train.path));
+        }
+        let mut names = HashMap::new();
+        for class in &split.classes {
+            if let Some(other) = names.insert(Key::seen(&class.name), &class.name) {
+                return Err(DataError::SameClass {
+                    dir: split.path.clone(),
+                    one: shown::exactly(other),
+                    other: shown::exactly(&class.name),
+                });
+            }
         }
     }
-    entries.sort();
-    Ok(entries)
+    Ok(())
+}
+
+fn no_class_folders(split: &SplitFolder, train: &Path) -> DataError {
+    let dir = shown::path(&split.path);
+    let Some(example) = &split.beside_example else {
+        return DataError::Empty { what: dir };
+    };
+    let remedy = match split.path == train {
+        true => format!("put those of each class into a folder of its own, {dir}/CLASS"),
+        false => format!(
+            "put each into the folder of its class, {dir}/CLASS, with the names of the folders in {} (for ImageNet, the list \
+             of labels in its development kit says which)",
+            shown::path(train)
+        ),
+    };
+    DataError::Layout {
+        found: format!(
+            "{dir} holds {} (such as {}) and no folder for each class",
+            counted(split.images_beside, "image"),
+            shown::path(example)
+        ),
+        remedy,
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+/// Refuses a set most of which would be left out.
+fn check_left_out(
+    folder: &Path,
+    splits: &[Option<&SplitFolder>],
+    tally: &Tally,
+) -> Result<(), DataError> {
+    let classes = splits.iter().flatten().flat_map(|split| &split.classes);
+    let used = classes.map(|class| class.images.len()).sum();
+    if tally.missed <= used {
+        return Ok(());
+    }
+    let mut left_out = tally.left_out();
+    left_out.retain(|left_out| left_out.reason.is_of_files());
+    Err(DataError::MostLeftOut {
+        dir: folder.to_path_buf(),
+        used,
+        left_out: left_out.iter().map(|left_out| left_out.count).sum(),
+        reasons: Inventory::left_out(&left_out, Path::new("")),
+    })
+}
+
+/// The classes that there are images of to train on, by label.
+struct Classes {
+    names: Vec<String>,
+    folder: PathBuf,
+    folders: Vec<Class>,
+}
+
+impl Classes {
+    fn of(train: SplitFolder, allow_left_out: bool, tally: &mut Tally) -> Result<Self, DataError> {
+        let mut folders = Vec::new();
+        for class in train.classes {
+            if !class.images.is_empty() {
+                folders.push(class);
+                continue;
+            }
+            match class.missed_example {
+                Some(example) if !allow_left_out => {
+                    return Err(DataError::EmptyClass {
+                        path: class.path,
+                        files: class.missed,
+                        example,
+                    });
+                }
+                _ => tally.add(LeftOutReason::EmptyClass, class.path),
+            }
+        }
+        if folders.is_empty() {
+            return Err(DataError::Empty {
+                what: shown::path(&train.path),
+            });
+        }
+        if folders.len() > MOST_CLASSES {
+            return Err(DataError::TooLarge {
+                path: train.path,
+                what: "classes",
+                found: folders.len() as u64,
+                limit: MOST_CLASSES as u64,
+                why: "labels can tell apart",
+            });
+        }
+        let name = |class: &Class| class.name.to_string_lossy().into_owned();
+        Ok(Self {
+            names: folders.iter().map(name).collect(),
+            folder: train.path,
+            folders,
+        })
+    }
+
+    /// All images to train on.
+    fn all(&self) -> Vec<Item> {
+        let classes = self.folders.iter().enumerate();
+        classes
+            .flat_map(|(label, class)| items(label, &class.images))
+            .collect()
+    }
+
+    /// The images to evaluate on, labelled by the names of their folders.
+    fn find(&self, test: SplitFolder, tally: &mut Tally) -> Result<Vec<Item>, DataError> {
+        let labels = self.folders.iter().enumerate();
+        let labels: HashMap<Key, usize> = labels
+            .map(|(label, class)| (Key::of(&class.name), label))
+            .collect();
+        let mut found = Vec::new();
+        let mut unknown = Vec::new();
+        for class in test.classes {
+            match labels.get(&Key::of(&class.name)) {
+                _ if class.images.is_empty() => tally.add(LeftOutReason::EmptyClass, class.path),
+                Some(&label) => found.extend(items(label, &class.images)),
+                None => unknown.push(class),
+            }
+        }
+        match unknown.first() {
+            None => Ok(found),
+            Some(class) => Err(self.unknown(class, unknown.len() - 1)),
+        }
+    }
+
+    fn unknown(&self, class: &Class, more: usize) -> DataError {
+        let names = self.folders.iter().map(|class| class.name.as_os_str());
+        DataError::UnknownClass {
+            path: class.path.clone(),
+            more,
+            remedy: match near(&class.name, names) {
+                Some(words) => format!("{words}: rename one of the two folders"),
+                None => {
+                    let folder = self.folder.join(&class.name);
+                    let shown = shown::path(&folder);
+                    match folder.is_symlink() && !folder.exists() {
+                        true => format!("{shown} is a link that leads nowhere: mend it"),
+                        false => format!("put images of it into {shown}, or take its folder away"),
+                    }
+                }
+            },
+        }
+    }
+
+    /// The images to train on, and those of them that are set aside to evaluate on.
+    fn split(&self, options: &OpenOptions) -> (Vec<Item>, Vec<Item>) {
+        let (mut train, mut test) = (Vec::new(), Vec::new());
+        for (label, class) in self.folders.iter().enumerate() {
+            let aside = match options.val_split {
+                Some(split) => set_aside(&self.names[label], class.images.len(), split),
+                None => vec![false; class.images.len()],
+            };
+            for (item, aside) in items(label, &class.images).zip(aside) {
+                match aside {
+                    true => test.push(item),
+                    false => train.push(item),
+                }
+            }
+        }
+        (train, test)
+    }
+}
+
+fn items(label: usize, images: &[Image]) -> impl Iterator<Item = Item> {
+    images.iter().map(move |image| Item {
+        image: image.clone(),
+        label: label as u16,
+    })
 }
 
 /// A hash of names, sizes and labels of the files; the pixels are not looked at, as that would
@@ -196,12 +323,11 @@ pub(super) fn fingerprint(
     for name in class_names {
         hash = hash.bytes(name.as_bytes());
     }
-    for item in items {
-        let name = item.path.file_name().unwrap_or_default().as_encoded_bytes();
+    for Item { image, label } in items {
         hash = hash
-            .bytes(name)
-            .number(u64::from(item.label))
-            .number(item.size_bytes);
+            .bytes(image.name())
+            .number(u64::from(*label))
+            .number(image.size_bytes);
     }
     hash.finish()
 }

@@ -1,0 +1,81 @@
+//! The data set.
+
+use stagger_data::{Augmentation, Colour, NAMES, OpenOptions, Split, ValSplit};
+
+use super::Given;
+use crate::error::Error;
+use crate::options::TrainingOptions;
+use crate::refusal::Refusal;
+
+/// The built-in data set is one data set: training seeds do not change it.
+const DATA_SEED: u64 = 0;
+/// The only data set that is searched, and that may lie in one folder.
+const IMAGE_FOLDER: &str = "image-folder";
+
+/// The data set that was given, or else the one that the options name.
+pub(super) fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Error> {
+    let name = options.dataset.as_deref().unwrap_or_default();
+    refuse_unused(options, name, given)?;
+    let mut split = match &given.split {
+        Some(split) => split.clone(),
+        None => {
+            let seed = options.seed.unwrap_or_default();
+            let files = OpenOptions {
+                data_dir: options.data_dir.clone(),
+                image_size: options.image_size,
+                background: background(options)?,
+                cache_bytes: options.cache_bytes.unwrap_or_default(),
+                val_split: options.val_split.map(|share| ValSplit { share, seed }),
+                allow_left_out: options.allow_left_out.unwrap_or_default(),
+                seed: DATA_SEED,
+            };
+            stagger_data::open(name, &files)?
+        }
+    };
+    if let [class] = split.train.class_names() {
+        let folder = (split.inventory.as_ref()).map(|inventory| inventory.train.folder.clone());
+        return Err(Refusal::OneClass {
+            dataset: split.train.name().to_owned(),
+            class: class.clone(),
+            folder,
+        }
+        .into());
+    }
+    if options.augment == Some(false) {
+        split.augmentation = Augmentation::NONE;
+    }
+    Ok(split)
+}
+
+/// Options of image folders beside another data set. One that does not exist is told of by that.
+fn refuse_unused(options: &TrainingOptions, name: &str, given: &Given) -> Result<(), Refusal> {
+    if name == IMAGE_FOLDER || (given.split.is_none() && !NAMES.contains(&name)) {
+        return Ok(());
+    }
+    for (option, is_said) in [
+        ("val_split", options.val_split.is_some()),
+        ("allow_left_out", options.allow_left_out == Some(true)),
+    ] {
+        if is_said {
+            return Err(Refusal::Unused {
+                option,
+                beside: "dataset",
+                found: name.to_owned(),
+                expected: IMAGE_FOLDER,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn background(options: &TrainingOptions) -> Result<Option<Colour>, Refusal> {
+    let read = |text: &String| {
+        text.parse().map_err(|_| Refusal::Value {
+            option: "background",
+            found: text.clone(),
+            kind: "a colour",
+            expected: "six hexadecimal digits, such as ff8800",
+        })
+    };
+    options.background.as_ref().map(read).transpose()
+}
