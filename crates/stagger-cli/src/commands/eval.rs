@@ -19,6 +19,9 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         ..TrainingOptions::default()
     };
     let found = evaluate_run(&arguments.run, &weights, said)?;
+    for note in &found.notes {
+        print(&format!("{note}\n"))?;
+    }
     print(&format!("{}: {found}\n", found.weights.display()))?;
     Ok(())
 }
