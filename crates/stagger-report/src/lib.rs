@@ -27,6 +27,7 @@ mod environment;
 mod epoch;
 mod epoch_line;
 mod error;
+mod foreign_file;
 mod inspect;
 mod log;
 mod memory;

@@ -11,6 +11,7 @@ use stagger_engine::{HostTensor, StageState};
 
 use crate::atomic_file::write_atomic;
 use crate::error::ReportError;
+use crate::foreign_file::foreign;
 use crate::safetensors_writer::Contents;
 
 /// Largest weights file that is read.
@@ -101,8 +102,10 @@ pub fn encode_weights(weights: &Weights) -> Result<Vec<u8>, String> {
 /// # Errors
 /// A sentence on what is wrong with them.
 pub fn decode_weights(bytes: &[u8]) -> Result<Weights, String> {
-    let (header_length, header) = SafeTensors::read_metadata(bytes)
-        .map_err(|error| format!("it is foreign, damaged or cut short ({error})"))?;
+    let (header_length, header) = SafeTensors::read_metadata(bytes).map_err(|error| {
+        // Its own beginning, a length, may look like anything: what is no safetensors file is looked at only then.
+        foreign(bytes).unwrap_or_else(|| format!("it is foreign, damaged or cut short ({error})"))
+    })?;
     let values = SafeTensors::deserialize(bytes)
         .map_err(|error| format!("after a header of {header_length} bytes: {error}"))?;
     let metadata = header.metadata().iter().flatten();
@@ -266,7 +269,7 @@ mod tests {
         .unwrap();
         let error = read_weights(&path).unwrap_err().to_string();
         assert!(
-            error.contains("/w is not a weights file that stagger reads: it is foreign"),
+            error.contains("/w is not a weights file that stagger reads: it is a zip archive"),
             "{error}"
         );
         let error = read_weights(folder.path().join("gone").as_path())

@@ -18,3 +18,4 @@ mod refusals;
 mod resume;
 mod runs;
 mod signals;
+mod weights;
