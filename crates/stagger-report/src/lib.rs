@@ -46,6 +46,7 @@ mod stage_tally;
 mod summary;
 mod table;
 mod timestamp;
+mod torch_file;
 mod weights;
 mod weights_file;
 
