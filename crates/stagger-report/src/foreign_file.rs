@@ -18,10 +18,6 @@ pub(crate) fn foreign(bytes: &[u8]) -> Option<String> {
         "it is an HDF5 file, as Keras writes them; save the weights as safetensors"
     } else if bytes.starts_with(b"\x1f\x8b") {
         "it is compressed (gzip); unpack it first"
-    } else if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
-        return Some(format!(
-            "it is a zip archive, as torch.save writes them, and nothing of it is run here; {CONVERT}"
-        ));
     } else if bytes.starts_with(b"\x80") && bytes.get(1).is_some_and(|protocol| *protocol <= 5) {
         return Some(format!(
             "it is a Python pickle, as torch.save wrote them before PyTorch 1.6, and nothing of it is run here; {CONVERT}"
@@ -33,7 +29,7 @@ pub(crate) fn foreign(bytes: &[u8]) -> Option<String> {
 }
 
 /// The way from a file of PyTorch to one that is read.
-const CONVERT: &str = "make a safetensors file of it in Python:\n  \
+pub(crate) const CONVERT: &str = "make a safetensors file of it in Python:\n  \
     import torch; from safetensors.torch import save_file\n  \
     w = torch.load(\"FILE\", map_location=\"cpu\", weights_only=True)  # plain tensors only: runs no code\n  \
     save_file({k: v.clone() for k, v in w.get(\"state_dict\", w).items()}, \"FILE.safetensors\")";
@@ -52,10 +48,6 @@ mod tests {
             ),
             (b"\n<!DOCTYPE html><html>", "a web page"),
             (b"<HTML>", "a web page"),
-            (
-                b"PK\x03\x04rest",
-                "a zip archive, as torch.save writes them",
-            ),
             (
                 b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
                 "before PyTorch 1.6",

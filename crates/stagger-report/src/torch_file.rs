@@ -82,6 +82,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<StageState, String> {
     Ok(state)
 }
 
+/// Longest name of a tensor; one text may be the name of many.
+const MOST_NAME_BYTES: usize = 512;
+
 type Tensors<'a> = (String, BTreeMap<String, &'a Tensor>);
 
 /// The dictionary of tensors, and the keys that lead to it.
@@ -92,7 +95,7 @@ fn find(machine: &Machine, root: Id) -> Result<Tensors<'_>, String> {
             break;
         };
         let named = |&(key, value): &(Id, Id)| match &machine.values[key] {
-            Value::Text(key) => Some((key.clone(), value)),
+            Value::Text(key) if key.len() <= MOST_NAME_BYTES => Some((key.clone(), value)),
             _ => None,
         };
         let named: BTreeMap<String, Id> = entries.iter().filter_map(named).collect();

@@ -12,6 +12,7 @@ pub fn entries(bytes: &[u8]) -> Result<BTreeMap<String, &[u8]>, String> {
         .rposition(|found| found == b"PK\x05\x06")
         .ok_or_else(cut_short)?
         + earliest;
+    number(bytes, at + 20, 2).ok_or_else(cut_short)?;
     let mut count = number(bytes, at + 10, 2).ok_or_else(cut_short)?;
     let mut at_entry = number(bytes, at + 16, 4).ok_or_else(cut_short)?;
     if count == 0xffff || at_entry == 0xffff_ffff {

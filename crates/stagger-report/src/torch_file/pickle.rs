@@ -58,6 +58,12 @@ const KNOWN: [&str; 12] = [
     "collections.defaultdict",
 ];
 
+/// Longest key of a storage.
+const MOST_KEY_BYTES: usize = 64;
+
+/// Most sides of a tensor.
+const MOST_SIDES: usize = 8;
+
 impl Machine {
     /// Runs a pickle, and gives its value.
     pub fn run(&mut self, bytes: &[u8]) -> Result<Id, String> {
@@ -139,11 +145,11 @@ impl Machine {
                     self.global(&module, &name)?;
                 }
                 b't' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.push(Value::Items(items));
                 }
                 b'l' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.push(Value::Items(items));
                 }
                 0x85..=0x87 => {
@@ -156,7 +162,7 @@ impl Machine {
                     self.append(vec![item])?;
                 }
                 b'e' | 0x90 => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.append(items)?;
                 }
                 b's' => {
@@ -164,7 +170,7 @@ impl Machine {
                     self.insert(vec![key, value])?;
                 }
                 b'u' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.insert(items)?;
                 }
                 b'Q' => {
@@ -208,7 +214,7 @@ impl Machine {
         Ok(())
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>, String> {
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
         let mark = self.marks.pop().filter(|mark| *mark <= self.stack.len());
         Ok(self.stack.split_off(mark.ok_or_else(damaged)?))
     }
@@ -244,7 +250,8 @@ impl Machine {
 
     fn global(&mut self, module: &str, name: &str) -> Result<(), String> {
         let name = format!("{module}.{name}");
-        let is_storage = module == "torch" && name.ends_with("Storage");
+        let is_storage =
+            module == "torch" && name.ends_with("Storage") && name.len() < MOST_KEY_BYTES;
         if !is_storage && !KNOWN.contains(&name.as_str()) {
             return Err(format!(
                 "it names `{name}`, which is no plain tensor, so that it is refused; nothing of it has been run"
@@ -269,9 +276,14 @@ impl Machine {
         let Value::Global(kind) = &self.values[*kind] else {
             return Err(damaged());
         };
+        let key = self.text(*key)?;
+        // Copied for every tensor.
+        if key.len() > MOST_KEY_BYTES {
+            return Err(damaged());
+        }
         Ok(Value::Storage {
             kind: kind.clone(),
-            key: self.text(*key)?,
+            key,
         })
     }
 
@@ -299,7 +311,10 @@ impl Machine {
                     Value::Int(value) => usize::try_from(*value).map_err(|_| damaged()),
                     _ => Err(damaged()),
                 };
-                let numbers = |id: Id| self.items(id)?.iter().map(number).collect();
+                let numbers = |id: Id| match self.items(id)? {
+                    sides if sides.len() > MOST_SIDES => Err(damaged()),
+                    _ => self.items(id)?.iter().map(number).collect::<Result<_, _>>(),
+                };
                 Ok(Value::Tensor(Tensor {
                     kind: kind.clone(),
                     key: key.clone(),
