@@ -577,16 +577,13 @@ impl Refusal {
             } => {
                 let hint = match head_only {
                     true => format!(
-                        "; {} would keep everything else and start the last layer anew",
+                        " ({} would keep the rest and start the last layer anew)",
                         name("pretrained")
                     ),
                     false => String::new(),
                 };
-                let found = source.to_string();
-                let (sentence, table) = found.split_once('\n').unwrap_or((&found, ""));
-                let newline = if table.is_empty() { "" } else { "\n" };
                 format!(
-                    "{}: the weights of {} do not fit {model}: {sentence}{hint}{newline}{table}",
+                    "{}: the weights of {} do not fit {model}{hint}: {source}",
                     name(option),
                     path.display()
                 )

@@ -85,6 +85,9 @@ fn fine_tuning_starts_from_weights_alone_and_excludes_going_on() {
         let refused = bench.stagger(&format!("train {data} {flags} --output other"));
         assert_eq!(refused.status, 2, "{}", refused.stdout);
         assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+        // The table is there once.
+        let rows = refused.stderr.matches("layer1.1.bn1.bias [16]");
+        assert!(rows.count() <= 1, "{}", refused.stderr);
         assert!(!bench.path("other").exists());
     }
     let resumed = bench.stagger("train --resume run --pretrained fine");

@@ -103,7 +103,7 @@ fn prefix<'a>(
     match best.as_slice() {
         // The empty prefix comes first.
         [] => Ok(String::new()),
-        [first, ..] if first.is_empty() => Ok(String::new()),
+        ["", ..] => Ok(String::new()),
         [only] => Ok((*only).to_owned()),
         // A handful of names may look alike; that is no second network.
         [one, other, ..] if 2 * most > expected.shapes.len() => Err(Misfit::Twice {
