@@ -27,6 +27,7 @@ mod environment;
 mod epoch;
 mod epoch_line;
 mod error;
+mod foreign_file;
 mod inspect;
 mod log;
 mod memory;
@@ -45,6 +46,7 @@ mod stage_tally;
 mod summary;
 mod table;
 mod timestamp;
+mod torch_file;
 mod weights;
 mod weights_file;
 

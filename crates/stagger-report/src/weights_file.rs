@@ -11,13 +11,15 @@ use stagger_engine::{HostTensor, StageState};
 
 use crate::atomic_file::write_atomic;
 use crate::error::ReportError;
+use crate::foreign_file::{CONVERT, foreign};
 use crate::safetensors_writer::Contents;
+use crate::torch_file;
 
 /// Largest weights file that is read.
 pub const MAX_WEIGHTS_BYTES: u64 = 8 << 30;
 
 /// PyTorch's counters, the only integers in a weights file.
-const COUNTER_SUFFIX: &str = "num_batches_tracked";
+pub(crate) const COUNTER_SUFFIX: &str = "num_batches_tracked";
 
 /// The content of a weights file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -101,8 +103,17 @@ pub fn encode_weights(weights: &Weights) -> Result<Vec<u8>, String> {
 /// # Errors
 /// A sentence on what is wrong with them.
 pub fn decode_weights(bytes: &[u8]) -> Result<Weights, String> {
-    let (header_length, header) = SafeTensors::read_metadata(bytes)
-        .map_err(|error| format!("it is foreign, damaged or cut short ({error})"))?;
+    if bytes.starts_with(b"PK") {
+        let state = torch_file::decode(bytes).map_err(|what| format!("{what}; {CONVERT}"))?;
+        return Ok(Weights {
+            state,
+            ..Weights::default()
+        });
+    }
+    let (header_length, header) = SafeTensors::read_metadata(bytes).map_err(|error| {
+        // Its own beginning, a length, may look like anything: what is no safetensors file is looked at only then.
+        foreign(bytes).unwrap_or_else(|| format!("it is foreign, damaged or cut short ({error})"))
+    })?;
     let values = SafeTensors::deserialize(bytes)
         .map_err(|error| format!("after a header of {header_length} bytes: {error}"))?;
     let metadata = header.metadata().iter().flatten();
@@ -155,12 +166,12 @@ fn values<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f3
 }
 
 /// The upper half of an `f32`.
-fn bf16_to_f32(bits: u16) -> f32 {
+pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
 /// IEEE 754 binary16: 1 sign bit, 5 exponent bits (bias 15), 10 fraction bits.
-fn f16_to_f32(bits: u16) -> f32 {
+pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let exponent = i32::from(bits >> 10 & 0x1f);
     let fraction = f32::from(bits & 0x3ff);
@@ -266,7 +277,9 @@ mod tests {
         .unwrap();
         let error = read_weights(&path).unwrap_err().to_string();
         assert!(
-            error.contains("/w is not a weights file that stagger reads: it is foreign"),
+            error.contains(
+                "/w is not a weights file that stagger reads: it is a zip archive that is cut short"
+            ),
             "{error}"
         );
         let error = read_weights(folder.path().join("gone").as_path())

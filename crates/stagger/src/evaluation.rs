@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::job::{FORMER_CPU, Given, Job};
 use crate::options::TrainingOptions;
 use crate::stages;
+use crate::weights_fit;
 
 /// Which weights of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum RunWeights {
 pub struct Evaluation {
     /// The weights file.
     pub weights: PathBuf,
+    /// Lines for people: what names in the file were translated.
+    pub notes: Vec<String>,
     /// Samples of the test set.
     pub samples: usize,
     /// Mean loss over them, without label smoothing.
@@ -76,6 +79,7 @@ pub fn evaluate_run(
 pub struct PreparedEvaluation {
     job: Job,
     weights: PathBuf,
+    notes: Vec<String>,
     states: Vec<StageState>,
 }
 
@@ -108,16 +112,18 @@ impl PreparedEvaluation {
             });
         }
         let found = read_weights(&path)?;
-        let states = stages::split_state(&job, &found.state);
-        // What does not fit is told before anything runs: too much here, too little below.
-        let known = |name: &String| states.iter().any(|state| state.tensors.contains_key(name));
-        if let Some(name) = found.state.tensors.keys().find(|name| !known(name)) {
-            return Err(Error::Weights {
-                path,
-                model: Some(job.model.name.clone()),
-                what: format!("it has no `{name}`; they belong to another model"),
-            });
-        }
+        // What does not fit is told before anything runs.
+        let mut notes = Vec::new();
+        let from = path.display().to_string();
+        let whole =
+            weights_fit::fit(&job.model, found.state, &from, &mut notes).map_err(|misfit| {
+                Error::Weights {
+                    path: path.clone(),
+                    model: Some(job.model.name.clone()),
+                    what: misfit.to_string(),
+                }
+            })?;
+        let states = stages::split_state(&job, &whole);
         stages::check_states(&job, &states).map_err(|error| Error::Weights {
             path: path.clone(),
             model: None,
@@ -126,6 +132,7 @@ impl PreparedEvaluation {
         Ok(Self {
             job,
             weights: path,
+            notes,
             states,
         })
     }
@@ -154,6 +161,7 @@ impl PreparedEvaluation {
         let percent = |correct: usize| 100.0 * correct as f64 / samples as f64;
         Ok(Evaluation {
             weights: self.weights,
+            notes: self.notes,
             samples,
             loss,
             top1: percent(correct_top1),

@@ -147,10 +147,14 @@ impl Job {
         {
             return Err(Refusal::EmptyPath { option: "output" }.into());
         }
+        if options.resume_weights.is_some() && options.pretrained.is_some() {
+            return Err(Refusal::WeightsTwice.into());
+        }
         // The config in the run folder has to mean the same from everywhere.
         for (path, option) in [
             (&mut options.data_dir, "data_dir"),
             (&mut options.resume_weights, "resume_weights"),
+            (&mut options.pretrained, "pretrained"),
         ] {
             if let Some(path) = path {
                 *path = std::path::absolute(&*path).map_err(|source| unreadable(option, source))?;

@@ -42,6 +42,7 @@ mod refusal;
 mod resume_refusal;
 mod stages;
 mod training;
+mod weights_fit;
 
 pub use choice::Choice;
 pub use error::{Error, Source};

@@ -147,6 +147,9 @@ options! {
     keep_snapshots: usize,
     /// Start from the parameters and the optimizer state of a run, a snapshot or a weights file.
     resume_weights: PathBuf,
+    /// Start from the parameters and running statistics of a weights file, a run or a snapshot, without its optimizer state. The
+    /// last linear layer starts anew where it does not fit. Excludes `resume_weights`.
+    pretrained: PathBuf,
     /// What happens when the loss is not finite: `stop`, `skip` (leave that batch out), or `rollback` (to the last
     /// snapshot, with half the learning rate). Default: `stop`.
     on_nan: String,

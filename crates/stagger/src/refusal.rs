@@ -292,9 +292,24 @@ pub enum Refusal {
         /// The folder of the images, where they are in one.
         folder: Option<PathBuf>,
     },
+    /// Both weights to go on from and weights to fine-tune are given.
+    WeightsTwice,
     /// The weights that a run should start from do not fit the model.
-    ResumeWeights {
+    WeightsFit {
+        /// The option that names them: `resume_weights` or `pretrained`.
+        option: &'static str,
         /// Where they are from.
+        path: PathBuf,
+        /// The model.
+        model: String,
+        /// Whether nothing but the last linear layer does not fit, so that `pretrained` would take them.
+        head_only: bool,
+        /// What does not fit.
+        source: Source,
+    },
+    /// The state that a run should start from does not fit its stages.
+    ResumeWeights {
+        /// Where it is from.
         path: PathBuf,
         /// The model.
         model: String,
@@ -303,6 +318,8 @@ pub enum Refusal {
     },
     /// The weights that a run should start from cannot be read.
     ResumeWeightsFile {
+        /// The option that names them: `resume_weights` or `pretrained`.
+        option: &'static str,
         /// Where they should be.
         path: PathBuf,
         /// Why not.
@@ -310,6 +327,8 @@ pub enum Refusal {
     },
     /// There are no weights to start from.
     NoResumeWeights {
+        /// The option that names them: `resume_weights` or `pretrained`.
+        option: &'static str,
         /// Where they should be.
         path: PathBuf,
     },
@@ -567,6 +586,33 @@ impl Refusal {
                     "{place} has images of one class only, {class:?}, and there is nothing to tell it from; {remedy}"
                 )
             }
+            Self::WeightsTwice => {
+                let (all, body) = (name("resume_weights"), name("pretrained"));
+                format!(
+                    "{all} and {body} exclude each other; use {all} to go on with weights and optimizer state as they are, {body} \
+                     to fine-tune weights whose last layer may differ"
+                )
+            }
+            Self::WeightsFit {
+                option,
+                path,
+                model,
+                head_only,
+                source,
+            } => {
+                let hint = match head_only {
+                    true => format!(
+                        " ({} would keep the rest and start the last layer anew)",
+                        name("pretrained")
+                    ),
+                    false => String::new(),
+                };
+                format!(
+                    "{}: the weights of {} do not fit {model}{hint}: {source}",
+                    name(option),
+                    path.display()
+                )
+            }
             Self::ResumeWeights {
                 path,
                 model,
@@ -576,12 +622,16 @@ impl Refusal {
                 name("resume_weights"),
                 path.display()
             ),
-            Self::ResumeWeightsFile { path, source } => {
-                format!("{} {}: {source}", name("resume_weights"), path.display())
+            Self::ResumeWeightsFile {
+                option,
+                path,
+                source,
+            } => {
+                format!("{} {}: {source}", name(option), path.display())
             }
-            Self::NoResumeWeights { path } => format!(
+            Self::NoResumeWeights { option, path } => format!(
                 "{}: {} is neither a run folder, nor a snapshot, nor a weights file",
-                name("resume_weights"),
+                name(option),
                 path.display()
             ),
         }

@@ -24,6 +24,9 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         print(&format!("data: {inventory}\n"))?;
     }
     let found = prepared.run()?;
+    for note in &found.notes {
+        print(&format!("{note}\n"))?;
+    }
     print(&format!("{}: {found}\n", found.weights.display()))?;
     Ok(())
 }

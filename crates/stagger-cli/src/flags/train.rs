@@ -193,9 +193,14 @@ flags! {
         /// How many of the last snapshots stay, beside the one with the best accuracy; 0 for no snapshots [default: 2]
         #[arg(long, value_name = "N", help_heading = "Snapshots")]
         keep_snapshots: usize,
-        /// Start from the parameters and the optimizer state of a run, a snapshot or a weights file, whatever else is different
+        /// Start from the parameters and the optimizer state of a run, a snapshot or a weights file, whatever else is different; a
+        /// weights file (safetensors, .pth) has no optimizer state, and sets nothing but the weights of version 0
         #[arg(long, value_name = "PATH", help_heading = "Snapshots")]
         resume_weights: PathBuf,
+        /// Fine-tune: start from the weights of a file (safetensors, .pth), a run or a snapshot, without optimizer state; the last
+        /// linear layer starts anew where it has another number of classes
+        #[arg(long, value_name = "FILE", help_heading = "Snapshots")]
+        pretrained: PathBuf,
         /// When the loss is not finite: stop, skip (leave that batch out), or rollback (to the last snapshot, with half the
         /// learning rate) [default: stop]
         #[arg(long, value_name = "WHAT", help_heading = "Snapshots")]

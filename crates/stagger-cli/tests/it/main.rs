@@ -19,3 +19,4 @@ mod refusals;
 mod resume;
 mod runs;
 mod signals;
+mod weights;

@@ -294,12 +294,12 @@ fn weights_alone_fit_other_cuts_methods_and_optimizers() {
     assert_ne!(one, from_file);
     train("adamw", "--resume-weights run --stages 4 --optimizer adamw");
 
-    assert_refused(
-        &bench.stagger(&format!(
-            "train {data} --resume-weights run --model resnet20 --output other"
-        )),
-        "run do not fit resnet20: the state lacks",
-    );
+    let refused = bench.stagger(&format!(
+        "train {data} --resume-weights run --model resnet20 --output other"
+    ));
+    assert_eq!(refused.status, 2, "{}", refused.stdout);
+    let expected = "run do not fit resnet20: 60 tensors are missing\n";
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
     assert_refused(
         &bench.stagger(&format!("train {data} --resume-weights . --output other")),
         "is neither a run folder, nor a snapshot, nor a weights file",

@@ -125,8 +125,8 @@ fn eval_refuses_the_weights_of_another_model() {
     bench.train("small", &data);
     bench.train("large", &format!("{data} --model resnet20"));
     for (run, weights, expected) in [
-        ("small", "large", "they belong to another model"),
-        ("large", "small", "lacks"),
+        ("small", "large", "tensors are not of this model"),
+        ("large", "small", "tensors are missing"),
     ] {
         let eval = bench.stagger(&format!(
             "eval --run {run} --weights {weights}/last.safetensors"

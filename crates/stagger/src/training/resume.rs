@@ -21,6 +21,7 @@ use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 use crate::resume_refusal::ResumeRefusal;
 use crate::stages;
+use crate::weights_fit;
 
 /// A run that is resumed.
 pub struct Reopened {
@@ -287,15 +288,31 @@ fn table(options: &TrainingOptions) -> Result<Table, Error> {
     Ok(Table::try_from(options).map_err(ConfigError::from)?)
 }
 
-/// The states that the stages start from, by option `resume_weights`. What of them is left out is among the notes.
+/// The states that the stages start from, by option `resume_weights` or `pretrained`. What of them is left out, and what names
+/// were translated, is among the notes.
 pub fn initial_states(
     job: &Job,
     notes: &mut Vec<String>,
 ) -> Result<Option<Vec<StageState>>, Refusal> {
-    let Some(path) = &job.options.resume_weights else {
-        return Ok(None);
+    let options = &job.options;
+    let (option, path) = match (&options.resume_weights, &options.pretrained) {
+        (Some(path), _) => ("resume_weights", path),
+        (None, Some(path)) => ("pretrained", path),
+        (None, None) => return Ok(None),
     };
-    let whole = snapshots::weights(path, notes)?;
+    let whole = snapshots::weights(option, path, notes)?;
+    let from = path.display().to_string();
+    let fitted = match option {
+        "pretrained" => weights_fit::fit_body(&job.model, whole, job.seed, &from, notes),
+        _ => weights_fit::fit(&job.model, whole, &from, notes),
+    };
+    let whole = fitted.map_err(|misfit| Refusal::WeightsFit {
+        option,
+        path: path.clone(),
+        model: job.model.name.clone(),
+        head_only: option == "resume_weights" && misfit.is_of_head_only(),
+        source: misfit.into(),
+    })?;
     let states = stages::split_state(job, &whole);
     let fits = |states: &[StageState]| {
         stages::check_states(job, states).map_err(|error| Refusal::ResumeWeights {

@@ -186,8 +186,14 @@ fn load_whole(path: &Path) -> Result<(Manifest, Snapshot), ReportError> {
 }
 
 /// Parameters, statistics and optimizer state of a whole model: of a run, a snapshot, one stage of one, or a weights file.
-pub fn weights(path: &Path, notes: &mut Vec<String>) -> Result<StageState, Refusal> {
+/// `option` is the one that names the path.
+pub fn weights(
+    option: &'static str,
+    path: &Path,
+    notes: &mut Vec<String>,
+) -> Result<StageState, Refusal> {
     let refused = |source: Source| Refusal::ResumeWeightsFile {
+        option,
         path: path.to_owned(),
         source,
     };
@@ -213,6 +219,7 @@ pub fn weights(path: &Path, notes: &mut Vec<String>) -> Result<StageState, Refus
     let last: PathBuf = path.join(LAST_WEIGHTS_FILE);
     if !last.is_file() {
         return Err(Refusal::NoResumeWeights {
+            option,
             path: path.to_owned(),
         });
     }

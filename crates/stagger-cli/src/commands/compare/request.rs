@@ -91,6 +91,9 @@ impl Request {
         if let Some(path) = &mut values.resume_weights {
             *path = std::path::absolute(&*path).context("--resume-weights")?;
         }
+        if let Some(path) = &mut values.pretrained {
+            *path = std::path::absolute(&*path).context("--pretrained")?;
+        }
         let stages = values.stages;
         if values.balance.as_deref().map(str::trim) == Some("profile") {
             bail!(
