@@ -46,7 +46,10 @@ pub(crate) fn fill_images(
     };
     thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(run);
+            // The system may allow no more threads (`ulimit -u`, a cgroup's pids): those that run, this one at least, do all.
+            if thread::Builder::new().spawn_scoped(scope, run).is_err() {
+                break;
+            }
         }
         run();
     });
