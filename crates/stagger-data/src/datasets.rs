@@ -11,6 +11,7 @@ pub mod shapes;
 use crate::error::DataError;
 use crate::place::OpenOptions;
 use crate::split::Split;
+use crate::trained_on::TrainedOn;
 
 /// Every data set that [`open`] knows: its name, and what reads it.
 const REGISTRY: &[Entry] = &[
@@ -61,6 +62,41 @@ pub fn open(name: &str, options: &OpenOptions) -> Result<Split, DataError> {
         });
     }
     (entry.open)(options)
+}
+
+/// Opens the images of a data set on which a network is evaluated that was trained on such: its outputs are of the classes
+/// that it was trained on, whatever order those of the images at hand have, and its inputs are brought to the size and
+/// normalised as they were then. Of an image folder, the images to train on need not be there: the folder of the options may hold
+/// one with the name of a split to evaluate on, or be that folder itself. The training images of the split that this gives
+/// cannot be read.
+///
+/// # Errors
+/// As [`open`]; [`DataError::NotTrainedOn`] for images of a class that the network does not know, and
+/// [`DataError::OtherImages`] where classes or shape are others.
+pub fn open_for_evaluation(
+    name: &str,
+    options: &OpenOptions,
+    trained_on: &TrainedOn,
+) -> Result<Split, DataError> {
+    if name == image_folder::NAME {
+        return image_folder::open_for_evaluation(options, trained_on);
+    }
+    let mut split = open(name, options)?;
+    let found = split.trained_on();
+    if (&found.class_names, found.shape) != (&trained_on.class_names, trained_on.shape) {
+        let words = |of: &TrainedOn| {
+            let [channels, height, width] = of.shape;
+            let names = of.class_names.join(", ");
+            format!("{channels}×{height}×{width} of the classes {names}")
+        };
+        return Err(DataError::OtherImages {
+            dataset: name.to_owned(),
+            expected: words(trained_on),
+            found: words(&found),
+        });
+    }
+    split.normalization = trained_on.normalization.clone();
+    Ok(split)
 }
 
 #[cfg(test)]

@@ -285,6 +285,36 @@ pub enum DataError {
         /// What to do.
         remedy: String,
     },
+    /// Images of a class that a trained network does not know.
+    #[error(
+        "{} is no class that the network was trained on{}; {remedy}",
+        shown(.path),
+        one_of(.more)
+    )]
+    NotTrainedOn {
+        /// The folder of the class.
+        path: PathBuf,
+        /// How many more such classes there are.
+        more: usize,
+        /// What to do.
+        remedy: String,
+    },
+    /// An image to train on, where only those to evaluate on were opened.
+    #[error("{dataset} was opened for evaluation only, without its images to train on")]
+    Absent {
+        /// The data set.
+        dataset: String,
+    },
+    /// A data set is not the one that a network was trained on.
+    #[error("{dataset} has images of {found}; the network was trained on {expected}")]
+    OtherImages {
+        /// The data set.
+        dataset: String,
+        /// Shape and classes of the images of old.
+        expected: String,
+        /// Those that are there.
+        found: String,
+    },
     /// Images are to be set aside for evaluation, and there are images for that already.
     #[error(
         "images to evaluate on are in {} already, so that --val-split does nothing; leave it out, or take that folder away",

@@ -13,8 +13,8 @@ use crate::shown;
 pub struct Inventory {
     /// The folder in which the data set was looked for.
     pub folder: PathBuf,
-    /// The images to train on.
-    pub train: InventoryPart,
+    /// The images to train on; none where a trained network is evaluated.
+    pub train: Option<InventoryPart>,
     /// The images to evaluate on; in the same folder where they are set aside from those to train on.
     pub test: InventoryPart,
     /// Number of classes.
@@ -132,14 +132,23 @@ impl fmt::Display for Inventory {
             unused,
         } = self;
         let noun = |count: usize, one, several| if count == 1 { one } else { several };
-        let images = noun(train.images, "image", "images");
-        write!(f, "{} {images} to train on", train.images)?;
-        if train.folder == test.folder {
-            write!(f, " and {} to evaluate on", test.images)?;
-            write!(f, " (both from {})", below(&train.folder, folder))?;
-        } else {
-            write!(f, " ({}), {}", below(&train.folder, folder), test.images)?;
-            write!(f, " to evaluate on ({})", below(&test.folder, folder))?;
+        match train {
+            Some(train) => {
+                let images = noun(train.images, "image", "images");
+                write!(f, "{} {images} to train on", train.images)?;
+                if train.folder == test.folder {
+                    write!(f, " and {} to evaluate on", test.images)?;
+                    write!(f, " (both from {})", below(&train.folder, folder))?;
+                } else {
+                    write!(f, " ({}), {}", below(&train.folder, folder), test.images)?;
+                    write!(f, " to evaluate on ({})", below(&test.folder, folder))?;
+                }
+            }
+            None => {
+                let images = noun(test.images, "image", "images");
+                write!(f, "{} {images} to evaluate on", test.images)?;
+                write!(f, " ({})", below(&test.folder, folder))?;
+            }
         }
         write!(f, ", {classes} {}", noun(*classes, "class", "classes"))?;
         if test.classes < *classes {
@@ -171,7 +180,7 @@ mod tests {
     fn it_is_one_line() {
         let mut inventory = Inventory {
             folder: "/data".into(),
-            train: part("/data/train", 12, 3),
+            train: Some(part("/data/train", 12, 3)),
             test: part("/data/val", 4, 3),
             classes: 3,
             left_out: Vec::new(),
@@ -196,12 +205,19 @@ mod tests {
         inventory.test.classes = 2;
         insta::assert_snapshot!(inventory, @r"12 images to train on (train), 4 to evaluate on (val), 3 classes, 2 of them to evaluate on; left out: 2 files of other formats (such as train/a/1.heic), 1 hidden file or folder (val/.x), 1 unreadable file or folder (train/a/pipe), 3 dangling links (such as /elsewhere/x\n.jpg), 1 loop of links (train/a/up), 1 class folder without images (train/c), 1 file beside the class folders (train/labels.csv); test is not used");
         let aside = Inventory {
-            train: part("/data", 1, 1),
+            train: Some(part("/data", 1, 1)),
             test: part("/data", 1, 1),
             classes: 1,
             left_out: Vec::new(),
             ..inventory
         };
         insta::assert_snapshot!(aside, @"1 image to train on and 1 to evaluate on (both from /data), 1 class; test is not used");
+        let evaluated = Inventory {
+            train: None,
+            test: part("/data/val", 5, 2),
+            classes: 3,
+            ..aside
+        };
+        insta::assert_snapshot!(evaluated, @"5 images to evaluate on (val), 3 classes, 2 of them to evaluate on; test is not used");
     }
 }

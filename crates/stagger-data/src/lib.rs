@@ -40,10 +40,11 @@ mod random;
 mod sampler;
 mod shown;
 mod split;
+mod trained_on;
 
 pub use augmentation::{Augmentation, Placement};
 pub use dataset::{Dataset, labels};
-pub use datasets::{NAMES, cifar, idx, image_folder, open, shapes};
+pub use datasets::{NAMES, cifar, idx, image_folder, open, open_for_evaluation, shapes};
 pub use error::DataError;
 pub use inventory::{Inventory, InventoryPart, LeftOut, LeftOutReason};
 pub use loader::{ImageBatch, Images, Loader, LoaderOptions};
@@ -52,3 +53,4 @@ pub use normalization::Normalization;
 pub use place::{Colour, NotAColour, OpenOptions, ValSplit};
 pub use sampler::Sampler;
 pub use split::Split;
+pub use trained_on::TrainedOn;

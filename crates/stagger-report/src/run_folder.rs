@@ -14,6 +14,8 @@ pub const DEFAULT_BASE: &str = "runs";
 
 /// Name of the merged configuration inside a run folder.
 pub const CONFIG_FILE: &str = "config.toml";
+/// Name of the facts about the data: classes, shape and normalisation of images.
+pub const DATA_FILE: &str = "data.json";
 /// Name of the log for people.
 pub const LOG_FILE: &str = "run.log";
 /// Name of the metrics: one JSON record per line, see [`crate::Record`].
@@ -25,8 +27,9 @@ pub const BEST_WEIGHTS_FILE: &str = "best.safetensors";
 /// Name of the facts about host and program, see [`crate::Environment`].
 pub const ENVIRONMENT_FILE: &str = "environment.json";
 
-const ALL_FILES: [&str; 6] = [
+const ALL_FILES: [&str; 7] = [
     CONFIG_FILE,
+    DATA_FILE,
     LOG_FILE,
     METRICS_FILE,
     LAST_WEIGHTS_FILE,

@@ -58,6 +58,14 @@ pub enum Error {
         /// Why not.
         source: Box<EngineError>,
     },
+    /// The file on a run's data cannot be read.
+    #[error("{}: {what}; restore the file, or remove it to take classes and normalisation from the data at hand", path.display())]
+    DataFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// A run has no weights of its best version.
     #[error("{} has no {file}: the run ended before its first evaluation", run.display())]
     NoBestWeights {

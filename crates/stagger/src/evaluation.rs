@@ -3,15 +3,18 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use stagger_data::image_folder::has_evaluation_images;
+use stagger_data::NAMES;
 use stagger_engine::StageState;
-use stagger_report::{BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights};
+use stagger_report::{
+    BEST_WEIGHTS_FILE, CONFIG_FILE, DATA_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights,
+};
 use stagger_runtime::{Event, Interrupt, Plan, Replicas};
 use stagger_schedule::{Horizon, Schedule};
 
 use crate::config_file;
+use crate::data_file;
 use crate::error::Error;
-use crate::job::{FORMER_CPU, Given, Job};
+use crate::job::{FORMER_CPU, Given, Job, images};
 use crate::options::TrainingOptions;
 use crate::stages;
 use crate::weights_fit;
@@ -91,14 +94,27 @@ impl PreparedEvaluation {
     pub fn of_run(run: &Path, weights: &RunWeights, said: TrainingOptions) -> Result<Self, Error> {
         let folder = RunFolder::open(run)?;
         let elsewhere = said.data_dir.clone();
-        let mut options = said.or(config_file::read(&folder.file(CONFIG_FILE))?);
-        // Where the run had to set images aside, another folder may hold images for that.
-        options
-            .val_split
-            .take_if(|_| elsewhere.is_some_and(|folder| has_evaluation_images(&folder)));
+        let of_run = config_file::read(&folder.file(CONFIG_FILE))?;
+        // Images are set aside in the run's own folder; another one is evaluated as it is.
+        let is_elsewhere = elsewhere.is_some_and(|path| {
+            let own = of_run.data_dir.as_ref();
+            own.and_then(|own| own.canonicalize().ok()) != path.canonicalize().ok()
+        });
+        let mut options = said.or(of_run);
+        options.val_split.take_if(|_| is_elsewhere);
         // Weights do not depend on the engine.
         options.engine = options.engine.filter(|engine| engine != FORMER_CPU);
-        let job = Job::new(options, &Given::default())?;
+        let given = Given {
+            split: match data_file::read(&folder.file(DATA_FILE))? {
+                // Options may name a data set that was given as an object; that one cannot be opened by name.
+                Some(trained_on) if NAMES.contains(&trained_on.dataset.as_str()) => {
+                    Some(images::open_for_evaluation(&options, &trained_on)?)
+                }
+                _ => None,
+            },
+            ..Given::default()
+        };
+        let job = Job::new(options, &given)?;
         job.engine.check(&job.options, 0..job.replicas.places())?;
         let path = match weights {
             RunWeights::Best => folder.file(BEST_WEIGHTS_FILE),

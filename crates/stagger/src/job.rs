@@ -4,7 +4,7 @@ mod batches;
 mod engine;
 mod failures;
 mod given;
-mod images;
+pub(crate) mod images;
 mod optimization;
 mod transport;
 

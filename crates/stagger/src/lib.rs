@@ -31,6 +31,7 @@ mod balance;
 pub mod bench;
 mod choice;
 pub mod config_file;
+mod data_file;
 #[cfg(any(test, feature = "torch"))]
 mod either;
 mod error;

@@ -10,6 +10,7 @@
 
 mod class_name;
 mod decode;
+mod evaluation;
 mod fit;
 pub(crate) mod locate;
 mod scan;
@@ -31,7 +32,7 @@ use crate::normalization::Normalization;
 use crate::parallel::fill_images;
 use crate::place::{Colour, OpenOptions, Place};
 use crate::split::Split;
-use locate::Layout;
+pub(crate) use evaluation::open_for_evaluation;
 use scan::Item;
 
 const PLACE: Place = Place {
@@ -85,11 +86,6 @@ fn decode_onto(
     Ok(())
 }
 
-/// Whether an image folder has images to evaluate on in a folder of their own, so that none need be set aside.
-pub fn has_evaluation_images(folder: &Path) -> bool {
-    matches!(locate::locate(folder, false), Ok(Layout::Apart { .. }))
-}
-
 /// Reads the set in the folder of the options, kept in memory if training and evaluation images together take no more
 /// bytes than the cache.
 pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
@@ -114,20 +110,9 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
     };
     let background = options.background.unwrap_or(Colour::WHITE);
     let total_bytes = (train.len() + test.len()) as u64 * (3 * size[0] * size[1]) as u64;
-    let part = |items: Vec<Item>| -> Result<Arc<dyn Dataset>, DataError> {
-        let fingerprint = scan::fingerprint(&class_names, &items, size, background);
-        let folder = Folder {
-            class_names: class_names.clone(),
-            items,
-            size,
-            background,
-            fingerprint,
-        };
-        if total_bytes <= options.cache_bytes {
-            Ok(Arc::new(folder.decoded()?))
-        } else {
-            Ok(Arc::new(folder))
-        }
+    let part = |items: Vec<Item>| {
+        Folder::new(class_names.clone(), items, size, background)
+            .opened(total_bytes <= options.cache_bytes)
     };
     let train = part(train)?;
     let normalization = Normalization::measure(train.as_ref())?;
@@ -184,6 +169,29 @@ struct Folder {
 }
 
 impl Folder {
+    fn new(
+        class_names: Vec<String>,
+        items: Vec<Item>,
+        size: [usize; 2],
+        background: Colour,
+    ) -> Self {
+        Self {
+            fingerprint: scan::fingerprint(&class_names, &items, size, background),
+            class_names,
+            items,
+            size,
+            background,
+        }
+    }
+
+    /// In memory, or to be decoded image by image.
+    fn opened(self, fits_into_memory: bool) -> Result<Arc<dyn Dataset>, DataError> {
+        match fits_into_memory {
+            true => Ok(Arc::new(self.decoded()?)),
+            false => Ok(Arc::new(self)),
+        }
+    }
+
     /// Decodes every image, on all cores.
     fn decoded(self) -> Result<InMemory, DataError> {
         let image_bytes = self.shape().iter().product();

@@ -138,7 +138,8 @@ fn every_file_is_accounted_for() {
 
     let inventory = split.inventory.unwrap();
     assert_eq!((inventory.classes, inventory.folder), (2, folder.path("")));
-    let parts = [&inventory.train, &inventory.test].map(|part| (part.images, part.classes));
+    let train = inventory.train.clone().unwrap();
+    let parts = [&train, &inventory.test].map(|part| (part.images, part.classes));
     assert_eq!(parts, [(4, 2), (2, 2)]);
     assert_eq!(inventory.unused, [folder.path("test")]);
     let of = |reason: LeftOutReason, count: usize, example: &str| LeftOut {

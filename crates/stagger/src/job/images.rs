@@ -1,6 +1,6 @@
 //! The data set.
 
-use stagger_data::{Augmentation, Colour, NAMES, OpenOptions, Split, ValSplit};
+use stagger_data::{Augmentation, Colour, NAMES, OpenOptions, Split, TrainedOn, ValSplit};
 
 use super::Given;
 use crate::error::Error;
@@ -19,21 +19,14 @@ pub(super) fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Er
     let mut split = match &given.split {
         Some(split) => split.clone(),
         None => {
-            let seed = options.seed.unwrap_or_default();
-            let files = OpenOptions {
-                data_dir: options.data_dir.clone(),
-                image_size: options.image_size,
-                background: background(options)?,
-                cache_bytes: options.cache_bytes.unwrap_or_default(),
-                val_split: options.val_split.map(|share| ValSplit { share, seed }),
-                allow_left_out: options.allow_left_out.unwrap_or_default(),
-                seed: DATA_SEED,
-            };
+            let files = files(options)?;
             stagger_data::open(name, &files)?
         }
     };
     if let [class] = split.train.class_names() {
-        let folder = (split.inventory.as_ref()).map(|inventory| inventory.train.folder.clone());
+        let inventory = split.inventory.as_ref();
+        let train = inventory.and_then(|inventory| inventory.train.as_ref());
+        let folder = train.map(|train| train.folder.clone());
         return Err(Refusal::OneClass {
             dataset: split.train.name().to_owned(),
             class: class.clone(),
@@ -45,6 +38,32 @@ pub(super) fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Er
         split.augmentation = Augmentation::NONE;
     }
     Ok(split)
+}
+
+/// The images to evaluate a network on that was trained on such: see [`stagger_data::open_for_evaluation`].
+pub fn open_for_evaluation(
+    options: &TrainingOptions,
+    trained_on: &TrainedOn,
+) -> Result<Split, Error> {
+    let name = &trained_on.dataset;
+    Ok(stagger_data::open_for_evaluation(
+        name,
+        &files(options)?,
+        trained_on,
+    )?)
+}
+
+fn files(options: &TrainingOptions) -> Result<OpenOptions, Refusal> {
+    let seed = options.seed.unwrap_or_default();
+    Ok(OpenOptions {
+        data_dir: options.data_dir.clone(),
+        image_size: options.image_size,
+        background: background(options)?,
+        cache_bytes: options.cache_bytes.unwrap_or_default(),
+        val_split: options.val_split.map(|share| ValSplit { share, seed }),
+        allow_left_out: options.allow_left_out.unwrap_or_default(),
+        seed: DATA_SEED,
+    })
 }
 
 /// Options of image folders beside another data set. One that does not exist is told of by that.

@@ -2,9 +2,12 @@
 
 use std::io::{self, Write};
 
-use stagger_report::{CONFIG_FILE, ENVIRONMENT_FILE, Environment, LOG_FILE, RunFolder, RunLog};
+use stagger_report::{
+    CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, Environment, LOG_FILE, RunFolder, RunLog,
+};
 
 use crate::config_file;
+use crate::data_file;
 use crate::error::Error;
 use crate::job::Job;
 
@@ -15,7 +18,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Creates or continues the log of a run that has a folder, and writes config and environment there.
+    /// Creates or continues the log of a run that has a folder, and writes config, facts about the data and environment there.
     pub fn open(
         folder: Option<&RunFolder>,
         job: &Job,
@@ -26,6 +29,7 @@ impl Journal {
             return Ok(Self { log: None, console });
         };
         folder.write(CONFIG_FILE, config_file::write(&job.options)?.as_bytes())?;
+        folder.write(DATA_FILE, data_file::write(&job.split).as_bytes())?;
         let environment = Environment::gather(env!("CARGO_PKG_VERSION"), commit);
         folder.write(ENVIRONMENT_FILE, environment.to_json().as_bytes())?;
         Ok(Self {

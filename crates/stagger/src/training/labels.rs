@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::job::Job;
 
@@ -88,10 +88,16 @@ pub fn facts(job: &Job) -> Map<String, Value> {
 /// What a weights file says about itself.
 pub fn metadata(job: &Job) -> BTreeMap<String, String> {
     let entry = |name: &str, value: String| (name.to_owned(), value);
+    let trained_on = job.split.trained_on();
+    let [channels, height, width] = trained_on.shape;
     BTreeMap::from([
         entry("model", job.model.name.clone()),
         entry("dataset", job.split.train.name().to_owned()),
         entry("classes", job.model.classes.to_string()),
+        entry("class_names", json!(trained_on.class_names).to_string()),
+        entry("input", format!("{channels}x{height}x{width}")),
+        entry("mean", json!(trained_on.normalization.mean).to_string()),
+        entry("std", json!(trained_on.normalization.std).to_string()),
         entry("schedule", job.schedule.to_string()),
         entry("seed", job.seed.to_string()),
     ])

@@ -78,6 +78,40 @@ pub(crate) fn locate(folder: &Path, sets_aside: bool) -> Result<Layout, DataErro
     }
 }
 
+/// Finds the images to evaluate a trained network on: the folder with the name of such a split in `folder` or in the only folder
+/// within it that has one, else `folder` itself, whose folders are then the classes. The second is of folders with such names
+/// that are not used.
+///
+/// # Errors
+/// As [`locate`].
+pub(super) fn locate_evaluation(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), DataError> {
+    let splits = Splits::of(folder)?;
+    if splits.has_evaluation() {
+        return splits.evaluation();
+    }
+    if splits.has_train(false) {
+        // It says what is missing.
+        splits.layout(false)?;
+    }
+    let folders = folders(folder);
+    let inner = folders.iter().filter_map(|folder| Splits::of(folder).ok());
+    let inner: Vec<Splits> = inner.filter(Splits::has_evaluation).collect();
+    match &inner[..] {
+        [] if folders.is_empty() => {
+            without_splits(folder, &folders, false).map(|_| (folder.to_path_buf(), Vec::new()))
+        }
+        [] => Ok((folder.to_path_buf(), Vec::new())),
+        [only] => only.evaluation(),
+        several => {
+            let reason = format!(
+                "{} folders in it hold such images; name one of them",
+                several.len()
+            );
+            Err(PLACE.not_found(folder, reason))
+        }
+    }
+}
+
 /// The layout of a folder that has no splits.
 fn without_splits(
     folder: &Path,
@@ -193,6 +227,17 @@ impl Splits {
 
     fn has_evaluation(&self) -> bool {
         !self.validation.is_empty() || !self.test.is_empty()
+    }
+
+    /// The folder to evaluate on, and those of such names that are not used.
+    fn evaluation(&self) -> Result<(PathBuf, Vec<PathBuf>), DataError> {
+        match the_only(&self.validation)? {
+            Some(validation) => Ok((validation, self.test.clone())),
+            None => {
+                let test = the_only(&self.test)?;
+                Ok((test.unwrap_or_else(|| self.folder.clone()), Vec::new()))
+            }
+        }
     }
 
     fn layout(&self, sets_aside: bool) -> Result<Layout, DataError> {

@@ -86,7 +86,7 @@ pub(super) fn scan(
     }
     let inventory = Inventory {
         folder: folder.to_path_buf(),
-        train: part(train_folder, &train),
+        train: Some(part(train_folder, &train)),
         test: part(test_folder, &test),
         classes: classes.names.len(),
         left_out: tally.left_out(),
@@ -100,7 +100,7 @@ pub(super) fn scan(
     })
 }
 
-fn part(folder: PathBuf, items: &[Item]) -> InventoryPart {
+pub(super) fn part(folder: PathBuf, items: &[Item]) -> InventoryPart {
     let mut labels: Vec<u16> = items.iter().map(|item| item.label).collect();
     labels.sort_unstable();
     labels.dedup();
@@ -112,7 +112,10 @@ fn part(folder: PathBuf, items: &[Item]) -> InventoryPart {
 }
 
 /// Refuses a split without class folders, and two class folders that look like one.
-fn check_class_folders(train: &SplitFolder, test: Option<&SplitFolder>) -> Result<(), DataError> {
+pub(super) fn check_class_folders(
+    train: &SplitFolder,
+    test: Option<&SplitFolder>,
+) -> Result<(), DataError> {
     for split in [Some(train), test].into_iter().flatten() {
         let holds_nothing = |class: &Class| class.images.is_empty() && class.missed == 0;
         let has_none = split.classes.iter().all(holds_nothing) && split.images_beside > 0;
@@ -164,7 +167,7 @@ fn counted(count: usize, noun: &str) -> String {
 }
 
 /// Refuses a set most of which would be left out.
-fn check_left_out(
+pub(super) fn check_left_out(
     folder: &Path,
     splits: &[Option<&SplitFolder>],
     tally: &Tally,
@@ -299,7 +302,7 @@ impl Classes {
     }
 }
 
-fn items(label: usize, images: &[Image]) -> impl Iterator<Item = Item> {
+pub(super) fn items(label: usize, images: &[Image]) -> impl Iterator<Item = Item> {
     images.iter().map(move |image| Item {
         image: image.clone(),
         label: label as u16,

@@ -1,0 +1,118 @@
+//! The file in a run's folder that says what its network was trained on.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use stagger_data::{Normalization, Split, TrainedOn};
+
+use crate::error::Error;
+
+/// Above the 65,536 classes that labels can tell apart, with names of 255 bytes.
+const MOST_BYTES: u64 = 1 << 26;
+
+/// Its content as JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    dataset: String,
+    /// By output.
+    class_names: Vec<String>,
+    /// Channels, height and width.
+    shape: [usize; 3],
+    /// Of pixels scaled to 0…1, by channel.
+    mean: Vec<f32>,
+    std: Vec<f32>,
+    training_images: usize,
+}
+
+/// The text of the file.
+pub(crate) fn write(split: &Split) -> String {
+    let TrainedOn {
+        dataset,
+        class_names,
+        shape,
+        normalization: Normalization { mean, std },
+        images: training_images,
+    } = split.trained_on();
+    let content = Content {
+        dataset,
+        class_names,
+        shape,
+        mean,
+        std,
+        training_images,
+    };
+    // Text, numbers and lists have a form in JSON.
+    let text = serde_json::to_string_pretty(&content).unwrap_or_default();
+    text + "\n"
+}
+
+/// What the file says; nothing where a run has none, as those of older versions.
+///
+/// # Errors
+/// [`Error::DataFile`] where it cannot be read or says what cannot be.
+pub(crate) fn read(path: &Path) -> Result<Option<TrainedOn>, Error> {
+    let wrong = |what: String| Error::DataFile {
+        path: path.to_owned(),
+        what,
+    };
+    let mut text = String::new();
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(error.to_string())),
+        Ok(file) => file.take(MOST_BYTES).read_to_string(&mut text),
+    }
+    .map_err(|error| wrong(error.to_string()))?;
+    let Content {
+        dataset,
+        class_names,
+        shape,
+        mean,
+        std,
+        training_images,
+    } = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let trained_on = TrainedOn {
+        dataset,
+        class_names,
+        shape,
+        normalization: Normalization { mean, std },
+        images: training_images,
+    };
+    trained_on.validate().map_err(wrong)?;
+    Ok(Some(trained_on))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stagger_data::InMemory;
+
+    #[test]
+    fn what_is_written_is_read_and_damage_is_told() {
+        let set = || InMemory::new("tones", ["dark", "light"], [1, 2, 2], vec![1], vec![9; 4]);
+        let split = Split::new(set().unwrap(), set().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.json");
+        assert_eq!(read(&path).unwrap(), None);
+        let text = write(&split);
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(split.trained_on()));
+        for (from, to, what) in [
+            ("\"shape\"", "\"size\"", "unknown field `size`"),
+            ("\"dark\",", "", "it names 1 classes"),
+            (
+                "1,\n    2,",
+                "1,\n    0,",
+                "it has images of shape [1, 0, 2]",
+            ),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text);
+            std::fs::write(&path, changed).unwrap();
+            let message = read(&path).unwrap_err().to_string();
+            assert!(message.contains(what), "{message}");
+        }
+    }
+}
