@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::ReportError;
+use crate::folder_sync;
 
 /// Writes `bytes` to `path` so that a reader, even after a crash, finds the former content or the new one, never a part:
 /// writes a temporary file in the same folder, flushes it to disk, renames it over `path`, and flushes the folder.
@@ -39,16 +40,13 @@ fn write_and_rename(path: &Path, partial: &Path, bytes: &[u8]) -> io::Result<()>
     sync_folder(path)
 }
 
-/// Flushes the new name of a file to disk, which is possible on Unix only.
+/// Flushes the new name of a file to disk.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    File::open(folder)?.sync_all()
+    folder_sync::sync_folder(folder)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use crate::atomic_file::{partial_path, write_atomic};
 use crate::error::ReportError;
+use crate::folder_sync::folders_cannot_be_flushed;
 use crate::timestamp::utc_in_a_file_name;
 
 /// Parent folder of runs without an output path of their own.
@@ -46,7 +47,7 @@ pub struct RunFolder {
     /// Folders that [`RunFolder::create`] created, outermost first.
     made: Vec<PathBuf>,
     /// Held while the run may write. The system releases it when the process ends.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl RunFolder {
@@ -65,7 +66,7 @@ impl RunFolder {
         let mut folder = Self {
             path: path.to_owned(),
             made: Vec::new(),
-            _lock: None,
+            lock: None,
         };
         let unusable = |source| ReportError::io("create the folder", path, source);
         folder.make().map_err(|source| match source.kind() {
@@ -74,7 +75,7 @@ impl RunFolder {
             _ => unusable(source),
         })?;
         // Before anything is written, the folder must be locked and still empty.
-        folder._lock = lock(path).inspect_err(|error| {
+        folder.lock = lock(path).inspect_err(|error| {
             if matches!(error, ReportError::Io { .. }) {
                 folder.remove_made();
             }
@@ -94,7 +95,7 @@ impl RunFolder {
         Ok(Self {
             path: path.to_owned(),
             made: Vec::new(),
-            _lock: lock(path)?,
+            lock: lock(path)?,
         })
     }
 
@@ -128,7 +129,7 @@ impl RunFolder {
         let folder = Self {
             path: path.to_owned(),
             made: Vec::new(),
-            _lock: None,
+            lock: None,
         };
         fs::read_dir(path)
             .map_err(|source| ReportError::io("open the run folder", path, source))?;
@@ -147,6 +148,26 @@ impl RunFolder {
             });
         }
         Ok(folder)
+    }
+
+    /// What its file system cannot do of what a run that writes asks of it: a sentence for each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if cfg!(unix) && self.lock.is_none() {
+            warnings.push(
+                "its file system has no locks: do not start another run in this folder before this one has ended"
+                    .to_owned(),
+            );
+        }
+        if folders_cannot_be_flushed() {
+            warnings.push(
+                "its file system cannot flush folders to disk: a power cut may cost the last snapshot, and then the one before \
+                 it serves"
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 
     /// The folder itself.

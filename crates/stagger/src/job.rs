@@ -147,6 +147,10 @@ impl Job {
         {
             return Err(Refusal::EmptyPath { option: "output" }.into());
         }
+        if let Some(path) = options.output.clone().filter(|path| path.starts_with("~")) {
+            let option = "output";
+            return Err(Refusal::Tilde { option, path }.into());
+        }
         if options.resume_weights.is_some() && options.pretrained.is_some() {
             return Err(Refusal::WeightsTwice.into());
         }
@@ -157,6 +161,13 @@ impl Job {
             (&mut options.pretrained, "pretrained"),
         ] {
             if let Some(path) = path {
+                if path.starts_with("~") {
+                    return Err(Refusal::Tilde {
+                        option,
+                        path: path.clone(),
+                    }
+                    .into());
+                }
                 *path = std::path::absolute(&*path).map_err(|source| unreadable(option, source))?;
             }
         }

@@ -45,6 +45,10 @@ options! {
     image_size: usize,
     /// What is seen through transparent parts of an image folder's pictures, as six hexadecimal digits; white without it.
     background: String,
+    /// Mean of the images' pixels by channel, scaled to 0…1, that is subtracted from them. Default: that of the training images.
+    mean: Vec<f64>,
+    /// Standard deviation by which they are divided then. Default: that of the training images.
+    std: Vec<f64>,
     /// Share of an image folder's images that is set aside for evaluation, of each class and by the seed, where no folder `val`
     /// holds images for that: above 0 and below 1.
     val_split: f64,

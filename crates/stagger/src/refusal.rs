@@ -44,6 +44,13 @@ pub enum Refusal {
         /// The option.
         option: &'static str,
     },
+    /// A path begins with `~`, which a shell would have replaced by the home folder.
+    Tilde {
+        /// The option.
+        option: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
     /// A count is 0.
     Zero {
         /// The option.
@@ -344,6 +351,17 @@ impl Refusal {
                 name(option),
                 spelling.noun()
             ),
+            Self::Tilde { option, path } => {
+                let home = std::env::home_dir().unwrap_or_else(|| "/home/NAME".into());
+                let rest = path.strip_prefix("~").unwrap_or(path);
+                format!(
+                    "{} is {}, and no shell has replaced the ~; write {}, or ./{} for a folder of that name",
+                    name(option),
+                    path.display(),
+                    home.join(rest).display(),
+                    path.display()
+                )
+            }
             Self::Zero { option } => {
                 format!("{} is 0; give a whole number of at least 1", name(option))
             }

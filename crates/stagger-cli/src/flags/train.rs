@@ -79,6 +79,12 @@ flags! {
         /// Colour behind transparent parts of an image folder's pictures, such as 000000 [default: ffffff]
         #[arg(long, value_name = "RRGGBB")]
         background: String,
+        /// Mean of pixels by channel, scaled to 0…1, such as 0.485,0.456,0.406 [default: that of the training images]
+        #[arg(long, value_name = "M,…", value_delimiter = ',', allow_negative_numbers = true)]
+        mean: Vec<f64>,
+        /// Their standard deviation, such as 0.229,0.224,0.225 [default: that of the training images]
+        #[arg(long, value_name = "S,…", value_delimiter = ',', allow_negative_numbers = true)]
+        std: Vec<f64>,
         /// Share of an image folder's images that is set aside for evaluation, of each class and by the seed, where no folder
         /// val holds images for that; such as 0.1
         #[arg(long, value_name = "SHARE")]

@@ -49,7 +49,8 @@ fn what_is_left_out_is_told() {
 
     let eval = bench.stagger("eval --run run");
     assert_eq!(eval.status, 0, "{}", eval.stderr);
-    assert_eq!(eval.stdout.lines().next(), Some(line), "{}", eval.stdout);
+    let of_test = "data: 2 images to evaluate on (valid), 2 classes; test is not used";
+    assert_eq!(eval.stdout.lines().next(), Some(of_test), "{}", eval.stdout);
 
     let compare = bench.stagger(&format!(
         "compare bp dsp {RUN} --data-dir d --output compared"
@@ -97,8 +98,13 @@ fn most_files_left_out() {
     pictures(&bench, "other/train", "other/val");
     let ordinary = bench.stagger(&format!("train {RUN} --data-dir other --output ordinary"));
     assert_eq!(ordinary.status, 0, "{}", ordinary.stderr);
-    refusal(&bench.stagger("eval --run ordinary --data-dir ."));
-    let allowed = bench.stagger("eval --run ordinary --data-dir . --allow-left-out");
+    for number in 0..3 {
+        picture(&bench, "more/val/a/1.png");
+        fs::write(bench.path(&format!("more/val/a/{number}.heic")), "heic").unwrap();
+    }
+    let refused = bench.stagger("eval --run ordinary --data-dir more");
+    assert!(refusal(&refused).contains("only 1 can be used, and 3 are left out"));
+    let allowed = bench.stagger("eval --run ordinary --data-dir more --allow-left-out");
     assert_eq!(allowed.status, 0, "{}", allowed.stderr);
 }
 
@@ -180,4 +186,116 @@ fn flags_without_effect_and_sets_without_classes() {
     say(&bench, "--dataset image-folder --data-dir .");
     insta::assert_snapshot!("refused", sentences.join("\n"));
     assert!(!bench.path("run").exists());
+}
+
+/// A grey picture.
+fn tone(bench: &Bench, name: &str, grey: u8) {
+    let path = bench.path(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let image = GrayImage::from_pixel(32, 32, Luma([grey]));
+    image.save_with_format(path, ImageFormat::Png).unwrap();
+}
+
+/// What an evaluation found, without the path of its weights.
+fn found(output: &Output) -> String {
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let last = output.stdout.lines().last().unwrap();
+    last.split_once(": ").unwrap().1.to_owned()
+}
+
+/// Classes go by their names, and pixels by what the network was trained on, whatever lies beside the images at hand.
+#[test]
+fn a_network_is_evaluated_by_what_it_was_trained_on() {
+    let bench = Bench::new();
+    for (class, grey) in [("ash", 40), ("bone", 220)] {
+        for number in 0..8 {
+            tone(
+                &bench,
+                &format!("d/train/{class}/{number}.png"),
+                grey + number,
+            );
+        }
+        tone(&bench, &format!("d/val/{class}/0.png"), grey);
+    }
+    let flags = "--dataset image-folder --stages 2 --batch-size 4 --epochs 4 --lr 0.05 --calibration-batches 0 --augment false";
+    let train = bench.stagger(&format!("train {flags} --data-dir d --output run"));
+    assert_eq!(train.status, 0, "{}", train.stderr);
+    let own = found(&bench.stagger("eval --run run"));
+    assert!(own.starts_with("test 100.0 %"), "{own}");
+
+    // Only images to evaluate on, of one class of the two: its label is still that of its name.
+    tone(&bench, "bones/val/bone/0.png", 220);
+    let bones = found(&bench.stagger("eval --run run --data-dir bones"));
+    assert!(bones.starts_with("test 100.0 %"), "{bones}");
+    assert!(bones.ends_with("1 samples"), "{bones}");
+    // The folder of the classes itself.
+    assert_eq!(
+        found(&bench.stagger("eval --run run --data-dir d/val")),
+        own
+    );
+
+    // Beside darker images to train on, and in another size.
+    for (class, grey) in [("ash", 40), ("bone", 220)] {
+        tone(&bench, &format!("dark/train/{class}/0.png"), 2);
+        tone(&bench, &format!("dark/val/{class}/0.png"), grey);
+        let large = GrayImage::from_pixel(48, 48, Luma([grey]));
+        let path = bench.path(&format!("large/val/{class}/0.png"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        large.save(path).unwrap();
+    }
+    assert_eq!(found(&bench.stagger("eval --run run --data-dir dark")), own);
+    assert_eq!(
+        found(&bench.stagger("eval --run run --data-dir large")),
+        own
+    );
+
+    // A class of another name, where there are as many.
+    tone(&bench, "other/val/bone/0.png", 220);
+    tone(&bench, "other/val/chalk/0.png", 240);
+    let message = refusal(&bench.stagger("eval --run run --data-dir other")).to_owned();
+    assert!(
+        message.contains("other/val/chalk is no class that the network was trained on; its classes are ash, bone: rename"),
+        "{message}"
+    );
+
+    let weights = fs::read(bench.path("run/last.safetensors")).unwrap();
+    let header = String::from_utf8_lossy(&weights[8..4096]).into_owned();
+    assert!(
+        header.contains(r#""class_names":"[\"ash\",\"bone\"]""#),
+        "{header}"
+    );
+    let known = fs::read_to_string(bench.path("run/data.json")).unwrap();
+    assert!(known.contains("\"ash\",\n    \"bone\""), "{known}");
+}
+
+/// Means and deviations that are asked for are those of training and evaluation; such as cannot be are refused.
+#[test]
+fn normalisation_can_be_asked_for() {
+    let bench = Bench::new();
+    pictures(&bench, "d/train", "d/val");
+    let train = format!("train {RUN} --data-dir d --output run");
+    for (flags, found) in [
+        ("--mean 0.5,0.5", "0.5,0.5"),
+        ("--mean 123.7,116.3,103.5", "123.7,116.3,103.5"),
+        ("--std 0.2,0,0.2", "0.2,0,0.2"),
+        ("--mean 0.5,0.5,-0.5", "0.5,0.5,-0.5"),
+    ] {
+        let output = bench.stagger(&format!("{train} {flags}"));
+        let message = refusal(&output);
+        assert!(
+            message.contains(found) && message.contains("such as"),
+            "{message}"
+        );
+        assert!(!bench.path("run").exists());
+    }
+    let flags = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225";
+    let trained = bench.stagger(&format!("{train} {flags}"));
+    assert_eq!(trained.status, 0, "{}", trained.stderr);
+    let known = fs::read_to_string(bench.path("run/data.json")).unwrap();
+    for number in ["0.485", "0.456", "0.406", "0.229", "0.224", "0.225"] {
+        assert!(known.contains(number), "{known}");
+    }
+    assert_eq!(bench.stagger("eval --run run").status, 0);
+    let resumed = bench.stagger("train --resume run");
+    assert_eq!(resumed.status, 0, "{}", resumed.stderr);
 }

@@ -306,6 +306,16 @@ fn data() {
         fs::create_dir_all(bench.path(folder)).unwrap();
     }
     let run = "train --dataset image-folder --data-dir . --output run";
+    refused_in(
+        &bench,
+        "train --output=~/run",
+        "--output is ~/run, and no shell has replaced the ~; write ",
+    );
+    refused_in(
+        &bench,
+        "train --dataset image-folder --data-dir=~/pictures",
+        "--data-dir is ~/pictures, and no shell has replaced the ~; write ",
+    );
     refused_in(&bench, run, "train holds no images");
     for folder in ["train/a", "train/b", "val/a", "val/b"] {
         // A grey 8 × 8 PNG.

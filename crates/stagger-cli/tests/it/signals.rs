@@ -138,3 +138,84 @@ fn an_interrupt_in_the_calibration_leaves_nothing() {
     );
     assert!(!bench.path("run").exists());
 }
+
+/// Schedulers warn by SIGUSR2 or by what was asked of them, and a closed terminal sends SIGHUP: the run ends as after Ctrl-C. SIGUSR1
+/// asks for a snapshot only, and changes nothing else.
+#[test]
+fn other_signals_keep_the_work_too() {
+    let send = |signal: &str, id: u32| {
+        let sent = Command::new("kill")
+            .args([signal, &id.to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()));
+    };
+    let bench = Bench::new();
+    for signal in ["-USR2", "-HUP"] {
+        let run = format!("run{signal}");
+        let mut child = start(&bench, &format!("--output {run}"));
+        wait_for(&bench, &run);
+        send(signal, child.id());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+        assert!(bench.path(&format!("{run}/last.safetensors")).exists());
+    }
+
+    let mut child = start(&bench, "--output asked");
+    wait_for(&bench, "asked");
+    let snapshots = || -> Vec<_> {
+        let entries = std::fs::read_dir(bench.path("asked/snapshots"));
+        let names = entries.into_iter().flatten().flatten();
+        names.map(|entry| entry.file_name()).collect()
+    };
+    let before = snapshots();
+    send("-USR1", child.id());
+    while snapshots().iter().all(|name| before.contains(name)) {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        sleep(Duration::from_millis(5));
+    }
+    send("-TERM", child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // Bits are those of a run without the signal.
+    let metrics = bench.metrics("asked");
+    let Some(Record::End(end)) = metrics.last() else {
+        panic!("no end")
+    };
+    // The first epoch, at whose end there is a snapshot anyway, is not over.
+    assert!(end.version < BATCHES_PER_EPOCH, "{}", end.version);
+    bench.train(
+        "planned",
+        &format!(
+            "--batch-size 8 --schedule dsp --stages 2 --epochs 100000 {CONSTANT_RATE} --evaluate false --max-batches {}",
+            end.version
+        ),
+    );
+    assert_eq!(bench.weights("asked"), bench.weights("planned"));
+}
+
+/// Of `shapes`, 8 images each.
+const BATCHES_PER_EPOCH: usize = 1250;
+
+/// Starts a run that would take for ever, whose epochs take seconds.
+fn start(bench: &Bench, arguments: &str) -> std::process::Child {
+    let flags = format!(
+        "train --batch-size 8 --schedule dsp --stages 2 --epochs 100000 {CONSTANT_RATE} --evaluate false --calibration-batches 0"
+    );
+    Command::new(assert_cmd::cargo::cargo_bin("stagger"))
+        .args(flags.split_whitespace())
+        .args(arguments.split_whitespace())
+        .current_dir(&bench.folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts")
+}
+
+/// Waits until a run trains.
+fn wait_for(bench: &Bench, run: &str) {
+    let trains = || {
+        let text = std::fs::read_to_string(bench.path(&format!("{run}/metrics.jsonl")));
+        text.is_ok_and(|text| text.lines().count() > 3)
+    };
+    while !trains() {
+        sleep(Duration::from_millis(5));
+    }
+}

@@ -156,7 +156,7 @@ fn full_disk_is_found_at_once() {
     let folder = RunFolder {
         path: base.path().to_owned(),
         made: Vec::new(),
-        _lock: None,
+        lock: None,
     };
     let probe = partial_path(&folder.file(CONFIG_FILE));
     std::os::unix::fs::symlink("/dev/full", &probe).unwrap();

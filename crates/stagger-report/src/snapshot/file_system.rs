@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::folder_sync;
+
 /// A file system for snapshots: [`Disk`], or in tests one whose every call can fail.
 ///
 /// # Errors
@@ -57,11 +59,7 @@ impl FileSystem for Disk {
     }
 
     fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
-        // Only Unix can flush folders.
-        if cfg!(unix) {
-            File::open(path)?.sync_all()?;
-        }
-        Ok(())
+        folder_sync::sync_folder(path)
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {

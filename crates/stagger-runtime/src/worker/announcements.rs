@@ -39,7 +39,8 @@ impl Announcements {
             return None;
         }
         let halts = self.interrupt.is_requested();
-        let due = self.is_due(now);
+        // Both are looked at, so that neither is put off by the other.
+        let due = self.is_due(now) | self.interrupt.take_snapshot_request();
         self.halted = halts;
         (halts || due).then_some(Mark { version, halts })
     }

@@ -34,6 +34,16 @@ pub(super) fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Er
         }
         .into());
     }
+    let channels = split.train.shape()[0];
+    let normalization = &mut split.normalization;
+    for (option, said, to) in [
+        ("mean", &options.mean, &mut normalization.mean),
+        ("std", &options.std, &mut normalization.std),
+    ] {
+        if let Some(said) = said {
+            *to = by_channel(option, said, channels)?;
+        }
+    }
     if options.augment == Some(false) {
         split.augmentation = Augmentation::NONE;
     }
@@ -64,6 +74,35 @@ fn files(options: &TrainingOptions) -> Result<OpenOptions, Refusal> {
         allow_left_out: options.allow_left_out.unwrap_or_default(),
         seed: DATA_SEED,
     })
+}
+
+/// The means or deviations that were asked for.
+fn by_channel(option: &'static str, said: &[f64], channels: usize) -> Result<Vec<f32>, Refusal> {
+    let least = if option == "std" {
+        f64::MIN_POSITIVE
+    } else {
+        0.0
+    };
+    let is_right = said.len() == channels && said.iter().all(|x| (least..=1.0).contains(x));
+    if !is_right {
+        let found: Vec<String> = said.iter().map(f64::to_string).collect();
+        return Err(Refusal::Value {
+            option,
+            found: found.join(","),
+            kind: "a number for each channel",
+            expected: match (option, channels) {
+                ("std", 1) => {
+                    "one above 0 and at most 1, such as 0.3081; divide by 255 what is of bytes"
+                }
+                ("std", _) => {
+                    "three above 0 and at most 1, such as 0.229,0.224,0.225; divide by 255 what is of bytes"
+                }
+                (_, 1) => "one from 0 to 1, such as 0.1307; divide by 255 what is of bytes",
+                _ => "three from 0 to 1, such as 0.485,0.456,0.406; divide by 255 what is of bytes",
+            },
+        });
+    }
+    Ok(said.iter().map(|&x| x as f32).collect())
 }
 
 /// Options of image folders beside another data set. One that does not exist is told of by that.

@@ -201,6 +201,9 @@ impl<'a> Prepared<'a> {
         }
         if let Some(folder) = folder {
             journal.say(&format!("run folder: {}", folder.path().display()))?;
+            for warning in folder.warnings() {
+                journal.say(&format!("warning: {warning}"))?;
+            }
         }
         for line in &self.notes {
             journal.say(line)?;

@@ -8,19 +8,52 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use stagger::Interrupt;
 
-/// The first Ctrl-C (or termination request) halts the run at a version; the second ends it at once. Other
-/// signals are left alone: under `nohup`, a closed terminal does not end a run.
+/// The first Ctrl-C (or request to terminate, warning of a scheduler by SIGUSR2, closed terminal) halts the run at a version; the
+/// second ends it at once. SIGUSR1 has a snapshot taken, and the run goes on. Other signals are left alone, and so is that of a
+/// closed terminal under `nohup`.
 pub fn listen_for_interrupts(interrupt: &Interrupt) -> Result<()> {
     // Of its own: another rank, or a time limit, may have asked for the halt before the first signal comes.
     let was_signalled = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for &signal in ending() {
         // The order matters: the first signal finds the flag down and only raises it.
         flag::register_conditional_shutdown(signal, 130, Arc::clone(&was_signalled))
             .and_then(|_| flag::register(signal, Arc::clone(&was_signalled)))
             .and_then(|_| flag::register(signal, interrupt.flag()))
             .context("cannot listen for Ctrl-C")?;
     }
+    #[cfg(unix)]
+    flag::register(signal_hook::consts::SIGUSR1, interrupt.snapshot_flag())
+        .context("cannot listen for SIGUSR1")?;
     Ok(())
+}
+
+/// Signals that end a run.
+#[cfg(not(unix))]
+fn ending() -> &'static [i32] {
+    &[SIGINT, SIGTERM]
+}
+
+/// Signals that end a run.
+#[cfg(unix)]
+fn ending() -> &'static [i32] {
+    use signal_hook::consts::{SIGHUP, SIGUSR2};
+
+    const ALL: [i32; 4] = [SIGINT, SIGTERM, SIGUSR2, SIGHUP];
+    match is_ignored(SIGHUP) {
+        true => &ALL[..3],
+        false => &ALL,
+    }
+}
+
+/// Whether this process was started with a signal ignored, as far as the system tells.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// A panic of a stage or a loader becomes the run's error, which says all that the usual message would.
