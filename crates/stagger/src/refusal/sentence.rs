@@ -1,0 +1,331 @@
+//! The sentence of each refusal: what is wrong, where, and what to do.
+
+use stagger_runtime::CorrectionError;
+
+use super::{Refusal, Spelling};
+
+impl Refusal {
+    /// The sentence, with options named in this way.
+    pub fn sentence(&self, spelling: Spelling) -> String {
+        let name = |option: &str| spelling.name(option);
+        match self {
+            Self::EmptyPath { option } => format!(
+                "{} is empty; name a folder that does not exist, or leave the {} out",
+                name(option),
+                spelling.noun()
+            ),
+            Self::Tilde { option, path } => {
+                let home = std::env::home_dir().unwrap_or_else(|| "/home/NAME".into());
+                let rest = path.strip_prefix("~").unwrap_or(path);
+                format!(
+                    "{} is {}, and no shell has replaced the ~; write {}, or ./{} for a folder of that name",
+                    name(option),
+                    path.display(),
+                    home.join(rest).display(),
+                    path.display()
+                )
+            }
+            Self::Zero { option } => {
+                format!("{} is 0; give a whole number of at least 1", name(option))
+            }
+            Self::Value {
+                option,
+                found,
+                kind,
+                expected,
+            } => format!("{} {found} is not {kind}; give {expected}", name(option)),
+            Self::Unreadable { option, source } => format!("{}: {source}", name(option)),
+            Self::Unknown {
+                kind,
+                found,
+                expected,
+            } => format!("there is no {kind} `{found}`; use {expected}"),
+            Self::Choice {
+                option,
+                found,
+                expected,
+            } => format!("{} `{found}` is no choice; use {expected}", name(option)),
+            Self::Unused {
+                option,
+                beside,
+                found,
+                expected,
+            } => {
+                let (option, beside) = (name(option), name(beside));
+                format!(
+                    "{option} does nothing with {beside} {found}; leave it out, or use {beside} {expected}"
+                )
+            }
+            Self::Fixed { option, by } => format!(
+                "{} does nothing with an object as {by}, which has its own; leave it out",
+                name(option)
+            ),
+            Self::NeedsFolder { option, found } => format!(
+                "{} {found} needs a run folder; name one with {}",
+                name(option),
+                name("output")
+            ),
+            Self::Epochs { found, most } => format!(
+                "{} {found} is more than any run needs; give at most {most}",
+                name("epochs")
+            ),
+            Self::LrSteps => {
+                let steps = name("lr_steps");
+                format!("{steps} must rise; give for example {steps} 80,120")
+            }
+            Self::Straggler { text, stage, last } => format!(
+                "{} `{text}`: there is no stage {stage}; stages count from 0 to {last}",
+                name("straggler")
+            ),
+            Self::SnapshotEvery { found } => format!(
+                "{} `{found}` is neither a number of batches nor a time; give for example 500 or 10min (units: s, min, h)",
+                name("snapshot_every")
+            ),
+            Self::SnapshotEveryZero => format!(
+                "{} 0 is no distance; give a whole number of at least 1",
+                name("snapshot_every")
+            ),
+            Self::SnapshotEveryTwice { found } => format!(
+                "{} `{found}` is the second of its kind; give at most one number of batches and one time",
+                name("snapshot_every")
+            ),
+            Self::GradientCheckFormat => format!(
+                "{} f64 is for checking gradients only; use f32 or bf16",
+                name("dtype")
+            ),
+            Self::Format { engine, found } => {
+                let option = name("engine");
+                format!("{option} {engine} computes in f32, not in {found}; use {option} torch")
+            }
+            Self::StageFormat {
+                stage,
+                engine,
+                found,
+            } => format!(
+                "{} {found} is a format of all stages, and engine {engine}, which runs stage {stage}, computes in f32; use \
+                 f32, or engine torch for all stages",
+                name("dtype")
+            ),
+            Self::EngineTwice => format!(
+                "{} and {} exclude each other; use one of them",
+                name("engine"),
+                name("engines")
+            ),
+            Self::Engines { found, stages } => format!(
+                "{} names {found} {} for {stages} {}; name one per stage",
+                name("engines"),
+                plural(*found, "engine"),
+                plural(*stages, "stage")
+            ),
+            Self::Renamed { found, expected } => format!(
+                "engine `{found}` is now `{expected}`; use {} {expected}",
+                name("engine")
+            ),
+            Self::NoTorch => {
+                "this stagger is built without engine torch; run `scripts/libtorch` in its source tree, then build with \
+                 `cargo build --release --features torch`"
+                    .to_owned()
+            }
+            Self::DeviceTwice => format!(
+                "{} and {} exclude each other; use one of them",
+                name("device"),
+                name("devices")
+            ),
+            Self::Devices {
+                found,
+                stages,
+                places,
+            } if stages == places => format!(
+                "{} names {found} devices for {stages} stages; name one per stage",
+                name("devices")
+            ),
+            Self::Devices {
+                found,
+                stages,
+                places,
+            } => format!(
+                "{} names {found} devices; name one per stage ({stages}) or one per replica of each stage ({places})",
+                name("devices")
+            ),
+            Self::StageDevice {
+                stage,
+                engine,
+                found,
+            } => format!(
+                "{} names {found} for stage {stage}, and engine {engine}, which runs that stage, has no device but cpu; name cpu \
+                 there, or give the stage engine torch with {}",
+                name("devices"),
+                name("engines")
+            ),
+            Self::ReplicaDevices { stage, one, other } => format!(
+                "{} has replicas of stage {stage} on {one} and on {other}, whose updates round differently, so that their \
+                 weights would no longer be the same; name devices of one kind for a stage",
+                name("devices")
+            ),
+            Self::NoCuda => format!(
+                "{} and {} concern CUDA devices, and none is used; leave them out",
+                name("tf32"),
+                name("deterministic")
+            ),
+            Self::BatchSize {
+                found,
+                model,
+                schedule,
+                reason,
+                least,
+            } => {
+                let option = name("batch_size");
+                format!(
+                    "{option} {found} does not work with {model} and {schedule}: {reason}; use {option} {least} or more"
+                )
+            }
+            Self::LastBatch {
+                batch_size,
+                samples,
+                found,
+                reason,
+            } => {
+                let option = name("batch_size");
+                format!(
+                    "with {option} {batch_size} the last batch of the {samples} training samples holds {found}, and \
+                     {reason}; use another {option} or {}",
+                    name("drop_last")
+                )
+            }
+            Self::AccumulatedBatchSize => format!(
+                "{} times the accumulated batches is too large",
+                name("batch_size")
+            ),
+            Self::Replicas(error) => format!("{}: {error}", name("replicas")),
+            Self::OtherReplicas {
+                schedule,
+                expected,
+                found,
+            } => format!(
+                "schedule {schedule} has {expected} replicas, and {} asks for {found}; leave it out",
+                name("replicas")
+            ),
+            Self::SynthesizersWithReplicas { schedule } => format!(
+                "schedule {schedule} has no replicas: its synthesizers would learn from different shares of a batch, and no longer be the same; leave {} out",
+                name("replicas")
+            ),
+            Self::SyncWithoutReplicas => format!(
+                "{} normalises over the replicas of a stage, and no stage has any; use {}, or leave it out",
+                name("sync_batch_norm"),
+                name("replicas")
+            ),
+            Self::SyncWithoutBatchNorm { model } => format!(
+                "{} changes nothing: {model} has no batch normalisation; leave it out",
+                name("sync_batch_norm")
+            ),
+            Self::Correction(error) => match error {
+                CorrectionError::NoMomentum { .. } => {
+                    format!("{error}; use {} momentum", name("optimizer"))
+                }
+                CorrectionError::RoundedWeights { .. } => {
+                    format!("{error}; use {} f32, or leave gap-aware out", name("dtype"))
+                }
+                _ => error.to_string(),
+            },
+            Self::Skip { schedule } => format!(
+                "{} skip cannot leave a batch out with `{schedule}`: by the time its loss is known, running statistics or \
+                 updates have it already; use stop or rollback",
+                name("on_nan")
+            ),
+            Self::Stages {
+                schedule,
+                expected,
+                found,
+            } => format!(
+                "schedule {schedule} has {expected} stages, and {} is {found}; leave that out",
+                name("stages")
+            ),
+            Self::ModelInput {
+                model,
+                expected: (input, classes),
+                dataset,
+                found: (image, labels),
+            } => format!(
+                "model {model} expects images of {} and {classes} classes, and {dataset} has images of {} and {labels} \
+                 classes",
+                shape(*input),
+                shape(*image)
+            ),
+            Self::OneClass {
+                dataset,
+                class,
+                folder,
+            } => {
+                let (place, remedy) = match folder {
+                    Some(folder) => (
+                        format!("{dataset}: {}", folder.display()),
+                        "put each class into a folder of its own there",
+                    ),
+                    None => (dataset.clone(), "give a data set of two classes or more"),
+                };
+                format!(
+                    "{place} has images of one class only, {class:?}, and there is nothing to tell it from; {remedy}"
+                )
+            }
+            Self::WeightsTwice => {
+                let (all, body) = (name("resume_weights"), name("pretrained"));
+                format!(
+                    "{all} and {body} exclude each other; use {all} to go on with weights and optimizer state as they are, {body} \
+                     to fine-tune weights whose last layer may differ"
+                )
+            }
+            Self::WeightsFit {
+                option,
+                path,
+                model,
+                head_only,
+                source,
+            } => {
+                let hint = match head_only {
+                    true => format!(
+                        " ({} would keep the rest and start the last layer anew)",
+                        name("pretrained")
+                    ),
+                    false => String::new(),
+                };
+                format!(
+                    "{}: the weights of {} do not fit {model}{hint}: {source}",
+                    name(option),
+                    path.display()
+                )
+            }
+            Self::ResumeWeights {
+                path,
+                model,
+                source,
+            } => format!(
+                "{}: the weights of {} do not fit {model}: {source}",
+                name("resume_weights"),
+                path.display()
+            ),
+            Self::ResumeWeightsFile {
+                option,
+                path,
+                source,
+            } => {
+                format!("{} {}: {source}", name(option), path.display())
+            }
+            Self::NoResumeWeights { option, path } => format!(
+                "{}: {} is neither a run folder, nor a snapshot, nor a weights file",
+                name(option),
+                path.display()
+            ),
+        }
+    }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    match count {
+        1 => noun.to_owned(),
+        _ => format!("{noun}s"),
+    }
+}
+
+fn shape([channels, height, width]: [usize; 3]) -> String {
+    format!("{channels}x{height}x{width}")
+}

@@ -1,0 +1,29 @@
+//! How a sentence names options: as fields, or as flags.
+
+/// How a sentence names options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spelling {
+    /// As fields of [`TrainingOptions`](crate::TrainingOptions): `batch_size`, in backticks.
+    #[default]
+    Fields,
+    /// As flags of a command line: `--batch-size`.
+    Flags,
+}
+
+impl Spelling {
+    /// The name of an option that is given in snake case.
+    pub fn name(self, option: &str) -> String {
+        match self {
+            Self::Fields => format!("`{option}`"),
+            Self::Flags => format!("--{}", option.replace('_', "-")),
+        }
+    }
+
+    /// What an option is called: `option` or `flag`.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::Fields => "option",
+            Self::Flags => "flag",
+        }
+    }
+}
