@@ -6,7 +6,7 @@ use std::time::Duration;
 use stagger_runtime::{Acted, Event};
 use stagger_schedule::Action;
 
-use crate::progress::{EpochProgress, StageProgress, TrainedSums};
+use crate::progress::{EndedEpoch, EpochProgress, StageProgress, TrainedSums};
 use crate::stage_tally::{StageTally, bubble_share, percent, rate};
 use crate::summary::{EpochSummary, StageSummary};
 
@@ -105,11 +105,21 @@ impl EpochTally {
 
     /// A tally of a run that resumes.
     pub fn resumed(plan: EpochPlan, progress: EpochProgress) -> Self {
+        let first_pending = match progress.ended {
+            Some(_) => plan.epoch_of(progress.version.saturating_sub(1)),
+            None => plan.epoch_of(progress.version),
+        };
         Self {
-            first_pending: plan.epoch_of(progress.version),
+            first_pending,
             resumed: Some(progress),
             ..Self::new(plan)
         }
+    }
+
+    /// Whether the run resumes at a version that is still to be evaluated.
+    pub fn resumes_before_evaluation(&self) -> bool {
+        let progress = self.resumed.as_ref();
+        progress.is_some_and(|progress| progress.ended.is_some())
     }
 
     /// The version at which the run starts or resumes.
@@ -233,7 +243,19 @@ impl EpochTally {
         let Some(progress) = self.resumed.clone() else {
             return;
         };
-        let epoch = self.plan.epoch_of(progress.version);
+        let epoch = match &progress.ended {
+            Some(ended) => {
+                let epoch = self.first_pending;
+                let of_stages = (ended.stages.iter()).map(StageTally::resumed).map(Some);
+                self.pending.push_back(PendingEpoch {
+                    ended: of_stages.collect(),
+                    trained: ended.trained,
+                    test: None,
+                });
+                epoch + 1
+            }
+            None => self.plan.epoch_of(progress.version),
+        };
         for (of_stage, so_far) in self.stages.iter_mut().zip(&progress.stages) {
             *of_stage = StageInEpoch {
                 tally: StageTally::resumed(so_far),
@@ -262,8 +284,22 @@ impl EpochTally {
             ..EpochProgress::default()
         });
         progress.stages[stage] = so_far;
-        if stage + 1 == stages {
+        let is_last = stage + 1 == stages;
+        if is_last {
             progress.elapsed = self.elapsed_before() + self.last_at;
+        }
+        if let Some(pending) = self.ends_unevaluated_at(version) {
+            let ended = progress.ended.get_or_insert_with(|| EndedEpoch {
+                stages: vec![StageProgress::default(); stages],
+                ..EndedEpoch::default()
+            });
+            if let Some(tally) = pending.ended.get(stage).and_then(Option::as_ref) {
+                ended.stages[stage] = tally.progress();
+            }
+            if is_last {
+                ended.trained = pending.trained;
+            }
+        } else if is_last {
             let at = self.plan.epoch_of(version).checked_sub(self.first_pending);
             if let Some(pending) = at.and_then(|at| self.pending.get(at)) {
                 progress.trained = pending.trained;
@@ -272,6 +308,15 @@ impl EpochTally {
         if let Some(captured) = &mut self.captured {
             captured.insert(version, progress);
         }
+    }
+
+    /// The epoch that ends at a version, where its evaluation is due and has not come yet.
+    fn ends_unevaluated_at(&self, version: usize) -> Option<&PendingEpoch> {
+        let epoch = self.plan.epoch_of(version.checked_sub(1)?);
+        let is_due = self.plan.evaluate_at.binary_search(&version).is_ok();
+        let at = epoch.checked_sub(self.first_pending)?;
+        let ends = is_due && self.plan.end_of(epoch) == version;
+        (self.pending.get(at)).filter(|pending| ends && pending.test.is_none())
     }
 
     fn acted(&mut self, acted: Acted) {

@@ -64,7 +64,7 @@ pub use memory::{peak_resident_bytes, reset_peak_resident, resident_bytes};
 pub use metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 pub use metrics_file::MetricsFile;
 pub use metrics_reader::{read_metrics, read_metrics_from};
-pub use progress::{EpochProgress, StageProgress, TrainedSums};
+pub use progress::{EndedEpoch, EpochProgress, StageProgress, TrainedSums};
 pub use run_folder::{
     BEST_WEIGHTS_FILE, CONFIG_FILE, DATA_FILE, DEFAULT_BASE, ENVIRONMENT_FILE, LAST_WEIGHTS_FILE,
     LOG_FILE, METRICS_FILE, RunFolder, default_path,

@@ -101,7 +101,10 @@ impl MetricsFile {
             // The summary of an epoch that an interrupt cut short is written again when the epoch is complete.
             Record::Epoch(epoch) => {
                 let index = epoch.epoch.checked_sub(1);
+                // So is one whose evaluation is made again.
+                let is_evaluated = epoch.version < version || !tally.resumes_before_evaluation();
                 epoch.version <= version
+                    && is_evaluated
                     && index.is_some_and(|index| epoch.version == tally.plan().end_of(index))
             }
             Record::End(_) => false,
@@ -126,10 +129,11 @@ impl MetricsFile {
             out: BufWriter::with_capacity(1 << 16, out),
             path: path.to_owned(),
             version: tally.start_version(),
+            snapshots: SnapshotParts::evaluated_at(&tally.plan().evaluate_at)
+                .resumed_at(tally.start_version()),
             tally,
             stages: 0,
             last_at: Duration::ZERO,
-            snapshots: SnapshotParts::default(),
         }
     }
 
@@ -212,13 +216,14 @@ impl Sink for MetricsFile {
             }
             _ => {}
         }
-        // A sink that writes snapshots comes after this one: the metrics of a snapshot are on disk before the snapshot is.
-        if self.snapshots.event(event).is_some() {
-            self.sync()?;
-        }
         if let Some(summary) = self.tally.event(event) {
             self.write(&Record::Epoch(summary))?;
             self.flush()?;
+        }
+        // A sink that writes snapshots comes after this one: the metrics of a snapshot, or of its evaluation, are on disk before
+        // the snapshot says so.
+        if !self.snapshots.event(event).is_empty() {
+            self.sync()?;
         }
         Ok(())
     }

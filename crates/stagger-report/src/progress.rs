@@ -19,6 +19,18 @@ pub struct EpochProgress {
     pub trained: TrainedSums,
     /// The stages, from stage 0 up.
     pub stages: Vec<StageProgress>,
+    /// The epoch that ends at this version, while its evaluation is still to be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndedEpoch>,
+}
+
+/// An epoch that is trained and not evaluated yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EndedEpoch {
+    /// Sums over its batches.
+    pub trained: TrainedSums,
+    /// The stages, from stage 0 up.
+    pub stages: Vec<StageProgress>,
 }
 
 /// Sums over trained batches.

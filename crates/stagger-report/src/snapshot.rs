@@ -10,7 +10,7 @@
 //! | `writer` | the sink that writes snapshots in the background |
 //!
 //! **Invariant:** readers know a snapshot by its final name only, and a folder gets that name when all of its files are on
-//! disk; the manifest is written last.
+//! disk; the manifest is written last. Once its version is evaluated, a new manifest takes the place of that one in one step.
 
 mod file_system;
 mod manifest;
@@ -23,9 +23,9 @@ mod writer;
 mod fixtures;
 
 pub use file_system::{Disk, FileSystem, SnapshotFile};
-pub(crate) use parts::{Complete, SnapshotParts};
+pub(crate) use parts::{Complete, Evaluation, Known, SnapshotParts};
 
 pub use manifest::{FileEntry, Manifest, SNAPSHOT_FORMAT};
 pub use stage_file::{decode_stage, encode_stage, stage_file_name};
 pub use store::{Latest, MANIFEST_FILE, SNAPSHOTS_FOLDER, Skipped, SnapshotStore};
-pub use writer::{SnapshotWriter, Written};
+pub use writer::{SnapshotPlan, SnapshotWriter, Written};

@@ -9,31 +9,38 @@ use stagger_runtime::Event;
 use crate::error::ReportError;
 use crate::run_folder::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder};
 use crate::sink::Sink;
-use crate::snapshot::{Complete, SnapshotParts};
+use crate::snapshot::{Complete, Evaluation, Known, SnapshotParts};
 use crate::weights_file::{Weights, write_weights};
 
 /// Version of the metadata's layout, under the key `stagger_format`.
 const WEIGHTS_FORMAT: &str = "1";
 
-/// Writes the weights of all stages as one model at every snapshot: to `last.safetensors` always, to `best.safetensors`
-/// when the top-1 test accuracy of this version is higher than that of all versions before it.
+/// Writes the weights of all stages as one model: to `last.safetensors` at every snapshot, and to `best.safetensors` when the
+/// top-1 test accuracy of a snapshot's version is higher than that of all versions before it.
 pub struct WeightsFiles {
     last: PathBuf,
     best: PathBuf,
     metadata: BTreeMap<String, String>,
     snapshots: SnapshotParts,
+    /// Those of the last snapshot, until its version is evaluated.
+    unevaluated: Option<(usize, StageState)>,
     best_top1: Option<f64>,
 }
 
 impl WeightsFiles {
-    /// Writes into this folder. The files' metadata are `metadata`, `format` (`pt`: PyTorch's names and layouts),
-    /// `stagger_format`, `version` and, if the version was evaluated, `test_top1` in percent.
-    pub fn new(folder: &RunFolder, metadata: BTreeMap<String, String>) -> Self {
+    /// Writes into the folder of a run that evaluates these versions. The files' metadata are `metadata`, `format` (`pt`:
+    /// PyTorch's names and layouts), `stagger_format`, `version` and, once the version is evaluated, `test_top1` in percent.
+    pub fn new(
+        folder: &RunFolder,
+        metadata: BTreeMap<String, String>,
+        evaluate_at: &[usize],
+    ) -> Self {
         Self {
             last: folder.file(LAST_WEIGHTS_FILE),
             best: folder.file(BEST_WEIGHTS_FILE),
             metadata,
-            snapshots: SnapshotParts::default(),
+            snapshots: SnapshotParts::evaluated_at(evaluate_at),
+            unevaluated: None,
             best_top1: None,
         }
     }
@@ -45,26 +52,48 @@ impl WeightsFiles {
         self
     }
 
-    fn write(&mut self, snapshot: Complete) -> Result<(), ReportError> {
+    /// The same for a run that resumes from the snapshot of a version that is still to be evaluated, with its weights and
+    /// statistics.
+    #[must_use]
+    pub fn resumed_before_evaluation(mut self, version: usize, state: StageState) -> Self {
+        self.snapshots = self.snapshots.resumed_at(version);
+        self.unevaluated = Some((version, state));
+        self
+    }
+
+    fn weights(&self, version: usize, state: StageState, test_top1: Option<f64>) -> Weights {
         let mut metadata = self.metadata.clone();
         metadata.insert("format".to_owned(), "pt".to_owned());
         metadata.insert("stagger_format".to_owned(), WEIGHTS_FORMAT.to_owned());
-        metadata.insert("version".to_owned(), snapshot.version.to_string());
-        if let Some(top1) = snapshot.test_top1 {
+        metadata.insert("version".to_owned(), version.to_string());
+        if let Some(top1) = test_top1 {
             metadata.insert("test_top1".to_owned(), top1.to_string());
         }
+        Weights { metadata, state }
+    }
+
+    fn taken(&mut self, Complete { version, stages }: Complete) -> Result<(), ReportError> {
         let mut state = StageState::default();
-        for stage in &snapshot.stages {
+        for stage in &stages {
             state.merge(stage.state.clone().without_optimizer());
         }
-        let weights = Weights { metadata, state };
+        let weights = self.weights(version, state, None);
         write_weights(&self.last, &weights)?;
-        let Some(top1) = snapshot.test_top1 else {
+        self.unevaluated = Some((version, weights.state));
+        Ok(())
+    }
+
+    fn evaluated(&mut self, of: Evaluation) -> Result<(), ReportError> {
+        let unevaluated = self.unevaluated.take();
+        let Some((version, state)) = unevaluated.filter(|(version, _)| *version == of.version)
+        else {
             return Ok(());
         };
-        if self.best_top1.is_none_or(|best| top1 > best) {
+        let weights = self.weights(version, state, Some(of.test_top1));
+        write_weights(&self.last, &weights)?;
+        if self.best_top1.is_none_or(|best| of.test_top1 > best) {
             write_weights(&self.best, &weights)?;
-            self.best_top1 = Some(top1);
+            self.best_top1 = Some(of.test_top1);
         }
         Ok(())
     }
@@ -72,9 +101,12 @@ impl WeightsFiles {
 
 impl Sink for WeightsFiles {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        match self.snapshots.event(event) {
-            Some(complete) => self.write(complete),
-            None => Ok(()),
+        for known in self.snapshots.event(event) {
+            match known {
+                Known::Snapshot(complete) => self.taken(complete)?,
+                Known::Evaluation(evaluation) => self.evaluated(evaluation)?,
+            }
         }
+        Ok(())
     }
 }

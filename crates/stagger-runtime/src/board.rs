@@ -49,6 +49,21 @@ pub(crate) struct Doing {
     ended: bool,
 }
 
+impl Doing {
+    /// Whether it is past the snapshot of a version.
+    fn has_snapshot(&self, version: usize) -> bool {
+        let is_past = |action: &Action| match *action {
+            Action::Evaluate { version: at } => at >= version,
+            Action::Backward { batch, .. } | Action::Recompute { batch, .. } => batch >= version,
+            _ => false,
+        };
+        let taken = Action::Snapshot { version };
+        self.ended
+            || self.done.contains(&taken)
+            || self.done.iter().chain(&self.action).any(is_past)
+    }
+}
+
 /// A process that reports what its stages do.
 #[derive(Clone, Debug)]
 struct Heard {
@@ -130,6 +145,12 @@ impl Board {
                 self.beats.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Whether these places have taken the snapshot of a version.
+    pub fn have_snapshot(&self, places: Range<usize>, version: usize) -> bool {
+        let lines = self.lines(places);
+        lines.iter().all(|doing| doing.has_snapshot(version))
     }
 
     /// A process that has been silent, and for how long.

@@ -95,6 +95,10 @@ impl<P: Peers> Host<'_, P> {
                 let runner = Runner {
                     plan,
                     number,
+                    seen: match self.peers.hears() {
+                        true => 0..replicas.places(),
+                        false => self.places.clone(),
+                    },
                     interrupt: self.interrupt.clone(),
                     stop: stop.clone(),
                     events: events_in.clone(),

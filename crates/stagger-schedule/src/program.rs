@@ -41,7 +41,8 @@ pub trait Program: Iterator<Item = Action> + Send {
     /// training action behind `Update { version: version - 1 }`.
     fn snapshot_at(&mut self, version: usize);
 
-    /// Ends the program with `Snapshot { version }`, whether it was listed or not. What is in flight
+    /// Ends the program with `Snapshot { version }`, whether it was listed or not, and the evaluation of that version if it
+    /// was listed. What is in flight
     /// at that version stays in flight: the program is the beginning of what it would have been.
     ///
     /// To be called before the program has passed that version.

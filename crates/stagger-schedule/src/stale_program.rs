@@ -55,8 +55,9 @@ pub(crate) struct StaleProgram {
 #[derive(Debug, PartialEq)]
 enum Part {
     Learn,
-    Evaluate,
+    /// Before the evaluation: what has been trained is kept before anything else can fail.
     Snapshot,
+    Evaluate,
     Forward,
     Recompute,
     Backward,
@@ -134,18 +135,18 @@ impl Iterator for StaleProgram {
                         self.learned += 1;
                         return Some(Action::Learn { batch, micro });
                     }
-                    self.part = Part::Evaluate;
-                }
-                Part::Evaluate => {
                     self.part = Part::Snapshot;
-                    if self.evaluate_at.contains(&version) {
-                        return Some(Action::Evaluate { version });
-                    }
                 }
                 Part::Snapshot => {
-                    self.part = Part::Forward;
+                    self.part = Part::Evaluate;
                     if self.snapshot_at.contains(&version) {
                         return Some(Action::Snapshot { version });
+                    }
+                }
+                Part::Evaluate => {
+                    self.part = Part::Forward;
+                    if self.evaluate_at.contains(&version) {
+                        return Some(Action::Evaluate { version });
                     }
                 }
                 Part::Forward => {
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn evaluations_and_snapshots_stand_before_the_training_actions_of_their_version() {
+    fn snapshots_and_evaluations_stand_before_the_training_actions_of_their_version() {
         let horizon = Horizon {
             batches: 2,
             evaluate_at: vec![0, 1, 2],
@@ -259,7 +260,7 @@ mod tests {
         };
         assert_eq!(
             text(program(1, &horizon)),
-            "E0 S0 F0 F1 R0 B0 U0 E1 R1 B1 U1 E2 S2"
+            "S0 E0 F0 F1 R0 B0 U0 E1 R1 B1 U1 S2 E2"
         );
     }
 
@@ -276,7 +277,7 @@ mod tests {
         let before: Vec<_> = halted.by_ref().take(6).collect();
         assert_eq!(text(before.into_iter()), "F0 F1 R0 B0 U0 F2");
         halted.halt_at(3);
-        assert_eq!(text(halted), "R1 B1 U1 F3 R2 B2 U2 E3 S3");
+        assert_eq!(text(halted), "R1 B1 U1 F3 R2 B2 U2 S3 E3");
     }
 
     #[test]

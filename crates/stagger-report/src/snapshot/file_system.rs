@@ -20,11 +20,11 @@ pub trait FileSystem: Send {
     /// Flushes the names in a folder to disk.
     fn sync_folder(&mut self, path: &Path) -> io::Result<()>;
 
-    /// Renames a folder to a name that is free.
+    /// Renames a folder to a name that is free, or a file, also over another one.
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes a folder with its contents. Succeeds if it does not exist.
-    fn remove_folder(&mut self, path: &Path) -> io::Result<()>;
+    /// Removes a file, or a folder with its contents. Succeeds if it does not exist.
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
 
     /// The entries of a folder; none if it does not exist.
     fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>>;
@@ -66,8 +66,13 @@ impl FileSystem for Disk {
         fs::rename(from, to)
     }
 
-    fn remove_folder(&mut self, path: &Path) -> io::Result<()> {
-        match fs::remove_dir_all(path) {
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        let removed = match fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+            Ok(_) => fs::remove_file(path),
+            Err(error) => Err(error),
+        };
+        match removed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }

@@ -1,6 +1,6 @@
 //! Collects the stages' parts of each snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stagger_runtime::Event;
@@ -9,10 +9,17 @@ use stagger_runtime::snapshot::StageSnapshot;
 use crate::stage_tally::percent;
 
 /// Snapshots of which some stages have not given their part yet. Several versions may be incomplete at once.
+///
+/// A stage takes the snapshot of a version before it evaluates it. Events of several processes may come in another order, and
+/// are put back into this one.
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotParts {
     stages: usize,
     pending: BTreeMap<usize, Pending>,
+    /// The last version that is complete.
+    complete: Option<usize>,
+    /// Versions whose evaluation is part of the run.
+    evaluate_at: BTreeSet<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -21,20 +28,50 @@ struct Pending {
     test_top1: Option<f64>,
 }
 
+/// What has become known of a version.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// All stages have taken its snapshot.
+    Snapshot(Complete),
+    /// It is evaluated; its snapshot is known already.
+    Evaluation(Evaluation),
+}
+
 /// A snapshot with the parts of all stages.
 #[derive(Debug)]
 pub(crate) struct Complete {
     pub version: usize,
     /// From stage 0 up.
     pub stages: Vec<Arc<StageSnapshot>>,
-    /// Top-1 test accuracy of this version in percent, if it was evaluated. A stage evaluates a version before it takes the
-    /// snapshot, so the accuracy is known before the last stage's part.
-    pub test_top1: Option<f64>,
+}
+
+/// What a version scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Evaluation {
+    pub version: usize,
+    /// Top-1 test accuracy in percent.
+    pub test_top1: f64,
 }
 
 impl SnapshotParts {
-    /// Takes the next event. Returns the snapshot that it completes.
-    pub fn event(&mut self, event: &Event) -> Option<Complete> {
+    /// Parts of a run that evaluates these versions. Evaluations of others, such as that of a run that its time limit has ended,
+    /// are left out: a run that goes on does not know of them.
+    pub fn evaluated_at(versions: &[usize]) -> Self {
+        Self {
+            evaluate_at: versions.iter().copied().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The same of a run that resumes from the snapshot of a version.
+    #[must_use]
+    pub fn resumed_at(mut self, version: usize) -> Self {
+        self.complete = Some(version);
+        self
+    }
+
+    /// Takes the next event. Returns what becomes known with it.
+    pub fn event(&mut self, event: &Event) -> Vec<Known> {
         match event {
             Event::Started { stages } => self.stages = *stages,
             Event::Evaluated {
@@ -42,9 +79,12 @@ impl SnapshotParts {
                 samples,
                 correct_top1,
                 ..
-            } => {
-                let pending = self.pending.entry(*version).or_default();
-                pending.test_top1 = Some(percent(*correct_top1, *samples));
+            } if self.evaluate_at.contains(version) => {
+                let (version, test_top1) = (*version, percent(*correct_top1, *samples));
+                if self.complete == Some(version) {
+                    return vec![Known::Evaluation(Evaluation { version, test_top1 })];
+                }
+                self.pending.entry(version).or_default().test_top1 = Some(test_top1);
             }
             Event::Snapshot {
                 stage,
@@ -59,18 +99,25 @@ impl SnapshotParts {
             }
             _ => {}
         }
-        None
+        Vec::new()
     }
 
-    fn take(&mut self, version: usize) -> Option<Complete> {
+    fn take(&mut self, version: usize) -> Vec<Known> {
         // Every stage passes the versions in order, so earlier ones that are still pending were only evaluated.
         let later = self.pending.split_off(&(version + 1));
         let mut earlier = std::mem::replace(&mut self.pending, later);
-        let complete = earlier.remove(&version)?;
-        Some(Complete {
+        let Some(complete) = earlier.remove(&version) else {
+            return Vec::new();
+        };
+        self.complete = Some(version);
+        let mut known = vec![Known::Snapshot(Complete {
             version,
             stages: complete.parts.into_values().collect(),
-            test_top1: complete.test_top1,
-        })
+        })];
+        let evaluation = complete.test_top1;
+        known.extend(
+            evaluation.map(|test_top1| Known::Evaluation(Evaluation { version, test_top1 })),
+        );
+        known
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
 use stagger_runtime::snapshot::{Snapshot, StageSnapshot};
 
 use super::file_system::{Disk, FileSystem, SnapshotFile};
@@ -72,7 +73,7 @@ impl<F: FileSystem> SnapshotStore<F> {
     pub fn clean(&mut self, version: usize) -> Result<(), ReportError> {
         for path in self.list()? {
             if name_of(&path).ends_with(PARTIAL) {
-                let removed = self.files.remove_folder(&path);
+                let removed = self.files.remove(&path);
                 removed.map_err(|source| ReportError::io("remove", &path, source))?;
             }
         }
@@ -100,7 +101,7 @@ impl<F: FileSystem> SnapshotStore<F> {
         let written = self.write_and_rename(&path, &partial, stages, manifest);
         if written.is_err() {
             // The first failure is the one to report, whether or not this works.
-            let _ = self.files.remove_folder(&partial);
+            let _ = self.files.remove(&partial);
         }
         written
     }
@@ -117,7 +118,7 @@ impl<F: FileSystem> SnapshotStore<F> {
             path: path.to_owned(),
             what,
         };
-        self.files.remove_folder(partial).map_err(failed)?;
+        self.files.remove(partial).map_err(failed)?;
         self.files.create_folder(partial).map_err(failed)?;
         manifest.files.clear();
         for (stage, snapshot) in stages.iter().enumerate() {
@@ -149,6 +150,44 @@ impl<F: FileSystem> SnapshotStore<F> {
         self.files.sync_folder(&self.folder).map_err(failed)?;
         let stages: u64 = manifest.files.iter().map(|file| file.size_bytes).sum();
         Ok(stages + own.size_bytes)
+    }
+
+    /// Notes in the manifest of a snapshot what its version scores, top-1 in percent, and the run's progress with it: wholly
+    /// or not at all. Nothing happens without a snapshot of that version.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when the file system fails, and those of [`SnapshotStore::load`] on its manifest. The snapshot is then
+    /// as it was.
+    pub fn add_evaluation(
+        &mut self,
+        version: usize,
+        test_top1: f64,
+        progress: Value,
+    ) -> Result<(), ReportError> {
+        let path = self.folder.join(name(version));
+        if !self.list()?.contains(&path) {
+            return Ok(());
+        }
+        let manifest = Manifest {
+            test_top1: Some(test_top1),
+            progress,
+            ..self.manifest(&path)?
+        };
+        let file = path.join(MANIFEST_FILE);
+        let text = manifest.encode().map_err(|what| ReportError::Encode {
+            path: file.clone(),
+            what,
+        })?;
+        let partial = (self.folder).join(format!(".{}.manifest{PARTIAL}", name(version)));
+        let written = (self.files.remove(&partial))
+            .and_then(|()| self.write_file(&partial, |out| out.write_all(&text)))
+            .and_then(|_| self.files.rename(&partial, &file))
+            .and_then(|()| self.files.sync_folder(&path));
+        if written.is_err() {
+            // The first failure is the one to report, whether or not this works.
+            let _ = self.files.remove(&partial);
+        }
+        written.map_err(|source| ReportError::io("write", &file, source))
     }
 
     /// Writes a file, flushes it to disk, and returns its length and checksum.
@@ -307,9 +346,9 @@ impl<F: FileSystem> SnapshotStore<F> {
     fn remove(&mut self, path: &Path) -> Result<(), ReportError> {
         let failed = |source| ReportError::io("remove", path, source);
         let nameless = self.folder.join(format!(".{}.old{PARTIAL}", name_of(path)));
-        self.files.remove_folder(&nameless).map_err(failed)?;
+        self.files.remove(&nameless).map_err(failed)?;
         self.files.rename(path, &nameless).map_err(failed)?;
-        self.files.remove_folder(&nameless).map_err(failed)
+        self.files.remove(&nameless).map_err(failed)
     }
 
     /// Path of a snapshot's folder until it is complete.

@@ -1,5 +1,6 @@
 //! The sink that writes snapshots in the background.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,11 +8,12 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use stagger_runtime::snapshot::StageSnapshot;
 use stagger_runtime::{Event, Outcome, RunError};
 
 use super::manifest::Manifest;
-use super::parts::{Complete, SnapshotParts};
+use super::parts::{Complete, Evaluation, Known, SnapshotParts};
 use super::store::SnapshotStore;
 use crate::error::ReportError;
 use crate::sink::Sink;
@@ -31,7 +33,7 @@ pub struct Written {
 ///
 /// The thread writes one snapshot while one more waits in its queue. If the disk is slower than that, the newest snapshot
 /// replaces those before it that have not entered the queue. So training does not wait for the disk, and the last snapshot
-/// is always written.
+/// is always written. What its version scores is added to its manifest when it is known.
 pub struct SnapshotWriter {
     folder: PathBuf,
     parts: SnapshotParts,
@@ -40,46 +42,64 @@ pub struct SnapshotWriter {
     jobs: Option<SyncSender<Job>>,
     results: Receiver<Result<Written, ReportError>>,
     thread: Option<JoinHandle<()>>,
-    /// The newest snapshot that the queue had no room for.
-    waiting: Option<Job>,
+    /// What the queue had no room for: at most one snapshot, and evaluations.
+    waiting: VecDeque<Job>,
 }
 
-struct Job {
-    stages: Vec<Arc<StageSnapshot>>,
-    manifest: Manifest,
+enum Job {
+    Write {
+        stages: Vec<Arc<StageSnapshot>>,
+        // It is far larger than the rest.
+        manifest: Box<Manifest>,
+    },
+    AddEvaluation {
+        of: Evaluation,
+        progress: Value,
+    },
+}
+
+/// Where the run of a [`SnapshotWriter`] starts or resumes, and what it takes.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotPlan<'a> {
+    /// The version at which it starts or resumes.
+    pub from: usize,
+    /// Versions that it evaluates.
+    pub evaluate_at: &'a [usize],
+    /// The newest snapshots that stay, besides the one with the best test accuracy.
+    pub keep: usize,
 }
 
 impl SnapshotWriter {
-    /// Writes into the folder of a run that starts or resumes at `version`, and keeps the newest `keep` snapshots and the
-    /// one with the best test accuracy. `describe` returns the manifest of a version, without files and accuracy, once all
-    /// stages have taken its snapshot; `on_written` is called for every snapshot on disk.
+    /// Writes into the folder of a run. `describe` returns the manifest of a version, without files and accuracy: once all stages
+    /// have taken its snapshot, and, where the version is evaluated, again after that, with the progress that includes it.
+    /// `on_written` is called for every snapshot on disk.
     ///
     /// # Errors
     /// [`ReportError::Io`] when leftovers of a crash cannot be removed or the thread cannot be started.
     pub fn start(
         run: &Path,
-        version: usize,
-        keep: usize,
+        plan: SnapshotPlan<'_>,
         describe: impl FnMut(usize) -> Manifest + 'static,
         on_written: impl FnMut(&Written) + 'static,
     ) -> Result<Self, ReportError> {
         let mut store = SnapshotStore::of_run(run);
-        store.clean(version)?;
+        store.clean(plan.from)?;
         let (jobs, jobs_out) = sync_channel(1);
         let (results_in, results) = channel();
+        let keep = plan.keep;
         let thread = thread::Builder::new()
             .name("snapshots".to_owned())
             .spawn(move || write_all(&mut store, keep, &jobs_out, &results_in))
             .map_err(|source| ReportError::io("start writing into", run, source))?;
         Ok(Self {
             folder: run.to_owned(),
-            parts: SnapshotParts::default(),
+            parts: SnapshotParts::evaluated_at(plan.evaluate_at).resumed_at(plan.from),
             describe: Box::new(describe),
             on_written: Box::new(on_written),
             jobs: Some(jobs),
             results,
             thread: Some(thread),
-            waiting: None,
+            waiting: VecDeque::new(),
         })
     }
 
@@ -91,18 +111,44 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Passes the waiting snapshot to the thread, if its queue has room.
+    /// Passes on to the thread what its queue has room for.
     fn send_waiting(&mut self) -> Result<(), ReportError> {
-        let (Some(job), Some(jobs)) = (self.waiting.take(), &self.jobs) else {
+        let Some(jobs) = &self.jobs else {
             return Ok(());
         };
-        match jobs.try_send(job) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(job)) => {
-                self.waiting = Some(job);
-                Ok(())
+        while let Some(job) = self.waiting.pop_front() {
+            match jobs.try_send(job) {
+                Ok(()) => {}
+                Err(TrySendError::Full(job)) => {
+                    self.waiting.push_front(job);
+                    return Ok(());
+                }
+                Err(TrySendError::Disconnected(_)) => return Err(self.thread_is_gone()),
             }
-            Err(TrySendError::Disconnected(_)) => Err(self.thread_is_gone()),
+        }
+        Ok(())
+    }
+
+    /// Puts a snapshot at the end of what waits, in the place of one that has not reached the queue.
+    fn write(&mut self, Complete { version, stages }: Complete) {
+        let manifest = Box::new((self.describe)(version));
+        self.waiting
+            .retain(|job| matches!(job, Job::AddEvaluation { .. }));
+        self.waiting.push_back(Job::Write { stages, manifest });
+    }
+
+    fn add_evaluation(&mut self, of: Evaluation) {
+        let progress = (self.describe)(of.version).progress;
+        let waiting = self.waiting.iter_mut().find_map(|job| match job {
+            Job::Write { manifest, .. } if manifest.version == of.version => Some(manifest),
+            _ => None,
+        });
+        match waiting {
+            Some(manifest) => {
+                manifest.test_top1 = Some(of.test_top1);
+                manifest.progress = progress;
+            }
+            None => self.waiting.push_back(Job::AddEvaluation { of, progress }),
         }
     }
 
@@ -119,18 +165,28 @@ fn write_all(
     jobs: &Receiver<Job>,
     results: &Sender<Result<Written, ReportError>>,
 ) {
-    for Job { stages, manifest } in jobs {
-        let (began, version) = (Instant::now(), manifest.version);
-        let written = store.write(&stages, manifest).and_then(|size_bytes| {
-            store.prune(keep)?;
-            Ok(Written {
-                version,
-                size_bytes,
-                took: began.elapsed(),
-            })
-        });
+    for job in jobs {
+        let began = Instant::now();
+        let done = match job {
+            Job::Write { stages, manifest } => {
+                let version = manifest.version;
+                store.write(&stages, *manifest).map(|size_bytes| {
+                    Some(Written {
+                        version,
+                        size_bytes,
+                        took: began.elapsed(),
+                    })
+                })
+            }
+            Job::AddEvaluation { of, progress } => store
+                .add_evaluation(of.version, of.test_top1, progress)
+                .map(|()| None),
+        };
+        let done = done.and_then(|written| store.prune(keep).map(|()| written));
         // The sink is dropped early only when the run is torn down.
-        if results.send(written).is_err() {
+        if let Some(result) = done.transpose()
+            && results.send(result).is_err()
+        {
             return;
         }
     }
@@ -138,29 +194,24 @@ fn write_all(
 
 impl Sink for SnapshotWriter {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        if let Some(Complete {
-            version,
-            stages,
-            test_top1,
-        }) = self.parts.event(event)
-        {
-            let manifest = Manifest {
-                test_top1,
-                ..(self.describe)(version)
-            };
-            self.waiting = Some(Job { stages, manifest });
+        for known in self.parts.event(event) {
+            match known {
+                Known::Snapshot(complete) => self.write(complete),
+                Known::Evaluation(evaluation) => self.add_evaluation(evaluation),
+            }
         }
         self.take_results()?;
         self.send_waiting()
     }
 
-    /// Waits until the last snapshot is on disk.
+    /// Waits until all is on disk.
     fn finish(&mut self, _end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
-        let jobs = self.jobs.take();
-        if let (Some(job), Some(jobs)) = (self.waiting.take(), jobs)
-            && jobs.send(job).is_err()
-        {
-            return Err(self.thread_is_gone());
+        if let Some(jobs) = self.jobs.take() {
+            for job in std::mem::take(&mut self.waiting) {
+                if jobs.send(job).is_err() {
+                    return Err(self.thread_is_gone());
+                }
+            }
         }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -202,9 +253,23 @@ mod tests {
     fn writer(run: &Path, written: &Rc<RefCell<Vec<usize>>>) -> SnapshotWriter {
         let heard = Rc::clone(written);
         let on_written = move |of: &Written| heard.borrow_mut().push(of.version);
-        let mut writer = SnapshotWriter::start(run, 0, 2, fixtures::manifest, on_written).unwrap();
+        let mut writer = SnapshotWriter::start(run, PLAN, describe, on_written).unwrap();
         writer.event(&Event::Started { stages: 2 }).unwrap();
         writer
+    }
+
+    const PLAN: SnapshotPlan<'_> = SnapshotPlan {
+        from: 0,
+        evaluate_at: &[2],
+        keep: 2,
+    };
+
+    /// A manifest of a version that is not evaluated yet.
+    fn describe(version: usize) -> Manifest {
+        Manifest {
+            test_top1: None,
+            ..fixtures::manifest(version)
+        }
     }
 
     const OUTCOME: Outcome = Outcome {
@@ -245,17 +310,56 @@ mod tests {
         assert_eq!(manifest.test_top1, None);
     }
 
-    #[test]
-    fn the_accuracy_is_that_of_the_version() {
+    /// The accuracy that the last snapshot has after these events.
+    fn accuracy(events: impl IntoIterator<Item = Event>) -> Option<f64> {
         let run = tempfile::tempdir().unwrap();
         let mut writer = writer(run.path(), &Rc::default());
-        for event in [part(2, 0), evaluated(2, 42), part(2, 1)] {
+        for event in events {
             writer.event(&event).unwrap();
         }
         writer.finish(Ok(&OUTCOME)).unwrap();
         let mut store = SnapshotStore::of_run(run.path());
         let (manifest, _) = store.latest().unwrap().found.unwrap();
-        assert_eq!(manifest.test_top1, Some(42.0));
+        manifest.test_top1
+    }
+
+    #[test]
+    fn the_accuracy_is_that_of_the_version() {
+        let (part, score) = (|stage| part(2, stage), |version| evaluated(version, 42));
+        assert_eq!(accuracy([part(0), part(1), score(2)]), Some(42.0));
+        // Of processes whose events overtake each other.
+        assert_eq!(accuracy([part(0), score(2), part(1)]), Some(42.0));
+        assert_eq!(accuracy([score(2), part(0), part(1)]), Some(42.0));
+        // Of another version, and of one that the run itself does not evaluate.
+        let late = |stage| super::tests::part(3, stage);
+        assert_eq!(accuracy([part(0), part(1), score(1)]), None);
+        assert_eq!(accuracy([late(0), late(1), score(3)]), None);
+    }
+
+    #[test]
+    fn the_accuracy_reaches_a_snapshot_that_is_on_disk_and_one_that_waits() {
+        let run = tempfile::tempdir().unwrap();
+        let written: Rc<RefCell<Vec<usize>>> = Rc::default();
+        let mut writer = writer(run.path(), &written);
+        writer.event(&part(2, 0)).unwrap();
+        writer.event(&part(2, 1)).unwrap();
+        while written.borrow().is_empty() {
+            writer.event(&Event::Interrupted { batch: 9 }).unwrap();
+            thread::yield_now();
+        }
+        let mut store = SnapshotStore::of_run(run.path());
+        let (before, snapshot) = store.latest().unwrap().found.unwrap();
+        assert_eq!(before.test_top1, None);
+        // Another process goes on from there, and evaluates.
+        let plan = SnapshotPlan { from: 2, ..PLAN };
+        writer.finish(Ok(&OUTCOME)).unwrap();
+        let mut writer = SnapshotWriter::start(run.path(), plan, describe, |_| ()).unwrap();
+        writer.event(&Event::Started { stages: 2 }).unwrap();
+        writer.event(&evaluated(2, 42)).unwrap();
+        writer.finish(Ok(&OUTCOME)).unwrap();
+        let (after, same) = store.latest().unwrap().found.unwrap();
+        assert_eq!(after.test_top1, Some(42.0));
+        assert_eq!((after.files, same), (before.files, snapshot));
     }
 
     #[test]
@@ -263,7 +367,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         std::fs::write(run.path().join("snapshots"), "a file in the way").unwrap();
         let written = Rc::default();
-        let started = SnapshotWriter::start(run.path(), 0, 2, fixtures::manifest, |_| ());
+        let started = SnapshotWriter::start(run.path(), PLAN, describe, |_| ());
         // The search for leftovers fails. A folder that vanishes later is noticed at the end.
         assert!(started.is_err());
         std::fs::remove_file(run.path().join("snapshots")).unwrap();

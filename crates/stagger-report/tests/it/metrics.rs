@@ -1,11 +1,12 @@
 //! `metrics.jsonl`, written and read back.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, json};
 use stagger_report::{EpochProgress, EpochTally, MetricsFile, Record, Sink, read_metrics};
-use stagger_runtime::RunError;
+use stagger_runtime::{Event, RunError};
 
 use crate::stream::Run;
 
@@ -154,54 +155,102 @@ fn a_run_that_starts_again_replaces_its_file() {
     assert_eq!(read_metrics(&path).unwrap().len(), 11);
 }
 
-/// A run that is resumed from a snapshot has each line once, and continues the sums of the epoch from there.
+/// What the lines of a file say, without times.
+fn told(path: &Path) -> Vec<String> {
+    let records = read_metrics(path).unwrap().into_iter();
+    records
+        .map(|record| match record {
+            Record::Batch(batch) => format!("{} {}", batch.batch, batch.loss),
+            Record::Epoch(epoch) => {
+                let staleness: Vec<_> = epoch.stages.iter().map(|s| s.staleness_mean).collect();
+                format!(
+                    "epoch {} {} {} {} {:?} {staleness:?}",
+                    epoch.epoch, epoch.batches, epoch.train_loss, epoch.train_top1, epoch.test_top1
+                )
+            }
+            Record::End(end) => format!("end {}", end.version),
+            _ => "run".to_owned(),
+        })
+        .collect()
+}
+
+/// A run that is resumed from a snapshot has each line once, and continues the sums of the epoch from there: also where it dies
+/// in the evaluation of the snapshot's version, or right after it.
 #[test]
 fn a_resumed_file_is_that_of_the_unbroken_run() {
     let folder = tempfile::tempdir().unwrap();
     let run = Run {
-        snapshot_at: vec![3],
+        batches: 10,
+        evaluate_at: vec![4, 8, 10],
+        snapshot_at: vec![3, 4, 8, 10],
         ..Run::dsp()
     };
     let whole = folder.path().join("whole.jsonl");
     run.feed(&mut MetricsFile::create(&whole, run.tally(), facts()).unwrap());
-
-    // Dies some time after the snapshot.
-    let broken = folder.path().join("broken.jsonl");
-    let mut tally = run.tally().capturing();
-    let mut file = MetricsFile::create(&broken, run.tally(), facts()).unwrap();
     let events = run.events();
-    for event in &events[..events.len() * 3 / 4] {
-        file.event(event).unwrap();
-        tally.event(event);
-    }
-    drop(file);
-    let progress = tally.take_progress(3).unwrap();
-    assert_eq!((progress.version, progress.trained.batches), (3, 3));
 
+    for version in [3, 4, 8, 10] {
+        let is_taken =
+            |event: &Event| matches!(event, Event::Snapshot { version: at, .. } if *at == version);
+        let complete = 1 + events.iter().rposition(is_taken).unwrap();
+        for end in complete..=events.len() {
+            let broken = folder.path().join(format!("broken-{version}-{end}.jsonl"));
+            let mut tally = run.tally().capturing();
+            let mut file = MetricsFile::create(&broken, run.tally(), facts()).unwrap();
+            let mut progress = None;
+            for (at, event) in events[..end].iter().enumerate() {
+                file.event(event).unwrap();
+                tally.event(event);
+                if at + 1 == complete {
+                    progress = tally.take_progress(version);
+                }
+            }
+            drop(file);
+            let progress = progress.unwrap();
+            assert_eq!(progress.version, version);
+            assert_eq!(progress.ended.is_some(), version != 3);
+
+            let resumed = EpochTally::resumed(tally.plan().clone(), progress);
+            let mut file = MetricsFile::resume(&broken, resumed).unwrap();
+            file.event(&events[0]).unwrap();
+            for event in run.events_after_snapshot(version) {
+                file.event(&event).unwrap();
+            }
+            file.finish(Ok(&run.outcome())).unwrap();
+            assert_eq!(
+                told(&broken),
+                told(&whole),
+                "version {version}, event {end}"
+            );
+        }
+    }
+}
+
+/// The manifest says so when a version is evaluated: then the summary of its epoch stays, and it is not evaluated again.
+#[test]
+fn a_file_resumed_behind_an_evaluation_keeps_its_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::dsp();
+    let whole = folder.path().join("whole.jsonl");
+    run.feed(&mut MetricsFile::create(&whole, run.tally(), facts()).unwrap());
+    let broken = folder.path().join("broken.jsonl");
+    run.feed(&mut MetricsFile::create(&broken, run.tally(), facts()).unwrap());
+    let mut tally = run.tally().capturing();
+    for event in run.events() {
+        tally.event(&event);
+    }
+    let mut progress = tally.take_progress(4).unwrap();
+    assert_eq!(progress.ended.as_ref().unwrap().trained.batches, 4);
+    progress.ended = None;
     let resumed = EpochTally::resumed(tally.plan().clone(), progress);
     let mut file = MetricsFile::resume(&broken, resumed).unwrap();
-    file.event(&events[0]).unwrap();
-    for event in run.events_after_snapshot(3) {
-        file.event(&event).unwrap();
+    file.event(&run.events()[0]).unwrap();
+    for event in run.events_after_snapshot(4) {
+        if !matches!(event, Event::Evaluated { version: 4, .. }) {
+            file.event(&event).unwrap();
+        }
     }
     file.finish(Ok(&run.outcome())).unwrap();
-    let told = |path| -> Vec<String> {
-        let records = read_metrics(path).unwrap().into_iter();
-        records
-            .map(|record| match record {
-                Record::Batch(batch) => format!("{} {}", batch.batch, batch.loss),
-                Record::Epoch(epoch) => {
-                    let staleness: Vec<_> = epoch.stages.iter().map(|s| s.staleness_mean).collect();
-                    format!(
-                        "epoch {} {} {} {} {staleness:?}",
-                        epoch.epoch, epoch.batches, epoch.train_loss, epoch.train_top1
-                    )
-                }
-                Record::End(end) => format!("end {}", end.version),
-                _ => "run".to_owned(),
-            })
-            .collect()
-    };
     assert_eq!(told(&broken), told(&whole));
 }
 

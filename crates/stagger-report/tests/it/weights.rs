@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use stagger_engine::StageState;
 use stagger_report::{
     BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, Sink, Weights, WeightsFiles, read_weights,
 };
@@ -19,7 +20,7 @@ fn metadata() -> BTreeMap<String, String> {
 fn versions(run: &Run, events: &[Event]) -> Vec<(Option<usize>, Option<usize>)> {
     let base = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(&base.path().join("run")).unwrap();
-    let mut files = WeightsFiles::new(&folder, metadata());
+    let mut files = WeightsFiles::new(&folder, metadata(), &run.evaluate_at);
     let mut seen = vec![(None, None)];
     for event in events {
         files.event(event).unwrap();
@@ -67,13 +68,22 @@ fn last_follows_every_snapshot_and_best_the_strictly_better() {
     };
     let expected = [(4, 4), (8, 4), (12, 12), (16, 12), (20, 20)];
     let expected: Vec<_> = expected.map(|(last, best)| (Some(last), Some(best))).into();
-    // Both files change in one event.
-    assert_eq!(versions(&run, &run.events())[1..], expected);
-    // Stage 0 may be several versions ahead, and so may stage 1.
-    assert_eq!(
-        versions(&run, &run.stage_after_stage([0, 1]))[1..],
-        expected
-    );
+    // The last file is there before the evaluation.
+    let before = [
+        (4, None),
+        (4, Some(4)),
+        (8, Some(4)),
+        (12, Some(4)),
+        (12, Some(12)),
+        (16, Some(12)),
+        (20, Some(12)),
+        (20, Some(20)),
+    ];
+    let before: Vec<_> = before.map(|(last, best)| (Some(last), best)).into();
+    assert_eq!(versions(&run, &run.events())[1..], before);
+    // Stage 0 may be several versions ahead.
+    assert_eq!(versions(&run, &run.stage_after_stage([0, 1]))[1..], before);
+    // Events of the last stage may come first: then both files change in one event.
     assert_eq!(
         versions(&run, &run.stage_after_stage([1, 0]))[1..],
         expected
@@ -100,13 +110,55 @@ fn an_interrupted_run_leaves_its_last_version() {
     assert_eq!(seen.last(), Some(&(Some(6), Some(4))));
 }
 
+#[test]
+fn a_run_that_resumes_before_an_evaluation_has_the_weights_of_it() {
+    let base = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(&base.path().join("run")).unwrap();
+    let run = Run::dsp();
+    let mut state = StageState::default();
+    for event in run.events() {
+        if let Event::Snapshot {
+            version: 4,
+            snapshot,
+            ..
+        } = event
+        {
+            state.merge(snapshot.state.clone().without_optimizer());
+        }
+    }
+    let files = WeightsFiles::new(&folder, metadata(), &run.evaluate_at);
+    let mut files = files.resumed_before_evaluation(4, state);
+    files.event(&Event::Started { stages: 2 }).unwrap();
+    for event in run.events_after_snapshot(4) {
+        files.event(&event).unwrap();
+    }
+    assert_eq!(version(&folder, LAST_WEIGHTS_FILE), Some(8));
+    // Version 8 is not better.
+    assert_eq!(version(&folder, BEST_WEIGHTS_FILE), Some(4));
+}
+
+#[test]
+fn an_evaluation_that_is_not_the_runs_own_makes_no_best() {
+    let run = Run {
+        evaluate_at: vec![4],
+        ..Run::dsp()
+    };
+    let whole = Run::dsp();
+    let seen = versions(&run, &whole.events());
+    assert_eq!(seen.last(), Some(&(Some(8), Some(4))));
+}
+
 fn best(folder: &Path) -> (Weights, Vec<u8>) {
     let folder = RunFolder::create(folder).unwrap();
     let run = Run {
         correct: [(4, 932), (8, 900)].into(),
         ..Run::dsp()
     };
-    run.feed(&mut WeightsFiles::new(&folder, metadata()));
+    run.feed(&mut WeightsFiles::new(
+        &folder,
+        metadata(),
+        &run.evaluate_at,
+    ));
     let path = folder.file(BEST_WEIGHTS_FILE);
     (read_weights(&path).unwrap(), fs::read(&path).unwrap())
 }
@@ -132,7 +184,7 @@ fn a_folder_that_is_gone_ends_the_run() {
     let base = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(&base.path().join("run")).unwrap();
     fs::remove_dir(folder.path()).unwrap();
-    let mut files = WeightsFiles::new(&folder, metadata());
+    let mut files = WeightsFiles::new(&folder, metadata(), &[]);
     let failed = Run::dsp()
         .events()
         .iter()

@@ -1,12 +1,13 @@
 //! The thread of one stage.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stagger_engine::{EngineError, Optimizer, Stage};
-use stagger_schedule::Program;
+use stagger_schedule::{Action, Program};
 use stagger_transport::sync::mpsc::{Receiver, Sender, SyncSender};
 use stagger_transport::{Mark, StopSignal};
 
@@ -22,11 +23,19 @@ use crate::replicas::Place;
 use crate::stage_optimizer::build_stage;
 use crate::worker::{Worker, WorkerContext};
 
+/// The longest time that a failed evaluation waits for the other stages' snapshots of its version.
+const SNAPSHOT_GRACE: Duration = Duration::from_secs(30);
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// What the thread of one stage is given.
 pub(super) struct Runner<'a, R> {
     pub plan: &'a Plan,
     /// The number of the worker's place.
     pub number: usize,
+    /// The places whose lines on the board are kept here.
+    pub seen: Range<usize>,
     pub interrupt: Interrupt,
     pub stop: StopSignal,
     pub events: Sender<Reported>,
@@ -49,6 +58,12 @@ impl<R: Fn(RunError)> Runner<'_, R> {
     ) -> Option<End> {
         let (place, report) = (self.plan.replicas.place(self.number), self.report);
         let stage = place.stage;
+        let others = Others {
+            seen: self.seen,
+            own: self.number,
+            board: Arc::clone(&self.board),
+            stop: self.stop.clone(),
+        };
         let context = WorkerContext {
             number: self.number,
             ports,
@@ -77,7 +92,31 @@ impl<R: Fn(RunError)> Runner<'_, R> {
         if let Some(snapshot) = &self.plan.resume {
             program.skip_to(snapshot.version);
         }
-        train(&mut worker, stage, program).map_err(report).ok()
+        train(&mut worker, stage, program, &others)
+            .map_err(report)
+            .ok()
+    }
+}
+
+/// What a stage knows of the others.
+struct Others {
+    seen: Range<usize>,
+    own: usize,
+    board: Arc<Board>,
+    stop: StopSignal,
+}
+
+impl Others {
+    /// Lets them take the snapshot of a version whose evaluation has failed here: it is complete only with the parts of all, and a
+    /// failure stops them at once. What they need for it has been sent to them by then.
+    fn await_snapshots(&self, version: usize) {
+        let began = Instant::now();
+        let (below, above) = (self.seen.start..self.own, self.own + 1..self.seen.end);
+        let have_taken = |places: &Range<usize>| self.board.have_snapshot(places.clone(), version);
+        while !(have_taken(&below) && have_taken(&above))
+            && began.elapsed() < SNAPSHOT_GRACE
+            && !self.stop.sleep(LOOK)
+        {}
     }
 }
 
@@ -86,14 +125,20 @@ fn train<S: Stage>(
     worker: &mut Worker<S>,
     stage: usize,
     mut program: Box<dyn Program>,
+    others: &Others,
 ) -> Result<End, RunError> {
     let mut interrupted = false;
     while let Some(action) = program.next() {
-        let mark = guard(|| worker.execute(action)).map_err(|cause| RunError::Stage {
-            stage,
-            action,
-            version: worker.version(),
-            cause,
+        let mark = guard(|| worker.execute(action)).map_err(|cause| {
+            if let Action::Evaluate { version } = action {
+                others.await_snapshots(version);
+            }
+            RunError::Stage {
+                stage,
+                action,
+                version: worker.version(),
+                cause,
+            }
         })?;
         match mark {
             Some(Mark {

@@ -453,3 +453,50 @@ fn events_before_a_failure_are_told() {
     assert!(matches!(result, Err(RunError::Stage { stage: 0, .. })));
     assert_eq!(trained, (0..11).collect::<Vec<_>>());
 }
+
+/// Inputs without a test set: reading it fails.
+struct SpoiledTestSet;
+
+impl Inputs for SpoiledTestSet {
+    fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
+        Inputs::train(&mut ToyFeed, batch)
+    }
+
+    fn evaluation(&mut self, _batch: usize) -> Result<Option<HostTensor>, FeedError> {
+        Err("val/red/3.jpg is damaged".into())
+    }
+}
+
+#[test]
+fn an_evaluation_that_fails_comes_after_the_snapshot_of_every_stage() {
+    for schedule in ["bp", "gpipe(2)", "dsp(1,1,0;4,2,0)", "ddg", "dni", "fr"] {
+        // The last stage is still about to take its snapshot when stage 0 evaluates.
+        let mut plan = plan(schedule, 3, 5, &[5]);
+        plan.stragglers = vec!["stage=2,slowdown=10000%".parse().unwrap()];
+        let feeds = Feeds {
+            inputs: Box::new(SpoiledTestSet),
+            ..feeds()
+        };
+        let mut taken = Vec::new();
+        let error = threads::run(&plan, ToyStage::build, feeds, &Interrupt::new(), |event| {
+            if let Event::Snapshot { stage, version, .. } = event {
+                taken.push((version, stage));
+            }
+            Ok(())
+        });
+        let error = error.expect_err("the test set is spoiled");
+        assert!(
+            matches!(
+                &error,
+                RunError::Stage {
+                    stage: 0,
+                    action: Action::Evaluate { version: 5 },
+                    ..
+                }
+            ),
+            "{schedule}: {error}"
+        );
+        taken.sort_unstable();
+        assert_eq!(taken, [(5, 0), (5, 1), (5, 2)], "{schedule}");
+    }
+}

@@ -97,10 +97,8 @@ impl Record {
     fn assert_is_the_rest_of(&self, whole: &Self, version: usize, what: &str) {
         let rest = whole.losses.range(version..).map(|(&b, &l)| (b, l));
         assert_eq!(self.losses, rest.collect(), "losses of {what}");
-        let rest = whole
-            .evaluations
-            .range(version + 1..)
-            .map(|(&v, &l)| (v, l));
+        // The snapshot of a version comes before its evaluation.
+        let rest = whole.evaluations.range(version..).map(|(&v, &l)| (v, l));
         assert_eq!(self.evaluations, rest.collect(), "evaluations of {what}");
         for (stage, (found, whole)) in self.actions.iter().zip(&whole.actions).enumerate() {
             let cut = whole

@@ -68,6 +68,11 @@ impl StartPoint {
     pub fn version(&self) -> usize {
         self.snapshot.as_ref().map_or(0, |from| from.version)
     }
+
+    /// Whether the version is still to be evaluated. A snapshot is taken before that, and told of it after.
+    fn is_unevaluated(&self) -> bool {
+        self.snapshot.is_some() && self.progress.epoch.ended.is_some()
+    }
 }
 
 /// What all stretches of a run share.
@@ -107,6 +112,10 @@ struct Progress {
     epoch: EpochTally,
     run: RunTally,
     last_epoch: Option<EpochSummary>,
+    /// The epoch up to the last snapshot.
+    at_snapshot: EpochProgress,
+    /// The last version that was evaluated.
+    evaluated: Option<usize>,
     /// What the stretch began with.
     from: RunProgress,
 }
@@ -129,6 +138,8 @@ impl<'s> Session<'_, 's> {
             },
             run: RunTally::new(skipped).with_best(from.progress.best),
             last_epoch: None,
+            at_snapshot: from.progress.epoch.clone(),
+            evaluated: None,
             from: from.progress.clone(),
         }));
         // A run that has gone back to its start, and had begun at a snapshot.
@@ -259,7 +270,10 @@ impl<'s> Session<'_, 's> {
 
     fn plan(&self, from: &StartPoint) -> Plan {
         let job = self.job;
-        let (schedule, horizon) = (job.schedule.clone(), job.horizon.clone());
+        let (schedule, mut horizon) = (job.schedule.clone(), job.horizon.clone());
+        if from.snapshot.is_some() && !from.is_unevaluated() {
+            horizon.evaluate_at.retain(|at| *at != from.version());
+        }
         let factor = from.progress.learning_rate_factor;
         Plan {
             on_non_finite: match job.on_nan {
@@ -292,7 +306,17 @@ impl<'s> Session<'_, 's> {
             let facts = labels::facts(job);
             sinks.push(MetricsFile::open(&metrics, tally.clone(), facts)?);
             let best = from.progress.best.map(|(_, top1)| top1);
-            sinks.push(WeightsFiles::new(folder, labels::metadata(job)).with_best(best));
+            let evaluate_at = &job.horizon.evaluate_at;
+            let mut weights =
+                WeightsFiles::new(folder, labels::metadata(job), evaluate_at).with_best(best);
+            if let Some(snapshot) = from.snapshot.as_ref().filter(|_| from.is_unevaluated()) {
+                let mut whole = StageState::default();
+                for stage in &snapshot.stages {
+                    whole.merge(stage.state.clone().without_optimizer());
+                }
+                weights = weights.resumed_before_evaluation(snapshot.version, whole);
+            }
+            sinks.push(weights);
         }
         if let Some(log) = &journal.log {
             sinks.push(log.sink(tally.clone()));
@@ -344,6 +368,9 @@ impl Sink for Events<'_> {
 
 impl Progress {
     fn take(&mut self, event: &Event) {
+        if let Event::Evaluated { version, .. } = event {
+            self.evaluated = Some(*version);
+        }
         if let Some(epoch) = self.epoch.event(event) {
             self.last_epoch = Some(epoch);
         }
@@ -355,10 +382,17 @@ impl Progress {
         self.epoch.flush().pop().or(self.last_epoch.take())
     }
 
-    /// What is known when all stages are at this version.
+    /// What is known of a version whose snapshot all stages have taken, before its evaluation or after.
     fn at(&mut self, version: usize) -> RunProgress {
+        if let Some(epoch) = self.epoch.take_progress(version) {
+            self.at_snapshot = epoch;
+        }
+        let mut epoch = self.at_snapshot.clone();
+        if self.evaluated == Some(version) {
+            epoch.ended = None;
+        }
         RunProgress {
-            epoch: self.epoch.take_progress(version).unwrap_or_default(),
+            epoch,
             best: self.run.best(),
             ..self.from.clone()
         }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use stagger_engine::StageState;
 use stagger_model::quantity;
 use stagger_report::snapshot::{
-    Latest, MANIFEST_FILE, Manifest, SNAPSHOT_FORMAT, Skipped, SnapshotStore, SnapshotWriter,
-    Written, decode_stage,
+    Latest, MANIFEST_FILE, Manifest, SNAPSHOT_FORMAT, Skipped, SnapshotPlan, SnapshotStore,
+    SnapshotWriter, Written, decode_stage,
 };
 use stagger_report::{
     BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, ReportError, RunFolder, RunLog, Weights, read_weights,
@@ -34,7 +34,8 @@ pub struct WrittenRun<'a> {
 }
 
 impl WrittenRun<'_> {
-    /// The sink that writes them. `progress` gives what is known of a version once all stages are past it.
+    /// The sink that writes them. `progress` gives what is known of a version whose snapshot all stages have taken, before its
+    /// evaluation and after.
     pub fn writer(
         &self,
         version: usize,
@@ -58,11 +59,14 @@ impl WrittenRun<'_> {
                 1e3 * written.took.as_secs_f64()
             ));
         };
-        let keep = self.job.options.keep_snapshots.unwrap_or_default();
+        let plan = SnapshotPlan {
+            from: version,
+            evaluate_at: &self.job.horizon.evaluate_at,
+            keep: self.job.options.keep_snapshots.unwrap_or_default(),
+        };
         Ok(SnapshotWriter::start(
             self.folder.path(),
-            version,
-            keep,
+            plan,
             describe,
             on_written,
         )?)

@@ -227,9 +227,9 @@ impl FileSystem for Failing {
         self.disk.rename(from, to)
     }
 
-    fn remove_folder(&mut self, path: &Path) -> io::Result<()> {
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.call()?;
-        self.disk.remove_folder(path)
+        self.disk.remove(path)
     }
 
     fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -292,6 +292,62 @@ fn whatever_call_fails_the_snapshot_before_survives() {
             );
         }
     }
+}
+
+/// Notes an evaluation on a disk that fails at call `at`. Returns the number of calls.
+fn add_evaluation_on_failing_disk(run: &TempDir, at: usize, failure: Failure) -> usize {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let failing = Failing {
+        disk: Disk,
+        calls: Arc::clone(&calls),
+        at,
+        failure,
+    };
+    let mut store = SnapshotStore::on(failing, run.path());
+    let _ = store.add_evaluation(2, 42.0, Value::from("after"));
+    calls.load(Ordering::Relaxed)
+}
+
+#[test]
+fn whatever_call_fails_an_evaluation_is_there_wholly_or_not_at_all() {
+    let two = || {
+        let run = tempfile::tempdir().unwrap();
+        let mut store = SnapshotStore::of_run(run.path());
+        write(&mut store, 1, None).unwrap();
+        write(&mut store, 2, None).unwrap();
+        (run, store)
+    };
+    let calls = add_evaluation_on_failing_disk(&two().0, usize::MAX, Failure::Once);
+    assert!(calls > 6, "{calls}");
+    for failure in [Failure::Once, Failure::Death, Failure::TornWrite] {
+        for at in 0..=calls {
+            let (run, mut store) = two();
+            let before = store.latest().unwrap().found.unwrap();
+            add_evaluation_on_failing_disk(&run, at, failure);
+            let (manifest, snapshot) = store.latest().unwrap().found.unwrap();
+            assert_eq!(snapshot, before.1, "{failure:?} at {at}");
+            let after = Manifest {
+                test_top1: Some(42.0),
+                progress: Value::from("after"),
+                ..before.0.clone()
+            };
+            let whole = [&before.0, &after].contains(&&manifest);
+            assert!(whole, "{failure:?} at {at}: {manifest:?}");
+            assert!(at < calls || manifest == after, "nothing failed");
+            store.clean(2).unwrap();
+            assert_eq!(names(&run), ["v00000001", "v00000002"]);
+        }
+    }
+}
+
+#[test]
+fn an_evaluation_of_no_snapshot_changes_nothing() {
+    let run = tempfile::tempdir().unwrap();
+    let mut store = SnapshotStore::of_run(run.path());
+    store.add_evaluation(2, 42.0, Value::Null).unwrap();
+    write(&mut store, 1, None).unwrap();
+    store.add_evaluation(2, 42.0, Value::Null).unwrap();
+    assert_eq!(names(&run), ["v00000001"]);
 }
 
 #[test]
