@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use image::{GrayImage, Luma};
 use stagger::report::Record;
 
 use crate::support::{Bench, Output};
@@ -479,4 +480,70 @@ fn auto_starts_and_goes_on() {
     assert_eq!(third.status, 0, "{}", third.stderr);
     assert!(!third.stdout.contains("resumed"), "{}", third.stdout);
     assert_eq!(fs::read_dir(bench.path("runs")).unwrap().count(), 2);
+}
+
+/// What an epoch has trained is kept before its evaluation, which may fail: here at a picture that is damaged, and that the scan
+/// of a set without a cache has not decoded.
+#[test]
+fn a_failed_evaluation_loses_nothing() {
+    let bench = Bench::new();
+    for (split, number) in [("train", 6), ("val", 3)] {
+        for (class, shade) in [("dark", 40), ("light", 200)] {
+            let folder = bench.path("d").join(split).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for index in 0..number {
+                let pixel = |x: u32, y: u32| Luma([(shade + (x * y + index) % 16) as u8]);
+                let image = GrayImage::from_fn(32, 32, pixel);
+                image.save(folder.join(format!("{index}.png"))).unwrap();
+            }
+        }
+    }
+    let run = "train --dataset image-folder --data-dir d --stages 2 --schedule dsp --batch-size 4 --epochs 3 --lr 0.01 \
+               --cache-bytes 0 --calibration-batches 0";
+    let whole = bench.stagger(&format!("{run} --output whole"));
+    assert_eq!(whole.status, 0, "{}", whole.stderr);
+
+    let picture = bench.path("d/val/light/1.png");
+    let bytes = fs::read(&picture).unwrap();
+    fs::write(&picture, &bytes[..bytes.len() * 3 / 4]).unwrap();
+    let failed = bench.stagger(&format!("{run} --output run"));
+    assert_eq!(failed.status, 1, "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("d/val/light/1.png"),
+        "{}",
+        failed.stderr
+    );
+    assert_eq!(failed.stderr.lines().count(), 1, "{}", failed.stderr);
+    assert_eq!(versions(&bench, "run"), [3]);
+
+    fs::write(&picture, bytes).unwrap();
+    let resumed = bench.stagger("train --resume run");
+    assert_eq!(resumed.status, 0, "{}", resumed.stderr);
+    assert!(
+        resumed.stdout.contains("resumed at version 3 of 9"),
+        "{}",
+        resumed.stdout
+    );
+    assert_eq!(epochs(&bench, "run"), epochs(&bench, "whole"));
+    assert_eq!(bench.losses("run"), bench.losses("whole"));
+    for file in ["last.safetensors", "best.safetensors"] {
+        let of = |run: &str| fs::read(bench.path(run).join(file)).unwrap();
+        assert!(of("run") == of("whole"), "{file}");
+    }
+}
+
+/// Loss and accuracies of every epoch.
+fn epochs(bench: &Bench, run: &str) -> Vec<(usize, f64, Option<f64>, Option<f64>)> {
+    let records = bench.metrics(run).into_iter();
+    records
+        .filter_map(|record| match record {
+            Record::Epoch(epoch) => Some((
+                epoch.epoch,
+                epoch.train_loss,
+                epoch.test_loss,
+                epoch.test_top1,
+            )),
+            _ => None,
+        })
+        .collect()
 }
