@@ -498,15 +498,25 @@ fn a_failed_evaluation_loses_nothing() {
             }
         }
     }
-    let run = "train --dataset image-folder --data-dir d --stages 2 --schedule dsp --batch-size 4 --epochs 3 --lr 0.01 \
-               --cache-bytes 0 --calibration-batches 0";
-    let whole = bench.stagger(&format!("{run} --output whole"));
+    // The only evaluation is the one that fails; or others follow it.
+    for epochs in [1, 3] {
+        fails_and_resumes(&bench, epochs);
+    }
+}
+
+fn fails_and_resumes(bench: &Bench, all: usize) {
+    let run = format!(
+        "train --dataset image-folder --data-dir d --stages 2 --schedule dsp --batch-size 4 --epochs {all} --lr 0.01 \
+         --cache-bytes 0 --calibration-batches 0"
+    );
+    let (unbroken, broken) = (format!("whole{all}"), format!("run{all}"));
+    let whole = bench.stagger(&format!("{run} --output {unbroken}"));
     assert_eq!(whole.status, 0, "{}", whole.stderr);
 
     let picture = bench.path("d/val/light/1.png");
     let bytes = fs::read(&picture).unwrap();
     fs::write(&picture, &bytes[..bytes.len() * 3 / 4]).unwrap();
-    let failed = bench.stagger(&format!("{run} --output run"));
+    let failed = bench.stagger(&format!("{run} --output {broken}"));
     assert_eq!(failed.status, 1, "{}", failed.stderr);
     assert!(
         failed.stderr.contains("d/val/light/1.png"),
@@ -514,21 +524,23 @@ fn a_failed_evaluation_loses_nothing() {
         failed.stderr
     );
     assert_eq!(failed.stderr.lines().count(), 1, "{}", failed.stderr);
-    assert_eq!(versions(&bench, "run"), [3]);
+    assert_eq!(versions(bench, &broken), [3]);
 
     fs::write(&picture, bytes).unwrap();
-    let resumed = bench.stagger("train --resume run");
+    let resumed = bench.stagger(&format!("train --resume {broken}"));
     assert_eq!(resumed.status, 0, "{}", resumed.stderr);
     assert!(
-        resumed.stdout.contains("resumed at version 3 of 9"),
+        resumed
+            .stdout
+            .contains(&format!("resumed at version 3 of {}", 3 * all)),
         "{}",
         resumed.stdout
     );
-    assert_eq!(epochs(&bench, "run"), epochs(&bench, "whole"));
-    assert_eq!(bench.losses("run"), bench.losses("whole"));
+    assert_eq!(epochs(bench, &broken), epochs(bench, &unbroken));
+    assert_eq!(bench.losses(&broken), bench.losses(&unbroken));
     for file in ["last.safetensors", "best.safetensors"] {
         let of = |run: &str| fs::read(bench.path(run).join(file)).unwrap();
-        assert!(of("run") == of("whole"), "{file}");
+        assert!(of(&broken) == of(&unbroken), "{file}");
     }
 }
 

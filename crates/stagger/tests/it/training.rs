@@ -1,6 +1,9 @@
 //! The builder: names and objects, what is refused, what is left.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use stagger::engine::{LearningRate, Optimizer, WeightDecay};
 use stagger::model::Model;
@@ -69,6 +72,59 @@ fn a_run_folder_has_what_memory_has() {
     assert_eq!((again.version, again.best), (6, on_disk.best));
     assert_eq!(again.loss(), on_disk.loss());
     assert!(again.weights().unwrap() == on_disk.weights().unwrap());
+}
+
+/// Versions that a run evaluates. With a folder, it waits in the last batch until the snapshot of version 3 is on disk, and told of
+/// its evaluation: a slow disk leaves snapshots out.
+#[derive(Default)]
+struct Evaluations {
+    versions: Vec<usize>,
+    folder: Option<PathBuf>,
+}
+
+impl Sink for Evaluations {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        match event {
+            Event::Evaluated { version, .. } => self.versions.push(*version),
+            Event::Trained { batch: 5, .. } => {
+                let manifest = (self.folder.as_ref())
+                    .map(|folder| folder.join("snapshots/v00000003/manifest.json"));
+                let is_told = |path: &PathBuf| {
+                    let text = fs::read_to_string(path).unwrap_or_default();
+                    text.contains("test_top1") && !text.contains("\"test_top1\": null")
+                };
+                while manifest.as_ref().is_some_and(|path| !is_told(path)) {
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A snapshot is taken before the evaluation of its version, and knows of it after.
+#[test]
+fn a_resumed_run_evaluates_no_version_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut evaluations = Evaluations {
+        folder: Some(path.clone()),
+        ..Evaluations::default()
+    };
+    let whole = training().output(&path).sink(&mut evaluations);
+    let whole = whole.run().unwrap();
+    assert_eq!(evaluations.versions, [3, 6]);
+
+    let mut evaluations = Evaluations::default();
+    let again = Training::new()
+        .dataset(noise(0))
+        .resume(path.join("snapshots/v00000003"))
+        .sink(&mut evaluations)
+        .run()
+        .unwrap();
+    assert_eq!(evaluations.versions, [6]);
+    assert_eq!((again.loss(), again.best), (whole.loss(), whole.best));
 }
 
 /// The message when a run is refused.
