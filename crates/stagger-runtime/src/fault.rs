@@ -97,8 +97,8 @@ pub enum RunError {
     },
     /// A stage failed while training.
     #[error(
-        "stage {stage} failed in {}, version {version}: {cause}",
-        phrase(action)
+        "stage {stage} failed in {}: {cause}",
+        phrase(action, *version)
     )]
     Stage {
         /// The stage.
@@ -153,14 +153,15 @@ pub enum RunError {
     },
 }
 
-/// An action in words: `the forward of batch 7`.
-fn phrase(action: &Action) -> String {
+/// An action in words, of a stage at a version: `the forward of batch 7, version 6`.
+fn phrase(action: &Action, at: usize) -> String {
+    let of_batch = |name: &str, batch: &usize| format!("the {name} of batch {batch}, version {at}");
     match action {
-        Action::Forward { batch, .. } => format!("the forward of batch {batch}"),
-        Action::Recompute { batch, .. } => format!("the recompute of batch {batch}"),
-        Action::Backward { batch, .. } => format!("the backward of batch {batch}"),
-        Action::Learn { batch, .. } => format!("the lesson of batch {batch}"),
-        Action::Update { version } => format!("the update of batch {version}"),
+        Action::Forward { batch, .. } => of_batch("forward", batch),
+        Action::Recompute { batch, .. } => of_batch("recompute", batch),
+        Action::Backward { batch, .. } => of_batch("backward", batch),
+        Action::Learn { batch, .. } => of_batch("lesson", batch),
+        Action::Update { version } => of_batch("update", version),
         Action::Evaluate { version } => format!("the evaluation of version {version}"),
         Action::Snapshot { version } => format!("the snapshot of version {version}"),
     }

@@ -496,6 +496,10 @@ fn an_evaluation_that_fails_comes_after_the_snapshot_of_every_stage() {
             ),
             "{schedule}: {error}"
         );
+        assert_eq!(
+            error.to_string(),
+            "stage 0 failed in the evaluation of version 5: the data could not be loaded: val/red/3.jpg is damaged"
+        );
         taken.sort_unstable();
         assert_eq!(taken, [(5, 0), (5, 1), (5, 2)], "{schedule}");
     }
