@@ -26,6 +26,10 @@ use stagger_transport::world::{Carrier, Switchboard};
 /// The longest time that the thread sleeps between two looks at what has come.
 pub const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
+/// How long a rank may be silent, where nothing else is said. A network that is gone for three seconds is used again after up to
+/// seven, as TCP waits longer and longer before it tries again.
+pub const RANK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long MPI has to end this process with the others.
 const GRACE: Duration = Duration::from_secs(5);
 

@@ -1,20 +1,14 @@
 //! `stagger train` as one of several processes that `mpirun` or a scheduler has started.
 
-use std::time::Duration;
-
 use anyhow::{Context, anyhow};
 use stagger::transport::World;
 use stagger::{Interrupt, Training};
-use stagger_mpi::{Killer, Lost, Mpi};
+use stagger_mpi::{Killer, Lost, Mpi, RANK_TIMEOUT};
 
 use super::{signals, stall, train, training};
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
 use crate::launcher;
-
-/// How long a rank may be silent. A network that is gone for three seconds is used again after up to seven, as TCP waits longer and
-/// longer before it tries again.
-const RANK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Trains with the other processes: rank 0 leads the run, the others follow it.
 pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
