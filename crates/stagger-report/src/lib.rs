@@ -21,6 +21,7 @@
 //! failed write ends the run with an error, except for a closed standard output.
 
 mod atomic_file;
+mod available_memory;
 pub mod compare;
 mod console;
 mod environment;
@@ -52,6 +53,7 @@ mod weights;
 mod weights_file;
 
 pub use atomic_file::write_atomic;
+pub use available_memory::{AvailableMemory, MemoryLimit, available_memory};
 pub use console::{Console, is_closed};
 pub use environment::Environment;
 pub use epoch::{EpochPlan, EpochTally};
