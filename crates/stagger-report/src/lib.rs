@@ -36,6 +36,7 @@ mod memory;
 mod metrics;
 mod metrics_file;
 mod metrics_reader;
+mod passing_error;
 mod progress;
 mod run_folder;
 mod run_lines;

@@ -7,10 +7,11 @@ use stagger::transport::World;
 use stagger::{Interrupt, Training};
 use stagger_mpi::{Killer, Lost, Mpi};
 
-use super::{signals, stall, train, training};
+use super::{stall, train, training};
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
 use crate::launcher;
+use crate::signals;
 
 /// How long a rank may be silent. A network that is gone for three seconds is used again after up to seven, as TCP waits longer and
 /// longer before it tries again.
