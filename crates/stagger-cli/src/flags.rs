@@ -38,24 +38,27 @@ pub struct Cli {
 #[allow(clippy::large_enum_variant, reason = "parsed once")]
 pub enum Command {
     /// Train a network, cut into stages that run in parallel
-    #[command(after_help = TRAIN_EXAMPLES, args_override_self = true)]
+    #[command(after_help = TRAIN_EXAMPLES, args_override_self = true, allow_negative_numbers = true)]
     Train(TrainArgs),
     /// Evaluate the weights of a run
+    #[command(allow_negative_numbers = true)]
     Eval(EvalArgs),
     /// Print what a snapshot, a weights file or a run folder holds
     Inspect(InspectArgs),
     /// Explain a schedule: its grid over time, staleness, queues, locks, memory
-    #[command(after_help = EXPLAIN_EXAMPLES)]
+    #[command(after_help = EXPLAIN_EXAMPLES, allow_negative_numbers = true)]
     Explain(ExplainArgs),
     /// Print a model's layers and what each stage costs
+    #[command(allow_negative_numbers = true)]
     Summary(SummaryArgs),
     /// Measure the speed of a pipeline on fixed random images
-    #[command(after_help = bench::EXAMPLES)]
+    #[command(after_help = bench::EXAMPLES, allow_negative_numbers = true)]
     Bench(BenchArgs),
     /// Compare methods: speed, accuracy, memory, staleness; as tables, files and a report
     #[command(
         after_help = compare::EXAMPLES,
         args_override_self = true,
+        allow_negative_numbers = true,
         mut_arg("schedule", |schedule| schedule.hide(true)),
         mut_arg("seed", |seed| seed.hide(true)),
         mut_arg("calibration_batches", |batches| batches.hide(true)),

@@ -9,6 +9,8 @@ mod flags;
 mod launcher;
 #[cfg(feature = "torch")]
 mod process;
+mod signals;
+mod usage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,7 +25,12 @@ fn main() -> ExitCode {
         process::fix_cublas_workspace();
         allocator::keep_memory();
     }
-    run(std::env::args_os().collect())
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let is_run = |word: &OsString| word == "train" || word == "compare";
+    if words.get(1).is_some_and(is_run) {
+        signals::end_at_once();
+    }
+    run(words)
 }
 
 /// Runs the command line. Exit status: 0 done, 1 a run failed, 2 the request is wrong, 130 interrupted.
@@ -33,7 +40,12 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Err(error) => {
             // Help and version come this way too, with status 0. A closed pipe is not an error.
             if launcher::speaks() {
-                let _ = error.print();
+                match usage::is_request(&error) {
+                    true => {
+                        let _ = error.print();
+                    }
+                    false => eprintln!("error: {}", usage::sentence(&error, &words)),
+                }
             }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 
 use crate::error::ReportError;
 use crate::folder_sync;
+use crate::passing_error::once_more;
 
 /// Writes `bytes` to `path` so that a reader, even after a crash, finds the former content or the new one, never a part:
-/// writes a temporary file in the same folder, flushes it to disk, renames it over `path`, and flushes the folder.
+/// writes a temporary file in the same folder, flushes it to disk, renames it over `path`, and flushes the folder. An error that may
+/// pass, as of a network file system whose server does not answer, is met by doing so once more.
 ///
 /// # Errors
 /// [`ReportError::Io`] when one of these steps fails. The former content is then unchanged and the temporary file removed.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     let partial = partial_path(path);
-    let written = write_and_rename(path, &partial, bytes);
+    let written = once_more(|| write_and_rename(path, &partial, bytes));
     if written.is_err() {
         // The first failure is the one to report, whether or not this works.
         let _ = fs::remove_file(&partial);

@@ -21,6 +21,7 @@
 //! failed write ends the run with an error, except for a closed standard output.
 
 mod atomic_file;
+mod available_memory;
 pub mod compare;
 mod console;
 mod environment;
@@ -35,6 +36,7 @@ mod memory;
 mod metrics;
 mod metrics_file;
 mod metrics_reader;
+mod passing_error;
 mod progress;
 mod run_folder;
 mod run_lines;
@@ -52,6 +54,7 @@ mod weights;
 mod weights_file;
 
 pub use atomic_file::write_atomic;
+pub use available_memory::{AvailableMemory, MemoryLimit, available_memory};
 pub use console::{Console, is_closed};
 pub use environment::Environment;
 pub use epoch::{EpochPlan, EpochTally};

@@ -282,6 +282,7 @@ mod tests {
             batches: 30,
             evaluate_at: vec![3, 11],
             snapshot_at: vec![11],
+            ..Horizon::default()
         };
         for notation in ["dsp(1,0;2,0)", "dsp(0,0;4,0)", "dsp(0,2,0,0;6,5,2,0)"] {
             let schedule = Schedule::parse(notation, None).unwrap();

@@ -16,6 +16,10 @@ pub struct Horizon {
     pub evaluate_at: Vec<usize>,
     /// Versions to write a snapshot of, sorted.
     pub snapshot_at: Vec<usize>,
+    /// Versions at which the pipeline runs empty and fills again, sorted: no batch from there on is forwarded before. A run that
+    /// was planned to end there, and then went on, has done that.
+    #[serde(default)]
+    pub drain_at: Vec<usize>,
 }
 
 impl Horizon {

@@ -38,6 +38,7 @@ pub(crate) struct StaleProgram {
     halt_at: usize,
     evaluate_at: BTreeSet<usize>,
     snapshot_at: BTreeSet<usize>,
+    drain_at: BTreeSet<usize>,
     /// The number of micro-batches forwarded so far.
     forwarded: usize,
     /// The number of micro-batches learned from so far.
@@ -84,6 +85,7 @@ impl StaleProgram {
             halt_at: usize::MAX,
             evaluate_at: horizon.evaluate_at.iter().copied().collect(),
             snapshot_at: horizon.snapshot_at.iter().copied().collect(),
+            drain_at: horizon.drain_at.iter().copied().collect(),
             forwarded: 0,
             learned: 0,
             version: 0,
@@ -112,7 +114,13 @@ impl StaleProgram {
             self.forwarded - (self.version * micro_batches + self.micro).min(self.forwarded);
         let allowed =
             ahead <= delay && (self.version >= synchronous_batches || next.batch == self.version);
-        (allowed && next.batch < self.batches).then_some(next)
+        (allowed && next.batch < self.end_of_stretch()).then_some(next)
+    }
+
+    /// The batch before which the stage stops running ahead: the next one at which the pipeline runs empty, or the end.
+    fn end_of_stretch(&self) -> usize {
+        let drain = self.drain_at.range(self.version + 1..).next();
+        drain.map_or(self.batches, |&drain| drain.min(self.batches))
     }
 
     /// The next micro-batch to learn from, of those in the batches below `batches`.
@@ -257,6 +265,7 @@ mod tests {
             batches: 2,
             evaluate_at: vec![0, 1, 2],
             snapshot_at: vec![0, 2, 9],
+            ..Horizon::default()
         };
         assert_eq!(
             text(program(1, &horizon)),
@@ -272,6 +281,7 @@ mod tests {
                 batches: 9,
                 evaluate_at: vec![3],
                 snapshot_at: vec![],
+                ..Horizon::default()
             },
         );
         let before: Vec<_> = halted.by_ref().take(6).collect();
@@ -300,6 +310,23 @@ mod tests {
         let mut from_the_start = program(2, &Horizon::of(2));
         assert_eq!(from_the_start.skip_to(0), 0);
         assert_eq!(text(from_the_start), "F0 F1 R0 B0 U0 R1 B1 U1");
+    }
+
+    /// A run of 2 batches that went on to 4.
+    #[test]
+    fn a_drained_pipeline_fills_again() {
+        let longer = Horizon {
+            drain_at: vec![2],
+            ..Horizon::of(4)
+        };
+        assert_eq!(
+            text(program(2, &longer)),
+            "F0 F1 R0 B0 U0 R1 B1 U1 F2 F3 R2 B2 U2 R3 B3 U3"
+        );
+        let mut resumed = program(2, &longer);
+        assert_eq!(resumed.skip_to(2), 0);
+        assert_eq!(text(resumed), "F2 F3 R2 B2 U2 R3 B3 U3");
+        assert_eq!(text(program(0, &longer)), text(program(0, &Horizon::of(4))));
     }
 
     #[test]
@@ -342,6 +369,7 @@ mod tests {
             batches: 3,
             evaluate_at: vec![2],
             snapshot_at: vec![3],
+            ..Horizon::default()
         };
         let learns = StaleProgram::new(rhythm, Kept::Graph, GradientSource::Synthetic, &horizon);
         assert_eq!(text(learns), "F0 B0 U0 F1 B1 U1 L0 E2 F2 B2 U2 L1 S3 L2");

@@ -75,11 +75,63 @@ pub fn parse(text: &str) -> Result<TrainingOptions, String> {
         let line = error
             .span()
             .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        format!(
-            "line {line}: {}",
-            error.message().trim().replace('\n', ", ")
-        )
+        let said = text.lines().nth(line - 1).unwrap_or_default().trim();
+        format!("line {line}: {}", sentence(error.message(), said))
     })
+}
+
+/// What the parser says, in one sentence and without the names of Rust's types. `line` is the text of the line at fault.
+fn sentence(message: &str, line: &str) -> String {
+    let message = message.trim().replace('\n', ", ");
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        let name = rest.split('`').next().unwrap_or_default();
+        return unknown(name);
+    }
+    // Anything else in the place of a number is refused by its type.
+    let is_number = line.split_once('=').is_some_and(|(_, value)| {
+        let value = value.trim();
+        value.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+    });
+    let plain = message.starts_with("invalid type") || message.starts_with("invalid value");
+    let hint = match (plain, is_number) {
+        (false, true) => format!(
+            ": `{line}` has no value that TOML knows; numbers are written as 64, 0.1 or 1e-3"
+        ),
+        _ => String::new(),
+    };
+    let mut said = format!("{message}{hint}");
+    for (kind, name) in [
+        ("expected f64", "expected a number"),
+        ("expected usize", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        (
+            "expected a boolean",
+            "expected true or false, without quotes",
+        ),
+        ("expected path string", "expected a path in quotes"),
+        ("expected a string", "expected a text in quotes"),
+        ("expected a sequence", "expected a list in brackets"),
+    ] {
+        said = said.replace(kind, name);
+    }
+    said
+}
+
+/// A key that no option has.
+fn unknown(name: &str) -> String {
+    let names = TrainingOptions::NAMES
+        .iter()
+        .map(|name| name.replace('_', "-"));
+    let far = name.len().max(3) / 3;
+    let near = names
+        .map(|known| (strsim::osa_distance(&known, &name.replace('_', "-")), known))
+        .min()
+        .filter(|(distance, _)| *distance <= far);
+    let hint = match near {
+        Some((_, near)) => format!("did you mean `{near}`?"),
+        None => "the keys are the long flags of `stagger train`, without their dashes".to_owned(),
+    };
+    format!("unknown field `{name}`; {hint}")
 }
 
 /// The options as text of a config file.

@@ -16,6 +16,7 @@ use crate::data_file;
 use crate::error::Error;
 use crate::job::{FORMER_CPU, Given, Job, images};
 use crate::options::TrainingOptions;
+use crate::refusal::check_path;
 use crate::stages;
 use crate::weights_fit;
 
@@ -92,6 +93,13 @@ impl PreparedEvaluation {
     /// # Errors
     /// When `run` is no run folder, its data are not there, or the weights do not fit its model.
     pub fn of_run(run: &Path, weights: &RunWeights, said: TrainingOptions) -> Result<Self, Error> {
+        check_path("run", run)?;
+        if let RunWeights::File(path) = weights {
+            check_path("weights", path)?;
+        }
+        if let Some(path) = &said.data_dir {
+            check_path("data_dir", path)?;
+        }
         let folder = RunFolder::open(run)?;
         let elsewhere = said.data_dir.clone();
         let of_run = config_file::read(&folder.file(CONFIG_FILE))?;
@@ -198,6 +206,7 @@ pub(crate) fn evaluate(
         batches: 0,
         evaluate_at: vec![0],
         snapshot_at: vec![],
+        ..Horizon::default()
     };
     let mut found = None;
     stages::run(

@@ -19,12 +19,13 @@ use stagger_transport::wire::Format;
 
 use crate::error::Error;
 use crate::options::TrainingOptions;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, check_path};
 
 pub(crate) use engine::{CPU, FORMER_CPU};
 pub use engine::{EngineChoice, PlaceEngine};
 pub use failures::{OnNan, Rhythm};
 pub(crate) use given::Given;
+pub(crate) use optimization::learning_rate;
 pub use transport::TransportChoice;
 
 /// A training run, ready to start: everything has been opened and checked against everything else.
@@ -54,6 +55,8 @@ pub struct Job {
     pub optimizer: Optimizer,
     /// Learning rate of each batch.
     pub learning_rate: LearningRate,
+    /// Whether that was given as an object, instead of by options.
+    pub(crate) has_given_rate: bool,
     /// Samples per batch: those of one update.
     pub batch_size: usize,
     /// Samples per batch of the evaluation.
@@ -147,9 +150,8 @@ impl Job {
         {
             return Err(Refusal::EmptyPath { option: "output" }.into());
         }
-        if let Some(path) = options.output.clone().filter(|path| path.starts_with("~")) {
-            let option = "output";
-            return Err(Refusal::Tilde { option, path }.into());
+        if let Some(path) = &options.output {
+            check_path("output", path)?;
         }
         if options.resume_weights.is_some() && options.pretrained.is_some() {
             return Err(Refusal::WeightsTwice.into());
@@ -161,13 +163,7 @@ impl Job {
             (&mut options.pretrained, "pretrained"),
         ] {
             if let Some(path) = path {
-                if path.starts_with("~") {
-                    return Err(Refusal::Tilde {
-                        option,
-                        path: path.clone(),
-                    }
-                    .into());
-                }
+                check_path(option, path)?;
                 *path = std::path::absolute(&*path).map_err(|source| unreadable(option, source))?;
             }
         }
@@ -296,6 +292,7 @@ impl Job {
             time_limit,
             optimizer,
             learning_rate,
+            has_given_rate: given.learning_rate.is_some(),
             batch_size,
             eval_batch_size,
             calibration_batches,
@@ -414,6 +411,7 @@ fn horizon(
         batches,
         evaluate_at: marks.clone(),
         snapshot_at: marks,
+        ..Horizon::default()
     })
 }
 

@@ -50,7 +50,7 @@ pub use error::{Error, Source};
 pub use evaluation::{Evaluation, PreparedEvaluation, RunWeights, evaluate_run};
 pub use options::TrainingOptions;
 pub use ranks::{RanksError, dismiss};
-pub use refusal::{Refusal, Spelling};
+pub use refusal::{Refusal, Spelling, check_path};
 pub use resume_refusal::ResumeRefusal;
 pub use stagger_report::{ReportError, Sink};
 pub use stagger_runtime::{Event, Interrupt};

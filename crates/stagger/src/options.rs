@@ -107,7 +107,8 @@ options! {
     epochs: usize,
     /// End after this many batches, whatever `epochs` says.
     max_batches: usize,
-    /// End after this many seconds of training, as if the run had been planned to end there.
+    /// End after this many seconds of training, as if the run had been planned to end there. They are counted from each start: a
+    /// run that is resumed has as many again, or no limit where this is not said.
     #[serde(alias = "seconds")]
     max_seconds: f64,
     /// Evaluate after every epoch and at the end. Default: true.

@@ -1,5 +1,6 @@
 //! Options that are wrong, or that do not suit each other.
 
+mod literal_path;
 mod sentence;
 mod spelling;
 
@@ -10,6 +11,7 @@ use stagger_engine::Precision;
 use stagger_runtime::{CorrectionError, ReplicasError};
 
 use crate::error::Source;
+pub use literal_path::check_path;
 pub use spelling::Spelling;
 
 /// Why a run is refused before it begins. `option` is the field of [`TrainingOptions`](crate::TrainingOptions) at fault.
@@ -27,6 +29,15 @@ pub enum Refusal {
         option: &'static str,
         /// The path.
         path: PathBuf,
+    },
+    /// A path has the name of a variable in it, which a shell would have replaced by its value.
+    Variable {
+        /// The option.
+        option: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The name, without its dollar sign.
+        name: String,
     },
     /// A count is 0.
     Zero {

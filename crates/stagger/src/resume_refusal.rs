@@ -142,11 +142,17 @@ impl ResumeRefusal {
                 option,
                 expected,
                 found,
-            } => format!(
-                "{} was {expected} and is {found} now; {}",
-                spelling.name(option),
-                instead(run)
-            ),
+            } => {
+                let rule = match option.as_str() {
+                    "epochs" | "max_batches" => ": a run can be made longer, not shorter",
+                    _ => "",
+                };
+                let option = spelling.name(option);
+                format!(
+                    "{option} was {expected} and is {found} now{rule}; {}",
+                    instead(run)
+                )
+            }
             Self::Cut {
                 run,
                 expected,

@@ -2,6 +2,7 @@
 
 mod calibration;
 mod closing;
+mod extension;
 mod journal;
 mod labels;
 mod last_weights;

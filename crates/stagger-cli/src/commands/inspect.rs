@@ -1,5 +1,6 @@
 //! `stagger inspect`.
 
+use stagger::check_path;
 use stagger::report::inspect;
 
 use super::print;
@@ -8,6 +9,7 @@ use crate::flags::InspectArgs;
 
 /// Prints what a snapshot, a weights file or a run folder holds.
 pub fn run(arguments: &InspectArgs) -> Result<(), Failure> {
+    check_path("path", &arguments.path).map_err(stagger::Error::from)?;
     print(&inspect(&arguments.path)?)?;
     Ok(())
 }

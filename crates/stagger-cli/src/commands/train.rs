@@ -2,15 +2,15 @@
 
 #[cfg_attr(not(feature = "mpi"), path = "train/without_mpi.rs")]
 mod ranks;
-mod signals;
 mod stall;
 mod training_bar;
 
 use anyhow::anyhow;
-use stagger::{Interrupt, Training, config_file};
+use stagger::{Interrupt, Training, check_path, config_file};
 
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
+use crate::signals;
 
 pub use ranks::run as run_ranks;
 
@@ -29,7 +29,7 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
 fn train(training: Training<'_>) -> Result<(), Failure> {
     let interrupt = Interrupt::new();
     let prepared = training.interrupt(interrupt.clone()).prepare()?;
-    // Only now: until here an interrupt ends the process at once.
+    // Only now: until here a signal ends the process at once.
     signals::listen_for_interrupts(&interrupt)?;
     signals::quiet_panics_of_workers();
     match prepared.run()? {
@@ -42,7 +42,10 @@ fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
     let said = arguments.flags.options();
     let output = said.output.clone();
     let mut options = match &arguments.config {
-        Some(path) => said.or(config_file::read(path)?),
+        Some(path) => {
+            check_path("config", path).map_err(stagger::Error::from)?;
+            said.or(config_file::read(path)?)
+        }
         None => said,
     };
     let training = Training::new()

@@ -135,7 +135,7 @@ flags! {
         /// End after this many batches, whatever --epochs says
         #[arg(long, value_name = "N")]
         max_batches: usize,
-        /// End after this many seconds of training, as if the run had been planned to end there
+        /// End after this many seconds of training, as if the run had been planned to end there; a resumed run has as many again
         #[arg(long, visible_alias = "seconds", value_name = "SECONDS")]
         max_seconds: f64,
         /// Evaluate after every epoch and at the end [default: true]

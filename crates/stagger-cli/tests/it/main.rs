@@ -10,6 +10,7 @@ mod folders;
 mod help;
 mod kill;
 mod library;
+mod longer;
 mod methods;
 #[cfg(feature = "mpi")]
 mod mpi;
@@ -20,3 +21,4 @@ mod resume;
 mod runs;
 mod signals;
 mod weights;
+mod words;

@@ -79,28 +79,7 @@ fn a_finished_run_has_nothing_left_to_do() {
     assert_eq!(again.status, 0, "{}", again.stderr);
     assert_eq!(
         again.stdout,
-        "run: finished at version 24; nothing is left to do\n"
-    );
-    assert_eq!(contents(&bench.path("run")), before);
-}
-
-/// A run that has had its time is finished, wherever that was.
-#[test]
-fn a_run_at_its_time_limit_has_nothing_left_to_do() {
-    let bench = Bench::new();
-    let data = bench.tiny_data();
-    let run = format!(
-        "train {data} --batch-size 8 --epochs 100000 --max-seconds 1 --calibration-batches 0 --lr 0.01 --resume auto --output run"
-    );
-    let first = bench.stagger(&run);
-    assert_eq!(first.status, 0, "{}", first.stderr);
-    let before = contents(&bench.path("run"));
-    let again = bench.stagger(&run);
-    assert_eq!(again.status, 0, "{}", again.stderr);
-    assert!(
-        again.stdout.ends_with("nothing is left to do\n"),
-        "{}",
-        again.stdout
+        "run: finished at version 24; nothing is left to do; to train on, resume it with --epochs above 8\n"
     );
     assert_eq!(contents(&bench.path("run")), before);
 }
@@ -169,7 +148,15 @@ fn what_would_change_the_numbers_is_refused() {
     let before = contents(&bench.path("run"));
     for (flags, expected) in [
         ("--lr 0.02", "--lr was 0.01 and is 0.02 now; "),
-        ("--epochs 9", "--epochs was 8 and is 9 now; "),
+        (
+            "--epochs 7",
+            "--epochs was 8 and is 7 now: a run can be made longer, not shorter; ",
+        ),
+        ("--epochs 9 --seed 7", "--seed was 1 and is 7 now; "),
+        (
+            "--epochs 9 --momentum 0.5",
+            "--momentum was 0.9 and is 0.5 now; ",
+        ),
         ("--seed 7", "--seed was 1 and is 7 now; "),
         ("--schedule pipedream", "--schedule was "),
         ("--schedule bp --stages 3", "now; "),

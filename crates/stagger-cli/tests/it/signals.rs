@@ -191,6 +191,79 @@ fn other_signals_keep_the_work_too() {
     assert_eq!(bench.weights("asked"), bench.weights("planned"));
 }
 
+/// Until it writes anything, a signal ends the process at once, with the status of an interrupted run.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_while_a_run_is_prepared_has_the_same_status() {
+    for (command, signal) in [("train", "-TERM"), ("train", "-HUP"), ("compare", "-USR2")] {
+        let bench = Bench::new();
+        // Stays behind the first line of `main` for a while: it reads its config.
+        let fifo = bench.path("config.toml");
+        let made = Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
+            .args([command, "--config", "config.toml"])
+            .current_dir(&bench.folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let catches = || {
+            let text = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+            let text = text.unwrap_or_default();
+            let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            // SIGUSR1, the last one, is number 10.
+            mask.is_some_and(|mask| mask >> 9 & 1 == 1)
+        };
+        while !catches() {
+            sleep(Duration::from_millis(1));
+        }
+        for signal in ["-USR1", signal] {
+            let sent = Command::new("kill")
+                .args([signal, &child.id().to_string()])
+                .status();
+            assert!(sent.is_ok_and(|status| status.success()));
+        }
+        assert_eq!(
+            child.wait().unwrap().code(),
+            Some(130),
+            "{command} {signal}"
+        );
+    }
+}
+
+/// What ends a run ends a comparison, and its run with it; SIGUSR1 does nothing there, as it has no snapshots.
+#[test]
+fn a_comparison_hears_the_same_signals() {
+    for signal in ["-USR2", "-HUP"] {
+        let bench = Bench::new();
+        let data = bench.tiny_data();
+        let run = format!(
+            "compare bp dsp {data} --batch-size 8 --epochs 100000 {CONSTANT_RATE} --output out"
+        );
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
+            .args(run.split_whitespace())
+            .current_dir(&bench.folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        wait_for(&bench, "out/runs/bp-seed1");
+        for signal in ["-USR1", signal] {
+            let sent = Command::new("kill")
+                .args([signal, &child.id().to_string()])
+                .status();
+            assert!(sent.is_ok_and(|status| status.success()));
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+        let Some(Record::End(end)) = bench.metrics("out/runs/bp-seed1").pop() else {
+            panic!("no end")
+        };
+        assert!(end.interrupted);
+    }
+}
+
 /// Of `shapes`, 8 images each.
 const BATCHES_PER_EPOCH: usize = 1250;
 

@@ -133,6 +133,7 @@ pub fn plan(schedule: &str, stages: usize) -> Plan {
         batches: BATCHES,
         evaluate_at: EVALUATE_AT.to_vec(),
         snapshot_at: vec![BATCHES],
+        ..Horizon::default()
     };
     Plan::new(schedule, horizon, optimizer(), learning_rate)
 }

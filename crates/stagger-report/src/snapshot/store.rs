@@ -11,6 +11,7 @@ use super::file_system::{Disk, FileSystem, SnapshotFile};
 use super::manifest::{FileEntry, Manifest, SNAPSHOT_FORMAT};
 use super::stage_file::{StageFile, decode_stage, stage_file_name};
 use crate::error::ReportError;
+use crate::passing_error::is_passing;
 use crate::weights_file::MAX_WEIGHTS_BYTES;
 
 /// Name of the folder inside a run folder.
@@ -98,7 +99,10 @@ impl<F: FileSystem> SnapshotStore<F> {
     ) -> Result<u64, ReportError> {
         let path = self.folder.join(name(manifest.version));
         let partial = self.partial(&path);
-        let written = self.write_and_rename(&path, &partial, stages, manifest);
+        let mut written = self.write_and_rename(&path, &partial, stages, manifest.clone());
+        if matches!(&written, Err(ReportError::Io { source, .. }) if is_passing(source)) {
+            written = self.write_and_rename(&path, &partial, stages, manifest);
+        }
         if written.is_err() {
             // The first failure is the one to report, whether or not this works.
             let _ = self.files.remove(&partial);

@@ -68,6 +68,7 @@ impl Run {
             batches: self.batches,
             evaluate_at: self.evaluate_at.clone(),
             snapshot_at: self.snapshot_at.clone(),
+            ..Horizon::default()
         };
         (0..schedule.stages())
             .map(|stage| {

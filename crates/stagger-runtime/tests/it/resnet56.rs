@@ -93,6 +93,7 @@ fn check(model: &str) {
             batches: BATCHES,
             evaluate_at: vec![BATCHES],
             snapshot_at: vec![BATCHES],
+            ..Horizon::default()
         };
         let optimizer = Optimizer::Momentum {
             beta: 0.9,

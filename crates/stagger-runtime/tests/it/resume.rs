@@ -190,6 +190,7 @@ fn every_version(batches: usize) -> Horizon {
         batches,
         evaluate_at: vec![3, batches],
         snapshot_at: (0..=batches).collect(),
+        ..Horizon::default()
     }
 }
 

@@ -420,6 +420,7 @@ pub fn plan(schedule: &str, stages: usize, batches: usize, evaluate_at: &[usize]
         batches,
         evaluate_at: evaluate_at.to_vec(),
         snapshot_at: vec![batches],
+        ..Horizon::default()
     };
     Plan::new(schedule, horizon, optimizer(), toy::learning_rate)
 }

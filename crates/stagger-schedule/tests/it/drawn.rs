@@ -106,6 +106,7 @@ pub fn horizon() -> impl Strategy<Value = Horizon> {
         batches,
         evaluate_at,
         snapshot_at,
+        ..Horizon::default()
     })
 }
 

@@ -107,6 +107,7 @@ fn a_stage_that_waits_in_evaluate_frees_the_stage_below() {
         batches: 4,
         evaluate_at: vec![1],
         snapshot_at: vec![],
+        ..Horizon::default()
     };
     // The lower stage runs whenever it can: it has sent batch 2 when the upper stage asks for the
     // evaluation, and there is room for one.

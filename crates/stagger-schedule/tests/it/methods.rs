@@ -119,6 +119,7 @@ fn assert_same_run(one: &str, other: &str, stages: usize) {
         batches: 12,
         evaluate_at: vec![0, 5, 12],
         snapshot_at: vec![7, 12],
+        ..Horizon::default()
     };
     let without_queues = |schedule: &Schedule| -> Vec<StagePolicy> {
         let strip = |policy| StagePolicy {

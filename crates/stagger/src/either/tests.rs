@@ -53,6 +53,7 @@ fn plan(job: &Job) -> Plan {
         batches: BATCHES,
         evaluate_at: vec![3, BATCHES],
         snapshot_at: (0..=BATCHES).collect(),
+        ..Horizon::default()
     };
     Plan {
         gap_every: 2,

@@ -87,7 +87,7 @@ pub(super) fn optimizer(values: &TrainingOptions) -> Result<Optimizer, Error> {
 
 /// Builds the learning-rate schedule and writes the values that follow from the length of the run
 /// back to `values`.
-pub(super) fn learning_rate(
+pub(crate) fn learning_rate(
     values: &mut TrainingOptions,
     epochs: usize,
     per_epoch: usize,

@@ -2,7 +2,7 @@
 
 use stagger_runtime::CorrectionError;
 
-use super::{Refusal, Spelling};
+use super::{Refusal, Spelling, literal_path};
 
 impl Refusal {
     /// The sentence, with options named in this way.
@@ -15,15 +15,32 @@ impl Refusal {
                 spelling.noun()
             ),
             Self::Tilde { option, path } => {
-                let home = std::env::home_dir().unwrap_or_else(|| "/home/NAME".into());
-                let rest = path.strip_prefix("~").unwrap_or(path);
-                format!(
-                    "{} is {}, and no shell has replaced the ~; write {}, or ./{} for a folder of that name",
-                    name(option),
-                    path.display(),
-                    home.join(rest).display(),
-                    path.display()
-                )
+                let shown = path.display();
+                let begin = format!("{} is {shown}, and no shell has replaced the ~", name(option));
+                let or_here = format!("./{shown} for a folder of that name");
+                match path.strip_prefix("~") {
+                    Ok(rest) => {
+                        let home = std::env::home_dir().unwrap_or_else(|| "/home/NAME".into());
+                        let meant = home.join(rest);
+                        format!("{begin}; write {}, or {or_here}", meant.display())
+                    }
+                    Err(_) => format!("{begin}; write the whole path, or {or_here}"),
+                }
+            }
+            Self::Variable {
+                option,
+                path,
+                name: variable,
+            } => {
+                let shown = path.display();
+                let begin = format!(
+                    "{} is {shown}, and no shell has replaced ${variable}",
+                    name(option)
+                );
+                match literal_path::replaced(path) {
+                    Some(meant) => format!("{begin}; write {}", meant.display()),
+                    None => format!("{begin}; write the whole path"),
+                }
             }
             Self::Zero { option } => {
                 format!("{} is 0; give a whole number of at least 1", name(option))

@@ -58,14 +58,76 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
     if let Some(folder) = run.folder.as_ref().filter(|_| job.snapshots.is_some()) {
         lines.extend(snapshots(folder, run));
         if run.interrupted {
-            let path = folder.display();
+            let path = shown(folder);
             lines.push(format!("resume with: stagger train --resume {path}"));
         }
     }
     for (stage, profile) in &run.profiles {
         lines.push(account::kernels(*stage, profile, run.version));
     }
+    lines.extend(limited(job, run));
     lines
+}
+
+/// Which limit ended the run before its last epoch, and how to go on.
+fn limited(job: &Job, run: &Run) -> Option<String> {
+    if run.interrupted {
+        return None;
+    }
+    let batches = job.horizon.batches;
+    let all = all_epochs(job);
+    let (what, of, more) = if run.version < batches {
+        let seconds = job.options.max_seconds?;
+        let more = format!("--max-seconds {seconds}");
+        (format!("the time limit of {seconds} s"), batches, more)
+    } else if batches < all {
+        let more = format!("--max-batches {}", all.min(batches.saturating_mul(2)));
+        (format!("--max-batches {batches}"), all, more)
+    } else {
+        return None;
+    };
+    let ended = format!("{what} ended the run at version {} of {of}", run.version);
+    let Some(folder) = run.folder.as_deref() else {
+        return Some(ended);
+    };
+    let path = shown(folder);
+    Some(match (&job.snapshots, run.version < batches) {
+        (None, _) => format!(
+            "{ended}, and it keeps no snapshots; start a new run from its last weights with: stagger train --resume-weights {path}"
+        ),
+        (Some(_), true) => format!(
+            "{ended}; go on for as long again with: stagger train --resume {path} {more}, or to the end without --max-seconds"
+        ),
+        (Some(_), false) => format!("{ended}; go on with: stagger train --resume {path} {more}"),
+    })
+}
+
+/// Batches of all epochs.
+fn all_epochs(job: &Job) -> usize {
+    let epochs = job.options.epochs.unwrap_or_default();
+    epochs.saturating_mul(job.sampler.batches_per_epoch())
+}
+
+/// The line on a resumed run that has nothing left to do.
+pub fn finished(job: &Job, folder: &Path, version: usize) -> String {
+    let (limit, value) = match job.options.max_batches {
+        Some(batches) if batches < all_epochs(job) => ("--max-batches", batches),
+        _ => ("--epochs", job.options.epochs.unwrap_or_default()),
+    };
+    format!(
+        "{}: finished at version {version}; nothing is left to do; to train on, resume it with {limit} above {value}",
+        folder.display()
+    )
+}
+
+/// A path as a shell takes it.
+fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 /// What the snapshots of a run cost it.

@@ -34,8 +34,6 @@ pub struct Prepared<'a> {
     folder: Folder,
     /// What version 0 starts from, instead of initial weights.
     states: Option<Vec<StageState>>,
-    /// Whether it has a time limit, and no more than before.
-    has_no_more_time: bool,
     /// The other processes that stages are shared out over.
     leader: Option<Leader>,
     outputs: Outputs<'a>,
@@ -78,7 +76,6 @@ impl<'a> Prepared<'a> {
                     notes: reopened.notes,
                     folder: Folder::Reopened(reopened.folder),
                     states: None,
-                    has_no_more_time: reopened.has_no_more_time,
                     leader,
                     outputs,
                 }
@@ -99,7 +96,6 @@ impl<'a> Prepared<'a> {
                         false => Folder::None,
                     },
                     states: None,
-                    has_no_more_time: false,
                     leader,
                     outputs,
                 }
@@ -138,7 +134,7 @@ impl<'a> Prepared<'a> {
         let Folder::Reopened(folder) = &self.folder else {
             return None;
         };
-        let is_at_end = self.from.version() >= self.job.horizon.batches || self.has_no_more_time;
+        let is_at_end = self.from.version() >= self.job.horizon.batches;
         // One that was killed on its last steps takes them now.
         (is_at_end && resume::ended_well(&folder.file(METRICS_FILE))).then(|| folder.path())
     }
@@ -153,10 +149,7 @@ impl<'a> Prepared<'a> {
         if let Some(path) = self.finished() {
             let version = self.from.version();
             let journal = Journal::open(None, &self.job, None, console)?;
-            journal.print(&format!(
-                "{}: finished at version {version}; nothing is left to do",
-                path.display()
-            ))?;
+            journal.print(&closing::finished(&self.job, path, version))?;
             return Ok(Run::finished(path, &self.job, &self.from));
         }
         let (folder, is_new) = match std::mem::replace(&mut self.folder, Folder::None) {

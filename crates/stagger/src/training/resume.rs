@@ -12,13 +12,14 @@ use stagger_schedule::Schedule;
 use toml::{Table, Value};
 
 use super::Resume;
+use super::extension::{self, Extension};
 use super::session::StartPoint;
 use super::snapshots::{self, Found};
 use crate::config_file::{self, ConfigError};
 use crate::error::Error;
 use crate::job::{CPU, FORMER_CPU, Given, Job};
 use crate::options::TrainingOptions;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, check_path};
 use crate::resume_refusal::ResumeRefusal;
 use crate::stages;
 use crate::weights_fit;
@@ -30,8 +31,6 @@ pub struct Reopened {
     /// Lines for people.
     pub notes: Vec<String>,
     pub folder: RunFolder,
-    /// Whether it has a time limit, and no more than before.
-    pub has_no_more_time: bool,
 }
 
 /// A run to resume.
@@ -54,6 +53,7 @@ impl Place {
             }
             Resume::From(path) => path,
         };
+        check_path("resume", path)?;
         if let Some(output) = output.filter(|output| *output != path) {
             let output = output.to_owned();
             return Err(ResumeRefusal::Output { output }.into());
@@ -88,6 +88,7 @@ impl Place {
 /// The run in the output folder, or without one the newest that is not finished.
 fn locate(output: Option<&Path>) -> Result<Option<PathBuf>, Error> {
     if let Some(output) = output {
+        check_path("output", output)?;
         if output.join(CONFIG_FILE).is_file() {
             return Ok(Some(output.to_owned()));
         }
@@ -100,8 +101,7 @@ fn locate(output: Option<&Path>) -> Result<Option<PathBuf>, Error> {
     };
     // Their names begin with the time.
     runs.sort();
-    let unfinished =
-        |run: &PathBuf| run.join(CONFIG_FILE).is_file() && !ended_well(&run.join(METRICS_FILE));
+    let unfinished = |run: &PathBuf| run.join(CONFIG_FILE).is_file() && !is_finished(run);
     Ok(runs.into_iter().rev().find(unfinished))
 }
 
@@ -135,17 +135,28 @@ fn cannot(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Er
     }
 }
 
-/// Whether the run that wrote these metrics came to its end.
+/// Whether the run that wrote these metrics ended as it was asked to.
 pub fn ended_well(metrics: &Path) -> bool {
-    let records = read_metrics(metrics).unwrap_or_default();
-    matches!(
-        records.last(),
+    end_version(metrics).is_some()
+}
+
+/// The version at which it did.
+fn end_version(metrics: &Path) -> Option<usize> {
+    match read_metrics(metrics).unwrap_or_default().last() {
         Some(Record::End(EndRecord {
             interrupted: false,
             error: None,
+            version,
             ..
-        }))
-    )
+        })) => Some(*version),
+        _ => None,
+    }
+}
+
+/// Whether a run has trained on all of its batches. One that its time limit has ended has more of them.
+fn is_finished(run: &Path) -> bool {
+    let ended = end_version(&run.join(METRICS_FILE));
+    ended.is_some_and(|version| snapshots::planned(run).is_none_or(|planned| version >= planned))
 }
 
 /// Opens a run folder, and finds out where the run continues and whether it is the run that it was.
@@ -170,11 +181,12 @@ pub fn reopen(
     let mut said = said;
     // It has been measured, and the stored balance is what came of it.
     said.balance.take_if(|said| said.trim() == "profile");
+    let still = extension::still_holds(&stored, &said);
     let options = TrainingOptions {
         output,
-        ..said.or(stored.clone())
+        ..said.or(still)
     };
-    let job = Job::new(options, given)?;
+    let mut job = Job::new(options, given)?;
     let (found, mut notes) = match &place.snapshot {
         Some(path) => (Some(snapshots::load(path)?), Vec::new()),
         None => snapshots::latest_before(usize::MAX, run)?,
@@ -188,14 +200,20 @@ pub fn reopen(
             return Err(ResumeRefusal::Damaged { run, notes }.into());
         }
         None => {
-            check_options(&job, &stored, run)?;
+            check_options(&job, &stored, 0, run)?;
             notes.push("there is no snapshot yet: starting again at version 0".to_owned());
             StartPoint::default()
         }
-        Some(found) => {
+        Some(mut found) => {
             check_same(&job, &found, run)?;
+            found.from.progress.drained_at = extension::drains(&job, &found.from, &found.options);
+            job.horizon
+                .drain_at
+                .clone_from(&found.from.progress.drained_at);
             let (version, batches) = (found.from.version(), job.horizon.batches);
             notes.push(format!("resumed at version {version} of {batches}"));
+            let factor = found.from.progress.learning_rate_factor;
+            notes.extend(Extension::new(&job, &found.options, version).note(factor)?);
             if found.commit.as_deref() != commit {
                 notes.push(
                     "the snapshot is of another build of stagger: what follows may differ from an unbroken run in the last bits"
@@ -205,13 +223,11 @@ pub fn reopen(
             found.from
         }
     };
-    let limits = job.options.max_seconds.zip(stored.max_seconds);
     Ok(Reopened {
         job,
         from,
         notes,
         folder,
-        has_no_more_time: limits.is_some_and(|(now, before)| now <= before),
     })
 }
 
@@ -234,7 +250,7 @@ const FREE: [&str; 13] = [
 
 /// Makes sure that the run continues as it would have.
 fn check_same(job: &Job, found: &Found, run: &Path) -> Result<(), Error> {
-    check_options(job, &found.options, run)?;
+    check_options(job, &found.options, found.from.version(), run)?;
     let sizes = job.cut.sizes();
     if found.cut != sizes {
         return Err(ResumeRefusal::Cut {
@@ -256,13 +272,20 @@ fn check_same(job: &Job, found: &Found, run: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_options(job: &Job, options: &TrainingOptions, run: &Path) -> Result<(), Error> {
+fn check_options(
+    job: &Job,
+    options: &TrainingOptions,
+    version: usize,
+    run: &Path,
+) -> Result<(), Error> {
+    let extension = Extension::new(job, options, version);
     let (then, now) = (table(options)?, table(&job.options)?);
     let mut keys: Vec<&String> = then.keys().chain(now.keys()).collect();
     keys.sort();
     for key in keys {
         let (was, is) = (then.get(key), now.get(key));
-        if was == is || FREE.contains(&key.as_str()) || is_same_schedule(key, was, job) {
+        let is_free = FREE.contains(&key.as_str()) || extension.allows(key);
+        if was == is || is_free || is_same_schedule(key, was, job) {
             continue;
         }
         let say = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);

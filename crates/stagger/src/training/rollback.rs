@@ -20,8 +20,7 @@ pub fn run(
     journal: &Journal,
 ) -> Result<Stretch, Error> {
     let job = session.job;
-    let before = from.progress.epoch.elapsed;
-    let mut limit = TimeLimit::new(job.time_limit, before, session.interrupt);
+    let mut limit = TimeLimit::new(job.time_limit, session.interrupt);
     let mut has_trained = !is_new;
     loop {
         // What has been trained is kept, whatever goes wrong from there on.
@@ -83,6 +82,7 @@ fn back(
     let mut back = found.map_or_else(StartPoint::default, |found| found.from);
     back.progress.learning_rate_factor = from.progress.learning_rate_factor / 2.0;
     back.progress.rollbacks = from.progress.rollbacks + 1;
+    back.progress.drained_at = from.progress.drained_at.clone();
     back.progress.diverged_at = furthest.max(Some(diverged_at));
     // A better version that is given up with the rollback does not count.
     snapshots::restore_best(

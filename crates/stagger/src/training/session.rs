@@ -42,6 +42,9 @@ pub struct RunProgress {
     pub rollbacks: usize,
     /// The latest version at which its loss was not finite.
     pub diverged_at: Option<usize>,
+    /// Versions at which the pipeline ran empty, as the run was planned to end there, and then went on.
+    #[serde(default)]
+    pub drained_at: Vec<usize>,
 }
 
 impl Default for RunProgress {
@@ -52,6 +55,7 @@ impl Default for RunProgress {
             learning_rate_factor: 1.0,
             rollbacks: 0,
             diverged_at: None,
+            drained_at: Vec::new(),
         }
     }
 }

@@ -93,6 +93,13 @@ impl WrittenRun<'_> {
     }
 }
 
+/// The batches that a run was planned for, as its newest snapshot says, if that can be read.
+pub fn planned(run: &Path) -> Option<usize> {
+    let mut store = SnapshotStore::of_run(run);
+    let (_, newest) = store.versions().ok()?.pop()?;
+    Some(store.manifest(&newest).ok()?.batches)
+}
+
 /// A snapshot that was found.
 pub struct Found {
     pub from: StartPoint,

@@ -14,10 +14,11 @@ pub struct TimeLimit<'a> {
 }
 
 impl<'a> TimeLimit<'a> {
-    /// Of a run that has trained for `before` already.
-    pub fn new(limit: Option<Duration>, before: Duration, interrupt: &'a Interrupt) -> Self {
+    /// Counted from now. What the run has trained before it was resumed does not count: the limit is that of this process,
+    /// as batch systems give it.
+    pub fn new(limit: Option<Duration>, interrupt: &'a Interrupt) -> Self {
         Self {
-            limit: limit.map(|limit| limit.saturating_sub(before)),
+            limit,
             began: Instant::now(),
             interrupt,
             asked: false,

@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use stagger::report::compare::error_file;
 
+use crate::signals;
+
 /// Interval at which the process and the interrupts are polled.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -103,7 +105,7 @@ fn pass_on(child: &mut Child) {
 #[cfg(not(unix))]
 fn pass_on(_: &mut Child) {}
 
-/// Ctrl-C and requests to terminate.
+/// Ctrl-C and the other signals that end a run.
 #[derive(Debug)]
 pub struct Interrupts {
     #[cfg(unix)]
@@ -118,24 +120,22 @@ impl Interrupts {
     /// # Errors
     /// When the system does not allow it.
     pub fn listen() -> Result<Self> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-
         let context = "cannot listen for Ctrl-C";
         #[cfg(unix)]
-        {
-            let signals =
-                signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context(context)?;
-            Ok(Self { signals })
-        }
+        let listening = Self {
+            signals: signal_hook::iterator::Signals::new(signals::ending()).context(context)?,
+        };
         #[cfg(not(unix))]
-        {
+        let listening = {
             let raised = std::sync::Arc::default();
-            for signal in [SIGINT, SIGTERM] {
+            for &signal in signals::ending() {
                 signal_hook::flag::register(signal, std::sync::Arc::clone(&raised))
                     .context(context)?;
             }
-            Ok(Self { raised })
-        }
+            Self { raised }
+        };
+        signals::has_begun();
+        Ok(listening)
     }
 
     /// How many came since the last look.

@@ -74,6 +74,7 @@ impl Request {
         let preset = arguments.preset.as_deref().map(preset).transpose()?;
         let mut values = said;
         if let Some(path) = &arguments.config {
+            stagger::check_path("config", path).map_err(stagger::Error::from)?;
             values = values.or(config_file::read(path)?);
         }
         if let Some(preset) = preset {

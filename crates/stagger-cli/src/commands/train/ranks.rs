@@ -5,10 +5,11 @@ use stagger::transport::World;
 use stagger::{Interrupt, Training};
 use stagger_mpi::{Killer, Lost, Mpi, RANK_TIMEOUT};
 
-use super::{signals, stall, train, training};
+use super::{stall, train, training};
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
 use crate::launcher;
+use crate::signals;
 
 /// Trains with the other processes: rank 0 leads the run, the others follow it.
 pub fn run(arguments: TrainArgs) -> Result<(), Failure> {

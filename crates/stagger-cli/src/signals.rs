@@ -1,12 +1,32 @@
 //! What the process does with signals and panics while it trains.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use stagger::Interrupt;
+
+/// Whether nothing has been written yet that a signal could leave half done.
+static IS_BEGINNING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Until the run listens itself, signals that would end it end the process at once, with the status of an interrupted run, and one
+/// that asks for a snapshot does nothing. To be called first in `main`.
+pub fn end_at_once() {
+    IS_BEGINNING.store(true, Ordering::SeqCst);
+    for &signal in ending() {
+        // Where the system does not allow it, it ends the process itself.
+        let _ = flag::register_conditional_shutdown(signal, 130, Arc::clone(&IS_BEGINNING));
+    }
+    #[cfg(unix)]
+    let _ = flag::register(signal_hook::consts::SIGUSR1, Arc::default());
+}
+
+/// From here on a signal is for those who have registered for it.
+pub fn has_begun() {
+    IS_BEGINNING.store(false, Ordering::SeqCst);
+}
 
 /// The first Ctrl-C (or request to terminate, warning of a scheduler by SIGUSR2, closed terminal) halts the run at a version; the
 /// second ends it at once. SIGUSR1 has a snapshot taken, and the run goes on. Other signals are left alone, and so is that of a
@@ -24,18 +44,19 @@ pub fn listen_for_interrupts(interrupt: &Interrupt) -> Result<()> {
     #[cfg(unix)]
     flag::register(signal_hook::consts::SIGUSR1, interrupt.snapshot_flag())
         .context("cannot listen for SIGUSR1")?;
+    has_begun();
     Ok(())
 }
 
 /// Signals that end a run.
 #[cfg(not(unix))]
-fn ending() -> &'static [i32] {
+pub fn ending() -> &'static [i32] {
     &[SIGINT, SIGTERM]
 }
 
 /// Signals that end a run.
 #[cfg(unix)]
-fn ending() -> &'static [i32] {
+pub fn ending() -> &'static [i32] {
     use signal_hook::consts::{SIGHUP, SIGUSR2};
 
     const ALL: [i32; 4] = [SIGINT, SIGTERM, SIGUSR2, SIGHUP];
