@@ -6,6 +6,7 @@ pub mod cifar;
 pub mod idx;
 pub mod image_folder;
 mod mnist;
+mod search;
 pub mod shapes;
 
 use crate::error::DataError;
@@ -20,6 +21,9 @@ const REGISTRY: &[Entry] = &[
     entry("cifar100", cifar::open_cifar100),
     entry("mnist", mnist::open_digits),
     entry("fashion-mnist", mnist::open_fashion),
+    entry("emnist", mnist::open_emnist),
+    entry("kmnist", mnist::open_kmnist),
+    entry("qmnist", mnist::open_qmnist),
     entry("image-folder", image_folder::open),
 ];
 

@@ -187,6 +187,51 @@ pub enum DataError {
         /// Height and width the file declares.
         found: [usize; 2],
     },
+    /// Images that are not as high as wide, or too large.
+    #[error(
+        "{} holds images of {}×{} pixels (height × width); square ones of at most {most}×{most} were expected",
+        shown(.path), .found[0], .found[1]
+    )]
+    NotSquare {
+        /// The file.
+        path: PathBuf,
+        /// Height and width that the file declares.
+        found: [usize; 2],
+        /// The largest side that is read.
+        most: usize,
+    },
+    /// A label of a test image that no training image has.
+    #[error(
+        "{}: record {record} has label {label}, which no training image has; the labels in {} are {known}",
+        shown(.path), shown(.train_path)
+    )]
+    NewLabel {
+        /// The file.
+        path: PathBuf,
+        /// Number of the record, from 0.
+        record: usize,
+        /// Its label.
+        label: u16,
+        /// The file of the training labels.
+        train_path: PathBuf,
+        /// Those in it, in words.
+        known: String,
+    },
+    /// A folder holds several sets of files, and nothing says which is meant.
+    #[error(
+        "{dataset}: {} holds several sets of such files, {found}; name one of them, such as --data-dir {}",
+        shown(.dir), shown(.example)
+    )]
+    SeveralSets {
+        /// Name of the data set.
+        dataset: &'static str,
+        /// The folder.
+        dir: PathBuf,
+        /// The sets.
+        found: String,
+        /// What names the first of them.
+        example: PathBuf,
+    },
     /// A file declares more than its size can hold, or more than is read.
     #[error("{} declares {found} {what}, more than the {limit} that {why}", shown(.path))]
     TooLarge {

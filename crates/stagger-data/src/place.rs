@@ -83,9 +83,7 @@ impl OpenOptions {
     /// # Errors
     /// [`DataError::FixedImageSize`], [`DataError::NoTransparency`].
     pub(crate) fn fixed_size(&self, dataset: &'static str, native: usize) -> Result<(), DataError> {
-        if self.background.is_some() {
-            return Err(DataError::NoTransparency { dataset });
-        }
+        self.refuse_background(dataset)?;
         match self.image_size {
             Some(requested) if requested != native => Err(DataError::FixedImageSize {
                 dataset,
@@ -93,6 +91,17 @@ impl OpenOptions {
                 requested,
             }),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a background for images that have no transparent parts.
+    ///
+    /// # Errors
+    /// [`DataError::NoTransparency`].
+    pub(crate) fn refuse_background(&self, dataset: &'static str) -> Result<(), DataError> {
+        match self.background {
+            Some(_) => Err(DataError::NoTransparency { dataset }),
+            None => Ok(()),
         }
     }
 }
@@ -147,7 +156,7 @@ impl Place {
             .ok_or_else(|| self.not_found(given, self.what_is_there(given)))
     }
 
-    fn what_is_there(&self, folder: &Path) -> String {
+    pub(crate) fn what_is_there(&self, folder: &Path) -> String {
         if !folder.is_dir() {
             return "there is no such folder".to_string();
         }
@@ -157,10 +166,7 @@ impl Place {
         if locate(folder, false).is_ok() {
             return "it looks like --dataset image-folder".to_string();
         }
-        format!(
-            "they are neither there nor in its folder {}",
-            self.folders.join(" or ")
-        )
+        "they are neither there nor in the folders below".to_string()
     }
 
     pub(crate) fn not_found(&self, folder: &Path, reason: String) -> DataError {

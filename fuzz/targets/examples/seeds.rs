@@ -63,7 +63,12 @@ fn idx() -> Outcome<()> {
     write("idx", "images", &images)?;
     write("idx", "images.gz", &gzip(&images)?)?;
     write("idx", "labels", &labels)?;
-    write("idx", "labels.gz", &gzip(&labels)?)
+    write("idx", "labels.gz", &gzip(&labels)?)?;
+    let rows: Vec<u8> = [3_u32, 71, 9, 72]
+        .iter()
+        .flat_map(|n| n.to_be_bytes())
+        .collect();
+    write("idx", "rows", &file(&[0x0c02, 2, 2], &rows))
 }
 
 fn cifar() -> Outcome<()> {

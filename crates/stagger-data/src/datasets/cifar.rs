@@ -240,6 +240,7 @@ fn open(layout: Layout, place: &Place, options: &OpenOptions) -> Result<Split, D
         normalization: layout.normalization(),
         augmentation: Augmentation::crop(SHAPE, true),
         inventory: None,
+        notes: Vec::new(),
     })
 }
 

@@ -4,5 +4,6 @@ mod files;
 mod folders;
 mod jpeg;
 mod loader;
+mod mnist;
 mod real_data;
 mod shapes;
