@@ -2,10 +2,12 @@
 //!
 //! To add a data set: write a file whose `open` returns a [`Split`], and add its line to [`REGISTRY`].
 
+pub(crate) mod archive;
 pub mod cifar;
 pub mod idx;
 pub mod image_folder;
 mod mnist;
+pub(crate) mod recognise;
 mod search;
 pub mod shapes;
 

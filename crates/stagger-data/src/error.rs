@@ -136,6 +136,49 @@ pub enum DataError {
         /// The first four bytes of the file.
         found: u32,
     },
+    /// A file of the Python version of a data set is not what it should be.
+    #[error("{}: {what}; fetch the file again", shown(.path))]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An archive of the data set is there, and not its files.
+    #[error(
+        "{dataset}: {} is an archive, which is not read as it is; unpack it with `{command}` and use --data-dir {}",
+        shown(.path), shown(.then)
+    )]
+    Archive {
+        /// Name of the data set.
+        dataset: &'static str,
+        /// The archive.
+        path: PathBuf,
+        /// What unpacks it, for a shell.
+        command: String,
+        /// The folder to name then.
+        then: PathBuf,
+    },
+    /// No data set is named, and the files of the folder are those of several.
+    #[error("{} holds the files of several data sets, {found}; choose one with --dataset", shown(.dir))]
+    SeveralDatasets {
+        /// The folder.
+        dir: PathBuf,
+        /// Their names.
+        found: String,
+    },
+    /// No data set is named, and the files of the folder are of none.
+    #[error(
+        "no data set is named, and {} holds none that is known by its files: neither pictures in train/CLASS and val/CLASS, nor the files of \
+         CIFAR-10 or CIFAR-100 (binary or Python version), MNIST, Fashion-MNIST, EMNIST, KMNIST or QMNIST; {remedy}",
+        shown(.dir)
+    )]
+    Unrecognised {
+        /// The folder.
+        dir: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A compressed file does not decompress.
     #[error("{} is a corrupt gzip file: {source}; fetch the file again", shown(.path))]
     CorruptGzip {

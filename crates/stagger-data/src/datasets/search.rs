@@ -61,6 +61,12 @@ pub(crate) fn listings(folder: &Path) -> Vec<Listing> {
     listings
 }
 
+/// What one folder holds; nothing where it cannot be read.
+pub(crate) fn listing(folder: &Path) -> Option<Listing> {
+    let mut left = MOST_NAMES;
+    list(folder.to_path_buf(), 0, &mut left)
+}
+
 fn list(folder: PathBuf, level: usize, left: &mut usize) -> Option<Listing> {
     let entries = fs::read_dir(&folder).ok()?;
     let (mut files, mut folders) = (Vec::new(), Vec::new());

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::family::Family;
 use super::files::{self, Set};
+use crate::datasets::idx;
 use crate::datasets::search::{self, Listing};
 use crate::error::DataError;
-use crate::place::{OpenOptions, Place};
+use crate::place::{NO_FOLDER, OpenOptions, Place};
 use crate::shown;
 
 /// The set that is read.
@@ -79,10 +80,10 @@ pub(super) fn choose(
             let reason = match (others.first(), &wanted) {
                 (Some(other), _) => format!("it looks like --dataset {}", other.name()),
                 (None, Some(wanted)) => no_such_prefix(folder, wanted, all().map(|(_, set)| set)),
-                (None, None) => {
-                    let partial = all().map(|(_, set)| set).next();
-                    partial.map_or_else(|| place.what_is_there(given), what_is_missing)
-                }
+                (None, None) => match all().map(|(_, set)| set).next() {
+                    Some(partial) => what_is_missing(partial),
+                    None => return Err(place.nothing_there(given)),
+                },
             };
             Err(place.not_found(given, reason))
         }
@@ -165,9 +166,9 @@ fn no_such_prefix<'a>(folder: &Path, wanted: &str, sets: impl Iterator<Item = &'
         .map(|set| set.prefix.clone())
         .collect();
     match &prefixes[..] {
-        [] => "there is no such folder".to_owned(),
+        [] => NO_FOLDER.to_owned(),
         _ => format!(
-            "there is no such folder, and of {wanted} no files in {}, which holds {}",
+            "{NO_FOLDER}, and of {wanted} no files in {}, which holds {}",
             shown::path(folder),
             prefixes.join(", ")
         ),
@@ -186,35 +187,40 @@ fn what_is_missing(set: &Set) -> String {
     )
 }
 
-/// The names of the data sets whose files a folder holds, in IDX files; the files are not read but for a few labels.
-pub(crate) fn recognise(folder: &Path) -> Vec<&'static str> {
+/// What IDX files a folder holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Recognised {
+    /// Names of the data sets, as far as files, folders and labels tell.
+    pub(crate) names: Vec<&'static str>,
+    /// Whether nothing tells which relative of MNIST it is.
+    pub(crate) is_guess: bool,
+}
+
+/// Looks at the names of files and folders, and at labels where these do not tell. A set that is not complete counts where there
+/// is no other.
+pub(crate) fn recognise(folder: &Path) -> Recognised {
     let (folder, wanted) = folder_and_prefix(folder);
-    let mut names = Vec::new();
-    for listing in search::listings(folder) {
-        for set in files::sets(&listing) {
-            let Some([_, labels, ..]) = set.complete() else {
-                continue;
-            };
-            if wanted
-                .as_ref()
-                .is_some_and(|wanted| !is_called(&set, wanted))
-            {
-                continue;
-            }
-            let of_path = || {
-                // The nearest name counts: `FashionMNIST` in `MNIST/FashionMNIST/raw`.
-                let names = listing.folder.iter().rev();
-                names.filter_map(|name| name.to_str()).find_map(Family::of)
-            };
-            let family = Family::of(&set.prefix)
-                .or_else(|| first_labels_of(labels))
-                .or_else(of_path);
-            names.push(family.unwrap_or(Family::Mnist).name());
+    let listings = search::listings(folder);
+    let sets: Vec<Set> = listings.iter().flat_map(files::sets).collect();
+    let has_complete = sets.iter().any(|set| set.complete().is_some());
+    let mut found = Recognised::default();
+    for set in sets {
+        let files = set.complete();
+        let is_wanted = wanted.as_ref().is_none_or(|wanted| is_called(&set, wanted));
+        if files.is_some() != has_complete || !is_wanted {
+            continue;
         }
+        // The nearest name counts: `FashionMNIST` in `MNIST/FashionMNIST/raw`.
+        let mut of_path = set.folder.iter().rev().filter_map(|name| name.to_str());
+        let family = Family::of(&set.prefix)
+            .or_else(|| files.and_then(|[_, labels, ..]| family_of_labels(labels)))
+            .or_else(|| of_path.find_map(Family::of));
+        found.is_guess |= family.is_none();
+        found.names.push(family.unwrap_or(Family::Mnist).name());
     }
-    names.sort_unstable();
-    names.dedup();
-    names
+    found.names.sort_unstable();
+    found.names.dedup();
+    found
 }
 
 /// The first labels of the training images, as they were published.
@@ -223,9 +229,9 @@ const FIRST_LABELS: [(Family, [u16; 10]); 2] = [
     (Family::Fashion, [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]),
 ];
 
-fn first_labels_of(path: &Path) -> Option<Family> {
-    let (file, size_bytes) = super::idx::open(path).ok()?;
-    let labels = super::idx::read_labels(file, size_bytes, path).ok()?;
+fn family_of_labels(path: &Path) -> Option<Family> {
+    let (file, size_bytes) = idx::open(path).ok()?;
+    let labels = idx::read_labels(file, size_bytes, path).ok()?;
     let of = |(family, first): &(Family, [u16; 10])| labels.starts_with(first).then_some(*family);
     FIRST_LABELS.iter().find_map(of)
 }
