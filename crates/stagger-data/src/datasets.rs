@@ -118,7 +118,7 @@ mod tests {
         let known = NAMES.join(", ");
         let unknown = format!("there is no data set 'cifar'; known are {known}");
         assert_eq!(message("cifar", &options), unknown);
-        insta::assert_snapshot!(message("cifar10", &options), @r#"cifar10 needs a data folder that holds data_batch_1.bin (2, 3, …) and test_batch.bin; get the "CIFAR-10 binary version" from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and name its folder with --data-dir"#);
+        insta::assert_snapshot!(message("cifar10", &options), @r#"cifar10 needs a data folder that holds data_batch_1.bin (2, 3, …) and test_batch.bin; get the "CIFAR-10 binary version" or the "CIFAR-10 python version" from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and name its folder with --data-dir"#);
         let sized = OpenOptions {
             image_size: Some(64),
             ..OpenOptions::default()
