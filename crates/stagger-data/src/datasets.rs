@@ -2,10 +2,13 @@
 //!
 //! To add a data set: write a file whose `open` returns a [`Split`], and add its line to [`REGISTRY`].
 
+pub(crate) mod archive;
 pub mod cifar;
 pub mod idx;
 pub mod image_folder;
 mod mnist;
+pub(crate) mod recognise;
+mod search;
 pub mod shapes;
 
 use crate::error::DataError;
@@ -20,6 +23,9 @@ const REGISTRY: &[Entry] = &[
     entry("cifar100", cifar::open_cifar100),
     entry("mnist", mnist::open_digits),
     entry("fashion-mnist", mnist::open_fashion),
+    entry("emnist", mnist::open_emnist),
+    entry("kmnist", mnist::open_kmnist),
+    entry("qmnist", mnist::open_qmnist),
     entry("image-folder", image_folder::open),
 ];
 
@@ -112,7 +118,7 @@ mod tests {
         let known = NAMES.join(", ");
         let unknown = format!("there is no data set 'cifar'; known are {known}");
         assert_eq!(message("cifar", &options), unknown);
-        insta::assert_snapshot!(message("cifar10", &options), @r#"cifar10 needs a data folder that holds data_batch_1.bin (2, 3, …) and test_batch.bin; get the "CIFAR-10 binary version" from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and name its folder with --data-dir"#);
+        insta::assert_snapshot!(message("cifar10", &options), @r#"cifar10 needs a data folder that holds data_batch_1.bin (2, 3, …) and test_batch.bin; get the "CIFAR-10 binary version" or the "CIFAR-10 python version" from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and name its folder with --data-dir"#);
         let sized = OpenOptions {
             image_size: Some(64),
             ..OpenOptions::default()

@@ -136,6 +136,49 @@ pub enum DataError {
         /// The first four bytes of the file.
         found: u32,
     },
+    /// A file of the Python version of a data set is not what it should be.
+    #[error("{}: {what}; fetch the file again", shown(.path))]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An archive of the data set is there, and not its files.
+    #[error(
+        "{dataset}: {} is an archive, which is not read as it is; unpack it with `{command}` and use --data-dir {}",
+        shown(.path), shown(.then)
+    )]
+    Archive {
+        /// Name of the data set.
+        dataset: &'static str,
+        /// The archive.
+        path: PathBuf,
+        /// What unpacks it, for a shell.
+        command: String,
+        /// The folder to name then.
+        then: PathBuf,
+    },
+    /// No data set is named, and the files of the folder are those of several.
+    #[error("{} holds the files of several data sets, {found}; choose one with --dataset", shown(.dir))]
+    SeveralDatasets {
+        /// The folder.
+        dir: PathBuf,
+        /// Their names.
+        found: String,
+    },
+    /// No data set is named, and the files of the folder are of none.
+    #[error(
+        "no data set is named, and {} holds none that is known by its files: neither pictures in train/CLASS and val/CLASS, nor the files of \
+         CIFAR-10 or CIFAR-100 (binary or Python version), MNIST, Fashion-MNIST, EMNIST, KMNIST or QMNIST; {remedy}",
+        shown(.dir)
+    )]
+    Unrecognised {
+        /// The folder.
+        dir: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A compressed file does not decompress.
     #[error("{} is a corrupt gzip file: {source}; fetch the file again", shown(.path))]
     CorruptGzip {
@@ -186,6 +229,51 @@ pub enum DataError {
         expected: [usize; 2],
         /// Height and width the file declares.
         found: [usize; 2],
+    },
+    /// Images that are not as high as wide, or too large.
+    #[error(
+        "{} holds images of {}×{} pixels (height × width); square ones of at most {most}×{most} were expected",
+        shown(.path), .found[0], .found[1]
+    )]
+    NotSquare {
+        /// The file.
+        path: PathBuf,
+        /// Height and width that the file declares.
+        found: [usize; 2],
+        /// The largest side that is read.
+        most: usize,
+    },
+    /// A label of a test image that no training image has.
+    #[error(
+        "{}: record {record} has label {label}, which no training image has; the labels in {} are {known}",
+        shown(.path), shown(.train_path)
+    )]
+    NewLabel {
+        /// The file.
+        path: PathBuf,
+        /// Number of the record, from 0.
+        record: usize,
+        /// Its label.
+        label: u16,
+        /// The file of the training labels.
+        train_path: PathBuf,
+        /// Those in it, in words.
+        known: String,
+    },
+    /// A folder holds several sets of files, and nothing says which is meant.
+    #[error(
+        "{dataset}: {} holds several sets of such files, {found}; name one of them, such as --data-dir {}",
+        shown(.dir), shown(.example)
+    )]
+    SeveralSets {
+        /// Name of the data set.
+        dataset: &'static str,
+        /// The folder.
+        dir: PathBuf,
+        /// The sets.
+        found: String,
+        /// What names the first of them.
+        example: PathBuf,
     },
     /// A file declares more than its size can hold, or more than is read.
     #[error("{} declares {found} {what}, more than the {limit} that {why}", shown(.path))]

@@ -44,6 +44,7 @@ mod trained_on;
 
 pub use augmentation::{Augmentation, Placement};
 pub use dataset::{Dataset, labels};
+pub use datasets::recognise::{Recognised, recognise};
 pub use datasets::{NAMES, cifar, idx, image_folder, open, open_for_evaluation, shapes};
 pub use error::DataError;
 pub use inventory::{Inventory, InventoryPart, LeftOut, LeftOutReason};

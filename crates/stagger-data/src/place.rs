@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::datasets::image_folder::locate::locate;
+use crate::datasets::{archive, recognise};
 use crate::error::DataError;
 
 /// Where a data set is and how it is read.
@@ -83,9 +83,7 @@ impl OpenOptions {
     /// # Errors
     /// [`DataError::FixedImageSize`], [`DataError::NoTransparency`].
     pub(crate) fn fixed_size(&self, dataset: &'static str, native: usize) -> Result<(), DataError> {
-        if self.background.is_some() {
-            return Err(DataError::NoTransparency { dataset });
-        }
+        self.refuse_background(dataset)?;
         match self.image_size {
             Some(requested) if requested != native => Err(DataError::FixedImageSize {
                 dataset,
@@ -95,7 +93,21 @@ impl OpenOptions {
             _ => Ok(()),
         }
     }
+
+    /// Refuses a background for images that have no transparent parts.
+    ///
+    /// # Errors
+    /// [`DataError::NoTransparency`].
+    pub(crate) fn refuse_background(&self, dataset: &'static str) -> Result<(), DataError> {
+        match self.background {
+            Some(_) => Err(DataError::NoTransparency { dataset }),
+            None => Ok(()),
+        }
+    }
 }
+
+/// How a sentence on a folder begins that is not there.
+pub(crate) const NO_FOLDER: &str = "there is no such folder";
 
 /// Where the files of a data set usually are.
 pub(crate) struct Place {
@@ -130,37 +142,18 @@ impl Place {
             })
     }
 
-    /// The folder that holds the files, and the files, as `files` finds them.
-    ///
-    /// # Errors
-    /// [`DataError::MissingDataDir`] or [`DataError::NotFound`].
-    pub(crate) fn find<F>(
-        &self,
-        options: &OpenOptions,
-        files: impl Fn(&Path) -> Option<F>,
-    ) -> Result<(PathBuf, F), DataError> {
-        let given = self.folder(options)?;
-        let inner = self.folders.iter().map(|folder| given.join(folder));
-        std::iter::once(given.to_path_buf())
-            .chain(inner)
-            .find_map(|folder| files(&folder).map(|found| (folder, found)))
-            .ok_or_else(|| self.not_found(given, self.what_is_there(given)))
+    /// What is said where the files are nowhere.
+    pub(crate) fn nothing_there(&self, given: &Path) -> DataError {
+        archive::refusal(self.dataset, given)
+            .unwrap_or_else(|| self.not_found(given, self.what_is_there(given)))
     }
 
     fn what_is_there(&self, folder: &Path) -> String {
-        if !folder.is_dir() {
-            return "there is no such folder".to_string();
+        let others = recognise::names(folder);
+        match others.iter().find(|name| **name != self.dataset) {
+            Some(other) => format!("it looks like --dataset {other}"),
+            None => "they are neither there nor in the folders below".to_string(),
         }
-        if folder.join("data_batch_1").exists() || folder.join("cifar-10-batches-py").is_dir() {
-            return "it holds the Python version, which is not read".to_string();
-        }
-        if locate(folder, false).is_ok() {
-            return "it looks like --dataset image-folder".to_string();
-        }
-        format!(
-            "they are neither there nor in its folder {}",
-            self.folders.join(" or ")
-        )
     }
 
     pub(crate) fn not_found(&self, folder: &Path, reason: String) -> DataError {
@@ -170,10 +163,12 @@ impl Place {
             hint,
             ..
         } = *self;
-        let reason = if folder.is_dir() {
-            reason
-        } else {
-            "there is no such folder".to_string()
+        let reason = match (folder.is_dir(), folder.exists()) {
+            (true, _) => reason,
+            (false, true) => "it is a file".to_string(),
+            // It may be the name of a set in the folder above.
+            (false, false) if reason.starts_with(NO_FOLDER) => reason,
+            (false, false) => NO_FOLDER.to_string(),
         };
         DataError::NotFound {
             dataset,

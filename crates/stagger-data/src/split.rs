@@ -24,6 +24,8 @@ pub struct Split {
     pub augmentation: Augmentation,
     /// What was found in the folder of the images, and what of it is used; only image folders are searched.
     pub inventory: Option<Inventory>,
+    /// What else a person should know of what was taken for the data set, a sentence each; often none.
+    pub notes: Vec<String>,
 }
 
 impl Split {
@@ -54,9 +56,17 @@ impl Split {
             test: Arc::new(test),
             augmentation: Augmentation::NONE,
             inventory: None,
+            notes: Vec::new(),
         };
         split.validate()?;
         Ok(split)
+    }
+
+    /// What a person is told of the data before anything runs, a line each: the notes, and what the inventory says.
+    #[must_use]
+    pub fn account(&self) -> Vec<String> {
+        let inventory = self.inventory.as_ref().map(Inventory::to_string);
+        self.notes.iter().cloned().chain(inventory).collect()
     }
 
     /// Checks what training relies on: neither set is empty, both have one shape and the same classes, every label is
@@ -115,6 +125,7 @@ impl fmt::Debug for Split {
             .field("normalization", &self.normalization)
             .field("augmentation", &self.augmentation)
             .field("inventory", &self.inventory)
+            .field("notes", &self.notes)
             .finish()
     }
 }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use stagger_engine::{HostTensor, StageState};
 
 use crate::weights_file::{COUNTER_SUFFIX, bf16_to_f32, f16_to_f32};
-use pickle::{Id, Machine, Tensor, Value};
+use pickle::Tensor;
+use stagger_pickle::{Id, Pickle, Value};
 
 /// Keys under which programs keep the weights, in a dictionary beside others.
 const ENTRIES: [&str; 7] = [
@@ -38,13 +39,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<StageState, String> {
             "its values are big-endian; save it again on a little-endian machine".to_owned(),
         );
     }
-    let mut machine = Machine::default();
-    let root = machine.run(program)?;
-    let (prefix, tensors) = find(&machine, root)?;
+    let pickle = pickle::read(program)?;
+    let (prefix, tensors) = find(&pickle)?;
     let mut state = StageState::default();
     // Views of one storage may be many: together they are no larger than a few times the file.
     let mut left = bytes.len();
-    for (name, tensor) in tensors {
+    for (name, tensor) in &tensors {
         let name = format!("{prefix}{name}");
         let elements =
             (tensor.shape.iter()).try_fold(1_usize, |product, side| product.checked_mul(*side));
@@ -85,27 +85,26 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<StageState, String> {
 /// Longest name of a tensor; one text may be the name of many.
 const MOST_NAME_BYTES: usize = 512;
 
-type Tensors<'a> = (String, BTreeMap<String, &'a Tensor>);
+type Tensors = (String, BTreeMap<String, Tensor>);
 
 /// The dictionary of tensors, and the keys that lead to it.
-fn find(machine: &Machine, root: Id) -> Result<Tensors<'_>, String> {
-    let (mut prefix, mut id) = (String::new(), root);
+fn find(pickle: &Pickle<'_>) -> Result<Tensors, String> {
+    let (mut prefix, mut id) = (String::new(), pickle.root());
     for _ in 0..4 {
-        let Value::Dict(entries) = &machine.values[id] else {
+        let Some(entries) = pickle.entries(id) else {
             break;
         };
-        let named = |&(key, value): &(Id, Id)| match &machine.values[key] {
-            Value::Text(key) if key.len() <= MOST_NAME_BYTES => Some((key.clone(), value)),
+        let named = |&(key, value): &(Id, Id)| match pickle.value(key) {
+            Value::Text(key) if key.len() <= MOST_NAME_BYTES => Some((key.to_string(), value)),
             _ => None,
         };
         let named: BTreeMap<String, Id> = entries.iter().filter_map(named).collect();
-        let tensors = named
-            .iter()
-            .filter_map(|(name, id)| match &machine.values[*id] {
-                Value::Tensor(tensor) => Some((name.clone(), tensor)),
-                _ => None,
-            });
-        let tensors: BTreeMap<String, &Tensor> = tensors.collect();
+        let mut tensors = BTreeMap::new();
+        for (name, id) in &named {
+            if let Some(tensor) = pickle::tensor(pickle, *id)? {
+                tensors.insert(name.clone(), tensor);
+            }
+        }
         if !tensors.is_empty() {
             return Ok((prefix, tensors));
         }

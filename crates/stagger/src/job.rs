@@ -140,7 +140,7 @@ impl Job {
         {
             options.stages = Some(schedule.stages());
         }
-        let mut options = options.or(TrainingOptions::defaults());
+        let mut options = options.or_defaults();
         optimization::refuse_unused(&options)?;
         options.fill_dependent();
         if options
@@ -211,7 +211,7 @@ impl Job {
             .checked_mul(schedule.accumulated_batches())
             .ok_or(Refusal::AccumulatedBatchSize)?;
 
-        let split = images::open(&options, given)?;
+        let split = images::open(&mut options, given)?;
         let model = model(&options, given, &split)?;
         let sync_batch_norm = transport::sync_batch_norm(&mut options, &replicas, &model)?;
         let recomputes = schedule.recomputes();

@@ -37,7 +37,8 @@ macro_rules! options {
 options! {
     /// Name of the network: [`MODEL_NAMES`](stagger_model::MODEL_NAMES). Default: `resnet8`.
     model: String,
-    /// Name of the data set: [`NAMES`](stagger_data::NAMES). Default: `shapes`.
+    /// Name of the data set: [`NAMES`](stagger_data::NAMES). Default: the one whose files `data_dir` holds; without that,
+    /// `shapes`.
     dataset: String,
     /// Folder of the data set's files; `shapes` needs none.
     data_dir: PathBuf,

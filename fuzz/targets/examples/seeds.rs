@@ -24,6 +24,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 fn main() -> Outcome<()> {
     idx()?;
     cifar()?;
+    cifar_python()?;
     jpegs()?;
     pngs()?;
     other_pictures()?;
@@ -63,7 +64,12 @@ fn idx() -> Outcome<()> {
     write("idx", "images", &images)?;
     write("idx", "images.gz", &gzip(&images)?)?;
     write("idx", "labels", &labels)?;
-    write("idx", "labels.gz", &gzip(&labels)?)
+    write("idx", "labels.gz", &gzip(&labels)?)?;
+    let rows: Vec<u8> = [3_u32, 71, 9, 72]
+        .iter()
+        .flat_map(|n| n.to_be_bytes())
+        .collect();
+    write("idx", "rows", &file(&[0x0c02, 2, 2], &rows))
 }
 
 fn cifar() -> Outcome<()> {
@@ -78,6 +84,34 @@ fn cifar() -> Outcome<()> {
         "cifar100-2",
         &[record(&[19, 99]), record(&[0, 7])].concat(),
     )
+}
+
+/// As Python 2 and Python 3 write them.
+fn cifar_python() -> Outcome<()> {
+    let pixels: Vec<u8> = (0..3072_u32).map(|i| (i / 128) as u8).collect();
+    let dtype = b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb";
+    let python2 = [
+        &b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR(K\x01(K\x01M\x00\x0ct"[..],
+        dtype,
+        b"\x89T\x00\x0c\x00\x00",
+        &pixels,
+        b"tbU\x06labels]K\x09aU\x0bfine_labels]K\x63au.",
+    ];
+    write("cifar_python", "python2-protocol2", &python2.concat())?;
+    // In a frame, with a buffer that can be changed.
+    let python3 = [
+        &b"\x80\x05\x95\x00\x0d\x00\x00\x00\x00\x00\x00}\x94(C\x04data\x94\x8c\x13numpy._core.numeric\x8c\x0b_frombuffer\x93(\x96"[..],
+        &3072_u64.to_le_bytes(),
+        &pixels,
+        b"\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02u1\x89\x88\x87R(K\x03\x8c\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb",
+        b"K\x01M\x00\x0c\x86\x8c\x01CtRC\x06labels\x94]\x94K\x05au.",
+    ];
+    write("cifar_python", "python3-protocol5", &python3.concat())?;
+    let encoded =
+        b"(dp0\nc_codecs\nencode\np1\n(Vlabel_names\nVlatin1\ntR(lp2\nS'a\\x62c'\naVd\\u0065\nas.";
+    write("cifar_python", "names-protocol0", encoded)?;
+    let names = b"\x80\x02}(U\x10fine_label_names](U\x05appleU\x04beareu.";
+    write("cifar_python", "names-protocol2", names)
 }
 
 /// A smooth picture with an edge, so that there are coefficients of all kinds.

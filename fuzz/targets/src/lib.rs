@@ -17,6 +17,7 @@ macro_rules! targets {
 
 targets! {
     cifar,
+    cifar_python,
     config,
     idx,
     images,

@@ -36,8 +36,10 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
     let title = jobs.first().map_or_else(String::new, title);
     let is_bp = |job: &Job| job.schedule.to_string() == "bp";
     let baseline = jobs.iter().position(is_bp).unwrap_or(0);
-    let data = jobs.first().and_then(|job| job.split.inventory.as_ref());
-    let data = data.map_or_else(String::new, |inventory| format!("data: {inventory}\n"));
+    let data = jobs
+        .first()
+        .map_or_else(Vec::new, |job| job.split.account());
+    let data: String = data.iter().map(|line| format!("data: {line}\n")).collect();
     // The runs load the data themselves.
     drop(jobs);
 

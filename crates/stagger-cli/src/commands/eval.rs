@@ -20,8 +20,8 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         ..TrainingOptions::default()
     };
     let prepared = PreparedEvaluation::of_run(&arguments.run, &weights, said)?;
-    if let Some(inventory) = &prepared.job().split.inventory {
-        print(&format!("data: {inventory}\n"))?;
+    for line in prepared.job().split.account() {
+        print(&format!("data: {line}\n"))?;
     }
     let found = prepared.run()?;
     for note in &found.notes {

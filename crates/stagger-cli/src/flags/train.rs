@@ -67,7 +67,8 @@ flags! {
         /// Network: resnet8 … resnet110, resnet164, resnet18-cifar, resnet18 … resnet152, vgg11-bn, vgg16-bn [default: resnet8]
         #[arg(long, value_name = "NAME")]
         model: String,
-        /// Data set: shapes, cifar10, cifar100, mnist, fashion-mnist, image-folder [default: shapes]
+        /// Data set: shapes, cifar10, cifar100, mnist, fashion-mnist, emnist, kmnist, qmnist, image-folder [default: the one that
+        /// --data-dir holds; without that, shapes]
         #[arg(long, value_name = "NAME")]
         dataset: String,
         /// Where the data set's files are (shapes needs none)

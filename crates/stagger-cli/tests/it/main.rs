@@ -9,6 +9,7 @@ mod faults;
 mod folders;
 mod help;
 mod kill;
+mod layouts;
 mod library;
 mod longer;
 mod methods;

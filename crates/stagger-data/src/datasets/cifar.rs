@@ -1,39 +1,49 @@
-//! The binary layout of CIFAR-10 and CIFAR-100.
+//! CIFAR-10 and CIFAR-100, in the binary and the Python version, which hold the same.
 //!
-//! A file is a row of records; a record is its label bytes (one for CIFAR-10; coarse, then fine
+//! A file of the binary version is a row of records; a record is its label bytes (one for CIFAR-10; coarse, then fine
 //! for CIFAR-100) and 3,072 bytes of pixels: 32×32, red plane, green plane, blue plane. See
 //! <https://www.cs.toronto.edu/~kriz/cifar.html>. The number of records is free.
 
-use std::fs;
+mod files;
+mod python;
+
 use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::search;
 use crate::augmentation::Augmentation;
 use crate::error::DataError;
 use crate::file;
 use crate::memory::InMemory;
 use crate::normalization::Normalization;
 use crate::place::{OpenOptions, Place};
+use crate::shown;
 use crate::split::Split;
+pub(crate) use files::is_there;
+use files::{Files, Version};
 
 const SIDE: usize = 32;
 const SHAPE: [usize; 3] = [3, SIDE, SIDE];
 const IMAGE_BYTES: usize = 3 * SIDE * SIDE;
+/// Largest file of the Python version in bytes: that of CIFAR-100 has 155 million, and four times as many in protocol 0.
+const PICKLE_LIMIT_BYTES: u64 = 1 << 30;
+/// Largest file of names of the Python version.
+const NAMES_LIMIT_BYTES: u64 = 1 << 20;
 
 const CIFAR10: Place = Place {
     dataset: "cifar10",
-    folders: &["cifar-10-batches-bin"],
+    folders: &["cifar-10-batches-bin", "cifar-10-batches-py"],
     looks_for: "data_batch_1.bin (2, 3, …) and test_batch.bin",
-    hint: "get the \"CIFAR-10 binary version\" from https://www.cs.toronto.edu/~kriz/cifar.html, \
+    hint: "get the \"CIFAR-10 binary version\" or the \"CIFAR-10 python version\" from https://www.cs.toronto.edu/~kriz/cifar.html, \
            unpack it and name its folder with --data-dir",
 };
 
 const CIFAR100: Place = Place {
     dataset: "cifar100",
-    folders: &["cifar-100-binary"],
+    folders: &["cifar-100-binary", "cifar-100-python"],
     looks_for: "train.bin and test.bin",
-    hint: "get the \"CIFAR-100 binary version\" from https://www.cs.toronto.edu/~kriz/cifar.html, \
+    hint: "get the \"CIFAR-100 binary version\" or the \"CIFAR-100 python version\" from https://www.cs.toronto.edu/~kriz/cifar.html, \
            unpack it and name its folder with --data-dir",
 };
 
@@ -136,29 +146,53 @@ impl Layout {
         Ok(())
     }
 
-    fn read_files(self, paths: &[PathBuf]) -> Result<Records, DataError> {
+    fn read_files(self, version: Version, paths: &[&Path]) -> Result<Records, DataError> {
         let mut opened = Vec::new();
         let mut size_bytes = 0;
-        for path in paths {
+        for &path in paths {
             let (file, bytes) = file::open(path)?;
             size_bytes += bytes;
             opened.push((file, path));
         }
         let mut records = Records::default();
-        // The size of files that exist, so no promise of a header is trusted.
-        records.pixels.reserve_exact(size_bytes as usize);
+        if version == Version::Binary {
+            // The size of files that exist, so no promise of a header is trusted.
+            records.pixels.reserve_exact(size_bytes as usize);
+        }
         for (file, path) in opened {
-            self.read(BufReader::with_capacity(1 << 16, file), path, &mut records)?;
+            match version {
+                Version::Binary => {
+                    let reader = BufReader::with_capacity(1 << 16, file);
+                    self.read(reader, path, &mut records)?;
+                }
+                Version::Python => {
+                    self.read_python(&file::read(path, PICKLE_LIMIT_BYTES)?, path, &mut records)?;
+                }
+            }
         }
         Ok(records)
     }
 
-    fn class_names(self, folder: &Path) -> Result<Vec<String>, DataError> {
-        let path = folder.join(self.class_name_file());
-        if !path.exists() {
-            return Ok((0..self.classes()).map(|class| class.to_string()).collect());
-        }
-        let names = file::lines(&path)?;
+    /// From the file of the version that is read, else from that of the other; else numbers.
+    fn class_names(self, files: &Files) -> Result<Vec<String>, DataError> {
+        let Some(listing) = search::listing(&files.folder) else {
+            return Ok(self.numbers());
+        };
+        let text = listing.file(self.class_name_file());
+        let mut pickles = self.class_name_pickles().iter();
+        let pickle = pickles.find_map(|name| listing.file(name));
+        let (path, names) = match (text, pickle) {
+            (Some(text), pickle) if files.version == Version::Binary || pickle.is_none() => {
+                let names = file::lines(&text)?;
+                (text, names)
+            }
+            (_, Some(pickle)) => {
+                let bytes = file::read(&pickle, NAMES_LIMIT_BYTES)?;
+                let names = self.read_python_names(&bytes, &pickle)?;
+                (pickle, names)
+            }
+            _ => return Ok(self.numbers()),
+        };
         if names.len() != self.classes() {
             let (expected, found) = (self.classes(), names.len());
             return Err(DataError::ClassNames {
@@ -170,50 +204,23 @@ impl Layout {
         Ok(names)
     }
 
+    fn numbers(self) -> Vec<String> {
+        (0..self.classes()).map(|class| class.to_string()).collect()
+    }
+
+    fn class_name_pickles(self) -> &'static [&'static str] {
+        match self {
+            Layout::Cifar10 => &["batches.meta", "batches.meta.pkl"],
+            Layout::Cifar100 => &["meta", "meta.pkl"],
+        }
+    }
+
     fn normalization(self) -> Normalization {
         match self {
             Layout::Cifar10 => Normalization::cifar10(),
             Layout::Cifar100 => Normalization::cifar100(),
         }
     }
-}
-
-/// The training and the test files in `folder`, if both are there: `data_batch_N.bin` in the order
-/// of N and `test_batch.bin`, or `train.bin` and `test.bin`.
-fn files(layout: Layout, folder: &Path) -> Option<(Vec<PathBuf>, PathBuf)> {
-    let (train, test) = match layout {
-        Layout::Cifar10 => (numbered(folder), folder.join("test_batch.bin")),
-        Layout::Cifar100 => {
-            let train = folder.join("train.bin");
-            (
-                if train.exists() {
-                    vec![train]
-                } else {
-                    Vec::new()
-                },
-                folder.join("test.bin"),
-            )
-        }
-    };
-    (!train.is_empty() && test.exists()).then_some((train, test))
-}
-
-fn numbered(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut files: Vec<(u32, PathBuf)> = entries
-        .filter_map(|entry| {
-            let name = entry.ok()?.file_name();
-            let number = name
-                .to_str()?
-                .strip_prefix("data_batch_")?
-                .strip_suffix(".bin")?;
-            Some((number.parse().ok()?, folder.join(&name)))
-        })
-        .collect();
-    files.sort();
-    files.into_iter().map(|(_, path)| path).collect()
 }
 
 /// Reads CIFAR-10 from the folder of the options.
@@ -228,18 +235,32 @@ pub(crate) fn open_cifar100(options: &OpenOptions) -> Result<Split, DataError> {
 
 fn open(layout: Layout, place: &Place, options: &OpenOptions) -> Result<Split, DataError> {
     options.fixed_size(place.dataset, SIDE)?;
-    let (folder, (train, test)) = place.find(options, |folder| files(layout, folder))?;
-    let class_names = layout.class_names(&folder)?;
-    let part = |paths: &[PathBuf]| {
-        let Records { labels, pixels } = layout.read_files(paths)?;
+    let (files, other) = files::find(layout, place, options)?;
+    let class_names = layout.class_names(&files)?;
+    let part = |paths: &[&Path]| {
+        let Records { labels, pixels } = layout.read_files(files.version, paths)?;
         InMemory::new(layout.name(), class_names.clone(), SHAPE, labels, pixels)
     };
+    let train: Vec<&Path> = files.train.iter().map(|(_, path)| &**path).collect();
+    let test: Vec<&Path> = files.test.iter().map(|path| &**path).collect();
+    let mut notes: Vec<String> = files.missing(layout).into_iter().collect();
+    if let Some(other) = other {
+        let (taken, folder) = match files.version {
+            Version::Binary => ("the binary", other.folder),
+            Version::Python => ("the Python", other.folder),
+        };
+        let folder = shown::path(&folder);
+        notes.push(format!(
+            "{taken} version is read; the other one, in {folder}, is not used"
+        ));
+    }
     Ok(Split {
         train: Arc::new(part(&train)?),
-        test: Arc::new(part(&[test])?),
+        test: Arc::new(part(&test)?),
         normalization: layout.normalization(),
         augmentation: Augmentation::crop(SHAPE, true),
         inventory: None,
+        notes,
     })
 }
 

@@ -1,8 +1,9 @@
 //! The IDX layout of MNIST and its relatives, plain or compressed with gzip.
 //!
-//! A file starts with a magic number (two zero bytes, 0x08 for bytes, the number of dimensions),
-//! then the dimensions as 32-bit big-endian numbers, then the data. Images have three dimensions
-//! (count, height, width), labels one.
+//! A file starts with a magic number (two zero bytes; 0x08 for bytes, 0x0c for 32-bit numbers; the number of
+//! dimensions), then the dimensions as 32-bit big-endian numbers, then the data. Images have three dimensions
+//! (count, height, width), labels one; or two (count, columns) of 32-bit numbers, as QMNIST has them, of which the first
+//! column is the class.
 
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
@@ -15,6 +16,10 @@ use crate::file;
 
 const LABEL_MAGIC: u32 = 0x0000_0801;
 const IMAGE_MAGIC: u32 = 0x0000_0803;
+/// Of rows of 32-bit numbers.
+const ROW_MAGIC: u32 = 0x0000_0c02;
+/// The largest label.
+const MOST_LABEL: usize = u16::MAX as usize;
 /// No more than this is read of a file, whatever its header declares: 2 GiB.
 const LIMIT_BYTES: u64 = 1 << 31;
 /// Deflate cannot compress better than 1 : 1032.
@@ -42,7 +47,8 @@ pub struct Images {
 /// [`DataError::CorruptGzip`], [`DataError::Empty`], [`DataError::Io`].
 pub fn read_images(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Images, DataError> {
     let mut file = Idx::new(reader, size_bytes, path)?;
-    let [count, height, width] = file.header(IMAGE_MAGIC)?;
+    let magic = file.header_word(0, 16)?;
+    let [count, height, width] = file.dimensions(magic, IMAGE_MAGIC)?;
     if height == 0 || width == 0 {
         return Err(DataError::Empty {
             what: path.display().to_string(),
@@ -56,33 +62,38 @@ pub fn read_images(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Im
     })
 }
 
-/// Reads a file of labels, each of which must be below `classes`; otherwise as [`read_images`].
+/// Reads a file of labels, one byte each, or of rows of 32-bit numbers that begin with the label; otherwise as [`read_images`].
 ///
 /// # Errors
-/// As [`read_images`], and [`DataError::LabelOutOfRange`].
-pub fn read_labels(
-    reader: impl Read,
-    size_bytes: u64,
-    path: &Path,
-    classes: usize,
-) -> Result<Vec<u16>, DataError> {
+/// As [`read_images`], and [`DataError::LabelOutOfRange`] for a number below 0 or above 65,535.
+pub fn read_labels(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Vec<u16>, DataError> {
     let mut file = Idx::new(reader, size_bytes, path)?;
-    let [count] = file.header(LABEL_MAGIC)?;
-    let labels = file.data(count, 1, 8)?;
-    let check = |(record, &label): (usize, &u8)| {
-        let label = u16::from(label);
-        if usize::from(label) < classes {
-            return Ok(label);
-        }
-        let (path, label) = (path.to_path_buf(), usize::from(label));
-        Err(DataError::LabelOutOfRange {
-            path,
+    let magic = file.header_word(0, 8)?;
+    if magic != ROW_MAGIC {
+        let [count] = file.dimensions(magic, LABEL_MAGIC)?;
+        let labels = file.data(count, 1, 8)?;
+        return Ok(labels.into_iter().map(u16::from).collect());
+    }
+    let [count, columns] = file.dimensions(magic, ROW_MAGIC)?;
+    if columns == 0 {
+        return Err(DataError::Empty {
+            what: path.display().to_string(),
+        });
+    }
+    let row_bytes = 4 * u64::from(columns);
+    let rows = file.data(count, row_bytes, 12)?;
+    // Whole rows, as many as the header says.
+    let rows = rows.chunks_exact(row_bytes as usize);
+    let label = |(record, row): (usize, &[u8])| {
+        let label = u32::from_be_bytes([row[0], row[1], row[2], row[3]]);
+        u16::try_from(label).map_err(|_| DataError::LabelOutOfRange {
+            path: path.to_path_buf(),
             record,
-            label,
-            classes,
+            label: label as usize,
+            classes: MOST_LABEL + 1,
         })
     };
-    labels.iter().enumerate().map(check).collect()
+    rows.enumerate().map(label).collect()
 }
 
 /// Opens a file for [`read_images`] or [`read_labels`].
@@ -148,33 +159,40 @@ impl<'a, R: Read> Idx<'a, R> {
         })
     }
 
-    /// Checks the magic number and returns the dimensions.
-    fn header<const D: usize>(&mut self, magic: u32) -> Result<[u32; D], DataError> {
-        let mut words = [0; 4];
-        for i in 0..=D {
-            let mut bytes = [0; 4];
-            let found = self.fill(&mut bytes)?;
-            if found < 4 {
-                let (path, expected_bytes) = (self.path.to_path_buf(), 4 * (D + 1));
-                let found_bytes = 4 * i + found;
-                return Err(DataError::TruncatedHeader {
-                    path,
-                    expected_bytes,
-                    found_bytes,
-                });
-            }
-            words[i] = u32::from_be_bytes(bytes);
-            // The first word is the magic number; what follows a wrong one has no meaning.
-            if words[0] != magic {
-                let path = self.path.to_path_buf();
-                return Err(DataError::BadMagic {
-                    path,
-                    expected: magic,
-                    found: words[0],
-                });
-            }
+    /// The next number of a header of `header_bytes`, of which `read` bytes have been read.
+    fn header_word(&mut self, read: usize, header_bytes: usize) -> Result<u32, DataError> {
+        let mut bytes = [0; 4];
+        let found = self.fill(&mut bytes)?;
+        if found < 4 {
+            return Err(DataError::TruncatedHeader {
+                path: self.path.to_path_buf(),
+                expected_bytes: header_bytes,
+                found_bytes: read + found,
+            });
         }
-        Ok(std::array::from_fn(|i| words[i + 1]))
+        Ok(u32::from_be_bytes(bytes))
+    }
+
+    /// The dimensions, after the first number of the header, which has to be the magic number: what follows a wrong one has
+    /// no meaning.
+    fn dimensions<const D: usize>(
+        &mut self,
+        found: u32,
+        expected: u32,
+    ) -> Result<[u32; D], DataError> {
+        if found != expected {
+            let path = self.path.to_path_buf();
+            return Err(DataError::BadMagic {
+                path,
+                expected,
+                found,
+            });
+        }
+        let mut dimensions = [0; D];
+        for (i, dimension) in dimensions.iter_mut().enumerate() {
+            *dimension = self.header_word(4 * (i + 1), 4 * (D + 1))?;
+        }
+        Ok(dimensions)
     }
 
     /// Reads `count` records of `record_bytes` each, after which the file must end.
@@ -264,7 +282,7 @@ mod tests {
     }
 
     fn labels(bytes: &[u8]) -> Result<Vec<u16>, DataError> {
-        read_labels(bytes, bytes.len() as u64, Path::new("x"), 10)
+        read_labels(bytes, bytes.len() as u64, Path::new("x"))
     }
 
     #[test]
@@ -289,7 +307,47 @@ mod tests {
         insta::assert_snapshot!(message(&idx(IMAGE_MAGIC, &[3, 2, 2], &[0; 9])), @"x is truncated: record 2 has 4 bytes, but only 1 are there; fetch the file again");
         insta::assert_snapshot!(message(&idx(IMAGE_MAGIC, &[2, 2, 2], &[0; 9])), @"x continues after its 2 records: expected 24 bytes in all, found more; fetch the file again");
         insta::assert_snapshot!(message(&idx(IMAGE_MAGIC, &[0, 2, 2], &[])), @"x holds no images");
-        insta::assert_snapshot!(labels(&idx(LABEL_MAGIC, &[2], &[1, 10])).unwrap_err(), @"x: record 1 has label 10, but there are only 10 classes (0 to 9)");
+    }
+
+    #[test]
+    fn rows_of_numbers_begin_with_the_label() {
+        let rows = |numbers: &[u32]| {
+            numbers
+                .iter()
+                .flat_map(|n| n.to_be_bytes())
+                .collect::<Vec<u8>>()
+        };
+        let bytes = idx(ROW_MAGIC, &[2, 3], &rows(&[5, 77, 1, 0, 99, 2]));
+        assert_eq!(labels(&bytes).unwrap(), [5, 0]);
+        assert_eq!(labels(&gzip(&bytes)).unwrap(), [5, 0]);
+        let message = |dimensions: &[u32], data: &[u8]| {
+            labels(&idx(ROW_MAGIC, dimensions, data))
+                .unwrap_err()
+                .to_string()
+        };
+        insta::assert_snapshot!(message(&[2, 1], &rows(&[1, u32::MAX])), @"x: record 1 has label 4294967295, but there are only 65536 classes (0 to 65535)");
+        insta::assert_snapshot!(message(&[2, 2], &rows(&[1, 2, 3])), @"x is truncated: record 1 has 8 bytes, but only 4 are there; fetch the file again");
+        insta::assert_snapshot!(message(&[2, 0], &[]), @"x holds no images");
+        insta::assert_snapshot!(message(&[2], &[]), @"x is truncated: its header has 12 bytes, but only 8 are there; fetch the file again");
+        assert!(matches!(
+            labels(&idx(ROW_MAGIC, &[u32::MAX, u32::MAX], &[0; 9])),
+            Err(DataError::TooLarge { .. })
+        ));
+    }
+
+    /// Whatever a compressed file would inflate to: no more than its header counts is asked of it.
+    #[test]
+    fn what_inflates_to_more_than_its_header_counts_is_refused() {
+        let bomb = gzip(&idx(LABEL_MAGIC, &[3], &vec![0; 1 << 24]));
+        let mut read = bomb.as_slice();
+        let found = read_labels(&mut read, bomb.len() as u64, Path::new("x"));
+        assert!(matches!(
+            found,
+            Err(DataError::TrailingBytes {
+                expected_bytes: 11,
+                ..
+            })
+        ));
     }
 
     #[test]

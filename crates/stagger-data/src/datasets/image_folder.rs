@@ -123,6 +123,7 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
         normalization,
         augmentation,
         inventory: Some(inventory),
+        notes: Vec::new(),
     })
 }
 

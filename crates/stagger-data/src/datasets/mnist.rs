@@ -1,4 +1,11 @@
-//! MNIST and Fashion-MNIST: four IDX files of 28×28 grey images.
+//! MNIST and its relatives: four IDX files of square grey images, as torchvision, Kaggle and the original sites lay them out.
+//!
+//! The classes are the labels of the training images, in their order; EMNIST's letters have labels from 1. EMNIST's images
+//! lie on their side in the files (rows are columns); they are taken as they are, as torchvision takes them.
+
+mod choice;
+mod family;
+mod files;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,22 +17,14 @@ use crate::memory::InMemory;
 use crate::normalization::Normalization;
 use crate::place::{OpenOptions, Place};
 use crate::split::Split;
+pub(crate) use choice::recognise;
+use choice::{Chosen, choose};
+use family::Family;
 
+/// Side of the images of all these sets as they were published.
 const SIDE: usize = 28;
-const SHAPE: [usize; 3] = [1, SIDE, SIDE];
-const CLASSES: usize = 10;
-const GARMENTS: [&str; CLASSES] = [
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-];
+/// Largest side.
+const MOST_SIDE: usize = 4096;
 
 const IDX_FILES: &str = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte \
                          and t10k-labels-idx1-ubyte (each plain or .gz)";
@@ -46,87 +45,221 @@ const FASHION_MNIST: Place = Place {
            their folder with --data-dir",
 };
 
-/// Which of the two sets; both use the same file names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Variant {
-    Digits,
-    Fashion,
-}
+const EMNIST: Place = Place {
+    dataset: "emnist",
+    folders: &["EMNIST/raw", "emnist", "gzip"],
+    looks_for: "emnist-balanced-train-images-idx3-ubyte, -train-labels-idx1-ubyte, -test-images-idx3-ubyte and \
+                -test-labels-idx1-ubyte (each plain or .gz; or byclass, bymerge, letters, digits, mnist)",
+    hint: "get gzip.zip from https://www.nist.gov/itl/products-and-services/emnist-dataset, unpack it and name its \
+           folder with --data-dir",
+};
 
-/// The files of one set: images and labels to train on, then to test on.
-type Files = [PathBuf; 4];
+const KMNIST: Place = Place {
+    dataset: "kmnist",
+    folders: &["KMNIST/raw", "kmnist"],
+    looks_for: IDX_FILES,
+    hint: "get the four files from https://github.com/rois-codh/kmnist and name their folder with --data-dir",
+};
 
-/// The four files in `folder`, if all are there; each plain or with `.gz`, with `-` or `.` before
-/// `idx` (both spellings are in circulation).
-fn files(folder: &Path) -> Option<Files> {
-    let find = |stem: &str, kind: &str| {
-        let candidates = ["-", "."].into_iter().flat_map(|separator| {
-            ["", ".gz"].map(|ending| folder.join(format!("{stem}{separator}{kind}{ending}")))
-        });
-        candidates.into_iter().find(|path| path.exists())
-    };
-    Some([
-        find("train-images", "idx3-ubyte")?,
-        find("train-labels", "idx1-ubyte")?,
-        find("t10k-images", "idx3-ubyte")?,
-        find("t10k-labels", "idx1-ubyte")?,
-    ])
-}
+const QMNIST: Place = Place {
+    dataset: "qmnist",
+    folders: &["QMNIST/raw", "qmnist"],
+    looks_for: "qmnist-train-images-idx3-ubyte, qmnist-train-labels-idx2-int, qmnist-test-images-idx3-ubyte and \
+                qmnist-test-labels-idx2-int (each plain or .gz)",
+    hint: "get the four files from https://github.com/facebookresearch/qmnist and name their folder with --data-dir",
+};
 
-/// Reads MNIST from the folder of the options.
+/// Reads MNIST, or another set in such files, from the folder of the options.
 pub(crate) fn open_digits(options: &OpenOptions) -> Result<Split, DataError> {
-    open(Variant::Digits, &MNIST, options)
+    open(Family::Mnist, &MNIST, options)
 }
 
 /// Reads Fashion-MNIST from the folder of the options.
 pub(crate) fn open_fashion(options: &OpenOptions) -> Result<Split, DataError> {
-    open(Variant::Fashion, &FASHION_MNIST, options)
+    open(Family::Fashion, &FASHION_MNIST, options)
 }
 
-fn open(variant: Variant, place: &Place, options: &OpenOptions) -> Result<Split, DataError> {
-    options.fixed_size(place.dataset, SIDE)?;
-    let (_, [train_images, train_labels, test_images, test_labels]) = place.find(options, files)?;
+/// Reads one of the sets of EMNIST from the folder of the options.
+pub(crate) fn open_emnist(options: &OpenOptions) -> Result<Split, DataError> {
+    open(Family::Emnist, &EMNIST, options)
+}
+
+/// Reads KMNIST from the folder of the options.
+pub(crate) fn open_kmnist(options: &OpenOptions) -> Result<Split, DataError> {
+    open(Family::Kmnist, &KMNIST, options)
+}
+
+/// Reads QMNIST from the folder of the options.
+pub(crate) fn open_qmnist(options: &OpenOptions) -> Result<Split, DataError> {
+    open(Family::Qmnist, &QMNIST, options)
+}
+
+fn open(family: Family, place: &Place, options: &OpenOptions) -> Result<Split, DataError> {
+    options.refuse_background(place.dataset)?;
+    let Chosen { set, files, at } = choose(family, place, options)?;
+    let [train_images, train_labels, test_images, test_labels] = &files;
+    let train = Part::read(train_images, train_labels, None)?;
+    options.fixed_size(place.dataset, train.side)?;
+    let classes = train.classes();
+    let test = Part::read(test_images, test_labels, Some(train.side))?;
+    // What a prefix says counts for more than a name that stands for all of them.
+    let of_files = Family::of(&set.prefix).unwrap_or(family);
+    let names = of_files.class_names(&set.prefix, &classes);
+    let shape = [1, train.side, train.side];
+    let is_as_published =
+        set.prefix.is_empty() && train.side == SIDE && classes.iter().all(|&label| label < 10);
     // Mirrored digits are other digits or none; mirrored garments are garments.
-    let (normalization, flip) = match variant {
-        Variant::Digits => (Normalization::mnist(), false),
-        Variant::Fashion => (Normalization::fashion_mnist(), true),
+    let flip = of_files == Family::Fashion;
+    let [train_count, test_count] = [train.labels.len(), test.labels.len()];
+    let side = train.side;
+    let train = train.into_set(place.dataset, &names, &classes, train_labels)?;
+    let test = test.into_set(place.dataset, &names, &classes, train_labels)?;
+    let normalization = match family {
+        Family::Mnist if is_as_published => Normalization::mnist(),
+        Family::Fashion if is_as_published => Normalization::fashion_mnist(),
+        _ => Normalization::measure(&train)?,
     };
+    let is_ordinary = is_as_published && classes.iter().copied().eq(0..10) && at.is_none();
+    let mut notes = Vec::new();
+    if !is_ordinary || !matches!(family, Family::Mnist | Family::Fashion) {
+        let name = match &set.prefix[..] {
+            "" => place.dataset,
+            prefix => prefix,
+        };
+        let at = at.map_or_else(String::new, |at| format!(" ({at})"));
+        let mut note = format!(
+            "{name}{at}: {train_count} images of {side}×{side} to train on, {test_count} to evaluate on, {}",
+            match classes.len() {
+                1 => "1 class".to_owned(),
+                count => format!("{count} classes"),
+            }
+        );
+        if !classes.iter().copied().eq(0..classes.len() as u16) {
+            let last = classes.len() - 1;
+            note.push_str(&format!("; labels {} became 0 to {last}", listed(&classes)));
+        }
+        if of_files == Family::Emnist {
+            note.push_str("; images lie on their side, as EMNIST has them");
+        }
+        notes.push(note);
+    }
     Ok(Split {
-        train: Arc::new(part(variant, &train_images, &train_labels)?),
-        test: Arc::new(part(variant, &test_images, &test_labels)?),
+        train: Arc::new(train),
+        test: Arc::new(test),
         normalization,
-        augmentation: Augmentation::crop(SHAPE, flip),
+        augmentation: augmentation(shape, flip),
         inventory: None,
+        notes,
     })
 }
 
-fn part(variant: Variant, images_path: &Path, labels_path: &Path) -> Result<InMemory, DataError> {
-    let (file, size_bytes) = idx::open(images_path)?;
-    let images = idx::read_images(file, size_bytes, images_path)?;
-    if images.size != [SIDE; 2] {
-        let (path, expected) = (images_path.to_path_buf(), [SIDE; 2]);
-        return Err(DataError::WrongDimensions {
-            path,
-            expected,
-            found: images.size,
-        });
+/// As large images are shifted, in proportion: a shift must not push a small one out of sight.
+fn augmentation(shape: [usize; 3], flip: bool) -> Augmentation {
+    let usual = Augmentation::crop(shape, flip);
+    Augmentation {
+        pad: usual.pad.min(shape[1].div_ceil(7)),
+        ..usual
     }
-    let (file, size_bytes) = idx::open(labels_path)?;
-    let labels = idx::read_labels(file, size_bytes, labels_path, CLASSES)?;
-    if images.count != labels.len() {
-        return Err(DataError::CountMismatch {
-            images_path: images_path.to_path_buf(),
-            images: images.count,
-            labels_path: labels_path.to_path_buf(),
-            labels: labels.len(),
-        });
-    }
-    let (name, class_names) = match variant {
-        Variant::Digits => (
-            "mnist",
-            (0..CLASSES).map(|digit| digit.to_string()).collect(),
-        ),
-        Variant::Fashion => ("fashion-mnist", GARMENTS.map(str::to_string).to_vec()),
+}
+
+/// Labels in order, in words: `1 to 26`, or `3, 7`.
+fn listed(labels: &[u16]) -> String {
+    let (Some(first), Some(last)) = (labels.first(), labels.last()) else {
+        return String::new();
     };
-    InMemory::new(name, class_names, SHAPE, labels, images.pixels)
+    if labels.iter().copied().eq(*first..=*last) {
+        return format!("{first} to {last}");
+    }
+    let mut shown: Vec<String> = labels.iter().take(10).map(u16::to_string).collect();
+    if labels.len() > 10 {
+        shown.push("…".to_owned());
+        shown.push(last.to_string());
+    }
+    shown.join(", ")
+}
+
+/// Images and their labels as the files have them.
+struct Part {
+    side: usize,
+    pixels: Vec<u8>,
+    labels: Vec<u16>,
+    labels_path: PathBuf,
+}
+
+impl Part {
+    /// Images of the side that is asked for, or of any.
+    fn read(
+        images_path: &Path,
+        labels_path: &Path,
+        side: Option<usize>,
+    ) -> Result<Self, DataError> {
+        let (file, size_bytes) = idx::open(images_path)?;
+        let images = idx::read_images(file, size_bytes, images_path)?;
+        let [height, width] = images.size;
+        let path = || images_path.to_path_buf();
+        if height != width || height > MOST_SIDE {
+            return Err(DataError::NotSquare {
+                path: path(),
+                found: images.size,
+                most: MOST_SIDE,
+            });
+        }
+        if let Some(side) = side.filter(|&side| side != height) {
+            return Err(DataError::WrongDimensions {
+                path: path(),
+                expected: [side; 2],
+                found: images.size,
+            });
+        }
+        let (file, size_bytes) = idx::open(labels_path)?;
+        let labels = idx::read_labels(file, size_bytes, labels_path)?;
+        if images.count != labels.len() {
+            return Err(DataError::CountMismatch {
+                images_path: path(),
+                images: images.count,
+                labels_path: labels_path.to_path_buf(),
+                labels: labels.len(),
+            });
+        }
+        Ok(Self {
+            side: height,
+            pixels: images.pixels,
+            labels,
+            labels_path: labels_path.to_path_buf(),
+        })
+    }
+
+    /// The labels that there are, in order.
+    fn classes(&self) -> Vec<u16> {
+        let mut classes = self.labels.clone();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+
+    /// With each label replaced by its place among `classes`, which those in `train_labels` are.
+    fn into_set(
+        self,
+        dataset: &str,
+        names: &[String],
+        classes: &[u16],
+        train_labels: &Path,
+    ) -> Result<InMemory, DataError> {
+        let class = |(record, label): (usize, &u16)| {
+            let found = classes.binary_search(label);
+            found
+                .map(|class| class as u16)
+                .map_err(|_| DataError::NewLabel {
+                    path: self.labels_path.clone(),
+                    record,
+                    label: *label,
+                    train_path: train_labels.to_path_buf(),
+                    known: listed(classes),
+                })
+        };
+        let labels = self.labels.iter().enumerate().map(class);
+        let labels = labels.collect::<Result<Vec<u16>, DataError>>()?;
+        let shape = [1, self.side, self.side];
+        InMemory::new(dataset, names.to_vec(), shape, labels, self.pixels)
+    }
 }

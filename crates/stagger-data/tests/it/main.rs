@@ -3,6 +3,8 @@
 mod files;
 mod folders;
 mod jpeg;
+mod layouts;
 mod loader;
+mod mnist;
 mod real_data;
 mod shapes;

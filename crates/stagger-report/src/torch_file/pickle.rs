@@ -1,28 +1,6 @@
-//! A machine for pickles of plain tensors. It builds values and never calls anything.
+//! Tensors in a pickle of torch.save.
 
-/// A value, by its number among all values.
-pub type Id = usize;
-
-/// What a pickle holds.
-#[derive(Clone, Debug)]
-pub enum Value {
-    /// Nothing of interest: none, a number with a fraction, bytes.
-    Other,
-    Int(i64),
-    Text(String),
-    /// A list or a tuple.
-    Items(Vec<Id>),
-    /// A dictionary, in order.
-    Dict(Vec<(Id, Id)>),
-    /// `module.name`, not looked up.
-    Global(String),
-    /// Values in an entry of the archive.
-    Storage {
-        kind: String,
-        key: String,
-    },
-    Tensor(Tensor),
-}
+use stagger_pickle::{Id, Pickle, PickleError, Value};
 
 /// A view of a storage.
 #[derive(Clone, Debug)]
@@ -34,15 +12,7 @@ pub struct Tensor {
     pub strides: Vec<usize>,
 }
 
-#[derive(Default)]
-pub struct Machine {
-    pub values: Vec<Value>,
-    stack: Vec<Id>,
-    marks: Vec<usize>,
-    memo: std::collections::BTreeMap<usize, Id>,
-}
-
-/// Classes and functions that a file of plain tensors names. Anything else is refused where it would be called.
+/// Classes and functions that a file of plain tensors names. Anything else is refused.
 const KNOWN: [&str; 12] = [
     "collections.OrderedDict",
     "torch._utils._rebuild_tensor_v2",
@@ -58,299 +28,88 @@ const KNOWN: [&str; 12] = [
     "collections.defaultdict",
 ];
 
-/// Longest key of a storage.
+/// Longest key of a storage, and longest name of its class.
 const MOST_KEY_BYTES: usize = 64;
 
 /// Most sides of a tensor.
 const MOST_SIDES: usize = 8;
 
-impl Machine {
-    /// Runs a pickle, and gives its value.
-    pub fn run(&mut self, bytes: &[u8]) -> Result<Id, String> {
-        let mut rest = bytes;
-        loop {
-            let code = take(&mut rest, 1)?[0];
-            match code {
-                0x80 => drop(take(&mut rest, 1)?),
-                0x95 => drop(take(&mut rest, 8)?),
-                b'.' => return self.pop(),
-                b'(' => self.marks.push(self.stack.len()),
-                b'}' => self.push(Value::Dict(Vec::new())),
-                b']' | b')' | 0x8f => self.push(Value::Items(Vec::new())),
-                b'N' => self.push(Value::Other),
-                0x88 => self.push(Value::Int(1)),
-                0x89 => self.push(Value::Int(0)),
-                b'J' => {
-                    let value = i32::from_le_bytes(array(&mut rest)?);
-                    self.push(Value::Int(value.into()));
-                }
-                b'K' => {
-                    let value = take(&mut rest, 1)?[0];
-                    self.push(Value::Int(value.into()));
-                }
-                b'M' => {
-                    let value = u16::from_le_bytes(array(&mut rest)?);
-                    self.push(Value::Int(value.into()));
-                }
-                0x8a => {
-                    let length = usize::from(take(&mut rest, 1)?[0]);
-                    let found = take(&mut rest, length)?;
-                    let negative = found.last().is_some_and(|last| last >> 7 == 1);
-                    let mut whole = [if negative { 255 } else { 0 }; 8];
-                    let value = match whole.get_mut(..length) {
-                        Some(low) => {
-                            low.copy_from_slice(found);
-                            Value::Int(i64::from_le_bytes(whole))
-                        }
-                        None => Value::Other,
-                    };
-                    self.push(value);
-                }
-                b'G' => {
-                    take(&mut rest, 8)?;
-                    self.push(Value::Other);
-                }
-                b'X' | 0x8c | b'B' | b'C' | 0x8d | 0x8e => {
-                    let length = length(&mut rest, code)?;
-                    let found = take(&mut rest, length)?;
-                    self.push(match code {
-                        b'X' | 0x8c | 0x8d => Value::Text(String::from_utf8_lossy(found).into()),
-                        _ => Value::Other,
-                    });
-                }
-                b'q' => {
-                    let at = take(&mut rest, 1)?[0];
-                    self.memo.insert(at.into(), self.top()?);
-                }
-                b'r' => {
-                    let at = u32::from_le_bytes(array(&mut rest)?);
-                    self.memo.insert(at as usize, self.top()?);
-                }
-                0x94 => drop(self.memo.insert(self.memo.len(), self.top()?)),
-                b'h' => {
-                    let at = take(&mut rest, 1)?[0];
-                    self.recall(at.into())?;
-                }
-                b'j' => {
-                    let at = u32::from_le_bytes(array(&mut rest)?);
-                    self.recall(at as usize)?;
-                }
-                b'c' => {
-                    let (module, name) = (line(&mut rest)?, line(&mut rest)?);
-                    self.global(&module, &name)?;
-                }
-                0x93 => {
-                    let (name, module) = (self.pop()?, self.pop()?);
-                    let (module, name) = (self.text(module)?, self.text(name)?);
-                    self.global(&module, &name)?;
-                }
-                b't' => {
-                    let items = self.pop_to_mark()?;
-                    self.push(Value::Items(items));
-                }
-                b'l' => {
-                    let items = self.pop_to_mark()?;
-                    self.push(Value::Items(items));
-                }
-                0x85..=0x87 => {
-                    let from = self.stack.len().checked_sub(usize::from(code) - 0x84);
-                    let items = self.stack.split_off(from.ok_or_else(damaged)?);
-                    self.push(Value::Items(items));
-                }
-                b'a' => {
-                    let item = self.pop()?;
-                    self.append(vec![item])?;
-                }
-                b'e' | 0x90 => {
-                    let items = self.pop_to_mark()?;
-                    self.append(items)?;
-                }
-                b's' => {
-                    let (value, key) = (self.pop()?, self.pop()?);
-                    self.insert(vec![key, value])?;
-                }
-                b'u' => {
-                    let items = self.pop_to_mark()?;
-                    self.insert(items)?;
-                }
-                b'Q' => {
-                    let id = self.pop()?;
-                    let storage = self.storage(id)?;
-                    self.push(storage);
-                }
-                // Attributes of an object, such as a dictionary's `_metadata`: left out.
-                b'b' => drop(self.pop()?),
-                b'0' => drop(self.pop()?),
-                b'R' | 0x81 => {
-                    let (arguments, function) = (self.pop()?, self.pop()?);
-                    let value = self.build(function, arguments)?;
-                    self.push(value);
-                }
-                _ => {
-                    return Err(format!(
-                        "its pickle has the instruction {code:#04x}, which plain tensors do not need"
-                    ));
-                }
-            }
+/// Reads a pickle.
+pub fn read(bytes: &[u8]) -> Result<Pickle<'_>, String> {
+    let is_storage = |name: &str| {
+        name.starts_with("torch.") && name.ends_with("Storage") && name.len() < MOST_KEY_BYTES
+    };
+    let found = Pickle::read(bytes, |name| is_storage(name) || KNOWN.contains(&name));
+    found.map_err(|error| match error {
+        PickleError::Instruction(code) => {
+            format!("its pickle has the instruction {code:#04x}, which plain tensors do not need")
         }
-    }
-
-    fn push(&mut self, value: Value) {
-        self.stack.push(self.values.len());
-        self.values.push(value);
-    }
-
-    fn pop(&mut self) -> Result<Id, String> {
-        self.stack.pop().ok_or_else(damaged)
-    }
-
-    fn top(&self) -> Result<Id, String> {
-        self.stack.last().copied().ok_or_else(damaged)
-    }
-
-    fn recall(&mut self, at: usize) -> Result<(), String> {
-        let id = *self.memo.get(&at).ok_or_else(damaged)?;
-        self.stack.push(id);
-        Ok(())
-    }
-
-    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
-        let mark = self.marks.pop().filter(|mark| *mark <= self.stack.len());
-        Ok(self.stack.split_off(mark.ok_or_else(damaged)?))
-    }
-
-    fn append(&mut self, more: Vec<Id>) -> Result<(), String> {
-        let list = self.top()?;
-        match &mut self.values[list] {
-            Value::Items(items) => items.extend(more),
-            Value::Other => {}
-            _ => return Err(damaged()),
-        }
-        Ok(())
-    }
-
-    fn insert(&mut self, more: Vec<Id>) -> Result<(), String> {
-        let dict = self.top()?;
-        match &mut self.values[dict] {
-            Value::Dict(entries) => {
-                entries.extend(more.chunks_exact(2).map(|pair| (pair[0], pair[1])))
-            }
-            Value::Other => {}
-            _ => return Err(damaged()),
-        }
-        Ok(())
-    }
-
-    pub fn text(&self, id: Id) -> Result<String, String> {
-        match &self.values[id] {
-            Value::Text(text) => Ok(text.clone()),
-            _ => Err(damaged()),
-        }
-    }
-
-    fn global(&mut self, module: &str, name: &str) -> Result<(), String> {
-        let name = format!("{module}.{name}");
-        let is_storage =
-            module == "torch" && name.ends_with("Storage") && name.len() < MOST_KEY_BYTES;
-        if !is_storage && !KNOWN.contains(&name.as_str()) {
-            return Err(format!(
-                "it names `{name}`, which is no plain tensor, so that it is refused; nothing of it has been run"
-            ));
-        }
-        self.push(Value::Global(name));
-        Ok(())
-    }
-
-    fn items(&self, id: Id) -> Result<&[Id], String> {
-        match &self.values[id] {
-            Value::Items(items) => Ok(items),
-            _ => Err(damaged()),
-        }
-    }
-
-    /// `("storage", type, key, device, length)`
-    fn storage(&self, id: Id) -> Result<Value, String> {
-        let [_, kind, key, ..] = self.items(id)? else {
-            return Err(damaged());
-        };
-        let Value::Global(kind) = &self.values[*kind] else {
-            return Err(damaged());
-        };
-        let key = self.text(*key)?;
-        // Copied for every tensor.
-        if key.len() > MOST_KEY_BYTES {
-            return Err(damaged());
-        }
-        Ok(Value::Storage {
-            kind: kind.clone(),
-            key,
-        })
-    }
-
-    fn build(&self, function: Id, arguments: Id) -> Result<Value, String> {
-        let Value::Global(function) = &self.values[function] else {
-            return Err(damaged());
-        };
-        match function.as_str() {
-            "collections.OrderedDict" => Ok(Value::Dict(Vec::new())),
-            "torch._utils._rebuild_parameter" => {
-                let first = self.items(arguments)?.first().ok_or_else(damaged)?;
-                match &self.values[*first] {
-                    Value::Tensor(tensor) => Ok(Value::Tensor(tensor.clone())),
-                    _ => Err(damaged()),
-                }
-            }
-            "torch._utils._rebuild_tensor_v2" => {
-                let [storage, offset, shape, strides, ..] = self.items(arguments)? else {
-                    return Err(damaged());
-                };
-                let Value::Storage { kind, key } = &self.values[*storage] else {
-                    return Err(damaged());
-                };
-                let number = |id: &Id| match &self.values[*id] {
-                    Value::Int(value) => usize::try_from(*value).map_err(|_| damaged()),
-                    _ => Err(damaged()),
-                };
-                let numbers = |id: Id| match self.items(id)? {
-                    sides if sides.len() > MOST_SIDES => Err(damaged()),
-                    _ => self.items(id)?.iter().map(number).collect::<Result<_, _>>(),
-                };
-                Ok(Value::Tensor(Tensor {
-                    kind: kind.clone(),
-                    key: key.clone(),
-                    offset: number(offset)?,
-                    shape: numbers(*shape)?,
-                    strides: numbers(*strides)?,
-                }))
-            }
-            // What it holds is not looked at.
-            _ => Ok(Value::Other),
-        }
-    }
-}
-
-fn length(rest: &mut &[u8], code: u8) -> Result<usize, String> {
-    Ok(match code {
-        b'C' | 0x8c => take(rest, 1)?[0].into(),
-        b'X' | b'B' => u32::from_le_bytes(array(rest)?) as usize,
-        _ => usize::try_from(u64::from_le_bytes(array(rest)?)).map_err(|_| damaged())?,
+        PickleError::Name(name) => format!(
+            "it names `{name}`, which is no plain tensor, so that it is refused; nothing of it has been run"
+        ),
+        _ => damaged(),
     })
 }
 
-fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], String> {
-    let (found, behind) = rest.split_at_checked(count).ok_or_else(damaged)?;
-    *rest = behind;
-    Ok(found)
+/// The tensor that a value stands for, if it does.
+///
+/// # Errors
+/// For one whose parts are not what they have to be.
+pub fn tensor(pickle: &Pickle<'_>, id: Id) -> Result<Option<Tensor>, String> {
+    let Some((name, arguments)) = pickle.call(id) else {
+        return Ok(None);
+    };
+    match (name, arguments) {
+        ("torch._utils._rebuild_parameter", [inner, ..]) => match pickle.call(*inner) {
+            Some(("torch._utils._rebuild_tensor_v2", arguments)) => {
+                rebuilt(pickle, arguments).map(Some)
+            }
+            _ => Err(damaged()),
+        },
+        ("torch._utils._rebuild_tensor_v2", arguments) => rebuilt(pickle, arguments).map(Some),
+        ("torch._utils._rebuild_parameter", _) => Err(damaged()),
+        _ => Ok(None),
+    }
 }
 
-fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], String> {
-    take(rest, N)?.try_into().map_err(|_| damaged())
+fn rebuilt(pickle: &Pickle<'_>, arguments: &[Id]) -> Result<Tensor, String> {
+    let [storage, offset, shape, strides, ..] = arguments else {
+        return Err(damaged());
+    };
+    let (kind, key) = storage_of(pickle, *storage)?;
+    let number = |id: &Id| match pickle.value(*id) {
+        Value::Int(value) => usize::try_from(*value).map_err(|_| damaged()),
+        _ => Err(damaged()),
+    };
+    let numbers = |id: &Id| match pickle.items(*id) {
+        Some(sides) if sides.len() <= MOST_SIDES => sides.iter().map(number).collect(),
+        _ => Err(damaged()),
+    };
+    Ok(Tensor {
+        kind,
+        key,
+        offset: number(offset)?,
+        shape: numbers(shape)?,
+        strides: numbers(strides)?,
+    })
 }
 
-fn line(rest: &mut &[u8]) -> Result<String, String> {
-    let end = rest.iter().position(|byte| *byte == b'\n');
-    let found = take(rest, end.ok_or_else(damaged)? + 1)?;
-    Ok(String::from_utf8_lossy(&found[..found.len() - 1]).into_owned())
+/// `("storage", type, key, device, length)`: type and key.
+fn storage_of(pickle: &Pickle<'_>, id: Id) -> Result<(String, String), String> {
+    let Value::Persistent(of) = pickle.value(id) else {
+        return Err(damaged());
+    };
+    let Some([_, kind, key, ..]) = pickle.items(*of) else {
+        return Err(damaged());
+    };
+    let (Value::Name(kind), Value::Text(key)) = (pickle.value(*kind), pickle.value(*key)) else {
+        return Err(damaged());
+    };
+    // Copied for every tensor.
+    match key.len() <= MOST_KEY_BYTES {
+        true => Ok((kind.clone(), key.to_string())),
+        false => Err(damaged()),
+    }
 }
 
 fn damaged() -> String {

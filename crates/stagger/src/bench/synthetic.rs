@@ -27,6 +27,7 @@ pub fn split(shape: [usize; 3], classes: usize, batch_size: usize) -> Split {
         normalization: Normalization::cifar10(),
         augmentation: Augmentation::NONE,
         inventory: None,
+        notes: Vec::new(),
     }
 }
 

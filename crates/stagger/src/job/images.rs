@@ -11,18 +11,28 @@ use crate::refusal::Refusal;
 const DATA_SEED: u64 = 0;
 /// The only data set that is searched, and that may lie in one folder.
 const IMAGE_FOLDER: &str = "image-folder";
+/// The only data set without files.
+const SHAPES: &str = "shapes";
 
-/// The data set that was given, or else the one that the options name.
-pub(super) fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Error> {
+/// The data set that was given, or else the one that the options name, or else the one whose files are in the folder; which
+/// the options name then.
+pub(super) fn open(options: &mut TrainingOptions, given: &Given) -> Result<Split, Error> {
+    let note = match (&given.split, &options.dataset) {
+        (None, None) => {
+            let found = stagger_data::recognise(&files(options)?)?;
+            options.dataset = Some(found.name.to_owned());
+            Some(found.note)
+        }
+        _ => None,
+    };
+    let options = &*options;
     let name = options.dataset.as_deref().unwrap_or_default();
     refuse_unused(options, name, given)?;
     let mut split = match &given.split {
         Some(split) => split.clone(),
-        None => {
-            let files = files(options)?;
-            stagger_data::open(name, &files)?
-        }
+        None => stagger_data::open(name, &files(options)?)?,
     };
+    split.notes.splice(..0, note);
     if let [class] = split.train.class_names() {
         let inventory = split.inventory.as_ref();
         let train = inventory.and_then(|inventory| inventory.train.as_ref());
@@ -105,8 +115,17 @@ fn by_channel(option: &'static str, said: &[f64], channels: usize) -> Result<Vec
     Ok(said.iter().map(|&x| x as f32).collect())
 }
 
-/// Options of image folders beside another data set. One that does not exist is told of by that.
+/// A folder beside a data set without files, and options of image folders beside another data set. One that does not exist is
+/// told of by that.
 fn refuse_unused(options: &TrainingOptions, name: &str, given: &Given) -> Result<(), Refusal> {
+    if name == SHAPES && given.split.is_none() && options.data_dir.is_some() {
+        return Err(Refusal::Unused {
+            option: "data_dir",
+            beside: "dataset",
+            found: name.to_owned(),
+            expected: "image-folder, or another one that reads files",
+        });
+    }
     if name == IMAGE_FOLDER || (given.split.is_none() && !NAMES.contains(&name)) {
         return Ok(());
     }

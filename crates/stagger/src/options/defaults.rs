@@ -34,6 +34,15 @@ impl TrainingOptions {
         }
     }
 
+    /// The values said here, and default values for the rest. No data set is put in where a folder is named: its files say
+    /// which it is.
+    #[must_use]
+    pub fn or_defaults(self) -> Self {
+        let mut defaults = Self::defaults();
+        defaults.dataset.take_if(|_| self.data_dir.is_some());
+        self.or(defaults)
+    }
+
     /// Fills in the default values of settings that only some optimizers and learning-rate schedules have.
     pub(crate) fn fill_dependent(&mut self) {
         match self.optimizer.as_deref() {

@@ -27,10 +27,10 @@ pub fn headline(job: &Job) -> String {
     )
 }
 
-/// The line on what is used of the data set's folder, and what is left out; only folders that are searched have one.
-pub fn data(job: &Job) -> Option<String> {
-    let inventory = job.split.inventory.as_ref()?;
-    Some(format!("data: {inventory}"))
+/// The lines on what was taken for the data set, what is used of its folder, and what is left out.
+pub fn data(job: &Job) -> impl Iterator<Item = String> {
+    let account = job.split.account().into_iter();
+    account.map(|line| format!("data: {line}"))
 }
 
 /// The engine or engines, with what is not their default.

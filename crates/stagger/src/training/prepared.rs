@@ -189,7 +189,7 @@ impl<'a> Prepared<'a> {
     ) -> Result<Run, Error> {
         let job = &self.job;
         journal.say(&labels::headline(job))?;
-        if let Some(line) = labels::data(job) {
+        for line in labels::data(job) {
             journal.say(&line)?;
         }
         if let Some(folder) = folder {

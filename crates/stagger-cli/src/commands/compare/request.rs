@@ -114,7 +114,7 @@ impl Request {
                     keep_snapshots: Some(0),
                     ..TrainingOptions::default()
                 })
-                .or(TrainingOptions::defaults())
+                .or_defaults()
         };
         let slowdowns = slowdowns(arguments, preset)?;
         let slowed = slowdowns.iter().any(|slowdown| *slowdown > 0.0);

@@ -99,6 +99,7 @@ pub(crate) fn open_for_evaluation(
         normalization: trained_on.normalization.clone(),
         augmentation: Augmentation::NONE,
         inventory: Some(inventory),
+        notes: Vec::new(),
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::PLACE;
 use super::walk::{entries, first_image, is_hidden};
+use crate::datasets::archive;
 use crate::error::DataError;
 use crate::shown;
 
@@ -165,10 +166,10 @@ fn without_splits(
                  --val-split 0.1"
             ),
         }),
-        None => {
+        None => Err(archive::refusal(PLACE.dataset, folder).unwrap_or_else(|| {
             let reason = "there is no folder train, neither in it nor one level below".to_string();
-            Err(PLACE.not_found(folder, reason))
-        }
+            PLACE.not_found(folder, reason)
+        })),
     }
 }
 
@@ -192,7 +193,10 @@ impl Splits {
             test: Vec::new(),
             dangling: Vec::new(),
         };
-        let all = entries(folder).map_err(|error| PLACE.not_found(folder, error.to_string()))?;
+        let all = entries(folder).map_err(|error| {
+            archive::refusal(PLACE.dataset, folder)
+                .unwrap_or_else(|| PLACE.not_found(folder, error.to_string()))
+        })?;
         // Preferred names first.
         for (names, is_rank) in [TRAIN, VALIDATION, TEST].map(|names| (names, 0..names.len())) {
             for rank in is_rank {
