@@ -216,7 +216,7 @@ pub fn reopen(
 }
 
 /// Options that may change when a run is resumed: they move time, files and failures, not numbers.
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
     "allow-left-out",
     "calibration-batches",
     "cache-bytes",
@@ -225,6 +225,8 @@ const FREE: [&str; 13] = [
     "max-seconds",
     "on-nan",
     "output",
+    // Which ones they are is part of the fingerprint of the data.
+    "skip-bad-images",
     "snapshot-every",
     "stall-timeout",
     "straggler",
