@@ -97,6 +97,9 @@ pub struct EvalArgs {
     /// Evaluate on an image folder even if more of its files are left out than used
     #[arg(long)]
     pub allow_left_out: bool,
+    /// Leave out an image folder's pictures that do not decode
+    #[arg(long)]
+    pub skip_bad_images: bool,
     /// Samples per batch, if not as in the run
     #[arg(long, value_name = "N")]
     pub eval_batch_size: Option<usize>,

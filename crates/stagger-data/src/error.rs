@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::shown::path as shown;
+use crate::shown::{self, path as shown};
 
 /// Every error of this crate; each message is one sentence that says what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -307,6 +307,16 @@ pub enum DataError {
         /// The decoder's reason.
         reason: String,
     },
+    /// Images of an image folder cannot be decoded.
+    #[error("{}", bad_images(.named, *.count, *.is_all))]
+    BadImages {
+        /// The first ten of them, each with the reason.
+        named: Vec<(PathBuf, String)>,
+        /// How many there are.
+        count: usize,
+        /// Whether every image has been decoded to find them.
+        is_all: bool,
+    },
     /// The folders of an image folder are not laid out as splits and classes.
     #[error("image-folder: {found}; {remedy}")]
     Layout {
@@ -535,6 +545,28 @@ pub enum DataError {
     },
 }
 
+fn bad_images(named: &[(PathBuf, String)], count: usize, is_all: bool) -> String {
+    if let ([(path, reason)], 1) = (named, count) {
+        return format!(
+            "{} does not decode: {reason}; replace or remove the file, or add --skip-bad-images to leave out all that do not \
+             decode",
+            shown(path)
+        );
+    }
+    let at_least = if is_all { "" } else { "at least " };
+    let mut text = format!(
+        "{at_least}{count} images do not decode; replace or remove them, or add --skip-bad-images to leave out all that do not \
+         decode:"
+    );
+    for (path, reason) in named {
+        text += &format!("\n  {}: {reason}", shown(path));
+    }
+    if count > named.len() {
+        text += &format!("\n  … and {} more", count - named.len());
+    }
+    text
+}
+
 fn without_images(folder: &Path, files: usize, example: &Path) -> String {
     if folder == example {
         return "cannot be read".to_string();
@@ -552,6 +584,14 @@ fn one_of(more: &usize) -> String {
 }
 
 impl DataError {
+    /// A [`DataError::Decode`]; what a decoder says may be of several lines, and becomes one.
+    pub(crate) fn decode(path: &Path, reason: &str) -> DataError {
+        DataError::Decode {
+            path: path.to_path_buf(),
+            reason: shown::one_line(reason),
+        }
+    }
+
     /// An [`DataError::Io`] at `path`; made for `map_err`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> DataError + '_ {
         move |source| DataError::Io {

@@ -57,6 +57,8 @@ pub enum LeftOutReason {
     Hidden,
     /// A file or folder that cannot be read, or something that is neither, such as a pipe.
     Unreadable,
+    /// An image that does not decode; only where such images are to be left out.
+    Damaged,
     /// A link to something that does not exist.
     DanglingLink,
     /// A link that leads back to itself, or to a folder that it lies in.
@@ -78,6 +80,7 @@ impl LeftOutReason {
             Self::OtherFormat => ["file of another format", "files of other formats"],
             Self::Hidden => ["hidden file or folder", "hidden files or folders"],
             Self::Unreadable => ["unreadable file or folder", "unreadable files or folders"],
+            Self::Damaged => ["damaged image", "damaged images"],
             Self::DanglingLink => ["dangling link", "dangling links"],
             Self::LinkLoop => ["loop of links", "loops of links"],
             Self::EmptyClass => [

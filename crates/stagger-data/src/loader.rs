@@ -17,6 +17,7 @@ use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::normalization::Normalization;
 use crate::sampler::Sampler;
+use crate::shown;
 use crate::split::Split;
 use prepare::Preparer;
 
@@ -242,5 +243,5 @@ fn work(mut preparer: Preparer, batches: impl Iterator<Item = usize>, queue: &Se
 fn panic_message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
     text.or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_string())
+        .map_or("no message".to_string(), |text| shown::one_line(&text))
 }

@@ -21,6 +21,9 @@ pub struct OpenOptions {
     pub val_split: Option<ValSplit>,
     /// Opens an image folder even if more of its files are left out than used.
     pub allow_left_out: bool,
+    /// Leaves out the pictures of an image folder that do not decode, instead of refusing the folder. To find them, every picture is
+    /// decoded before anything else.
+    pub skip_bad_images: bool,
     /// Seed of `shapes`: another seed draws other images. Other sets do not depend on it.
     pub seed: u64,
 }
@@ -36,7 +39,8 @@ pub struct ValSplit {
 }
 
 impl Default for OpenOptions {
-    /// No folder, native image size, white behind pictures, 1 GiB of cache, seed 0, nothing set aside, and not most files left out.
+    /// No folder, native image size, white behind pictures, 1 GiB of cache, seed 0, nothing set aside, and no images left out for being damaged, nor
+    /// most files.
     fn default() -> Self {
         Self {
             data_dir: None,
@@ -45,6 +49,7 @@ impl Default for OpenOptions {
             cache_bytes: 1 << 30,
             val_split: None,
             allow_left_out: false,
+            skip_bad_images: false,
             seed: 0,
         }
     }

@@ -10,6 +10,21 @@ pub(crate) fn path(path: &Path) -> String {
     escaped(path.as_os_str(), |c| c.is_control() || is_hidden_mark(c))
 }
 
+/// A message of a library, on one line and without a full stop: it becomes a part of a sentence.
+pub(crate) fn one_line(message: &str) -> String {
+    let shown: String = message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    let line = words.join(" ");
+    // An ellipsis stays.
+    match line.strip_suffix('.') {
+        Some(rest) if !rest.ends_with('.') => rest.to_string(),
+        _ => line,
+    }
+}
+
 /// A name in quotes, so exactly that two that look alike can be told apart: of what is not ASCII, and of blanks at both ends,
 /// it shows the code points.
 pub(crate) fn exactly(name: &OsStr) -> String {
@@ -78,6 +93,16 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         assert_eq!(path(Path::new(OsStr::from_bytes(b"a\xffb"))), r"a\xffb");
         assert_eq!(exactly(OsStr::from_bytes(b"\xff ")), r#""\xff\u{20}""#);
+    }
+
+    #[test]
+    fn messages_of_libraries_become_one_line() {
+        assert_eq!(
+            one_line(" Bad marker,\r\n\tfound 53.\n"),
+            "Bad marker, found 53"
+        );
+        assert_eq!(one_line("and so on..."), "and so on...");
+        assert_eq!(one_line("\n"), "");
     }
 
     #[test]

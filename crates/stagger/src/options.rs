@@ -55,6 +55,8 @@ options! {
     val_split: f64,
     /// Train on an image folder even if more of its files are left out than used. Default: false.
     allow_left_out: bool,
+    /// Leave out an image folder's pictures that do not decode; every picture is decoded before training to find them. Default: false.
+    skip_bad_images: bool,
     /// Keep decoded images in memory when they fit into this many bytes. Default: 1 GiB.
     cache_bytes: u64,
     /// Random crops and flips of the training images. Default: true.

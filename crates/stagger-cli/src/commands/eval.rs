@@ -16,6 +16,7 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
     let said = TrainingOptions {
         data_dir: arguments.data_dir,
         allow_left_out: arguments.allow_left_out.then_some(true),
+        skip_bad_images: arguments.skip_bad_images.then_some(true),
         eval_batch_size: arguments.eval_batch_size,
         ..TrainingOptions::default()
     };

@@ -93,6 +93,10 @@ flags! {
         /// Train on an image folder even if more of its files are left out than used [default: false]
         #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         allow_left_out: bool,
+        /// Leave out an image folder's pictures that do not decode; every picture is decoded before training to find them [default:
+        /// false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        skip_bad_images: bool,
         /// Keep decoded images in memory when they fit into this many bytes [default: 1 GiB]
         #[arg(long, value_name = "BYTES")]
         cache_bytes: u64,

@@ -108,6 +108,64 @@ fn most_files_left_out() {
     assert_eq!(allowed.status, 0, "{}", allowed.stderr);
 }
 
+/// Cuts a picture off behind its header.
+fn cut(bench: &Bench, name: &str) {
+    let bytes = fs::read(bench.path(name)).unwrap();
+    fs::write(bench.path(name), &bytes[..bytes.len() / 2]).unwrap();
+}
+
+/// Damaged pictures are all named; with --skip-bad-images they are left out, and what is left out is part of what the run is.
+#[test]
+fn damaged_pictures() {
+    let bench = Bench::new();
+    for number in 0..10 {
+        picture(&bench, &format!("d/train/a/{number}.png"));
+        picture(&bench, &format!("d/train/b/{number}.png"));
+    }
+    picture(&bench, "d/val/a/0.png");
+    picture(&bench, "d/val/b/0.png");
+    picture(&bench, "d/val/b/1.png");
+    let whole = fs::read(bench.path("d/val/b/1.png")).unwrap();
+    cut(&bench, "d/train/a/3.png");
+    cut(&bench, "d/val/b/1.png");
+    let run = format!("train {RUN} --max-batches 8 --data-dir d");
+    let refused = bench.stagger(&format!("{run} --output run"));
+    assert_eq!((refused.status, refused.stdout.as_str()), (2, ""));
+    let expected = "error: 2 images do not decode; replace or remove them, or add --skip-bad-images to leave out all that do not \
+                    decode:\n  d/train/a/3.png: unexpected end of file\n  d/val/b/1.png: unexpected end of file\n";
+    let below = format!("{}/", bench.folder.path().display());
+    assert_eq!(refused.stderr.replace(&below, ""), expected);
+    assert!(!bench.path("run").exists());
+
+    // Whether they are kept in memory or not.
+    let skip = format!("{run} --skip-bad-images --snapshot-every 2");
+    let unbroken = bench.stagger(&format!("{skip} --output unbroken"));
+    assert_eq!(unbroken.status, 0, "{}", unbroken.stderr);
+    let line = "data: 19 images to train on (train), 2 to evaluate on (val), 2 classes; left out: 2 damaged images (such as \
+                train/a/3.png)";
+    assert!(unbroken.stdout.contains(line), "{}", unbroken.stdout);
+    let weights = |run: &str| fs::read(bench.path(&format!("{run}/last.safetensors"))).unwrap();
+    let again = bench.stagger(&format!("{skip} --cache-bytes 0 --output again"));
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert_eq!(weights("unbroken"), weights("again"));
+
+    // A picture is whole again: the run would go on with others than it has left out.
+    fs::write(bench.path("d/val/b/1.png"), &whole).unwrap();
+    let other = bench.stagger("train --resume again");
+    assert!(
+        refusal(&other).contains("the training data has changed"),
+        "{}",
+        other.stderr
+    );
+    let eval = bench.stagger("eval --run unbroken");
+    assert_eq!(eval.status, 0, "{}", eval.stderr);
+    cut(&bench, "d/val/a/0.png");
+    let eval = bench.stagger("eval --run unbroken");
+    let line = "data: 2 images to evaluate on (val), 2 classes, 1 of them to evaluate on; left out: 1 damaged image (val/a/0.png), 1 \
+                class folder without images (val/a)";
+    assert_eq!(eval.stdout.lines().next(), Some(line), "{}", eval.stderr);
+}
+
 /// Pictures in one folder: what is set aside is the same after a resume, and part of what the run is.
 #[test]
 fn pictures_are_set_aside() {
@@ -165,6 +223,7 @@ fn flags_without_effect_and_sets_without_classes() {
     let bench = Bench::new();
     say(&bench, "--val-split 0.1");
     say(&bench, "--dataset mnist --allow-left-out");
+    say(&bench, "--dataset mnist --skip-bad-images");
     assert!(is_empty(bench.folder.path()));
     pictures(&bench, "train", "val");
     for share in ["0.1", "10", "0"] {

@@ -6,9 +6,11 @@
 //!
 //! The size of all images is the one asked for; else, if all files have one size of at most
 //! 512×512, that one; else 224×224. Images of another size are cut to the centre and resized. The
-//! set is decoded once and kept in memory if it fits, else each image is decoded when it is used.
+//! set is decoded once and kept in memory if it fits, else each image is decoded when it is used. Images that do not decode are
+//! told of by name, or left out where the options say so.
 
 mod class_name;
+mod damage;
 mod decode;
 mod evaluation;
 mod fit;
@@ -32,6 +34,7 @@ use crate::normalization::Normalization;
 use crate::parallel::fill_images;
 use crate::place::{Colour, OpenOptions, Place};
 use crate::split::Split;
+use damage::Depth;
 pub(crate) use evaluation::open_for_evaluation;
 use scan::Item;
 
@@ -96,8 +99,23 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
         class_names,
         train,
         test,
+        skipped,
         inventory,
     } = scan::scan(&layout, folder, options)?;
+    let all: Vec<&Item> = train.iter().chain(&test).collect();
+    // Which images are damaged is told of all at once, where that takes no longer than to keep them.
+    let damaged = |depth, error| match options.skip_bad_images || !damage::is_of_image(&error) {
+        true => error,
+        false => damage::listed(&all, depth, error),
+    };
+    let file_bytes: u64 = all.iter().map(|item| item.image.size_bytes).sum();
+    let depth = |is_small| {
+        if is_small {
+            Depth::Whole
+        } else {
+            Depth::Header
+        }
+    };
     let size = match options.image_size {
         Some(side) if !(1..=MOST_SIDE).contains(&side) => {
             return Err(DataError::ImageSize {
@@ -106,20 +124,31 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
             });
         }
         Some(side) => [side, side],
-        None => common_size(train.iter().chain(&test))?.unwrap_or([DEFAULT_SIDE; 2]),
+        None => common_size(&all)
+            .map_err(|error| damaged(depth(file_bytes <= options.cache_bytes), error))?
+            .unwrap_or([DEFAULT_SIDE; 2]),
     };
     let background = options.background.unwrap_or(Colour::WHITE);
     let total_bytes = (train.len() + test.len()) as u64 * (3 * size[0] * size[1]) as u64;
-    let part = |items: Vec<Item>| {
-        Folder::new(class_names.clone(), items, size, background)
-            .opened(total_bytes <= options.cache_bytes)
+    let is_kept = total_bytes <= options.cache_bytes;
+    let part = |items: &[Item]| {
+        Folder::new(
+            class_names.clone(),
+            items.to_vec(),
+            size,
+            background,
+            skipped,
+        )
+        .opened(is_kept)
+        .map_err(|error| damaged(depth(is_kept), error))
     };
-    let train = part(train)?;
-    let normalization = Normalization::measure(train.as_ref())?;
+    let (train, test) = (part(&train)?, part(&test)?);
+    let normalization =
+        Normalization::measure(train.as_ref()).map_err(|error| damaged(depth(is_kept), error))?;
     let augmentation = Augmentation::crop(train.shape(), true);
     Ok(Split {
         train,
-        test: part(test)?,
+        test,
         normalization,
         augmentation,
         inventory: Some(inventory),
@@ -128,7 +157,7 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
 }
 
 /// Height and width of all images, if they share one that is not too large to train on.
-fn common_size<'a>(items: impl Iterator<Item = &'a Item>) -> Result<Option<[usize; 2]>, DataError> {
+fn common_size(items: &[&Item]) -> Result<Option<[usize; 2]>, DataError> {
     let mut common = None;
     for item in items {
         let size = dimensions(&item.image.path)?;
@@ -153,10 +182,7 @@ fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
         }
         found => found,
     };
-    found.map_err(|reason| DataError::Decode {
-        path: path.to_path_buf(),
-        reason,
-    })
+    found.map_err(|reason| DataError::decode(path, &reason))
 }
 
 /// Images that are decoded each time they are read.
@@ -175,9 +201,10 @@ impl Folder {
         items: Vec<Item>,
         size: [usize; 2],
         background: Colour,
+        skipped: Option<u64>,
     ) -> Self {
         Self {
-            fingerprint: scan::fingerprint(&class_names, &items, size, background),
+            fingerprint: scan::fingerprint(&class_names, &items, size, background, skipped),
             class_names,
             items,
             size,
@@ -236,12 +263,8 @@ impl Dataset for Folder {
         check_image(index, self.len(), self.shape(), pixels)?;
         let path = &self.items[index].image.path;
         let bytes = file::read(path, FILE_LIMIT_BYTES)?;
-        decode_onto(self.background, &bytes, self.size, pixels).map_err(|reason| {
-            DataError::Decode {
-                path: path.clone(),
-                reason,
-            }
-        })
+        decode_onto(self.background, &bytes, self.size, pixels)
+            .map_err(|reason| DataError::decode(path, &reason))
     }
 
     fn fingerprint(&self) -> u64 {

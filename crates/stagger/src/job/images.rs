@@ -82,6 +82,7 @@ fn files(options: &TrainingOptions) -> Result<OpenOptions, Refusal> {
         cache_bytes: options.cache_bytes.unwrap_or_default(),
         val_split: options.val_split.map(|share| ValSplit { share, seed }),
         allow_left_out: options.allow_left_out.unwrap_or_default(),
+        skip_bad_images: options.skip_bad_images.unwrap_or_default(),
         seed: DATA_SEED,
     })
 }
@@ -132,6 +133,7 @@ fn refuse_unused(options: &TrainingOptions, name: &str, given: &Given) -> Result
     for (option, is_said) in [
         ("val_split", options.val_split.is_some()),
         ("allow_left_out", options.allow_left_out == Some(true)),
+        ("skip_bad_images", options.skip_bad_images == Some(true)),
     ] {
         if is_said {
             return Err(Refusal::Unused {

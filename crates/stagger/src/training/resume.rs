@@ -232,7 +232,7 @@ pub fn reopen(
 }
 
 /// Options that may change when a run is resumed: they move time, files and failures, not numbers.
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
     "allow-left-out",
     "calibration-batches",
     "cache-bytes",
@@ -241,6 +241,8 @@ const FREE: [&str; 13] = [
     "max-seconds",
     "on-nan",
     "output",
+    // Which ones they are is part of the fingerprint of the data.
+    "skip-bad-images",
     "snapshot-every",
     "stall-timeout",
     "straggler",

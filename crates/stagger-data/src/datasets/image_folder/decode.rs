@@ -10,6 +10,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
 use crate::place::Colour;
+use crate::shown;
 use format::Format;
 
 /// Largest width and height in pixels.
@@ -162,15 +163,16 @@ fn decoder(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder + '_, 
     reader.into_decoder().map_err(sentence)
 }
 
-/// What a decoder says, on one line.
 #[allow(clippy::needless_pass_by_value, reason = "it is mapped over results")]
 fn sentence(error: ImageError) -> String {
-    error.to_string().replace('\n', " ")
+    error.to_string()
 }
 
-/// Makes a panic of a decoder, which no bytes should cause, an error like the others.
+/// Makes a panic of a decoder, which no bytes should cause, an error like the others, and of what decoders say one line.
 fn guarded<T>(work: impl FnOnce() -> Result<T, String> + panic::UnwindSafe) -> Result<T, String> {
-    panic::catch_unwind(work).unwrap_or_else(|_| Err("the decoder panicked on it".to_string()))
+    panic::catch_unwind(work)
+        .unwrap_or_else(|_| Err("the decoder panicked on it".to_string()))
+        .map_err(|reason| shown::one_line(&reason))
 }
 
 #[cfg(test)]

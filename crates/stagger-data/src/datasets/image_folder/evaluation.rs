@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::class_name::{Key, near};
+use super::damage::{self, Depth};
 use super::locate::{self, Layout};
 use super::scan::{self, Item};
 use super::tally::Tally;
@@ -39,8 +40,12 @@ pub(crate) fn open_for_evaluation(
         },
     };
     let mut tally = Tally::default();
-    let found = walk::read(&place, &mut tally)?;
+    let mut found = walk::read(&place, &mut tally)?;
     scan::check_class_folders(&found, None)?;
+    let skipped = match options.skip_bad_images {
+        true => damage::leave_out_of([Some(&mut found)], &mut tally),
+        false => None,
+    };
     if !options.allow_left_out {
         scan::check_left_out(folder, &[Some(&found)], &tally)?;
     }
@@ -87,15 +92,22 @@ pub(crate) fn open_for_evaluation(
     };
     let [_, height, width] = trained_on.shape;
     let total_bytes = (items.len() * 3 * height * width) as u64;
+    let is_kept = total_bytes <= options.cache_bytes;
     let test = Folder::new(
         trained_on.class_names.clone(),
-        items,
+        items.clone(),
         [height, width],
         options.background.unwrap_or(Colour::WHITE),
-    );
+        skipped,
+    )
+    .opened(is_kept)
+    .map_err(|error| match damage::is_of_image(&error) {
+        true => damage::listed(&items.iter().collect::<Vec<_>>(), Depth::Whole, error),
+        false => error,
+    })?;
     Ok(Split {
         train: Arc::new(trained_on.absent()),
-        test: test.opened(total_bytes <= options.cache_bytes)?,
+        test,
         normalization: trained_on.normalization.clone(),
         augmentation: Augmentation::NONE,
         inventory: Some(inventory),

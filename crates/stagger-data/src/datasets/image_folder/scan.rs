@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::class_name::{Key, near};
+use super::damage;
 use super::locate::Layout;
 use super::tally::Tally;
 use super::val_split::set_aside;
@@ -30,6 +31,8 @@ pub(super) struct Listing {
     pub(super) class_names: Vec<String>,
     pub(super) train: Vec<Item>,
     pub(super) test: Vec<Item>,
+    /// What is left out for being damaged, as a hash; `None` where nothing is.
+    pub(super) skipped: Option<u64>,
     pub(super) inventory: Inventory,
 }
 
@@ -54,9 +57,13 @@ pub(super) fn scan(
         } => (train, Some(test), unused),
         Layout::Together { folder, unused } => (folder, None, unused),
     };
-    let train = walk::read(train, &mut tally)?;
-    let test = test.map(|test| walk::read(test, &mut tally)).transpose()?;
+    let mut train = walk::read(train, &mut tally)?;
+    let mut test = test.map(|test| walk::read(test, &mut tally)).transpose()?;
     check_class_folders(&train, test.as_ref())?;
+    let skipped = match options.skip_bad_images {
+        true => damage::leave_out_of([Some(&mut train), test.as_mut()], &mut tally),
+        false => None,
+    };
     if !options.allow_left_out {
         check_left_out(folder, &[Some(&train), test.as_ref()], &tally)?;
     }
@@ -96,6 +103,7 @@ pub(super) fn scan(
         class_names: classes.names,
         train,
         test,
+        skipped,
         inventory,
     })
 }
@@ -309,13 +317,14 @@ pub(super) fn items(label: usize, images: &[Image]) -> impl Iterator<Item = Item
     })
 }
 
-/// A hash of names, sizes and labels of the files; the pixels are not looked at, as that would
-/// mean reading a set that may not fit into memory.
+/// A hash of names, sizes and labels of the files, and of what is left out for being damaged; the pixels are not looked at, as
+/// that would mean reading a set that may not fit into memory.
 pub(super) fn fingerprint(
     class_names: &[String],
     items: &[Item],
     size: [usize; 2],
     background: Colour,
+    skipped: Option<u64>,
 ) -> u64 {
     let mut hash = Fingerprint::default()
         .number(size[0] as u64)
@@ -331,6 +340,9 @@ pub(super) fn fingerprint(
             .bytes(image.name())
             .number(u64::from(*label))
             .number(image.size_bytes);
+    }
+    if let Some(skipped) = skipped {
+        hash = hash.number(skipped);
     }
     hash.finish()
 }
