@@ -62,6 +62,8 @@ pub struct EpochTally {
     last_at: Duration,
     /// By version, the progress at snapshots that not all stages have taken yet; `None` in a tally that does not capture.
     captured: Option<BTreeMap<usize, EpochProgress>>,
+    /// The version at the end of the last epoch that was summed up, and its sums; in a tally that captures.
+    last_epoch: Option<(usize, PendingEpoch)>,
 }
 
 /// The position of a stage and its sums.
@@ -100,11 +102,16 @@ impl EpochTally {
             resumed: None,
             last_at: Duration::ZERO,
             captured: None,
+            last_epoch: None,
         }
     }
 
-    /// A tally of a run that resumes.
-    pub fn resumed(plan: EpochPlan, progress: EpochProgress) -> Self {
+    /// A tally of a run that resumes. It may be longer than it was: an epoch that its end cut short then goes on.
+    pub fn resumed(plan: EpochPlan, mut progress: EpochProgress) -> Self {
+        let last = progress.version.saturating_sub(1);
+        if plan.end_of(plan.epoch_of(last)) != progress.version {
+            progress.go_on();
+        }
         let first_pending = match progress.ended {
             Some(_) => plan.epoch_of(progress.version.saturating_sub(1)),
             None => plan.epoch_of(progress.version),
@@ -148,6 +155,17 @@ impl EpochTally {
         let later = captured.split_off(&(version + 1));
         let progress = captured.remove(&version);
         *captured = later;
+        progress
+    }
+
+    /// The progress at a snapshot, once its version is evaluated. Of an epoch that the end of the run cuts short it has the sums, in
+    /// case the run goes on one day.
+    pub fn after_evaluation(&self, mut progress: EpochProgress) -> EpochProgress {
+        if progress.version.is_multiple_of(self.plan.per_epoch()) {
+            progress.ended = None;
+        } else {
+            progress.go_on();
+        }
         progress
     }
 
@@ -264,6 +282,7 @@ impl EpochTally {
             };
         }
         if progress.trained.batches > 0
+            && self.plan.end_of(epoch) > progress.version
             && let Some(pending) = self.pending(epoch)
         {
             pending.trained = progress.trained;
@@ -276,7 +295,14 @@ impl EpochTally {
         let (Some(of_stage), Some(captured)) = (self.stages.get(stage), &mut self.captured) else {
             return;
         };
-        let so_far = of_stage.tally.progress();
+        let mut so_far = of_stage.tally.progress();
+        // The sums of an epoch that the end of the run has cut short.
+        let short = (self.last_epoch.as_ref())
+            .filter(|(ended_at, _)| *ended_at == version)
+            .filter(|_| !version.is_multiple_of(self.plan.per_epoch()));
+        if let Some(Some(tally)) = short.and_then(|(_, epoch)| epoch.ended.get(stage)) {
+            so_far = tally.progress();
+        }
         let stages = self.stages.len();
         let mut progress = captured.remove(&version).unwrap_or_else(|| EpochProgress {
             version,
@@ -299,6 +325,8 @@ impl EpochTally {
             if is_last {
                 ended.trained = pending.trained;
             }
+        } else if let Some((_, epoch)) = short.filter(|_| is_last) {
+            progress.trained = epoch.trained;
         } else if is_last {
             let at = self.plan.epoch_of(version).checked_sub(self.first_pending);
             if let Some(pending) = at.and_then(|at| self.pending.get(at)) {
@@ -373,7 +401,12 @@ impl EpochTally {
             ended,
             trained: sums,
             test,
-        } = self.pending.pop_front().unwrap_or_default();
+        } = {
+            let ended = self.pending.pop_front().unwrap_or_default();
+            let ended_at = self.plan.end_of(self.first_pending);
+            self.last_epoch = self.captured.is_some().then(|| (ended_at, ended.clone()));
+            ended
+        };
         let epoch = self.first_pending;
         self.first_pending += 1;
 

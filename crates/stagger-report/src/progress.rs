@@ -24,6 +24,15 @@ pub struct EpochProgress {
     pub ended: Option<EndedEpoch>,
 }
 
+impl EpochProgress {
+    /// Makes the epoch that has ended one that goes on.
+    pub(crate) fn go_on(&mut self) {
+        if let Some(EndedEpoch { trained, stages }) = self.ended.take() {
+            (self.trained, self.stages) = (trained, stages);
+        }
+    }
+}
+
 /// An epoch that is trained and not evaluated yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EndedEpoch {

@@ -393,7 +393,7 @@ impl Progress {
         }
         let mut epoch = self.at_snapshot.clone();
         if self.evaluated == Some(version) {
-            epoch.ended = None;
+            epoch = self.epoch.after_evaluation(epoch);
         }
         RunProgress {
             epoch,

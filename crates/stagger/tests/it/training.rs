@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use stagger::engine::{LearningRate, Optimizer, WeightDecay};
 use stagger::model::Model;
+use stagger::report::{METRICS_FILE, Record, read_metrics};
 use stagger::runtime::{Outcome, RunError};
 use stagger::schedule::Schedule;
 use stagger::{
@@ -125,6 +126,53 @@ fn a_resumed_run_evaluates_no_version_twice() {
         .unwrap();
     assert_eq!(evaluations.versions, [6]);
     assert_eq!((again.loss(), again.best), (whole.loss(), whole.best));
+}
+
+/// An epoch that the end of a run cuts short is one epoch when the run goes on, evaluated or not.
+#[test]
+fn a_longer_run_has_the_epochs_of_the_unbroken() {
+    for evaluate in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TrainingOptions {
+            evaluate: Some(evaluate),
+            lr_schedule: Some("constant".to_owned()),
+            warmup_batches: Some(0),
+            ..TrainingOptions::default()
+        };
+        let run = |name: &str| {
+            let training = training().schedule("bp").learning_rate(0.01);
+            training
+                .options(options.clone())
+                .output(folder.path().join(name))
+        };
+        let epochs = |name: &str| -> Vec<_> {
+            let records = read_metrics(&folder.path().join(name).join(METRICS_FILE)).unwrap();
+            let epochs = records.into_iter().filter_map(|record| match record {
+                Record::Epoch(epoch) => {
+                    let passes: Vec<_> = epoch.stages.iter().map(|s| s.staleness_mean).collect();
+                    Some((
+                        epoch.epoch,
+                        epoch.version,
+                        epoch.batches,
+                        epoch.train_loss,
+                        epoch.test_top1,
+                        passes,
+                    ))
+                }
+                _ => None,
+            });
+            epochs.collect()
+        };
+        run("whole").run().unwrap();
+        run("longer").max_batches(4).run().unwrap();
+        assert_eq!(epochs("longer").len(), 2);
+        let longer = Training::new()
+            .dataset(noise(0))
+            .max_batches(6)
+            .resume(folder.path().join("longer"));
+        longer.run().unwrap();
+        assert_eq!(epochs("longer"), epochs("whole"), "evaluate: {evaluate}");
+    }
 }
 
 /// The message when a run is refused.
