@@ -10,6 +10,7 @@ mod folders;
 mod help;
 mod kill;
 mod library;
+mod limits;
 mod longer;
 mod methods;
 #[cfg(feature = "mpi")]

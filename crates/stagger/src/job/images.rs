@@ -4,6 +4,7 @@ use stagger_data::{Augmentation, Colour, NAMES, OpenOptions, Split, TrainedOn, V
 
 use super::Given;
 use crate::error::Error;
+use crate::limits;
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
@@ -19,6 +20,7 @@ pub(super) fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Er
     let mut split = match &given.split {
         Some(split) => split.clone(),
         None => {
+            limits::check_images(options)?;
             let files = files(options)?;
             stagger_data::open(name, &files)?
         }
@@ -69,7 +71,7 @@ fn files(options: &TrainingOptions) -> Result<OpenOptions, Refusal> {
         data_dir: options.data_dir.clone(),
         image_size: options.image_size,
         background: background(options)?,
-        cache_bytes: options.cache_bytes.unwrap_or_default(),
+        cache_bytes: limits::cache_bytes(options.cache_bytes.unwrap_or_default()),
         val_split: options.val_split.map(|share| ValSplit { share, seed }),
         allow_left_out: options.allow_left_out.unwrap_or_default(),
         seed: DATA_SEED,
