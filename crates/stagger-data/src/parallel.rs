@@ -72,17 +72,22 @@ pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
     let work = &work;
     thread::scope(|scope| {
         let share = items.len().div_ceil(threads);
-        let parts = items.chunks(share);
-        let threads: Vec<_> = parts
-            .map(|part| scope.spawn(move || part.iter().map(work).collect::<Vec<R>>()))
+        let do_part = |part: &[T]| part.iter().map(work).collect::<Vec<R>>();
+        let threads: Vec<_> = (items.chunks(share))
+            .map(|part| {
+                let thread = thread::Builder::new().spawn_scoped(scope, move || do_part(part));
+                (part, thread)
+            })
             .collect();
         let mut results = Vec::with_capacity(items.len());
-        for thread in threads {
-            results.extend(
-                thread
-                    .join()
-                    .unwrap_or_else(|payload| panic::resume_unwind(payload)),
-            );
+        for (part, thread) in threads {
+            results.extend(match thread {
+                Ok(thread) => {
+                    (thread.join()).unwrap_or_else(|payload| panic::resume_unwind(payload))
+                }
+                // The system gives no more threads: this one does that part.
+                Err(_) => do_part(part),
+            });
         }
         results
     })

@@ -37,6 +37,8 @@ mod either;
 mod error;
 mod evaluation;
 pub mod job;
+mod limits;
+mod memory;
 mod options;
 mod ranks;
 mod refusal;

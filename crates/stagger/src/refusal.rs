@@ -39,6 +39,31 @@ pub enum Refusal {
         /// The name, without its dollar sign.
         name: String,
     },
+    /// The memory that this process may still take is too little.
+    Memory {
+        /// What needs more, with its verb: `the run needs`.
+        what: &'static str,
+        /// Bytes that it needs at least.
+        needed: u64,
+        /// Bytes that are left.
+        found: u64,
+        /// What leaves no more.
+        limit: &'static str,
+    },
+    /// The system gives this process too few threads.
+    Threads {
+        /// Threads that the run needs besides that of the caller.
+        needed: usize,
+        /// Threads that could be started.
+        found: usize,
+    },
+    /// The system lets this process open too few files.
+    Files {
+        /// Files that the run has open at once.
+        needed: usize,
+        /// Files that could be opened.
+        found: usize,
+    },
     /// A count is 0.
     Zero {
         /// The option.

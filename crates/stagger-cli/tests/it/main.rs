@@ -11,6 +11,7 @@ mod help;
 mod kill;
 mod layouts;
 mod library;
+mod limits;
 mod longer;
 mod methods;
 #[cfg(feature = "mpi")]

@@ -22,6 +22,9 @@ pub const TRAIN_LEN: usize = 10_000;
 /// Images to evaluate on that [`crate::open`] draws.
 pub const TEST_LEN: usize = 2_000;
 
+/// Bytes of the images that [`crate::open`] draws.
+pub const BYTES: usize = (TRAIN_LEN + TEST_LEN) * drawing::IMAGE_BYTES;
+
 /// Draws the set for a run, by the seed of the options.
 pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
     options.fixed_size("shapes", drawing::SIDE)?;

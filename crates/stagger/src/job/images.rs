@@ -4,6 +4,7 @@ use stagger_data::{Augmentation, Colour, NAMES, OpenOptions, Split, TrainedOn, V
 
 use super::Given;
 use crate::error::Error;
+use crate::limits;
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
@@ -30,7 +31,11 @@ pub(super) fn open(options: &mut TrainingOptions, given: &Given) -> Result<Split
     refuse_unused(options, name, given)?;
     let mut split = match &given.split {
         Some(split) => split.clone(),
-        None => stagger_data::open(name, &files(options)?)?,
+        None => {
+            limits::check_images(options)?;
+            let files = files(options)?;
+            stagger_data::open(name, &files)?
+        }
     };
     split.notes.splice(..0, note);
     if let [class] = split.train.class_names() {
@@ -79,7 +84,7 @@ fn files(options: &TrainingOptions) -> Result<OpenOptions, Refusal> {
         data_dir: options.data_dir.clone(),
         image_size: options.image_size,
         background: background(options)?,
-        cache_bytes: options.cache_bytes.unwrap_or_default(),
+        cache_bytes: limits::cache_bytes(options.cache_bytes.unwrap_or_default()),
         val_split: options.val_split.map(|share| ValSplit { share, seed }),
         allow_left_out: options.allow_left_out.unwrap_or_default(),
         skip_bad_images: options.skip_bad_images.unwrap_or_default(),

@@ -18,6 +18,7 @@ use crate::balance;
 use crate::config_file;
 use crate::error::Error;
 use crate::job::{Given, Job};
+use crate::limits;
 use crate::refusal::Spelling;
 use crate::stages;
 
@@ -93,6 +94,7 @@ fn prepare(world: &World, config: &str, given: &Given) -> Result<(Job, Range<usi
     let job = Job::new(options, given)?;
     let places = super::placement(&job, world.size())?.stages_of(world.rank());
     stages::check(&job, places.clone())?;
+    limits::check(&job, places.clone(), false)?;
     Ok((job, places))
 }
 

@@ -1,5 +1,6 @@
 //! The sentence of each refusal: what is wrong, where, and what to do.
 
+use stagger_model::quantity;
 use stagger_runtime::CorrectionError;
 
 use super::{Refusal, Spelling, literal_path};
@@ -42,6 +43,33 @@ impl Refusal {
                     None => format!("{begin}; write the whole path"),
                 }
             }
+            Self::Memory {
+                what,
+                needed,
+                found,
+                limit,
+            } => {
+                let begin = format!(
+                    "{what} at least {} of memory, and {limit} leaves {}; raise the limit",
+                    quantity::bytes(*needed),
+                    quantity::bytes(*found)
+                );
+                match *what {
+                    "the run needs" => format!(
+                        "{begin}, or use a smaller {}, a smaller model, or a method that keeps less",
+                        name("batch_size")
+                    ),
+                    _ => format!("{begin}, or use another data set"),
+                }
+            }
+            Self::Threads { needed, found } => format!(
+                "the run needs {needed} threads besides the first (stages, loaders, snapshots), and this process may start {found}; raise the limit (ulimit -u, or that of the container), or use fewer {} or {}",
+                name("stages"),
+                name("workers")
+            ),
+            Self::Files { needed, found } => format!(
+                "the run has up to {needed} files open at once, and this process may open {found} more; raise the limit (ulimit -n)"
+            ),
             Self::Zero { option } => {
                 format!("{} is 0; give a whole number of at least 1", name(option))
             }

@@ -1,15 +1,15 @@
 //! What a training run says at its end: throughput beside backpropagation's, and memory.
 
-use std::ops::Range;
 use std::path::Path;
 
-use stagger_model::{StageMemory, StageSummaryInput, quantity};
+use stagger_model::quantity;
 use stagger_report::RunSummary;
 use stagger_schedule::Facts;
 
 use super::run::Run;
 use crate::account;
-use crate::job::{self, Job};
+use crate::job::Job;
+use crate::memory::TensorMemory;
 
 /// The line on the calibration.
 pub fn calibration(job: &Job, baseline: &RunSummary) -> String {
@@ -170,40 +170,15 @@ fn throughput(job: &Job, run: &RunSummary, baseline: Option<&RunSummary>) -> Str
 
 /// Peak memory, and the parts of it that follow from shapes.
 fn memory(job: &Job, peak_bytes: u64) -> String {
-    let estimate = |(blocks, input): (&Range<usize>, StageSummaryInput)| {
-        let shape = job.model.stage_input_shape(blocks.start).ok()?;
-        let cost = job.model.cost(blocks.clone()).ok()?;
-        Some(StageMemory::estimate(&cost, &shape, input, job.batch_size))
-    };
-    let stages = job
-        .cut
-        .stages()
-        .iter()
-        .zip(job::summary_inputs(&job.schedule));
-    let parts: Vec<StageMemory> = stages.filter_map(estimate).collect();
-    let sum = |part: fn(&StageMemory) -> u64| parts.iter().map(part).sum::<u64>();
+    let tensors = TensorMemory::of(job, |_| true);
     let data_bytes = job.split.train.resident_bytes() + job.split.test.resident_bytes();
-    // Gradients, and the optimizer's own, beside the weights in all their versions.
-    let copies = 1 + job.optimizer.slots().len() as u64;
-    let weight_bytes: u64 = job
-        .cut
-        .stages()
-        .iter()
-        .zip(Facts::of(&job.schedule).stages)
-        .filter_map(|(blocks, stage)| {
-            let cost = job.model.cost(blocks.clone()).ok()?;
-            Some(cost.parameter_bytes() * (copies + stage.weight_copies as u64))
-        })
-        .zip(0..)
-        .map(|(bytes, stage)| bytes * job.replicas.of(stage) as u64)
-        .sum();
     format!(
         "memory: peak {} resident; from shapes: images {}, weights, gradients and optimizer {}, \
          kept inputs {}, graphs at most {} (the engine does not keep every output)",
         quantity::bytes(peak_bytes),
         quantity::bytes(data_bytes),
-        quantity::bytes(weight_bytes),
-        quantity::bytes(sum(|part| part.kept_input_bytes)),
-        quantity::bytes(sum(|part| part.graph_bytes)),
+        quantity::bytes(tensors.weight_bytes),
+        quantity::bytes(tensors.kept_input_bytes),
+        quantity::bytes(tensors.graph_bytes),
     )
 }

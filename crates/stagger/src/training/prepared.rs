@@ -20,6 +20,7 @@ use super::{Outputs, Training, closing, labels};
 use crate::balance;
 use crate::error::Error;
 use crate::job::Job;
+use crate::limits;
 use crate::options::TrainingOptions;
 use crate::ranks::{Leader, RanksError};
 use crate::refusal::Refusal;
@@ -106,7 +107,12 @@ impl<'a> Prepared<'a> {
             (Some(_), Some(_)) => 0..0,
             (None, _) => 0..prepared.job.replicas.places(),
         };
-        stages::check(&prepared.job, places)?;
+        stages::check(&prepared.job, places.clone())?;
+        if prepared.finished().is_none() {
+            let writes = !matches!(prepared.folder, Folder::None);
+            limits::check(&prepared.job, places, writes)?;
+            prepared.notes.extend(limits::cache_note(&prepared.job));
+        }
         if prepared.finished().is_none() {
             let (leader, commit) = (prepared.leader.as_ref(), prepared.outputs.commit.as_deref());
             let measured = balance::resolve(&mut prepared.job, leader, commit)?;
