@@ -98,9 +98,9 @@ fn cifar_python() -> Outcome<()> {
         b"tbU\x06labels]K\x09aU\x0bfine_labels]K\x63au.",
     ];
     write("cifar_python", "python2-protocol2", &python2.concat())?;
-    // In a frame, with a buffer that can be changed.
+    // With a buffer that can be changed.
     let python3 = [
-        &b"\x80\x05\x95\x00\x0d\x00\x00\x00\x00\x00\x00}\x94(C\x04data\x94\x8c\x13numpy._core.numeric\x8c\x0b_frombuffer\x93(\x96"[..],
+        &b"\x80\x05}\x94(C\x04data\x94\x8c\x13numpy._core.numeric\x8c\x0b_frombuffer\x93(\x96"[..],
         &3072_u64.to_le_bytes(),
         &pixels,
         b"\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02u1\x89\x88\x87R(K\x03\x8c\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb",

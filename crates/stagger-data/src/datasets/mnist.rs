@@ -119,30 +119,23 @@ fn open(family: Family, place: &Place, options: &OpenOptions) -> Result<Split, D
         Family::Fashion if is_as_published => Normalization::fashion_mnist(),
         _ => Normalization::measure(&train)?,
     };
-    let is_ordinary = is_as_published && classes.iter().copied().eq(0..10) && at.is_none();
-    let mut notes = Vec::new();
-    if !is_ordinary || !matches!(family, Family::Mnist | Family::Fashion) {
-        let name = match &set.prefix[..] {
-            "" => place.dataset,
-            prefix => prefix,
-        };
-        let at = at.map_or_else(String::new, |at| format!(" ({at})"));
-        let mut note = format!(
-            "{name}{at}: {train_count} images of {side}×{side} to train on, {test_count} to evaluate on, {}",
-            match classes.len() {
-                1 => "1 class".to_owned(),
-                count => format!("{count} classes"),
-            }
-        );
-        if !classes.iter().copied().eq(0..classes.len() as u16) {
-            let last = classes.len() - 1;
-            note.push_str(&format!("; labels {} became 0 to {last}", listed(&classes)));
+    let has_constants = matches!(family, Family::Mnist | Family::Fashion);
+    let is_ordinary =
+        is_as_published && classes.iter().copied().eq(0..10) && at.is_none() && has_constants;
+    let notes = match is_ordinary {
+        true => Vec::new(),
+        false => {
+            let name = match &set.prefix[..] {
+                "" => place.dataset,
+                prefix => prefix,
+            };
+            let at = at.map_or_else(String::new, |at| format!(" ({at})"));
+            vec![format!(
+                "{name}{at}: {train_count} images of {side}×{side} to train on, {test_count} to evaluate on, {}",
+                note_on_classes(&classes, of_files)
+            )]
         }
-        if of_files == Family::Emnist {
-            note.push_str("; images lie on their side, as EMNIST has them");
-        }
-        notes.push(note);
-    }
+    };
     Ok(Split {
         train: Arc::new(train),
         test: Arc::new(test),
@@ -151,6 +144,22 @@ fn open(family: Family, place: &Place, options: &OpenOptions) -> Result<Split, D
         inventory: None,
         notes,
     })
+}
+
+/// How many classes there are, and what is unusual about them or their images.
+fn note_on_classes(classes: &[u16], family: Family) -> String {
+    let mut note = match classes.len() {
+        1 => "1 class".to_owned(),
+        count => format!("{count} classes"),
+    };
+    if !classes.iter().copied().eq(0..classes.len() as u16) {
+        let last = classes.len() - 1;
+        note.push_str(&format!("; labels {} became 0 to {last}", listed(classes)));
+    }
+    if family == Family::Emnist {
+        note.push_str("; images lie on their side, as EMNIST has them");
+    }
+    note
 }
 
 /// As large images are shifted, in proportion: a shift must not push a small one out of sight.

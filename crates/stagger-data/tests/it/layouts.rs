@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use stagger_data::{Dataset, OpenOptions, Split, open, recognise};
+use stagger_data::{OpenOptions, Split, open, recognise};
 use tempfile::TempDir;
 
 struct Bench(TempDir);
@@ -348,7 +348,7 @@ fn folders_say_what_they_hold() {
     let note = |folder| bench.without_top(recognise(&bench.options(folder)).unwrap().note);
     insta::assert_snapshot!(note("emnist"), @"TOP/emnist is taken for --dataset emnist, by its files");
     insta::assert_snapshot!(note("digits"), @"TOP/digits is taken for --dataset mnist, by its files, though its files have the same names as those of fashion-mnist and kmnist");
-    insta::assert_snapshot!(bench.taken("."), @"TOP/. holds the files of several data sets, cifar10, emnist, fashion-mnist, mnist; choose one with --dataset");
+    insta::assert_snapshot!(bench.taken("."), @"TOP/. holds the files of several data sets, cifar10, emnist, fashion-mnist, mnist, image-folder; choose one with --dataset");
     assert!(
         bench
             .taken("flat")

@@ -102,7 +102,10 @@ impl Files {
             let (size, found) = file::open(path).map(read).unwrap_or_default();
             match self.version {
                 Version::Binary => size > 0 && size % 3074 == 0,
-                Version::Python => found == 2 && (head[0] == 0x80 || head == *b"(d"),
+                // Protocols 2 and up, 0, and 1.
+                Version::Python => {
+                    found == 2 && (head[0] == 0x80 || [*b"(d", *b"}q"].contains(&head))
+                }
             }
         };
         is_named || any.is_some_and(begins)
