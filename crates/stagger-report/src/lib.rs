@@ -22,7 +22,9 @@
 
 mod atomic_file;
 pub mod compare;
+mod confusion;
 mod console;
+mod contact_page;
 mod environment;
 mod epoch;
 mod epoch_line;
@@ -35,6 +37,8 @@ mod memory;
 mod metrics;
 mod metrics_file;
 mod metrics_reader;
+mod new_file;
+mod prediction;
 mod progress;
 mod run_folder;
 mod run_lines;
@@ -52,7 +56,9 @@ mod weights;
 mod weights_file;
 
 pub use atomic_file::write_atomic;
+pub use confusion::{Confusion, ConfusionFormat, Mistake};
 pub use console::{Console, is_closed};
+pub use contact_page::{ContactPageRow, contact_page};
 pub use environment::Environment;
 pub use epoch::{EpochPlan, EpochTally};
 pub use epoch_line::format_epoch;
@@ -64,6 +70,8 @@ pub use memory::{peak_resident_bytes, reset_peak_resident, resident_bytes};
 pub use metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 pub use metrics_file::MetricsFile;
 pub use metrics_reader::{read_metrics, read_metrics_from};
+pub use new_file::NewFile;
+pub use prediction::{Guess, Prediction};
 pub use progress::{EpochProgress, StageProgress, TrainedSums};
 pub use run_folder::{
     BEST_WEIGHTS_FILE, CONFIG_FILE, DATA_FILE, DEFAULT_BASE, ENVIRONMENT_FILE, LAST_WEIGHTS_FILE,

@@ -4,6 +4,7 @@ mod support;
 
 mod bench;
 mod compare;
+mod data;
 mod engines;
 mod faults;
 mod folders;
@@ -13,6 +14,7 @@ mod library;
 mod methods;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod predict;
 mod python;
 mod real_data;
 mod refusals;

@@ -13,6 +13,7 @@ mod decode;
 mod evaluation;
 mod fit;
 pub(crate) mod locate;
+mod pictures;
 mod scan;
 mod tally;
 mod val_split;
@@ -33,6 +34,7 @@ use crate::parallel::fill_images;
 use crate::place::{Colour, OpenOptions, Place};
 use crate::split::Split;
 pub(crate) use evaluation::open_for_evaluation;
+pub use pictures::{Pictures, open_pictures};
 use scan::Item;
 
 const PLACE: Place = Place {
@@ -241,6 +243,13 @@ impl Dataset for Folder {
                 reason,
             }
         })
+    }
+
+    fn source_size(&self, index: usize) -> Result<[usize; 2], DataError> {
+        let len = self.len();
+        let item = self.items.get(index);
+        let item = item.ok_or(DataError::IndexOutOfRange { index, len })?;
+        dimensions(&item.image.path)
     }
 
     fn fingerprint(&self) -> u64 {

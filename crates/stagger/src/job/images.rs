@@ -13,7 +13,7 @@ const DATA_SEED: u64 = 0;
 const IMAGE_FOLDER: &str = "image-folder";
 
 /// The data set that was given, or else the one that the options name.
-pub(super) fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Error> {
+pub(crate) fn open(options: &TrainingOptions, given: &Given) -> Result<Split, Error> {
     let name = options.dataset.as_deref().unwrap_or_default();
     refuse_unused(options, name, given)?;
     let mut split = match &given.split {
@@ -126,7 +126,7 @@ fn refuse_unused(options: &TrainingOptions, name: &str, given: &Given) -> Result
     Ok(())
 }
 
-fn background(options: &TrainingOptions) -> Result<Option<Colour>, Refusal> {
+pub(crate) fn background(options: &TrainingOptions) -> Result<Option<Colour>, Refusal> {
     let read = |text: &String| {
         text.parse().map_err(|_| Refusal::Value {
             option: "background",
