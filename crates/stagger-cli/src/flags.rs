@@ -5,8 +5,10 @@
 
 pub mod bench;
 pub mod compare;
+pub mod data;
 mod options;
 pub mod pipeline;
+mod predict;
 mod shape;
 pub mod train;
 
@@ -16,6 +18,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub use bench::BenchArgs;
 pub use compare::CompareArgs;
+pub use data::{DataArgs, DataCommand, InspectDataArgs};
+pub use predict::PredictArgs;
 pub use shape::input_shape;
 pub use train::TrainArgs;
 
@@ -43,6 +47,11 @@ pub enum Command {
     /// Evaluate the weights of a run
     #[command(allow_negative_numbers = true)]
     Eval(EvalArgs),
+    /// Say what pictures show, by the weights of a run
+    #[command(after_help = predict::EXAMPLES)]
+    Predict(PredictArgs),
+    /// Look at images before training on them
+    Data(DataArgs),
     /// Print what a snapshot, a weights file or a run folder holds
     Inspect(InspectArgs),
     /// Explain a schedule: its grid over time, staleness, queues, locks, memory
@@ -94,6 +103,12 @@ pub struct EvalArgs {
     /// Where the data set's files are, if not where the run found them
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Print the accuracy of each class and the most frequent confusions, too
+    #[arg(long)]
+    pub per_class: bool,
+    /// Write which classes are taken for which to a new file: .csv, .svg or .txt
+    #[arg(long, value_name = "FILE")]
+    pub confusion: Option<PathBuf>,
     /// Evaluate on an image folder even if more of its files are left out than used
     #[arg(long)]
     pub allow_left_out: bool,

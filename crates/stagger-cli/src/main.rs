@@ -61,6 +61,8 @@ fn run(words: Vec<OsString>) -> ExitCode {
         )
         .into()),
         Command::Eval(arguments) => commands::eval::run(arguments),
+        Command::Predict(arguments) => commands::predict::run(arguments),
+        Command::Data(arguments) => commands::data::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Summary(arguments) => commands::summary::run(&arguments),

@@ -1,6 +1,7 @@
 //! What a data set offers.
 
 use crate::error::DataError;
+use crate::parallel;
 
 /// Labelled images of one size.
 ///
@@ -31,6 +32,18 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// If `index` or the length of `pixels` is wrong, or the image's file cannot be read.
     fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError>;
+    /// Height and width in pixels that the picture of an image had before it was brought to the shape of the set. That is
+    /// only known where pictures are decoded on demand; of others it is the shape.
+    ///
+    /// # Errors
+    /// If `index` is wrong or the image's file cannot be read.
+    fn source_size(&self, index: usize) -> Result<[usize; 2], DataError> {
+        let (len, [_, height, width]) = (self.len(), self.shape());
+        match index < len {
+            true => Ok([height, width]),
+            false => Err(DataError::IndexOutOfRange { index, len }),
+        }
+    }
     /// Bytes of the images that are kept in memory, decoded; 0 where they are decoded on demand.
     fn resident_bytes(&self) -> u64 {
         0
@@ -50,6 +63,16 @@ pub trait Dataset: Send + Sync {
 /// If an index is not below the length of the data set.
 pub fn labels(dataset: &dyn Dataset, indices: &[usize]) -> Vec<usize> {
     indices.iter().map(|&index| dataset.label(index)).collect()
+}
+
+/// [`Dataset::source_size`] of every image, on all cores.
+///
+/// # Errors
+/// The first one in the order of the images.
+pub fn source_sizes(dataset: &dyn Dataset) -> Result<Vec<[usize; 2]>, DataError> {
+    let indices: Vec<usize> = (0..dataset.len()).collect();
+    let sizes = parallel::map(&indices, |&index| dataset.source_size(index));
+    sizes.into_iter().collect()
 }
 
 /// Checks the arguments of [`Dataset::image`].

@@ -436,6 +436,19 @@ pub enum DataError {
         /// The share asked for.
         found: f64,
     },
+    /// A contact sheet without samples, or with more than it can hold.
+    #[error(
+        "a contact sheet with {requested} samples of each of {classes} classes was asked for; {}",
+        sheet_remedy(.fit)
+    )]
+    SheetSize {
+        /// Samples of each class that were asked for.
+        requested: usize,
+        /// Number of classes.
+        classes: usize,
+        /// The largest number of samples.
+        fit: usize,
+    },
     /// A data set, or one of its files, holds no record.
     #[error("{what} holds no images")]
     Empty {
@@ -565,6 +578,13 @@ fn bad_images(named: &[(PathBuf, String)], count: usize, is_all: bool) -> String
         text += &format!("\n  … and {} more", count - named.len());
     }
     text
+}
+
+fn sheet_remedy(fit: &usize) -> String {
+    match fit {
+        0 => "so many classes do not fit on one; ask for a smaller image size".to_owned(),
+        fit => format!("give a number from 1 to {fit}"),
+    }
 }
 
 fn without_images(folder: &Path, files: usize, example: &Path) -> String {

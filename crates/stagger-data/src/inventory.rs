@@ -75,6 +75,22 @@ impl LeftOutReason {
         !matches!(self, Self::LinkLoop | Self::EmptyClass)
     }
 
+    /// A word for programs: `other-format`, `hidden`, `unreadable`, `damaged`, `dangling-link`, `link-loop`,
+    /// `empty-class`, `outside-classes`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OtherFormat => "other-format",
+            Self::Hidden => "hidden",
+            Self::Unreadable => "unreadable",
+            Self::Damaged => "damaged",
+            Self::DanglingLink => "dangling-link",
+            Self::LinkLoop => "link-loop",
+            Self::EmptyClass => "empty-class",
+            Self::OutsideClasses => "outside-classes",
+        }
+    }
+
     fn words(self) -> [&'static str; 2] {
         match self {
             Self::OtherFormat => ["file of another format", "files of other formats"],
@@ -97,7 +113,8 @@ impl LeftOutReason {
 
 impl Inventory {
     /// What is left out, in words, with paths below `from` shown from there.
-    pub(crate) fn left_out(left_out: &[LeftOut], from: &Path) -> String {
+    #[must_use]
+    pub fn left_out(left_out: &[LeftOut], from: &Path) -> String {
         let words = |left_out: &LeftOut| {
             let LeftOut {
                 reason,

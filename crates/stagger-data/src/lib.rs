@@ -25,6 +25,7 @@
 //! file and the record.
 
 mod augmentation;
+mod contact_sheet;
 mod dataset;
 mod datasets;
 mod error;
@@ -43,7 +44,8 @@ mod split;
 mod trained_on;
 
 pub use augmentation::{Augmentation, Placement};
-pub use dataset::{Dataset, labels};
+pub use contact_sheet::{ContactRow, ContactSheet};
+pub use dataset::{Dataset, labels, source_sizes};
 pub use datasets::recognise::{Recognised, recognise};
 pub use datasets::{NAMES, cifar, idx, image_folder, open, open_for_evaluation, shapes};
 pub use error::DataError;
@@ -53,5 +55,6 @@ pub use memory::InMemory;
 pub use normalization::Normalization;
 pub use place::{Colour, NotAColour, OpenOptions, ValSplit};
 pub use sampler::Sampler;
+pub use shown::path as shown_path;
 pub use split::Split;
 pub use trained_on::TrainedOn;

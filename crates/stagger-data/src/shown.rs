@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::Path;
 
-/// A path, with what would move the cursor or hide text escaped: control characters and marks of direction (`\n`,
+/// A path on one line for a sentence or a table, with what would move the cursor or hide text escaped: control characters and marks of direction (`\n`,
 /// `\u{1b}`), and bytes that are no UTF-8 (`\xff`).
-pub(crate) fn path(path: &Path) -> String {
+pub fn path(path: &Path) -> String {
     escaped(path.as_os_str(), |c| c.is_control() || is_hidden_mark(c))
 }
 

@@ -19,6 +19,45 @@ pub enum ReportError {
         /// What is there.
         what: &'static str,
     },
+    /// A file that shall be written is there.
+    #[error("{} is there already; name another file, or remove it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file shall be written into a folder that is not there.
+    #[error(
+        "{} cannot be written: its folder is not there; create it, or name another file",
+        path.display()
+    )]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The name of a file does not say in which format it shall be.
+    #[error(
+        "{} does not say the format of the file; give it a name that ends with {expected}",
+        path.display()
+    )]
+    Ending {
+        /// The file.
+        path: PathBuf,
+        /// The endings of names that there are.
+        expected: &'static str,
+    },
+    /// A matrix of all classes would be too large.
+    #[error(
+        "{} would hold a matrix of {found} classes; at most {most} are written: use a name that ends with .txt for a list",
+        path.display()
+    )]
+    TooManyClasses {
+        /// The file.
+        path: PathBuf,
+        /// Number of classes.
+        found: usize,
+        /// The largest number.
+        most: usize,
+    },
     /// The operating system refused.
     #[error("could not {doing} {}: {source}{}", path.display(), advice(source))]
     Io {

@@ -23,7 +23,9 @@
 mod atomic_file;
 mod available_memory;
 pub mod compare;
+mod confusion;
 mod console;
+mod contact_page;
 mod environment;
 mod epoch;
 mod epoch_line;
@@ -36,7 +38,9 @@ mod memory;
 mod metrics;
 mod metrics_file;
 mod metrics_reader;
+mod new_file;
 mod passing_error;
+mod prediction;
 mod progress;
 mod run_folder;
 mod run_lines;
@@ -55,7 +59,9 @@ mod weights_file;
 
 pub use atomic_file::write_atomic;
 pub use available_memory::{AvailableMemory, MemoryLimit, available_memory};
+pub use confusion::{Confusion, ConfusionFormat, Mistake};
 pub use console::{Console, is_closed};
+pub use contact_page::{ContactPageRow, contact_page};
 pub use environment::Environment;
 pub use epoch::{EpochPlan, EpochTally};
 pub use epoch_line::format_epoch;
@@ -67,6 +73,8 @@ pub use memory::{peak_resident_bytes, reset_peak_resident, resident_bytes};
 pub use metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 pub use metrics_file::MetricsFile;
 pub use metrics_reader::{read_metrics, read_metrics_from};
+pub use new_file::NewFile;
+pub use prediction::{Guess, Prediction};
 pub use progress::{EndedEpoch, EpochProgress, StageProgress, TrainedSums};
 pub use run_folder::{
     BEST_WEIGHTS_FILE, CONFIG_FILE, DATA_FILE, DEFAULT_BASE, ENVIRONMENT_FILE, LAST_WEIGHTS_FILE,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use stagger_engine::Profile;
+use stagger_engine::{HostTensor, Profile};
 use stagger_schedule::Action;
 
 use crate::board::Stall;
@@ -145,6 +145,13 @@ pub enum Event {
         stage: usize,
         /// Time per kind of kernel, over the whole program.
         profile: Profile,
+    },
+    /// The last stage has passed on a batch of an evaluation; only where [`Plan::logits`](crate::Plan::logits) asks for it.
+    Logits {
+        /// The batch of the evaluation, from 0.
+        batch: usize,
+        /// Scores before softmax, `[N, classes]`.
+        logits: HostTensor,
     },
     /// The run was asked to stop. It halts at this version; its snapshot there holds what is in flight.
     Interrupted {

@@ -29,6 +29,8 @@ pub struct Plan {
     /// Learning rate of a batch, the same for all stages: a function of the batch index alone (docs/algorithm.md, "Semantics
     /// that are easy to get wrong").
     pub learning_rate: Arc<dyn Fn(usize) -> f64 + Send + Sync>,
+    /// Whether the last stage emits the logits of every batch of an evaluation as [`Event::Logits`](crate::Event::Logits).
+    pub logits: bool,
     /// Sampling interval of the gap, in batches; 0 disables it. The gap is how far a stage's weights move from forward to
     /// backward. A measurement keeps a copy of the weights over that time and reads both once.
     pub gap_every: usize,
@@ -86,6 +88,7 @@ impl Plan {
             horizon,
             optimizer,
             learning_rate: Arc::new(learning_rate),
+            logits: false,
             gap_every: 0,
             stragglers: Vec::new(),
             seed: 0,

@@ -61,6 +61,8 @@ pub(crate) struct Worker<S: Stage> {
     versions: Versions<S>,
     synthesis: Option<Synthesis<S>>,
     disturbance: Disturbance,
+    /// Whether it emits the logits of evaluations.
+    tells_logits: bool,
     stop: StopSignal,
     version: usize,
     kept: Kept<S>,
@@ -184,6 +186,7 @@ impl<S: Stage> Worker<S> {
                 .map(|shrinking| shrinking.beta),
             versions,
             synthesis,
+            tells_logits: plan.logits,
             disturbance: Disturbance::new(&plan.stragglers, plan.seed, index),
             stop,
             version: 0,

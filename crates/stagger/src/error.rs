@@ -66,6 +66,24 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// A run does not say what its network was trained on.
+    #[error(
+        "{} has no {file}, so its classes, image size and normalisation are not known: it was made by an older version; \
+         train again, or evaluate it on its own data with `stagger eval`",
+        run.display()
+    )]
+    NoDataFile {
+        /// The run folder.
+        run: PathBuf,
+        /// The missing file.
+        file: &'static str,
+    },
+    /// A network gives no finite scores for a picture.
+    #[error("{}: its scores are not finite; the weights, or their training, are damaged", path.display())]
+    NoScores {
+        /// The picture.
+        path: PathBuf,
+    },
     /// A run has no weights of its best version.
     #[error("{} has no {file}: the run ended before its first evaluation", run.display())]
     NoBestWeights {

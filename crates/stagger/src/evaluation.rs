@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use stagger_data::NAMES;
-use stagger_engine::StageState;
-use stagger_report::{
-    BEST_WEIGHTS_FILE, CONFIG_FILE, DATA_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights,
-};
-use stagger_runtime::{Event, Interrupt, Plan, Replicas};
+use stagger_engine::{HostTensor, StageState};
+use stagger_report::{CONFIG_FILE, Confusion, DATA_FILE, RunFolder};
+use stagger_runtime::{Event, EventError, Interrupt, Plan, Replicas};
 use stagger_schedule::{Horizon, Schedule};
 
 use crate::config_file;
@@ -17,20 +16,8 @@ use crate::error::Error;
 use crate::job::{FORMER_CPU, Given, Job, images};
 use crate::options::TrainingOptions;
 use crate::refusal::check_path;
+use crate::run_weights::{InStages, RunWeights};
 use crate::stages;
-use crate::weights_fit;
-
-/// Which weights of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum RunWeights {
-    /// Those with the highest test accuracy.
-    #[default]
-    Best,
-    /// Those at the end.
-    Last,
-    /// Those in a safetensors file.
-    File(PathBuf),
-}
 
 /// What an evaluation gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,35 +111,11 @@ impl PreparedEvaluation {
         };
         let job = Job::new(options, &given)?;
         job.engine.check(&job.options, 0..job.replicas.places())?;
-        let path = match weights {
-            RunWeights::Best => folder.file(BEST_WEIGHTS_FILE),
-            RunWeights::Last => folder.file(LAST_WEIGHTS_FILE),
-            RunWeights::File(path) => path.clone(),
-        };
-        if *weights == RunWeights::Best && !path.exists() {
-            return Err(Error::NoBestWeights {
-                run: run.to_owned(),
-                file: BEST_WEIGHTS_FILE,
-            });
-        }
-        let found = read_weights(&path)?;
-        // What does not fit is told before anything runs.
-        let mut notes = Vec::new();
-        let from = path.display().to_string();
-        let whole =
-            weights_fit::fit(&job.model, found.state, &from, &mut notes).map_err(|misfit| {
-                Error::Weights {
-                    path: path.clone(),
-                    model: Some(job.model.name.clone()),
-                    what: misfit.to_string(),
-                }
-            })?;
-        let states = stages::split_state(&job, &whole);
-        stages::check_states(&job, &states).map_err(|error| Error::Weights {
-            path: path.clone(),
-            model: None,
-            what: error.to_string(),
-        })?;
+        let InStages {
+            path,
+            notes,
+            states,
+        } = weights.read(&folder, &job)?;
         Ok(Self {
             job,
             weights: path,
@@ -171,7 +134,31 @@ impl PreparedEvaluation {
     /// # Errors
     /// When the evaluation fails.
     pub fn run(self) -> Result<Evaluation, Error> {
-        let event = evaluate(&self.job, &self.states, &Interrupt::new())?;
+        self.run_with(None)
+    }
+
+    /// The same, and counts which classes are taken for which.
+    ///
+    /// # Errors
+    /// When the evaluation fails.
+    pub fn run_by_class(self) -> Result<(Evaluation, Confusion), Error> {
+        let test = Arc::clone(&self.job.split.test);
+        let mut confusion = Confusion::new(test.class_names().to_vec());
+        let mut labels = (0..test.len()).map(|index| test.label(index));
+        let mut count = |_batch: usize, logits: HostTensor| {
+            for row in logits.data.chunks_exact(test.classes()) {
+                let label = labels.next().ok_or("more logits than samples")?;
+                confusion.add(label, row);
+            }
+            Ok(())
+        };
+        let found = self.run_with(Some(&mut count))?;
+        Ok((found, confusion))
+    }
+
+    /// The same, and hands on the logits of each batch.
+    pub(crate) fn run_with(self, on_logits: Option<OnLogits<'_>>) -> Result<Evaluation, Error> {
+        let event = evaluate_with(&self.job, &self.states, &Interrupt::new(), on_logits)?;
         let Some(Event::Evaluated {
             samples,
             loss,
@@ -201,6 +188,19 @@ pub(crate) fn evaluate(
     states: &[StageState],
     interrupt: &Interrupt,
 ) -> Result<Option<Event>, Error> {
+    evaluate_with(job, states, interrupt, None)
+}
+
+/// Takes the number of a batch and its logits, `[N, classes]`.
+pub(crate) type OnLogits<'a> = &'a mut dyn FnMut(usize, HostTensor) -> Result<(), EventError>;
+
+/// As [`evaluate`], and hands on the logits of each batch, in order.
+pub(crate) fn evaluate_with(
+    job: &Job,
+    states: &[StageState],
+    interrupt: &Interrupt,
+    mut on_logits: Option<OnLogits<'_>>,
+) -> Result<Option<Event>, Error> {
     let schedule = Schedule::parse("bp", Some(job.schedule.stages()))?;
     let horizon = Horizon {
         batches: 0,
@@ -214,6 +214,7 @@ pub(crate) fn evaluate(
         &Plan {
             // One copy of each stage evaluates.
             replicas: Replicas::none(schedule.stages()),
+            logits: on_logits.is_some(),
             ..stages::plan(job, schedule, horizon, 1.0)
         },
         stages::Options {
@@ -223,8 +224,14 @@ pub(crate) fn evaluate(
         stages::feeds(job, 0..0)?,
         interrupt,
         |event| {
-            if let Event::Evaluated { .. } = event {
-                found = Some(event);
+            match event {
+                Event::Evaluated { .. } => found = Some(event),
+                Event::Logits { batch, logits } => {
+                    if let Some(on_logits) = &mut on_logits {
+                        on_logits(batch, logits)?;
+                    }
+                }
+                _ => {}
             }
             Ok(())
         },

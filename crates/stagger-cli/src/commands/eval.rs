@@ -1,18 +1,16 @@
 //! `stagger eval`.
 
-use stagger::{PreparedEvaluation, RunWeights, TrainingOptions};
+use anyhow::anyhow;
+use stagger::report::{ConfusionFormat, NewFile};
+use stagger::{PreparedEvaluation, TrainingOptions};
 
-use super::print;
+use super::{print, run_weights};
 use crate::failure::Failure;
 use crate::flags::EvalArgs;
 
 /// Evaluates the weights of a run on its test set.
 pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
-    let weights = match arguments.weights.as_str() {
-        "best" => RunWeights::Best,
-        "last" => RunWeights::Last,
-        path => RunWeights::File(path.into()),
-    };
+    let weights = run_weights(&arguments.weights);
     let said = TrainingOptions {
         data_dir: arguments.data_dir,
         allow_left_out: arguments.allow_left_out.then_some(true),
@@ -21,13 +19,34 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         ..TrainingOptions::default()
     };
     let prepared = PreparedEvaluation::of_run(&arguments.run, &weights, said)?;
+    let classes = prepared.job().split.test.classes();
+    let output = match arguments.confusion.as_deref() {
+        Some(path) => Some((ConfusionFormat::of(path, classes)?, NewFile::at(path)?)),
+        None => None,
+    };
     for line in prepared.job().split.account() {
         print(&format!("data: {line}\n"))?;
     }
-    let found = prepared.run()?;
+    let (found, confusion) = match arguments.per_class || output.is_some() {
+        true => prepared
+            .run_by_class()
+            .map(|(found, by_class)| (found, Some(by_class)))?,
+        false => (prepared.run()?, None),
+    };
     for note in &found.notes {
         print(&format!("{note}\n"))?;
     }
     print(&format!("{}: {found}\n", found.weights.display()))?;
+    let Some(confusion) = confusion else {
+        return Ok(());
+    };
+    if arguments.per_class {
+        print(&confusion.per_class_text())?;
+    }
+    if let Some((format, file)) = output {
+        let text = confusion.in_format(format).map_err(|what| anyhow!(what))?;
+        file.write(text.as_bytes())?;
+        print(&format!("confusion matrix: {}\n", file.path().display()))?;
+    }
     Ok(())
 }

@@ -9,6 +9,12 @@ fn help_lists_verbs_and_flags() {
     insta::assert_snapshot!("train_help", bench.stagger("train --help").stdout);
     insta::assert_snapshot!("bench_help", bench.stagger("bench --help").stdout);
     insta::assert_snapshot!("compare_help", bench.stagger("compare --help").stdout);
+    insta::assert_snapshot!("predict_help", bench.stagger("predict --help").stdout);
+    insta::assert_snapshot!("eval_help", bench.stagger("eval --help").stdout);
+    insta::assert_snapshot!(
+        "data_inspect_help",
+        bench.stagger("data inspect --help").stdout
+    );
     insta::assert_snapshot!("explain_help", bench.stagger("explain --help").stdout);
 }
 

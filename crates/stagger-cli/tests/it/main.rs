@@ -4,6 +4,7 @@ mod support;
 
 mod bench;
 mod compare;
+mod data;
 mod engines;
 mod faults;
 mod folders;
@@ -16,6 +17,7 @@ mod longer;
 mod methods;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod predict;
 mod python;
 mod real_data;
 mod refusals;

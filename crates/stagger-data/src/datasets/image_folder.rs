@@ -15,6 +15,7 @@ mod decode;
 mod evaluation;
 mod fit;
 pub(crate) mod locate;
+mod pictures;
 mod scan;
 mod tally;
 mod val_split;
@@ -36,6 +37,7 @@ use crate::place::{Colour, OpenOptions, Place};
 use crate::split::Split;
 use damage::Depth;
 pub(crate) use evaluation::open_for_evaluation;
+pub use pictures::{Pictures, open_pictures};
 use scan::Item;
 
 const PLACE: Place = Place {
@@ -265,6 +267,13 @@ impl Dataset for Folder {
         let bytes = file::read(path, FILE_LIMIT_BYTES)?;
         decode_onto(self.background, &bytes, self.size, pixels)
             .map_err(|reason| DataError::decode(path, &reason))
+    }
+
+    fn source_size(&self, index: usize) -> Result<[usize; 2], DataError> {
+        let len = self.len();
+        let item = self.items.get(index);
+        let item = item.ok_or(DataError::IndexOutOfRange { index, len })?;
+        dimensions(&item.image.path)
     }
 
     fn fingerprint(&self) -> u64 {

@@ -164,7 +164,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use stagger_engine::Profile;
+    use stagger_engine::{HostTensor, Profile};
 
     use super::*;
     use crate::event::{Acted, Event, Waits};
@@ -221,6 +221,13 @@ mod tests {
                 snapshot: Arc::new(StageSnapshot::default()),
             },
             Event::Profiled { stage: 2, profile },
+            Event::Logits {
+                batch: 1,
+                logits: HostTensor {
+                    shape: vec![1, 2],
+                    data: vec![0.5, f32::NAN],
+                },
+            },
             Event::Interrupted { batch: 9 },
         ]
     }

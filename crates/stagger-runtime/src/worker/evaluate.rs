@@ -1,7 +1,7 @@
 //! Evaluation of w^n: the test set travels the same pipeline in a lane of its own (docs/algorithm.md, "Semantics that are
 //! easy to get wrong").
 
-use stagger_engine::Stage;
+use stagger_engine::{Activation, Stage};
 use stagger_transport::{Content, Lane};
 
 use super::Worker;
@@ -59,6 +59,10 @@ impl<S: Stage> Worker<S> {
                     tally.loss_sum += f64::from(score.loss) * labels.len() as f64;
                     tally.correct_top1 += score.correct_top1;
                     tally.correct_top5 += score.correct_top5;
+                    if self.tells_logits {
+                        let logits = output.to_host()?;
+                        self.emit(Event::Logits { batch, logits });
+                    }
                 }
             }
         }

@@ -17,7 +17,7 @@ const SHAPES: &str = "shapes";
 
 /// The data set that was given, or else the one that the options name, or else the one whose files are in the folder; which
 /// the options name then.
-pub(super) fn open(options: &mut TrainingOptions, given: &Given) -> Result<Split, Error> {
+pub(crate) fn open(options: &mut TrainingOptions, given: &Given) -> Result<Split, Error> {
     let note = match (&given.split, &options.dataset) {
         (None, None) => {
             let found = stagger_data::recognise(&files(options)?)?;
@@ -152,7 +152,7 @@ fn refuse_unused(options: &TrainingOptions, name: &str, given: &Given) -> Result
     Ok(())
 }
 
-fn background(options: &TrainingOptions) -> Result<Option<Colour>, Refusal> {
+pub(crate) fn background(options: &TrainingOptions) -> Result<Option<Colour>, Refusal> {
     let read = |text: &String| {
         text.parse().map_err(|_| Refusal::Value {
             option: "background",

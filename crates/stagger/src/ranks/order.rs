@@ -58,6 +58,7 @@ pub(super) struct Stretch<'a> {
     snapshot_interval: Option<std::time::Duration>,
     learning_rate_factor: f64,
     gap_every: usize,
+    logits: bool,
     profile: bool,
     /// What the rank needs of it.
     resume: Option<Snapshot>,
@@ -81,6 +82,7 @@ impl<'a> Stretch<'a> {
             snapshot_interval: plan.snapshot_interval,
             learning_rate_factor: options.learning_rate_factor,
             gap_every: plan.gap_every,
+            logits: plan.logits,
             profile: options.profile,
             resume: plan.resume.as_ref().map(|whole| whole.part(stages)),
             states: options.states.map(Cow::Borrowed),
@@ -100,6 +102,7 @@ impl<'a> Stretch<'a> {
             stall_timeout: job.stall_timeout.filter(|_| self.is_watched),
             snapshot_interval: self.snapshot_interval,
             gap_every: self.gap_every,
+            logits: self.logits,
             resume: self.resume.clone().map(Into::into),
             ..stages::plan(job, schedule, horizon, factor)
         })

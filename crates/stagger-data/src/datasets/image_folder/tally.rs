@@ -30,6 +30,18 @@ impl Tally {
         }
     }
 
+    /// Adds what another one has counted.
+    pub(super) fn join(&mut self, other: Self) {
+        self.missed += other.missed;
+        for (reason, (count, path)) in other.reasons {
+            let (sum, example) = self.reasons.entry(reason).or_insert((0, path.clone()));
+            *sum += count;
+            if path < *example {
+                *example = path;
+            }
+        }
+    }
+
     /// All reasons that there are.
     pub(super) fn left_out(&self) -> Vec<LeftOut> {
         let entry = |(&reason, (count, example)): (&LeftOutReason, &(usize, PathBuf))| LeftOut {

@@ -129,6 +129,24 @@ pub(super) fn read(split: &Path, tally: &mut Tally) -> Result<SplitFolder, DataE
     Ok(walk.sorted_out(split))
 }
 
+/// The images in a folder at any depth, in the order of those of a class.
+///
+/// # Errors
+/// [`DataError::Io`] if the folder itself cannot be read.
+pub(super) fn read_whole(folder: &Path, tally: &mut Tally) -> Result<Vec<Image>, DataError> {
+    fs::read_dir(folder).map_err(DataError::io(folder))?;
+    let real = fs::canonicalize(folder).map_err(DataError::io(folder))?;
+    let mut walk = Walk {
+        classes: Vec::new(),
+        candidates: Vec::new(),
+        tally,
+    };
+    let name = folder.file_name().unwrap_or_default().to_owned();
+    walk.class(name, folder.to_path_buf(), vec![real]);
+    let classes = walk.sorted_out(folder).classes.into_iter();
+    Ok(classes.flat_map(|class| class.images).collect())
+}
+
 struct Walk<'a> {
     classes: Vec<Class>,
     candidates: Vec<Candidate>,

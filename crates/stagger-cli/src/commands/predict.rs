@@ -1,0 +1,114 @@
+//! `stagger predict`.
+
+use std::io::{self, Write};
+
+use anyhow::anyhow;
+use stagger::report::{NewFile, is_closed};
+use stagger::{Error, Prediction, PreparedPrediction, ReportError, Spelling, TrainingOptions};
+
+use super::run_weights;
+use crate::failure::Failure;
+use crate::flags::PredictArgs;
+
+/// Says what pictures show.
+pub fn run(arguments: PredictArgs) -> Result<(), Failure> {
+    if arguments.top == 0 {
+        return Err(anyhow!("--top is 0; give a whole number of at least 1").into());
+    }
+    let logits_file = arguments.logits.as_deref().map(NewFile::at).transpose()?;
+    let said = TrainingOptions {
+        background: arguments.background,
+        eval_batch_size: arguments.eval_batch_size,
+        ..TrainingOptions::default()
+    };
+    let weights = run_weights(&arguments.weights);
+    let prepared = PreparedPrediction::of_run(&arguments.run, &weights, &arguments.images, said)?;
+    for note in prepared.notes() {
+        // Where the standard error is gone, the pictures are predicted all the same.
+        let _ = writeln!(io::stderr(), "{note}");
+    }
+    let form = match (arguments.json, arguments.csv) {
+        (true, _) => Form::Json,
+        (_, true) => Form::Csv,
+        _ => Form::Text,
+    };
+    let mut logits = logits_file.is_some().then(|| prepared.collect_logits());
+    let (mut predicted, mut failed) = (0, 0);
+    let mut is_output_closed = false;
+    let result = prepared.run(arguments.top, |found| {
+        let (prediction, row) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                failed += 1;
+                // Where the standard error is gone, the exit status still tells.
+                let _ = writeln!(io::stderr(), "{}", error.sentence(Spelling::Flags));
+                return Ok(());
+            }
+        };
+        predicted += 1;
+        if let Some(logits) = &mut logits {
+            logits.push(&prediction, row);
+        }
+        if is_output_closed {
+            return Ok(());
+        }
+        match form.write(&prediction, predicted == 1) {
+            // The file has been asked for all the same.
+            Err(error) if is_closed(&error) && logits.is_some() => {
+                is_output_closed = true;
+                Ok(())
+            }
+            result => result,
+        }
+    });
+    match result {
+        // A reader that has gone away, as `head`, is no failure, and has seen enough.
+        Err(Error::Report(ReportError::Output { source })) if is_closed(&source) => return Ok(()),
+        result => result?,
+    }
+    let all = prepared.pictures();
+    if predicted == 0 {
+        return Err(anyhow!("{}", none_of(all)).into());
+    }
+    if let (Some(file), Some(logits)) = (logits_file, logits) {
+        let bytes = logits.to_safetensors().map_err(|what| anyhow!(what))?;
+        file.write(&bytes)?;
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::Run(anyhow!(
+            "{failed} of {all} pictures could not be predicted; the others were"
+        ))),
+    }
+}
+
+fn none_of(all: usize) -> String {
+    match all {
+        1 => "the picture could not be predicted".to_owned(),
+        all => format!("none of the {all} pictures could be predicted"),
+    }
+}
+
+/// How predictions are printed.
+#[derive(Clone, Copy)]
+enum Form {
+    Text,
+    Json,
+    Csv,
+}
+
+impl Form {
+    fn write(self, prediction: &Prediction, is_first: bool) -> io::Result<()> {
+        let mut text = match self {
+            Self::Text => format!("{prediction}\n"),
+            Self::Json => prediction.to_json(),
+            Self::Csv => prediction.to_csv(),
+        };
+        if is_first && matches!(self, Self::Csv) {
+            text.insert_str(0, Prediction::CSV_HEAD);
+        }
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+}

@@ -1,0 +1,71 @@
+//! Which weights of a run are looked at, and how they come into its stages.
+
+use std::path::PathBuf;
+
+use stagger_engine::StageState;
+use stagger_report::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights};
+
+use crate::error::Error;
+use crate::job::Job;
+use crate::stages;
+use crate::weights_fit;
+
+/// Which weights of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RunWeights {
+    /// Those with the highest test accuracy.
+    #[default]
+    Best,
+    /// Those at the end.
+    Last,
+    /// Those in a safetensors file.
+    File(PathBuf),
+}
+
+/// Weights, by stage.
+pub(crate) struct InStages {
+    /// Their file.
+    pub path: PathBuf,
+    /// What names in the file were translated.
+    pub notes: Vec<String>,
+    pub states: Vec<StageState>,
+}
+
+impl RunWeights {
+    /// Reads them. What does not fit is told before anything runs.
+    pub(crate) fn read(&self, folder: &RunFolder, job: &Job) -> Result<InStages, Error> {
+        let path = match self {
+            Self::Best => folder.file(BEST_WEIGHTS_FILE),
+            Self::Last => folder.file(LAST_WEIGHTS_FILE),
+            Self::File(path) => path.clone(),
+        };
+        if *self == Self::Best && !path.exists() {
+            return Err(Error::NoBestWeights {
+                run: folder.path().to_owned(),
+                file: BEST_WEIGHTS_FILE,
+            });
+        }
+        let found = read_weights(&path)?;
+        let mut notes = Vec::new();
+        let from = path.display().to_string();
+        let whole =
+            weights_fit::fit(&job.model, found.state, &from, &mut notes).map_err(|misfit| {
+                Error::Weights {
+                    path: path.clone(),
+                    model: Some(job.model.name.clone()),
+                    what: misfit.to_string(),
+                }
+            })?;
+        let states = stages::split_state(job, &whole);
+        stages::check_states(job, &states).map_err(|error| Error::Weights {
+            path: path.clone(),
+            model: None,
+            what: error.to_string(),
+        })?;
+        Ok(InStages {
+            path,
+            notes,
+            states,
+        })
+    }
+}
