@@ -91,6 +91,10 @@ pub struct EvalArgs {
     /// Where the data set's files are, if not where the run found them
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Which images of an image folder: val, those that choose the best weights, or test [default: val; test where there is no
+    /// val]
+    #[arg(long, value_name = "SPLIT", value_parser = ["val", "test"])]
+    pub split: Option<String>,
     /// Evaluate on an image folder even if more of its files are left out than used
     #[arg(long)]
     pub allow_left_out: bool,

@@ -50,7 +50,7 @@ pub use inventory::{Inventory, InventoryPart, LeftOut, LeftOutReason};
 pub use loader::{ImageBatch, Images, Loader, LoaderOptions};
 pub use memory::InMemory;
 pub use normalization::Normalization;
-pub use place::{Colour, NotAColour, OpenOptions, ValSplit};
+pub use place::{Colour, EvaluationPart, NotAColour, OpenOptions, ValSplit};
 pub use sampler::Sampler;
 pub use split::Split;
 pub use trained_on::TrainedOn;

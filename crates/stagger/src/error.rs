@@ -66,6 +66,14 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// A run does not say what it was trained on, which an evaluation on a part of the images needs.
+    #[error("{} has no {file}, so that its images can only be evaluated on as it did itself", run.display())]
+    NoDataFile {
+        /// The run folder.
+        run: PathBuf,
+        /// The missing file.
+        file: &'static str,
+    },
     /// A run has no weights of its best version.
     #[error("{} has no {file}: the run ended before its first evaluation", run.display())]
     NoBestWeights {
@@ -77,6 +85,14 @@ pub enum Error {
     /// An evaluation ended without a result.
     #[error("not evaluated")]
     NotEvaluated,
+    /// A run has come to its end, and its weights cannot be tested then.
+    #[error("training is complete, but its test at the end failed: {source}{}", test_again(.run.as_ref()))]
+    NotTested {
+        /// The run folder.
+        run: Option<PathBuf>,
+        /// Why.
+        source: Box<Error>,
+    },
     /// Nothing has been trained, so no weights are left.
     #[error("no weights: nothing has been trained")]
     NoWeights,
@@ -120,6 +136,13 @@ pub enum Error {
     /// What went wrong after training had begun. What has been written stays.
     #[error(transparent)]
     Training(Box<Error>),
+}
+
+fn test_again(run: Option<&PathBuf>) -> String {
+    run.map_or(String::new(), |run| {
+        let run = run.display();
+        format!("; once that is mended: stagger eval --run {run} --split test")
+    })
 }
 
 impl Error {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use stagger_data::NAMES;
+use stagger_data::{EvaluationPart, NAMES};
 use stagger_engine::StageState;
 use stagger_report::{
     BEST_WEIGHTS_FILE, CONFIG_FILE, DATA_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights,
@@ -92,6 +92,20 @@ impl PreparedEvaluation {
     /// # Errors
     /// When `run` is no run folder, its data are not there, or the weights do not fit its model.
     pub fn of_run(run: &Path, weights: &RunWeights, said: TrainingOptions) -> Result<Self, Error> {
+        Self::of_part(run, weights, None, said)
+    }
+
+    /// The same on a part of the images that are not trained on; `None` is those that chose the best weights, or, in another folder,
+    /// those that would.
+    ///
+    /// # Errors
+    /// As [`PreparedEvaluation::of_run`]; where the data set does not have that part; [`Error::NoDataFile`].
+    pub fn of_part(
+        run: &Path,
+        weights: &RunWeights,
+        part: Option<EvaluationPart>,
+        said: TrainingOptions,
+    ) -> Result<Self, Error> {
         let folder = RunFolder::open(run)?;
         let elsewhere = said.data_dir.clone();
         let of_run = config_file::read(&folder.file(CONFIG_FILE))?;
@@ -108,7 +122,13 @@ impl PreparedEvaluation {
             split: match data_file::read(&folder.file(DATA_FILE))? {
                 // Options may name a data set that was given as an object; that one cannot be opened by name.
                 Some(trained_on) if NAMES.contains(&trained_on.dataset.as_str()) => {
-                    Some(images::open_for_evaluation(&options, &trained_on)?)
+                    Some(images::open_for_evaluation(&options, &trained_on, part)?)
+                }
+                _ if part.is_some() => {
+                    return Err(Error::NoDataFile {
+                        run: run.to_owned(),
+                        file: DATA_FILE,
+                    });
                 }
                 _ => None,
             },

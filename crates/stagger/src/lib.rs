@@ -54,4 +54,4 @@ pub use refusal::{Refusal, Spelling};
 pub use resume_refusal::ResumeRefusal;
 pub use stagger_report::{ReportError, Sink};
 pub use stagger_runtime::{Event, Interrupt};
-pub use training::{Prepared, Run, SnapshotCost, Stalled, Training};
+pub use training::{FinalTest, Prepared, Run, SnapshotCost, Stalled, TestScores, Training};

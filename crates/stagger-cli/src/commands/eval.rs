@@ -1,5 +1,6 @@
 //! `stagger eval`.
 
+use stagger::data::EvaluationPart;
 use stagger::{PreparedEvaluation, RunWeights, TrainingOptions};
 
 use super::print;
@@ -20,7 +21,11 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         eval_batch_size: arguments.eval_batch_size,
         ..TrainingOptions::default()
     };
-    let prepared = PreparedEvaluation::of_run(&arguments.run, &weights, said)?;
+    let part = arguments.split.map(|split| match split.as_str() {
+        "val" => EvaluationPart::Validation,
+        _ => EvaluationPart::Test,
+    });
+    let prepared = PreparedEvaluation::of_part(&arguments.run, &weights, part, said)?;
     if let Some(inventory) = &prepared.job().split.inventory {
         print(&format!("data: {inventory}\n"))?;
     }

@@ -235,6 +235,7 @@ fn open(layout: Layout, place: &Place, options: &OpenOptions) -> Result<Split, D
         InMemory::new(layout.name(), class_names.clone(), SHAPE, labels, pixels)
     };
     Ok(Split {
+        final_test: None,
         train: Arc::new(part(&train)?),
         test: Arc::new(part(&[test])?),
         normalization: layout.normalization(),

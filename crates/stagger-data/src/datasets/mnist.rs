@@ -92,6 +92,7 @@ fn open(variant: Variant, place: &Place, options: &OpenOptions) -> Result<Split,
         Variant::Fashion => (Normalization::fashion_mnist(), true),
     };
     Ok(Split {
+        final_test: None,
         train: Arc::new(part(variant, &train_images, &train_labels)?),
         test: Arc::new(part(variant, &test_images, &test_labels)?),
         normalization,

@@ -44,6 +44,9 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
         "{how} at version {} after {seconds:.1} s{best}",
         run.version
     ));
+    if let Some(tested) = &run.final_test {
+        lines.push(tested.to_string());
+    }
     if run.speed.batches > 0 {
         lines.push(throughput(job, &run.speed, run.baseline.as_ref()));
         let accounts = run.speed.stages.iter().enumerate();
@@ -120,7 +123,9 @@ fn memory(job: &Job, peak_bytes: u64) -> String {
         .zip(job::summary_inputs(&job.schedule));
     let parts: Vec<StageMemory> = stages.filter_map(estimate).collect();
     let sum = |part: fn(&StageMemory) -> u64| parts.iter().map(part).sum::<u64>();
-    let data_bytes = job.split.train.resident_bytes() + job.split.test.resident_bytes();
+    let sets = [&job.split.train, &job.split.test];
+    let sets = sets.into_iter().chain(&job.split.final_test);
+    let data_bytes: u64 = sets.map(|set| set.resident_bytes()).sum();
     // Gradients, and the optimizer's own, beside the weights in all their versions.
     let copies = 1 + job.optimizer.slots().len() as u64;
     let weight_bytes: u64 = job

@@ -30,6 +30,16 @@ impl Tally {
         }
     }
 
+    /// Takes over what another one has counted.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.missed += other.missed;
+        for (reason, (count, example)) in other.reasons {
+            let (own, first) = self.reasons.entry(reason).or_insert((0, example.clone()));
+            *own += count;
+            *first = std::cmp::min(&*first, &example).clone();
+        }
+    }
+
     /// All reasons that there are.
     pub(super) fn left_out(&self) -> Vec<LeftOut> {
         let entry = |(&reason, (count, example)): (&LeftOutReason, &(usize, PathBuf))| LeftOut {
