@@ -109,6 +109,10 @@ pub struct EvalArgs {
     /// Write which classes are taken for which to a new file: .csv, .svg or .txt
     #[arg(long, value_name = "FILE")]
     pub confusion: Option<PathBuf>,
+    /// Which images of an image folder: val, those that choose the best weights, or test [default: val; test where there is no
+    /// val]
+    #[arg(long, value_name = "SPLIT", value_parser = ["val", "test"])]
+    pub split: Option<String>,
     /// Evaluate on an image folder even if more of its files are left out than used
     #[arg(long)]
     pub allow_left_out: bool,

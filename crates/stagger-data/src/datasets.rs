@@ -12,7 +12,7 @@ mod search;
 pub mod shapes;
 
 use crate::error::DataError;
-use crate::place::OpenOptions;
+use crate::place::{EvaluationPart, OpenOptions};
 use crate::split::Split;
 use crate::trained_on::TrainedOn;
 
@@ -77,7 +77,7 @@ pub fn open(name: &str, options: &OpenOptions) -> Result<Split, DataError> {
 /// cannot be read.
 ///
 /// # Errors
-/// As [`open`]; [`DataError::NotTrainedOn`] for images of a class that the network does not know, and
+/// As [`open`]; [`DataError::NoValidation`]; [`DataError::NotTrainedOn`] for images of a class that the network does not know, and
 /// [`DataError::OtherImages`] where classes or shape are others.
 pub fn open_for_evaluation(
     name: &str,
@@ -86,6 +86,11 @@ pub fn open_for_evaluation(
 ) -> Result<Split, DataError> {
     if name == image_folder::NAME {
         return image_folder::open_for_evaluation(options, trained_on);
+    }
+    if options.part == Some(EvaluationPart::Validation) {
+        return Err(DataError::NoValidation {
+            dataset: name.to_owned(),
+        });
     }
     let mut split = open(name, options)?;
     let found = split.trained_on();

@@ -428,6 +428,12 @@ pub enum DataError {
         /// Name of the data set.
         dataset: &'static str,
     },
+    /// A network is to be evaluated on images that choose the best weights, of a data set that has none beside those to test on.
+    #[error("{dataset} has images to test on and no others to evaluate on; leave --split out")]
+    NoValidation {
+        /// Name of the data set.
+        dataset: String,
+    },
     /// What is to be set aside for evaluation is no share.
     #[error(
         "a share of {found} was asked for to evaluate on; it must be above 0 and below 1, such as 0.1"

@@ -17,11 +17,15 @@ pub struct Inventory {
     pub train: Option<InventoryPart>,
     /// The images to evaluate on; in the same folder where they are set aside from those to train on.
     pub test: InventoryPart,
+    /// The images to test on when training has ended, where there are some beside the former.
+    pub final_test: Option<InventoryPart>,
     /// Number of classes.
     pub classes: usize,
     /// What is not used: an entry for each reason that there is, in the order of [`LeftOutReason`].
     pub left_out: Vec<LeftOut>,
-    /// Folders with the name of a split that are not looked into, such as `test` where there is `val`.
+    /// A folder of images to test on that has no folder of a class; it is not used.
+    pub unlabelled: Option<PathBuf>,
+    /// Folders with the name of a split that are not looked into: `test`, where a network is evaluated on `val`.
     pub unused: Vec<PathBuf>,
 }
 
@@ -147,8 +151,10 @@ impl fmt::Display for Inventory {
             folder,
             train,
             test,
+            final_test,
             classes,
             left_out,
+            unlabelled,
             unused,
         } = self;
         let noun = |count: usize, one, several| if count == 1 { one } else { several };
@@ -170,6 +176,16 @@ impl fmt::Display for Inventory {
                 write!(f, " ({})", below(&test.folder, folder))?;
             }
         }
+        if let Some(InventoryPart {
+            folder: of, images, ..
+        }) = final_test
+        {
+            write!(
+                f,
+                ", {images} to test on at the end ({})",
+                below(of, folder)
+            )?;
+        }
         write!(f, ", {classes} {}", noun(*classes, "class", "classes"))?;
         if test.classes < *classes {
             write!(f, ", {} of them to evaluate on", test.classes)?;
@@ -177,8 +193,19 @@ impl fmt::Display for Inventory {
         if !left_out.is_empty() {
             write!(f, "; left out: {}", Self::left_out(left_out, folder))?;
         }
+        if let Some(path) = unlabelled {
+            let path = below(path, folder);
+            write!(
+                f,
+                "; {path} is not used, as its images are in no folder of a class"
+            )?;
+        }
         for path in unused {
-            write!(f, "; {} is not used", below(path, folder))?;
+            write!(
+                f,
+                "; {} is not used unless --split test asks for it",
+                below(path, folder)
+            )?;
         }
         Ok(())
     }
@@ -202,8 +229,10 @@ mod tests {
             folder: "/data".into(),
             train: Some(part("/data/train", 12, 3)),
             test: part("/data/val", 4, 3),
+            final_test: None,
             classes: 3,
             left_out: Vec::new(),
+            unlabelled: None,
             unused: Vec::new(),
         };
         insta::assert_snapshot!(inventory, @"12 images to train on (train), 4 to evaluate on (val), 3 classes");
@@ -221,9 +250,11 @@ mod tests {
             left_out(LeftOutReason::EmptyClass, 1, "/data/train/c"),
             left_out(LeftOutReason::OutsideClasses, 1, "/data/train/labels.csv"),
         ];
-        inventory.unused = vec!["/data/test".into()];
+        inventory.unlabelled = Some("/data/test".into());
         inventory.test.classes = 2;
-        insta::assert_snapshot!(inventory, @r"12 images to train on (train), 4 to evaluate on (val), 3 classes, 2 of them to evaluate on; left out: 2 files of other formats (such as train/a/1.heic), 1 hidden file or folder (val/.x), 1 unreadable file or folder (train/a/pipe), 3 dangling links (such as /elsewhere/x\n.jpg), 1 loop of links (train/a/up), 1 class folder without images (train/c), 1 file beside the class folders (train/labels.csv); test is not used");
+        insta::assert_snapshot!(inventory, @r"12 images to train on (train), 4 to evaluate on (val), 3 classes, 2 of them to evaluate on; left out: 2 files of other formats (such as train/a/1.heic), 1 hidden file or folder (val/.x), 1 unreadable file or folder (train/a/pipe), 3 dangling links (such as /elsewhere/x\n.jpg), 1 loop of links (train/a/up), 1 class folder without images (train/c), 1 file beside the class folders (train/labels.csv); test is not used, as its images are in no folder of a class");
+        inventory.unlabelled = None;
+        inventory.final_test = Some(part("/data/test", 5, 3));
         let aside = Inventory {
             train: Some(part("/data", 1, 1)),
             test: part("/data", 1, 1),
@@ -231,13 +262,15 @@ mod tests {
             left_out: Vec::new(),
             ..inventory
         };
-        insta::assert_snapshot!(aside, @"1 image to train on and 1 to evaluate on (both from /data), 1 class; test is not used");
+        insta::assert_snapshot!(aside, @"1 image to train on and 1 to evaluate on (both from /data), 5 to test on at the end (test), 1 class");
         let evaluated = Inventory {
             train: None,
             test: part("/data/val", 5, 2),
+            final_test: None,
             classes: 3,
+            unused: vec!["/data/test".into()],
             ..aside
         };
-        insta::assert_snapshot!(evaluated, @"5 images to evaluate on (val), 3 classes, 2 of them to evaluate on; test is not used");
+        insta::assert_snapshot!(evaluated, @"5 images to evaluate on (val), 3 classes, 2 of them to evaluate on; test is not used unless --split test asks for it");
     }
 }

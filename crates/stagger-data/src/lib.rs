@@ -53,7 +53,7 @@ pub use inventory::{Inventory, InventoryPart, LeftOut, LeftOutReason};
 pub use loader::{ImageBatch, Images, Loader, LoaderOptions};
 pub use memory::InMemory;
 pub use normalization::Normalization;
-pub use place::{Colour, NotAColour, OpenOptions, ValSplit};
+pub use place::{Colour, EvaluationPart, NotAColour, OpenOptions, ValSplit};
 pub use sampler::Sampler;
 pub use shown::path as shown_path;
 pub use split::Split;

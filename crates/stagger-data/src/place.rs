@@ -19,6 +19,9 @@ pub struct OpenOptions {
     pub cache_bytes: u64,
     /// A share of the images of an image folder to evaluate on, where no folder holds others for that.
     pub val_split: Option<ValSplit>,
+    /// Which images of an image folder a trained network is evaluated on; only [`crate::open_for_evaluation`] looks at it. Without
+    /// it, those that choose the best weights.
+    pub part: Option<EvaluationPart>,
     /// Opens an image folder even if more of its files are left out than used.
     pub allow_left_out: bool,
     /// Leaves out the pictures of an image folder that do not decode, instead of refusing the folder. To find them, every picture is
@@ -26,6 +29,15 @@ pub struct OpenOptions {
     pub skip_bad_images: bool,
     /// Seed of `shapes`: another seed draws other images. Other sets do not depend on it.
     pub seed: u64,
+}
+
+/// A part of the images that are not trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvaluationPart {
+    /// Those that choose the best weights, where there are others to test on.
+    Validation,
+    /// Those that choose nothing.
+    Test,
 }
 
 /// What is set aside for evaluation of images that all lie in one folder: a share of each class, drawn at random. Of a class
@@ -48,6 +60,7 @@ impl Default for OpenOptions {
             background: None,
             cache_bytes: 1 << 30,
             val_split: None,
+            part: None,
             allow_left_out: false,
             skip_bad_images: false,
             seed: 0,

@@ -18,7 +18,10 @@ pub struct Split {
     pub train: Arc<dyn Dataset>,
     /// The images to evaluate on; same shape and classes.
     pub test: Arc<dyn Dataset>,
-    /// Per-channel normalisation of both.
+    /// Images to test on once, when training has ended; same shape and classes. Only where there are some beside [`Split::test`],
+    /// which then chooses the best weights.
+    pub final_test: Option<Arc<dyn Dataset>>,
+    /// Per-channel normalisation of all.
     pub normalization: Normalization,
     /// What is done to training images; never to test images.
     pub augmentation: Augmentation,
@@ -54,6 +57,7 @@ impl Split {
             normalization: Normalization::measure(&train)?,
             train: Arc::new(train),
             test: Arc::new(test),
+            final_test: None,
             augmentation: Augmentation::NONE,
             inventory: None,
             notes: Vec::new(),
@@ -69,31 +73,39 @@ impl Split {
         self.notes.iter().cloned().chain(inventory).collect()
     }
 
-    /// Checks what training relies on: neither set is empty, both have one shape and the same classes, every label is
+    /// Checks what training relies on: no set is empty, all have one shape and the same classes, every label is
     /// a class, and the normalisation has as many channels as the images.
     ///
     /// # Errors
     /// [`DataError::Empty`], [`DataError::TestShape`], [`DataError::TestClasses`], [`DataError::LabelOutOfRange`] or
     /// [`DataError::NormalizationChannels`], for the first of these that does not hold.
     pub fn validate(&self) -> Result<(), DataError> {
-        for set in [&self.train, &self.test] {
+        let sets = || {
+            [&self.train, &self.test]
+                .into_iter()
+                .chain(&self.final_test)
+        };
+        for set in sets() {
             if set.is_empty() || set.shape().contains(&0) {
                 return Err(DataError::Empty {
                     what: set.name().to_owned(),
                 });
             }
         }
-        let (expected, found) = (self.train.shape(), self.test.shape());
-        if expected != found {
-            return Err(DataError::TestShape { expected, found });
+        let expected = self.train.shape();
+        for set in sets().skip(1) {
+            let found = set.shape();
+            if expected != found {
+                return Err(DataError::TestShape { expected, found });
+            }
+            if self.train.class_names() != set.class_names() {
+                return Err(DataError::TestClasses {
+                    expected: listed(self.train.class_names()),
+                    found: listed(set.class_names()),
+                });
+            }
         }
-        if self.train.class_names() != self.test.class_names() {
-            return Err(DataError::TestClasses {
-                expected: listed(self.train.class_names()),
-                found: listed(self.test.class_names()),
-            });
-        }
-        for set in [&self.train, &self.test] {
+        for set in sets() {
             let classes = set.classes();
             let mut labels = (0..set.len()).map(|index| set.label(index)).enumerate();
             if let Some((record, label)) = labels.find(|&(_, label)| label >= classes) {
@@ -122,6 +134,7 @@ impl fmt::Debug for Split {
             .field("classes", &self.train.classes())
             .field("train", &self.train.len())
             .field("test", &self.test.len())
+            .field("final_test", &self.final_test.as_ref().map(|set| set.len()))
             .field("normalization", &self.normalization)
             .field("augmentation", &self.augmentation)
             .field("inventory", &self.inventory)

@@ -25,16 +25,19 @@ pub const METRICS_FILE: &str = "metrics.jsonl";
 pub const LAST_WEIGHTS_FILE: &str = "last.safetensors";
 /// Name of the weights with the highest test accuracy.
 pub const BEST_WEIGHTS_FILE: &str = "best.safetensors";
+/// Name of the accuracies on images that chose nothing, as JSON.
+pub const TEST_FILE: &str = "test.json";
 /// Name of the facts about host and program, see [`crate::Environment`].
 pub const ENVIRONMENT_FILE: &str = "environment.json";
 
-const ALL_FILES: [&str; 7] = [
+const ALL_FILES: [&str; 8] = [
     CONFIG_FILE,
     DATA_FILE,
     LOG_FILE,
     METRICS_FILE,
     LAST_WEIGHTS_FILE,
     BEST_WEIGHTS_FILE,
+    TEST_FILE,
     ENVIRONMENT_FILE,
 ];
 /// Files that every finished run has. The best weights need an evaluation.

@@ -69,7 +69,7 @@ pub enum Error {
     /// A run does not say what its network was trained on.
     #[error(
         "{} has no {file}, so its classes, image size and normalisation are not known: it was made by an older version; \
-         train again, or evaluate it on its own data with `stagger eval`",
+         train again, or evaluate it as it did itself, with `stagger eval`",
         run.display()
     )]
     NoDataFile {
@@ -95,6 +95,14 @@ pub enum Error {
     /// An evaluation ended without a result.
     #[error("not evaluated")]
     NotEvaluated,
+    /// A run has come to its end, and its weights cannot be tested then.
+    #[error("training is complete, but its test at the end failed: {source}{}", test_again(.run.as_ref()))]
+    NotTested {
+        /// The run folder.
+        run: Option<PathBuf>,
+        /// Why.
+        source: Box<Error>,
+    },
     /// Nothing has been trained, so no weights are left.
     #[error("no weights: nothing has been trained")]
     NoWeights,
@@ -138,6 +146,13 @@ pub enum Error {
     /// What went wrong after training had begun. What has been written stays.
     #[error(transparent)]
     Training(Box<Error>),
+}
+
+fn test_again(run: Option<&PathBuf>) -> String {
+    run.map_or(String::new(), |run| {
+        let run = run.display();
+        format!("; once that is mended: stagger eval --run {run} --split test")
+    })
 }
 
 impl Error {

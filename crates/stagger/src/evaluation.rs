@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stagger_data::NAMES;
+use stagger_data::{EvaluationPart, NAMES};
 use stagger_engine::{HostTensor, StageState};
 use stagger_report::{CONFIG_FILE, Confusion, DATA_FILE, RunFolder};
 use stagger_runtime::{Event, EventError, Interrupt, Plan, Replicas};
@@ -80,6 +80,20 @@ impl PreparedEvaluation {
     /// # Errors
     /// When `run` is no run folder, its data are not there, or the weights do not fit its model.
     pub fn of_run(run: &Path, weights: &RunWeights, said: TrainingOptions) -> Result<Self, Error> {
+        Self::of_part(run, weights, None, said)
+    }
+
+    /// The same on a part of the images that are not trained on; `None` is those that chose the best weights, or, in another folder,
+    /// those that would.
+    ///
+    /// # Errors
+    /// As [`PreparedEvaluation::of_run`]; where the data set does not have that part; [`Error::NoDataFile`].
+    pub fn of_part(
+        run: &Path,
+        weights: &RunWeights,
+        part: Option<EvaluationPart>,
+        said: TrainingOptions,
+    ) -> Result<Self, Error> {
         check_path("run", run)?;
         if let RunWeights::File(path) = weights {
             check_path("weights", path)?;
@@ -103,7 +117,13 @@ impl PreparedEvaluation {
             split: match data_file::read(&folder.file(DATA_FILE))? {
                 // Options may name a data set that was given as an object; that one cannot be opened by name.
                 Some(trained_on) if NAMES.contains(&trained_on.dataset.as_str()) => {
-                    Some(images::open_for_evaluation(&options, &trained_on)?)
+                    Some(images::open_for_evaluation(&options, &trained_on, part)?)
+                }
+                _ if part.is_some() => {
+                    return Err(Error::NoDataFile {
+                        run: run.to_owned(),
+                        file: DATA_FILE,
+                    });
                 }
                 _ => None,
             },

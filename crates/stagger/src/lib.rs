@@ -62,4 +62,4 @@ pub use resume_refusal::ResumeRefusal;
 pub use run_weights::RunWeights;
 pub use stagger_report::{Guess, Prediction, ReportError, Sink};
 pub use stagger_runtime::{Event, Interrupt};
-pub use training::{Prepared, Run, SnapshotCost, Stalled, Training};
+pub use training::{FinalTest, Prepared, Run, SnapshotCost, Stalled, TestScores, Training};

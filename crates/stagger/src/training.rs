@@ -3,6 +3,7 @@
 mod calibration;
 mod closing;
 mod extension;
+mod final_test;
 mod journal;
 mod labels;
 mod last_weights;
@@ -32,6 +33,7 @@ use crate::job::{Given, Job};
 use crate::options::TrainingOptions;
 use crate::ranks;
 
+pub use final_test::{FinalTest, TestScores};
 pub use prepared::Prepared;
 pub use run::{Run, SnapshotCost};
 pub use stall::Stalled;

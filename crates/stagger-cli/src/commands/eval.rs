@@ -1,6 +1,7 @@
 //! `stagger eval`.
 
 use anyhow::anyhow;
+use stagger::data::EvaluationPart;
 use stagger::report::{ConfusionFormat, NewFile};
 use stagger::{PreparedEvaluation, TrainingOptions};
 
@@ -18,7 +19,11 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         eval_batch_size: arguments.eval_batch_size,
         ..TrainingOptions::default()
     };
-    let prepared = PreparedEvaluation::of_run(&arguments.run, &weights, said)?;
+    let part = arguments.split.map(|split| match split.as_str() {
+        "val" => EvaluationPart::Validation,
+        _ => EvaluationPart::Test,
+    });
+    let prepared = PreparedEvaluation::of_part(&arguments.run, &weights, part, said)?;
     let classes = prepared.job().split.test.classes();
     let output = match arguments.confusion.as_deref() {
         Some(path) => Some((ConfusionFormat::of(path, classes)?, NewFile::at(path)?)),

@@ -39,8 +39,8 @@ fn what_is_left_out_is_told() {
     pictures(&bench, "d/train", "d/valid");
     picture(&bench, "d/test/a/4.png");
     fs::write(bench.path("d/train/a/x.webm"), "film").unwrap();
-    let line = "data: 4 images to train on (train), 2 to evaluate on (valid), 2 classes; left out: 1 file of another format \
-                (train/a/x.webm); test is not used";
+    let line = "data: 4 images to train on (train), 2 to evaluate on (valid), 1 to test on at the end (test), 2 classes; \
+                left out: 1 file of another format (train/a/x.webm)";
     let train = bench.stagger(&format!("train {RUN} --data-dir d --output run"));
     assert_eq!(train.status, 0, "{}", train.stderr);
     assert_eq!(train.stdout.lines().nth(1), Some(line), "{}", train.stdout);
@@ -49,7 +49,8 @@ fn what_is_left_out_is_told() {
 
     let eval = bench.stagger("eval --run run");
     assert_eq!(eval.status, 0, "{}", eval.stderr);
-    let of_test = "data: 2 images to evaluate on (valid), 2 classes; test is not used";
+    let of_test = "data: 2 images to evaluate on (valid), 2 classes; test is not used unless --split test asks for \
+                   it";
     assert_eq!(eval.stdout.lines().next(), Some(of_test), "{}", eval.stdout);
 
     let compare = bench.stagger(&format!(
@@ -66,6 +67,87 @@ fn what_is_left_out_is_told() {
     // Data sets whose files are always the same have nothing to tell.
     let shapes = bench.train("shapes", "--stages 2");
     assert!(!shapes.stdout.contains("data: "), "{}", shapes.stdout);
+}
+
+/// Where there are images to choose the best weights by and others to test on, the others are tested on when training has ended.
+#[test]
+fn what_chooses_nothing_is_tested_on_at_the_end() {
+    let bench = Bench::new();
+    for number in 0..4 {
+        for class in ["a", "b"] {
+            picture(&bench, &format!("d/train/{class}/{number}.png"));
+        }
+    }
+    picture(&bench, "d/val/a/7.png");
+    picture(&bench, "d/val/b/7.png");
+    for name in ["a/8", "a/9", "b/8"] {
+        picture(&bench, &format!("d/test/{name}.png"));
+    }
+    let run = format!("train {RUN} --max-batches 4 --data-dir d");
+    let train = bench.stagger(&format!("{run} --output run"));
+    assert_eq!(train.status, 0, "{}", train.stderr);
+    let mut lines = train.stdout.lines();
+    let line = lines.find(|line| line.starts_with("test at the end, 3 images: "));
+    let line = line.unwrap_or_else(|| panic!("{}", train.stdout));
+    let text = fs::read_to_string(bench.path("run/test.json")).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(found["samples"], 3);
+    assert_eq!(found["last"]["version"], 4);
+    // The weights that `eval` evaluates by itself.
+    for which in ["last", "best"] {
+        let eval = bench.stagger(&format!("eval --run run --split test --weights {which}"));
+        let scores = &found[which];
+        let [top1, loss] = ["top1", "loss"].map(|name| scores[name].as_f64().unwrap());
+        let expected = format!("test {top1:.1} % (top-5 100.0 %) · loss {loss:.3} · 3 samples");
+        assert!(eval.stdout.contains(&expected), "{}\n{text}", eval.stdout);
+        assert!(
+            line.contains(&format!("{top1:.1} % (top-5 100.0 %, loss {loss:.3})")),
+            "{line}\n{text}"
+        );
+    }
+    let val = bench.stagger("eval --run run --split val");
+    assert!(val.stdout.contains("2 samples"), "{}", val.stdout);
+    let plain = bench.stagger("eval --run run");
+    assert_eq!(val.stdout.lines().last(), plain.stdout.lines().last());
+
+    // A run that is cut short, or evaluates nothing, tests nothing; a damaged picture is told of when the weights are safe.
+    let none = bench.stagger(&format!("{run} --evaluate false --output none"));
+    assert_eq!(none.status, 0, "{}", none.stderr);
+    assert!(!bench.path("none/test.json").exists());
+    cut(&bench, "d/test/b/8.png");
+    let failed = bench.stagger(&format!("{run} --cache-bytes 0 --output failed"));
+    assert_eq!(failed.status, 1, "{}", failed.stderr);
+    assert!(
+        failed.stdout.contains("done at version 4"),
+        "{}",
+        failed.stdout
+    );
+    let words = failed.stderr.trim_end();
+    assert!(
+        words.starts_with("error: training is complete, but its test at the end failed: "),
+        "{words}"
+    );
+    assert!(
+        words.contains("d/test/b/8.png does not decode: unexpected end of file"),
+        "{words}"
+    );
+    assert!(
+        words.ends_with("; once that is mended: stagger eval --run failed --split test"),
+        "{words}"
+    );
+    assert_eq!(
+        fs::read(bench.path("failed/last.safetensors")).unwrap(),
+        fs::read(bench.path("run/last.safetensors")).unwrap()
+    );
+
+    // What is not there is told.
+    fs::rename(bench.path("d/test"), bench.path("d/other")).unwrap();
+    let gone = bench.stagger("eval --run run --split test");
+    assert!(
+        refusal(&gone).contains("has no folder test (testing); leave --split out"),
+        "{}",
+        gone.stderr
+    );
 }
 
 #[test]

@@ -255,6 +255,7 @@ fn open(layout: Layout, place: &Place, options: &OpenOptions) -> Result<Split, D
         ));
     }
     Ok(Split {
+        final_test: None,
         train: Arc::new(part(&train)?),
         test: Arc::new(part(&test)?),
         normalization: layout.normalization(),

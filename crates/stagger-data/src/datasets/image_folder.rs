@@ -1,5 +1,5 @@
 //! A folder of images, one folder per class: `train/CLASS/*` and `val/CLASS/*` (or `test`), or `CLASS/*` alone, of which a
-//! share is set aside for evaluation.
+//! share is set aside for evaluation. With `val` or a share, the images of `test` are for the end.
 //!
 //! Class folders are searched to any depth, and links are followed. Which files are images their content says, not their
 //! names. What is left out is counted, see [`Inventory`](crate::Inventory).
@@ -101,10 +101,13 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
         class_names,
         train,
         test,
+        final_test,
         skipped,
         inventory,
     } = scan::scan(&layout, folder, options)?;
-    let all: Vec<&Item> = train.iter().chain(&test).collect();
+    // Those of the end do not decide on the size of the others.
+    let seen: Vec<&Item> = train.iter().chain(&test).collect();
+    let all: Vec<&Item> = seen.iter().copied().chain(&final_test).collect();
     // Which images are damaged is told of all at once, where that takes no longer than to keep them.
     let damaged = |depth, error| match options.skip_bad_images || !damage::is_of_image(&error) {
         true => error,
@@ -126,14 +129,14 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
             });
         }
         Some(side) => [side, side],
-        None => common_size(&all)
+        None => common_size(&seen)
             .map_err(|error| damaged(depth(file_bytes <= options.cache_bytes), error))?
             .unwrap_or([DEFAULT_SIDE; 2]),
     };
     let background = options.background.unwrap_or(Colour::WHITE);
-    let total_bytes = (train.len() + test.len()) as u64 * (3 * size[0] * size[1]) as u64;
-    let is_kept = total_bytes <= options.cache_bytes;
-    let part = |items: &[Item]| {
+    let fits = |images: usize| (images * 3 * size[0] * size[1]) as u64 <= options.cache_bytes;
+    let (is_kept, is_all_kept) = (fits(seen.len()), fits(all.len()));
+    let part = |items: &[Item], is_kept: bool| {
         Folder::new(
             class_names.clone(),
             items.to_vec(),
@@ -144,13 +147,18 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
         .opened(is_kept)
         .map_err(|error| damaged(depth(is_kept), error))
     };
-    let (train, test) = (part(&train)?, part(&test)?);
+    let (train, test) = (part(&train, is_kept)?, part(&test, is_kept)?);
+    let final_test = match final_test.is_empty() {
+        true => None,
+        false => Some(part(&final_test, is_all_kept)?),
+    };
     let normalization =
         Normalization::measure(train.as_ref()).map_err(|error| damaged(depth(is_kept), error))?;
     let augmentation = Augmentation::crop(train.shape(), true);
     Ok(Split {
         train,
         test,
+        final_test,
         normalization,
         augmentation,
         inventory: Some(inventory),

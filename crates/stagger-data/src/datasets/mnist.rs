@@ -139,6 +139,7 @@ fn open(family: Family, place: &Place, options: &OpenOptions) -> Result<Split, D
     Ok(Split {
         train: Arc::new(train),
         test: Arc::new(test),
+        final_test: None,
         normalization,
         augmentation: augmentation(shape, flip),
         inventory: None,

@@ -141,7 +141,8 @@ fn every_file_is_accounted_for() {
     let train = inventory.train.clone().unwrap();
     let parts = [&train, &inventory.test].map(|part| (part.images, part.classes));
     assert_eq!(parts, [(4, 2), (2, 2)]);
-    assert_eq!(inventory.unused, [folder.path("test")]);
+    let tested = inventory.final_test.as_ref().unwrap();
+    assert_eq!((tested.images, &tested.folder), (1, &folder.path("test")));
     let of = |reason: LeftOutReason, count: usize, example: &str| LeftOut {
         reason,
         count,
@@ -289,11 +290,51 @@ fn splits_have_several_names() {
 fn validation_goes_before_test() {
     let folder = Folder::ordinary();
     fs::rename(folder.path("val"), folder.path("valid")).unwrap();
-    folder.picture("test/a/1.png", 90);
-    folder.picture("Testing/a/1.png", 90);
+    let without = folder.open();
+    assert!(without.final_test.is_none());
+    // Of another size than the others: that of the run does not depend on it.
+    let large = GrayImage::from_pixel(8, 8, Luma([90]));
+    fs::create_dir_all(folder.path("test/b")).unwrap();
+    large.save(folder.path("test/b/1.png")).unwrap();
     let split = folder.open();
     assert_eq!(content(&*split.test), [(0, 30), (1, 30)]);
-    insta::assert_snapshot!(folder.account(&split), @"4 images to train on (train), 2 to evaluate on (valid), 2 classes; test is not used; Testing is not used");
+    assert_eq!(content(&*split.final_test.clone().unwrap()), [(1, 90)]);
+    assert_eq!(split.train.fingerprint(), without.train.fingerprint());
+    insta::assert_snapshot!(folder.account(&split), @"4 images to train on (train), 2 to evaluate on (valid), 1 to test on at the end (test), 2 classes");
+    let in_memory = OpenOptions {
+        cache_bytes: 6 * 3 * 16,
+        ..folder.options()
+    };
+    let split = folder.open_with(&in_memory).unwrap();
+    let resident = [
+        &split.train,
+        &split.test,
+        split.final_test.as_ref().unwrap(),
+    ];
+    assert_eq!(resident.map(|set| set.resident_bytes()), [192, 96, 0]);
+
+    // Its classes are those of training.
+    folder.picture("test/c/1.png", 1);
+    insta::assert_snapshot!(folder.message(), @"DIR/test/c is a class of the evaluation images, but no folder of that name holds images to train on; put images of it into DIR/train/c, or take its folder away");
+    folder.picture("Testing/a/1.png", 90);
+    insta::assert_snapshot!(folder.message(), @"image-folder: DIR/test and DIR/Testing are both names for the same part of the images; keep one of them, and rename or move the other");
+}
+
+/// Images to test on that are of no class, as those of competitions, are none to test on.
+#[test]
+fn a_test_set_without_classes_is_not_used() {
+    for name in ["test/1.png", "test/unknown/1.png"] {
+        let folder = Folder::ordinary();
+        folder.picture(name, 90);
+        folder.file("test/ids.csv", "");
+        let split = folder.open();
+        assert!(split.final_test.is_none());
+        assert_eq!(
+            folder.account(&split),
+            "4 images to train on (train), 2 to evaluate on (val), 2 classes; test is not used, as its \
+                    images are in no folder of a class"
+        );
+    }
 }
 
 #[test]
@@ -560,7 +601,7 @@ fn images_to_train_on_can_be_set_aside() {
     let folder = Folder::ordinary();
     fs::rename(folder.path("val"), folder.path("test")).unwrap();
     let split = folder.open_with(&folder.set_aside(0.5, 1)).unwrap();
-    insta::assert_snapshot!(folder.account(&split), @"2 images to train on and 2 to evaluate on (both from train), 2 classes; test is not used");
+    insta::assert_snapshot!(folder.account(&split), @"2 images to train on and 2 to evaluate on (both from train), 2 to test on at the end (test), 2 classes");
 
     // All by itself and without folders in it, `train` is a class.
     let folder = Folder::new();

@@ -22,6 +22,7 @@ pub fn split(shape: [usize; 3], classes: usize, batch_size: usize) -> Split {
         len: batch_size.max(1),
     });
     Split {
+        final_test: None,
         train: Arc::clone(&images),
         test: images,
         normalization: Normalization::cifar10(),

@@ -1,6 +1,8 @@
 //! The data set.
 
-use stagger_data::{Augmentation, Colour, NAMES, OpenOptions, Split, TrainedOn, ValSplit};
+use stagger_data::{
+    Augmentation, Colour, EvaluationPart, NAMES, OpenOptions, Split, TrainedOn, ValSplit,
+};
 
 use super::Given;
 use crate::error::Error;
@@ -69,13 +71,14 @@ pub(crate) fn open(options: &mut TrainingOptions, given: &Given) -> Result<Split
 pub fn open_for_evaluation(
     options: &TrainingOptions,
     trained_on: &TrainedOn,
+    part: Option<EvaluationPart>,
 ) -> Result<Split, Error> {
     let name = &trained_on.dataset;
-    Ok(stagger_data::open_for_evaluation(
-        name,
-        &files(options)?,
-        trained_on,
-    )?)
+    let files = OpenOptions {
+        part,
+        ..files(options)?
+    };
+    Ok(stagger_data::open_for_evaluation(name, &files, trained_on)?)
 }
 
 fn files(options: &TrainingOptions) -> Result<OpenOptions, Refusal> {
@@ -88,6 +91,7 @@ fn files(options: &TrainingOptions) -> Result<OpenOptions, Refusal> {
         val_split: options.val_split.map(|share| ValSplit { share, seed }),
         allow_left_out: options.allow_left_out.unwrap_or_default(),
         skip_bad_images: options.skip_bad_images.unwrap_or_default(),
+        part: None,
         seed: DATA_SEED,
     })
 }

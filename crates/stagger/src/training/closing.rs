@@ -44,6 +44,9 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
         "{how} at version {} after {seconds:.1} s{best}",
         run.version
     ));
+    if let Some(tested) = &run.final_test {
+        lines.push(tested.to_string());
+    }
     if run.speed.batches > 0 {
         lines.push(throughput(job, &run.speed, run.baseline.as_ref()));
         let accounts = run.speed.stages.iter().enumerate();
@@ -171,7 +174,9 @@ fn throughput(job: &Job, run: &RunSummary, baseline: Option<&RunSummary>) -> Str
 /// Peak memory, and the parts of it that follow from shapes.
 fn memory(job: &Job, peak_bytes: u64) -> String {
     let tensors = TensorMemory::of(job, |_| true);
-    let data_bytes = job.split.train.resident_bytes() + job.split.test.resident_bytes();
+    let sets = [&job.split.train, &job.split.test];
+    let sets = sets.into_iter().chain(&job.split.final_test);
+    let data_bytes: u64 = sets.map(|set| set.resident_bytes()).sum();
     format!(
         "memory: peak {} resident; from shapes: images {}, weights, gradients and optimizer {}, \
          kept inputs {}, graphs at most {} (the engine does not keep every output)",

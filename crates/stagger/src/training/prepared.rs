@@ -242,11 +242,24 @@ impl<'a> Prepared<'a> {
             let _ = own_sinks.borrow_mut().finish(Err(&ended));
         })?;
         let finished = own_sinks.borrow_mut().finish(stretch.ended.as_ref());
-        let run = Run::of(job, folder, stretch, baseline)?;
+        let tested = session.test_at_the_end(&stretch);
+        let mut run = Run::of(job, folder, stretch, baseline)?;
         finished.map_err(|error| Error::from(error).in_training())?;
+        let mut not_tested = None;
+        match tested {
+            Ok(tested) => run.final_test = tested,
+            Err(error) => not_tested = Some(error),
+        }
         for line in closing::lines(job, &run) {
             // The run has left its weights by now: they stay, whatever becomes of the log.
             journal.say(line.trim_end()).map_err(Error::in_training)?;
+        }
+        if let Some(source) = not_tested {
+            return Err(Error::NotTested {
+                run: run.folder,
+                source: Box::new(source),
+            }
+            .in_training());
         }
         Ok(run)
     }

@@ -10,6 +10,7 @@ use stagger_report::{
     peak_resident_bytes, read_metrics, read_weights,
 };
 
+use super::final_test::FinalTest;
 use super::session::{StartPoint, Stretch};
 use crate::error::Error;
 use crate::job::Job;
@@ -31,6 +32,8 @@ pub struct Run {
     pub last_epoch: Option<EpochSummary>,
     /// Version and top-1 test accuracy, in percent, of the best evaluation.
     pub best: Option<(usize, f64)>,
+    /// What came of the images that have chosen nothing, where there are some beside those that choose the best weights.
+    pub final_test: Option<FinalTest>,
     /// Throughput, and where the time of each stage went, since the run was resumed or rolled back.
     pub speed: RunSummary,
     /// The same of backpropagation on the same stages, where it was timed.
@@ -78,6 +81,7 @@ impl Run {
             wall: outcome.wall,
             last_epoch: stretch.last_epoch,
             best: stretch.summary.best_test_top1,
+            final_test: None,
             speed: stretch.summary,
             baseline,
             snapshots: stretch.snapshots,
@@ -125,6 +129,7 @@ impl Run {
             wall: Duration::ZERO,
             last_epoch: None,
             best: None,
+            final_test: None,
             speed: stagger_report::RunTally::new(0).summary(),
             baseline: None,
             snapshots: Vec::new(),

@@ -239,10 +239,19 @@ impl<'s> Session<'_, 's> {
             Some(folder) => read_weights(&folder.file(LAST_WEIGHTS_FILE))?.state,
             None => state.ok_or(Error::NoWeights)?,
         };
-        let states = stages::split_state(job, &state);
+        let mut evaluated = self.evaluate(job, &state)?;
+        if let Some(Event::Evaluated { version, .. }) = &mut evaluated {
+            *version = last;
+        }
+        Ok(evaluated)
+    }
+
+    /// Evaluates weights on the test images of `job`, when all stages have ended.
+    pub fn evaluate(&self, job: &Job, state: &StageState) -> Result<Option<Event>, Error> {
+        let states = stages::split_state(job, state);
         let interrupt = Interrupt::new();
-        let mut evaluated = match self.leader {
-            None => evaluation::evaluate(job, &states, &interrupt)?,
+        match self.leader {
+            None => evaluation::evaluate(job, &states, &interrupt),
             // This rank evaluates alone, and has its own devices only.
             Some(leader) => {
                 let engine = job.engine.within(leader.places(job)?);
@@ -250,13 +259,9 @@ impl<'s> Session<'_, 's> {
                     engine,
                     ..job.clone()
                 };
-                evaluation::evaluate(&here, &states, &interrupt)?
+                evaluation::evaluate(&here, &states, &interrupt)
             }
-        };
-        if let Some(Event::Evaluated { version, .. }) = &mut evaluated {
-            *version = last;
         }
-        Ok(evaluated)
     }
 
     fn tally(&self, from: &StartPoint) -> EpochTally {

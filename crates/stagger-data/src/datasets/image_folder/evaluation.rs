@@ -16,7 +16,7 @@ use super::{Folder, PLACE};
 use crate::augmentation::Augmentation;
 use crate::error::DataError;
 use crate::inventory::{Inventory, LeftOutReason};
-use crate::place::{Colour, OpenOptions};
+use crate::place::{Colour, EvaluationPart, OpenOptions};
 use crate::shown;
 use crate::split::Split;
 use crate::trained_on::TrainedOn;
@@ -32,11 +32,16 @@ pub(crate) fn open_for_evaluation(
 ) -> Result<Split, DataError> {
     let folder = PLACE.folder(options)?;
     options.val_split.map_or(Ok(()), val_split::check)?;
-    let (place, unused) = match options.val_split {
-        None => locate::locate_evaluation(folder)?,
+    let val_split = options
+        .val_split
+        .filter(|_| options.part != Some(EvaluationPart::Test));
+    let (place, unused) = match val_split {
+        None => locate::locate_evaluation(folder, options.part)?,
         Some(_) => match locate::locate(folder, true)? {
-            Layout::Together { folder, unused } => (folder, unused),
-            Layout::Apart { test, unused, .. } => (test, unused),
+            Layout::Together { folder, final_test } => (folder, final_test.into_iter().collect()),
+            Layout::Apart {
+                test, final_test, ..
+            } => (test, final_test.into_iter().collect()),
         },
     };
     let mut tally = Tally::default();
@@ -60,7 +65,7 @@ pub(crate) fn open_for_evaluation(
             None => unknown.push(class),
             Some(&label) => {
                 let all = scan::items(label, &class.images);
-                match options.val_split {
+                match val_split {
                     None => items.extend(all),
                     Some(split) => {
                         let name = &trained_on.class_names[label];
@@ -86,8 +91,10 @@ pub(crate) fn open_for_evaluation(
         folder: folder.to_path_buf(),
         train: None,
         test: scan::part(place, &items),
+        final_test: None,
         classes: trained_on.class_names.len(),
         left_out: tally.left_out(),
+        unlabelled: None,
         unused,
     };
     let [_, height, width] = trained_on.shape;
@@ -108,6 +115,7 @@ pub(crate) fn open_for_evaluation(
     Ok(Split {
         train: Arc::new(trained_on.absent()),
         test,
+        final_test: None,
         normalization: trained_on.normalization.clone(),
         augmentation: Augmentation::NONE,
         inventory: Some(inventory),

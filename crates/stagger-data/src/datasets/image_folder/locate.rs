@@ -7,13 +7,14 @@ use super::PLACE;
 use super::walk::{entries, first_image, is_hidden};
 use crate::datasets::archive;
 use crate::error::DataError;
+use crate::place::EvaluationPart;
 use crate::shown;
 
 /// Names of folders of images to train on, in the order of preference; likewise below.
 const TRAIN: &[&str] = &["train", "training"];
 /// Of images to choose the best weights by.
 const VALIDATION: &[&str] = &["val", "valid", "validation"];
-/// Of images to evaluate on where there are none of the former.
+/// Of images to test on at the end, or to evaluate on where there are none of the former.
 const TEST: &[&str] = &["test", "testing"];
 /// How many names in each folder are looked at, at most, where there are no splits and the question is only what to say.
 const MOST_NAMES: usize = 1000;
@@ -27,13 +28,13 @@ pub(crate) enum Layout {
     Apart {
         train: PathBuf,
         test: PathBuf,
-        /// Folders of splits that are not used.
-        unused: Vec<PathBuf>,
+        /// Images to test on at the end, where others choose the best weights.
+        final_test: Option<PathBuf>,
     },
     /// All lie in one folder of class folders, and some are to be set aside for evaluation.
     Together {
         folder: PathBuf,
-        unused: Vec<PathBuf>,
+        final_test: Option<PathBuf>,
     },
 }
 
@@ -79,31 +80,35 @@ pub(crate) fn locate(folder: &Path, sets_aside: bool) -> Result<Layout, DataErro
     }
 }
 
-/// Finds the images to evaluate a trained network on: the folder with the name of such a split in `folder` or in the only folder
-/// within it that has one, else `folder` itself, whose folders are then the classes. The second is of folders with such names
-/// that are not used.
+/// Finds the images to evaluate a trained network on: the folder with the name of such a split, or of the part that is asked for,
+/// in `folder` or in the only folder within it that has one, else `folder` itself, whose folders are then the classes. The second
+/// is of folders with such names that are not used.
 ///
 /// # Errors
-/// As [`locate`].
-pub(super) fn locate_evaluation(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), DataError> {
+/// As [`locate`]; [`DataError::Layout`] where there is no folder of the part that is asked for.
+pub(super) fn locate_evaluation(
+    folder: &Path,
+    part: Option<EvaluationPart>,
+) -> Result<(PathBuf, Vec<PathBuf>), DataError> {
     let splits = Splits::of(folder)?;
     if splits.has_evaluation() {
-        return splits.evaluation();
+        return splits.evaluation(part);
     }
-    if splits.has_train(false) {
+    if splits.has_train(false) && part.is_none() {
         // It says what is missing.
         splits.layout(false)?;
     }
     let folders = folders(folder);
     let inner = folders.iter().filter_map(|folder| Splits::of(folder).ok());
     let inner: Vec<Splits> = inner.filter(Splits::has_evaluation).collect();
-    match &inner[..] {
-        [] if folders.is_empty() => {
+    match (&inner[..], part) {
+        ([], Some(part)) => Err(splits.lacks(part)),
+        ([], _) if folders.is_empty() => {
             without_splits(folder, &folders, false).map(|_| (folder.to_path_buf(), Vec::new()))
         }
-        [] => Ok((folder.to_path_buf(), Vec::new())),
-        [only] => only.evaluation(),
-        several => {
+        ([], _) => Ok((folder.to_path_buf(), Vec::new())),
+        ([only], part) => only.evaluation(part),
+        (several, _) => {
             let reason = format!(
                 "{} folders in it hold such images; name one of them",
                 several.len()
@@ -124,7 +129,7 @@ fn without_splits(
         let is_above = folders.len() == 1 && !self::folders(first).is_empty();
         return Ok(Layout::Together {
             folder: if is_above { first } else { folder }.to_path_buf(),
-            unused: Vec::new(),
+            final_test: None,
         });
     }
     let dir = shown::path(folder);
@@ -234,7 +239,18 @@ impl Splits {
     }
 
     /// The folder to evaluate on, and those of such names that are not used.
-    fn evaluation(&self) -> Result<(PathBuf, Vec<PathBuf>), DataError> {
+    fn evaluation(
+        &self,
+        part: Option<EvaluationPart>,
+    ) -> Result<(PathBuf, Vec<PathBuf>), DataError> {
+        if let Some(part) = part {
+            let found = match part {
+                EvaluationPart::Validation => the_only(&self.validation)?,
+                EvaluationPart::Test => the_only(&self.test)?,
+            };
+            let found = found.ok_or_else(|| self.lacks(part))?;
+            return Ok((found, Vec::new()));
+        }
         match the_only(&self.validation)? {
             Some(validation) => Ok((validation, self.test.clone())),
             None => {
@@ -244,33 +260,48 @@ impl Splits {
         }
     }
 
+    fn lacks(&self, part: EvaluationPart) -> DataError {
+        let names = match part {
+            EvaluationPart::Validation => VALIDATION,
+            EvaluationPart::Test => TEST,
+        };
+        let (first, others) = (names[0], names[1..].join(" or "));
+        DataError::Layout {
+            found: format!(
+                "{} has no folder {first} ({others})",
+                shown::path(&self.folder)
+            ),
+            remedy: "leave --split out to evaluate on the images that are there".to_string(),
+        }
+    }
+
     fn layout(&self, sets_aside: bool) -> Result<Layout, DataError> {
         let train = the_only(&self.train)?;
-        let (validation, test) = (the_only(&self.validation)?, self.test.clone());
+        let (validation, test) = (the_only(&self.validation)?, the_only(&self.test)?);
         let (train, test) = match (train, validation) {
             (None, _) => (None, None),
             (Some(_), Some(path)) if sets_aside => return Err(DataError::ValSplitUnused { path }),
             (Some(folder), None) if sets_aside => {
                 return Ok(Layout::Together {
                     folder,
-                    unused: test,
+                    final_test: test,
                 });
             }
             (Some(train), Some(validation)) => {
                 return Ok(Layout::Apart {
                     train,
                     test: validation,
-                    unused: test,
+                    final_test: test,
                 });
             }
-            (Some(train), None) => (Some(train), the_only(&test)?),
+            (Some(train), None) => (Some(train), test),
         };
         let dir = shown::path(&self.folder);
         match (train, test) {
             (Some(train), Some(test)) => Ok(Layout::Apart {
                 train,
                 test,
-                unused: Vec::new(),
+                final_test: None,
             }),
             (train, _) => {
                 let train = train.unwrap_or_else(|| self.folder.join("train"));

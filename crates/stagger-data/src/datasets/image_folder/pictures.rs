@@ -111,6 +111,7 @@ impl Pictures {
         Split {
             train: Arc::new(self.trained_on.absent()),
             test,
+            final_test: None,
             normalization: self.trained_on.normalization.clone(),
             augmentation: Augmentation::NONE,
             inventory: None,

@@ -1,6 +1,6 @@
 //! Lists the images of a folder: which files there are, and which class each is of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::class_name::{Key, near};
@@ -31,6 +31,8 @@ pub(super) struct Listing {
     pub(super) class_names: Vec<String>,
     pub(super) train: Vec<Item>,
     pub(super) test: Vec<Item>,
+    /// None where there are no others than `test`.
+    pub(super) final_test: Vec<Item>,
     /// What is left out for being damaged, as a hash; `None` where nothing is.
     pub(super) skipped: Option<u64>,
     pub(super) inventory: Inventory,
@@ -49,23 +51,31 @@ pub(super) fn scan(
     options: &OpenOptions,
 ) -> Result<Listing, DataError> {
     let mut tally = Tally::default();
-    let (train, test, unused) = match layout {
+    let (train, test, final_test) = match layout {
         Layout::Apart {
             train,
             test,
-            unused,
-        } => (train, Some(test), unused),
-        Layout::Together { folder, unused } => (folder, None, unused),
+            final_test,
+        } => (train, Some(test), final_test),
+        Layout::Together { folder, final_test } => (folder, None, final_test),
     };
     let mut train = walk::read(train, &mut tally)?;
     let mut test = test.map(|test| walk::read(test, &mut tally)).transpose()?;
-    check_class_folders(&train, test.as_ref())?;
+    let (mut final_test, unlabelled) = match final_test {
+        Some(path) => read_final_test(path, &train, &mut tally)?,
+        None => (None, None),
+    };
+    check_class_folders(&train, [&test, &final_test].into_iter().flatten())?;
     let skipped = match options.skip_bad_images {
-        true => damage::leave_out_of([Some(&mut train), test.as_mut()], &mut tally),
+        true => {
+            let splits = [Some(&mut train), test.as_mut(), final_test.as_mut()];
+            damage::leave_out_of(splits, &mut tally)
+        }
         false => None,
     };
     if !options.allow_left_out {
-        check_left_out(folder, &[Some(&train), test.as_ref()], &tally)?;
+        let splits = [Some(&train), test.as_ref(), final_test.as_ref()];
+        check_left_out(folder, &splits, &tally)?;
     }
     let train_folder = train.path.clone();
     let test_folder = test.as_ref().map_or(&train.path, |test| &test.path).clone();
@@ -76,6 +86,11 @@ pub(super) fn scan(
             (classes.all(), test)
         }
         None => classes.split(options),
+    };
+    let final_folder = final_test.as_ref().map(|split| split.path.clone());
+    let final_test = match final_test {
+        Some(split) => classes.find(split, &mut tally)?,
+        None => Vec::new(),
     };
     if test.is_empty() {
         return Err(match layout {
@@ -95,17 +110,47 @@ pub(super) fn scan(
         folder: folder.to_path_buf(),
         train: Some(part(train_folder, &train)),
         test: part(test_folder, &test),
+        final_test: final_folder
+            .filter(|_| !final_test.is_empty())
+            .map(|path| part(path, &final_test)),
         classes: classes.names.len(),
         left_out: tally.left_out(),
-        unused: unused.clone(),
+        unlabelled,
+        unused: Vec::new(),
     };
     Ok(Listing {
         class_names: classes.names,
         train,
         test,
+        final_test,
         skipped,
         inventory,
     })
+}
+
+/// Reads the images to test on at the end. Where none is in the folder of a class, nobody knows what they show: the second is that
+/// folder then, and nothing of it is counted.
+fn read_final_test(
+    path: &Path,
+    train: &SplitFolder,
+    tally: &mut Tally,
+) -> Result<(Option<SplitFolder>, Option<PathBuf>), DataError> {
+    let mut own = Tally::default();
+    let found = walk::read(path, &mut own)?;
+    let names: HashSet<Key> = train
+        .classes
+        .iter()
+        .map(|class| Key::of(&class.name))
+        .collect();
+    let mut with_images = found
+        .classes
+        .iter()
+        .filter(|class| !class.images.is_empty());
+    if !with_images.any(|class| names.contains(&Key::of(&class.name))) {
+        return Ok((None, Some(path.to_path_buf())));
+    }
+    tally.join(own);
+    Ok((Some(found), None))
 }
 
 pub(super) fn part(folder: PathBuf, items: &[Item]) -> InventoryPart {
@@ -120,11 +165,11 @@ pub(super) fn part(folder: PathBuf, items: &[Item]) -> InventoryPart {
 }
 
 /// Refuses a split without class folders, and two class folders that look like one.
-pub(super) fn check_class_folders(
-    train: &SplitFolder,
-    test: Option<&SplitFolder>,
+pub(super) fn check_class_folders<'a>(
+    train: &'a SplitFolder,
+    others: impl IntoIterator<Item = &'a SplitFolder>,
 ) -> Result<(), DataError> {
-    for split in [Some(train), test].into_iter().flatten() {
+    for split in std::iter::once(train).chain(others) {
         let holds_nothing = |class: &Class| class.images.is_empty() && class.missed == 0;
         let has_none = split.classes.iter().all(holds_nothing) && split.images_beside > 0;
         if split.classes.is_empty() || has_none {

@@ -1,0 +1,143 @@
+//! What the weights of a run come to on images that have chosen nothing, once it has ended.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use stagger_data::Split;
+use stagger_engine::StageState;
+use stagger_report::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, TEST_FILE, read_weights};
+use stagger_runtime::Event;
+
+use super::session::{Session, Stretch};
+use crate::error::Error;
+use crate::job::Job;
+
+/// Accuracies on the images that have chosen nothing: neither weights nor hyperparameters.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FinalTest {
+    /// Where the images are, if they were found in a folder.
+    pub folder: Option<PathBuf>,
+    /// Number of images.
+    pub samples: usize,
+    /// With the weights of the end.
+    pub last: TestScores,
+    /// With those that were best on the images that choose; `None` where no file has them.
+    pub best: Option<TestScores>,
+}
+
+/// What weights come to on images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TestScores {
+    /// Version of the weights.
+    pub version: usize,
+    /// Mean loss, without label smoothing.
+    pub loss: f64,
+    /// Images whose label had the highest score, in percent.
+    pub top1: f64,
+    /// Images whose label was among the five highest scores, in percent.
+    pub top5: f64,
+}
+
+impl fmt::Display for FinalTest {
+    /// One line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let samples = self.samples;
+        write!(f, "test at the end, {samples} images: ")?;
+        match &self.best {
+            Some(best) if best.version != self.last.version => {
+                write!(
+                    f,
+                    "{best} with the best weights, {} with the last",
+                    self.last
+                )
+            }
+            Some(best) => write!(f, "{best} with the last weights, which are the best"),
+            None => write!(f, "{} with the last weights", self.last),
+        }
+    }
+}
+
+impl fmt::Display for TestScores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            loss, top1, top5, ..
+        } = self;
+        write!(f, "{top1:.1} % (top-5 {top5:.1} %, loss {loss:.3})")
+    }
+}
+
+impl Session<'_, '_> {
+    /// Tests the weights of a run that has come to its end, and writes the result to its folder. Gives nothing where there are no
+    /// images for that, where nothing is to be evaluated, and for a run that was cut short.
+    pub fn test_at_the_end(&self, stretch: &Stretch) -> Result<Option<FinalTest>, Error> {
+        let (Some(images), Ok(outcome)) = (&self.job.split.final_test, &stretch.ended) else {
+            return Ok(None);
+        };
+        let is_due = self.job.options.evaluate != Some(false) && outcome.version > 0;
+        if !is_due || outcome.interrupted || stretch.finished.is_err() {
+            return Ok(None);
+        }
+        let job = Job {
+            split: Split {
+                test: std::sync::Arc::clone(images),
+                ..self.job.split.clone()
+            },
+            ..self.job.clone()
+        };
+        let last = match self.folder {
+            Some(folder) => read_weights(&folder.file(LAST_WEIGHTS_FILE))?.state,
+            None => stretch.last_weights.clone().ok_or(Error::NoWeights)?,
+        };
+        let last = self.test(&job, &last, outcome.version)?;
+        let best = match (stretch.summary.best_test_top1, self.folder) {
+            (Some((version, _)), _) if version == last.version => Some(last),
+            (Some((version, _)), Some(folder)) => {
+                let best = read_weights(&folder.file(BEST_WEIGHTS_FILE))?.state;
+                Some(self.test(&job, &best, version)?)
+            }
+            _ => None,
+        };
+        let inventory = job.split.inventory.as_ref();
+        let found = FinalTest {
+            folder: inventory
+                .and_then(|inventory| inventory.final_test.as_ref())
+                .map(|part| part.folder.clone()),
+            samples: images.len(),
+            last,
+            best,
+        };
+        if let Some(folder) = self.folder {
+            // A path that is no text has no form in JSON, and is left out.
+            let text = serde_json::to_string_pretty(&found).or_else(|_| {
+                serde_json::to_string_pretty(&FinalTest {
+                    folder: None,
+                    ..found.clone()
+                })
+            });
+            let text = text.unwrap_or_default() + "\n";
+            folder.write(TEST_FILE, text.as_bytes())?;
+        }
+        Ok(Some(found))
+    }
+
+    fn test(&self, job: &Job, state: &StageState, of: usize) -> Result<TestScores, Error> {
+        let Some(Event::Evaluated {
+            samples,
+            loss,
+            correct_top1,
+            correct_top5,
+            ..
+        }) = self.evaluate(job, state)?
+        else {
+            return Err(Error::NotEvaluated);
+        };
+        let percent = |correct: usize| 100.0 * correct as f64 / samples as f64;
+        Ok(TestScores {
+            version: of,
+            loss,
+            top1: percent(correct_top1),
+            top5: percent(correct_top5),
+        })
+    }
+}
