@@ -7,6 +7,7 @@ pub mod explain;
 pub mod inspect;
 pub mod summary;
 pub mod train;
+pub mod weights;
 
 use std::io::{self, Write};
 

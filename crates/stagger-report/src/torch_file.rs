@@ -99,6 +99,17 @@ fn find(machine: &Machine, root: Id) -> Result<Tensors<'_>, String> {
             _ => None,
         };
         let named: BTreeMap<String, Id> = entries.iter().filter_map(named).collect();
+        // Before tensors beside it, such as the state of a random generator.
+        let is_dict =
+            |id: &Id| matches!(&machine.values[*id], Value::Dict(entries) if !entries.is_empty());
+        let entry = ENTRIES
+            .iter()
+            .find(|key| named.get(**key).is_some_and(is_dict));
+        if let Some(key) = entry {
+            prefix = format!("{prefix}{key}.");
+            id = named[*key];
+            continue;
+        }
         let tensors = named
             .iter()
             .filter_map(|(name, id)| match &machine.values[*id] {
@@ -106,14 +117,10 @@ fn find(machine: &Machine, root: Id) -> Result<Tensors<'_>, String> {
                 _ => None,
             });
         let tensors: BTreeMap<String, &Tensor> = tensors.collect();
-        if !tensors.is_empty() {
-            return Ok((prefix, tensors));
-        }
-        let Some(key) = ENTRIES.iter().find(|key| named.contains_key(**key)) else {
+        if tensors.is_empty() {
             break;
-        };
-        prefix = format!("{prefix}{key}.");
-        id = named[*key];
+        }
+        return Ok((prefix, tensors));
     }
     Err("it has no dictionary of tensors, neither alone nor as `state_dict` or `model`".to_owned())
 }

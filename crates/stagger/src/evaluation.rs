@@ -17,7 +17,8 @@ use crate::error::Error;
 use crate::job::{FORMER_CPU, Given, Job, images};
 use crate::options::TrainingOptions;
 use crate::stages;
-use crate::weights_fit;
+use crate::training::with_class_names;
+use crate::weights_fit::{self, Classes};
 
 /// Which weights of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,18 +128,31 @@ impl PreparedEvaluation {
                 file: BEST_WEIGHTS_FILE,
             });
         }
-        let found = read_weights(&path)?;
+        let (state, there) = with_class_names(read_weights(&path)?);
+        let here = job.split.train.class_names();
+        let classes = Classes::compare(there.as_deref(), here);
         // What does not fit is told before anything runs.
         let mut notes = Vec::new();
         let from = path.display().to_string();
-        let whole =
-            weights_fit::fit(&job.model, found.state, &from, &mut notes).map_err(|misfit| {
+        let mut whole =
+            weights_fit::fit(&job.model, state, &from, &mut notes).map_err(|misfit| {
                 Error::Weights {
                     path: path.clone(),
                     model: Some(job.model.name.clone()),
                     what: misfit.to_string(),
                 }
             })?;
+        match classes {
+            Classes::Order(order) => {
+                weights_fit::reorder(&job.model, &mut whole, &order);
+                let there = there.as_deref().unwrap_or_default();
+                notes.push(weights_fit::reordered(&from, there, here));
+            }
+            Classes::Others(difference) => {
+                return Err(Error::OtherClasses { path, difference });
+            }
+            Classes::Same => {}
+        }
         let states = stages::split_state(&job, &whole);
         stages::check_states(&job, &states).map_err(|error| Error::Weights {
             path: path.clone(),

@@ -43,6 +43,7 @@ mod refusal;
 mod resume_refusal;
 mod stages;
 mod training;
+mod weights_copy;
 mod weights_fit;
 
 pub use choice::Choice;
@@ -55,3 +56,4 @@ pub use resume_refusal::ResumeRefusal;
 pub use stagger_report::{ReportError, Sink};
 pub use stagger_runtime::{Event, Interrupt};
 pub use training::{Prepared, Run, SnapshotCost, Stalled, Training};
+pub use weights_copy::{CopiedWeights, Names, WeightsCopy, WeightsCopyError, copy_weights};

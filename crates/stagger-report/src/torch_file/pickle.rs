@@ -43,7 +43,7 @@ pub struct Machine {
 }
 
 /// Classes and functions that a file of plain tensors names. Anything else is refused where it would be called.
-const KNOWN: [&str; 12] = [
+const KNOWN: &[&str] = &[
     "collections.OrderedDict",
     "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_parameter",
@@ -56,6 +56,52 @@ const KNOWN: [&str; 12] = [
     "torch.LongStorage",
     "argparse.Namespace",
     "collections.defaultdict",
+    "collections.Counter",
+    "__builtin__.set",
+    "builtins.set",
+    "torch._utils._rebuild_tensor_v3",
+    "torch.storage.UntypedStorage",
+    // Scalars and arrays of numpy, such as a best accuracy, and bytes.
+    "numpy.dtype",
+    "numpy.ndarray",
+    "numpy.core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "_codecs.encode",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+];
+
+/// Dictionaries whose entries are attributes, too, by the last part of their names: hyperparameters of many programs.
+const DICTIONARIES: [&str; 5] = [
+    "AttributeDict",
+    "AttrDict",
+    "EasyDict",
+    "ConfigDict",
+    "Munch",
+];
+
+/// Types of elements.
+const ELEMENTS: [&str; 18] = [
+    "float64",
+    "float32",
+    "float16",
+    "bfloat16",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint64",
+    "uint32",
+    "uint16",
+    "uint8",
+    "bool",
+    "complex64",
 ];
 
 /// Longest key of a storage.
@@ -252,7 +298,12 @@ impl Machine {
         let name = format!("{module}.{name}");
         let is_storage =
             module == "torch" && name.ends_with("Storage") && name.len() < MOST_KEY_BYTES;
-        if !is_storage && !KNOWN.contains(&name.as_str()) {
+        let last = name.rsplit('.').next().unwrap_or_default();
+        let is_plain = is_storage
+            || (module == "torch" && ELEMENTS.contains(&last))
+            || DICTIONARIES.contains(&last)
+            || KNOWN.contains(&name.as_str());
+        if !is_plain {
             return Err(format!(
                 "it names `{name}`, which is no plain tensor, so that it is refused; nothing of it has been run"
             ));
@@ -293,6 +344,9 @@ impl Machine {
         };
         match function.as_str() {
             "collections.OrderedDict" => Ok(Value::Dict(Vec::new())),
+            name if DICTIONARIES.contains(&name.rsplit('.').next().unwrap_or_default()) => {
+                Ok(Value::Dict(Vec::new()))
+            }
             "torch._utils._rebuild_parameter" => {
                 let first = self.items(arguments)?.first().ok_or_else(damaged)?;
                 match &self.values[*first] {
@@ -300,12 +354,25 @@ impl Machine {
                     _ => Err(damaged()),
                 }
             }
-            "torch._utils._rebuild_tensor_v2" => {
-                let [storage, offset, shape, strides, ..] = self.items(arguments)? else {
+            "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor_v3" => {
+                let arguments = self.items(arguments)?;
+                let [storage, offset, shape, strides, ..] = arguments else {
                     return Err(damaged());
                 };
                 let Value::Storage { kind, key } = &self.values[*storage] else {
                     return Err(damaged());
+                };
+                // The third version has storages without a type, and says the type of elements behind the hooks.
+                let kind = match arguments.get(6).map(|id| &self.values[*id]) {
+                    Some(Value::Global(element)) => match element.as_str() {
+                        "torch.float32" => "torch.FloatStorage",
+                        "torch.float64" => "torch.DoubleStorage",
+                        "torch.float16" => "torch.HalfStorage",
+                        "torch.bfloat16" => "torch.BFloat16Storage",
+                        "torch.int64" => "torch.LongStorage",
+                        other => other,
+                    },
+                    _ => kind,
                 };
                 let number = |id: &Id| match &self.values[*id] {
                     Value::Int(value) => usize::try_from(*value).map_err(|_| damaged()),
@@ -316,7 +383,7 @@ impl Machine {
                     _ => self.items(id)?.iter().map(number).collect::<Result<_, _>>(),
                 };
                 Ok(Value::Tensor(Tensor {
-                    kind: kind.clone(),
+                    kind: kind.to_owned(),
                     key: key.clone(),
                     offset: number(offset)?,
                     shape: numbers(*shape)?,

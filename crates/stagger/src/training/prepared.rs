@@ -199,6 +199,9 @@ impl<'a> Prepared<'a> {
         if let Some(line) = labels::data(job) {
             journal.say(&line)?;
         }
+        if let Some(line) = labels::frozen(job) {
+            journal.say(&line)?;
+        }
         if let Some(folder) = folder {
             journal.say(&format!("run folder: {}", folder.path().display()))?;
             for warning in folder.warnings() {
