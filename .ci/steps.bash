@@ -117,6 +117,19 @@ fetch_python() {
   fi
 }
 
+# PyTorch itself, which files and numbers are compared with.
+fetch_pytorch() {
+  local wanted folder=$cache/pytorch
+  wanted=$(cat benchmarks/peers/requirements.txt benchmarks/pytorch/requirements.txt)
+  await packages
+  [ "$(cat "$folder/stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  rm -rf "$folder"
+  python3 -m venv "$folder"
+  "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+    --requirement benchmarks/peers/requirements.txt --requirement benchmarks/pytorch/requirements.txt
+  echo "$wanted" >"$folder/stamp"
+}
+
 fetch_libtorch() {
   # Its pip, as the system's Python may have none.
   await python
@@ -132,7 +145,7 @@ fetch_nextest() {
   rm -rf "$cache/tools/build"
 }
 
-declare -A download_after=([python]=packages [libtorch]=python [mpi]=packages) download_pids=()
+declare -A download_after=([python]=packages [pytorch]=packages [libtorch]=python [mpi]=packages) download_pids=()
 
 # Starts downloads that are not under way, and those that they wait for.
 start() {

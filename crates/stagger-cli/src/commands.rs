@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod predict;
 pub mod summary;
 pub mod train;
+pub mod weights;
 
 use std::io::{self, Write};
 

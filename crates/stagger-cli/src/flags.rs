@@ -54,6 +54,9 @@ pub enum Command {
     Data(DataArgs),
     /// Print what a snapshot, a weights file or a run folder holds
     Inspect(InspectArgs),
+    /// Copy weights to a safetensors file, under the names that another program has for them
+    #[command(after_help = WEIGHTS_EXAMPLES)]
+    Weights(WeightsArgs),
     /// Explain a schedule: its grid over time, staleness, queues, locks, memory
     #[command(after_help = EXPLAIN_EXAMPLES, allow_negative_numbers = true)]
     Explain(ExplainArgs),
@@ -84,6 +87,11 @@ Examples:
   stagger train --output runs/a --snapshot-every 500,10min
   stagger train --resume runs/a
   stagger train --config configs/cifar10-resnet20.toml --data-dir ~/data/cifar-10-images";
+
+const WEIGHTS_EXAMPLES: &str = "\
+Examples:
+  stagger weights runs/a a.safetensors --names torchvision
+  stagger weights resnet18.pth own.safetensors --model resnet18";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -130,6 +138,23 @@ pub struct InspectArgs {
     /// A run folder, a snapshot's folder, or a safetensors file
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
+}
+
+/// Flags of `stagger weights`.
+#[derive(Debug, Args)]
+pub struct WeightsArgs {
+    /// A run folder (its best weights, or else its last ones), a snapshot's folder, or a weights file (safetensors, .pth)
+    #[arg(value_name = "PATH")]
+    pub from: PathBuf,
+    /// The safetensors file to write; must not exist
+    #[arg(value_name = "FILE")]
+    pub to: PathBuf,
+    /// Whose names the tensors get: own (as in run folders), torchvision, timm, or cifar (those of the usual ports for CIFAR)
+    #[arg(long, value_name = "WHOSE", default_value = "own")]
+    pub names: String,
+    /// The network, such as resnet20, where PATH does not say it
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
 }
 
 /// Flags of `stagger explain`.

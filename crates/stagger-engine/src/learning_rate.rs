@@ -34,9 +34,13 @@ pub enum Decay {
         factor: f64,
     },
     /// Half a cosine (Loshchilov and Hutter 2017, eq. 5, one cycle):
-    /// `last + (base − last)·(1 + cos(π·t))/2`, `t = min(batch / batches, 1)`.
+    /// `last + (base − last)·(1 + cos(π·t))/2`, with `t` from 0 at batch `from` to 1 at batch `batches`: before them 0, behind
+    /// them 1.
     Cosine {
-        /// Batches until `last` is reached, at least 1.
+        /// The batch at which it begins, usually the first one after warm-up.
+        #[serde(default)]
+        from: usize,
+        /// The batch at which `last` is reached, at least 1.
         batches: usize,
         /// The rate at the end, at least 0.
         #[serde(default)]
@@ -46,7 +50,7 @@ pub enum Decay {
 
 /// A linear start: batch `j` of the first `batches` is scaled by
 /// `first + (1 − first)·(j + 1)/(batches + 1)`, so that no batch has rate 0 and batch `batches` is the first at the
-/// full rate. Decay runs from batch 0 on all the same.
+/// full rate, `base`, where decay has not begun by then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warmup {
@@ -79,8 +83,13 @@ impl LearningRate {
                 let passed = at.iter().filter(|&&from| batch >= from).count();
                 self.base * factor.powf(passed as f64)
             }
-            Decay::Cosine { batches, last } => {
-                let time = (batch as f64 / (*batches).max(1) as f64).min(1.0);
+            Decay::Cosine {
+                from,
+                batches,
+                last,
+            } => {
+                let (past, whole) = (batch.saturating_sub(*from), batches.saturating_sub(*from));
+                let time = (past as f64 / whole.max(1) as f64).min(1.0);
                 last + (self.base - last) * 0.5 * (1.0 + (std::f64::consts::PI * time).cos())
             }
         }
@@ -117,6 +126,7 @@ mod tests {
         };
         assert_eq!(rates(&schedule, 6), [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
         schedule.decay = Decay::Cosine {
+            from: 0,
             batches: 2,
             last: 0.0,
         };
@@ -133,6 +143,19 @@ mod tests {
             first: 0.0,
         };
         assert_eq!(rates(&schedule, 5), [0.25, 0.5, 0.75, 1.0, 1.0]);
+        // The rate is reached, and the cosine begins there.
+        schedule.decay = Decay::Cosine {
+            from: 3,
+            batches: 5,
+            last: 0.0,
+        };
+        let found = rates(&schedule, 7);
+        for (found, expected) in found.iter().zip([0.25, 0.5, 0.75, 1.0, 0.5, 0.0, 0.0]) {
+            assert!(
+                (found - expected).abs() < 1e-12,
+                "{found} is not {expected}"
+            );
+        }
     }
 
     proptest! {
@@ -140,6 +163,7 @@ mod tests {
         fn stays_between_the_ends(
             base in 1e-4..10.0_f64,
             batches in 1..1000_usize,
+            from in 0..1000_usize,
             warmup in 0..100_usize,
             first in 0.0..1.0_f64,
             share in 0.0..1.0_f64,
@@ -148,7 +172,7 @@ mod tests {
             let last = base * share;
             let schedule = LearningRate {
                 base,
-                decay: Decay::Cosine { batches, last },
+                decay: Decay::Cosine { from: from.min(batches), batches, last },
                 warmup: Warmup { batches: warmup, first },
             };
             let rate = schedule.at(batch);

@@ -33,6 +33,11 @@ pub struct StageSpec<'a> {
     pub clip_norm: Option<f64>,
     /// Label smoothing of the loss, at least 0 and below 1.
     pub label_smoothing: f64,
+    /// Whether the stage keeps its parameters and running statistics: it normalises by those statistics, drops nothing out, and
+    /// makes no backward pass. The gradient of its input is 0, so all stages below it have to be frozen, too.
+    pub frozen: bool,
+    /// What the learning rate of the head, [`Model::head`](stagger_model::Model::head), is multiplied by; finite and above 0.
+    pub head_rate_factor: f64,
     /// Format in which the stage computes.
     pub precision: Precision,
     /// Whether the stage adds up the time of its kernels, for [`Stage::profile`].
@@ -54,6 +59,8 @@ impl<'a> StageSpec<'a> {
             },
             clip_norm: None,
             label_smoothing: 0.0,
+            frozen: false,
+            head_rate_factor: 1.0,
             precision: Precision::F32,
             profiled: false,
         }
@@ -108,6 +115,14 @@ impl<'a> StageSpec<'a> {
             "label smoothing",
             "at least 0 and below 1",
             smoothing,
+        )?;
+        let factor = self.head_rate_factor;
+        let holds = factor.is_finite() && factor > 0.0;
+        check(
+            holds,
+            "factor of the head's rate",
+            "a finite number above 0",
+            factor,
         )?;
         Ok((
             self.model.stage_input_shape(start)?,

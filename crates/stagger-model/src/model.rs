@@ -173,6 +173,19 @@ impl Model {
             .collect()
     }
 
+    /// The name of the last linear layer, which programs call the head; `None` where no layer is linear.
+    pub fn head(&self) -> Option<&str> {
+        let mut head = None;
+        for layer in self.blocks.iter().flat_map(|block| &block.layers) {
+            layer.walk(&mut |layer| {
+                if let Layer::Linear { name, .. } = layer {
+                    head = Some(name.as_str());
+                }
+            });
+        }
+        head
+    }
+
     /// The number of learnt values in the whole model.
     pub fn parameter_count(&self) -> u64 {
         let all = self.parameters(0..self.blocks.len());

@@ -99,20 +99,28 @@ fn find(pickle: &Pickle<'_>) -> Result<Tensors, String> {
             _ => None,
         };
         let named: BTreeMap<String, Id> = entries.iter().filter_map(named).collect();
+        // Before tensors beside it, such as the state of a random generator.
+        let is_dict = |id: &Id| {
+            pickle
+                .entries(*id)
+                .is_some_and(|entries| !entries.is_empty())
+        };
+        let entry = (ENTRIES.iter()).find(|key| named.get(**key).is_some_and(is_dict));
+        if let Some(key) = entry {
+            prefix = format!("{prefix}{key}.");
+            id = named[*key];
+            continue;
+        }
         let mut tensors = BTreeMap::new();
         for (name, id) in &named {
             if let Some(tensor) = pickle::tensor(pickle, *id)? {
                 tensors.insert(name.clone(), tensor);
             }
         }
-        if !tensors.is_empty() {
-            return Ok((prefix, tensors));
-        }
-        let Some(key) = ENTRIES.iter().find(|key| named.contains_key(**key)) else {
+        if tensors.is_empty() {
             break;
-        };
-        prefix = format!("{prefix}{key}.");
-        id = named[*key];
+        }
+        return Ok((prefix, tensors));
     }
     Err("it has no dictionary of tensors, neither alone nor as `state_dict` or `model`".to_owned())
 }

@@ -15,6 +15,7 @@ use crate::config_file::ConfigError;
 use crate::ranks::RanksError;
 use crate::refusal::{Refusal, Spelling};
 use crate::resume_refusal::ResumeRefusal;
+use crate::weights_copy::WeightsCopyError;
 
 /// An error of another crate, as the cause of one of this crate.
 pub type Source = Box<dyn StdError + Send + Sync>;
@@ -116,6 +117,17 @@ pub enum Error {
         /// What does not fit.
         what: String,
     },
+    /// The outputs of weights are of other classes than those that are evaluated.
+    #[error("the weights {} are of other classes: {difference}", path.display())]
+    OtherClasses {
+        /// The weights file.
+        path: PathBuf,
+        /// How the classes differ.
+        difference: String,
+    },
+    /// Weights cannot be copied.
+    #[error(transparent)]
+    WeightsCopy(#[from] WeightsCopyError),
     /// A file or folder cannot be looked at or removed.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {

@@ -213,6 +213,7 @@ impl Job {
 
         let split = images::open(&mut options, given)?;
         let model = model(&options, given, &split)?;
+        optimization::check_fine_tuning(&options, &model, schedule.stages())?;
         let sync_batch_norm = transport::sync_batch_norm(&mut options, &replicas, &model)?;
         let recomputes = schedule.recomputes();
         let work = |(stage, &recompute)| StageWork {

@@ -48,6 +48,7 @@ mod resume_refusal;
 mod run_weights;
 mod stages;
 mod training;
+mod weights_copy;
 mod weights_fit;
 
 pub use choice::Choice;
@@ -63,3 +64,4 @@ pub use run_weights::RunWeights;
 pub use stagger_report::{Guess, Prediction, ReportError, Sink};
 pub use stagger_runtime::{Event, Interrupt};
 pub use training::{FinalTest, Prepared, Run, SnapshotCost, Stalled, TestScores, Training};
+pub use weights_copy::{CopiedWeights, Names, WeightsCopy, WeightsCopyError, copy_weights};

@@ -133,7 +133,8 @@ options! {
     lr_steps: Vec<usize>,
     /// Factor of each step. Default: 0.1.
     lr_gamma: f64,
-    /// Batches over which the rate rises linearly from 0. Default: a tenth of the run, at most 200.
+    /// Batches of warm-up, w: batch j of them has (j + 1)/(w + 1) of the rate, and batch w is the first at the full rate. Default: a
+    /// tenth of the run, at most 200.
     warmup_batches: usize,
     /// Momentum. Default: 0.9.
     momentum: f64,
@@ -142,6 +143,13 @@ options! {
     /// Weight decay. Default: 0.0005.
     #[serde(alias = "wd")]
     weight_decay: f64,
+    /// Which parameters decay: `all`, or `weights` (those of convolutions and linear layers, without biases and the scales and
+    /// shifts of batch normalisation). Default: `all`.
+    weight_decay_on: String,
+    /// Fine-tuning: the first so many stages keep their weights and running statistics. Default: 0.
+    freeze_stages: usize,
+    /// Fine-tuning: what the learning rate of the last linear layer is multiplied by. Default: 1.
+    head_lr_factor: f64,
     /// Label smoothing, 0 to below 1. Default: 0.
     label_smoothing: f64,
     /// Scale a stage's gradient down to this norm when it is larger.

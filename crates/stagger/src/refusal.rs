@@ -137,6 +137,18 @@ pub enum Refusal {
         /// The most there may be.
         most: usize,
     },
+    /// No stage is left to train.
+    FreezeStages {
+        /// Stages to freeze.
+        found: usize,
+        /// Stages.
+        stages: usize,
+    },
+    /// The learning rate of a head in a model without a linear layer.
+    NoHead {
+        /// The model.
+        model: String,
+    },
     /// Learning-rate steps in a wrong order.
     LrSteps,
     /// A straggler of a stage that does not exist.
@@ -326,6 +338,13 @@ pub enum Refusal {
         head_only: bool,
         /// What does not fit.
         source: Source,
+    },
+    /// The outputs of weights are of other classes.
+    WeightsClasses {
+        /// Where they are from.
+        path: PathBuf,
+        /// How the classes differ.
+        difference: String,
     },
     /// The state that a run should start from does not fit its stages.
     ResumeWeights {

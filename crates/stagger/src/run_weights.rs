@@ -8,7 +8,8 @@ use stagger_report::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weigh
 use crate::error::Error;
 use crate::job::Job;
 use crate::stages;
-use crate::weights_fit;
+use crate::training::with_class_names;
+use crate::weights_fit::{self, Classes};
 
 /// Which weights of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,17 +46,28 @@ impl RunWeights {
                 file: BEST_WEIGHTS_FILE,
             });
         }
-        let found = read_weights(&path)?;
+        let (state, there) = with_class_names(read_weights(&path)?);
+        let here = job.split.train.class_names();
+        let classes = Classes::compare(there.as_deref(), here);
         let mut notes = Vec::new();
         let from = path.display().to_string();
-        let whole =
-            weights_fit::fit(&job.model, found.state, &from, &mut notes).map_err(|misfit| {
+        let mut whole =
+            weights_fit::fit(&job.model, state, &from, &mut notes).map_err(|misfit| {
                 Error::Weights {
                     path: path.clone(),
                     model: Some(job.model.name.clone()),
                     what: misfit.to_string(),
                 }
             })?;
+        match classes {
+            Classes::Order(order) => {
+                weights_fit::reorder(&job.model, &mut whole, &order);
+                let there = there.as_deref().unwrap_or_default();
+                notes.push(weights_fit::reordered(&from, there, here));
+            }
+            Classes::Others(difference) => return Err(Error::OtherClasses { path, difference }),
+            Classes::Same => {}
+        }
         let states = stages::split_state(job, &whole);
         stages::check_states(job, &states).map_err(|error| Error::Weights {
             path: path.clone(),

@@ -32,6 +32,8 @@ fn spec(job: &Job, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
         optimizer,
         clip_norm: job.options.clip_norm,
         label_smoothing: job.label_smoothing(),
+        frozen: stage < job.options.freeze_stages.unwrap_or_default(),
+        head_rate_factor: job.options.head_lr_factor.unwrap_or(1.0),
         precision: job.precision,
         ..StageSpec::new(&job.model, blocks, job.seed)
     }

@@ -13,6 +13,7 @@ mod rollback;
 mod run;
 mod session;
 mod snapshots;
+pub(crate) use snapshots::with_class_names;
 mod stall;
 mod time_limit;
 

@@ -1,5 +1,6 @@
 //! Whether weights fit a model, under whatever names other programs have given them.
 
+mod classes;
 mod misfit;
 mod names;
 
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagger_engine::{HostTensor, StageState, initial_values};
 use stagger_model::{Model, Parameter};
 
+pub use classes::{Classes, reorder, reordered};
 pub use misfit::Misfit;
 use names::rename;
 
@@ -75,8 +77,8 @@ pub fn fit(
     }
 }
 
-/// As [`fit`], without optimizer state, and the last linear layer may be missing or have another shape: then it has its
-/// initial values for this seed.
+/// As [`fit`], without optimizer state, and the last linear layer may be missing, have another shape or be of other classes
+/// (`other_classes` says of which): then it has its initial values for this seed.
 ///
 /// # Errors
 /// What does not fit beside that layer.
@@ -84,6 +86,7 @@ pub fn fit_body(
     model: &Model,
     state: StageState,
     seed: u64,
+    other_classes: Option<&str>,
     from: &str,
     notes: &mut Vec<String>,
 ) -> Result<StageState, Misfit> {
@@ -98,12 +101,17 @@ pub fn fit_body(
         let found = state.tensors.get(&parameter.name);
         found.is_some_and(|tensor| tensor.shape == parameter.shape)
     };
-    if !head.iter().all(fits)
+    if (other_classes.is_some() || !head.iter().all(fits))
         && let Some(name) = &expected.head
     {
+        let why = match other_classes {
+            Some(difference) if head.iter().all(fits) => {
+                format!("as its classes are others: {difference}")
+            }
+            _ => why_anew(&state, name, model.classes),
+        };
         notes.push(format!(
-            "the head `{name}` starts anew, {}; everything else is from {from}",
-            why_anew(&state, name, model.classes)
+            "the head `{name}` starts anew, {why}; everything else is from {from}"
         ));
         state
             .tensors

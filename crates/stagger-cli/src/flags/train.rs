@@ -170,7 +170,7 @@ flags! {
         /// Factor of each step [default: 0.1]
         #[arg(long, value_name = "FACTOR")]
         lr_gamma: f64,
-        /// Batches over which the rate rises linearly from 0 [default: a tenth of the run, at most 200]
+        /// Batches over which the rate rises linearly, batch j of w having (j+1)/(w+1) of it [default: a tenth of the run, at most 200]
         #[arg(long, value_name = "N")]
         warmup_batches: usize,
         /// Momentum [default: 0.9]
@@ -182,6 +182,15 @@ flags! {
         /// Weight decay [default: 0.0005]
         #[arg(long, visible_alias = "wd", value_name = "FACTOR")]
         weight_decay: f64,
+        /// Which parameters decay: all, or weights (no biases, and no scales and shifts of batch normalisation) [default: all]
+        #[arg(long, value_name = "WHICH")]
+        weight_decay_on: String,
+        /// Fine-tuning: the first so many stages keep their weights and running statistics [default: 0]
+        #[arg(long, value_name = "N")]
+        freeze_stages: usize,
+        /// Fine-tuning: what the learning rate of the last linear layer is multiplied by [default: 1]
+        #[arg(long, value_name = "FACTOR")]
+        head_lr_factor: f64,
         /// Label smoothing, 0 to below 1 [default: 0]
         #[arg(long, value_name = "SHARE")]
         label_smoothing: f64,

@@ -91,12 +91,12 @@ fn flags() {
             "looks ahead along the momentum, which optimizer adamw does not have",
         ),
         (
-            "train --schedule gpipe(8) --batch-size 8",
-            "batch normalisation needs at least 2 samples in each of 8 micro-batches; use --batch-size 16 or more",
+            "train --model resnet18 --schedule gpipe(8) --batch-size 8",
+            "batch normalisation of single pixels needs at least 2 samples in each of 8 micro-batches; use --batch-size 16 or more",
         ),
         (
-            "train --schedule gpipe(8) --batch-size 27",
-            "the last batch of the 10000 training samples holds 10, and batch normalisation needs at least 2 samples in each of 8",
+            "train --model resnet18 --schedule gpipe(8) --batch-size 27",
+            "the last batch of the 10000 training samples holds 10, and batch normalisation of single pixels needs at least 2 samples in each of 8",
         ),
         (
             "train --straggler stage=2,slowdown=50%",
@@ -173,15 +173,28 @@ fn flags() {
             "deals out 3 blocks but model `resnet8` has 5",
         ),
         ("train --balance 1,2,2", "is for 3 stages but there are 2"),
+        (
+            "train --freeze-stages 2",
+            "--freeze-stages 2 leaves nothing to train on 2 stages; freeze 1 at most",
+        ),
+        ("train --head-lr-factor 0", "--head-lr-factor 0 is no"),
+        (
+            "train --weight-decay-on biases",
+            "--weight-decay-on `biases` is no choice; use all or weights",
+        ),
+        (
+            "train --weight-decay-on weights --weight-decay 0",
+            "--weight-decay-on",
+        ),
         ("train --epochs 0", "--epochs is 0"),
         ("train --epochs 1000000000000", "is more than any run needs"),
         ("train --max-batches 0", "--max-batches is 0"),
         (
-            "train --batch-size 1",
-            "batch normalisation needs at least 2 samples",
+            "train --model resnet18 --batch-size 1",
+            "batch normalisation of single pixels needs at least 2 samples",
         ),
         (
-            "train --batch-size 3333",
+            "train --model resnet18 --batch-size 3333",
             "the last batch of the 10000 training samples holds 1",
         ),
         (

@@ -114,3 +114,72 @@ fn files_that_are_no_weights_are_named() {
         assert!(!bench.path("other").exists());
     }
 }
+
+/// PyTorch's names on the way out, and back in again.
+#[test]
+fn weights_are_copied_under_other_names() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    bench.train("run", &data);
+    let copied = bench.stagger("weights run other.safetensors --names torchvision");
+    assert_eq!(copied.status, 0, "{}", copied.stderr);
+    assert!(
+        copied
+            .stdout
+            .ends_with("of run/best.safetensors, torchvision names\n"),
+        "{}",
+        copied.stdout
+    );
+    let header = |file: &str| {
+        let bytes = fs::read(bench.path(file)).unwrap();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        String::from_utf8(bytes[8..8 + length].to_vec()).unwrap()
+    };
+    let names = header("other.safetensors");
+    assert!(names.contains("\"fc.weight\"") && !names.contains("\"linear.weight\""));
+    assert!(names.contains("\"bn1.num_batches_tracked\"") && names.contains("\"class_names\""));
+    let back = bench.stagger("weights other.safetensors back.safetensors --model resnet8");
+    assert_eq!(back.status, 0, "{}", back.stderr);
+    assert!(
+        back.stdout.contains("`fc.bias` is `linear.bias`"),
+        "{}",
+        back.stdout
+    );
+    let same = |one: &str, other: &str| {
+        let bytes = |file| fs::read(bench.path(file)).unwrap();
+        bytes(one) == bytes(other)
+    };
+    assert!(same("run/best.safetensors", "back.safetensors"));
+    for (words, expected) in [
+        (
+            "weights run other.safetensors",
+            "other.safetensors exists already",
+        ),
+        ("weights run w.pth", "stagger writes safetensors"),
+        (
+            "weights nowhere w.safetensors",
+            "is neither a run folder with weights",
+        ),
+        (
+            "weights run w.safetensors --names keras",
+            "use own, torchvision, timm or cifar",
+        ),
+        (
+            "weights run w.safetensors --model resnet14",
+            "do not fit resnet14",
+        ),
+        (
+            "weights run w.safetensors --model alexnet",
+            "there is no model `alexnet`",
+        ),
+    ] {
+        let refused = bench.stagger(words);
+        assert_eq!(refused.status, 2, "{words}: {}", refused.stdout);
+        assert!(
+            refused.stderr.contains(expected),
+            "{words}: {}",
+            refused.stderr
+        );
+        assert!(!bench.path("w.safetensors").exists() && !bench.path("w.pth").exists());
+    }
+}

@@ -18,6 +18,8 @@ pub(crate) struct Trained<K: Kernels> {
     pub master: Option<K::Tensor>,
     /// In the order of [`crate::Optimizer::slots`].
     pub slots: Vec<K::Tensor>,
+    /// What the learning rate is multiplied by for it.
+    pub rate_factor: f64,
 }
 
 impl<K: Kernels> Trained<K> {
@@ -35,6 +37,7 @@ impl<K: Kernels> Trained<K> {
             info,
             master: None,
             slots,
+            rate_factor: 1.0,
         };
         let weight = trained.set(value, precision, device)?;
         Ok((trained, weight))

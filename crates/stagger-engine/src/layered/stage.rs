@@ -1,6 +1,7 @@
 //! A stage that runs its layers over an engine's kernels.
 
 mod exchange;
+mod frozen;
 mod statistics;
 mod weights;
 
@@ -44,6 +45,7 @@ pub struct LayeredStage<K: Kernels> {
     steps: u64,
     clip_norm: Option<f64>,
     label_smoothing: f64,
+    frozen: bool,
     seed: u64,
     first: bool,
     /// Shapes of one sample.
@@ -56,7 +58,13 @@ pub struct LayeredStage<K: Kernels> {
 }
 
 /// What a recorded pass keeps: per layer the tensors that its backward reads, with the weights of that pass.
-pub struct LayeredGraph<K: Kernels>(SequencePullback<K>);
+pub struct LayeredGraph<K: Kernels>(Recorded<K>);
+
+enum Recorded<K: Kernels> {
+    Pass(SequencePullback<K>),
+    /// The shape of a frozen stage's input.
+    Frozen(Vec<usize>),
+}
 
 impl<K: Kernels> LayeredStage<K> {
     /// Builds the stage on a device, with initial weights drawn by (seed, parameter name). Call it on the thread that
@@ -77,7 +85,12 @@ impl<K: Kernels> LayeredStage<K> {
         let (mut trained, mut weights) = (Vec::new(), Vec::new());
         for info in spec.model.parameters(spec.blocks.clone()) {
             let value = Trained::<K>::initial(&info, spec.seed);
-            let (parameter, weight) = Trained::new(info, value, slots, precision, &device)?;
+            let is_of_head =
+                info.name.rsplit_once('.').map(|(layer, _)| layer) == spec.model.head();
+            let (mut parameter, weight) = Trained::new(info, value, slots, precision, &device)?;
+            if is_of_head {
+                parameter.rate_factor = spec.head_rate_factor;
+            }
             trained.push(parameter);
             weights.push(weight);
         }
@@ -94,6 +107,7 @@ impl<K: Kernels> LayeredStage<K> {
             steps: 0,
             clip_norm: spec.clip_norm,
             label_smoothing: spec.label_smoothing,
+            frozen: spec.frozen,
             seed: spec.seed,
             first: spec.first,
             input_shape,
@@ -207,6 +221,9 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         input: &Self::Activation,
         batch: usize,
     ) -> Result<Self::Activation, EngineError> {
+        if self.frozen {
+            return self.frozen_output(input);
+        }
         let output = self.layers.forward(self.input(input)?, &self.pass(batch))?;
         self.output(output)
     }
@@ -216,13 +233,16 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         input: &Self::Activation,
         batch: usize,
     ) -> Result<(Self::Activation, Self::Graph), EngineError> {
+        if self.frozen {
+            return Ok((self.frozen_output(input)?, self.frozen_graph(input)?));
+        }
         let mut seen = Vec::with_capacity(self.statistics.len());
         let pass = self.pass(batch);
         let (output, graph) = self.layers.record(self.input(input)?, &pass, &mut seen)?;
         for statistics in seen {
             self.statistics[statistics.index].update(statistics)?;
         }
-        Ok((self.output(output)?, LayeredGraph(graph)))
+        Ok((self.output(output)?, LayeredGraph(Recorded::Pass(graph))))
     }
 
     fn recompute(
@@ -230,13 +250,16 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         input: &Self::Activation,
         batch: usize,
     ) -> Result<Self::Graph, EngineError> {
+        if self.frozen {
+            return self.frozen_graph(input);
+        }
         let mut seen = Vec::with_capacity(self.statistics.len());
         let pass = self.pass(batch);
         let graph = self.layers.replay(self.input(input)?, &pass, &mut seen)?;
         for statistics in seen {
             self.statistics[statistics.index].update(statistics)?;
         }
-        Ok(LayeredGraph(graph))
+        Ok(LayeredGraph(Recorded::Pass(graph)))
     }
 
     fn backward(
@@ -248,7 +271,11 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         // Dropping the handle that came in lets kernels write into its memory.
         let grad = self.checked(what, &self.output_shape, tensor)?;
         drop(output_grad);
-        let input_grad = graph.0.pull(grad, &mut self.gradients, !self.first)?;
+        let graph = match graph.0 {
+            Recorded::Pass(graph) => graph,
+            Recorded::Frozen(shape) => return self.no_gradient(&shape),
+        };
+        let input_grad = graph.pull(grad, &mut self.gradients, !self.first)?;
         input_grad
             .filter(|_| !self.first)
             .map(|grad| self.output(grad))
@@ -346,6 +373,9 @@ impl<K: Kernels> Stage for LayeredStage<K> {
     fn update(&mut self, learning_rate: f64) -> Result<UpdateReport, EngineError> {
         let parameters = self.trained.len();
         let mut gradients = std::mem::replace(&mut self.gradients, Gradients::none(parameters));
+        if self.frozen {
+            return Ok(self.frozen_report());
+        }
         if parameters > 0 && gradients.0.iter().all(Option::is_none) {
             return Err(EngineError::NoGradient {
                 stage: self.label.clone(),
@@ -355,23 +385,37 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         let before = self.before_update();
         self.steps += 1;
         let each = self.trained.iter_mut().zip(&mut self.weights);
-        let steps = each
-            .zip(gradients.0)
-            .filter_map(|((trained, weight), gradient)| {
-                let (weight, rounded) = match &mut trained.master {
-                    Some(master) => (master, Some(weight)),
-                    None => (weight, None),
-                };
-                Some(ParameterStep {
-                    weight,
-                    gradient: gradient?,
-                    slots: &mut trained.slots,
-                    rounded,
-                })
-            });
-        timed("optimizer step", || {
-            K::step(&self.optimizer, self.steps, learning_rate, steps.collect())
-        })?;
+        // At the rate of the batch, and at that of the head.
+        let (mut steps, mut of_head, mut head_factor) = (Vec::new(), Vec::new(), 1.0);
+        for ((trained, weight), gradient) in each.zip(gradients.0) {
+            let Some(gradient) = gradient else { continue };
+            let (weight, rounded) = match &mut trained.master {
+                Some(master) => (master, Some(weight)),
+                None => (weight, None),
+            };
+            let step = ParameterStep {
+                weight,
+                gradient,
+                slots: &mut trained.slots,
+                rounded,
+            };
+            if trained.rate_factor == 1.0 {
+                steps.push(step);
+            } else {
+                head_factor = trained.rate_factor;
+                of_head.push(step);
+            }
+        }
+        for (steps, rate) in [
+            (steps, learning_rate),
+            (of_head, learning_rate * head_factor),
+        ] {
+            if !steps.is_empty() {
+                timed("optimizer step", || {
+                    K::step(&self.optimizer, self.steps, rate, steps)
+                })?;
+            }
+        }
         self.after_update(before)?;
         K::settle();
         Ok(report)

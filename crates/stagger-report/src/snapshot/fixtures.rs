@@ -29,6 +29,7 @@ pub fn manifest(version: usize) -> Manifest {
         dtype: "f32".to_owned(),
         dataset: "shapes".to_owned(),
         data_fingerprint: "0123456789abcdef".to_owned(),
+        class_names: vec!["cat".to_owned(), "dog".to_owned()],
         test_top1: Some(0.1 + 0.2),
         config: "seed = 1\n".to_owned(),
         progress: json!({ "loss_sum": 0.1 + 0.2 }),

@@ -35,6 +35,9 @@ pub struct Manifest {
     pub dataset: String,
     /// Fingerprint of its training part, 16 hexadecimal digits.
     pub data_fingerprint: String,
+    /// Name of the class of each output; empty where it is not known, as in older snapshots.
+    #[serde(default)]
+    pub class_names: Vec<String>,
     /// Top-1 test accuracy of this version in percent, if it was evaluated.
     pub test_top1: Option<f64>,
     /// All values of the run, as in its `config.toml`.

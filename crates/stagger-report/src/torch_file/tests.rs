@@ -19,6 +19,19 @@ fn tensors_of_every_float_and_any_strides_are_read() {
     assert_eq!(state.tensors.len(), 6);
 }
 
+/// As PyTorch has written it: with numpy's numbers, an attribute dictionary, a set, a path, and a tensor of `_rebuild_tensor_v3`.
+#[test]
+fn plain_things_beside_the_weights_are_no_hindrance() {
+    let state = decode(include_bytes!("fixtures/extras.pth")).unwrap();
+    assert_eq!(
+        state.tensors["state_dict.a.weight"].data,
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    );
+    assert_eq!(state.counters["state_dict.a.num_batches_tracked"], 7);
+    let error = decode(include_bytes!("fixtures/uint16.pth")).unwrap_err();
+    assert!(error.starts_with("w is in a torch.uint16"), "{error}");
+}
+
 #[test]
 fn weights_beside_an_optimizer_are_found() {
     let plain = decode(PLAIN).unwrap();

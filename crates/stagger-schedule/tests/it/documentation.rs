@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use stagger_schedule::{Facts, Kept, Schedule};
+use stagger_schedule::{Action, Facts, Horizon, Kept, Schedule};
 
 const STAGES: usize = 4;
 
@@ -71,6 +71,48 @@ fn the_table_of_methods_is_true() {
     let listed: BTreeSet<&str> = found.iter().map(method).collect();
     assert_eq!(listed.len(), found.len(), "each method has one row");
     assert!(listed.len() >= 12, "{listed:?}");
+}
+
+/// By how many micro-batches the running statistics of each stage are ahead of its parameters when it evaluates a version.
+fn statistics_ahead(notation: &str) -> String {
+    const VERSION: usize = 20;
+    let schedule = Schedule::parse(notation, Some(STAGES)).expect("a schedule");
+    let horizon = Horizon {
+        evaluate_at: vec![VERSION],
+        ..Horizon::of(3 * VERSION)
+    };
+    let ahead = (0..STAGES).map(|stage| {
+        let mut program = schedule.program(stage, &horizon);
+        let mut passes = 0;
+        loop {
+            match (program.next(), schedule.policy(stage).kept) {
+                (Some(Action::Forward { .. }), Kept::Graph) => passes += 1,
+                (Some(Action::Recompute { .. }), Kept::Input) => passes += 1,
+                (Some(Action::Evaluate { .. }), _) => break,
+                (Some(_), _) => {}
+                (None, _) => panic!("no evaluation of {notation}"),
+            }
+        }
+        (passes - VERSION * schedule.micro_batches()).to_string()
+    });
+    format!("| `{notation}` | {} |", ahead.collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn the_table_of_running_statistics_is_true() {
+    let page = page("methods.md");
+    let notation = |line: &str| line.split('`').nth(1).unwrap_or_default().to_owned();
+    let rows = |pipes: usize| {
+        let rows = page.lines().filter(move |line| {
+            let is_mitigation = line.starts_with("| `dsp +");
+            line.starts_with("| `") && line.matches('|').count() == pipes && !is_mitigation
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let expected: Vec<String> = (rows(8).iter())
+        .map(|line| statistics_ahead(&notation(line)))
+        .collect();
+    assert_eq!(rows(3), expected, "\n{}\n", expected.join("\n"));
 }
 
 #[test]

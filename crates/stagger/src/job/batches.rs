@@ -1,9 +1,10 @@
 //! Whether every batch can be trained on.
 
 use stagger_data::Sampler;
-use stagger_model::{Layer, Model};
+use stagger_model::{Layer, Model, ModelError};
 use stagger_schedule::Schedule;
 
+use crate::error::Error;
 use crate::refusal::Refusal;
 
 /// What a batch is shared out into.
@@ -17,8 +18,8 @@ pub struct Shares<'a> {
 }
 
 /// Makes sure that the smallest batch has a sample for each of the shares that it is cut into, for micro-batches and replicas,
-/// and two where batch normalisation needs them: one sample has no variance to normalise by (where a layer sees one value per channel), and next to none anywhere
-/// else. Shares that are normalised together have two in all.
+/// and two where a batch normalisation needs them: where images have shrunk to one pixel, one sample gives a channel a single
+/// value, which has no variance to normalise by. Shares that are normalised together have two in all.
 ///
 /// # Errors
 /// [`Refusal::BatchSize`] or [`Refusal::LastBatch`] with the batch that is too small and what to do.
@@ -28,14 +29,14 @@ pub fn check(
     batch_size: usize,
     samples: usize,
     shares: &Shares<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     let Shares {
         schedule,
         normalized_together,
         ..
     } = *shares;
     let shares = schedule.micro_batches() * shares.replicas;
-    let normalizes = has_batch_norm(model) && !normalized_together;
+    let normalizes = sees_one_value(model)? && !normalized_together;
     let needed = if normalizes { 2 * shares } else { shares };
     // What a batch is shared out into.
     let what = match schedule.micro_batches() {
@@ -45,11 +46,13 @@ pub fn check(
     };
     let (reason, least) = match (normalizes, shares) {
         (true, 1) => (
-            "batch normalisation needs at least 2 samples per batch".to_owned(),
+            "batch normalisation of single pixels needs at least 2 samples per batch".to_owned(),
             2,
         ),
         (true, of) => (
-            format!("batch normalisation needs at least 2 samples in each of {of} {what}"),
+            format!(
+                "batch normalisation of single pixels needs at least 2 samples in each of {of} {what}"
+            ),
             needed,
         ),
         (false, of) => (
@@ -64,7 +67,8 @@ pub fn check(
             schedule: schedule.to_string(),
             reason,
             least,
-        });
+        }
+        .into());
     }
     let last = sampler.batch_len(sampler.batches_per_epoch() - 1);
     if last < least {
@@ -73,9 +77,42 @@ pub fn check(
             samples,
             found: last,
             reason,
-        });
+        }
+        .into());
     }
     Ok(())
+}
+
+/// Whether a batch normalisation gets images of one pixel.
+fn sees_one_value(model: &Model) -> Result<bool, ModelError> {
+    for (number, block) in model.blocks.iter().enumerate() {
+        let input = model.stage_input_shape(number)?;
+        if reaches_one_value(&block.layers, input) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The same for layers in a row; they fit, as the model has been checked.
+fn reaches_one_value(layers: &[Layer], mut input: Vec<usize>) -> bool {
+    for layer in layers {
+        let found = match layer {
+            Layer::BatchNorm2d { .. } => input[1..].iter().product::<usize>() == 1,
+            Layer::Residual { body, shortcut } => {
+                reaches_one_value(body, input.clone()) || reaches_one_value(shortcut, input.clone())
+            }
+            _ => false,
+        };
+        if found {
+            return true;
+        }
+        let Ok(output) = layer.output_shape(&input) else {
+            return false;
+        };
+        input = output;
+    }
+    false
 }
 
 /// Whether any layer normalises batches.

@@ -31,6 +31,7 @@ impl Given {
             ("momentum", said.momentum.is_some(), optimizer),
             ("nesterov", said.nesterov.is_some(), optimizer),
             ("weight_decay", said.weight_decay.is_some(), optimizer),
+            ("weight_decay_on", said.weight_decay_on.is_some(), optimizer),
             ("lr_schedule", said.lr_schedule.is_some(), rate),
             ("lr_steps", said.lr_steps.is_some(), rate),
             ("lr_gamma", said.lr_gamma.is_some(), rate),
@@ -89,6 +90,7 @@ fn name_optimizer(optimizer: &Optimizer, options: &mut TrainingOptions) {
         Optimizer::Sgd { weight_decay } | Optimizer::AdamW { weight_decay, .. } => weight_decay,
     };
     options.weight_decay = Some(decay.rate);
+    options.weight_decay_on = decay.matrices_only.then(|| "weights".to_owned());
 }
 
 fn name_rate(rate: &LearningRate, options: &mut TrainingOptions) {

@@ -1,6 +1,7 @@
 //! The optimizer and its learning rate.
 
 use stagger_engine::{Decay, LearningRate, Optimizer, Warmup, WeightDecay};
+use stagger_model::Model;
 
 use crate::error::Error;
 use crate::options::TrainingOptions;
@@ -49,12 +50,31 @@ pub(super) fn refuse_unused(values: &TrainingOptions) -> Result<(), Refusal> {
             });
         }
     }
+    if values.weight_decay_on.is_some() && values.weight_decay == Some(0.0) {
+        return Err(Refusal::Unused {
+            option: "weight_decay_on",
+            beside: "weight_decay",
+            found: "0".to_owned(),
+            expected: "0.0005",
+        });
+    }
     Ok(())
 }
 
 pub(super) fn optimizer(values: &TrainingOptions) -> Result<Optimizer, Error> {
     let rate = values.weight_decay.unwrap_or_default();
-    let weight_decay = WeightDecay::everywhere(rate);
+    let weight_decay = match values.weight_decay_on.as_deref() {
+        None | Some("all") => WeightDecay::everywhere(rate),
+        Some("weights") => WeightDecay::matrices(rate),
+        Some(other) => {
+            return Err(Refusal::Choice {
+                option: "weight_decay_on",
+                found: other.to_owned(),
+                expected: "all or weights",
+            }
+            .into());
+        }
+    };
     let optimizer = match values.optimizer.as_deref().unwrap_or_default() {
         "sgd" => Optimizer::Sgd { weight_decay },
         "momentum" => Optimizer::Momentum {
@@ -70,7 +90,7 @@ pub(super) fn optimizer(values: &TrainingOptions) -> Result<Optimizer, Error> {
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
-            weight_decay: WeightDecay::matrices(rate),
+            weight_decay,
         },
         other => {
             return Err(Refusal::Unknown {
@@ -83,6 +103,25 @@ pub(super) fn optimizer(values: &TrainingOptions) -> Result<Optimizer, Error> {
     };
     optimizer.validate()?;
     Ok(optimizer)
+}
+
+/// Frozen stages and the rate of the head.
+pub(super) fn check_fine_tuning(
+    values: &TrainingOptions,
+    model: &Model,
+    stages: usize,
+) -> Result<(), Refusal> {
+    if let Some(found) = values.freeze_stages.filter(|found| *found >= stages) {
+        return Err(Refusal::FreezeStages { found, stages });
+    }
+    if let Some(factor) = values.head_lr_factor {
+        positive("head_lr_factor", factor, "a factor")?;
+        if model.head().is_none() {
+            let model = model.name.clone();
+            return Err(Refusal::NoHead { model });
+        }
+    }
+    Ok(())
 }
 
 /// Builds the learning-rate schedule and writes the values that follow from the length of the run
@@ -98,7 +137,11 @@ pub(crate) fn learning_rate(
     let warmup_batches = *values.warmup_batches.get_or_insert((batches / 10).min(200));
     let decay = match values.lr_schedule.as_deref().unwrap_or_default() {
         "constant" => Decay::Constant,
-        "cosine" => Decay::Cosine { batches, last: 0.0 },
+        "cosine" => Decay::Cosine {
+            from: warmup_batches,
+            batches,
+            last: 0.0,
+        },
         "step" => {
             let steps = values
                 .lr_steps

@@ -53,6 +53,10 @@ impl TrainingOptions {
             // Adam's steps do not shrink with the gradient.
             Some("adamw") => {
                 self.lr.get_or_insert(1e-3);
+                // Said in every run's config, as older ones without it had `weights`.
+                if self.weight_decay != Some(0.0) {
+                    self.weight_decay_on.get_or_insert_with(|| "all".into());
+                }
             }
             _ => {}
         }

@@ -212,6 +212,20 @@ impl Refusal {
                 name("tf32"),
                 name("deterministic")
             ),
+            Self::FreezeStages { found, stages } => {
+                let (option, others) = (name("freeze_stages"), name("stages"));
+                match stages {
+                    1 => format!("{option} {found} leaves nothing to train on 1 stage; give {others} 2 or more"),
+                    _ => format!(
+                        "{option} {found} leaves nothing to train on {stages} stages; freeze {} at most",
+                        stages - 1
+                    ),
+                }
+            }
+            Self::NoHead { model } => format!(
+                "{} is for the last linear layer, and {model} has none; leave it out",
+                name("head_lr_factor")
+            ),
             Self::BatchSize {
                 found,
                 model,
@@ -339,6 +353,12 @@ impl Refusal {
                     path.display()
                 )
             }
+            Self::WeightsClasses { path, difference } => format!(
+                "{}: the weights of {} are of other classes: {difference}; {} keeps the rest and starts the last layer anew",
+                name("resume_weights"),
+                path.display(),
+                name("pretrained")
+            ),
             Self::ResumeWeights {
                 path,
                 model,

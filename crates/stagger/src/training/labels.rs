@@ -33,6 +33,23 @@ pub fn data(job: &Job) -> impl Iterator<Item = String> {
     account.map(|line| format!("data: {line}"))
 }
 
+/// The line on stages that do not train.
+pub fn frozen(job: &Job) -> Option<String> {
+    let stages = job.options.freeze_stages.filter(|stages| *stages > 0)?;
+    let first = job.cut.stages().first()?.start;
+    let last = job.cut.stages().get(stages - 1)?.end;
+    let name = |block: usize| job.model.blocks.get(block).map(|block| block.name.as_str());
+    let which = match stages {
+        1 => "stage 0 is frozen: its".to_owned(),
+        _ => format!("stages 0 to {} are frozen: their", stages - 1),
+    };
+    Some(format!(
+        "{which} blocks, {} to {}, keep parameters and running statistics",
+        name(first)?,
+        name(last - 1)?
+    ))
+}
+
 /// The engine or engines, with what is not their default.
 fn engine_label(job: &Job) -> String {
     let noun = match job.options.engines {

@@ -198,6 +198,9 @@ impl<'a> Prepared<'a> {
         for line in labels::data(job) {
             journal.say(&line)?;
         }
+        if let Some(line) = labels::frozen(job) {
+            journal.say(&line)?;
+        }
         if let Some(folder) = folder {
             journal.say(&format!("run folder: {}", folder.path().display()))?;
             for warning in folder.warnings() {

@@ -22,7 +22,7 @@ use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
 use crate::resume_refusal::ResumeRefusal;
 use crate::stages;
-use crate::weights_fit;
+use crate::weights_fit::{self, Classes};
 
 /// A run that is resumed.
 pub struct Reopened {
@@ -168,7 +168,7 @@ pub fn reopen(
 ) -> Result<Reopened, Error> {
     let run = &place.run;
     let folder = RunFolder::reopen(run)?;
-    let stored = config_file::read(&run.join(CONFIG_FILE))?;
+    let stored = as_it_ran(config_file::read(&run.join(CONFIG_FILE))?);
     if stored.engine.as_deref() == Some(FORMER_CPU) {
         return Err(ResumeRefusal::Engine {
             run: run.clone(),
@@ -205,6 +205,7 @@ pub fn reopen(
             StartPoint::default()
         }
         Some(mut found) => {
+            found.options = as_it_ran(found.options);
             check_same(&job, &found, run)?;
             found.from.progress.drained_at = extension::drains(&job, &found.from, &found.options);
             job.horizon
@@ -229,6 +230,17 @@ pub fn reopen(
         notes,
         folder,
     })
+}
+
+/// The options of a run that may have been written when `adamw` left biases and normalisations alone, as no option said so: those that
+/// are written today say which parameters decay.
+fn as_it_ran(mut options: TrainingOptions) -> TrainingOptions {
+    if options.optimizer.as_deref() == Some("adamw") && options.weight_decay != Some(0.0) {
+        options
+            .weight_decay_on
+            .get_or_insert_with(|| "weights".to_owned());
+    }
+    options
 }
 
 /// Options that may change when a run is resumed: they move time, files and failures, not numbers.
@@ -325,19 +337,40 @@ pub fn initial_states(
         (None, Some(path)) => ("pretrained", path),
         (None, None) => return Ok(None),
     };
-    let whole = snapshots::weights(option, path, notes)?;
+    let (whole, there) = snapshots::weights(option, path, notes)?;
     let from = path.display().to_string();
+    let here = job.split.train.class_names();
+    let classes = Classes::compare(there.as_deref(), here);
+    let others = match &classes {
+        Classes::Others(difference) => Some(difference.as_str()),
+        _ => None,
+    };
     let fitted = match option {
-        "pretrained" => weights_fit::fit_body(&job.model, whole, job.seed, &from, notes),
+        "pretrained" => weights_fit::fit_body(&job.model, whole, job.seed, others, &from, notes),
         _ => weights_fit::fit(&job.model, whole, &from, notes),
     };
-    let whole = fitted.map_err(|misfit| Refusal::WeightsFit {
+    let mut whole = fitted.map_err(|misfit| Refusal::WeightsFit {
         option,
         path: path.clone(),
         model: job.model.name.clone(),
         head_only: option == "resume_weights" && misfit.is_of_head_only(),
         source: misfit.into(),
     })?;
+    match classes {
+        Classes::Order(order) => {
+            weights_fit::reorder(&job.model, &mut whole, &order);
+            let there = there.as_deref().unwrap_or_default();
+            notes.push(weights_fit::reordered(&from, there, here));
+        }
+        // Whose head has another number of rows is refused for that.
+        Classes::Others(difference) if option == "resume_weights" => {
+            return Err(Refusal::WeightsClasses {
+                path: path.clone(),
+                difference,
+            });
+        }
+        _ => {}
+    }
     let states = stages::split_state(job, &whole);
     let fits = |states: &[StageState]| {
         stages::check_states(job, states).map_err(|error| Refusal::ResumeWeights {

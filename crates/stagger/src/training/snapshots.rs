@@ -87,6 +87,7 @@ impl WrittenRun<'_> {
             dtype: job.precision.to_string(),
             dataset: job.split.train.name().to_owned(),
             data_fingerprint: format!("{:016x}", job.split.train.fingerprint()),
+            class_names: job.split.train.class_names().to_vec(),
             config: config_file::write(&job.options)?,
             ..Manifest::default()
         })
@@ -197,12 +198,12 @@ fn load_whole(path: &Path) -> Result<(Manifest, Snapshot), ReportError> {
 }
 
 /// Parameters, statistics and optimizer state of a whole model: of a run, a snapshot, one stage of one, or a weights file.
-/// `option` is the one that names the path.
+/// `option` is the one that names the path. With the names of its classes, where they are said.
 pub fn weights(
     option: &'static str,
     path: &Path,
     notes: &mut Vec<String>,
-) -> Result<StageState, Refusal> {
+) -> Result<(StageState, Option<Vec<String>>), Refusal> {
     let refused = |source: Source| Refusal::ResumeWeightsFile {
         option,
         path: path.to_owned(),
@@ -212,9 +213,9 @@ pub fn weights(
     if path.is_file() {
         let bytes = std::fs::read(path).map_err(|error| refused(error.into()))?;
         if let Ok(stage) = decode_stage(&bytes) {
-            return Ok(stage.state);
+            return Ok((stage.state, None));
         }
-        return Ok(read_weights(path).map_err(unread)?.state);
+        return Ok(with_class_names(read_weights(path).map_err(unread)?));
     }
     let found = if is_snapshot(path) {
         Some(load_whole(path).map_err(unread)?)
@@ -224,8 +225,9 @@ pub fn weights(
         notes.extend(skipped.iter().map(note));
         found
     };
-    if let Some((_, snapshot)) = found {
-        return Ok(whole(snapshot));
+    if let Some((manifest, snapshot)) = found {
+        let names = Some(manifest.class_names).filter(|names| !names.is_empty());
+        return Ok((whole(snapshot), names));
     }
     let last: PathBuf = path.join(LAST_WEIGHTS_FILE);
     if !last.is_file() {
@@ -234,5 +236,12 @@ pub fn weights(
             path: path.to_owned(),
         });
     }
-    Ok(read_weights(&last).map_err(unread)?.state)
+    Ok(with_class_names(read_weights(&last).map_err(unread)?))
+}
+
+/// The names of the classes of the outputs, where the file says them.
+pub fn with_class_names(weights: Weights) -> (StageState, Option<Vec<String>>) {
+    let names = weights.metadata.get("class_names");
+    let names = names.and_then(|text| serde_json::from_str(text).ok());
+    (weights.state, names)
 }

@@ -201,13 +201,13 @@ fn a_head_of_other_classes_is_told_and_starts_anew_for_fine_tuning() {
         "{misfit}"
     );
     let mut notes = Vec::new();
-    let fitted = fit_body(&here, whole.clone(), 3, "w", &mut notes).unwrap();
+    let fitted = fit_body(&here, whole.clone(), 3, None, "w", &mut notes).unwrap();
     assert_eq!(fitted.tensors["linear.weight"].shape, [4, 64]);
     assert_eq!(
         fitted.tensors["conv1.weight"],
         whole.tensors["conv1.weight"]
     );
-    let other = fit_body(&here, whole, 4, "w", &mut Vec::new()).unwrap();
+    let other = fit_body(&here, whole, 4, None, "w", &mut Vec::new()).unwrap();
     assert_ne!(
         fitted.tensors["linear.weight"],
         other.tensors["linear.weight"]
@@ -235,7 +235,7 @@ fn three_linear_layers_of_a_vgg_are_one_head() {
         whole.tensors.insert(name, matrix(shape));
     }
     assert!(fit(&model, whole.clone(), "w", &mut Vec::new()).is_err());
-    let fitted = fit_body(&model, whole, 1, "w", &mut Vec::new()).unwrap();
+    let fitted = fit_body(&model, whole, 1, None, "w", &mut Vec::new()).unwrap();
     assert_eq!(fitted.tensors["classifier.weight"].shape, [10, 512]);
 }
 
@@ -244,7 +244,7 @@ fn a_body_that_lacks_a_tensor_is_refused_for_fine_tuning() {
     let model = model("resnet8", 10);
     let mut whole = state(&model);
     whole.tensors.remove("layer1.0.conv1.weight");
-    let misfit = fit_body(&model, whole, 1, "w", &mut Vec::new()).unwrap_err();
+    let misfit = fit_body(&model, whole, 1, None, "w", &mut Vec::new()).unwrap_err();
     assert!(
         misfit
             .to_string()

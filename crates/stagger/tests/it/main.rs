@@ -3,7 +3,9 @@
 mod balance;
 mod engines;
 mod examples;
+mod fine_tuning;
 mod fresh_crate;
+mod logits;
 mod ranks;
 mod replicas;
 mod support;

@@ -165,8 +165,8 @@ fn what_does_not_suit_is_refused() {
         (
             "dsp",
             2,
-            vec![8],
-            "batch normalisation needs at least 2 samples in each of 8 replicas' shares",
+            vec![11],
+            "each of 11 replicas' shares needs at least 1 sample",
         ),
     ] {
         let refused = training(schedule, &replicas).stages(stages).check();

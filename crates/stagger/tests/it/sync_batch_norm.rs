@@ -166,7 +166,8 @@ fn what_is_left_evaluates_as_the_run_did() {
 /// Eight shares of ten samples: most have one.
 #[test]
 fn a_share_may_be_one_sample() {
-    let apart = training("dsp", &[8], false).stages(2).check();
+    let apart = training("dsp", &[8], false).model("resnet18-cifar");
+    let apart = apart.stages(2).check();
     assert!(apart.is_err_and(|error| error.is_refusal()));
     let run = training("dsp", &[8], true).stages(2).epochs(1).run();
     assert!(run.unwrap().loss().unwrap().is_finite());

@@ -206,8 +206,8 @@ fn refusals_name_fields() {
     };
     for (training, expected) in [
         (
-            training().batch_size(1),
-            "`batch_size` 1 does not work with resnet8 and dsp(1,0;2,0): batch normalisation needs at least 2 samples per \
+            training().model("resnet18-cifar").batch_size(1),
+            "`batch_size` 1 does not work with resnet18-cifar and dsp(1,0;2,0): batch normalisation of single pixels needs at least 2 samples per \
              batch; use `batch_size` 2 or more",
         ),
         (

@@ -102,15 +102,14 @@ impl<K: Kernels> LayeredStage<K> {
         each.map(|(trained, weight)| (trained, trained.master.as_ref().unwrap_or(weight)))
     }
 
-    /// `w + factor·d` for passes, from the exact weights.
+    /// `w + factor·d` for passes, from the exact weights; displacements come with their factors.
     fn displaced<'a>(
         &self,
-        displacements: impl Iterator<Item = Option<&'a K::Tensor>>,
-        factor: f64,
+        displacements: impl Iterator<Item = Option<(&'a K::Tensor, f64)>>,
     ) -> Result<Weights<K>, EngineError> {
         let each = self.exact().zip(&self.weights).zip(displacements);
         let weights = each.map(|(((trained, exact), weight), displacement)| {
-            let Some(displacement) = displacement else {
+            let Some((displacement, factor)) = displacement else {
                 return Ok(weight.clone());
             };
             let moved = timed("weighted sum", || {
@@ -133,9 +132,10 @@ impl<K: Kernels> LayeredStage<K> {
         };
         let velocities = self.trained.iter().map(|trained| {
             let moves = coefficient != 0.0;
-            trained.slots.get(slot).filter(|_| moves)
+            let velocity = trained.slots.get(slot).filter(|_| moves)?;
+            Some((velocity, -coefficient * trained.rate_factor))
         });
-        self.displaced(velocities, -coefficient)
+        self.displaced(velocities)
     }
 
     pub(super) fn extrapolate_back(&self, steps: f64) -> Result<Weights<K>, EngineError> {
@@ -145,7 +145,7 @@ impl<K: Kernels> LayeredStage<K> {
         }
         let moves = steps != 0.0;
         let drifts = self.drift.values.iter();
-        self.displaced(drifts.map(|drift| drift.as_ref().filter(|_| moves)), -steps)
+        self.displaced(drifts.map(|drift| Some((drift.as_ref().filter(|_| moves)?, -steps))))
     }
 
     /// Weights for passes, of values that [`Weights::download`] gave.

@@ -1,0 +1,124 @@
+"""Training in stagger and in a plain PyTorch loop, from the same weights on the same pictures: optimizers, decay, rates.
+
+    optimizers.py --stagger target/release/stagger [--engine torch]
+
+Every batch holds all pictures, so that their order makes a difference of rounding only.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import subprocess
+import tempfile
+
+import numpy
+import safetensors.torch
+import torch
+from PIL import Image
+from torch.nn import functional
+
+import models
+
+PICTURES, CLASSES, BATCHES, WARMUP, RATE, DECAY = 32, 4, 10, 4, 0.01, 0.1
+
+#: Name; flags of stagger; the optimizer over groups of parameters.
+CASES = [
+    ("adamw, all", ["--optimizer", "adamw"], lambda groups: torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY)),
+    ("adamw, weights", ["--optimizer", "adamw", "--weight-decay-on", "weights"],
+     lambda groups: torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY)),
+    ("sgd, all", ["--optimizer", "sgd"], lambda groups: torch.optim.SGD(groups, lr=RATE, weight_decay=DECAY)),
+    ("momentum, weights", ["--optimizer", "momentum", "--weight-decay-on", "weights"],
+     lambda groups: torch.optim.SGD(groups, lr=RATE, momentum=0.9, weight_decay=DECAY)),
+    ("adamw, all, head", ["--optimizer", "adamw", "--head-lr-factor", "5"],
+     lambda groups: torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY)),
+]
+
+
+def draw(folder):
+    """Pictures on disk, and as PyTorch takes them."""
+    numbers = numpy.random.default_rng(3)
+    images, labels = [], []
+    for index in range(PICTURES):
+        label = index % CLASSES
+        pixels = numbers.integers(0, 256, (16, 16, 3), dtype=numpy.uint8) // 2 + 30 * label
+        for split in ("train", "val"):
+            path = folder / split / f"class{label}"
+            path.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(numpy.uint8)).save(path / f"{index:03}.png")
+        images.append(torch.from_numpy(pixels.astype(numpy.float32)).permute(2, 0, 1) / 255)
+        labels.append(label)
+    return (torch.stack(images) - 0.5) / 0.25, torch.tensor(labels)
+
+
+def rate(batch):
+    """docs/training.md: warm-up, then half a cosine."""
+    if batch < WARMUP:
+        return (batch + 1) / (WARMUP + 1)
+    return 0.5 * (1 + math.cos(math.pi * (batch - WARMUP) / (BATCHES - WARMUP)))
+
+
+def groups(model, flags):
+    """Groups of parameters, each with the factors that the flags give it."""
+    weights_only, head = "weights" in flags, 5 if "--head-lr-factor" in flags else 1
+    for name, parameter in model.named_parameters():
+        factor = head if name.startswith("linear.") else 1
+        group = {"params": [parameter], "factor": factor}
+        if weights_only and parameter.dim() == 1:
+            group["weight_decay"] = 0.0
+        yield group
+
+
+def train(start, flags, make, images, labels):
+    """A plain loop; the losses, and the weights at its end."""
+    model = models.build("resnet8", CLASSES)
+    model.load_state_dict(start)
+    model.train()
+    optimizer = make(list(groups(model, flags)))
+    losses = []
+    for batch in range(BATCHES):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * rate(batch) * group["factor"]
+        loss = functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, model.state_dict()
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--stagger", type=pathlib.Path, required=True)
+    arguments.add_argument("--engine", default="cpu")
+    arguments = arguments.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+        images, labels = draw(work / "pictures")
+        start = models.randomize(models.build("resnet8", CLASSES), seed=8).state_dict()
+        safetensors.torch.save_file(start, work / "start.safetensors")
+        for number, (name, flags, make) in enumerate(CASES):
+            losses, weights = train(start, flags, make, images, labels)
+            run = work / f"run{number}"
+            subprocess.run(
+                [arguments.stagger, "train", "--model", "resnet8", "--dataset", "image-folder", "--data-dir", work / "pictures",
+                 "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25", "--augment", "false", "--batch-size", str(PICTURES),
+                 "--schedule", "bp", "--stages", "2", "--engine", arguments.engine, "--epochs", str(BATCHES), "--lr", str(RATE),
+                 "--warmup-batches", str(WARMUP), "--weight-decay", str(DECAY), "--evaluate", "false", "--resume-weights",
+                 work / "start.safetensors", "--output", run, *flags],
+                check=True, stdout=subprocess.DEVNULL)
+            records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+            found = [record["loss"] for record in records if record["kind"] == "batch"]
+            apart = max(abs(ours - theirs) for ours, theirs in zip(found, losses, strict=True))
+            ours = safetensors.torch.load_file(run / "last.safetensors")
+            # What a tensor moved by, of which rounding is a small part.
+            off = max(((ours[key] - weights[key]).norm() / (weights[key] - start[key]).norm().clamp_min(1e-3)).item()
+                      for key in weights if weights[key].is_floating_point())
+            print(f"{name:18} losses {losses[0]:.3f} to {losses[-1]:.3f}, at most {apart:.1e} apart; "
+                  f"weights at most {off:.1e} of their way apart")
+            assert apart < 1e-3 and off < 2e-2, name
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+//! `stagger weights`.
+
+use anyhow::anyhow;
+use stagger::{Spelling, WeightsCopy};
+
+use super::print;
+use crate::failure::Failure;
+use crate::flags::WeightsArgs;
+
+/// Copies weights to a file, under other names.
+pub fn run(arguments: WeightsArgs) -> Result<(), Failure> {
+    let names = (arguments.names.parse())
+        .map_err(|refusal: stagger::Refusal| anyhow!(refusal.sentence(Spelling::Flags)))?;
+    let copy = WeightsCopy {
+        from: arguments.from,
+        to: arguments.to,
+        names,
+        model: arguments.model,
+    };
+    let copied = copy.run()?;
+    for note in &copied.notes {
+        print(&format!("{note}\n"))?;
+    }
+    print(&format!(
+        "{}: {} tensors of {}, {names} names\n",
+        copy.to.display(),
+        copied.tensors,
+        copied.from.display()
+    ))?;
+    Ok(())
+}
