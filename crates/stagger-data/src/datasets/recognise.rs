@@ -27,7 +27,7 @@ pub fn recognise(options: &OpenOptions) -> Result<Recognised, DataError> {
     let folder = options.data_dir.as_deref().unwrap_or(Path::new("."));
     let mut names = of_files(folder);
     let pictures = locate(folder, options.val_split.is_some());
-    if pictures.is_ok() && !(options.val_split.is_some() && !names.is_empty()) {
+    if (names.is_empty() || options.val_split.is_none()) && pictures.is_ok() {
         names.push(image_folder::NAME);
     }
     let dir = folder.to_path_buf();

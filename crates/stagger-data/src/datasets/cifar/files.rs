@@ -101,7 +101,7 @@ impl Files {
             };
             let (size, found) = file::open(path).map(read).unwrap_or_default();
             match self.version {
-                Version::Binary => size > 0 && size % 3074 == 0,
+                Version::Binary => size > 0 && size.is_multiple_of(3074),
                 // Protocols 2 and up, 0, and 1.
                 Version::Python => {
                     found == 2 && (head[0] == 0x80 || [*b"(d", *b"}q"].contains(&head))
