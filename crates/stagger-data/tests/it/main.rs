@@ -1,5 +1,6 @@
 //! Data sets as training reads them: files, pictures, order, loading.
 
+mod as_found;
 mod damaged;
 mod files;
 mod folders;
