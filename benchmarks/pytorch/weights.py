@@ -19,7 +19,7 @@ import torchvision
 
 import models
 
-#: Network, side of its images, names to come back under. resnet18-cifar is not asked for, and has names of its own kind.
+#: Network, side of its images, names to come back under.
 CASES = [
     ("resnet18", 64, "torchvision"),
     ("resnet50", 64, "torchvision"),
