@@ -298,6 +298,9 @@ mod tests {
                 .find(|flag| flag.get_long() == Some(key));
             let help = flag.and_then(|flag| flag.get_help()).unwrap().to_string();
             let shown = match value {
+                toml::Value::String(text) if key == "dataset" => {
+                    format!("the one that --data-dir holds; without that, {text}")
+                }
                 toml::Value::String(text) => text.clone(),
                 toml::Value::Integer(bytes) if key == "cache-bytes" => {
                     format!("{} GiB", bytes >> 30)
