@@ -167,6 +167,8 @@ impl InspectedData {
             "dataset": split.train.name(),
             "train_images": split.train.len(),
             "test_images": split.test.len(),
+            "final_test_images": split.final_test.as_ref().map(|set| set.len()),
+            "notes": split.notes,
             "classes": classes.collect::<Vec<_>>(),
             "left_out": left_out.collect::<Vec<_>>(),
             "unused": unused.collect::<Vec<_>>(),

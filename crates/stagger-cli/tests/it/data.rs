@@ -155,7 +155,7 @@ fn folders_that_hold_no_data_set_and_other_sets() {
     fs::create_dir(bench.path("empty")).unwrap();
     let empty = bench.stagger("data inspect empty");
     assert!(
-        refusal(&empty).contains("there is no folder train"),
+        refusal(&empty).contains("no data set is named, and empty holds none"),
         "{}",
         empty.stderr
     );

@@ -91,10 +91,7 @@ fn what_is_not_plain_is_refused() {
         assert!(!bench.path("run").exists());
     };
     refused("--data-dir .", "holds none that is known by its files");
-    refused(
-        "--data-dir nowhere",
-        "there is no such folder: correct --data-dir",
-    );
+    refused("--data-dir nowhere", "there is no such folder");
     refused(
         "--dataset shapes --data-dir .",
         "--data-dir does nothing with --dataset shapes",

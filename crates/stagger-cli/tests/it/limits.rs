@@ -1,6 +1,8 @@
 //! Little memory, few threads and few files, as containers and login nodes have them: less is used, or it is said before training.
 #![cfg(target_os = "linux")]
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::support::{Bench, is_empty};
@@ -71,14 +73,22 @@ fn too_few_files_are_said_before_training() {
 
 #[test]
 fn too_few_threads_are_said_before_training() {
-    // Root has as many as it wants.
-    let is_root = rustix::process::geteuid().is_root();
-    let user = match is_root {
-        true => "setpriv --reuid 65534 --regid 65534 --clear-groups prlimit --nproc=3",
-        false => "prlimit --nproc=1",
+    // Root has as many as it wants. Another user may not reach the build's folder: it gets a copy.
+    let public = tempfile::tempdir().expect("a folder");
+    let copy = public.path().join("stagger");
+    let line = match rustix::process::geteuid().is_root() {
+        true => {
+            let everybody = Permissions::from_mode(0o755);
+            fs::set_permissions(public.path(), everybody.clone()).expect("its owner");
+            fs::copy(assert_cmd::cargo::cargo_bin("stagger"), &copy).expect("a copy");
+            fs::set_permissions(&copy, everybody).expect("its owner");
+            let user = "setpriv --reuid 65534 --regid 65534 --clear-groups prlimit --nproc=3";
+            format!("exec {user} {} {RUN}", copy.display())
+        }
+        false => "exec prlimit --nproc=1 STAGGER".to_owned(),
     };
     refused(
-        &format!("exec {user} STAGGER"),
+        &line,
         &[
             "error: the run needs 4 threads besides the first (stages, loaders, snapshots), and this process may start ",
             "; raise the limit (ulimit -u, or that of the container), or use fewer --stages or --workers\n",

@@ -546,3 +546,29 @@ fn epochs(bench: &Bench, run: &str) -> Vec<(usize, f64, Option<f64>, Option<f64>
         })
         .collect()
 }
+
+/// Snapshots of builds whose cosine began with the run are resumed with today's learning rates, which is said.
+#[test]
+fn other_learning_rates_of_an_earlier_build_are_told() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = bench.stagger(&format!(
+        "train {data} {RUN} --warmup-batches 4 --output run"
+    ));
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let line = "whose cosine began with the run";
+    let snapshot = snapshot(&bench, earlier(&bench, "run"));
+    let resume = format!("train --resume {}", snapshot.display());
+    let today = bench.stagger(&resume);
+    assert_eq!(today.status, 0, "{}", today.stderr);
+    assert!(!today.stdout.contains(line), "{}", today.stdout);
+
+    let path = snapshot.join("manifest.json");
+    let mut manifest: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    manifest.as_object_mut().unwrap().remove("class_names");
+    fs::write(&path, manifest.to_string()).unwrap();
+    let earlier = bench.stagger(&resume);
+    assert_eq!(earlier.status, 0, "{}", earlier.stderr);
+    assert!(earlier.stdout.contains(line), "{}", earlier.stdout);
+}

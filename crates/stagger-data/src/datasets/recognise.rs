@@ -35,7 +35,9 @@ pub fn recognise(options: &OpenOptions) -> Result<Recognised, DataError> {
         ([name], _) => {
             let is_guess = *name == "mnist" && mnist::recognise(folder).is_guess;
             let or_else = match is_guess {
-                true => ", though its files have the same names as those of fashion-mnist and kmnist",
+                true => {
+                    ", though its files have the same names as those of fashion-mnist and kmnist"
+                }
                 false => "",
             };
             Ok(Recognised {
@@ -51,9 +53,9 @@ pub fn recognise(options: &OpenOptions) -> Result<Recognised, DataError> {
         }
         ([], _) => Err(archive::refusal("--data-dir", folder).unwrap_or({
             let remedy = match (folder.is_dir(), folder.exists()) {
-                (true, _) => "name the folder that holds them with --data-dir, or the data set with --dataset",
-                (false, true) => "it is a file: name the folder of the files with --data-dir",
-                (false, false) => "there is no such folder: correct --data-dir",
+                (true, _) => "name the folder that holds them, or the data set with --dataset",
+                (false, true) => "it is a file: name the folder that holds the files",
+                (false, false) => "there is no such folder",
             };
             DataError::Unrecognised { dir, remedy }
         })),

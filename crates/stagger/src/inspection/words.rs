@@ -64,6 +64,9 @@ impl fmt::Display for InspectedData {
         let split = &self.split;
         let [channels, height, width] = split.train.shape();
         writeln!(f, "data set: {}", split.train.name())?;
+        for note in &split.notes {
+            writeln!(f, "data: {note}")?;
+        }
         match &split.inventory {
             Some(inventory) => writeln!(f, "data: {inventory}")?,
             None => writeln!(

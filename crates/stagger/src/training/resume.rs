@@ -221,6 +221,7 @@ pub fn reopen(
                         .to_owned(),
                 );
             }
+            notes.extend(later_cosine(&job, &found));
             found.from
         }
     };
@@ -241,6 +242,18 @@ fn as_it_ran(mut options: TrainingOptions) -> TrainingOptions {
             .get_or_insert_with(|| "weights".to_owned());
     }
     options
+}
+
+/// The line on learning rates that the build which began the run would not have had.
+fn later_cosine(job: &Job, found: &Found) -> Option<String> {
+    let options = &job.options;
+    let is_cosine = options.lr_schedule.as_deref() == Some("cosine");
+    let is_other = is_cosine && options.warmup_batches.is_some_and(|batches| batches > 0);
+    (found.has_early_cosine && is_other).then(|| {
+        "the snapshot is of an earlier stagger, whose cosine began with the run: from here on it begins where the warm-up ends, \
+         and learning rates are a little higher than they would have been"
+            .to_owned()
+    })
 }
 
 /// Options that may change when a run is resumed: they move time, files and failures, not numbers.

@@ -109,6 +109,8 @@ pub struct Found {
     pub cut: Vec<usize>,
     pub data_fingerprint: String,
     pub commit: Option<String>,
+    /// Whether a build wrote it whose cosine began with the run and not where the warm-up ends: those said no names of classes.
+    pub has_early_cosine: bool,
 }
 
 impl Found {
@@ -130,6 +132,7 @@ impl Found {
             cut: manifest.cut,
             data_fingerprint: manifest.data_fingerprint,
             commit: manifest.commit,
+            has_early_cosine: manifest.class_names.is_empty(),
         })
     }
 }
