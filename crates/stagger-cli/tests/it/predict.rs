@@ -186,12 +186,9 @@ fn requests_that_cannot_be() {
             "predict --run d d/val",
             "d is not the folder of a finished run",
         ),
-        ("predict --run run", "required"),
+        ("predict --run run", "needs <IMAGES>"),
         ("predict --run run d/val --top 0", "--top is 0"),
-        (
-            "predict --run run d/val --json --csv",
-            "cannot be used with",
-        ),
+        ("predict --run run d/val --json --csv", "exclude each other"),
         (
             "predict --run run d/val --weights none.safetensors",
             "none.safetensors",
