@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use stagger_engine::{EngineError, Optimizer, Stage};
 use stagger_schedule::{Action, Program};
 use stagger_transport::sync::mpsc::{Receiver, Sender, SyncSender};
+use stagger_transport::sync::thread;
 use stagger_transport::{Mark, StopSignal};
 
 use super::peers::{End, Reported};
@@ -58,8 +59,9 @@ impl<R: Fn(RunError)> Runner<'_, R> {
     ) -> Option<End> {
         let (place, report) = (self.plan.replicas.place(self.number), self.report);
         let stage = place.stage;
+        let from = self.plan.replicas.places_of(stage..stage + 1).start;
         let others = Others {
-            seen: self.seen,
+            places: from.max(self.seen.start)..self.seen.end,
             own: self.number,
             board: Arc::clone(&self.board),
             stop: self.stop.clone(),
@@ -98,9 +100,10 @@ impl<R: Fn(RunError)> Runner<'_, R> {
     }
 }
 
-/// What a stage knows of the others.
+/// The other replicas of a stage, and the stages above.
 struct Others {
-    seen: Range<usize>,
+    /// The replicas of the stage, and all places above, as far as they are seen here.
+    places: Range<usize>,
     own: usize,
     board: Arc<Board>,
     stop: StopSignal,
@@ -108,15 +111,19 @@ struct Others {
 
 impl Others {
     /// Lets them take the snapshot of a version whose evaluation has failed here: it is complete only with the parts of all, and a
-    /// failure stops them at once. What they need for it has been sent to them by then.
+    /// failure stops them at once. They have all that they need for it by then. So have the stages below, once they have sent the
+    /// first batch of the evaluation up.
     fn await_snapshots(&self, version: usize) {
         let began = Instant::now();
-        let (below, above) = (self.seen.start..self.own, self.own + 1..self.seen.end);
+        let (before, behind) = (self.places.start..self.own, self.own + 1..self.places.end);
         let have_taken = |places: &Range<usize>| self.board.have_snapshot(places.clone(), version);
-        while !(have_taken(&below) && have_taken(&above))
+        while !(have_taken(&before) && have_taken(&behind))
             && began.elapsed() < SNAPSHOT_GRACE
-            && !self.stop.sleep(LOOK)
-        {}
+            && !self.stop.is_raised()
+        {
+            thread::yield_now();
+            thread::sleep(LOOK);
+        }
     }
 }
 
