@@ -168,14 +168,15 @@ fn name(argument: &str) -> String {
 
 /// `stagger train`, as far as the words say it.
 fn command(words: &[OsString]) -> String {
-    let known = Cli::command();
-    let said = words.iter().skip(1).find_map(|word| {
-        let word = word.to_str()?;
-        known
-            .find_subcommand(word)
-            .map(|found| found.get_name().to_owned())
-    });
-    said.map_or("stagger".to_owned(), |said| format!("stagger {said}"))
+    let mut known = Cli::command();
+    let mut said = "stagger".to_owned();
+    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+        if let Some(found) = known.find_subcommand(word) {
+            said = format!("{said} {}", found.get_name());
+            known = found.clone();
+        }
+    }
+    said
 }
 
 fn see(command: &str) -> String {

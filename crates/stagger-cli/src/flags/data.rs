@@ -48,6 +48,9 @@ pub struct InspectDataArgs {
     /// Go on even if more of an image folder's files are left out than used
     #[arg(long)]
     pub allow_left_out: bool,
+    /// Leave out pictures that do not decode; every picture is decoded to find them
+    #[arg(long)]
+    pub skip_bad_images: bool,
     /// Random crops and flips of the training images [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub augment: Option<bool>,
@@ -79,6 +82,7 @@ impl InspectDataArgs {
             background: self.background.clone(),
             val_split: self.val_split,
             allow_left_out: self.allow_left_out.then_some(true),
+            skip_bad_images: self.skip_bad_images.then_some(true),
             augment: self.augment,
             seed: self.seed,
             ..TrainingOptions::default()

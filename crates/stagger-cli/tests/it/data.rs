@@ -170,3 +170,23 @@ fn folders_that_hold_no_data_set_and_other_sets() {
     let found = done(cifar.stagger("data inspect ."));
     insta::assert_snapshot!("inspected_cifar", found);
 }
+
+/// What the sentence on damaged pictures proposes works here, too.
+#[test]
+fn damaged_pictures_can_be_left_out() {
+    let bench = folder();
+    fs::write(bench.path("d/train/cat <b>/x.jpg"), b"\xff\xd8\xff\xe0 cut").unwrap();
+    let damaged = bench.stagger("data inspect d --image-size 32");
+    assert!(
+        refusal(&damaged).contains("or add --skip-bad-images"),
+        "{}",
+        damaged.stderr
+    );
+    let found = done(bench.stagger("data inspect d --image-size 32 --skip-bad-images"));
+    assert!(found.contains("1 damaged image"), "{found}");
+    let unknown = bench.stagger("data inspect d --fly");
+    assert_eq!(
+        refusal(&unknown),
+        "error: stagger data inspect has no flag --fly; see stagger data inspect --help"
+    );
+}
