@@ -138,7 +138,8 @@ fn a_run_with_frozen_stages_goes_on_to_the_bit() {
     for schedule in ["dsp", "pipedream"] {
         let run = training(options()).schedule(schedule).stages(2).epochs(2);
         let whole = run.output(path(schedule)).run().unwrap().weights().unwrap();
-        let snapshot = path(schedule).join("snapshots/v00000004");
+        // The first one: a slow disk leaves out others, but never the first and the last.
+        let snapshot = path(schedule).join("snapshots/v00000002");
         let resumed = Training::new().dataset(noise(0)).resume(&snapshot);
         assert!(weights(resumed) == whole, "{schedule}");
         let other = TrainingOptions::default();
