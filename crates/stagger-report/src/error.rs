@@ -100,6 +100,23 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
+    /// Lines of a metrics file are not those that were there when a snapshot was taken.
+    #[error(
+        "{} is damaged: its lines before version {version} have another checksum than the snapshot says",
+        path.display()
+    )]
+    MetricsChanged {
+        /// The file.
+        path: PathBuf,
+        /// The version of the snapshot.
+        version: usize,
+    },
+    /// A snapshot is of a time that the run has given up.
+    #[error("the run has gone back to version {to} since")]
+    GivenUp {
+        /// The version.
+        to: usize,
+    },
     /// A file is no valid weights file.
     #[error("{} is not a weights file that stagger reads: {what}", path.display())]
     Weights {

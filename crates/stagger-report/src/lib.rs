@@ -22,6 +22,7 @@
 
 mod atomic_file;
 mod available_memory;
+pub mod checksum;
 pub mod compare;
 mod confusion;
 mod console;
@@ -38,6 +39,7 @@ mod memory;
 mod metrics;
 mod metrics_file;
 mod metrics_reader;
+mod metrics_seal;
 mod new_file;
 mod passing_error;
 mod prediction;
@@ -56,6 +58,7 @@ mod timestamp;
 mod torch_file;
 mod weights;
 mod weights_file;
+mod weights_seal;
 
 pub use atomic_file::write_atomic;
 pub use available_memory::{AvailableMemory, MemoryLimit, available_memory};
@@ -73,12 +76,13 @@ pub use memory::{peak_resident_bytes, reset_peak_resident, resident_bytes};
 pub use metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 pub use metrics_file::MetricsFile;
 pub use metrics_reader::{read_metrics, read_metrics_from};
+pub use metrics_seal::{MetricsCoverage, MetricsSeals};
 pub use new_file::NewFile;
 pub use prediction::{Guess, Prediction};
 pub use progress::{EndedEpoch, EpochProgress, StageProgress, TrainedSums};
 pub use run_folder::{
     BEST_WEIGHTS_FILE, CONFIG_FILE, DATA_FILE, DEFAULT_BASE, ENVIRONMENT_FILE, LAST_WEIGHTS_FILE,
-    LOG_FILE, METRICS_FILE, RunFolder, TEST_FILE, default_path,
+    LOG_FILE, METRICS_FILE, ROLLBACK_FILE, RunFolder, TEST_FILE, default_path,
 };
 pub use run_tally::RunTally;
 pub use sink::{Sink, Sinks};

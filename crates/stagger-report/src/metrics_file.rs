@@ -15,6 +15,7 @@ use crate::error::ReportError;
 use crate::memory::peak_resident_bytes;
 use crate::metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 use crate::metrics_reader;
+use crate::metrics_seal::MetricsSeals;
 use crate::sink::Sink;
 use crate::snapshot::SnapshotParts;
 use crate::stage_tally::percent;
@@ -43,6 +44,7 @@ pub struct MetricsFile {
     /// End of the latest action of any stage.
     last_at: Duration,
     snapshots: SnapshotParts,
+    seals: MetricsSeals,
 }
 
 impl MetricsFile {
@@ -94,20 +96,28 @@ impl MetricsFile {
             batches += usize::from(batch < version);
             batch < version
         };
-        let (kept, end) = metrics_reader::keep_lines(path, |record| match record {
-            Record::Run(_) => true,
-            Record::Batch(batch) => is_before(batch.batch),
-            Record::Skipped(skipped) => is_before(skipped.batch),
-            // The summary of an epoch that an interrupt cut short is written again when the epoch is complete.
-            Record::Epoch(epoch) => {
-                let index = epoch.epoch.checked_sub(1);
-                // So is one whose evaluation is made again.
-                let is_evaluated = epoch.version < version || !tally.resumes_before_evaluation();
-                epoch.version <= version
-                    && is_evaluated
-                    && index.is_some_and(|index| epoch.version == tally.plan().end_of(index))
+        let seals = MetricsSeals::default();
+        let (kept, end) = metrics_reader::keep_lines(path, |record, line| {
+            let is_kept = match record {
+                Record::Run(_) => true,
+                Record::Batch(batch) => is_before(batch.batch),
+                Record::Skipped(skipped) => is_before(skipped.batch),
+                // The summary of an epoch that an interrupt cut short is written again when the epoch is complete.
+                Record::Epoch(epoch) => {
+                    let index = epoch.epoch.checked_sub(1);
+                    // So is one whose evaluation is made again.
+                    let is_evaluated =
+                        epoch.version < version || !tally.resumes_before_evaluation();
+                    epoch.version <= version
+                        && is_evaluated
+                        && index.is_some_and(|index| epoch.version == tally.plan().end_of(index))
+                }
+                Record::End(_) => false,
+            };
+            if is_kept {
+                seals.take(record, line);
             }
-            Record::End(_) => false,
+            is_kept
         })?;
         if batches != version {
             return Err(ReportError::Metrics {
@@ -121,11 +131,19 @@ impl MetricsFile {
         write_atomic(path, &kept)?;
         let file = File::options().append(true).open(path);
         let file = file.map_err(|source| ReportError::io("open", path, source))?;
-        Ok(Self::onto(Box::new(file), path, tally))
+        let mut metrics = Self::onto(Box::new(file), path, tally);
+        metrics.seals = seals;
+        Ok(metrics)
+    }
+
+    /// Checksums of what the file holds, for the manifests of snapshots.
+    pub fn seals(&self) -> MetricsSeals {
+        self.seals.clone()
     }
 
     fn onto(out: Box<dyn MetricsOutput>, path: &Path, tally: EpochTally) -> Self {
         Self {
+            seals: MetricsSeals::default(),
             out: BufWriter::with_capacity(1 << 16, out),
             path: path.to_owned(),
             version: tally.start_version(),
@@ -153,9 +171,15 @@ impl MetricsFile {
     }
 
     fn write(&mut self, record: &Record) -> Result<(), ReportError> {
-        let written = serde_json::to_writer(&mut self.out, record).map_err(io::Error::from);
-        let written = written.and_then(|()| self.out.write_all(b"\n"));
-        written.map_err(|source| ReportError::io("write", &self.path, source))
+        let mut line = serde_json::to_vec(record).map_err(|error| ReportError::Encode {
+            path: self.path.clone(),
+            what: error.to_string(),
+        })?;
+        line.push(b'\n');
+        (self.out.write_all(&line))
+            .map_err(|source| ReportError::io("write", &self.path, source))?;
+        self.seals.take(record, &line);
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), ReportError> {

@@ -50,6 +50,7 @@ pub(crate) fn read_unfinished(path: &Path) -> Result<Vec<Record>, ReportError> {
 }
 
 /// Where reading ended.
+#[derive(Debug)]
 pub(crate) struct ReadEnd {
     /// Number of the line after the last record.
     pub line: usize,
@@ -61,7 +62,7 @@ pub(crate) struct ReadEnd {
 /// was killed while it wrote that one.
 pub(crate) fn keep_lines(
     path: &Path,
-    mut wanted: impl FnMut(&Record) -> bool,
+    mut wanted: impl FnMut(&Record, &[u8]) -> bool,
 ) -> Result<(Vec<u8>, ReadEnd), ReportError> {
     let mut kept = Vec::new();
     let mut end = ReadEnd {
@@ -69,7 +70,7 @@ pub(crate) fn keep_lines(
         fault: None,
     };
     let read = read_lines(open(path)?, path, |line, bytes| {
-        if wanted(&read_line(bytes, line)?) {
+        if wanted(&read_line(bytes, line)?, bytes) {
             kept.extend_from_slice(bytes);
         }
         end.line = line + 1;

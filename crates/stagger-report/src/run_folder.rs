@@ -27,10 +27,12 @@ pub const LAST_WEIGHTS_FILE: &str = "last.safetensors";
 pub const BEST_WEIGHTS_FILE: &str = "best.safetensors";
 /// Name of the accuracies on images that chose nothing, as JSON.
 pub const TEST_FILE: &str = "test.json";
+/// Name of the last rollback of a run that goes back to snapshots.
+pub const ROLLBACK_FILE: &str = "rollback.json";
 /// Name of the facts about host and program, see [`crate::Environment`].
 pub const ENVIRONMENT_FILE: &str = "environment.json";
 
-const ALL_FILES: [&str; 8] = [
+const ALL_FILES: [&str; 9] = [
     CONFIG_FILE,
     DATA_FILE,
     LOG_FILE,
@@ -38,6 +40,7 @@ const ALL_FILES: [&str; 8] = [
     LAST_WEIGHTS_FILE,
     BEST_WEIGHTS_FILE,
     TEST_FILE,
+    ROLLBACK_FILE,
     ENVIRONMENT_FILE,
 ];
 /// Files that every finished run has. The best weights need an evaluation.
@@ -189,6 +192,20 @@ impl RunFolder {
     /// As [`write_atomic`].
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), ReportError> {
         write_atomic(&self.file(name), bytes)
+    }
+
+    /// Removes a file inside, if it is there.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), ReportError> {
+        let file = self.file(name);
+        match fs::remove_file(&file) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(ReportError::io("remove", &file, source))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Undoes [`RunFolder::create`], for a run that fails before it trains: removes the files of a run, then the folders that

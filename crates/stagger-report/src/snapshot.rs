@@ -5,6 +5,7 @@
 //! | `stage_file` | encodes and decodes one stage |
 //! | `manifest` | the run and the version of a snapshot, and the checksums of its files |
 //! | `file_system` | every call to the disk, as a trait, so that tests can make each of them fail |
+//! | `keep` | which snapshots stay |
 //! | `store` | writes, finds, reads and removes snapshots |
 //! | `parts` | collects the stages' parts of a snapshot |
 //! | `writer` | the sink that writes snapshots in the background |
@@ -13,6 +14,7 @@
 //! disk; the manifest is written last. Once its version is evaluated, a new manifest takes the place of that one in one step.
 
 mod file_system;
+mod keep;
 mod manifest;
 mod parts;
 mod stage_file;
@@ -25,7 +27,8 @@ mod fixtures;
 pub use file_system::{Disk, FileSystem, SnapshotFile};
 pub(crate) use parts::{Complete, Evaluation, Known, SnapshotParts};
 
-pub use manifest::{FileEntry, Manifest, SNAPSHOT_FORMAT};
+pub use keep::Keep;
+pub use manifest::{FileEntry, Manifest, MetricsSeal, SNAPSHOT_FORMAT};
 pub use stage_file::{decode_stage, encode_stage, stage_file_name};
-pub use store::{Latest, MANIFEST_FILE, SNAPSHOTS_FOLDER, Skipped, SnapshotStore};
+pub use store::{Latest, MANIFEST_FILE, SNAPSHOTS_FOLDER, Scored, Skipped, SnapshotStore};
 pub use writer::{SnapshotPlan, SnapshotWriter, Written};

@@ -61,23 +61,12 @@ impl WeightsFiles {
         self
     }
 
-    fn weights(&self, version: usize, state: StageState, test_top1: Option<f64>) -> Weights {
-        let mut metadata = self.metadata.clone();
-        metadata.insert("format".to_owned(), "pt".to_owned());
-        metadata.insert("stagger_format".to_owned(), WEIGHTS_FORMAT.to_owned());
-        metadata.insert("version".to_owned(), version.to_string());
-        if let Some(top1) = test_top1 {
-            metadata.insert("test_top1".to_owned(), top1.to_string());
-        }
-        Weights { metadata, state }
-    }
-
     fn taken(&mut self, Complete { version, stages }: Complete) -> Result<(), ReportError> {
         let mut state = StageState::default();
         for stage in &stages {
             state.merge(stage.state.clone().without_optimizer());
         }
-        let weights = self.weights(version, state, None);
+        let weights = Weights::of_version(&self.metadata, version, state, None);
         write_weights(&self.last, &weights)?;
         self.unevaluated = Some((version, weights.state));
         Ok(())
@@ -89,13 +78,32 @@ impl WeightsFiles {
         else {
             return Ok(());
         };
-        let weights = self.weights(version, state, Some(of.test_top1));
+        let weights = Weights::of_version(&self.metadata, version, state, Some(of.test_top1));
         write_weights(&self.last, &weights)?;
         if self.best_top1.is_none_or(|best| of.test_top1 > best) {
             write_weights(&self.best, &weights)?;
             self.best_top1 = Some(of.test_top1);
         }
         Ok(())
+    }
+}
+
+impl Weights {
+    /// Weights of a version of a run, with its metadata, as [`WeightsFiles`] writes them.
+    pub fn of_version(
+        metadata: &BTreeMap<String, String>,
+        version: usize,
+        state: StageState,
+        test_top1: Option<f64>,
+    ) -> Self {
+        let mut metadata = metadata.clone();
+        metadata.insert("format".to_owned(), "pt".to_owned());
+        metadata.insert("stagger_format".to_owned(), WEIGHTS_FORMAT.to_owned());
+        metadata.insert("version".to_owned(), version.to_string());
+        if let Some(top1) = test_top1 {
+            metadata.insert("test_top1".to_owned(), top1.to_string());
+        }
+        Self { metadata, state }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::ReportError;
 use crate::foreign_file::{CONVERT, foreign};
 use crate::safetensors_writer::Contents;
 use crate::torch_file;
+use crate::weights_seal;
 
 /// Largest weights file that is read.
 pub const MAX_WEIGHTS_BYTES: u64 = 8 << 30;
@@ -82,8 +83,10 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ReportError> {
 /// A sentence that names the tensor with more or fewer values than its shape says.
 pub fn encode_weights(weights: &Weights) -> Result<Vec<u8>, String> {
     let state = weights.state.clone().without_optimizer();
+    let mut metadata = weights.metadata.clone();
+    weights_seal::reserve(&mut metadata);
     let contents = Contents {
-        metadata: &weights.metadata,
+        metadata: &metadata,
         counters: state
             .counters
             .iter()
@@ -95,7 +98,9 @@ pub fn encode_weights(weights: &Weights) -> Result<Vec<u8>, String> {
             .map(|(name, tensor)| (name.clone(), tensor))
             .collect(),
     };
-    contents.encode()
+    let mut bytes = contents.encode()?;
+    weights_seal::seal(&mut bytes);
+    Ok(bytes)
 }
 
 /// Decodes the bytes of a weights file, as [`read_weights`] does. Allocates a few times their length at most.
@@ -114,10 +119,12 @@ pub fn decode_weights(bytes: &[u8]) -> Result<Weights, String> {
         // Its own beginning, a length, may look like anything: what is no safetensors file is looked at only then.
         foreign(bytes).unwrap_or_else(|| format!("it is foreign, damaged or cut short ({error})"))
     })?;
+    weights_seal::check(bytes)?;
     let values = SafeTensors::deserialize(bytes)
         .map_err(|error| format!("after a header of {header_length} bytes: {error}"))?;
     let metadata = header.metadata().iter().flatten();
     let metadata = metadata
+        .filter(|(name, _)| *name != weights_seal::KEY)
         .map(|(name, text)| (name.clone(), text.clone()))
         .collect();
     let mut state = StageState::default();
@@ -253,6 +260,37 @@ mod tests {
         let counter = read.tensor("bn1.num_batches_tracked").unwrap();
         assert_eq!((counter.dtype(), counter.shape().len()), (Dtype::I64, 0));
         assert_eq!(counter.data(), 391_i64.to_le_bytes());
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let mut bytes = written(&weights());
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                bytes[at] ^= 1 << bit;
+                let read = decode_weights(&bytes);
+                // Without the name of the checksum it is a file of another program, which has none.
+                let same = read.as_ref().is_ok_and(|read| {
+                    let mut read = read.clone();
+                    read.metadata.retain(|name, _| name.starts_with("key"));
+                    let mut expected = weights();
+                    expected.state = expected.state.without_optimizer();
+                    read == expected
+                });
+                assert!(read.is_err() || same, "byte {at}, bit {bit}");
+                bytes[at] ^= 1 << bit;
+            }
+        }
+    }
+
+    /// A text that looks like a checksum is none.
+    #[test]
+    fn metadata_may_hold_any_text() {
+        let mut weights = weights();
+        weights.state = weights.state.without_optimizer();
+        let text = r#"{"stagger_crc32":"12345678"}"#;
+        weights.metadata.insert("a".to_owned(), text.to_owned());
+        assert_eq!(decode_weights(&written(&weights)).unwrap(), weights);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::action::Action;
 use crate::method::delayed_program;
 use crate::{Corrections, ForwardWeights, GradientSource, Horizon, Method, Program, StagePolicy};
 
@@ -161,6 +162,28 @@ impl Schedule {
             0 | usize::MAX => self.program(stage, horizon),
             _ => delayed_program(&*self.method, stage, self.micro_batches(), 0, horizon),
         }
+    }
+
+    /// By how many batches the stages' forward passes are ahead of their updates at most: when the last stage comes to batch `b`, all
+    /// stages have made version `b - lead`.
+    pub fn lead(&self) -> usize {
+        let staleness = self.policies().into_iter().map(|policy| policy.staleness);
+        let filled = staleness.max().unwrap_or_default() + self.stages() + self.accumulated;
+        let horizon = Horizon::of(4 * filled + 16);
+        let ahead = |stage| {
+            let mut version = 0;
+            let program = self.steady_program(stage, &horizon);
+            let leads = program.filter_map(move |action| match action {
+                Action::Update { version: from } => {
+                    version = from + 1;
+                    None
+                }
+                Action::Forward { batch, .. } => Some(batch.saturating_sub(version)),
+                _ => None,
+            });
+            leads.max().unwrap_or_default()
+        };
+        (0..self.stages()).map(ahead).max().unwrap_or_default()
     }
 }
 

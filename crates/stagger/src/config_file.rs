@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use stagger_report::checksum;
+
 use crate::options::TrainingOptions;
 
 /// Far above any real config; a wrong path to a large file is refused instead of read.
@@ -50,6 +52,14 @@ pub enum ConfigError {
 /// When the file cannot be read, is not TOML, or has an unknown key or a value of the wrong kind; the message names
 /// file and line.
 pub fn read(path: &Path) -> Result<TrainingOptions, ConfigError> {
+    // The config of a run, changed by hand, is as good as any.
+    read_checked(path, |_| Ok(()))
+}
+
+fn read_checked(
+    path: &Path,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<TrainingOptions, ConfigError> {
     let refused = |source| ConfigError::Io {
         path: path.to_owned(),
         source,
@@ -60,9 +70,22 @@ pub fn read(path: &Path) -> Result<TrainingOptions, ConfigError> {
         return Err(ConfigError::Size { path, found });
     }
     let text = std::fs::read_to_string(path).map_err(refused)?;
-    parse(&text).map_err(|sentence| ConfigError::Text {
+    let checked = check(&text).and_then(|()| parse(&text));
+    checked.map_err(|sentence| ConfigError::Text {
         path: path.to_owned(),
         sentence,
+    })
+}
+
+/// Reads the config file that a run has written, whose last line is its checksum. Without that line, which older runs do not have
+/// either, it may have been changed by hand.
+///
+/// # Errors
+/// As [`read`], and when the checksum is another.
+pub(crate) fn read_of_run(path: &Path) -> Result<TrainingOptions, ConfigError> {
+    read_checked(path, |text| {
+        checksum::check_lines(text)
+            .map_err(|what| format!("{what}: it is damaged, or was changed by hand"))
     })
 }
 
@@ -140,6 +163,14 @@ fn unknown(name: &str) -> String {
 /// [`ConfigError::Encode`] when a value has no form in TOML, such as a seed above 2^63.
 pub fn write(options: &TrainingOptions) -> Result<String, ConfigError> {
     Ok(toml::to_string(options)?)
+}
+
+/// The same with its checksum in the last line, for the folder of a run.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn write_of_run(options: &TrainingOptions) -> Result<String, ConfigError> {
+    Ok(checksum::seal_lines(&write(options)?))
 }
 
 #[cfg(test)]

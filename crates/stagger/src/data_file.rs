@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use stagger_data::{Normalization, Split, TrainedOn};
+use stagger_report::checksum;
 
 use crate::error::Error;
 
@@ -25,10 +26,14 @@ struct Content {
     mean: Vec<f32>,
     std: Vec<f32>,
     training_images: usize,
+    /// Of the lines before it.
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "it is checked in the text")]
+    crc32: Option<String>,
 }
 
-/// The text of the file.
-pub(crate) fn write(split: &Split) -> String {
+/// The bytes of the file.
+pub(crate) fn write(split: &Split) -> Vec<u8> {
     let TrainedOn {
         dataset,
         class_names,
@@ -43,10 +48,11 @@ pub(crate) fn write(split: &Split) -> String {
         mean,
         std,
         training_images,
+        crc32: None,
     };
     // Text, numbers and lists have a form in JSON.
-    let text = serde_json::to_string_pretty(&content).unwrap_or_default();
-    text + "\n"
+    let object = serde_json::to_vec_pretty(&content).map(checksum::seal_json);
+    object.unwrap_or_default()
 }
 
 /// What the file says; nothing where a run has none, as those of older versions.
@@ -65,6 +71,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<TrainedOn>, Error> {
         Ok(file) => file.take(MOST_BYTES).read_to_string(&mut text),
     }
     .map_err(|error| wrong(error.to_string()))?;
+    checksum::check_json(text.as_bytes()).map_err(wrong)?;
     let Content {
         dataset,
         class_names,
@@ -72,6 +79,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<TrainedOn>, Error> {
         mean,
         std,
         training_images,
+        ..
     } = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let trained_on = TrainedOn {
         dataset,
@@ -96,7 +104,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.json");
         assert_eq!(read(&path).unwrap(), None);
-        let text = write(&split);
+        let text = String::from_utf8(write(&split)).unwrap();
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(split.trained_on()));
+        let digit = text.replace("\"training_images\": 1", "\"training_images\": 2");
+        std::fs::write(&path, digit).unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.contains("its checksum is"), "{message}");
+        // As older runs have written it.
+        let (text, _) = text.split_once(",\n  \"crc32\"").unwrap();
+        let text = format!("{text}\n}}\n");
         std::fs::write(&path, &text).unwrap();
         assert_eq!(read(&path).unwrap(), Some(split.trained_on()));
         for (from, to, what) in [

@@ -10,6 +10,7 @@ mod last_weights;
 mod prepared;
 mod resume;
 mod rollback;
+mod rolled_back;
 mod run;
 mod session;
 mod snapshots;

@@ -323,6 +323,7 @@ fn manifest() -> Outcome<()> {
         test_top1: Some(0.1 + 0.2),
         config: "seed = 1\n".to_owned(),
         progress: serde_json::json!({ "loss_sum": 0.1 + 0.2, "best": [7, null], "on": true }),
+        metrics: None,
         files: vec![file(0), file(1)],
     };
     write("manifest", "two-stages", &manifest.encode()?)?;

@@ -13,19 +13,26 @@ use serde_json::Value;
 
 use crate::support::Bench;
 
-/// Method and stages.
-type Run = (&'static str, usize);
+/// Method, stages, and other flags.
+type Run = (&'static str, usize, &'static str);
 
-/// The method that has most in flight, and one that keeps versions of the weights.
-const SHORT: [Run; 2] = [("dsp+accumulate(2)", 3), ("pipedream", 2)];
+const PLAIN: &str = "--lr 0.01";
 
-const LONG: [Run; 6] = [
-    ("bp", 1),
-    ("gpipe(2)", 2),
-    ("pipedream", 3),
-    ("dsp", 2),
-    ("dsp+accumulate(2)", 3),
-    ("dsp", 4),
+/// Rates at which the loss is soon not finite.
+const ROLLBACKS: &str = "--lr 300 --lr-schedule constant --warmup-batches 0 --on-nan rollback";
+
+/// The method that has most in flight, and one that keeps versions of the weights and goes back to snapshots.
+const SHORT: [Run; 2] = [("dsp+accumulate(2)", 3, PLAIN), ("pipedream", 2, ROLLBACKS)];
+
+const LONG: [Run; 8] = [
+    ("bp", 1, PLAIN),
+    ("gpipe(2)", 2, PLAIN),
+    ("pipedream", 3, PLAIN),
+    ("dsp", 2, PLAIN),
+    ("dsp+accumulate(2)", 3, PLAIN),
+    ("dsp", 4, PLAIN),
+    ("dsp", 3, ROLLBACKS),
+    ("bp", 1, ROLLBACKS),
 ];
 
 /// Kills of each run at random moments, and within the writing of a snapshot.
@@ -90,7 +97,7 @@ fn is_being_written(run: &Path) -> bool {
 
 /// All records but the first and the last, without what measures time or memory, in an order of their own: the end of an
 /// epoch and the next batch come as they come.
-fn timeless_metrics(run: &Path) -> BTreeMap<String, Value> {
+pub fn timeless_metrics(run: &Path) -> BTreeMap<String, Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
     let mut records = BTreeMap::new();
     for line in text.lines() {
@@ -142,21 +149,27 @@ fn check(runs: &[Run]) {
     let mut moments = Moments::new();
     let seed = moments.0;
     let mut kills = 0;
-    for (method, stages) in runs {
+    for (method, stages, more) in runs {
         let bench = Bench::new();
         let data = bench.tiny_data();
         let flags = format!(
             "{data} --schedule {method} --stages {stages} --batch-size 8 --epochs 24 --snapshot-every 4 \
-             --calibration-batches 0 --gap-every 2 --lr 0.01"
+             --calibration-batches 0 --gap-every 2 {more}"
         );
         let began = Instant::now();
         let unbroken = bench.stagger(&format!("train {flags} --output unbroken"));
         assert_eq!(unbroken.status, 0, "{}", unbroken.stderr);
+        assert_eq!(
+            unbroken.stdout.contains("rolled back to version "),
+            *more == ROLLBACKS,
+            "{}",
+            unbroken.stdout
+        );
         let span = began.elapsed();
 
         let resume = format!("train {flags} --resume auto --output run");
         let run = bench.path("run");
-        let what = format!("{method} on {stages} stages, moments of {seed}");
+        let what = format!("{method} on {stages} stages, {more}, moments of {seed}");
         for _ in 0..KILLS {
             let (began, delay) = (Instant::now(), moments.within(span / 3));
             kills += usize::from(kill(start(&bench, &resume), || {

@@ -7,7 +7,7 @@ use stagger_runtime::snapshot::{
     KeptLesson, KeptPass, PipelineState, RunningMean, Sent, Snapshot, StageSnapshot, SynthesisState,
 };
 
-use super::manifest::{FileEntry, Manifest, SNAPSHOT_FORMAT};
+use super::manifest::{FileEntry, Manifest, MetricsSeal, SNAPSHOT_FORMAT};
 
 pub fn manifest(version: usize) -> Manifest {
     let file = |stage: usize| FileEntry {
@@ -33,6 +33,11 @@ pub fn manifest(version: usize) -> Manifest {
         test_top1: Some(0.1 + 0.2),
         config: "seed = 1\n".to_owned(),
         progress: json!({ "loss_sum": 0.1 + 0.2 }),
+        metrics: Some(MetricsSeal {
+            batches_crc32: "89abcdef".to_owned(),
+            epochs: 2,
+            epochs_crc32: "fedcba98".to_owned(),
+        }),
         files: vec![file(0), file(1)],
     }
 }

@@ -1,10 +1,21 @@
 //! The manifest of a snapshot.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Format version of the manifests that are written; no other is read.
-pub const SNAPSHOT_FORMAT: u32 = 1;
+use crate::checksum;
+
+/// Format version of the manifests that are written. The one before it, without checksums of the manifest and of the metrics, is
+/// read, too.
+pub const SNAPSHOT_FORMAT: u32 = 2;
+
+/// The oldest format version that is read.
+const OLDEST_FORMAT: u32 = 1;
+
+/// Format versions whose manifests end with a checksum, of those that are read.
+const CHECKSUMMED: RangeInclusive<u32> = 2..=SNAPSHOT_FORMAT;
 
 /// The content of `manifest.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,8 +55,22 @@ pub struct Manifest {
     pub config: String,
     /// What the run needs besides the stages to resume; the caller defines it.
     pub progress: Value,
+    /// What `metrics.jsonl` holds up to there; `None` in older snapshots, and without such a file.
+    #[serde(default)]
+    pub metrics: Option<MetricsSeal>,
     /// The stages' files, from stage 0 up.
     pub files: Vec<FileEntry>,
+}
+
+/// Checksums of the lines of `metrics.jsonl` that a run that resumes from a snapshot keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricsSeal {
+    /// CRC-32 of the first line and those of all batches before the version, 8 hexadecimal digits.
+    pub batches_crc32: String,
+    /// Number of the lines on epochs.
+    pub epochs: usize,
+    /// CRC-32 of these lines.
+    pub epochs_crc32: String,
 }
 
 /// A file beside the manifest.
@@ -60,11 +85,12 @@ pub struct FileEntry {
 }
 
 impl Manifest {
-    /// Decodes a `manifest.json` of format version [`SNAPSHOT_FORMAT`].
+    /// Decodes a `manifest.json` of a format version that is read.
     ///
     /// # Errors
-    /// A sentence on what is wrong with it.
+    /// A sentence on what is wrong with it, such as another checksum than its last line says.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        Self::check(bytes)?;
         let manifest: Self = read(bytes)?;
         for file in &manifest.files {
             if !is_plain_name(&file.name) {
@@ -81,20 +107,35 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The format version in a manifest; `None` if the bytes are no manifest.
-    pub fn format_of(bytes: &[u8]) -> Option<u32> {
+    /// Compares the bytes with the checksum at their end, which older manifests do not have.
+    fn check(bytes: &[u8]) -> Result<(), String> {
+        let is_sealed = checksum::check_json(bytes)?;
+        match Self::format_in(bytes) {
+            Some(format) if CHECKSUMMED.contains(&format) && !is_sealed => {
+                Err("it does not end with its checksum".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The format version in a whole manifest, where it is one that is not read.
+    pub fn foreign_format(bytes: &[u8]) -> Option<u32> {
+        let format = Self::format_in(bytes).filter(|_| Self::check(bytes).is_ok());
+        format.filter(|format| !(OLDEST_FORMAT..=SNAPSHOT_FORMAT).contains(format))
+    }
+
+    fn format_in(bytes: &[u8]) -> Option<u32> {
         let format: Option<Format> = read(bytes).ok();
         format.map(|format| format.format_version)
     }
 
-    /// The bytes of `manifest.json`.
+    /// The bytes of `manifest.json`: JSON, whose last line but one is the checksum of all lines before it.
     ///
     /// # Errors
     /// A sentence when a value cannot be encoded as JSON.
     pub fn encode(&self) -> Result<Vec<u8>, String> {
-        let mut bytes = serde_json::to_vec_pretty(self).map_err(|error| error.to_string())?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        let bytes = serde_json::to_vec_pretty(self).map_err(|error| error.to_string())?;
+        Ok(checksum::seal_json(bytes))
     }
 }
 
@@ -146,13 +187,49 @@ mod tests {
         }
     }
 
+    /// Every byte counts: flipped bits, bytes that are missing, and bytes that are too many.
+    #[test]
+    fn damage_is_noticed_wherever_it_is() {
+        let bytes = fixtures::manifest(500).encode().unwrap();
+        let text: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(text["crc32"].as_str().unwrap().len(), 8);
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                assert!(Manifest::decode(&damaged).is_err(), "byte {at}, bit {bit}");
+                assert_eq!(
+                    Manifest::foreign_format(&damaged),
+                    None,
+                    "byte {at}, bit {bit}"
+                );
+            }
+            let mut cut = bytes.clone();
+            cut.remove(at);
+            assert!(Manifest::decode(&cut).is_err(), "without byte {at}");
+            assert!(Manifest::decode(&bytes[..at]).is_err(), "the first {at}");
+        }
+        assert!(Manifest::decode(&[&bytes[..], b" "].concat()).is_err());
+    }
+
+    /// Those of the format before have no checksum, and no seal of the metrics.
+    #[test]
+    fn former_manifests_are_read() {
+        let mut manifest = fixtures::manifest(500);
+        manifest.format_version = OLDEST_FORMAT;
+        manifest.metrics = None;
+        let bytes = serde_json::to_vec_pretty(&manifest).unwrap();
+        assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
+        assert_eq!(Manifest::foreign_format(&bytes), None);
+    }
+
     #[test]
     fn other_formats_and_foreign_files_are_named() {
         let mut manifest = fixtures::manifest(1);
-        manifest.format_version = 2;
+        manifest.format_version = 3;
         let bytes = manifest.encode().unwrap();
-        assert_eq!(Manifest::format_of(&bytes), Some(2));
-        assert_eq!(Manifest::format_of(b"{}"), None);
+        assert_eq!(Manifest::foreign_format(&bytes), Some(3));
+        assert_eq!(Manifest::foreign_format(b"{}"), None);
         let error = Manifest::decode(b"PK\x03\x04").unwrap_err();
         assert!(error.starts_with("it is no manifest: "), "{error}");
         let mut manifest = fixtures::manifest(1);

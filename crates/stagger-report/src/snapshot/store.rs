@@ -8,8 +8,10 @@ use serde_json::Value;
 use stagger_runtime::snapshot::{Snapshot, StageSnapshot};
 
 use super::file_system::{Disk, FileSystem, SnapshotFile};
-use super::manifest::{FileEntry, Manifest, SNAPSHOT_FORMAT};
+use super::keep::Keep;
+use super::manifest::{FileEntry, Manifest, MetricsSeal, SNAPSHOT_FORMAT};
 use super::stage_file::{StageFile, decode_stage, stage_file_name};
+use crate::checksum;
 use crate::error::ReportError;
 use crate::passing_error::is_passing;
 use crate::weights_file::MAX_WEIGHTS_BYTES;
@@ -32,21 +34,34 @@ pub struct SnapshotStore<F = Disk> {
     files: F,
 }
 
+/// What becomes known of a snapshot once its version is evaluated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scored {
+    /// The version.
+    pub version: usize,
+    /// Its top-1 test accuracy in percent.
+    pub test_top1: f64,
+    /// The progress of the run with it.
+    pub progress: Value,
+    /// What `metrics.jsonl` holds with it.
+    pub metrics: Option<MetricsSeal>,
+}
+
 /// The newest snapshot to resume from.
 #[derive(Debug)]
 pub struct Latest {
     /// The newest complete snapshot.
     pub found: Option<(Manifest, Snapshot)>,
-    /// Newer ones, which are damaged.
+    /// Newer ones, which are damaged or do not serve.
     pub skipped: Vec<Skipped>,
 }
 
-/// A damaged snapshot.
+/// A snapshot that is left out.
 #[derive(Debug)]
 pub struct Skipped {
     /// Its folder.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// Why.
     pub why: ReportError,
 }
 
@@ -156,33 +171,31 @@ impl<F: FileSystem> SnapshotStore<F> {
         Ok(stages + own.size_bytes)
     }
 
-    /// Notes in the manifest of a snapshot what its version scores, top-1 in percent, and the run's progress with it: wholly
-    /// or not at all. Nothing happens without a snapshot of that version.
+    /// Notes in the manifest of a snapshot what its version scores, wholly or not at all. Nothing happens without a snapshot of
+    /// that version.
     ///
     /// # Errors
     /// [`ReportError::Io`] when the file system fails, and those of [`SnapshotStore::load`] on its manifest. The snapshot is then
     /// as it was.
-    pub fn add_evaluation(
-        &mut self,
-        version: usize,
-        test_top1: f64,
-        progress: Value,
-    ) -> Result<(), ReportError> {
-        let path = self.folder.join(name(version));
+    pub fn add_evaluation(&mut self, scored: Scored) -> Result<(), ReportError> {
+        let path = self.folder.join(name(scored.version));
         if !self.list()?.contains(&path) {
             return Ok(());
         }
+        let before = self.manifest(&path)?;
         let manifest = Manifest {
-            test_top1: Some(test_top1),
-            progress,
-            ..self.manifest(&path)?
+            format_version: SNAPSHOT_FORMAT,
+            test_top1: Some(scored.test_top1),
+            progress: scored.progress,
+            metrics: scored.metrics.or_else(|| before.metrics.clone()),
+            ..before
         };
         let file = path.join(MANIFEST_FILE);
         let text = manifest.encode().map_err(|what| ReportError::Encode {
             path: file.clone(),
             what,
         })?;
-        let partial = (self.folder).join(format!(".{}.manifest{PARTIAL}", name(version)));
+        let partial = (self.folder).join(format!(".{}.manifest{PARTIAL}", name(scored.version)));
         let written = (self.files.remove(&partial))
             .and_then(|()| self.write_file(&partial, |out| out.write_all(&text)))
             .and_then(|_| self.files.rename(&partial, &file))
@@ -212,27 +225,25 @@ impl<F: FileSystem> SnapshotStore<F> {
         Ok(FileEntry {
             name: String::new(),
             size_bytes: file.size_bytes,
-            crc32: format!("{:08x}", file.checksum.finalize()),
+            crc32: checksum::hex(file.checksum.finalize()),
         })
     }
 
-    /// Removes all snapshots but the newest `keep` and the one with the best test accuracy, the earliest if several are equal.
+    /// Removes all snapshots that are not to be kept.
     ///
     /// # Errors
     /// [`ReportError::Io`] when one cannot be removed.
-    pub fn prune(&mut self, keep: usize) -> Result<(), ReportError> {
+    pub fn prune(&mut self, keep: &Keep) -> Result<(), ReportError> {
         let versions = self.versions()?;
-        let mut best: Option<(f64, usize)> = None;
+        let mut scored = Vec::with_capacity(versions.len());
         for (version, path) in &versions {
             // One that cannot be read does not count as the best and is no error.
             let top1 = self.manifest(path).ok().and_then(|found| found.test_top1);
-            if let Some(top1) = top1.filter(|top1| best.is_none_or(|(best, _)| *top1 > best)) {
-                best = Some((top1, *version));
-            }
+            scored.push((*version, top1));
         }
-        let older = versions.len().saturating_sub(keep.max(1));
-        for (version, path) in &versions[..older] {
-            if best.is_none_or(|(_, best)| best != *version) {
+        let kept = keep.of(&scored);
+        for (version, path) in &versions {
+            if !kept.contains(version) {
                 self.remove(path)?;
             }
         }
@@ -245,25 +256,45 @@ impl<F: FileSystem> SnapshotStore<F> {
     /// [`ReportError::Io`] when a file exists and cannot be read: its snapshot may be complete.
     /// [`ReportError::SnapshotFormat`] for a snapshot that another version of stagger has written.
     pub fn latest(&mut self) -> Result<Latest, ReportError> {
-        self.latest_before(usize::MAX)
+        self.latest_that(|_| true, |_| Ok(()))
     }
 
-    /// As [`SnapshotStore::latest`], among the versions before `end`.
+    /// As [`SnapshotStore::latest`], among the versions that are meant and the snapshots that `serves` does not refuse.
     ///
     /// # Errors
     /// As [`SnapshotStore::latest`].
-    pub fn latest_before(&mut self, end: usize) -> Result<Latest, ReportError> {
+    pub fn latest_that(
+        &mut self,
+        is_meant: impl Fn(usize) -> bool,
+        mut serves: impl FnMut(&Manifest) -> Result<(), ReportError>,
+    ) -> Result<Latest, ReportError> {
         let mut skipped = Vec::new();
         let versions = self.versions()?.into_iter().rev();
-        for (_, path) in versions.filter(|(version, _)| *version < end) {
-            match self.load(&path) {
-                Ok(found) => {
-                    let found = Some(found);
-                    return Ok(Latest { found, skipped });
+        for (version, path) in versions.filter(|(version, _)| is_meant(*version)) {
+            let manifest = self.manifest(&path).and_then(|manifest| {
+                let found = manifest.version;
+                match found == version {
+                    true => Ok(manifest),
+                    false => Err(ReportError::Snapshot {
+                        path: path.join(MANIFEST_FILE),
+                        what: format!("it is that of version {found}"),
+                    }),
                 }
-                Err(why) if why.is_damage() => skipped.push(Skipped { path, why }),
+            });
+            let why = match manifest.map(|manifest| (serves(&manifest), manifest)) {
+                Ok((Ok(()), manifest)) => match self.stages(&path, &manifest) {
+                    Ok(stages) => {
+                        let found = Some((manifest, Snapshot { version, stages }));
+                        return Ok(Latest { found, skipped });
+                    }
+                    Err(why) if why.is_damage() => why,
+                    Err(error) => return Err(error),
+                },
+                Ok((Err(why), _)) => why,
+                Err(why) if why.is_damage() => why,
                 Err(error) => return Err(error),
-            }
+            };
+            skipped.push(Skipped { path, why });
         }
         Ok(Latest {
             found: None,
@@ -278,6 +309,15 @@ impl<F: FileSystem> SnapshotStore<F> {
     /// manifest says, [`ReportError::SnapshotFormat`] when it has another format version.
     pub fn load(&mut self, path: &Path) -> Result<(Manifest, Snapshot), ReportError> {
         let manifest = self.manifest(path)?;
+        let (version, stages) = (manifest.version, self.stages(path, &manifest)?);
+        Ok((manifest, Snapshot { version, stages }))
+    }
+
+    fn stages(
+        &mut self,
+        path: &Path,
+        manifest: &Manifest,
+    ) -> Result<Vec<StageSnapshot>, ReportError> {
         let mut stages = Vec::with_capacity(manifest.files.len());
         for entry in &manifest.files {
             let file = path.join(&entry.name);
@@ -295,7 +335,7 @@ impl<F: FileSystem> SnapshotStore<F> {
                     entry.size_bytes
                 )));
             }
-            let found = format!("{:08x}", crc32fast::hash(&bytes));
+            let found = checksum::crc32(&bytes);
             if found != entry.crc32 {
                 return Err(refuse(format!(
                     "its checksum is {found} and the manifest says {}",
@@ -304,8 +344,7 @@ impl<F: FileSystem> SnapshotStore<F> {
             }
             stages.push(decode_stage(&bytes).map_err(refuse)?);
         }
-        let version = manifest.version;
-        Ok((manifest, Snapshot { version, stages }))
+        Ok(stages)
     }
 
     /// The manifest in a snapshot's folder.
@@ -316,13 +355,13 @@ impl<F: FileSystem> SnapshotStore<F> {
         let file = path.join(MANIFEST_FILE);
         let bytes = (self.files.read(&file, MAX_MANIFEST_BYTES))
             .map_err(|source| ReportError::io("read", &file, source))?;
-        match Manifest::format_of(&bytes) {
-            Some(found) if found != SNAPSHOT_FORMAT => Err(ReportError::SnapshotFormat {
+        match Manifest::foreign_format(&bytes) {
+            Some(found) => Err(ReportError::SnapshotFormat {
                 path: file,
                 found,
                 expected: SNAPSHOT_FORMAT,
             }),
-            _ => {
+            None => {
                 Manifest::decode(&bytes).map_err(|what| ReportError::Snapshot { path: file, what })
             }
         }

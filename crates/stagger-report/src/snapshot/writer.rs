@@ -8,13 +8,13 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use stagger_runtime::snapshot::StageSnapshot;
 use stagger_runtime::{Event, Outcome, RunError};
 
+use super::keep::Keep;
 use super::manifest::Manifest;
 use super::parts::{Complete, Evaluation, Known, SnapshotParts};
-use super::store::SnapshotStore;
+use super::store::{Scored, SnapshotStore};
 use crate::error::ReportError;
 use crate::sink::Sink;
 
@@ -33,7 +33,8 @@ pub struct Written {
 ///
 /// The thread writes one snapshot while one more waits in its queue. If the disk is slower than that, the newest snapshot
 /// replaces those before it that have not entered the queue. So training does not wait for the disk, and the last snapshot
-/// is always written. What its version scores is added to its manifest when it is known.
+/// is always written. Only a run that may roll back waits, as it goes back by plan. What its version scores is added to its
+/// manifest when it is known.
 pub struct SnapshotWriter {
     folder: PathBuf,
     parts: SnapshotParts,
@@ -42,9 +43,13 @@ pub struct SnapshotWriter {
     jobs: Option<SyncSender<Job>>,
     results: Receiver<Result<Written, ReportError>>,
     thread: Option<JoinHandle<()>>,
-    /// What the queue had no room for: at most one snapshot, and evaluations.
+    /// What the queue had no room for: at most one snapshot, or a few where all are written, and evaluations.
     waiting: VecDeque<Job>,
+    writes_all: bool,
 }
+
+/// The most jobs that wait before training does, where all snapshots are written.
+const MOST_WAITING: usize = 4;
 
 enum Job {
     Write {
@@ -52,21 +57,18 @@ enum Job {
         // It is far larger than the rest.
         manifest: Box<Manifest>,
     },
-    AddEvaluation {
-        of: Evaluation,
-        progress: Value,
-    },
+    AddEvaluation(Box<Scored>),
 }
 
 /// Where the run of a [`SnapshotWriter`] starts or resumes, and what it takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SnapshotPlan<'a> {
     /// The version at which it starts or resumes.
     pub from: usize,
     /// Versions that it evaluates.
     pub evaluate_at: &'a [usize],
-    /// The newest snapshots that stay, besides the one with the best test accuracy.
-    pub keep: usize,
+    /// The snapshots that stay.
+    pub keep: Keep,
 }
 
 impl SnapshotWriter {
@@ -86,10 +88,10 @@ impl SnapshotWriter {
         store.clean(plan.from)?;
         let (jobs, jobs_out) = sync_channel(1);
         let (results_in, results) = channel();
-        let keep = plan.keep;
+        let (keep, writes_all) = (plan.keep.clone(), plan.keep.is_for_rollbacks());
         let thread = thread::Builder::new()
             .name("snapshots".to_owned())
-            .spawn(move || write_all(&mut store, keep, &jobs_out, &results_in))
+            .spawn(move || write_all(&mut store, &keep, &jobs_out, &results_in))
             .map_err(|source| ReportError::io("start writing into", run, source))?;
         Ok(Self {
             folder: run.to_owned(),
@@ -100,6 +102,7 @@ impl SnapshotWriter {
             results,
             thread: Some(thread),
             waiting: VecDeque::new(),
+            writes_all,
         })
     }
 
@@ -117,6 +120,12 @@ impl SnapshotWriter {
             return Ok(());
         };
         while let Some(job) = self.waiting.pop_front() {
+            if self.writes_all && self.waiting.len() >= MOST_WAITING {
+                if jobs.send(job).is_err() {
+                    return Err(self.thread_is_gone());
+                }
+                continue;
+            }
             match jobs.try_send(job) {
                 Ok(()) => {}
                 Err(TrySendError::Full(job)) => {
@@ -129,16 +138,20 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Puts a snapshot at the end of what waits, in the place of one that has not reached the queue.
+    /// Puts a snapshot at the end of what waits, in the place of one that has not reached the queue unless all are written.
     fn write(&mut self, Complete { version, stages }: Complete) {
         let manifest = Box::new((self.describe)(version));
-        self.waiting
-            .retain(|job| matches!(job, Job::AddEvaluation { .. }));
+        if !self.writes_all {
+            self.waiting
+                .retain(|job| matches!(job, Job::AddEvaluation(_)));
+        }
         self.waiting.push_back(Job::Write { stages, manifest });
     }
 
     fn add_evaluation(&mut self, of: Evaluation) {
-        let progress = (self.describe)(of.version).progress;
+        let Manifest {
+            progress, metrics, ..
+        } = (self.describe)(of.version);
         let waiting = self.waiting.iter_mut().find_map(|job| match job {
             Job::Write { manifest, .. } if manifest.version == of.version => Some(manifest),
             _ => None,
@@ -147,8 +160,14 @@ impl SnapshotWriter {
             Some(manifest) => {
                 manifest.test_top1 = Some(of.test_top1);
                 manifest.progress = progress;
+                manifest.metrics = metrics.or_else(|| manifest.metrics.take());
             }
-            None => self.waiting.push_back(Job::AddEvaluation { of, progress }),
+            None => self.waiting.push_back(Job::AddEvaluation(Box::new(Scored {
+                version: of.version,
+                test_top1: of.test_top1,
+                progress,
+                metrics,
+            }))),
         }
     }
 
@@ -161,7 +180,7 @@ impl SnapshotWriter {
 /// The thread: writes one snapshot after the other.
 fn write_all(
     store: &mut SnapshotStore,
-    keep: usize,
+    keep: &Keep,
     jobs: &Receiver<Job>,
     results: &Sender<Result<Written, ReportError>>,
 ) {
@@ -178,9 +197,7 @@ fn write_all(
                     })
                 })
             }
-            Job::AddEvaluation { of, progress } => store
-                .add_evaluation(of.version, of.test_top1, progress)
-                .map(|()| None),
+            Job::AddEvaluation(scored) => store.add_evaluation(*scored).map(|()| None),
         };
         let done = done.and_then(|written| store.prune(keep).map(|()| written));
         // The sink is dropped early only when the run is torn down.
@@ -261,7 +278,7 @@ mod tests {
     const PLAN: SnapshotPlan<'_> = SnapshotPlan {
         from: 0,
         evaluate_at: &[2],
-        keep: 2,
+        keep: Keep::Newest(2),
     };
 
     /// A manifest of a version that is not evaluated yet.

@@ -28,8 +28,11 @@ impl Journal {
         let Some(folder) = folder else {
             return Ok(Self { log: None, console });
         };
-        folder.write(CONFIG_FILE, config_file::write(&job.options)?.as_bytes())?;
-        folder.write(DATA_FILE, data_file::write(&job.split).as_bytes())?;
+        folder.write(
+            CONFIG_FILE,
+            config_file::write_of_run(&job.options)?.as_bytes(),
+        )?;
+        folder.write(DATA_FILE, &data_file::write(&job.split))?;
         let environment = Environment::gather(env!("CARGO_PKG_VERSION"), commit);
         folder.write(ENVIRONMENT_FILE, environment.to_json().as_bytes())?;
         Ok(Self {

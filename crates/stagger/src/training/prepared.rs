@@ -16,7 +16,7 @@ use super::resume::{self, Place};
 use super::rollback;
 use super::run::Run;
 use super::session::{Session, StartPoint};
-use super::{Outputs, Training, closing, labels};
+use super::{Outputs, Training, closing, labels, snapshots};
 use crate::balance;
 use crate::error::Error;
 use crate::job::Job;
@@ -209,6 +209,11 @@ impl<'a> Prepared<'a> {
         }
         for line in &self.notes {
             journal.say(line)?;
+        }
+        if let (Some(folder), Some(_)) = (folder, &self.from.snapshot) {
+            let best = self.from.progress.best;
+            let note = snapshots::check_best(folder, &labels::metadata(job), best)?;
+            note.map_or(Ok(()), |note| journal.say(&note))?;
         }
         let interrupt = self.outputs.interrupt;
         let baseline = match is_new {

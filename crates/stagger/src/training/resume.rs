@@ -13,6 +13,7 @@ use toml::{Table, Value};
 
 use super::Resume;
 use super::extension::{self, Extension};
+use super::rolled_back::RolledBack;
 use super::session::StartPoint;
 use super::snapshots::{self, Found};
 use crate::config_file::{self, ConfigError};
@@ -168,7 +169,7 @@ pub fn reopen(
 ) -> Result<Reopened, Error> {
     let run = &place.run;
     let folder = RunFolder::reopen(run)?;
-    let stored = as_it_ran(config_file::read(&run.join(CONFIG_FILE))?);
+    let stored = as_it_ran(config_file::read_of_run(&run.join(CONFIG_FILE))?);
     if stored.engine.as_deref() == Some(FORMER_CPU) {
         return Err(ResumeRefusal::Engine {
             run: run.clone(),
@@ -187,15 +188,20 @@ pub fn reopen(
         ..said.or(still)
     };
     let mut job = Job::new(options, given)?;
-    let (found, mut notes) = match &place.snapshot {
-        Some(path) => (Some(snapshots::load(path)?), Vec::new()),
-        None => snapshots::latest_before(usize::MAX, run)?,
+    let mut notes = Vec::new();
+    let rolled_back = RolledBack::read(run, &mut notes);
+    let (found, left_out) = match &place.snapshot {
+        Some(path) => (Some(snapshots::load(path, run)?), Vec::new()),
+        None => snapshots::latest_that(run, |_| true, rolled_back.as_ref())?,
     };
-    let from = match found {
+    let starts_again = rolled_back.is_some_and(|last| last.is_to_the_start());
+    let is_damaged = !left_out.is_empty() && !starts_again;
+    notes.extend(left_out);
+    let mut from = match found {
         None if stored.keep_snapshots.is_none_or(|keep| keep == 0) => {
             return Err(ResumeRefusal::NoSnapshots { run: run.clone() }.into());
         }
-        None if !notes.is_empty() => {
+        None if is_damaged => {
             let run = run.clone();
             return Err(ResumeRefusal::Damaged { run, notes }.into());
         }
@@ -225,6 +231,9 @@ pub fn reopen(
             found.from
         }
     };
+    if let Some(rolled_back) = rolled_back {
+        rolled_back.apply(&mut from);
+    }
     Ok(Reopened {
         job,
         from,

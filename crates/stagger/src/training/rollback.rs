@@ -3,6 +3,7 @@
 use stagger_runtime::{Fault, Outcome, RunError};
 
 use super::journal::Journal;
+use super::rolled_back::RolledBack;
 use super::session::{Session, StartPoint, Stretch};
 use super::snapshots;
 use super::time_limit::TimeLimit;
@@ -20,6 +21,9 @@ pub fn run(
     journal: &Journal,
 ) -> Result<Stretch, Error> {
     let job = session.job;
+    if let Some(folder) = session.folder {
+        RolledBack::forget_later(folder, &from)?;
+    }
     let mut limit = TimeLimit::new(job.time_limit, session.interrupt);
     let mut has_trained = !is_new;
     loop {
@@ -37,7 +41,7 @@ pub fn run(
                 let said = journal.say(&format!("error: {error}"));
                 said.map_err(Error::in_training)?;
                 (stretch.finished).map_err(|error| Error::from(error).in_training())?;
-                from = back(session, &from, version).map_err(Error::in_training)?;
+                from = back(session, &from, version, journal).map_err(Error::in_training)?;
                 let (version, factor) = (from.version(), from.progress.learning_rate_factor);
                 let said = journal.say(&format!(
                     "rolled back to version {version}; learning rates are {factor} of the config's from there on"
@@ -63,12 +67,14 @@ fn diverged_at(ended: &Result<Outcome, RunError>) -> Option<(&RunError, usize)> 
     }
 }
 
-/// The last snapshot, or the start when there is none, with half the learning rate. When a lower rate has not brought the
-/// run any further than before, the parameters were bad already at the last rollback: then it goes back further.
+/// Where the run goes back to, with half the learning rate: to the newest snapshot that all stages have taken by then, however fast
+/// each of them is. When a lower rate has not brought the run any further than before, the parameters were bad already at the last
+/// rollback: then it goes back further, and finally to the start. It is on disk before the run goes on.
 fn back(
     session: &Session<'_, '_>,
     from: &StartPoint,
     diverged_at: usize,
+    journal: &Journal,
 ) -> Result<StartPoint, Error> {
     let Some(folder) = session.folder else {
         return Ok(StartPoint::default());
@@ -78,12 +84,20 @@ fn back(
         Some(furthest) if diverged_at <= furthest => from.version(),
         _ => usize::MAX,
     };
-    let (found, _) = snapshots::latest_before(before, folder.path())?;
+    let furthest = furthest.max(Some(diverged_at)).unwrap_or_default();
+    let keep = snapshots::keep(session.job);
+    let candidates = keep.candidates(furthest);
+    let is_meant = |version| version < before && candidates.contains(&version);
+    let (found, notes) = snapshots::latest_that(folder.path(), is_meant, None)?;
+    for note in notes {
+        journal.say(&note)?;
+    }
     let mut back = found.map_or_else(StartPoint::default, |found| found.from);
     back.progress.learning_rate_factor = from.progress.learning_rate_factor / 2.0;
     back.progress.rollbacks = from.progress.rollbacks + 1;
     back.progress.drained_at = from.progress.drained_at.clone();
-    back.progress.diverged_at = furthest.max(Some(diverged_at));
+    back.progress.diverged_at = Some(furthest);
+    RolledBack::to(&back).write(folder)?;
     // A better version that is given up with the rollback does not count.
     snapshots::restore_best(
         folder,

@@ -9,8 +9,8 @@ use stagger_engine::{Profile, StageState};
 use stagger_report::snapshot::{SnapshotStore, SnapshotWriter};
 use stagger_report::{
     Console, EpochPlan, EpochProgress, EpochSummary, EpochTally, LAST_WEIGHTS_FILE, METRICS_FILE,
-    MetricsFile, ReportError, RunFolder, RunSummary, RunTally, Sink, Sinks, WeightsFiles,
-    read_weights,
+    MetricsFile, MetricsSeals, ReportError, RunFolder, RunSummary, RunTally, Sink, Sinks,
+    WeightsFiles, read_weights,
 };
 use stagger_runtime::snapshot::Snapshot;
 use stagger_runtime::{Event, Interrupt, OnNonFinite, Outcome, Plan, RunError};
@@ -305,15 +305,15 @@ impl<'s> Session<'_, 's> {
     ) -> Result<Sinks<'s>, Error> {
         let job = self.job;
         let mut sinks = Sinks::new();
-        // Snapshots behind this version go before the metrics that they would need.
-        let writer = match self.folder {
-            Some(folder) => self.writer(folder, from, journal, progress)?,
-            None => None,
-        };
+        let mut writer = None;
         if let Some(folder) = self.folder {
+            // Snapshots behind this version go before the metrics that they would need.
+            SnapshotStore::of_run(folder.path()).clean(from.version())?;
             let metrics = folder.file(METRICS_FILE);
             let facts = labels::facts(job);
-            sinks.push(MetricsFile::open(&metrics, tally.clone(), facts)?);
+            let metrics = MetricsFile::open(&metrics, tally.clone(), facts)?;
+            writer = self.writer(folder, from, metrics.seals(), journal, progress)?;
+            sinks.push(metrics);
             let best = from.progress.best.map(|(_, top1)| top1);
             let evaluate_at = &job.horizon.evaluate_at;
             let mut weights =
@@ -346,23 +346,22 @@ impl<'s> Session<'_, 's> {
         &self,
         folder: &RunFolder,
         from: &StartPoint,
+        seals: MetricsSeals,
         journal: &Journal,
         progress: &Rc<RefCell<Progress>>,
     ) -> Result<Option<SnapshotWriter>, Error> {
-        let version = from.version();
         if self.job.snapshots.is_none() {
-            SnapshotStore::of_run(folder.path()).clean(version)?;
             return Ok(None);
         }
         let progress = Rc::clone(progress);
-        let of_version = move |version| progress.borrow_mut().at(version);
+        let of_version = move |version| (progress.borrow_mut().at(version), seals.of(version));
         let log = journal.log.clone();
         let run = snapshots::WrittenRun {
             job: self.job,
             folder,
             commit: self.commit,
         };
-        Ok(Some(run.writer(version, log, of_version)?))
+        Ok(Some(run.writer(from.version(), log, of_version)?))
     }
 }
 

@@ -9,19 +9,20 @@ use serde_json::Value;
 use stagger_engine::StageState;
 use stagger_model::quantity;
 use stagger_report::snapshot::{
-    Latest, MANIFEST_FILE, Manifest, SNAPSHOT_FORMAT, Skipped, SnapshotPlan, SnapshotStore,
-    SnapshotWriter, Written, decode_stage,
+    Keep, Latest, MANIFEST_FILE, Manifest, MetricsSeal, SNAPSHOT_FORMAT, Skipped, SnapshotPlan,
+    SnapshotStore, SnapshotWriter, Written, decode_stage,
 };
 use stagger_report::{
-    BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, ReportError, RunFolder, RunLog, Weights, read_weights,
-    write_weights,
+    BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, MetricsCoverage, ReportError, RunFolder,
+    RunLog, Weights, read_weights, write_weights,
 };
 use stagger_runtime::snapshot::Snapshot;
 
+use super::rolled_back::RolledBack;
 use super::session::{RunProgress, StartPoint};
 use crate::config_file;
 use crate::error::{Error, Source};
-use crate::job::Job;
+use crate::job::{Job, OnNan};
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 use crate::resume_refusal::ResumeRefusal;
@@ -34,20 +35,24 @@ pub struct WrittenRun<'a> {
 }
 
 impl WrittenRun<'_> {
-    /// The sink that writes them. `progress` gives what is known of a version whose snapshot all stages have taken, before its
-    /// evaluation and after.
+    /// The sink that writes them. `known` gives what is known of a version whose snapshot all stages have taken, before its
+    /// evaluation and after, and the seal of the metrics up to there.
     pub fn writer(
         &self,
         version: usize,
         log: Option<RunLog>,
-        mut progress: impl FnMut(usize) -> RunProgress + 'static,
+        mut known: impl FnMut(usize) -> (RunProgress, Option<MetricsSeal>) + 'static,
     ) -> Result<SnapshotWriter, Error> {
         let manifest = self.manifest()?;
-        let describe = move |version| Manifest {
-            version,
-            // All of it are numbers.
-            progress: serde_json::to_value(progress(version)).unwrap_or(Value::Null),
-            ..manifest.clone()
+        let describe = move |version| {
+            let (progress, metrics) = known(version);
+            Manifest {
+                version,
+                // All of it are numbers.
+                progress: serde_json::to_value(progress).unwrap_or(Value::Null),
+                metrics,
+                ..manifest.clone()
+            }
         };
         let on_written = move |written: &Written| {
             let Some(log) = &log else { return };
@@ -62,7 +67,7 @@ impl WrittenRun<'_> {
         let plan = SnapshotPlan {
             from: version,
             evaluate_at: &self.job.horizon.evaluate_at,
-            keep: self.job.options.keep_snapshots.unwrap_or_default(),
+            keep: keep(self.job),
         };
         Ok(SnapshotWriter::start(
             self.folder.path(),
@@ -91,6 +96,19 @@ impl WrittenRun<'_> {
             config: config_file::write(&job.options)?,
             ..Manifest::default()
         })
+    }
+}
+
+/// The snapshots of a run that stay.
+pub fn keep(job: &Job) -> Keep {
+    let newest = job.options.keep_snapshots.unwrap_or_default();
+    match job.on_nan {
+        OnNan::Rollback => Keep::ForRollbacks {
+            newest,
+            planned: job.horizon.snapshot_at.clone(),
+            lead: job.schedule.lead(),
+        },
+        OnNan::Stop | OnNan::Skip => Keep::Newest(newest),
     }
 }
 
@@ -142,9 +160,22 @@ pub fn is_snapshot(path: &Path) -> bool {
     path.join(MANIFEST_FILE).is_file()
 }
 
-/// The newest whole snapshot of a run before a version, with a line for each newer one that is not whole.
-pub fn latest_before(end: usize, run: &Path) -> Result<(Option<Found>, Vec<String>), Error> {
-    let Latest { found, skipped } = SnapshotStore::of_run(run).latest_before(end)?;
+/// The newest whole snapshot of a run that `is_meant`, of those whose metrics are there and that no rollback has given up, with a line
+/// for each newer one that does not serve.
+pub fn latest_that(
+    run: &Path,
+    is_meant: impl Fn(usize) -> bool,
+    rolled_back: Option<&RolledBack>,
+) -> Result<(Option<Found>, Vec<String>), Error> {
+    let mut store = SnapshotStore::of_run(run);
+    if store.versions()?.is_empty() {
+        return Ok((None, Vec::new()));
+    }
+    let metrics = MetricsCoverage::read(&run.join(METRICS_FILE))?;
+    let Latest { found, skipped } = store.latest_that(is_meant, |manifest| {
+        metrics.check(manifest.version, manifest.metrics.as_ref())?;
+        rolled_back.map_or(Ok(()), |last| last.check(manifest))
+    })?;
     let found = found.map(|found| Found::of(found, run)).transpose()?;
     Ok((found, skipped.iter().map(note).collect()))
 }
@@ -153,33 +184,67 @@ fn note(skipped: &Skipped) -> String {
     format!("{} is left out: {}", skipped.path.display(), skipped.why)
 }
 
-/// Makes `best.safetensors` that of the best evaluation so far, where the run has gone back behind a better one.
+/// Makes sure that `best.safetensors` is whole, and that of the best evaluation so far: a run that goes on from an earlier snapshot may
+/// have had a better one. Gives a line where a file had to go.
+pub fn check_best(
+    folder: &RunFolder,
+    metadata: &BTreeMap<String, String>,
+    best: Option<(usize, f64)>,
+) -> Result<Option<String>, Error> {
+    let file = folder.file(BEST_WEIGHTS_FILE);
+    let why = match (read_weights(&file), best) {
+        (Err(ReportError::Io { source, .. }), None) if source.kind() == ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        (Err(error), _) => error.to_string(),
+        (Ok(found), best) => {
+            let expected = best.map(|(version, _)| version.to_string());
+            if found.metadata.get("version") != expected.as_ref() {
+                // The run comes there again.
+                restore_best(folder, metadata, best)?;
+            }
+            return Ok(None);
+        }
+    };
+    let restored = restore_best(folder, metadata, best)?;
+    Ok(Some(match best {
+        Some((version, _)) if restored => {
+            format!("{why}: it is written anew from the snapshot of version {version}")
+        }
+        Some((version, _)) => {
+            format!("{why}, and there is no snapshot of version {version} to write it anew")
+        }
+        None => format!("{why}: it is removed, as no version before has been evaluated"),
+    }))
+}
+
+/// Makes `best.safetensors` that of the best evaluation so far, where the run has gone back behind a better one. Without a snapshot
+/// of that one the file is removed, and `false` given.
 pub fn restore_best(
     folder: &RunFolder,
     metadata: &BTreeMap<String, String>,
     best: Option<(usize, f64)>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let file = folder.file(BEST_WEIGHTS_FILE);
     let mut store = SnapshotStore::of_run(folder.path());
     let versions = store.versions()?;
-    let path =
-        best.and_then(|(best, _)| versions.into_iter().find(|(version, _)| *version == best));
-    let Some((_, path)) = path else {
+    let is_best = |version: &usize| best.is_some_and(|(best, _)| best == *version);
+    let found = versions.into_iter().find(|(version, _)| is_best(version));
+    let Some(((version, path), (_, top1))) = found.zip(best) else {
         return match std::fs::remove_file(&file) {
             Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::Io {
                 doing: "remove",
                 path: file,
                 source,
             }),
-            _ => Ok(()),
+            _ => Ok(false),
         };
     };
     let (_, snapshot) = store.load(&path)?;
-    let weights = Weights {
-        metadata: metadata.clone(),
-        state: whole(snapshot).without_optimizer(),
-    };
-    Ok(write_weights(&file, &weights)?)
+    let state = whole(snapshot).without_optimizer();
+    let weights = Weights::of_version(metadata, version, state, Some(top1));
+    write_weights(&file, &weights)?;
+    Ok(true)
 }
 
 /// The state of all stages.
@@ -191,9 +256,12 @@ fn whole(snapshot: Snapshot) -> StageState {
     whole
 }
 
-/// The snapshot in a folder.
-pub fn load(path: &Path) -> Result<Found, Error> {
-    Ok(Found::of(load_whole(path)?, path)?)
+/// The snapshot in a folder, of a run that has its metrics.
+pub fn load(path: &Path, run: &Path) -> Result<Found, Error> {
+    let (manifest, snapshot) = load_whole(path)?;
+    let metrics = MetricsCoverage::read(&run.join(METRICS_FILE))?;
+    metrics.check(manifest.version, manifest.metrics.as_ref())?;
+    Ok(Found::of((manifest, snapshot), path)?)
 }
 
 fn load_whole(path: &Path) -> Result<(Manifest, Snapshot), ReportError> {

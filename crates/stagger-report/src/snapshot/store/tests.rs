@@ -67,10 +67,10 @@ fn the_last_ones_and_the_best_stay() {
         (5, None),
     ] {
         write(&mut store, version, top1).unwrap();
-        store.prune(2).unwrap();
+        store.prune(&Keep::Newest(2)).unwrap();
     }
     assert_eq!(names(&run), ["v00000002", "v00000004", "v00000005"]);
-    store.prune(0).unwrap();
+    store.prune(&Keep::Newest(0)).unwrap();
     assert_eq!(names(&run), ["v00000002", "v00000005"]);
 }
 
@@ -258,7 +258,7 @@ fn write_on_failing_disk(
         failure,
     };
     let mut store = SnapshotStore::on(failing, run.path());
-    let done = write(&mut store, version, None).and_then(|_| store.prune(2));
+    let done = write(&mut store, version, None).and_then(|_| store.prune(&Keep::Newest(2)));
     (calls.load(Ordering::Relaxed), done.is_ok())
 }
 
@@ -294,6 +294,15 @@ fn whatever_call_fails_the_snapshot_before_survives() {
     }
 }
 
+fn scored(progress: Value) -> Scored {
+    Scored {
+        version: 2,
+        test_top1: 42.0,
+        progress,
+        metrics: None,
+    }
+}
+
 /// Notes an evaluation on a disk that fails at call `at`. Returns the number of calls.
 fn add_evaluation_on_failing_disk(run: &TempDir, at: usize, failure: Failure) -> usize {
     let calls = Arc::new(AtomicUsize::new(0));
@@ -304,7 +313,7 @@ fn add_evaluation_on_failing_disk(run: &TempDir, at: usize, failure: Failure) ->
         failure,
     };
     let mut store = SnapshotStore::on(failing, run.path());
-    let _ = store.add_evaluation(2, 42.0, Value::from("after"));
+    let _ = store.add_evaluation(scored(Value::from("after")));
     calls.load(Ordering::Relaxed)
 }
 
@@ -344,9 +353,9 @@ fn whatever_call_fails_an_evaluation_is_there_wholly_or_not_at_all() {
 fn an_evaluation_of_no_snapshot_changes_nothing() {
     let run = tempfile::tempdir().unwrap();
     let mut store = SnapshotStore::of_run(run.path());
-    store.add_evaluation(2, 42.0, Value::Null).unwrap();
+    store.add_evaluation(scored(Value::Null)).unwrap();
     write(&mut store, 1, None).unwrap();
-    store.add_evaluation(2, 42.0, Value::Null).unwrap();
+    store.add_evaluation(scored(Value::Null)).unwrap();
     assert_eq!(names(&run), ["v00000001"]);
 }
 

@@ -1,0 +1,118 @@
+//! Runs that go back to a snapshot where the loss is not finite: to which one is a function of the run, not of its timing.
+#![cfg(unix)]
+
+use std::fs;
+
+use crate::kill::timeless_metrics;
+use crate::support::Bench;
+
+/// Delays that make stages and disk meet at other moments.
+const DELAYS: [&str; 3] = [
+    "",
+    "--straggler stage=0,probability=0.5,slowdown=400%",
+    "--straggler stage=2,probability=0.5,slowdown=400%",
+];
+
+fn rolled_back(output: &str) -> Vec<String> {
+    let lines = output
+        .lines()
+        .filter(|line| line.starts_with("rolled back to "));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn where_a_run_goes_back_to_does_not_depend_on_its_timing() {
+    for (method, keep) in [("dsp", 2), ("pipedream", 1), ("1f1b(2)", 3)] {
+        let bench = Bench::new();
+        let data = bench.tiny_data();
+        let run = |name: &str, delay: &str| {
+            let run = bench.stagger(&format!(
+                "train {data} --schedule {method} --stages 3 --batch-size 8 --epochs 6 --snapshot-every 2 --keep-snapshots {keep} \
+                 --calibration-batches 0 --lr 1000 --lr-schedule constant --warmup-batches 0 --on-nan rollback --output {name} {delay}"
+            ));
+            assert_eq!(run.status, 0, "{method}: {}", run.stderr);
+            run.stdout
+        };
+        let first = run("run0", DELAYS[0]);
+        assert!(!rolled_back(&first).is_empty(), "{method}: {first}");
+        for (number, delay) in DELAYS.iter().enumerate().skip(1) {
+            let name = format!("run{number}");
+            let other = run(&name, delay);
+            assert_eq!(rolled_back(&other), rolled_back(&first), "{method} {delay}");
+            for file in ["last.safetensors", "best.safetensors"] {
+                let read = |run: &str| fs::read(bench.path(run).join(file)).ok();
+                assert!(read(&name) == read("run0"), "{method} {delay}: {file}");
+            }
+            let metrics = |run: &str| timeless_metrics(&bench.path(run));
+            assert_eq!(metrics(&name), metrics("run0"), "{method} {delay}");
+        }
+    }
+}
+
+/// A process that is killed right after a rollback goes on from it, also where snapshots behind it are still there, and one whose
+/// file of the rollback is gone comes to it again.
+#[test]
+fn a_rollback_is_on_disk_before_the_run_goes_on() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let flags = format!(
+        "{data} --schedule dsp --stages 3 --batch-size 8 --snapshot-every 2 --keep-snapshots 30 --calibration-batches 0 --lr 300 \
+         --lr-schedule constant --warmup-batches 0 --on-nan rollback"
+    );
+    let unbroken = bench.stagger(&format!("train {flags} --epochs 8 --output unbroken"));
+    let lines = rolled_back(&unbroken.stdout);
+    assert!(lines.len() > 1, "{}", unbroken.stdout);
+    let file = fs::read_to_string(bench.path("unbroken/rollback.json")).unwrap();
+    let rolled: serde_json::Value = serde_json::from_str(&file).unwrap();
+    assert_eq!(
+        rolled["rollbacks"].as_u64(),
+        Some(lines.len() as u64),
+        "{file}"
+    );
+    let factor = rolled["learning_rate_factor"].as_f64().unwrap();
+    assert_eq!(factor, 0.5_f64.powi(lines.len() as i32));
+
+    // As a process leaves it that is killed before the run goes on: only what was there at the first rollback, and the file.
+    let version = rolled["version"].as_u64().unwrap() as usize;
+    let same = |what: &str| {
+        let weights = |run: &str| fs::read(bench.path(run).join("last.safetensors")).unwrap();
+        assert!(weights("unbroken") == weights("killed"), "{what}");
+        assert_eq!(bench.losses("killed"), bench.losses("unbroken"), "{what}");
+    };
+    bench.stagger(&format!(
+        "train {flags} --epochs 8 --max-batches 20 --on-nan stop --output killed"
+    ));
+    assert!(
+        bench
+            .path(&format!("killed/snapshots/v{version:08}"))
+            .exists()
+            || version == 0
+    );
+    fs::write(bench.path("killed/rollback.json"), &file).unwrap();
+    let resumed = bench.stagger(&format!(
+        "train --resume killed --on-nan rollback --epochs 8 --max-batches 24"
+    ));
+    assert_eq!(resumed.status, 0, "{} {}", resumed.stdout, resumed.stderr);
+    let left_out = format!("is left out: the run has gone back to version {version} since");
+    assert!(resumed.stdout.contains(&left_out), "{}", resumed.stdout);
+    assert!(
+        rolled_back(&resumed.stdout).is_empty(),
+        "{}",
+        resumed.stdout
+    );
+    same("with the file");
+
+    // Without it, or with one that is damaged, from any snapshot.
+    fs::write(bench.path("killed/rollback.json"), file.replace('2', "3")).unwrap();
+    let again = bench.stagger("train --resume killed/snapshots/v00000002");
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert!(
+        again
+            .stdout
+            .contains("killed/rollback.json is left out: its checksum is "),
+        "{}",
+        again.stdout
+    );
+    assert_eq!(rolled_back(&again.stdout), lines);
+    same("without the file");
+}

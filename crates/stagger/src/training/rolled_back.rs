@@ -1,0 +1,98 @@
+//! The file that says where a run has gone back to: a process that is killed right after that goes on from there, too.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stagger_report::snapshot::Manifest;
+use stagger_report::{ROLLBACK_FILE, ReportError, RunFolder, checksum};
+
+use super::session::StartPoint;
+use crate::error::Error;
+
+/// The last rollback of a run. Snapshots that were taken after it know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// The version from which the run goes on; 0 is its start.
+    version: usize,
+    learning_rate_factor: f64,
+    rollbacks: usize,
+    diverged_at: Option<usize>,
+}
+
+impl RolledBack {
+    pub fn to(back: &StartPoint) -> Self {
+        let progress = &back.progress;
+        Self {
+            version: back.version(),
+            learning_rate_factor: progress.learning_rate_factor,
+            rollbacks: progress.rollbacks,
+            diverged_at: progress.diverged_at,
+        }
+    }
+
+    pub fn write(&self, folder: &RunFolder) -> Result<(), Error> {
+        // Numbers have a form in JSON.
+        let object = serde_json::to_vec_pretty(self).map(checksum::seal_json);
+        Ok(folder.write(ROLLBACK_FILE, &object.unwrap_or_default())?)
+    }
+
+    /// The last rollback of the run in a folder. A file that is damaged costs nothing but time: the run diverges once more, and goes
+    /// back to the same version. A line says so.
+    pub fn read(run: &Path, notes: &mut Vec<String>) -> Option<Self> {
+        let path = run.join(ROLLBACK_FILE);
+        let read = || {
+            let bytes = fs::read(&path)?;
+            if !checksum::check_json(&bytes).map_err(std::io::Error::other)? {
+                let what = "it does not end with its checksum";
+                return Err(std::io::Error::other(what));
+            }
+            Ok(serde_json::from_slice(&bytes)?)
+        };
+        match read() {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                notes.push(format!("{} is left out: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    pub fn is_to_the_start(&self) -> bool {
+        self.version == 0
+    }
+
+    /// Refuses a snapshot that is of a time before the rollback, and behind it: a killed process had no time to remove it.
+    pub fn check(&self, manifest: &Manifest) -> Result<(), ReportError> {
+        let rollbacks = (manifest.progress.get("rollbacks")).and_then(Value::as_u64);
+        let is_before = rollbacks.is_none_or(|rollbacks| rollbacks < self.rollbacks as u64);
+        match manifest.version > self.version && is_before {
+            true => Err(ReportError::GivenUp { to: self.version }),
+            false => Ok(()),
+        }
+    }
+
+    /// Where the run goes on that has gone back to this point.
+    pub fn apply(&self, from: &mut StartPoint) {
+        let version = from.version();
+        let progress = &mut from.progress;
+        if self.version == version && progress.rollbacks < self.rollbacks {
+            progress.learning_rate_factor = self.learning_rate_factor;
+            progress.rollbacks = self.rollbacks;
+            progress.diverged_at = self.diverged_at;
+        }
+    }
+
+    /// Removes the file of a run that starts before the version to which it had gone back: it comes to the rollback again.
+    pub fn forget_later(folder: &RunFolder, from: &StartPoint) -> Result<(), Error> {
+        let last = Self::read(folder.path(), &mut Vec::new());
+        let is_later = |last: &Self| last.rollbacks > from.progress.rollbacks;
+        if last.as_ref().is_some_and(is_later) {
+            folder.remove(ROLLBACK_FILE)?;
+        }
+        Ok(())
+    }
+}
