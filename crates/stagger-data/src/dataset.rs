@@ -51,6 +51,14 @@ pub trait Dataset: Send + Sync {
     /// A number that differs, but for chance, between data sets with different content: equal
     /// fingerprints make two runs comparable.
     fn fingerprint(&self) -> u64;
+    /// A number that differs, but for chance, where files of the same names and sizes have other content, for sets whose
+    /// [`fingerprint`](Self::fingerprint) does not look at it: a sample of the files is read. `None` for all others.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    fn content_fingerprint(&self) -> Result<Option<u64>, DataError> {
+        Ok(None)
+    }
 }
 
 /// Labels of the images `indices`, in that order.

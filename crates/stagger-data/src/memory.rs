@@ -14,6 +14,7 @@ pub struct InMemory {
     labels: Vec<u16>,
     pixels: Vec<u8>,
     fingerprint: u64,
+    content: Option<u64>,
 }
 
 impl InMemory {
@@ -80,13 +81,15 @@ impl InMemory {
             labels,
             pixels,
             fingerprint,
+            content: None,
         })
     }
 
-    /// Replaces the fingerprint, for sets whose identity is not their pixels alone.
-    pub(crate) fn with_fingerprint(self, fingerprint: u64) -> Self {
+    /// Replaces the fingerprints, for sets whose identity is not their pixels alone.
+    pub(crate) fn with_fingerprints(self, fingerprint: u64, content: u64) -> Self {
         Self {
             fingerprint,
+            content: Some(content),
             ..self
         }
     }
@@ -130,6 +133,10 @@ impl Dataset for InMemory {
 
     fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    fn content_fingerprint(&self) -> Result<Option<u64>, DataError> {
+        Ok(self.content)
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) enum Purpose {
     DrawTraining = 3,
     DrawTest = 4,
     SetAside = 5,
+    Content = 6,
 }
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;

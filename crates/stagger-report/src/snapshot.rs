@@ -28,7 +28,7 @@ pub use file_system::{Disk, FileSystem, SnapshotFile};
 pub(crate) use parts::{Complete, Evaluation, Known, SnapshotParts};
 
 pub use keep::Keep;
-pub use manifest::{FileEntry, Manifest, MetricsSeal, SNAPSHOT_FORMAT};
+pub use manifest::{DataSeal, FileEntry, Manifest, MetricsSeal, SNAPSHOT_FORMAT};
 pub use stage_file::{decode_stage, encode_stage, stage_file_name};
 pub use store::{Latest, MANIFEST_FILE, SNAPSHOTS_FOLDER, Scored, Skipped, SnapshotStore};
 pub use writer::{SnapshotPlan, SnapshotWriter, Written};

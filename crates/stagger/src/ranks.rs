@@ -47,8 +47,14 @@ impl Facts {
     /// Those of the rank that has these places.
     fn of(job: &Job, commit: Option<&str>, places: Range<usize>) -> Self {
         let environment = Environment::gather(env!("CARGO_PKG_VERSION"), commit);
-        let data =
-            |set: &dyn stagger_data::Dataset| format!("{} {:016x}", set.name(), set.fingerprint());
+        let data = |set: &dyn stagger_data::Dataset| {
+            // A file that cannot be read differs from one that can.
+            let content = set.content_fingerprint().map_or_else(
+                |error| format!(" {error}"),
+                |content| content.map_or(String::new(), |content| format!(" {content:016x}")),
+            );
+            format!("{} {:016x}{content}", set.name(), set.fingerprint())
+        };
         let parameters = job.model.parameters(0..job.model.blocks.len());
         let count = parameters
             .iter()

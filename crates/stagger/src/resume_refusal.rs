@@ -72,14 +72,23 @@ pub enum ResumeRefusal {
         /// As they are.
         found: Vec<usize>,
     },
-    /// The training data differ.
+    /// Images differ.
     Data {
         /// The run folder.
         run: PathBuf,
-        /// Their fingerprint as it was.
-        expected: String,
-        /// As it is.
-        found: String,
+        /// What they are for, with a verb: `train on`.
+        part: String,
+        /// What of them was what, and is what.
+        what: String,
+        /// Whether the run may go on with them, once that is asked for: there are as many as before.
+        acceptable: bool,
+    },
+    /// Images are gone.
+    DataGone {
+        /// The run folder.
+        run: PathBuf,
+        /// What they were for, with a verb: `test on at the end`.
+        part: String,
     },
     /// The manifest of a snapshot makes no sense.
     Manifest {
@@ -163,12 +172,25 @@ impl ResumeRefusal {
             ),
             Self::Data {
                 run,
-                expected,
-                found,
-            } => format!(
-                "the training data has changed: its fingerprint was {expected} and is {found} now; {}",
-                instead(run)
-            ),
+                part,
+                what,
+                acceptable,
+            } => {
+                let accept = match acceptable {
+                    true => format!(
+                        "; where they are meant to be others, such as repaired files, {} goes on with them",
+                        spelling.name("accept_changed_data")
+                    ),
+                    false => String::new(),
+                };
+                format!(
+                    "the images to {part} have changed: {what}; {}{accept}",
+                    instead(run)
+                )
+            }
+            Self::DataGone { run, part } => {
+                format!("the images to {part} are gone; {}", instead(run))
+            }
             Self::Manifest { path, source } => {
                 format!("the manifest of {}: {source}", path.display())
             }

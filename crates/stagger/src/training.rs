@@ -2,6 +2,7 @@
 
 mod calibration;
 mod closing;
+mod data_check;
 mod extension;
 mod final_test;
 mod journal;
@@ -67,6 +68,7 @@ pub struct Training<'a> {
     options: TrainingOptions,
     given: Given,
     resume: Option<Resume>,
+    accept_changed_data: bool,
     world: Option<World>,
     outputs: Outputs<'a>,
 }
@@ -217,6 +219,14 @@ impl<'a> Training<'a> {
     pub fn resume(mut self, run: impl Into<PathBuf>) -> Self {
         self.resume = Some(Resume::From(run.into()));
         self.run_folder()
+    }
+
+    /// Goes on with images that have changed since a resumed run's snapshot, such as repaired files, where there are as many as
+    /// before. Without this they are refused.
+    #[must_use]
+    pub fn accept_changed_data(mut self, accepted: bool) -> Self {
+        self.accept_changed_data = accepted;
+        self
     }
 
     /// Resumes the run in the output folder, or without one the newest unfinished run under `runs/`; starts a new run

@@ -319,6 +319,7 @@ fn manifest() -> Outcome<()> {
         dtype: "f32".to_owned(),
         dataset: "shapes".to_owned(),
         data_fingerprint: "0123456789abcdef".to_owned(),
+        data: vec![],
         class_names: vec!["circle".to_owned(), "square".to_owned()],
         test_top1: Some(0.1 + 0.2),
         config: "seed = 1\n".to_owned(),

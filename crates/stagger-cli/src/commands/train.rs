@@ -52,6 +52,7 @@ fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
         .commit(option_env!("STAGGER_COMMIT"))
         .console_with(training_bar::lines_and_bar)
         .run_folder()
+        .accept_changed_data(arguments.accept_changed_data)
         .profile_kernels(arguments.profile_ops);
     Ok(match arguments.resume {
         Some(path) if path.as_os_str() == "auto" => training.options(options).resume_or_start(),

@@ -19,6 +19,9 @@ pub struct TrainArgs {
     /// unfinished run, and starts a new one when there is none
     #[arg(long, value_name = "RUN", help_heading = "Snapshots")]
     pub resume: Option<PathBuf>,
+    /// Resume with images that have changed since, such as repaired files, where there are as many as before
+    #[arg(long, requires = "resume", help_heading = "Snapshots")]
+    pub accept_changed_data: bool,
     /// Time every kind of kernel, and print it at the end
     #[arg(long, help_heading = "Output")]
     pub profile_ops: bool,
@@ -244,7 +247,14 @@ mod tests {
     use crate::flags::{Cli, Command};
 
     /// Flags that are no options: they say where options are from, or how a run is watched.
-    const OTHERS: [&str; 5] = ["config", "resume", "profile_ops", "rank_timeout", "help"];
+    const OTHERS: [&str; 6] = [
+        "config",
+        "resume",
+        "accept_changed_data",
+        "profile_ops",
+        "rank_timeout",
+        "help",
+    ];
 
     #[test]
     fn every_option_has_a_flag_and_every_flag_an_option() {

@@ -235,7 +235,7 @@ fn damaged_pictures() {
     fs::write(bench.path("d/val/b/1.png"), &whole).unwrap();
     let other = bench.stagger("train --resume again");
     assert!(
-        refusal(&other).contains("the training data has changed"),
+        refusal(&other).contains("the images to train on have changed"),
         "{}",
         other.stderr
     );

@@ -3,6 +3,7 @@
 mod support;
 
 mod bench;
+mod changed_data;
 mod compare;
 mod data;
 mod engines;

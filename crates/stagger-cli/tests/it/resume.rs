@@ -179,7 +179,7 @@ fn what_would_change_the_numbers_is_refused() {
     fs::write(bench.path("data_batch_1.bin"), records).unwrap();
     assert_refused(
         &bench.stagger("train --resume run"),
-        "the training data has changed: its fingerprint was ",
+        "the images to train on have changed: their fingerprint was ",
     );
     assert_refused(
         &bench.stagger(&format!("train {data} --resume nowhere")),
@@ -356,7 +356,7 @@ fn inspect_tells_what_there_is() {
     .unwrap();
     assert_refused(
         &bench.stagger(&format!("inspect {folder}")),
-        "the format version is 9; this version of stagger reads 1",
+        "the format version is 9; this version of stagger reads 2",
     );
 }
 
@@ -514,7 +514,12 @@ fn fails_and_resumes(bench: &Bench, all: usize) {
     assert_eq!(versions(bench, &broken), [3]);
 
     fs::write(&picture, bytes).unwrap();
-    let resumed = bench.stagger(&format!("train --resume {broken}"));
+    // It was damaged from the start, so that this is another picture.
+    assert_refused(
+        &bench.stagger(&format!("train --resume {broken}")),
+        "the images to evaluate on have changed",
+    );
+    let resumed = bench.stagger(&format!("train --resume {broken} --accept-changed-data"));
     assert_eq!(resumed.status, 0, "{}", resumed.stderr);
     assert!(
         resumed
@@ -567,6 +572,7 @@ fn other_learning_rates_of_an_earlier_build_are_told() {
     let mut manifest: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     manifest.as_object_mut().unwrap().remove("class_names");
+    manifest["format_version"] = 1.into();
     fs::write(&path, manifest.to_string()).unwrap();
     let earlier = bench.stagger(&resume);
     assert_eq!(earlier.status, 0, "{}", earlier.stderr);

@@ -10,6 +10,7 @@
 //! told of by name, or left out where the options say so.
 
 mod class_name;
+mod content;
 mod damage;
 mod decode;
 mod evaluation;
@@ -240,7 +241,7 @@ impl Folder {
         let labels = self.items.iter().map(|item| item.label).collect();
         let shape = self.shape();
         let set = InMemory::new(NAME, self.class_names, shape, labels, pixels)?;
-        Ok(set.with_fingerprint(self.fingerprint))
+        Ok(set.with_fingerprints(self.fingerprint, content::fingerprint(&self.items)?))
     }
 }
 
@@ -286,5 +287,9 @@ impl Dataset for Folder {
 
     fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    fn content_fingerprint(&self) -> Result<Option<u64>, DataError> {
+        content::fingerprint(&self.items).map(Some)
     }
 }

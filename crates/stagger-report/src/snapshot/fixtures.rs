@@ -7,7 +7,7 @@ use stagger_runtime::snapshot::{
     KeptLesson, KeptPass, PipelineState, RunningMean, Sent, Snapshot, StageSnapshot, SynthesisState,
 };
 
-use super::manifest::{FileEntry, Manifest, MetricsSeal, SNAPSHOT_FORMAT};
+use super::manifest::{DataSeal, FileEntry, Manifest, MetricsSeal, SNAPSHOT_FORMAT};
 
 pub fn manifest(version: usize) -> Manifest {
     let file = |stage: usize| FileEntry {
@@ -29,6 +29,12 @@ pub fn manifest(version: usize) -> Manifest {
         dtype: "f32".to_owned(),
         dataset: "shapes".to_owned(),
         data_fingerprint: "0123456789abcdef".to_owned(),
+        data: vec![DataSeal {
+            part: "train on".to_owned(),
+            images: 20,
+            fingerprint: "0123456789abcdef".to_owned(),
+            content: None,
+        }],
         class_names: vec!["cat".to_owned(), "dog".to_owned()],
         test_top1: Some(0.1 + 0.2),
         config: "seed = 1\n".to_owned(),

@@ -46,6 +46,9 @@ pub struct Manifest {
     pub dataset: String,
     /// Fingerprint of its training part, 16 hexadecimal digits.
     pub data_fingerprint: String,
+    /// The images that the run goes by; empty in older snapshots.
+    #[serde(default)]
+    pub data: Vec<DataSeal>,
     /// Name of the class of each output; empty where it is not known, as in older snapshots.
     #[serde(default)]
     pub class_names: Vec<String>,
@@ -60,6 +63,19 @@ pub struct Manifest {
     pub metrics: Option<MetricsSeal>,
     /// The stages' files, from stage 0 up.
     pub files: Vec<FileEntry>,
+}
+
+/// A set of images, as it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataSeal {
+    /// What they are for, with a verb: `train on`.
+    pub part: String,
+    /// Their number.
+    pub images: usize,
+    /// Fingerprint, 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// The same of the content of a sample of files, where the other does not look at it.
+    pub content: Option<String>,
 }
 
 /// Checksums of the lines of `metrics.jsonl` that a run that resumes from a snapshot keeps.

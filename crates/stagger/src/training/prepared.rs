@@ -52,6 +52,7 @@ impl<'a> Prepared<'a> {
             mut options,
             given,
             resume,
+            accept_changed_data,
             world,
             outputs,
         } = training;
@@ -70,7 +71,13 @@ impl<'a> Prepared<'a> {
         }
         let mut prepared = match place {
             Some(place) => {
-                let reopened = resume::reopen(&place, options, &given, outputs.commit.as_deref())?;
+                let reopened = resume::reopen(
+                    &place,
+                    options,
+                    &given,
+                    outputs.commit.as_deref(),
+                    accept_changed_data,
+                )?;
                 Self {
                     job: reopened.job,
                     from: reopened.from,

@@ -12,6 +12,7 @@ use stagger_schedule::Schedule;
 use toml::{Table, Value};
 
 use super::Resume;
+use super::data_check;
 use super::extension::{self, Extension};
 use super::rolled_back::RolledBack;
 use super::session::StartPoint;
@@ -166,6 +167,7 @@ pub fn reopen(
     said: TrainingOptions,
     given: &Given,
     commit: Option<&str>,
+    accept_changed_data: bool,
 ) -> Result<Reopened, Error> {
     let run = &place.run;
     let folder = RunFolder::reopen(run)?;
@@ -213,6 +215,7 @@ pub fn reopen(
         Some(mut found) => {
             found.options = as_it_ran(found.options);
             check_same(&job, &found, run)?;
+            data_check::check(&job, &found, run, accept_changed_data, &mut notes)?;
             found.from.progress.drained_at = extension::drains(&job, &found.from, &found.options);
             job.horizon
                 .drain_at
@@ -293,15 +296,6 @@ fn check_same(job: &Job, found: &Found, run: &Path) -> Result<(), Error> {
             run: run.to_owned(),
             expected: found.cut.clone(),
             found: sizes,
-        }
-        .into());
-    }
-    let fingerprint = format!("{:016x}", job.split.train.fingerprint());
-    if found.data_fingerprint != fingerprint {
-        return Err(ResumeRefusal::Data {
-            run: run.to_owned(),
-            expected: found.data_fingerprint.clone(),
-            found: fingerprint,
         }
         .into());
     }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use stagger_engine::StageState;
 use stagger_model::quantity;
 use stagger_report::snapshot::{
-    Keep, Latest, MANIFEST_FILE, Manifest, MetricsSeal, SNAPSHOT_FORMAT, Skipped, SnapshotPlan,
-    SnapshotStore, SnapshotWriter, Written, decode_stage,
+    DataSeal, Keep, Latest, MANIFEST_FILE, Manifest, MetricsSeal, SNAPSHOT_FORMAT, Skipped,
+    SnapshotPlan, SnapshotStore, SnapshotWriter, Written, decode_stage,
 };
 use stagger_report::{
     BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, MetricsCoverage, ReportError, RunFolder,
@@ -18,6 +18,7 @@ use stagger_report::{
 };
 use stagger_runtime::snapshot::Snapshot;
 
+use super::data_check;
 use super::rolled_back::RolledBack;
 use super::session::{RunProgress, StartPoint};
 use crate::config_file;
@@ -92,6 +93,7 @@ impl WrittenRun<'_> {
             dtype: job.precision.to_string(),
             dataset: job.split.train.name().to_owned(),
             data_fingerprint: format!("{:016x}", job.split.train.fingerprint()),
+            data: data_check::seals(job)?,
             class_names: job.split.train.class_names().to_vec(),
             config: config_file::write(&job.options)?,
             ..Manifest::default()
@@ -126,6 +128,7 @@ pub struct Found {
     pub options: TrainingOptions,
     pub cut: Vec<usize>,
     pub data_fingerprint: String,
+    pub data: Vec<DataSeal>,
     pub commit: Option<String>,
     /// Whether a build wrote it whose cosine began with the run and not where the warm-up ends: those said no names of classes.
     pub has_early_cosine: bool,
@@ -149,6 +152,7 @@ impl Found {
             options,
             cut: manifest.cut,
             data_fingerprint: manifest.data_fingerprint,
+            data: manifest.data,
             commit: manifest.commit,
             has_early_cosine: manifest.class_names.is_empty(),
         })
