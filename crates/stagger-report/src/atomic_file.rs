@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::disk_watch;
 use crate::error::ReportError;
 use crate::folder_sync;
 use crate::passing_error::once_more;
@@ -17,7 +18,9 @@ use crate::passing_error::once_more;
 /// [`ReportError::Io`] when one of these steps fails. The former content is then unchanged and the temporary file removed.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     let partial = partial_path(path);
-    let written = once_more(|| write_and_rename(path, &partial, bytes));
+    let written = disk_watch::during("write", path, || {
+        once_more(|| write_and_rename(path, &partial, bytes))
+    });
     if written.is_err() {
         // The first failure is the one to report, whether or not this works.
         let _ = fs::remove_file(&partial);

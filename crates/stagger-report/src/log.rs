@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use stagger_runtime::{Event, Outcome, RunError};
 
+use crate::disk_watch;
 use crate::epoch::EpochTally;
 use crate::error::ReportError;
 use crate::run_lines::RunLines;
@@ -59,7 +60,7 @@ impl RunLog {
             .collect();
         // One call writes all lines, so a panic elsewhere leaves no part of them.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = file.write_all(lines.as_bytes());
+        let written = disk_watch::during("write", &self.path, || file.write_all(lines.as_bytes()));
         written.map_err(|source| ReportError::io("write", &self.path, source))
     }
 

@@ -10,6 +10,7 @@ use stagger_runtime::{Acted, Event, Outcome, RunError};
 use stagger_schedule::Action;
 
 use crate::atomic_file::write_atomic;
+use crate::disk_watch;
 use crate::epoch::EpochTally;
 use crate::error::ReportError;
 use crate::memory::peak_resident_bytes;
@@ -176,20 +177,20 @@ impl MetricsFile {
             what: error.to_string(),
         })?;
         line.push(b'\n');
-        (self.out.write_all(&line))
+        disk_watch::during("write", &self.path, || self.out.write_all(&line))
             .map_err(|source| ReportError::io("write", &self.path, source))?;
         self.seals.take(record, &line);
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), ReportError> {
-        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync());
+        self.flush()?;
+        let synced = disk_watch::during("flush", &self.path, || self.out.get_ref().sync());
         synced.map_err(|source| ReportError::io("write", &self.path, source))
     }
 
     fn flush(&mut self) -> Result<(), ReportError> {
-        self.out
-            .flush()
+        disk_watch::during("write", &self.path, || self.out.flush())
             .map_err(|source| ReportError::io("write", &self.path, source))
     }
 }

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use stagger_data::Split;
 use stagger_engine::{LearningRate, Optimizer};
 use stagger_model::Model;
-use stagger_report::{EpochTally, Sink, Sinks};
+use stagger_report::{DiskStall, EpochTally, Sink, Sinks};
 use stagger_runtime::{EventError, Interrupt};
 use stagger_schedule::Schedule;
 use stagger_transport::World;
@@ -90,10 +90,12 @@ struct Outputs<'a> {
     sinks: Sinks<'a>,
     interrupt: Interrupt,
     on_stall: Option<OnStall<'a>>,
+    on_disk_stall: Option<OnDiskStall>,
     commit: Option<String>,
     profile_kernels: bool,
 }
 
+type OnDiskStall = Box<dyn FnOnce(DiskStall) + Send>;
 type OnStall<'a> = Box<dyn FnMut(Stalled) -> Result<(), EventError> + 'a>;
 type ConsoleHook<'a> = Box<dyn FnMut(&EpochTally, &mut Sinks<'a>) -> Box<dyn Write + Send> + 'a>;
 
@@ -274,6 +276,14 @@ impl<'a> Training<'a> {
     #[must_use]
     pub fn on_stall(mut self, hook: impl FnMut(Stalled) -> Result<(), EventError> + 'a) -> Self {
         self.outputs.on_stall = Some(Box::new(hook));
+        self
+    }
+
+    /// Calls this, from a thread of its own, when a write to the run folder does not return for the stall timeout: the run waits for
+    /// it, and may wait for ever. Without a hook it does.
+    #[must_use]
+    pub fn on_disk_stall(mut self, hook: impl FnOnce(DiskStall) + Send + 'static) -> Self {
+        self.outputs.on_disk_stall = Some(Box::new(hook));
         self
     }
 

@@ -5,6 +5,8 @@ mod ranks;
 mod stall;
 mod training_bar;
 
+use std::process;
+
 use anyhow::anyhow;
 use stagger::{Interrupt, Training, check_path, config_file};
 
@@ -21,7 +23,9 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
             "--rank-timeout is for a run over several processes, which mpirun starts; leave it out";
         return Err(anyhow!(sentence).into());
     }
-    let training = training(arguments)?.on_stall(stall::end_after_a_while);
+    let training = training(arguments)?
+        .on_stall(stall::end_after_a_while)
+        .on_disk_stall(|stalled| stall::end_at_once(&stalled, || process::exit(1)));
     train(training)
 }
 

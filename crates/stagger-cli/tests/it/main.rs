@@ -6,6 +6,7 @@ mod bench;
 mod changed_data;
 mod compare;
 mod data;
+mod disks;
 mod engines;
 mod faults;
 mod folders;

@@ -12,6 +12,7 @@ use super::keep::Keep;
 use super::manifest::{FileEntry, Manifest, MetricsSeal, SNAPSHOT_FORMAT};
 use super::stage_file::{StageFile, decode_stage, stage_file_name};
 use crate::checksum;
+use crate::disk_watch;
 use crate::error::ReportError;
 use crate::passing_error::is_passing;
 use crate::weights_file::MAX_WEIGHTS_BYTES;
@@ -160,13 +161,16 @@ impl<F: FileSystem> SnapshotStore<F> {
         let own = self
             .write_file(&partial.join(MANIFEST_FILE), |out| out.write_all(&text))
             .map_err(failed)?;
-        self.files.sync_folder(partial).map_err(failed)?;
+        disk_watch::during("flush", partial, || self.files.sync_folder(partial)).map_err(failed)?;
         // An earlier attempt at this version, which may be damaged. The snapshot before it is complete.
         if self.list()?.iter().any(|found| found == path) {
             self.remove(path)?;
         }
-        self.files.rename(partial, path).map_err(failed)?;
-        self.files.sync_folder(&self.folder).map_err(failed)?;
+        let name = || {
+            self.files.rename(partial, path)?;
+            self.files.sync_folder(&self.folder)
+        };
+        disk_watch::during("rename", partial, name).map_err(failed)?;
         let stages: u64 = manifest.files.iter().map(|file| file.size_bytes).sum();
         Ok(stages + own.size_bytes)
     }
@@ -214,14 +218,15 @@ impl<F: FileSystem> SnapshotStore<F> {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<FileEntry> {
         let file = Checked {
-            file: self.files.create_file(path)?,
+            path: path.to_owned(),
+            file: disk_watch::during("create", path, || self.files.create_file(path))?,
             size_bytes: 0,
             checksum: crc32fast::Hasher::new(),
         };
         let mut out = BufWriter::with_capacity(1 << 18, file);
         write(&mut out)?;
         let mut file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.file.sync()?;
+        disk_watch::during("flush", path, || file.file.sync())?;
         Ok(FileEntry {
             name: String::new(),
             size_bytes: file.size_bytes,
@@ -389,9 +394,12 @@ impl<F: FileSystem> SnapshotStore<F> {
     fn remove(&mut self, path: &Path) -> Result<(), ReportError> {
         let failed = |source| ReportError::io("remove", path, source);
         let nameless = self.folder.join(format!(".{}.old{PARTIAL}", name_of(path)));
-        self.files.remove(&nameless).map_err(failed)?;
-        self.files.rename(path, &nameless).map_err(failed)?;
-        self.files.remove(&nameless).map_err(failed)
+        let remove = || {
+            self.files.remove(&nameless)?;
+            self.files.rename(path, &nameless)?;
+            self.files.remove(&nameless)
+        };
+        disk_watch::during("remove", path, remove).map_err(failed)
     }
 
     /// Path of a snapshot's folder until it is complete.
@@ -421,6 +429,7 @@ fn version_of(path: &Path) -> Option<usize> {
 
 /// A writer that counts bytes and computes their checksum.
 struct Checked {
+    path: PathBuf,
     file: Box<dyn SnapshotFile>,
     size_bytes: u64,
     checksum: crc32fast::Hasher,
@@ -428,7 +437,7 @@ struct Checked {
 
 impl Write for Checked {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.file.write(bytes)?;
+        let taken = disk_watch::during("write", &self.path, || self.file.write(bytes))?;
         self.checksum.update(&bytes[..taken]);
         self.size_bytes += taken as u64;
         Ok(taken)

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use stagger_engine::StageState;
-use stagger_report::{DEFAULT_BASE, METRICS_FILE, RunFolder, Sink, reset_peak_resident};
+use stagger_report::{DEFAULT_BASE, DiskWatch, METRICS_FILE, RunFolder, Sink, reset_peak_resident};
 use stagger_runtime::RunError;
 use stagger_schedule::Schedule;
 
@@ -171,6 +171,19 @@ impl<'a> Prepared<'a> {
             Folder::Reopened(folder) => (Some(folder), false),
         };
         let commit = self.outputs.commit.clone();
+        let hook = self.outputs.on_disk_stall.take();
+        let watch = hook.zip(self.job.stall_timeout.filter(|_| folder.is_some()));
+        let _watch = watch
+            .map(|(hook, timeout)| DiskWatch::start(timeout, hook))
+            .transpose()
+            .map_err(|source| Error::Io {
+                doing: "watch",
+                path: folder
+                    .as_ref()
+                    .map(|folder| folder.path().to_owned())
+                    .unwrap_or_default(),
+                source,
+            })?;
         let result = Journal::open(folder.as_ref(), &self.job, commit.as_deref(), console)
             .and_then(|journal| {
                 let result = self.train(folder.as_ref(), is_new, &journal);

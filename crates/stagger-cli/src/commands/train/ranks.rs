@@ -52,12 +52,15 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
 fn lead(arguments: TrainArgs, world: World, killer: &Killer) -> Result<(), Failure> {
     match training(arguments) {
         Ok(training) => {
-            let killer = killer.clone();
+            let (killer, killer_at_once) = (killer.clone(), killer.clone());
             let end = move |stalled| {
                 let killer = killer.clone();
                 stall::end_with(stalled, move || killer.kill(1))
             };
-            train(training.world(world).on_stall(end))
+            let training = training.world(world).on_stall(end);
+            train(training.on_disk_stall(move |stalled| {
+                stall::end_at_once(&stalled, || killer_at_once.kill(1));
+            }))
         }
         Err(failure) => {
             // The others wait to hear what the run is.

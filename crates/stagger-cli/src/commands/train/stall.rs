@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use stagger::Stalled;
+use stagger::report::DiskStall;
 use stagger::runtime::EventError;
 
 /// How long a stage that hangs may keep its thread. The run waits for all threads.
@@ -33,4 +34,10 @@ pub fn end_with(stalled: Stalled, end: impl FnOnce() + Send + 'static) -> Result
         .name("grace".to_owned())
         .spawn(wait)?;
     Ok(())
+}
+
+/// Ends a process whose disk does not answer, by calling `end`: every thread that writes may hang.
+pub fn end_at_once(stalled: &DiskStall, end: impl FnOnce()) {
+    eprintln!("error: {stalled}; once it answers again, go on with --resume");
+    end();
 }
