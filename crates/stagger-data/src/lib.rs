@@ -31,6 +31,7 @@ mod datasets;
 mod error;
 mod file;
 mod fingerprint;
+pub mod foreign;
 mod inventory;
 mod loader;
 mod memory;

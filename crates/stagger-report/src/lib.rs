@@ -56,6 +56,7 @@ mod timestamp;
 mod torch_file;
 mod weights;
 mod weights_file;
+mod weights_reader;
 
 pub use atomic_file::write_atomic;
 pub use available_memory::{AvailableMemory, MemoryLimit, available_memory};
@@ -85,6 +86,7 @@ pub use sink::{Sink, Sinks};
 pub use summary::{EpochSummary, RunSummary, StageSummary};
 pub use table::Table;
 pub use weights::WeightsFiles;
-pub use weights_file::{
-    MAX_WEIGHTS_BYTES, Weights, decode_weights, encode_weights, read_weights, write_weights,
+pub use weights_file::{MAX_WEIGHTS_BYTES, Weights, decode_weights, encode_weights, write_weights};
+pub use weights_reader::{
+    StageOrWeights, read_stage_or_weights, read_weights, read_weights_inside,
 };

@@ -1,13 +1,16 @@
 //! The folder of a run's results.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use stagger_data::foreign;
 
 use crate::atomic_file::{partial_path, write_atomic};
 use crate::error::ReportError;
 use crate::folder_sync::folders_cannot_be_flushed;
+use crate::snapshot::SNAPSHOTS_FOLDER;
 use crate::timestamp::utc_in_a_file_name;
 
 /// Parent folder of runs without an output path of their own.
@@ -91,15 +94,30 @@ impl RunFolder {
     /// Opens the folder of a run to resume it.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when there is no such folder, [`ReportError::InUse`] while another process trains in it.
+    /// [`ReportError::Io`] when there is no such folder, and when one of its files, or the folder of its snapshots, is a link that
+    /// leads out of it; [`ReportError::InUse`] while another process trains in it.
     pub fn reopen(path: &Path) -> Result<Self, ReportError> {
         fs::read_dir(path)
             .map_err(|source| ReportError::io("open the run folder", path, source))?;
-        Ok(Self {
+        let folder = Self {
             path: path.to_owned(),
             made: Vec::new(),
             lock: lock(path)?,
-        })
+        };
+        folder.refuse_links()?;
+        Ok(folder)
+    }
+
+    /// Refuses links that lead out of the folder in the place of what a run writes.
+    fn refuse_links(&self) -> Result<(), ReportError> {
+        let files = ALL_FILES.iter().map(|name| self.file(name));
+        let files = files.map(|file| (foreign::refuse_leading_out(&file), file));
+        let snapshots = self.file(SNAPSHOTS_FOLDER);
+        let snapshots = (foreign::refuse_folder_link(&snapshots), snapshots);
+        for (refused, path) in files.chain([snapshots]) {
+            refused.map_err(|source| ReportError::io("write", &path, source))?;
+        }
+        Ok(())
     }
 
     /// Creates a folder with a name of its own: [`default_path`], or if another run of the same second has it, the same
@@ -136,10 +154,17 @@ impl RunFolder {
         };
         fs::read_dir(path)
             .map_err(|source| ReportError::io("open the run folder", path, source))?;
-        let gone: Vec<_> = OF_A_FINISHED_RUN
-            .into_iter()
-            .filter(|name| !folder.file(name).is_file())
-            .collect();
+        let mut gone = Vec::new();
+        for name in OF_A_FINISHED_RUN {
+            let file = folder.file(name);
+            if !foreign::is_there(&file) {
+                gone.push(name);
+            } else if !file.is_file() {
+                // What it is instead, in a sentence.
+                foreign::open_inside(&file, u64::MAX)
+                    .map_err(|source| ReportError::io("read", &file, source))?;
+            }
+        }
         if let Some((last, others)) = gone.split_last() {
             let missing = match others {
                 [] => format!("{last} is"),
@@ -171,6 +196,12 @@ impl RunFolder {
             );
         }
         warnings
+    }
+
+    /// Whether a file has the name under which a run writes one of its files until it is complete.
+    pub fn is_partial_file(path: &Path) -> bool {
+        let mut partial = ALL_FILES.iter().map(|name| partial_path(Path::new(name)));
+        partial.any(|partial| path.file_name() == partial.file_name())
     }
 
     /// The folder itself.
@@ -244,7 +275,7 @@ impl RunFolder {
     /// Writes and removes a small file, so that a full or read-only disk is noticed now and not after an epoch.
     fn try_writing(&self) -> io::Result<()> {
         let probe = partial_path(&self.file(CONFIG_FILE));
-        let written = fs::write(&probe, [b'\n'; 4096]);
+        let written = File::create_new(&probe).and_then(|mut file| file.write_all(&[b'\n'; 4096]));
         let removed = fs::remove_file(&probe);
         written.and(removed).inspect_err(|_| self.remove_made())
     }
@@ -270,7 +301,7 @@ fn lock(path: &Path) -> Result<Option<File>, ReportError> {
         return Ok(None);
     }
     let unreadable = |source| ReportError::io("open the run folder", path, source);
-    let folder = File::open(path).map_err(unreadable)?;
+    let folder = foreign::folder(path).map_err(unreadable)?;
     match folder.try_lock() {
         Ok(()) => Ok(Some(folder)),
         Err(TryLockError::WouldBlock) => Err(ReportError::InUse {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use stagger_data::foreign::{self, Unfit};
+
 use crate::options::TrainingOptions;
 
 /// Far above any real config; a wrong path to a large file is refused instead of read.
@@ -50,16 +52,26 @@ pub enum ConfigError {
 /// When the file cannot be read, is not TOML, or has an unknown key or a value of the wrong kind; the message names
 /// file and line.
 pub fn read(path: &Path) -> Result<TrainingOptions, ConfigError> {
-    let refused = |source| ConfigError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let found = std::fs::metadata(path).map_err(refused)?.len();
-    if found > MAX_CONFIG_BYTES {
+    of_text(path, foreign::text(path, MAX_CONFIG_BYTES))
+}
+
+/// Reads the config of a run from its folder.
+///
+/// # Errors
+/// As [`read`], and for a link that leads out of the folder.
+pub fn read_inside(path: &Path) -> Result<TrainingOptions, ConfigError> {
+    of_text(path, foreign::text_inside(path, MAX_CONFIG_BYTES))
+}
+
+fn of_text(path: &Path, text: io::Result<String>) -> Result<TrainingOptions, ConfigError> {
+    let refused = |source: io::Error| {
         let path = path.to_owned();
-        return Err(ConfigError::Size { path, found });
-    }
-    let text = std::fs::read_to_string(path).map_err(refused)?;
+        match source.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(&Unfit::TooLarge { found, .. }) => ConfigError::Size { path, found },
+            _ => ConfigError::Io { path, source },
+        }
+    };
+    let text = text.map_err(refused)?;
     parse(&text).map_err(|sentence| ConfigError::Text {
         path: path.to_owned(),
         sentence,

@@ -103,7 +103,7 @@ impl PreparedEvaluation {
         }
         let folder = RunFolder::open(run)?;
         let elsewhere = said.data_dir.clone();
-        let of_run = config_file::read(&folder.file(CONFIG_FILE))?;
+        let of_run = config_file::read_inside(&folder.file(CONFIG_FILE))?;
         // Images are set aside in the run's own folder; another one is evaluated as it is.
         let is_elsewhere = elsewhere.is_some_and(|path| {
             let own = of_run.data_dir.as_ref();

@@ -80,7 +80,7 @@ impl PreparedPrediction {
         said: TrainingOptions,
     ) -> Result<Self, Error> {
         let folder = RunFolder::open(run)?;
-        let mut options = said.or(config_file::read(&folder.file(CONFIG_FILE))?);
+        let mut options = said.or(config_file::read_inside(&folder.file(CONFIG_FILE))?);
         // Neither is where the pictures are, nor sets any of them aside.
         (options.data_dir, options.val_split, options.allow_left_out) = (None, None, None);
         // Weights do not depend on the engine.

@@ -67,20 +67,20 @@ impl<F: FileSystem> SnapshotStore<F> {
     }
 
     /// Removes incomplete snapshots that a crash has left, and snapshots of versions later than this one: a run that resumes
-    /// at this version takes them again.
+    /// at this version takes them again. What has another name, or is no folder, is not the run's, and stays.
     ///
     /// # Errors
     /// [`ReportError::Io`] when one cannot be removed.
     pub fn clean(&mut self, version: usize) -> Result<(), ReportError> {
         for path in self.list()? {
-            if name_of(&path).ends_with(PARTIAL) {
+            if is_leftover(&name_of(&path)) {
                 let removed = self.files.remove(&path);
                 removed.map_err(|source| ReportError::io("remove", &path, source))?;
             }
         }
         // Newest first: if this is cut short, no snapshot is left without those before it.
         for (found, path) in self.versions()?.into_iter().rev() {
-            if found > version {
+            if found > version && self.is_folder(&path)? {
                 self.remove(&path)?;
             }
         }
@@ -148,6 +148,11 @@ impl<F: FileSystem> SnapshotStore<F> {
         self.files.sync_folder(partial).map_err(failed)?;
         // An earlier attempt at this version, which may be damaged. The snapshot before it is complete.
         if self.list()?.iter().any(|found| found == path) {
+            if !self.is_folder(path)? {
+                return Err(ReportError::InTheWay {
+                    path: path.to_owned(),
+                });
+            }
             self.remove(path)?;
         }
         self.files.rename(partial, path).map_err(failed)?;
@@ -169,7 +174,7 @@ impl<F: FileSystem> SnapshotStore<F> {
         progress: Value,
     ) -> Result<(), ReportError> {
         let path = self.folder.join(name(version));
-        if !self.list()?.contains(&path) {
+        if !self.list()?.contains(&path) || !self.is_folder(&path)? {
             return Ok(());
         }
         let manifest = Manifest {
@@ -232,7 +237,7 @@ impl<F: FileSystem> SnapshotStore<F> {
         }
         let older = versions.len().saturating_sub(keep.max(1));
         for (version, path) in &versions[..older] {
-            if best.is_none_or(|(_, best)| best != *version) {
+            if best.is_none_or(|(_, best)| best != *version) && self.is_folder(path)? {
                 self.remove(path)?;
             }
         }
@@ -314,6 +319,12 @@ impl<F: FileSystem> SnapshotStore<F> {
     /// As [`SnapshotStore::load`].
     pub fn manifest(&mut self, path: &Path) -> Result<Manifest, ReportError> {
         let file = path.join(MANIFEST_FILE);
+        // A path that the user has named may be a link.
+        if path.parent() == Some(&self.folder) && !self.is_folder(path)? {
+            let what = "it is no folder of its own; move it away".to_owned();
+            let path = path.to_owned();
+            return Err(ReportError::Snapshot { path, what });
+        }
         let bytes = (self.files.read(&file, MAX_MANIFEST_BYTES))
             .map_err(|source| ReportError::io("read", &file, source))?;
         match Manifest::format_of(&bytes) {
@@ -339,6 +350,29 @@ impl<F: FileSystem> SnapshotStore<F> {
             .collect();
         versions.sort();
         Ok(versions)
+    }
+
+    /// What has the name of a snapshot's folder and is none: files and links, which are not the run's.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when the folder cannot be read.
+    pub fn in_the_way(&mut self) -> Result<Vec<PathBuf>, ReportError> {
+        let mut found = Vec::new();
+        for (_, path) in self.versions()? {
+            if !self.is_folder(&path)? {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
+    fn is_folder(&mut self, path: &Path) -> Result<bool, ReportError> {
+        match self.files.is_folder(path) {
+            Ok(is_folder) => Ok(is_folder),
+            // It has gone since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(source) => Err(ReportError::io("read", path, source)),
+        }
     }
 
     fn list(&mut self) -> Result<Vec<PathBuf>, ReportError> {
@@ -378,6 +412,19 @@ fn version_of(path: &Path) -> Option<usize> {
     let digits = name.strip_prefix('v')?;
     let is_number = digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| is_number)
+}
+
+/// Whether a name is one that the store gives to what is not complete, or on its way out.
+fn is_leftover(name: &str) -> bool {
+    let inner = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_suffix(PARTIAL));
+    inner.is_some_and(|inner| {
+        let version = inner
+            .strip_suffix(".old")
+            .or(inner.strip_suffix(".manifest"));
+        version_of(Path::new(version.unwrap_or(inner))).is_some()
+    })
 }
 
 /// A writer that counts bytes and computes their checksum.

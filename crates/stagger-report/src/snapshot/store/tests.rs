@@ -232,6 +232,11 @@ impl FileSystem for Failing {
         self.disk.remove(path)
     }
 
+    fn is_folder(&mut self, path: &Path) -> io::Result<bool> {
+        self.call()?;
+        self.disk.is_folder(path)
+    }
+
     fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>> {
         self.call()?;
         self.disk.list(path)
