@@ -19,6 +19,13 @@
 //!
 //! **Invariants:** one writer per file; a file that may be read at any time is complete or missing ([`write_atomic`]); a
 //! failed write ends the run with an error, except for a closed standard output.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their files themselves"
+    )
+)]
 
 mod atomic_file;
 mod available_memory;

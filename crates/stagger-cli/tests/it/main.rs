@@ -1,4 +1,8 @@
 //! The binary as its users meet it.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make their files themselves"
+)]
 
 mod support;
 
@@ -8,6 +12,7 @@ mod data;
 mod engines;
 mod faults;
 mod folders;
+mod foreign;
 mod help;
 mod kill;
 mod layouts;
