@@ -91,6 +91,11 @@ pub(crate) fn keep_lines(
     Ok((kept, end))
 }
 
+/// Refuses a file that would not be read: one that is no regular file, or too large.
+pub(crate) fn check(path: &Path) -> Result<(), ReportError> {
+    open(path).map(drop)
+}
+
 fn open(path: &Path) -> Result<BufReader<ForeignFile>, ReportError> {
     let file = foreign::open_inside(path, MAX_BYTES)
         .map_err(|source| ReportError::io("read", path, source))?;

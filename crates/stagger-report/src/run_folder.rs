@@ -10,6 +10,7 @@ use stagger_data::foreign;
 use crate::atomic_file::{partial_path, write_atomic};
 use crate::error::ReportError;
 use crate::folder_sync::folders_cannot_be_flushed;
+use crate::metrics_reader;
 use crate::snapshot::SNAPSHOTS_FOLDER;
 use crate::timestamp::utc_in_a_file_name;
 
@@ -94,8 +95,8 @@ impl RunFolder {
     /// Opens the folder of a run to resume it.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when there is no such folder, and when one of its files, or the folder of its snapshots, is a link that
-    /// leads out of it; [`ReportError::InUse`] while another process trains in it.
+    /// [`ReportError::Io`] when there is no such folder, when one of its files, or the folder of its snapshots, is a link that leads
+    /// out of it, and when its metrics or its log is no regular file; [`ReportError::InUse`] while another process trains in it.
     pub fn reopen(path: &Path) -> Result<Self, ReportError> {
         fs::read_dir(path)
             .map_err(|source| ReportError::io("open the run folder", path, source))?;
@@ -104,18 +105,27 @@ impl RunFolder {
             made: Vec::new(),
             lock: lock(path)?,
         };
-        folder.refuse_links()?;
+        folder.refuse_foreign()?;
         Ok(folder)
     }
 
-    /// Refuses links that lead out of the folder in the place of what a run writes.
-    fn refuse_links(&self) -> Result<(), ReportError> {
+    /// Refuses links that lead out of the folder in the place of what a run writes, and what is no file in the place of those to which a
+    /// run appends; before anything is written.
+    fn refuse_foreign(&self) -> Result<(), ReportError> {
         let files = ALL_FILES.iter().map(|name| self.file(name));
         let files = files.map(|file| (foreign::refuse_leading_out(&file), file));
         let snapshots = self.file(SNAPSHOTS_FOLDER);
         let snapshots = (foreign::refuse_folder_link(&snapshots), snapshots);
         for (refused, path) in files.chain([snapshots]) {
             refused.map_err(|source| ReportError::io("write", &path, source))?;
+        }
+        let metrics = self.file(METRICS_FILE);
+        if foreign::is_there(&metrics) {
+            metrics_reader::check(&metrics)?;
+        }
+        let log = self.file(LOG_FILE);
+        if foreign::is_there(&log) {
+            foreign::append(&log).map_err(|source| ReportError::io("open", &log, source))?;
         }
         Ok(())
     }

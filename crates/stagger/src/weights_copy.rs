@@ -5,6 +5,7 @@ mod names;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use stagger_data::foreign;
 use stagger_engine::StageState;
 use stagger_model::{Model, ModelError};
 use stagger_report::snapshot::{MANIFEST_FILE, Manifest, SnapshotStore};

