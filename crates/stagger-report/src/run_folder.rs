@@ -119,6 +119,13 @@ impl RunFolder {
         for (refused, path) in files.chain([snapshots]) {
             refused.map_err(|source| ReportError::io("write", &path, source))?;
         }
+        for file in ALL_FILES.iter().map(|name| self.file(name)) {
+            if file.is_dir() {
+                // In the words of the system.
+                foreign::open_inside(&file, u64::MAX)
+                    .map_err(|source| ReportError::io("write", &file, source))?;
+            }
+        }
         let metrics = self.file(METRICS_FILE);
         if foreign::is_there(&metrics) {
             metrics_reader::check(&metrics)?;
