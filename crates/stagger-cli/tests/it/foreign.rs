@@ -444,6 +444,8 @@ fn only_what_a_run_made_is_pruned() {
         let left = fs::read_to_string(snapshots.join(name)).unwrap();
         assert_eq!(left, "theirs", "{name}");
     }
+    // Of its own, the newest stays.
+    assert!(snapshots.join("v00000004/manifest.json").is_file());
     assert!(bench.path("foreign/deep").is_dir());
     assert!(snapshots.join("v00000098").is_symlink());
     assert!(!snapshots.join(".v00000003.partial").exists());

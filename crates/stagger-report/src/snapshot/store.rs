@@ -79,8 +79,8 @@ impl<F: FileSystem> SnapshotStore<F> {
             }
         }
         // Newest first: if this is cut short, no snapshot is left without those before it.
-        for (found, path) in self.versions()?.into_iter().rev() {
-            if found > version && self.is_folder(&path)? {
+        for (found, path) in self.folders()?.into_iter().rev() {
+            if found > version {
                 self.remove(&path)?;
             }
         }
@@ -226,7 +226,7 @@ impl<F: FileSystem> SnapshotStore<F> {
     /// # Errors
     /// [`ReportError::Io`] when one cannot be removed.
     pub fn prune(&mut self, keep: usize) -> Result<(), ReportError> {
-        let versions = self.versions()?;
+        let versions = self.folders()?;
         let mut best: Option<(f64, usize)> = None;
         for (version, path) in &versions {
             // One that cannot be read does not count as the best and is no error.
@@ -237,7 +237,7 @@ impl<F: FileSystem> SnapshotStore<F> {
         }
         let older = versions.len().saturating_sub(keep.max(1));
         for (version, path) in &versions[..older] {
-            if best.is_none_or(|(_, best)| best != *version) && self.is_folder(path)? {
+            if best.is_none_or(|(_, best)| best != *version) {
                 self.remove(path)?;
             }
         }
@@ -361,6 +361,17 @@ impl<F: FileSystem> SnapshotStore<F> {
         for (_, path) in self.versions()? {
             if !self.is_folder(&path)? {
                 found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The versions whose folders may be the run's.
+    fn folders(&mut self) -> Result<Vec<(usize, PathBuf)>, ReportError> {
+        let mut found = Vec::new();
+        for (version, path) in self.versions()? {
+            if self.is_folder(&path)? {
+                found.push((version, path));
             }
         }
         Ok(found)

@@ -99,11 +99,12 @@ impl WrittenRun<'_> {
     }
 }
 
-/// The batches that a run was planned for, as its newest snapshot says, if that can be read.
+/// The batches that a run was planned for, as the newest of its snapshots says that can be read.
 pub fn planned(run: &Path) -> Option<usize> {
     let mut store = SnapshotStore::of_run(run);
-    let (_, newest) = store.versions().ok()?.pop()?;
-    Some(store.manifest(&newest).ok()?.batches)
+    let newest_first = store.versions().ok()?.into_iter().rev();
+    let mut manifests = newest_first.filter_map(|(_, path)| store.manifest(&path).ok());
+    Some(manifests.next()?.batches)
 }
 
 /// A snapshot that was found.
