@@ -43,8 +43,8 @@ pub enum Unfit {
     Link,
     /// It is a link in the place of a folder of a run.
     #[error(
-        "it is a link, and nothing is written or removed through one; put the folder itself there, or give --output a folder on the \
-         disk that it leads to"
+        "it is a link, and a run keeps to its own folder; put the folder itself there, or give --output a folder on the disk that it \
+         leads to"
     )]
     FolderLink,
 }

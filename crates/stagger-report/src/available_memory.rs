@@ -84,6 +84,8 @@ fn soft_limit(limits: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const LIMITS: &str = "Limit                     Soft Limit           Hard Limit           Units     \n\

@@ -106,6 +106,8 @@ impl<'a> Mount<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn system(files: &[(&str, &str)]) -> tempfile::TempDir {

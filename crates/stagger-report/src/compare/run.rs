@@ -216,6 +216,8 @@ fn weighted(numbers: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::compare::fixtures::FixtureRun;
 
