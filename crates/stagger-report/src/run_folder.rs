@@ -292,10 +292,14 @@ impl RunFolder {
     /// Writes and removes a small file, so that a full or read-only disk is noticed now and not after an epoch.
     fn try_writing(&self) -> io::Result<()> {
         let probe = partial_path(&self.file(CONFIG_FILE));
-        let written = File::create_new(&probe).and_then(|mut file| file.write_all(&[b'\n'; 4096]));
+        let written = File::create_new(&probe).and_then(fill);
         let removed = fs::remove_file(&probe);
         written.and(removed).inspect_err(|_| self.remove_made())
     }
+}
+
+fn fill(mut probe: File) -> io::Result<()> {
+    probe.write_all(&[b'\n'; 4096])
 }
 
 /// The folder of a run without an output path of its own: `BASE/2026-11-23T05-50-27-NAME`, with the start in UTC.
