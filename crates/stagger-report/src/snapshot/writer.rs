@@ -29,6 +29,9 @@ pub struct Written {
     pub took: Duration,
 }
 
+/// Hears of every snapshot that is on disk, or left out because something else has its name.
+type OnWritten = dyn FnMut(Result<&Written, &ReportError>);
+
 /// Collects the stages' parts of each snapshot and passes it to a thread that writes it.
 ///
 /// The thread writes one snapshot while one more waits in its queue. If the disk is slower than that, the newest snapshot
@@ -38,7 +41,7 @@ pub struct SnapshotWriter {
     folder: PathBuf,
     parts: SnapshotParts,
     describe: Box<dyn FnMut(usize) -> Manifest>,
-    on_written: Box<dyn FnMut(Result<&Written, &ReportError>)>,
+    on_written: Box<OnWritten>,
     jobs: Option<SyncSender<Job>>,
     results: Receiver<Result<Written, ReportError>>,
     thread: Option<JoinHandle<()>>,
