@@ -139,11 +139,14 @@ fn trapped(bench: &Bench, folder: &str, file: &str, trap: Trap) {
     trap.set(&bench.path(folder).join(file));
 }
 
+/// A command that reads a folder.
+type CommandOn = fn(&str) -> String;
+
 #[test]
 fn no_file_of_a_run_is_read_without_bounds() {
     let (bench, resume) = bench();
     let copy = |folder: &str| format!("weights {folder} {folder}.safetensors");
-    let readers: [(&str, Vec<fn(&str) -> String>); 5] = [
+    let readers: [(&str, Vec<CommandOn>); 5] = [
         (
             "config.toml",
             vec![

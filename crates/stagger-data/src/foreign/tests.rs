@@ -71,11 +71,9 @@ fn a_file_is_read_up_to_its_limit() {
             .unwrap()
             .is_empty()
     );
-    let error = open(folder.path(), 9).err().expect("an error");
+    let error = open(folder.path(), 9).expect_err("an error");
     assert_eq!(error.kind(), ErrorKind::IsADirectory);
-    let error = open(&folder.path().join("none"), 9)
-        .err()
-        .expect("an error");
+    let error = open(&folder.path().join("none"), 9).expect_err("an error");
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
