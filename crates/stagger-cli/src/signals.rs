@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use stagger::Interrupt;
+#[cfg(unix)]
+use stagger::data::foreign;
 
 /// Whether nothing has been written yet that a signal could leave half done.
 static IS_BEGINNING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
@@ -69,7 +71,7 @@ pub fn ending() -> &'static [i32] {
 /// Whether this process was started with a signal ignored, as far as the system tells.
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = foreign::system_text("/proc/self/status".as_ref()).unwrap_or_default();
     let ignored = status
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))

@@ -11,6 +11,13 @@
 //! and gets one test per check. [`Reference`] has the kernels by their definitions, in `f64`: fast kernels are compared with it.
 //!
 //! A check panics where it fails, as tests do.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their files themselves"
+    )
+)]
 
 mod engine;
 pub mod fixtures;

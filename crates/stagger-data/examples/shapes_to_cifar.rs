@@ -5,6 +5,7 @@
 //! ```
 //!
 //! `stagger train --dataset cifar10 --data-dir FOLDER` reads it back.
+#![allow(clippy::disallowed_methods, reason = "its files are its own")]
 
 use std::error::Error;
 use std::fs::{self, File};

@@ -1,27 +1,19 @@
 //! Opens and reads files of unknown origin with bounds on what is allocated.
 
-use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::DataError;
+use crate::foreign::{self, ForeignFile, Unfit};
 
-/// Opens a regular file (symbolic links are followed) and tells its size in bytes.
+/// Opens a regular file (symbolic links are followed) to read it bit by bit, and tells its size in bytes.
 ///
 /// # Errors
 /// [`DataError::Io`] if it cannot be opened or is a folder, pipe or device.
-pub(crate) fn open(path: &Path) -> Result<(File, u64), DataError> {
-    // Asked before opening: opening a pipe would wait for its other end.
-    let metadata = fs::metadata(path).map_err(DataError::io(path))?;
-    if !metadata.is_file() {
-        let source = io::Error::other("not a regular file");
-        return Err(DataError::Io {
-            path: path.to_path_buf(),
-            source,
-        });
-    }
-    let file = File::open(path).map_err(DataError::io(path))?;
-    Ok((file, metadata.len()))
+pub(crate) fn open(path: &Path) -> Result<(ForeignFile, u64), DataError> {
+    let file = foreign::open(path, u64::MAX).map_err(DataError::io(path))?;
+    let size_bytes = file.size_bytes();
+    Ok((file, size_bytes))
 }
 
 /// Reads a whole file of at most `limit_bytes`.
@@ -29,22 +21,19 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64), DataError> {
 /// # Errors
 /// [`DataError::Io`], or [`DataError::TooLarge`] if the file is larger.
 pub(crate) fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, DataError> {
-    let (file, size_bytes) = open(path)?;
-    if size_bytes > limit_bytes {
-        return Err(DataError::TooLarge {
-            path: path.to_path_buf(),
-            what: "bytes",
-            found: size_bytes,
-            limit: limit_bytes,
-            why: "are read of such a file",
-        });
-    }
-    let mut bytes = Vec::with_capacity(size_bytes as usize);
-    // The file may grow while it is read.
-    file.take(limit_bytes)
-        .read_to_end(&mut bytes)
-        .map_err(DataError::io(path))?;
-    Ok(bytes)
+    foreign::read(path, limit_bytes).map_err(|error| {
+        let unfit = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match unfit {
+            Some(&Unfit::TooLarge { found, limit }) => DataError::TooLarge {
+                path: path.to_path_buf(),
+                what: "bytes",
+                found,
+                limit,
+                why: "are read of such a file",
+            },
+            _ => DataError::io(path)(error),
+        }
+    })
 }
 
 /// Fills as much of `buffer` as `reader` gives and returns how much that is.
@@ -75,6 +64,8 @@ pub(crate) fn lines(path: &Path) -> Result<Vec<String>, DataError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

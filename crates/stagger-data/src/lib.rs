@@ -23,6 +23,13 @@
 //! or of threads (docs/algorithm.md, "Semantics that are easy to get wrong"). Files are distrusted:
 //! sizes and labels are checked, allocations are bounded by what is there, and messages name the
 //! file and the record.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their files themselves"
+    )
+)]
 
 mod augmentation;
 mod contact_sheet;
@@ -31,6 +38,7 @@ mod datasets;
 mod error;
 mod file;
 mod fingerprint;
+pub mod foreign;
 mod inventory;
 mod loader;
 mod memory;

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use stagger_data::foreign;
+
 use crate::disk_watch;
 use crate::error::ReportError;
 use crate::folder_sync;
@@ -37,12 +39,14 @@ pub(crate) fn partial_path(path: &Path) -> PathBuf {
 }
 
 fn write_and_rename(path: &Path, partial: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(partial)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
+    fill(foreign::create_anew(partial)?, bytes)?;
     fs::rename(partial, path)?;
     sync_folder(path)
+}
+
+fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Flushes the new name of a file to disk.
@@ -87,16 +91,28 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn full_disk_keeps_the_former_content() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.bin");
-        write_atomic(&path, b"old").unwrap();
-        std::os::unix::fs::symlink("/dev/full", partial_path(&path)).unwrap();
-        let error = write_atomic(&path, b"new").unwrap_err().to_string();
+    fn a_full_disk_is_told() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let error = fill(full, b"new").unwrap_err();
+        let error = ReportError::io("write", Path::new("a.bin"), error).to_string();
         assert!(error.contains("a.bin: No space left on device"), "{error}");
         assert!(error.contains("free some space"), "{error}");
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(names(folder.path()), ["a.bin"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_through_links() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let (path, theirs) = (folder.path().join("a.bin"), folder.path().join("theirs"));
+        fs::write(&theirs, "theirs").unwrap();
+        symlink("theirs", partial_path(&path)).unwrap();
+        symlink("theirs", &path).unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(!path.is_symlink());
     }
 
     #[test]

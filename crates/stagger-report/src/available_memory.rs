@@ -2,8 +2,9 @@
 
 mod cgroup;
 
-use std::fs;
 use std::path::Path;
+
+use stagger_data::foreign;
 
 use crate::memory::entry;
 
@@ -49,7 +50,7 @@ pub fn available_memory() -> Option<AvailableMemory> {
 
 /// The same, with the files of the system below `root`.
 fn available_below(root: &Path) -> Option<AvailableMemory> {
-    let read = |path| fs::read_to_string(root.join(path)).unwrap_or_default();
+    let read = |path: &str| foreign::system_text(&root.join(path)).unwrap_or_default();
     let (meminfo, limits, status) = (
         read("proc/meminfo"),
         read("proc/self/limits"),
@@ -83,6 +84,8 @@ fn soft_limit(limits: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const LIMITS: &str = "Limit                     Soft Limit           Hard Limit           Units     \n\

@@ -1,8 +1,10 @@
 //! The host and the program of a run.
 
-use std::{env, fs, thread};
+use std::path::Path;
+use std::{env, thread};
 
 use serde::{Deserialize, Serialize};
+use stagger_data::foreign;
 
 use crate::memory::entry;
 
@@ -30,8 +32,8 @@ pub struct Environment {
 impl Environment {
     /// Reads the facts about this host. The binary passes its version and commit.
     pub fn gather(stagger_version: &str, git_commit: Option<&str>) -> Self {
-        let read = |path| fs::read_to_string(path).ok();
-        let line = |path| {
+        let read = |path: &str| foreign::system_text(Path::new(path)).ok();
+        let line = |path: &str| {
             read(path)
                 .map(|text| text.trim().to_owned())
                 .filter(|t| !t.is_empty())

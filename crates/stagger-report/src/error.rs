@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use stagger_data::foreign::Unfit;
+
 /// Why a result could not be written or read back.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -146,6 +148,15 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
+    /// Something else has the name of a snapshot's folder.
+    #[error(
+        "{} is no snapshot, and not of this run: it is left alone, and no snapshot of its version is kept; move it away",
+        path.display()
+    )]
+    InTheWay {
+        /// What is there.
+        path: PathBuf,
+    },
     /// Data cannot be encoded.
     #[error("could not encode {}: {what}", path.display())]
     Encode {
@@ -167,11 +178,14 @@ impl ReportError {
 
     /// Whether it says that a file is damaged or missing, as opposed to one that could not be read.
     pub(crate) fn is_damage(&self) -> bool {
-        use io::ErrorKind::{FileTooLarge, NotADirectory, NotFound};
+        use io::ErrorKind::{FileTooLarge, IsADirectory, NotADirectory, NotFound};
         match self {
             Self::Snapshot { .. } => true,
             Self::Io { source, .. } => {
-                matches!(source.kind(), NotFound | NotADirectory | FileTooLarge)
+                matches!(
+                    source.kind(),
+                    NotFound | NotADirectory | IsADirectory | FileTooLarge
+                ) || Unfit::is_cause_of(source)
             }
             _ => false,
         }

@@ -1,9 +1,10 @@
 //! Flushes the names in a folder to disk, where the file system can.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use stagger_data::foreign;
 
 static IS_MISSING: AtomicBool = AtomicBool::new(false);
 
@@ -23,7 +24,7 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
-    tolerate(File::open(folder).and_then(|folder| folder.sync_all()))
+    tolerate(foreign::folder(folder).and_then(|folder| folder.sync_all()))
 }
 
 fn tolerate(result: io::Result<()>) -> io::Result<()> {

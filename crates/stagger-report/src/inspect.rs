@@ -1,9 +1,9 @@
 //! Describes a file or folder of a run as text.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
+use stagger_data::foreign;
 use stagger_engine::{HostTensor, StageState};
 use stagger_runtime::snapshot::{PipelineState, Sent, StageSnapshot};
 
@@ -12,15 +12,19 @@ use crate::error::ReportError;
 use crate::metrics::Record;
 use crate::metrics_reader::read_unfinished;
 use crate::run_folder::{CONFIG_FILE, METRICS_FILE};
-use crate::snapshot::{MANIFEST_FILE, Manifest, SnapshotStore, decode_stage};
-use crate::weights_file::{Weights, read_bytes, read_weights};
+use crate::snapshot::{MANIFEST_FILE, Manifest, SnapshotStore};
+use crate::weights_file::Weights;
+use crate::weights_reader::{StageOrWeights, read_stage_or_weights};
+
+/// Far more than any config has.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Describes a run folder, a snapshot's folder, the file of one of its stages, or a weights file.
 ///
 /// # Errors
 /// When it is none of these, or damaged.
 pub fn inspect(path: &Path) -> Result<String, ReportError> {
-    if path.join(MANIFEST_FILE).is_file() {
+    if foreign::is_there(&path.join(MANIFEST_FILE)) {
         let (manifest, snapshot) = SnapshotStore::of_run(path).load(path)?;
         let mut text = of_manifest(&manifest);
         for (stage, snapshot) in snapshot.stages.iter().enumerate() {
@@ -29,26 +33,26 @@ pub fn inspect(path: &Path) -> Result<String, ReportError> {
         }
         return Ok(text);
     }
-    if path.join(CONFIG_FILE).is_file() {
+    if foreign::is_there(&path.join(CONFIG_FILE)) {
         return of_run(path);
     }
-    if let Ok(stage) = decode_stage(&read_bytes(path)?) {
-        return Ok(of_stage(&stage));
-    }
-    Ok(of_weights(&read_weights(path)?))
+    Ok(match read_stage_or_weights(path)? {
+        StageOrWeights::Stage(stage) => of_stage(&stage),
+        StageOrWeights::Weights(weights) => of_weights(&weights),
+    })
 }
 
 fn of_run(path: &Path) -> Result<String, ReportError> {
     let mut text = String::new();
     let config = path.join(CONFIG_FILE);
-    let values =
-        fs::read_to_string(&config).map_err(|source| ReportError::io("read", &config, source))?;
+    let values = foreign::text_inside(&config, MAX_CONFIG_BYTES)
+        .map_err(|source| ReportError::io("read", &config, source))?;
     let _ = writeln!(text, "{CONFIG_FILE}");
     for line in values.lines() {
         let _ = writeln!(text, "  {line}");
     }
     let metrics = path.join(METRICS_FILE);
-    if metrics.is_file() {
+    if foreign::is_there(&metrics) {
         text.push_str(&of_metrics(&read_unfinished(&metrics)?));
     }
     let mut store = SnapshotStore::of_run(path);

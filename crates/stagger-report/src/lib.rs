@@ -19,6 +19,13 @@
 //!
 //! **Invariants:** one writer per file; a file that may be read at any time is complete or missing ([`write_atomic`]); a
 //! failed write ends the run with an error, except for a closed standard output.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their files themselves"
+    )
+)]
 
 mod atomic_file;
 mod available_memory;
@@ -59,6 +66,7 @@ mod timestamp;
 mod torch_file;
 mod weights;
 mod weights_file;
+mod weights_reader;
 mod weights_seal;
 
 pub use atomic_file::write_atomic;
@@ -91,6 +99,7 @@ pub use sink::{Sink, Sinks};
 pub use summary::{EpochSummary, RunSummary, StageSummary};
 pub use table::Table;
 pub use weights::WeightsFiles;
-pub use weights_file::{
-    MAX_WEIGHTS_BYTES, Weights, decode_weights, encode_weights, read_weights, write_weights,
+pub use weights_file::{MAX_WEIGHTS_BYTES, Weights, decode_weights, encode_weights, write_weights};
+pub use weights_reader::{
+    StageOrWeights, read_stage_or_weights, read_weights, read_weights_inside,
 };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use stagger_data::foreign;
 use stagger_runtime::{Event, Outcome, RunError};
 
 use crate::disk_watch;
@@ -36,8 +37,7 @@ impl RunLog {
     /// # Errors
     /// [`ReportError::Io`] when it cannot be opened.
     pub fn append(path: &Path) -> Result<Self, ReportError> {
-        let file = File::options().append(true).create(true).open(path);
-        Self::onto(path, "open", file)
+        Self::onto(path, "open", foreign::append(path))
     }
 
     fn onto(path: &Path, doing: &'static str, file: io::Result<File>) -> Result<Self, ReportError> {

@@ -1,20 +1,28 @@
 //! Memory of this process, as the operating system reports it.
 
 use std::fs;
+use std::path::Path;
+
+use stagger_data::foreign;
 
 /// Peak resident memory of this process in bytes, since its start or the last [`reset_peak_resident`]. `None` if the
 /// system does not report it (on systems other than Linux).
 pub fn peak_resident_bytes() -> Option<u64> {
-    entry(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+    entry(&status()?, "VmHWM:")
 }
 
 /// Resident memory of this process now, in bytes. `None` if the system does not report it (on systems other than Linux).
 pub fn resident_bytes() -> Option<u64> {
-    entry(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+    entry(&status()?, "VmRSS:")
+}
+
+fn status() -> Option<String> {
+    foreign::system_text(Path::new("/proc/self/status")).ok()
 }
 
 /// Resets the peak to the memory that is resident now. Returns whether that worked: on Linux only, and not in every
 /// container.
+#[expect(clippy::disallowed_methods, reason = "a file of the system")]
 pub fn reset_peak_resident() -> bool {
     fs::write("/proc/self/clear_refs", "5").is_ok()
 }

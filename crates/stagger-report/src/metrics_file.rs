@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use stagger_data::foreign;
 use stagger_runtime::{Acted, Event, Outcome, RunError};
 use stagger_schedule::Action;
 
@@ -130,8 +131,7 @@ impl MetricsFile {
             });
         }
         write_atomic(path, &kept)?;
-        let file = File::options().append(true).open(path);
-        let file = file.map_err(|source| ReportError::io("open", path, source))?;
+        let file = foreign::append(path).map_err(|source| ReportError::io("open", path, source))?;
         let mut metrics = Self::onto(Box::new(file), path, tally);
         metrics.seals = seals;
         Ok(metrics)

@@ -1,14 +1,17 @@
 //! Reader of `metrics.jsonl`.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+
+use stagger_data::foreign::{self, ForeignFile};
 
 use crate::error::ReportError;
 use crate::metrics::{METRICS_FORMAT, Record};
 
 /// Longest line that is read; a record of a hundred stages is far shorter.
 const MAX_LINE_BYTES: u64 = 1 << 20;
+/// Largest file that is read: some twenty million batches.
+const MAX_BYTES: u64 = 1 << 32;
 
 /// Reads all records of a metrics file. A run that is in progress, or that was killed, has no `end` record.
 ///
@@ -89,8 +92,14 @@ pub(crate) fn keep_lines(
     Ok((kept, end))
 }
 
-fn open(path: &Path) -> Result<BufReader<File>, ReportError> {
-    let file = File::open(path).map_err(|source| ReportError::io("read", path, source))?;
+/// Refuses a file that would not be read: one that is no regular file, or too large.
+pub(crate) fn check(path: &Path) -> Result<(), ReportError> {
+    open(path).map(drop)
+}
+
+fn open(path: &Path) -> Result<BufReader<ForeignFile>, ReportError> {
+    let file = foreign::open_inside(path, MAX_BYTES)
+        .map_err(|source| ReportError::io("read", path, source))?;
     Ok(BufReader::new(file))
 }
 

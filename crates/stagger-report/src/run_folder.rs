@@ -1,13 +1,17 @@
 //! The folder of a run's results.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use stagger_data::foreign;
 
 use crate::atomic_file::{partial_path, write_atomic};
 use crate::error::ReportError;
 use crate::folder_sync::folders_cannot_be_flushed;
+use crate::metrics_reader;
+use crate::snapshot::SNAPSHOTS_FOLDER;
 use crate::timestamp::utc_in_a_file_name;
 
 /// Parent folder of runs without an output path of their own.
@@ -94,15 +98,46 @@ impl RunFolder {
     /// Opens the folder of a run to resume it.
     ///
     /// # Errors
-    /// [`ReportError::Io`] when there is no such folder, [`ReportError::InUse`] while another process trains in it.
+    /// [`ReportError::Io`] when there is no such folder, when one of its files, or the folder of its snapshots, is a link that leads
+    /// out of it, and when its metrics or its log is no regular file; [`ReportError::InUse`] while another process trains in it.
     pub fn reopen(path: &Path) -> Result<Self, ReportError> {
         fs::read_dir(path)
             .map_err(|source| ReportError::io("open the run folder", path, source))?;
-        Ok(Self {
+        let folder = Self {
             path: path.to_owned(),
             made: Vec::new(),
             lock: lock(path)?,
-        })
+        };
+        folder.refuse_foreign()?;
+        Ok(folder)
+    }
+
+    /// Refuses links that lead out of the folder in the place of what a run writes, and what is no file in the place of those to which a
+    /// run appends; before anything is written.
+    fn refuse_foreign(&self) -> Result<(), ReportError> {
+        let files = ALL_FILES.iter().map(|name| self.file(name));
+        let files = files.map(|file| (foreign::refuse_leading_out(&file), file));
+        let snapshots = self.file(SNAPSHOTS_FOLDER);
+        let snapshots = (foreign::refuse_folder_link(&snapshots), snapshots);
+        for (refused, path) in files.chain([snapshots]) {
+            refused.map_err(|source| ReportError::io("write", &path, source))?;
+        }
+        for file in ALL_FILES.iter().map(|name| self.file(name)) {
+            if file.is_dir() {
+                // In the words of the system.
+                foreign::open_inside(&file, u64::MAX)
+                    .map_err(|source| ReportError::io("write", &file, source))?;
+            }
+        }
+        let metrics = self.file(METRICS_FILE);
+        if foreign::is_there(&metrics) {
+            metrics_reader::check(&metrics)?;
+        }
+        let log = self.file(LOG_FILE);
+        if foreign::is_there(&log) {
+            foreign::append(&log).map_err(|source| ReportError::io("open", &log, source))?;
+        }
+        Ok(())
     }
 
     /// Creates a folder with a name of its own: [`default_path`], or if another run of the same second has it, the same
@@ -139,10 +174,17 @@ impl RunFolder {
         };
         fs::read_dir(path)
             .map_err(|source| ReportError::io("open the run folder", path, source))?;
-        let gone: Vec<_> = OF_A_FINISHED_RUN
-            .into_iter()
-            .filter(|name| !folder.file(name).is_file())
-            .collect();
+        let mut gone = Vec::new();
+        for name in OF_A_FINISHED_RUN {
+            let file = folder.file(name);
+            if !foreign::is_there(&file) {
+                gone.push(name);
+            } else if !file.is_file() {
+                // What it is instead, in a sentence.
+                foreign::open_inside(&file, u64::MAX)
+                    .map_err(|source| ReportError::io("read", &file, source))?;
+            }
+        }
         if let Some((last, others)) = gone.split_last() {
             let missing = match others {
                 [] => format!("{last} is"),
@@ -174,6 +216,12 @@ impl RunFolder {
             );
         }
         warnings
+    }
+
+    /// Whether a file has the name under which a run writes one of its files until it is complete.
+    pub fn is_partial_file(path: &Path) -> bool {
+        let mut partial = ALL_FILES.iter().map(|name| partial_path(Path::new(name)));
+        partial.any(|partial| path.file_name() == partial.file_name())
     }
 
     /// The folder itself.
@@ -261,10 +309,14 @@ impl RunFolder {
     /// Writes and removes a small file, so that a full or read-only disk is noticed now and not after an epoch.
     fn try_writing(&self) -> io::Result<()> {
         let probe = partial_path(&self.file(CONFIG_FILE));
-        let written = fs::write(&probe, [b'\n'; 4096]);
+        let written = File::create_new(&probe).and_then(fill);
         let removed = fs::remove_file(&probe);
         written.and(removed).inspect_err(|_| self.remove_made())
     }
+}
+
+fn fill(mut probe: File) -> io::Result<()> {
+    probe.write_all(&[b'\n'; 4096])
 }
 
 /// The folder of a run without an output path of its own: `BASE/2026-11-23T05-50-27-NAME`, with the start in UTC.
@@ -287,7 +339,7 @@ fn lock(path: &Path) -> Result<Option<File>, ReportError> {
         return Ok(None);
     }
     let unreadable = |source| ReportError::io("open the run folder", path, source);
-    let folder = File::open(path).map_err(unreadable)?;
+    let folder = foreign::folder(path).map_err(unreadable)?;
     match folder.try_lock() {
         Ok(()) => Ok(Some(folder)),
         Err(TryLockError::WouldBlock) => Err(ReportError::InUse {

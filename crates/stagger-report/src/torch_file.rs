@@ -3,6 +3,8 @@
 mod archive;
 mod pickle;
 
+pub(crate) use archive::{MOST_ENDING_BYTES, is_ending};
+
 use std::collections::BTreeMap;
 
 use stagger_engine::{HostTensor, StageState};

@@ -1,8 +1,6 @@
 //! Weights on disk: safetensors files with PyTorch's names and layouts.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::TensorView;
@@ -45,38 +43,6 @@ pub fn write_weights(path: &Path, weights: &Weights) -> Result<(), ReportError> 
     write_atomic(path, &bytes)
 }
 
-/// Reads a weights file: floating-point tensors of 16, 32 or 64 bits, and counters
-/// (`….num_batches_tracked`) of 64-bit integers.
-///
-/// # Errors
-/// [`ReportError::Io`] when the file cannot be read, [`ReportError::Weights`] when it is no safetensors file, is cut short,
-/// is larger than [`MAX_WEIGHTS_BYTES`], or has other types.
-pub fn read_weights(path: &Path) -> Result<Weights, ReportError> {
-    decode_weights(&read_bytes(path)?).map_err(|what| ReportError::Weights {
-        path: path.to_owned(),
-        what,
-    })
-}
-
-/// The bytes of a file of at most [`MAX_WEIGHTS_BYTES`].
-pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ReportError> {
-    let unreadable = |source| ReportError::io("read", path, source);
-    let mut file = File::open(path).map_err(unreadable)?;
-    let size = file.metadata().map_err(unreadable)?.len();
-    if size > MAX_WEIGHTS_BYTES {
-        return Err(ReportError::Weights {
-            path: path.to_owned(),
-            what: format!("it has {size} bytes; at most {MAX_WEIGHTS_BYTES} are read"),
-        });
-    }
-    let mut bytes = Vec::new();
-    file.by_ref()
-        .take(MAX_WEIGHTS_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    Ok(bytes)
-}
-
 /// The bytes that [`write_weights`] writes.
 ///
 /// # Errors
@@ -103,7 +69,7 @@ pub fn encode_weights(weights: &Weights) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Decodes the bytes of a weights file, as [`read_weights`] does. Allocates a few times their length at most.
+/// Decodes the bytes of a weights file, as [`read_weights`](crate::read_weights) does. Allocates a few times their length at most.
 ///
 /// # Errors
 /// A sentence on what is wrong with them.
@@ -192,11 +158,12 @@ pub(crate) fn f16_to_f32(bits: u16) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
 
     use safetensors::serialize;
 
     use super::*;
+    use crate::weights_reader::read_weights;
 
     fn weights() -> Weights {
         let tensor = |shape: &[usize], data: &[f32]| HostTensor::new(shape.to_vec(), data.to_vec());

@@ -5,6 +5,7 @@
 //! resumed, and ended at version 60
 //! same weights: true
 //! ```
+#![allow(clippy::disallowed_methods, reason = "its files are its own")]
 
 use stagger::{Event, Interrupt, ReportError, Sink, Training, TrainingOptions};
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use stagger_data::foreign::{self, Unfit};
 use stagger_report::checksum;
 
 use crate::options::TrainingOptions;
@@ -53,23 +54,22 @@ pub enum ConfigError {
 /// file and line.
 pub fn read(path: &Path) -> Result<TrainingOptions, ConfigError> {
     // The config of a run, changed by hand, is as good as any.
-    read_checked(path, |_| Ok(()))
+    of_text(path, foreign::text(path, MAX_CONFIG_BYTES), |_| Ok(()))
 }
 
-fn read_checked(
+fn of_text(
     path: &Path,
+    text: io::Result<String>,
     check: impl Fn(&str) -> Result<(), String>,
 ) -> Result<TrainingOptions, ConfigError> {
-    let refused = |source| ConfigError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let found = std::fs::metadata(path).map_err(refused)?.len();
-    if found > MAX_CONFIG_BYTES {
+    let refused = |source: io::Error| {
         let path = path.to_owned();
-        return Err(ConfigError::Size { path, found });
-    }
-    let text = std::fs::read_to_string(path).map_err(refused)?;
+        match source.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(&Unfit::TooLarge { found, .. }) => ConfigError::Size { path, found },
+            _ => ConfigError::Io { path, source },
+        }
+    };
+    let text = text.map_err(refused)?;
     let checked = check(&text).and_then(|()| parse(&text));
     checked.map_err(|sentence| ConfigError::Text {
         path: path.to_owned(),
@@ -77,13 +77,13 @@ fn read_checked(
     })
 }
 
-/// Reads the config file that a run has written, whose last line is its checksum. Without that line, which older runs do not have
+/// Reads the config of a run from its folder, whose last line is its checksum. Without that line, which older runs do not have
 /// either, it may have been changed by hand.
 ///
 /// # Errors
-/// As [`read`], and when the checksum is another.
+/// As [`read`]; when the checksum is another, and for a link that leads out of the folder.
 pub(crate) fn read_of_run(path: &Path) -> Result<TrainingOptions, ConfigError> {
-    read_checked(path, |text| {
+    of_text(path, foreign::text_inside(path, MAX_CONFIG_BYTES), |text| {
         checksum::check_lines(text)
             .map_err(|what| format!("{what}: it is damaged, or was changed by hand"))
     })

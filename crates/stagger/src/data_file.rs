@@ -1,11 +1,10 @@
 //! The file in a run's folder that says what its network was trained on.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use stagger_data::{Normalization, Split, TrainedOn};
+use stagger_data::{Normalization, Split, TrainedOn, foreign};
 use stagger_report::checksum;
 
 use crate::error::Error;
@@ -64,13 +63,10 @@ pub(crate) fn read(path: &Path) -> Result<Option<TrainedOn>, Error> {
         path: path.to_owned(),
         what,
     };
-    let mut text = String::new();
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(wrong(error.to_string())),
-        Ok(file) => file.take(MOST_BYTES).read_to_string(&mut text),
-    }
-    .map_err(|error| wrong(error.to_string()))?;
+    let text = match foreign::text_inside(path, MOST_BYTES) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|error| wrong(error.to_string()))?,
+    };
     checksum::check_json(text.as_bytes()).map_err(wrong)?;
     let Content {
         dataset,

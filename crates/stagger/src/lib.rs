@@ -16,6 +16,13 @@
 //! | [`transport`] | bounded links between stages |
 //! | [`runtime`] | the workers that execute a schedule |
 //! | [`report`] | sinks: console, metrics, weights, snapshots |
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their files themselves"
+    )
+)]
 
 pub use stagger_cpu as cpu;
 pub use stagger_data as data;

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use stagger_data::foreign;
 use stagger_engine::StageState;
-use stagger_report::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights};
+use stagger_report::{
+    BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights, read_weights_inside,
+};
 
 use crate::error::Error;
 use crate::job::Job;
@@ -40,13 +43,17 @@ impl RunWeights {
             Self::Last => folder.file(LAST_WEIGHTS_FILE),
             Self::File(path) => path.clone(),
         };
-        if *self == Self::Best && !path.exists() {
+        if *self == Self::Best && !foreign::is_there(&path) {
             return Err(Error::NoBestWeights {
                 run: folder.path().to_owned(),
                 file: BEST_WEIGHTS_FILE,
             });
         }
-        let (state, there) = with_class_names(read_weights(&path)?);
+        let found = match self {
+            Self::File(_) => read_weights(&path)?,
+            Self::Best | Self::Last => read_weights_inside(&path)?,
+        };
+        let (state, there) = with_class_names(found);
         let here = job.split.train.class_names();
         let classes = Classes::compare(there.as_deref(), here);
         let mut notes = Vec::new();

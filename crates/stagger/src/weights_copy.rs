@@ -5,11 +5,13 @@ mod names;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use stagger_data::foreign;
 use stagger_engine::StageState;
 use stagger_model::{Model, ModelError};
 use stagger_report::snapshot::{MANIFEST_FILE, Manifest, SnapshotStore};
 use stagger_report::{
-    BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, Weights, read_weights, write_weights,
+    BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, Weights, read_weights, read_weights_inside,
+    write_weights,
 };
 
 use crate::error::Error;
@@ -159,7 +161,7 @@ impl WeightsCopy {
     /// The weights, and where they were found.
     fn read(&self) -> Result<(PathBuf, Weights), Error> {
         let path = self.from.clone();
-        if path.join(MANIFEST_FILE).is_file() {
+        if foreign::is_there(&path.join(MANIFEST_FILE)) {
             let (manifest, snapshot) = SnapshotStore::of_run(&path).load(&path)?;
             let mut state = StageState::default();
             for stage in snapshot.stages {
@@ -168,15 +170,15 @@ impl WeightsCopy {
             let metadata = metadata_of(manifest);
             return Ok((path, Weights { metadata, state }));
         }
-        if path.is_file() {
+        if foreign::is_there(&path) && !path.is_dir() {
             let found = read_weights(&path)?;
             return Ok((path, found));
         }
         let files = [BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE];
         let mut files = files.iter().map(|file| path.join(file));
-        match files.find(|file| file.is_file() && path.join(CONFIG_FILE).is_file()) {
+        match files.find(|file| foreign::is_there(file) && path.join(CONFIG_FILE).is_file()) {
             Some(file) => {
-                let found = read_weights(&file)?;
+                let found = read_weights_inside(&file)?;
                 Ok((file, found))
             }
             None => Err(WeightsCopyError::NoWeights { path }.into()),

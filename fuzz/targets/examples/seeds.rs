@@ -1,6 +1,7 @@
 //! Writes the seeds of binary formats to `corpus/`: `cargo run -p stagger-fuzz-targets --example seeds`.
 //!
 //! Seeds of text formats are written by hand.
+#![allow(clippy::disallowed_methods, reason = "its files are its own")]
 
 use std::collections::BTreeMap;
 use std::error::Error;

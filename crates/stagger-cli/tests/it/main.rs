@@ -1,4 +1,8 @@
 //! The binary as its users meet it.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make their files themselves"
+)]
 
 mod support;
 
@@ -10,6 +14,7 @@ mod disks;
 mod engines;
 mod faults;
 mod folders;
+mod foreign;
 mod going_back;
 mod help;
 mod kill;

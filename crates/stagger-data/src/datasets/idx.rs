@@ -5,7 +5,6 @@
 //! (count, height, width), labels one; or two (count, columns) of 32-bit numbers, as QMNIST has them, of which the first
 //! column is the class.
 
-use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::error::DataError;
 use crate::file;
+use crate::foreign::ForeignFile;
 
 const LABEL_MAGIC: u32 = 0x0000_0801;
 const IMAGE_MAGIC: u32 = 0x0000_0803;
@@ -97,7 +97,7 @@ pub fn read_labels(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Ve
 }
 
 /// Opens a file for [`read_images`] or [`read_labels`].
-pub(crate) fn open(path: &Path) -> Result<(BufReader<File>, u64), DataError> {
+pub(crate) fn open(path: &Path) -> Result<(BufReader<ForeignFile>, u64), DataError> {
     let (file, size_bytes) = file::open(path)?;
     Ok((BufReader::with_capacity(1 << 16, file), size_bytes))
 }

@@ -22,7 +22,6 @@ mod tally;
 mod val_split;
 mod walk;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -182,7 +181,7 @@ fn common_size(items: &[&Item]) -> Result<Option<[usize; 2]>, DataError> {
 fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
     let (file, size_bytes) = file::open(path)?;
     let mut head = Vec::new();
-    File::take(file, HEAD_BYTES)
+    file.take(HEAD_BYTES)
         .read_to_end(&mut head)
         .map_err(DataError::io(path))?;
     let is_part = size_bytes > HEAD_BYTES;

@@ -1,4 +1,8 @@
 //! Data sets as training reads them: files, pictures, order, loading.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make their files themselves"
+)]
 
 mod as_found;
 mod damaged;

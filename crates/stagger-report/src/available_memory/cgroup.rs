@@ -1,7 +1,8 @@
 //! Memory that control groups leave to a process, by version 1 and 2 of their interface.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use stagger_data::foreign;
 
 /// Files of a version.
 struct Version {
@@ -26,7 +27,7 @@ const V2: Version = Version {
 /// What the groups of this process and all groups above them leave to it, with the files of the system below `root`. `None`
 /// where none of them has a limit.
 pub fn available_bytes(root: &Path) -> Option<u64> {
-    let read = |path| fs::read_to_string(root.join(path)).ok();
+    let read = |path| foreign::system_text(&root.join(path)).ok();
     let groups = read("proc/self/cgroup")?;
     let mounts = read("proc/self/mountinfo")?;
     let folders = groups.lines().filter_map(|line| {
@@ -54,7 +55,7 @@ pub fn available_bytes(root: &Path) -> Option<u64> {
 
 /// What one group leaves.
 fn left(group: &Path, version: &Version) -> Option<u64> {
-    let read = |file| fs::read_to_string(group.join(file)).ok();
+    let read = |file| foreign::system_text(&group.join(file)).ok();
     // `max` is no number; version 1 says it by one that no host has.
     let limit: u64 = read(version.limit)?.trim().parse().ok()?;
     let usage: u64 = read(version.usage)?.trim().parse().ok()?;
@@ -105,6 +106,8 @@ impl<'a> Mount<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn system(files: &[(&str, &str)]) -> tempfile::TempDir {

@@ -1,18 +1,23 @@
 //! One run of a comparison.
 
 use std::ffi::OsString;
-use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use stagger_data::foreign;
 
 use super::progress::{Progress, epoch};
 use super::staleness::StageStaleness;
 use crate::environment::Environment;
+use crate::error::ReportError;
 use crate::metrics::{EndRecord, Record};
 use crate::metrics_reader::read_metrics;
 use crate::run_folder::{ENVIRONMENT_FILE, METRICS_FILE};
 use crate::summary::EpochSummary;
+
+/// Far more than a process says before it ends, and than is to say of a host.
+const MAX_BYTES: u64 = 1 << 24;
 
 /// A run in the plan of a comparison.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,11 +104,15 @@ pub fn error_file(folder: &Path) -> PathBuf {
 
 /// Reads the folder of a run. A run that was interrupted, killed, or whose files are damaged has failed.
 pub fn read_run(folder: &Path) -> RunState {
-    let told = fs::read_to_string(error_file(folder)).ok();
+    let told = match read(&error_file(folder)) {
+        Ok(told) => told,
+        Err(error) => return RunState::Failed(error.to_string()),
+    };
+    let told = told.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let told = told.and_then(|text| Some(text.lines().rfind(|line| !line.is_empty())?.to_owned()));
     let told = told.map(|line| line.trim_start_matches("error: ").to_owned());
     let metrics = folder.join(METRICS_FILE);
-    if !metrics.exists() {
+    if !foreign::is_there(&metrics) {
         return told.map_or(RunState::Missing, RunState::Failed);
     }
     let failed = |sentence: String| RunState::Failed(told.clone().unwrap_or(sentence));
@@ -119,11 +128,23 @@ pub fn read_run(folder: &Path) -> RunState {
         // It fell after its last record.
         Some(Record::End(_)) if told.is_some() => failed(String::new()),
         Some(Record::End(end)) => {
-            let environment = fs::read(folder.join(ENVIRONMENT_FILE)).ok();
+            let environment = match read(&folder.join(ENVIRONMENT_FILE)) {
+                Ok(environment) => environment,
+                Err(error) => return failed(error.to_string()),
+            };
             let environment = environment.and_then(|json| serde_json::from_slice(&json).ok());
             RunState::Done(Box::new(result(&records, end, environment)))
         }
         _ => failed("the run was killed before its end".to_owned()),
+    }
+}
+
+/// A small file of a run, if it has it.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, ReportError> {
+    match foreign::read_inside(path, MAX_BYTES) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ReportError::io("read", path, source)),
     }
 }
 
@@ -195,6 +216,8 @@ fn weighted(numbers: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::compare::fixtures::FixtureRun;
 

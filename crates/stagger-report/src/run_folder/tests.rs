@@ -148,23 +148,31 @@ fn read_only_place_comes_with_advice() {
     );
 }
 
-/// A folder that takes names but no bytes: the probe is a link to `/dev/full`.
 #[cfg(target_os = "linux")]
 #[test]
 fn full_disk_is_found_at_once() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(fill(full).unwrap_err().kind(), ErrorKind::StorageFull);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_probe_follows_no_link_and_leaves_nothing() {
     let base = tempfile::tempdir().unwrap();
     let folder = RunFolder {
-        path: base.path().to_owned(),
+        path: base.path().join("run"),
         made: Vec::new(),
         lock: None,
     };
+    fs::create_dir(folder.path()).unwrap();
+    folder.try_writing().unwrap();
+    let theirs = base.path().join("theirs");
+    fs::write(&theirs, "theirs").unwrap();
     let probe = partial_path(&folder.file(CONFIG_FILE));
-    std::os::unix::fs::symlink("/dev/full", &probe).unwrap();
-    assert_eq!(
-        folder.try_writing().unwrap_err().kind(),
-        ErrorKind::StorageFull
-    );
-    assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+    std::os::unix::fs::symlink(&theirs, &probe).unwrap();
+    assert!(folder.try_writing().is_err());
+    assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

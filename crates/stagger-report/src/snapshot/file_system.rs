@@ -1,17 +1,20 @@
 //! The calls to the disk that snapshots need.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use stagger_data::foreign;
+
 use crate::folder_sync;
+use crate::weights_reader::check_memory;
 
 /// A file system for snapshots: [`Disk`], or in tests one whose every call can fail.
 ///
 /// # Errors
 /// Every call fails when the system refuses.
 pub trait FileSystem: Send {
-    /// Creates a folder, with missing parents.
+    /// Creates a folder, with missing parents. A link in the place of the folder that it is in is an error.
     fn create_folder(&mut self, path: &Path) -> io::Result<()>;
 
     /// Creates a file, which must not exist.
@@ -26,7 +29,10 @@ pub trait FileSystem: Send {
     /// Removes a file, or a folder with its contents. Succeeds if it does not exist.
     fn remove(&mut self, path: &Path) -> io::Result<()>;
 
-    /// The entries of a folder; none if it does not exist.
+    /// Whether it is a folder itself, and not a file or a link.
+    fn is_folder(&mut self, path: &Path) -> io::Result<bool>;
+
+    /// The entries of a folder; none if it does not exist. A link in its place is an error.
     fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
     /// The content of a file of at most `limit_bytes`; a longer one is an error.
@@ -51,6 +57,7 @@ pub struct Disk;
 
 impl FileSystem for Disk {
     fn create_folder(&mut self, path: &Path) -> io::Result<()> {
+        path.parent().map_or(Ok(()), foreign::refuse_folder_link)?;
         fs::create_dir_all(path)
     }
 
@@ -66,6 +73,10 @@ impl FileSystem for Disk {
         fs::rename(from, to)
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is a folder and not a link, and links in it are removed and not followed"
+    )]
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         let removed = match fs::symlink_metadata(path) {
             Ok(found) if found.is_dir() => fs::remove_dir_all(path),
@@ -78,7 +89,12 @@ impl FileSystem for Disk {
         }
     }
 
+    fn is_folder(&mut self, path: &Path) -> io::Result<bool> {
+        Ok(fs::symlink_metadata(path)?.is_dir())
+    }
+
     fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        foreign::refuse_folder_link(path)?;
         match fs::read_dir(path) {
             Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -87,16 +103,8 @@ impl FileSystem for Disk {
     }
 
     fn read(&mut self, path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
-        let file = File::open(path)?;
-        let found = file.metadata()?.len();
-        if found > limit_bytes {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("it has {found} bytes and at most {limit_bytes} were expected"),
-            ));
-        }
-        let mut bytes = Vec::new();
-        file.take(limit_bytes).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        let file = foreign::open_inside(path, limit_bytes)?;
+        check_memory(file.size_bytes())?;
+        file.bytes()
     }
 }

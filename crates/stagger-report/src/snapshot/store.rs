@@ -83,19 +83,19 @@ impl<F: FileSystem> SnapshotStore<F> {
     }
 
     /// Removes incomplete snapshots that a crash has left, and snapshots of versions later than this one: a run that resumes
-    /// at this version takes them again.
+    /// at this version takes them again. What has another name, or is no folder, is not the run's, and stays.
     ///
     /// # Errors
     /// [`ReportError::Io`] when one cannot be removed.
     pub fn clean(&mut self, version: usize) -> Result<(), ReportError> {
         for path in self.list()? {
-            if name_of(&path).ends_with(PARTIAL) {
+            if is_leftover(&name_of(&path)) {
                 let removed = self.files.remove(&path);
                 removed.map_err(|source| ReportError::io("remove", &path, source))?;
             }
         }
         // Newest first: if this is cut short, no snapshot is left without those before it.
-        for (found, path) in self.versions()?.into_iter().rev() {
+        for (found, path) in self.folders()?.into_iter().rev() {
             if found > version {
                 self.remove(&path)?;
             }
@@ -164,6 +164,11 @@ impl<F: FileSystem> SnapshotStore<F> {
         disk_watch::during("flush", partial, || self.files.sync_folder(partial)).map_err(failed)?;
         // An earlier attempt at this version, which may be damaged. The snapshot before it is complete.
         if self.list()?.iter().any(|found| found == path) {
+            if !self.is_folder(path)? {
+                return Err(ReportError::InTheWay {
+                    path: path.to_owned(),
+                });
+            }
             self.remove(path)?;
         }
         let name = || {
@@ -183,7 +188,7 @@ impl<F: FileSystem> SnapshotStore<F> {
     /// as it was.
     pub fn add_evaluation(&mut self, scored: Scored) -> Result<(), ReportError> {
         let path = self.folder.join(name(scored.version));
-        if !self.list()?.contains(&path) {
+        if !self.list()?.contains(&path) || !self.is_folder(&path)? {
             return Ok(());
         }
         let before = self.manifest(&path)?;
@@ -239,7 +244,7 @@ impl<F: FileSystem> SnapshotStore<F> {
     /// # Errors
     /// [`ReportError::Io`] when one cannot be removed.
     pub fn prune(&mut self, keep: &Keep) -> Result<(), ReportError> {
-        let versions = self.versions()?;
+        let versions = self.folders()?;
         let mut scored = Vec::with_capacity(versions.len());
         for (version, path) in &versions {
             // One that cannot be read does not count as the best and is no error.
@@ -358,6 +363,12 @@ impl<F: FileSystem> SnapshotStore<F> {
     /// As [`SnapshotStore::load`].
     pub fn manifest(&mut self, path: &Path) -> Result<Manifest, ReportError> {
         let file = path.join(MANIFEST_FILE);
+        // A path that the user has named may be a link.
+        if path.parent() == Some(&self.folder) && !self.is_folder(path)? {
+            let what = "it is no folder of its own; move it away".to_owned();
+            let path = path.to_owned();
+            return Err(ReportError::Snapshot { path, what });
+        }
         let bytes = (self.files.read(&file, MAX_MANIFEST_BYTES))
             .map_err(|source| ReportError::io("read", &file, source))?;
         match Manifest::foreign_format(&bytes) {
@@ -383,6 +394,40 @@ impl<F: FileSystem> SnapshotStore<F> {
             .collect();
         versions.sort();
         Ok(versions)
+    }
+
+    /// What has the name of a snapshot's folder and is none: files and links, which are not the run's.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when the folder cannot be read.
+    pub fn in_the_way(&mut self) -> Result<Vec<PathBuf>, ReportError> {
+        let mut found = Vec::new();
+        for (_, path) in self.versions()? {
+            if !self.is_folder(&path)? {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The versions whose folders may be the run's.
+    fn folders(&mut self) -> Result<Vec<(usize, PathBuf)>, ReportError> {
+        let mut found = Vec::new();
+        for (version, path) in self.versions()? {
+            if self.is_folder(&path)? {
+                found.push((version, path));
+            }
+        }
+        Ok(found)
+    }
+
+    fn is_folder(&mut self, path: &Path) -> Result<bool, ReportError> {
+        match self.files.is_folder(path) {
+            Ok(is_folder) => Ok(is_folder),
+            // It has gone since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(source) => Err(ReportError::io("read", path, source)),
+        }
     }
 
     fn list(&mut self) -> Result<Vec<PathBuf>, ReportError> {
@@ -425,6 +470,19 @@ fn version_of(path: &Path) -> Option<usize> {
     let digits = name.strip_prefix('v')?;
     let is_number = digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| is_number)
+}
+
+/// Whether a name is one that the store gives to what is not complete, or on its way out.
+fn is_leftover(name: &str) -> bool {
+    let inner = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_suffix(PARTIAL));
+    inner.is_some_and(|inner| {
+        let version = inner
+            .strip_suffix(".old")
+            .or(inner.strip_suffix(".manifest"));
+        version_of(Path::new(version.unwrap_or(inner))).is_some()
+    })
 }
 
 /// A writer that counts bytes and computes their checksum.

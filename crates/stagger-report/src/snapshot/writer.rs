@@ -29,6 +29,9 @@ pub struct Written {
     pub took: Duration,
 }
 
+/// Hears of every snapshot that is on disk, or left out because something else has its name.
+type OnWritten = dyn FnMut(Result<&Written, &ReportError>);
+
 /// Collects the stages' parts of each snapshot and passes it to a thread that writes it.
 ///
 /// The thread writes one snapshot while one more waits in its queue. If the disk is slower than that, the newest snapshot
@@ -39,7 +42,7 @@ pub struct SnapshotWriter {
     folder: PathBuf,
     parts: SnapshotParts,
     describe: Box<dyn FnMut(usize) -> Manifest>,
-    on_written: Box<dyn FnMut(&Written)>,
+    on_written: Box<OnWritten>,
     jobs: Option<SyncSender<Job>>,
     results: Receiver<Result<Written, ReportError>>,
     thread: Option<JoinHandle<()>>,
@@ -74,7 +77,7 @@ pub struct SnapshotPlan<'a> {
 impl SnapshotWriter {
     /// Writes into the folder of a run. `describe` returns the manifest of a version, without files and accuracy: once all stages
     /// have taken its snapshot, and, where the version is evaluated, again after that, with the progress that includes it.
-    /// `on_written` is called for every snapshot on disk.
+    /// `on_written` is called for every snapshot on disk, and for every one that is left out because something else has its name.
     ///
     /// # Errors
     /// [`ReportError::Io`] when leftovers of a crash cannot be removed or the thread cannot be started.
@@ -82,7 +85,7 @@ impl SnapshotWriter {
         run: &Path,
         plan: SnapshotPlan<'_>,
         describe: impl FnMut(usize) -> Manifest + 'static,
-        on_written: impl FnMut(&Written) + 'static,
+        on_written: impl FnMut(Result<&Written, &ReportError>) + 'static,
     ) -> Result<Self, ReportError> {
         let mut store = SnapshotStore::of_run(run);
         store.clean(plan.from)?;
@@ -109,7 +112,10 @@ impl SnapshotWriter {
     /// Takes the results of the thread so far.
     fn take_results(&mut self) -> Result<(), ReportError> {
         while let Ok(result) = self.results.try_recv() {
-            (self.on_written)(&result?);
+            match result {
+                Err(error) if !matches!(error, ReportError::InTheWay { .. }) => return Err(error),
+                told => (self.on_written)(told.as_ref()),
+            }
         }
         Ok(())
     }
@@ -269,7 +275,9 @@ mod tests {
 
     fn writer(run: &Path, written: &Rc<RefCell<Vec<usize>>>) -> SnapshotWriter {
         let heard = Rc::clone(written);
-        let on_written = move |of: &Written| heard.borrow_mut().push(of.version);
+        let on_written = move |of: Result<&Written, &ReportError>| {
+            heard.borrow_mut().push(of.map_or(0, |of| of.version));
+        };
         let mut writer = SnapshotWriter::start(run, PLAN, describe, on_written).unwrap();
         writer.event(&Event::Started { stages: 2 }).unwrap();
         writer

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 
+/// The last record of an archive has 22 bytes and a comment.
+pub(crate) const MOST_ENDING_BYTES: u64 = 22 + 0xffff;
+
+/// Whether the end of a file may be that of an archive.
+pub(crate) fn is_ending(ending: &[u8]) -> bool {
+    last_record(ending).is_some()
+}
+
+fn last_record(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).rposition(|found| found == b"PK\x05\x06")
+}
+
 /// The entries by the part of their names behind the first `/`, as slices of the archive.
 pub fn entries(bytes: &[u8]) -> Result<BTreeMap<String, &[u8]>, String> {
     let cut_short = || "it is a zip archive that is cut short or damaged".to_owned();
-    // The last record has 22 bytes and a comment.
-    let earliest = bytes.len().saturating_sub(22 + 0xffff);
-    let at = bytes[earliest..]
-        .windows(4)
-        .rposition(|found| found == b"PK\x05\x06")
-        .ok_or_else(cut_short)?
-        + earliest;
+    let earliest = bytes.len().saturating_sub(MOST_ENDING_BYTES as usize);
+    let at = last_record(&bytes[earliest..]).ok_or_else(cut_short)? + earliest;
     number(bytes, at + 20, 2).ok_or_else(cut_short)?;
     let mut count = number(bytes, at + 10, 2).ok_or_else(cut_short)?;
     let mut at_entry = number(bytes, at + 16, 4).ok_or_else(cut_short)?;

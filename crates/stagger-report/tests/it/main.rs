@@ -1,4 +1,8 @@
 //! The sinks, fed with streams of events as a pipeline emits them.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make their files themselves"
+)]
 
 mod console;
 mod epochs;

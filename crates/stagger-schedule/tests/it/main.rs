@@ -1,4 +1,8 @@
 //! Notation, programs, interpreter, facts and printed text of every method.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make their files themselves"
+)]
 
 mod documentation;
 mod drawn;

@@ -1,4 +1,8 @@
 //! Links: their contract, and the same under the model checker.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make their files themselves"
+)]
 
 #[cfg(not(feature = "shuttle"))]
 mod contract;

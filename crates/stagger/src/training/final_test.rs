@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use stagger_data::Split;
 use stagger_engine::StageState;
-use stagger_report::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, TEST_FILE, read_weights};
+use stagger_report::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, TEST_FILE, read_weights_inside};
 use stagger_runtime::Event;
 
 use super::session::{Session, Stretch};
@@ -86,14 +86,14 @@ impl Session<'_, '_> {
             ..self.job.clone()
         };
         let last = match self.folder {
-            Some(folder) => read_weights(&folder.file(LAST_WEIGHTS_FILE))?.state,
+            Some(folder) => read_weights_inside(&folder.file(LAST_WEIGHTS_FILE))?.state,
             None => stretch.last_weights.clone().ok_or(Error::NoWeights)?,
         };
         let last = self.test(&job, &last, outcome.version)?;
         let best = match (stretch.summary.best_test_top1, self.folder) {
             (Some((version, _)), _) if version == last.version => Some(last),
             (Some((version, _)), Some(folder)) => {
-                let best = read_weights(&folder.file(BEST_WEIGHTS_FILE))?.state;
+                let best = read_weights_inside(&folder.file(BEST_WEIGHTS_FILE))?.state;
                 Some(self.test(&job, &best, version)?)
             }
             _ => None,

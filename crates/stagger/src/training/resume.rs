@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use stagger_data::foreign;
 use stagger_engine::StageState;
 use stagger_report::{
     CONFIG_FILE, DEFAULT_BASE, EndRecord, METRICS_FILE, Record, RunFolder, read_metrics,
@@ -91,7 +92,7 @@ impl Place {
 fn locate(output: Option<&Path>) -> Result<Option<PathBuf>, Error> {
     if let Some(output) = output {
         check_path("output", output)?;
-        if output.join(CONFIG_FILE).is_file() {
+        if foreign::is_there(&output.join(CONFIG_FILE)) {
             return Ok(Some(output.to_owned()));
         }
         discard_beginnings(output)?;
@@ -116,11 +117,7 @@ fn discard_beginnings(output: &Path) -> Result<(), Error> {
     let _locked = RunFolder::reopen(output)?;
     let entries = fs::read_dir(output).map_err(cannot("read", output))?;
     let names: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    let is_partial = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with('.') && name.ends_with(".partial")
-    };
-    if names.iter().all(is_partial) {
+    if names.iter().all(|path| RunFolder::is_partial_file(path)) {
         for path in names {
             fs::remove_file(&path).map_err(cannot("remove", &path))?;
         }

@@ -1,16 +1,19 @@
 //! The file that says where a run has gone back to: a process that is killed right after that goes on from there, too.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use stagger_data::foreign;
 use stagger_report::snapshot::Manifest;
 use stagger_report::{ROLLBACK_FILE, ReportError, RunFolder, checksum};
 
 use super::session::StartPoint;
 use crate::error::Error;
+
+/// Far more than the file has.
+const MOST_BYTES: u64 = 1 << 16;
 
 /// The last rollback of a run. Snapshots that were taken after it know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,7 +47,7 @@ impl RolledBack {
     pub fn read(run: &Path, notes: &mut Vec<String>) -> Option<Self> {
         let path = run.join(ROLLBACK_FILE);
         let read = || {
-            let bytes = fs::read(&path)?;
+            let bytes = foreign::read_inside(&path, MOST_BYTES)?;
             if !checksum::check_json(&bytes).map_err(std::io::Error::other)? {
                 let what = "it does not end with its checksum";
                 return Err(std::io::Error::other(what));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use stagger_engine::{Profile, StageState};
 use stagger_report::{
     EpochSummary, LAST_WEIGHTS_FILE, METRICS_FILE, Record, RunFolder, RunSummary,
-    peak_resident_bytes, read_metrics, read_weights,
+    peak_resident_bytes, read_metrics, read_weights_inside,
 };
 
 use super::final_test::FinalTest;
@@ -155,7 +155,7 @@ impl Run {
     /// When they cannot be read from the run folder, or when nothing has been trained.
     pub fn weights(&self) -> Result<StageState, Error> {
         match &self.weights {
-            Weights::File(path) => Ok(read_weights(path)?.state),
+            Weights::File(path) => Ok(read_weights_inside(path)?.state),
             Weights::Memory(state) => Ok(state.clone()),
             Weights::None => Err(Error::NoWeights),
         }

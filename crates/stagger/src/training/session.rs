@@ -10,7 +10,7 @@ use stagger_report::snapshot::{SnapshotStore, SnapshotWriter};
 use stagger_report::{
     Console, EpochPlan, EpochProgress, EpochSummary, EpochTally, LAST_WEIGHTS_FILE, METRICS_FILE,
     MetricsFile, MetricsSeals, ReportError, RunFolder, RunSummary, RunTally, Sink, Sinks,
-    WeightsFiles, read_weights,
+    WeightsFiles, read_weights_inside,
 };
 use stagger_runtime::snapshot::Snapshot;
 use stagger_runtime::{Event, Interrupt, OnNonFinite, Outcome, Plan, RunError};
@@ -236,7 +236,7 @@ impl<'s> Session<'_, 's> {
             return Ok(None);
         }
         let state = match self.folder {
-            Some(folder) => read_weights(&folder.file(LAST_WEIGHTS_FILE))?.state,
+            Some(folder) => read_weights_inside(&folder.file(LAST_WEIGHTS_FILE))?.state,
             None => state.ok_or(Error::NoWeights)?,
         };
         let mut evaluated = self.evaluate(job, &state)?;

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
+use stagger_data::foreign;
 use stagger_engine::StageState;
 use stagger_model::quantity;
 use stagger_report::snapshot::{
     DataSeal, Keep, Latest, MANIFEST_FILE, Manifest, MetricsSeal, SNAPSHOT_FORMAT, Skipped,
-    SnapshotPlan, SnapshotStore, SnapshotWriter, Written, decode_stage,
+    SnapshotPlan, SnapshotStore, SnapshotWriter, Written,
 };
 use stagger_report::{
     BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, MetricsCoverage, ReportError, RunFolder,
-    RunLog, Weights, read_weights, write_weights,
+    RunLog, StageOrWeights, Weights, read_stage_or_weights, read_weights_inside, write_weights,
 };
 use stagger_runtime::snapshot::Snapshot;
 
@@ -55,15 +56,19 @@ impl WrittenRun<'_> {
                 ..manifest.clone()
             }
         };
-        let on_written = move |written: &Written| {
+        let on_written = move |written: Result<&Written, &ReportError>| {
             let Some(log) = &log else { return };
+            let line = match written {
+                Ok(written) => format!(
+                    "snapshot of version {}: {}, written in {:.0} ms",
+                    written.version,
+                    quantity::bytes(written.size_bytes),
+                    1e3 * written.took.as_secs_f64()
+                ),
+                Err(error) => format!("warning: {error}"),
+            };
             // A log that cannot be written is noticed by the run's own lines.
-            let _ = log.line(&format!(
-                "snapshot of version {}: {}, written in {:.0} ms",
-                written.version,
-                quantity::bytes(written.size_bytes),
-                1e3 * written.took.as_secs_f64()
-            ));
+            let _ = log.line(&line);
         };
         let plan = SnapshotPlan {
             from: version,
@@ -114,11 +119,12 @@ pub fn keep(job: &Job) -> Keep {
     }
 }
 
-/// The batches that a run was planned for, as its newest snapshot says, if that can be read.
+/// The batches that a run was planned for, as the newest of its snapshots says that can be read.
 pub fn planned(run: &Path) -> Option<usize> {
     let mut store = SnapshotStore::of_run(run);
-    let (_, newest) = store.versions().ok()?.pop()?;
-    Some(store.manifest(&newest).ok()?.batches)
+    let newest_first = store.versions().ok()?.into_iter().rev();
+    let mut manifests = newest_first.filter_map(|(_, path)| store.manifest(&path).ok());
+    Some(manifests.next()?.batches)
 }
 
 /// A snapshot that was found.
@@ -161,7 +167,7 @@ impl Found {
 
 /// Whether a path is that of a snapshot.
 pub fn is_snapshot(path: &Path) -> bool {
-    path.join(MANIFEST_FILE).is_file()
+    foreign::is_there(&path.join(MANIFEST_FILE))
 }
 
 /// The newest whole snapshot of a run that `is_meant`, of those whose metrics are there and that no rollback has given up, with a line
@@ -181,7 +187,13 @@ pub fn latest_that(
         rolled_back.map_or(Ok(()), |last| last.check(manifest))
     })?;
     let found = found.map(|found| Found::of(found, run)).transpose()?;
-    Ok((found, skipped.iter().map(note).collect()))
+    let mut notes: Vec<String> = skipped.iter().map(note).collect();
+    for path in store.in_the_way()? {
+        if skipped.iter().all(|skipped| skipped.path != path) {
+            notes.push(ReportError::InTheWay { path }.to_string());
+        }
+    }
+    Ok((found, notes))
 }
 
 fn note(skipped: &Skipped) -> String {
@@ -196,7 +208,7 @@ pub fn check_best(
     best: Option<(usize, f64)>,
 ) -> Result<Option<String>, Error> {
     let file = folder.file(BEST_WEIGHTS_FILE);
-    let why = match (read_weights(&file), best) {
+    let why = match (read_weights_inside(&file), best) {
         (Err(ReportError::Io { source, .. }), None) if source.kind() == ErrorKind::NotFound => {
             return Ok(None);
         }
@@ -285,12 +297,11 @@ pub fn weights(
         source,
     };
     let unread = |error: ReportError| refused(error.into());
-    if path.is_file() {
-        let bytes = std::fs::read(path).map_err(|error| refused(error.into()))?;
-        if let Ok(stage) = decode_stage(&bytes) {
-            return Ok((stage.state, None));
-        }
-        return Ok(with_class_names(read_weights(path).map_err(unread)?));
+    if foreign::is_there(path) && !path.is_dir() {
+        return Ok(match read_stage_or_weights(path).map_err(unread)? {
+            StageOrWeights::Stage(stage) => (stage.state, None),
+            StageOrWeights::Weights(weights) => with_class_names(weights),
+        });
     }
     let found = if is_snapshot(path) {
         Some(load_whole(path).map_err(unread)?)
@@ -305,13 +316,15 @@ pub fn weights(
         return Ok((whole(snapshot), names));
     }
     let last: PathBuf = path.join(LAST_WEIGHTS_FILE);
-    if !last.is_file() {
+    if !foreign::is_there(&last) {
         return Err(Refusal::NoResumeWeights {
             option,
             path: path.to_owned(),
         });
     }
-    Ok(with_class_names(read_weights(&last).map_err(unread)?))
+    Ok(with_class_names(
+        read_weights_inside(&last).map_err(unread)?,
+    ))
 }
 
 /// The names of the classes of the outputs, where the file says them.

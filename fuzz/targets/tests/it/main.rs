@@ -1,4 +1,8 @@
 //! Every file of the corpora, replayed without the fuzzer.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make their files themselves"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use stagger::data::foreign;
 use stagger::report::compare::error_file;
 
 use crate::signals;
@@ -39,8 +41,8 @@ pub enum End {
 /// folder. An interrupt is passed on.
 pub fn run(job: ChildRun, interrupts: &mut Interrupts) -> Result<End> {
     let said = error_file(&job.folder);
-    let stderr =
-        File::create(&said).with_context(|| format!("could not create {}", said.display()))?;
+    let stderr = foreign::create_anew(&said)
+        .with_context(|| format!("could not create {}", said.display()))?;
     let program = std::env::current_exe().context("could not find the program of this process")?;
     let mut command = Command::new(program);
     command
@@ -74,7 +76,8 @@ fn last_words(said: &Path, status: ExitStatus) -> Result<()> {
         fs::remove_file(said).with_context(context)
     } else if fs::metadata(said).with_context(context)?.len() == 0 {
         let words = format!("the run ended with {status}; its log may say more\n");
-        fs::write(said, words).with_context(context)
+        let mut file = foreign::append(said).with_context(context)?;
+        file.write_all(words.as_bytes()).with_context(context)
     } else {
         Ok(())
     }

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
+use stagger::data::foreign;
 use stagger::report::compare::error_file;
 use stagger::report::{DEFAULT_BASE, RunFolder, write_atomic};
 
 use super::request::Request;
 
 const REQUEST_FILE: &str = "compare.toml";
+/// Far more than any request has.
+const MAX_REQUEST_BYTES: u64 = 1 << 20;
 
 /// `compare.toml` says what is compared, `configs/NAME.toml` what each run does, `runs/NAME/` is its run folder.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ impl CompareFolder {
     /// When something else is there, when another process is at work in it, or when it cannot be written.
     pub fn open(path: Option<&Path>, name: &str, request: &Request) -> Result<Self> {
         let path = match path {
-            Some(path) if path.join(REQUEST_FILE).is_file() => {
+            Some(path) if foreign::is_there(&path.join(REQUEST_FILE)) => {
                 refuse_another(path, request)?;
                 path.to_owned()
             }
@@ -48,7 +51,8 @@ impl CompareFolder {
         let lock = lock(&path.join(REQUEST_FILE))?;
         for part in ["configs", "runs"] {
             let part = path.join(part);
-            fs::create_dir_all(&part)
+            foreign::refuse_folder_link(&part)
+                .and_then(|()| fs::create_dir_all(&part))
                 .with_context(|| format!("could not create the folder {}", part.display()))?;
         }
         Ok(Self { path, lock })
@@ -84,6 +88,10 @@ impl CompareFolder {
     }
 
     /// Removes what an unfinished run has left.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a folder of this comparison; links, also in its place, are removed and not followed"
+    )]
     pub fn clear(&self, name: &str) -> Result<()> {
         let folder = self.run(name);
         for (path, removed) in [
@@ -105,8 +113,8 @@ impl CompareFolder {
 
 fn refuse_another(path: &Path, request: &Request) -> Result<()> {
     let file = path.join(REQUEST_FILE);
-    let text =
-        fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))?;
+    let text = foreign::text_inside(&file, MAX_REQUEST_BYTES)
+        .with_context(|| format!("could not read {}", file.display()))?;
     let there: Request = toml::from_str(&text).map_err(|error| {
         let what = error.message().replace('\n', ", ");
         anyhow!(
@@ -124,7 +132,9 @@ fn refuse_another(path: &Path, request: &Request) -> Result<()> {
 }
 
 fn lock(path: &Path) -> Result<File> {
-    let file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
+    let file = foreign::open_inside(path, MAX_REQUEST_BYTES)
+        .with_context(|| format!("could not open {}", path.display()))?
+        .into_file();
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!(

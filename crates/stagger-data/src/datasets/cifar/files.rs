@@ -6,6 +6,7 @@ use super::Layout;
 use crate::datasets::search::{self, Listing};
 use crate::error::DataError;
 use crate::file;
+use crate::foreign::ForeignFile;
 use crate::place::{OpenOptions, Place};
 use crate::shown;
 
@@ -95,7 +96,7 @@ impl Files {
         });
         let begins = |path: &PathBuf| {
             let mut head = [0; 2];
-            let read = |(mut file, size): (std::fs::File, u64)| {
+            let read = |(mut file, size): (ForeignFile, u64)| {
                 let found = file::read_up_to(&mut file, &mut head).unwrap_or_default();
                 (size, found)
             };

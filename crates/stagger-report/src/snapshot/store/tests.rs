@@ -88,6 +88,89 @@ fn cleaning_removes_later_and_incomplete_snapshots() {
 }
 
 #[test]
+fn what_the_run_did_not_make_stays() {
+    let run = tempfile::tempdir().unwrap();
+    let mut store = SnapshotStore::of_run(run.path());
+    for version in [1, 2] {
+        write(&mut store, version, None).unwrap();
+    }
+    let folder = run.path().join(SNAPSHOTS_FOLDER);
+    let theirs = [
+        ".other.partial",
+        "notes.partial",
+        "v00000000",
+        "v00000003",
+        "v5",
+    ];
+    for name in theirs {
+        fs::write(folder.join(name), "theirs").unwrap();
+    }
+    let own = [
+        ".v00000004.partial",
+        ".v00000004.old.partial",
+        ".v00000004.manifest.partial",
+    ];
+    for name in own {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    let refused = write(&mut store, 3, None).unwrap_err();
+    assert!(matches!(refused, ReportError::InTheWay { .. }), "{refused}");
+    store.add_evaluation(3, 1.0, Value::Null).unwrap();
+    let Latest { found, skipped } = store.latest().unwrap();
+    assert_eq!(found.unwrap().0.version, 2);
+    assert!(skipped[0].why.to_string().contains("no folder of its own"));
+    let in_the_way = store.in_the_way().unwrap();
+    let expected = [folder.join("v00000000"), folder.join("v00000003")];
+    assert_eq!(in_the_way, expected);
+    // What is theirs is not one of those that stay, either.
+    store.prune(1).unwrap();
+    assert!(folder.join("v00000002").is_dir() && !folder.join("v00000001").exists());
+    store.clean(1).unwrap();
+    assert_eq!(names(&run), theirs);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_no_folder_of_snapshots() {
+    use std::os::unix::fs::symlink;
+
+    let run = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    write(&mut SnapshotStore::of_run(other.path()), 1, None).unwrap();
+    let theirs = other.path().join(SNAPSHOTS_FOLDER);
+    symlink(&theirs, run.path().join(SNAPSHOTS_FOLDER)).unwrap();
+    let mut store = SnapshotStore::of_run(run.path());
+    for refused in [
+        store.clean(0),
+        store.prune(1),
+        store.latest().map(drop),
+        write(&mut store, 2, None).map(drop),
+    ] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("it is a link"), "{error}");
+    }
+    assert_eq!(names(&other), ["v00000001"]);
+    // Nor is a link a snapshot.
+    fs::remove_file(run.path().join(SNAPSHOTS_FOLDER)).unwrap();
+    fs::create_dir(run.path().join(SNAPSHOTS_FOLDER)).unwrap();
+    let link = run.path().join(SNAPSHOTS_FOLDER).join("v00000001");
+    symlink(theirs.join("v00000001"), &link).unwrap();
+    let Latest { found, skipped } = store.latest().unwrap();
+    assert!(found.is_none() && skipped.len() == 1);
+    // But one that the user names.
+    let linked = other.path().join("linked");
+    symlink(theirs.join("v00000001"), &linked).unwrap();
+    assert_eq!(
+        SnapshotStore::of_run(&linked)
+            .load(&linked)
+            .unwrap()
+            .0
+            .version,
+        1
+    );
+}
+
+#[test]
 fn a_damaged_snapshot_is_skipped_and_named() {
     type Damage = fn(&Path);
     let damages: [(&str, Damage); 6] = [
@@ -230,6 +313,11 @@ impl FileSystem for Failing {
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.call()?;
         self.disk.remove(path)
+    }
+
+    fn is_folder(&mut self, path: &Path) -> io::Result<bool> {
+        self.call()?;
+        self.disk.is_folder(path)
     }
 
     fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>> {
