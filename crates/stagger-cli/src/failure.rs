@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
-use stagger::Spelling;
+use stagger::{ReportError, Spelling};
 
 /// Why a command ended early, which decides the exit status.
 #[derive(Debug)]
@@ -39,8 +39,13 @@ impl Failure {
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
+        let is_of_output =
+            |error: Option<&ReportError>| matches!(error, Some(ReportError::Output { .. }));
         match error.downcast_ref::<stagger::Error>() {
             Some(found) if !found.is_refusal() => Failure::Run(error),
+            Some(stagger::Error::Report(found)) if is_of_output(Some(found)) => Failure::Run(error),
+            // The request was right, and is answered in part.
+            None if is_of_output(error.downcast_ref()) => Failure::Run(error),
             _ => Failure::Request(error),
         }
     }

@@ -4,6 +4,7 @@ mod support;
 
 mod bench;
 mod compare;
+mod control_characters;
 mod data;
 mod engines;
 mod faults;
@@ -17,6 +18,7 @@ mod longer;
 mod methods;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod output;
 mod predict;
 mod python;
 mod real_data;

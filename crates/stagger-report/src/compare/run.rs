@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use stagger_data::shown_text;
 
 use super::progress::{Progress, epoch};
 use super::staleness::StageStaleness;
@@ -101,7 +102,7 @@ pub fn error_file(folder: &Path) -> PathBuf {
 pub fn read_run(folder: &Path) -> RunState {
     let told = fs::read_to_string(error_file(folder)).ok();
     let told = told.and_then(|text| Some(text.lines().rfind(|line| !line.is_empty())?.to_owned()));
-    let told = told.map(|line| line.trim_start_matches("error: ").to_owned());
+    let told = told.map(|line| shown_text(line.trim_start_matches("error: ")));
     let metrics = folder.join(METRICS_FILE);
     if !metrics.exists() {
         return told.map_or(RunState::Missing, RunState::Failed);
@@ -114,7 +115,7 @@ pub fn read_run(folder: &Path) -> RunState {
     match records.last() {
         Some(Record::End(EndRecord {
             error: Some(error), ..
-        })) => failed(error.clone()),
+        })) => failed(shown_text(error)),
         Some(Record::End(end)) if end.interrupted => failed("interrupted".to_owned()),
         // It fell after its last record.
         Some(Record::End(_)) if told.is_some() => failed(String::new()),

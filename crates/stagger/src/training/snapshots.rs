@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
+use stagger_data::shown_path;
 use stagger_engine::StageState;
 use stagger_model::quantity;
 use stagger_report::snapshot::{
@@ -150,7 +151,7 @@ pub fn latest_before(end: usize, run: &Path) -> Result<(Option<Found>, Vec<Strin
 }
 
 fn note(skipped: &Skipped) -> String {
-    format!("{} is left out: {}", skipped.path.display(), skipped.why)
+    format!("{} is left out: {}", shown_path(&skipped.path), skipped.why)
 }
 
 /// Makes `best.safetensors` that of the best evaluation so far, where the run has gone back behind a better one.

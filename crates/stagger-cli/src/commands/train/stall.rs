@@ -7,6 +7,8 @@ use std::time::Duration;
 use stagger::Stalled;
 use stagger::runtime::EventError;
 
+use crate::terminal;
+
 /// How long a stage that hangs may keep its thread. The run waits for all threads.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -23,7 +25,7 @@ pub fn end_with(stalled: Stalled, end: impl FnOnce() + Send + 'static) -> Result
             return;
         }
         let sentence = format!("error: {}", stalled.stall);
-        eprintln!("{sentence}");
+        terminal::say(&sentence);
         if let Some(log) = &stalled.log {
             let _ = log.line(&sentence);
         }
