@@ -5,7 +5,6 @@ mod words;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use stagger_data::shown_path;
 use stagger_data::{ContactSheet, Dataset, Split, source_sizes};
 use stagger_report::{ContactPageRow, contact_page};
 

@@ -51,7 +51,7 @@ impl RunWeights {
         let here = job.split.train.class_names();
         let classes = Classes::compare(there.as_deref(), here);
         let mut notes = Vec::new();
-        let from = shown_path(path);
+        let from = shown_path(&path);
         let mut whole =
             weights_fit::fit(&job.model, state, &from, &mut notes).map_err(|misfit| {
                 Error::Weights {

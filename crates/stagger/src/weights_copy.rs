@@ -122,7 +122,7 @@ impl WeightsCopy {
                 let model = model_of(name, &found).map_err(|source| WeightsCopyError::Model {
                     source: Box::new(source),
                 })?;
-                let shown = shown_path(from);
+                let shown = shown_path(&from);
                 let state = found.state.without_optimizer();
                 let state = weights_fit::fit(&model, state, &shown, &mut notes);
                 let mut state = state.map_err(|misfit| Error::Weights {

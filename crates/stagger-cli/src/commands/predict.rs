@@ -26,7 +26,7 @@ pub fn run(arguments: PredictArgs) -> Result<(), Failure> {
     let weights = run_weights(&arguments.weights);
     let prepared = PreparedPrediction::of_run(&arguments.run, &weights, &arguments.images, said)?;
     for note in prepared.notes() {
-        terminal::say(&shown_text(note));
+        terminal::say(&shown_text(&note));
     }
     let form = match (arguments.json, arguments.csv) {
         (true, _) => Form::Json,
