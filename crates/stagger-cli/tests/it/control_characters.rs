@@ -45,7 +45,8 @@ fn clean(text: &str) {
         let is_mark = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         assert!(!c.is_control() && !is_mark, "{c:?} in {text:?}");
     }
-    let forged = |line: &str| line.trim_start().starts_with("error: forged");
+    // What `inspect` quotes of a config is indented.
+    let forged = |line: &str| line.starts_with("error: forged");
     assert!(!text.lines().any(forged), "{text}");
 }
 
@@ -71,11 +72,10 @@ fn refused(bench: &Bench, line: &str) {
         "{line}: {}",
         output.stderr
     );
-    assert!(
-        output.stderr.contains(r"a\nerror: forged"),
-        "{line}: {}",
-        output.stderr
-    );
+    // Notations show what they do not know in a way of their own.
+    let shown = [r"a\nerror: forged", "a\u{fffd}error: forged"];
+    let is_shown = shown.iter().any(|shown| output.stderr.contains(shown));
+    assert!(is_shown, "{line}: {}", output.stderr);
 }
 
 #[test]
@@ -166,15 +166,18 @@ fn config_files() {
         "epochs = \"\u{1b}\r\u{9b}",
     ] {
         fs::write(bench.path("c.toml"), text.replace('%', QUOTED)).unwrap();
-        for line in ["train --config c.toml", "compare bp dsp --config c.toml"] {
-            let output = run(&bench, words(line));
+        let output = run(&bench, words("train --config c.toml"));
+        assert_eq!(output.status, 2, "{text}: {}", output.stdout);
+        assert_eq!(
+            output.stderr.lines().count(),
+            1,
+            "{text}: {}",
+            output.stderr
+        );
+        // Methods take the place of a schedule.
+        if !text.starts_with("schedule") {
+            let output = run(&bench, words("compare bp dsp --config c.toml"));
             assert_eq!(output.status, 2, "{text}: {}", output.stdout);
-            assert_eq!(
-                output.stderr.lines().count(),
-                1,
-                "{text}: {}",
-                output.stderr
-            );
         }
     }
 }
@@ -412,11 +415,13 @@ fn names_in_weights() {
             "train --pretrained w.safetensors --dataset cifar10 --data-dir . --output again",
         ] {
             let output = run(&bench, words(line));
+            let may_be_done = line.starts_with("inspect") || line.starts_with("weights");
             assert!(
-                output.status == 2 || line.starts_with("inspect"),
+                output.status == 2 || may_be_done,
                 "{line}: {}",
                 output.stdout
             );
+            let _ = fs::remove_file(bench.path("out.safetensors"));
         }
     };
     write(&[FOREIGN, "module.conv1.weight"], &[]);

@@ -51,7 +51,7 @@ fn commands(bench: &Bench) -> Vec<String> {
         "--version",
         "train --help",
         "explain dsp",
-        "summary",
+        "summary resnet8",
         "inspect run",
         "eval --run run --per-class",
         "predict --run run d/val",
@@ -172,7 +172,7 @@ fn a_limit_on_the_size_of_files_is_told() {
     let few = shell(
         &bench,
         &format!(
-            "ulimit -f 16; exec STAGGER {TRAIN} {data} --max-batches 200 --keep-snapshots 0 --evaluate false --output few"
+            "ulimit -f 16; exec STAGGER {TRAIN} --max-batches 200 --keep-snapshots 0 --output few"
         ),
     );
     assert_eq!(few.status, 1, "{}", few.stderr);
