@@ -181,7 +181,7 @@ fn a_limit_on_the_size_of_files_is_told() {
     assert!(few.stderr.contains(advice), "{}", few.stderr);
 
     // No snapshot fits.
-    let flags = format!("{TRAIN} {data} --lr-schedule constant --warmup-batches 0");
+    let flags = format!("{TRAIN} {data} --schedule bp --lr-schedule constant --warmup-batches 0");
     for (name, batches) in [("run", 4), ("planned", 8)] {
         let done = shell(
             &bench,
