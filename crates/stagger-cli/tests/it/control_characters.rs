@@ -294,12 +294,15 @@ fn names_of_classes_and_files() {
     }
 }
 
+/// A file of a run, and what becomes of its text.
+type Change<'a> = (&'a str, &'a dyn Fn(&str) -> String);
+
 /// Files of a run that someone else has written.
 #[test]
 fn values_in_the_files_of_a_run() {
     let bench = Bench::new();
     let data = bench.tiny_data();
-    let copy = |files: &[(&str, &dyn Fn(&str) -> String)]| -> PathBuf {
+    let copy = |files: &[Change<'_>]| -> PathBuf {
         let _ = fs::remove_dir_all(bench.path("run"));
         bench.train("run", &data);
         for (file, change) in files {
