@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
+use stagger::data::shown_sentence;
 use stagger::{ReportError, Spelling};
 
 /// Why a command ended early, which decides the exit status.
@@ -59,6 +60,8 @@ fn sentence(error: &Error) -> String {
             Some(error) => error.sentence(Spelling::Flags),
             None => cause.to_string(),
         };
+        // As its context quotes it.
+        let cause = shown_sentence(&cause);
         if sentence.contains(&cause) {
             continue;
         }
@@ -80,6 +83,8 @@ mod tests {
     fn a_cause_is_told_once() {
         let quoted = anyhow!("disk full").context("cannot write a.txt: disk full");
         assert_eq!(sentence(&quoted), "cannot write a.txt: disk full");
+        let foreign = anyhow!("no `a\n\u{1b}b`").context(r"--x: no `a\n\u{1b}b`");
+        assert_eq!(sentence(&foreign), r"--x: no `a\n\u{1b}b`");
         let added = anyhow!("disk full").context("cannot write a.txt");
         assert_eq!(sentence(&added), "cannot write a.txt: disk full");
     }
