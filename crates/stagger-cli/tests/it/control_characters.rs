@@ -136,8 +136,8 @@ fn values_of_flags() {
         "compare bp dsp --output %",
         "compare bp dsp --model %",
         "explain %",
-        "summary --model %",
-        "summary --input %",
+        "summary %",
+        "summary resnet8 --input %",
         "bench --model %",
         "bench --input %",
     ] {
