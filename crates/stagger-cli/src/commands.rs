@@ -11,18 +11,9 @@ pub mod summary;
 pub mod train;
 pub mod weights;
 
-use std::io::{self, Write};
-
 use stagger::RunWeights;
 
-/// Prints to standard output. A reader that has gone away, as `head` or a closed terminal, is no
-/// failure.
-fn print(text: &str) -> io::Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if stagger::report::is_closed(&error) => Ok(()),
-        result => result,
-    }
-}
+use crate::terminal::print;
 
 /// The weights that a flag names.
 fn run_weights(which: &str) -> RunWeights {

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
-use stagger::Spelling;
+use stagger::data::shown_sentence;
+use stagger::{ReportError, Spelling};
 
 /// Why a command ended early, which decides the exit status.
 #[derive(Debug)]
@@ -39,8 +40,13 @@ impl Failure {
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
+        let is_of_output =
+            |error: Option<&ReportError>| matches!(error, Some(ReportError::Output { .. }));
         match error.downcast_ref::<stagger::Error>() {
             Some(found) if !found.is_refusal() => Failure::Run(error),
+            Some(stagger::Error::Report(found)) if is_of_output(Some(found)) => Failure::Run(error),
+            // The request was right, and is answered in part.
+            None if is_of_output(error.downcast_ref()) => Failure::Run(error),
             _ => Failure::Request(error),
         }
     }
@@ -54,6 +60,8 @@ fn sentence(error: &Error) -> String {
             Some(error) => error.sentence(Spelling::Flags),
             None => cause.to_string(),
         };
+        // As its context quotes it.
+        let cause = shown_sentence(&cause);
         if sentence.contains(&cause) {
             continue;
         }
@@ -75,6 +83,8 @@ mod tests {
     fn a_cause_is_told_once() {
         let quoted = anyhow!("disk full").context("cannot write a.txt: disk full");
         assert_eq!(sentence(&quoted), "cannot write a.txt: disk full");
+        let foreign = anyhow!("no `a\n\u{1b}b`").context(r"--x: no `a\n\u{1b}b`");
+        assert_eq!(sentence(&foreign), r"--x: no `a\n\u{1b}b`");
         let added = anyhow!("disk full").context("cannot write a.txt");
         assert_eq!(sentence(&added), "cannot write a.txt: disk full");
     }

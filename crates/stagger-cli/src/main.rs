@@ -10,12 +10,16 @@ mod launcher;
 #[cfg(feature = "torch")]
 mod process;
 mod signals;
+mod terminal;
 mod usage;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use stagger::ReportError;
+use stagger::data::shown_text;
 
 use flags::{Cli, Command};
 
@@ -25,6 +29,7 @@ fn main() -> ExitCode {
         process::fix_cublas_workspace();
         allocator::keep_memory();
     }
+    signals::outlive_limits();
     let words: Vec<OsString> = std::env::args_os().collect();
     let is_run = |word: &OsString| word == "train" || word == "compare";
     if words.get(1).is_some_and(is_run) {
@@ -39,15 +44,19 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too, with status 0. A closed pipe is not an error.
-            if launcher::speaks() {
-                match usage::is_request(&error) {
-                    true => {
-                        let _ = error.print();
-                    }
-                    false => eprintln!("error: {}", usage::sentence(&error, &words)),
+            let mut status = u8::try_from(error.exit_code()).unwrap_or(2);
+            if launcher::speaks() && usage::is_request(&error) {
+                if let Err(source) = error.print().and_then(|()| io::stdout().flush())
+                    && !terminal::is_gone(&source)
+                {
+                    terminal::say(&format!("error: {}", ReportError::Output { source }));
+                    status = 1;
                 }
+            } else if launcher::speaks() {
+                let sentence = usage::sentence(&error, &words);
+                terminal::say(&format!("error: {}", shown_text(&sentence)));
             }
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return ExitCode::from(status);
         }
     };
     let processes = launcher::processes();
@@ -76,7 +85,7 @@ fn run(words: Vec<OsString>) -> ExitCode {
             if let Some(sentence) = failure.sentence()
                 && launcher::speaks()
             {
-                eprintln!("error: {sentence}");
+                terminal::say(&format!("error: {sentence}"));
             }
             failure.exit_code()
         }

@@ -22,7 +22,20 @@ pub fn end_at_once() {
         let _ = flag::register_conditional_shutdown(signal, 130, Arc::clone(&IS_BEGINNING));
     }
     #[cfg(unix)]
-    let _ = flag::register(signal_hook::consts::SIGUSR1, Arc::default());
+    {
+        use signal_hook::consts::{SIGUSR1, SIGXCPU};
+
+        let _ = flag::register_conditional_shutdown(SIGXCPU, 130, Arc::clone(&IS_BEGINNING));
+        let _ = flag::register(SIGUSR1, Arc::default());
+    }
+}
+
+/// Limits of the system that would end the process without a word: a write past the limit on the size of files fails instead, and
+/// the error names the file. To be called first in `main`.
+pub fn outlive_limits() {
+    // Where the system does not allow it, it ends the process itself.
+    #[cfg(unix)]
+    let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 /// From here on a signal is for those who have registered for it.
@@ -31,7 +44,8 @@ pub fn has_begun() {
 }
 
 /// The first Ctrl-C (or request to terminate, warning of a scheduler by SIGUSR2, closed terminal) halts the run at a version; the
-/// second ends it at once. SIGUSR1 has a snapshot taken, and the run goes on. Other signals are left alone, and so is that of a
+/// second ends it at once. So does the first warning that the limit on processor time is near, and as the system repeats it every
+/// second, the others do nothing. SIGUSR1 has a snapshot taken, and the run goes on. Other signals are left alone, and so is that of a
 /// closed terminal under `nohup`.
 pub fn listen_for_interrupts(interrupt: &Interrupt) -> Result<()> {
     // Of its own: another rank, or a time limit, may have asked for the halt before the first signal comes.
@@ -44,8 +58,12 @@ pub fn listen_for_interrupts(interrupt: &Interrupt) -> Result<()> {
             .context("cannot listen for Ctrl-C")?;
     }
     #[cfg(unix)]
-    flag::register(signal_hook::consts::SIGUSR1, interrupt.snapshot_flag())
-        .context("cannot listen for SIGUSR1")?;
+    {
+        use signal_hook::consts::{SIGUSR1, SIGXCPU};
+
+        flag::register(SIGXCPU, interrupt.flag()).context("cannot listen for SIGXCPU")?;
+        flag::register(SIGUSR1, interrupt.snapshot_flag()).context("cannot listen for SIGUSR1")?;
+    }
     has_begun();
     Ok(())
 }

@@ -63,6 +63,9 @@ pub use memory::InMemory;
 pub use normalization::Normalization;
 pub use place::{Colour, EvaluationPart, NotAColour, OpenOptions, ValSplit};
 pub use sampler::Sampler;
-pub use shown::path as shown_path;
+pub use shown::{
+    json as shown_json, lines as shown_lines, path as shown_path, sentence as shown_sentence,
+    shell as quoted_for_shell, text as shown_text,
+};
 pub use split::Split;
 pub use trained_on::TrainedOn;

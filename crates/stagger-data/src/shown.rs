@@ -1,4 +1,5 @@
-//! Names of files and classes as sentences show them: on one line, whatever they hold.
+//! What others have written, as sentences, tables and logs show it: names of files, classes and tensors, values of configs,
+//! messages. No such text ends a line, moves the cursor or changes the direction of what follows.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -7,7 +8,66 @@ use std::path::Path;
 /// A path on one line for a sentence or a table, with what would move the cursor or hide text escaped: control characters and marks of direction (`\n`,
 /// `\u{1b}`), and bytes that are no UTF-8 (`\xff`).
 pub fn path(path: &Path) -> String {
-    escaped(path.as_os_str(), |c| c.is_control() || is_hidden_mark(c))
+    escaped(path.as_os_str(), is_escaped)
+}
+
+/// The same of any text: a name, a value, a message.
+pub fn text(text: &str) -> String {
+    escaped(OsStr::new(text), is_escaped)
+}
+
+/// The same of a text of several lines, whose foreign parts have been through [`text()`] or [`path()`]: ends of lines stay.
+pub fn lines(text: &str) -> String {
+    escaped(OsStr::new(text), |c| c != '\n' && is_escaped(c))
+}
+
+/// The same of a sentence, which may have a table under it, indented by two blanks: ends of other lines are escaped.
+pub fn sentence(sentence: &str) -> String {
+    let parts: Vec<String> = sentence.split("\n  ").map(text).collect();
+    parts.join("\n  ")
+}
+
+/// The same of a text of JSON, as JSON escapes it (`\u202e`): it means what it meant.
+pub fn json(json: &str) -> String {
+    let mut shown = String::new();
+    for c in json.chars() {
+        match c {
+            '\n' => shown.push(c),
+            // All of them have numbers of 16 bits. Outside of strings JSON has none of them.
+            c if is_escaped(c) => {
+                let _ = write!(shown, "\\u{:04x}", u32::from(c));
+            }
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// A word in quotes, as a shell takes it: `'it'\''s'`; one that holds what [`path`] escapes as `$'a\nb'`.
+pub fn shell(word: &OsStr) -> String {
+    if word.to_str().is_some_and(|word| text(word) == word) {
+        return format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"));
+    }
+    let mut quoted = "$'".to_owned();
+    for chunk in word.as_encoded_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' => quoted.push_str(r"\n"),
+                c if is_escaped(c) => push_bytes(&mut quoted, c.to_string().as_bytes()),
+                '\\' | '\'' => quoted.extend(['\\', c]),
+                c => quoted.push(c),
+            }
+        }
+        push_bytes(&mut quoted, chunk.invalid());
+    }
+    quoted + "'"
+}
+
+fn push_bytes(shown: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // Writing to a string does not fail.
+        let _ = write!(shown, "\\x{byte:02x}");
+    }
 }
 
 /// A message of a library, on one line and without a full stop: it becomes a part of a sentence.
@@ -42,13 +102,24 @@ pub(crate) fn exactly(name: &OsStr) -> String {
     )
 }
 
+/// What drives a terminal, or is not seen on it and changes what is.
+fn is_escaped(c: char) -> bool {
+    c.is_control() || (is_hidden_mark(c) && !is_variation_selector(c))
+}
+
 /// Marks that are not seen, or change the direction of what follows.
 pub(crate) fn is_hidden_mark(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-    )
+    is_variation_selector(c)
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
+}
+
+/// What makes an emoji of a character, and the like: it changes that character only.
+fn is_variation_selector(c: char) -> bool {
+    matches!(c, '\u{fe00}'..='\u{fe0f}')
 }
 
 fn escaped(name: &OsStr, escapes: impl Fn(char) -> bool) -> String {
@@ -60,10 +131,7 @@ fn escaped(name: &OsStr, escapes: impl Fn(char) -> bool) -> String {
                 c => shown.push(c),
             }
         }
-        for byte in chunk.invalid() {
-            // Writing to a string does not fail.
-            let _ = write!(shown, "\\x{byte:02x}");
-        }
+        push_bytes(&mut shown, chunk.invalid());
     }
     shown
 }
@@ -84,6 +152,40 @@ mod tests {
         assert_eq!(
             path(Path::new("a\nb\x1b[2J/\u{202e}gpj")),
             r"a\nb\u{1b}[2J/\u{202e}gpj"
+        );
+    }
+
+    #[test]
+    fn only_a_table_of_its_own_stays_below_a_sentence() {
+        let foreign = "a\nerror: b\r\x1b[2J\u{9b}1m\u{7f}\u{2028}\u{feff}";
+        let escaped = r"a\nerror: b\r\u{1b}[2J\u{9b}1m\u{7f}\u{2028}\u{feff}";
+        assert_eq!(text(foreign), escaped);
+        assert_eq!(
+            sentence(&format!("{foreign}:\n  {foreign}")),
+            format!("{escaped}:\n  {escaped}")
+        );
+        assert_eq!(lines("a\nb\u{1b}\n"), "a\nb\\u{1b}\n");
+        // What has been escaped once stays.
+        assert_eq!(text(escaped), escaped);
+        assert_eq!(text("❤\u{fe0f} ü \\ \"q\""), "❤\u{fe0f} ü \\ \"q\"");
+    }
+
+    #[test]
+    fn json_means_what_it_meant() {
+        let object = "{\n  \"a\u{9b}\u{202e}\u{7f}\": \"\\n❤\"\n}\n";
+        assert_eq!(
+            json(object),
+            "{\n  \"a\\u009b\\u202e\\u007f\": \"\\n❤\"\n}\n"
+        );
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(shell("it's a".as_ref()), r"'it'\''s a'");
+        assert_eq!(shell("ü%".as_ref()), "'ü%'");
+        assert_eq!(
+            shell("a\n'\\\u{1b}\u{9b}".as_ref()),
+            r"$'a\n\'\\\x1b\xc2\x9b'"
         );
     }
 

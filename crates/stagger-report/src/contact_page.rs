@@ -92,15 +92,14 @@ mod tests {
     #[test]
     fn names_are_escaped() {
         let row = ContactPageRow {
-            class: "<script>\"&".to_owned(),
+            class: "<script>\" onload='x'&".to_owned(),
             images: 3,
             png: b"foo".to_vec(),
         };
         let page = contact_page("a<b", "words", &[row]).unwrap();
-        assert!(
-            !page.contains("<script>") && !page.contains("a<b"),
-            "{page}"
-        );
+        for raw in ["<script>", "a<b", "\" onload", "='x'"] {
+            assert!(!page.contains(raw), "{raw}: {page}");
+        }
         assert!(
             page.contains("src=\"data:image/png;base64,Zm9v\""),
             "{page}"

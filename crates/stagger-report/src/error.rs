@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use stagger_data::foreign::Unfit;
+use stagger_data::{shown_path, shown_sentence, shown_text};
 
 /// Why a result could not be written or read back.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +14,7 @@ pub enum ReportError {
     /// The output path is taken.
     #[error(
         "the output path {} is {what}; choose another with --output, or remove it",
-        path.display()
+        shown_path(path)
     )]
     Occupied {
         /// The path.
@@ -22,7 +23,10 @@ pub enum ReportError {
         what: &'static str,
     },
     /// A file that shall be written is there.
-    #[error("{} is there already; name another file, or remove it", path.display())]
+    #[error(
+        "{} is there already; name another file, or remove it",
+        shown_path(path)
+    )]
     Exists {
         /// The file.
         path: PathBuf,
@@ -30,7 +34,7 @@ pub enum ReportError {
     /// A file shall be written into a folder that is not there.
     #[error(
         "{} cannot be written: its folder is not there; create it, or name another file",
-        path.display()
+        shown_path(path)
     )]
     NoFolder {
         /// The file.
@@ -39,7 +43,7 @@ pub enum ReportError {
     /// The name of a file does not say in which format it shall be.
     #[error(
         "{} does not say the format of the file; give it a name that ends with {expected}",
-        path.display()
+        shown_path(path)
     )]
     Ending {
         /// The file.
@@ -50,7 +54,7 @@ pub enum ReportError {
     /// A matrix of all classes would be too large.
     #[error(
         "{} would hold a matrix of {found} classes; at most {most} are written: use a name that ends with .txt for a list",
-        path.display()
+        shown_path(path)
     )]
     TooManyClasses {
         /// The file.
@@ -61,7 +65,7 @@ pub enum ReportError {
         most: usize,
     },
     /// The operating system refused.
-    #[error("could not {doing} {}: {source}{}", path.display(), advice(source))]
+    #[error("could not {doing} {}: {source}{}", shown_path(path), advice(source))]
     Io {
         /// What was attempted, as a verb: `write`.
         doing: &'static str,
@@ -72,14 +76,20 @@ pub enum ReportError {
         source: io::Error,
     },
     /// The output for people failed.
-    #[error("could not write to the standard output: {source}{}", advice(source))]
+    #[error(
+        "could not write to the standard output: {source}{}",
+        output_advice(source)
+    )]
     Output {
         /// Why it failed.
         #[source]
         source: io::Error,
     },
     /// A folder is not that of a finished run.
-    #[error("{} is not the folder of a finished run: {missing} missing", path.display())]
+    #[error(
+        "{} is not the folder of a finished run: {missing} missing",
+        shown_path(path)
+    )]
     Incomplete {
         /// The folder.
         path: PathBuf,
@@ -87,13 +97,16 @@ pub enum ReportError {
         missing: String,
     },
     /// Another process trains in the folder.
-    #[error("another process trains in {}; wait for its end, or stop it", path.display())]
+    #[error(
+        "another process trains in {}; wait for its end, or stop it",
+        shown_path(path)
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
     },
     /// A line of a metrics file is no valid record.
-    #[error("{}, line {line}: {what}", path.display())]
+    #[error("{}, line {line}: {}", shown_path(path), shown_text(what))]
     Metrics {
         /// The file.
         path: PathBuf,
@@ -120,7 +133,11 @@ pub enum ReportError {
         to: usize,
     },
     /// A file is no valid weights file.
-    #[error("{} is not a weights file that stagger reads: {what}", path.display())]
+    #[error(
+        "{} is not a weights file that stagger reads: {}",
+        shown_path(path),
+        shown_sentence(what)
+    )]
     Weights {
         /// The file.
         path: PathBuf,
@@ -130,7 +147,7 @@ pub enum ReportError {
     /// A snapshot has another format version.
     #[error(
         "{}: the format version is {found}; this version of stagger reads {expected}",
-        path.display()
+        shown_path(path)
     )]
     SnapshotFormat {
         /// The manifest.
@@ -141,7 +158,11 @@ pub enum ReportError {
         expected: u32,
     },
     /// A file of a snapshot is damaged, or differs from what the manifest says.
-    #[error("{} is not part of a whole snapshot: {what}", path.display())]
+    #[error(
+        "{} is not part of a whole snapshot: {}",
+        shown_path(path),
+        shown_text(what)
+    )]
     Snapshot {
         /// The file.
         path: PathBuf,
@@ -158,7 +179,7 @@ pub enum ReportError {
         path: PathBuf,
     },
     /// Data cannot be encoded.
-    #[error("could not encode {}: {what}", path.display())]
+    #[error("could not encode {}: {}", shown_path(path), shown_text(what))]
     Encode {
         /// The file to be written.
         path: PathBuf,
@@ -209,9 +230,28 @@ fn advice(error: &io::Error) -> &'static str {
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
             "; choose a place that can be written with --output"
         }
+        _ if is_file_size_limit(error) => TOO_LARGE,
         _ => "",
     }
 }
+
+/// The same for an output that is no file of the run.
+fn output_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WriteZero => {
+            "; free some space where it goes to, or send it elsewhere"
+        }
+        _ if is_file_size_limit(error) => TOO_LARGE,
+        _ => "",
+    }
+}
+
+/// Readers refuse files as too large, too, and then there is no error of the system.
+fn is_file_size_limit(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::FileTooLarge && error.raw_os_error().is_some()
+}
+
+const TOO_LARGE: &str = "; raise the limit on the size of files (ulimit -f), or, where that is unlimited, choose another file system";
 
 #[cfg(test)]
 mod tests {
@@ -226,8 +266,33 @@ mod tests {
             "could not write runs/a/metrics.jsonl: no storage space; free some space, or choose \
              another disk with --output"
         );
+        let refused = io::Error::from(ErrorKind::FileTooLarge);
+        let error = ReportError::io("read", Path::new("a"), refused);
+        assert_eq!(error.to_string(), "could not read a: file too large");
         let missing = io::Error::from(ErrorKind::NotFound);
         let error = ReportError::io("read", Path::new("a"), missing);
         assert_eq!(error.to_string(), "could not read a: entity not found");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_limit_on_the_size_of_files_is_named() {
+        const EFBIG: i32 = 27;
+        let limit = io::Error::from_raw_os_error(EFBIG);
+        let error = ReportError::io("write", Path::new("a"), limit).to_string();
+        assert!(error.contains("the size of files (ulimit -f)"), "{error}");
+    }
+
+    #[test]
+    fn what_a_file_says_stays_on_its_line() {
+        let what = "x\nerror: forged \u{1b}[2J".to_owned();
+        let path = PathBuf::from("a\nb");
+        let error = ReportError::Metrics {
+            path,
+            line: 3,
+            what,
+        };
+        let expected = r"a\nb, line 3: x\nerror: forged \u{1b}[2J";
+        assert_eq!(error.to_string(), expected);
     }
 }

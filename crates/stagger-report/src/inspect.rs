@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use stagger_data::foreign;
+use stagger_data::{foreign, shown_text};
 use stagger_engine::{HostTensor, StageState};
 use stagger_runtime::snapshot::{PipelineState, Sent, StageSnapshot};
 
@@ -49,7 +49,7 @@ fn of_run(path: &Path) -> Result<String, ReportError> {
         .map_err(|source| ReportError::io("read", &config, source))?;
     let _ = writeln!(text, "{CONFIG_FILE}");
     for line in values.lines() {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(text, "  {}", shown_text(line));
     }
     let metrics = path.join(METRICS_FILE);
     if foreign::is_there(&metrics) {
@@ -61,7 +61,7 @@ fn of_run(path: &Path) -> Result<String, ReportError> {
     for (version, path) in versions {
         let whole = match store.load(&path) {
             Ok((manifest, _)) => size(&manifest),
-            Err(error) => format!("damaged: {error}"),
+            Err(error) => shown_text(&format!("damaged: {error}")),
         };
         let _ = writeln!(text, "  version {version}: {whole}");
     }
@@ -80,7 +80,7 @@ fn of_metrics(records: &[Record]) -> String {
             }
             Record::End(end) => {
                 let how = match (&end.error, end.interrupted) {
-                    (Some(error), _) => format!("failed: {error}"),
+                    (Some(error), _) => format!("failed: {}", shown_text(error)),
                     (None, true) => "interrupted".to_owned(),
                     (None, false) => "done".to_owned(),
                 };
@@ -104,16 +104,17 @@ fn of_manifest(manifest: &Manifest) -> String {
          {}\n",
         manifest.version,
         manifest.batches,
-        manifest.model,
-        manifest.dataset,
-        manifest.schedule,
+        shown_text(&manifest.model),
+        shown_text(&manifest.dataset),
+        shown_text(&manifest.schedule),
         manifest.cut.len(),
         cut.join(","),
         manifest.seed,
-        manifest.engine,
-        manifest.dtype,
-        manifest.stagger,
-        (manifest.commit.as_ref()).map_or(String::new(), |commit| format!(" ({commit})")),
+        shown_text(&manifest.engine),
+        shown_text(&manifest.dtype),
+        shown_text(&manifest.stagger),
+        (manifest.commit.as_ref())
+            .map_or(String::new(), |commit| format!(" ({})", shown_text(commit))),
         size(manifest),
     )
 }
@@ -179,7 +180,7 @@ fn of_pipeline(pipeline: &PipelineState) -> String {
 fn of_weights(weights: &Weights) -> String {
     let mut text = String::new();
     for (name, value) in &weights.metadata {
-        let _ = writeln!(text, "{name}: {value}");
+        let _ = writeln!(text, "{}: {}", shown_text(name), shown_text(value));
     }
     text.push_str(&of_state(&weights.state));
     text
@@ -188,10 +189,10 @@ fn of_weights(weights: &Weights) -> String {
 fn of_state(state: &StageState) -> String {
     let mut text = String::new();
     for (name, tensor) in &state.tensors {
-        let _ = writeln!(text, "  {name} {}", shape(tensor));
+        let _ = writeln!(text, "  {} {}", shown_text(name), shape(tensor));
     }
     for (name, count) in &state.counters {
-        let _ = writeln!(text, "  {name} = {count}");
+        let _ = writeln!(text, "  {} = {count}", shown_text(name));
     }
     let _ = writeln!(
         text,

@@ -18,7 +18,7 @@
 //! run. [`RunFolder`] is where the files go; it never overwrites another run.
 //!
 //! **Invariants:** one writer per file; a file that may be read at any time is complete or missing ([`write_atomic`]); a
-//! failed write ends the run with an error, except for a closed standard output.
+//! failed write ends the run with an error, except for one to the standard output ([`Unprinted`]).
 #![cfg_attr(
     test,
     allow(
@@ -72,7 +72,7 @@ mod weights_seal;
 pub use atomic_file::write_atomic;
 pub use available_memory::{AvailableMemory, MemoryLimit, available_memory};
 pub use confusion::{Confusion, ConfusionFormat, Mistake};
-pub use console::{Console, is_closed};
+pub use console::{Console, Unprinted, is_closed};
 pub use contact_page::{ContactPageRow, contact_page};
 pub use disk_watch::{DiskStall, DiskWatch};
 pub use environment::Environment;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use stagger_data::foreign;
+use stagger_data::{foreign, shown_sentence, shown_text};
 use stagger_runtime::{Event, Outcome, RunError};
 
 use crate::disk_watch;
@@ -48,7 +48,8 @@ impl RunLog {
         })
     }
 
-    /// Appends text, each of its lines after the time. The text is in the file on return.
+    /// Appends text, each of its lines after the time, with what would drive a terminal that shows it escaped. The text is in the
+    /// file on return.
     ///
     /// # Errors
     /// [`ReportError::Io`] when it cannot be written.
@@ -56,7 +57,7 @@ impl RunLog {
         let stamp = utc(SystemTime::now());
         let lines: String = text
             .lines()
-            .map(|line| format!("{stamp} {line}\n"))
+            .map(|line| format!("{stamp} {}\n", shown_text(line)))
             .collect();
         // One call writes all lines, so a panic elsewhere leaves no part of them.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +99,7 @@ impl Sink for LogSink {
                 outcome.version,
                 outcome.wall.as_secs_f64()
             ),
-            Err(error) => format!("failed: {error}"),
+            Err(error) => shown_sentence(&format!("failed: {error}")),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::json;
+use stagger_data::{shown_path, shown_text};
 
 /// What a network says of one picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,27 +82,14 @@ impl Prediction {
 /// One line for people, in which what would move the cursor is escaped: `a.png: cat 98.1 %, dog 1.2 %`.
 impl fmt::Display for Prediction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", one_line(&self.file.to_string_lossy()))?;
+        write!(f, "{}: ", shown_path(&self.file))?;
         for (at, guess) in self.classes.iter().enumerate() {
             let gap = if at == 0 { "" } else { ", " };
             let percent = 100.0 * guess.probability;
-            write!(f, "{gap}{} {percent:.1} %", one_line(&guess.class))?;
+            write!(f, "{gap}{} {percent:.1} %", shown_text(&guess.class))?;
         }
         Ok(())
     }
-}
-
-/// A name without what would move the cursor or end the line.
-pub(crate) fn one_line(name: &str) -> String {
-    let mut line = String::new();
-    for c in name.chars() {
-        let is_mark = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        match c.is_control() || is_mark {
-            true => line.extend(c.escape_default()),
-            false => line.push(c),
-        }
-    }
-    line
 }
 
 #[cfg(test)]

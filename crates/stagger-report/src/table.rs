@@ -4,6 +4,7 @@ use std::fmt;
 
 use comfy_table::presets::NOTHING as NO_LINES;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid};
+use stagger_data::shown_text;
 
 /// Columns between two neighbours.
 const GAP: u16 = 2;
@@ -39,9 +40,9 @@ impl fmt::Display for Table {
         let mut grid = Grid::new();
         grid.load_style(NO_LINES)
             .set_content_arrangement(ContentArrangement::Disabled)
-            .add_rows(&self.rows);
+            .add_rows(self.rows.iter().map(|row| shown(row)));
         if !self.headers.is_empty() {
-            grid.set_header(&self.headers);
+            grid.set_header(shown(&self.headers));
         }
         for (at, column) in grid.column_iter_mut().enumerate() {
             if at == 0 {
@@ -56,6 +57,11 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
+}
+
+/// Cells hold names that others have given: each stays on its line.
+fn shown(cells: &[String]) -> Vec<String> {
+    cells.iter().map(|cell| shown_text(cell)).collect()
 }
 
 #[cfg(test)]

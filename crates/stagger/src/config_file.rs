@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use stagger_data::foreign::{self, Unfit};
+use stagger_data::{shown_path, shown_text};
 use stagger_report::checksum;
 
 use crate::options::TrainingOptions;
@@ -16,7 +17,7 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 #[non_exhaustive]
 pub enum ConfigError {
     /// The operating system refuses.
-    #[error("cannot read the config file {}: {source}", path.display())]
+    #[error("cannot read the config file {}: {source}", shown_path(path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -26,7 +27,7 @@ pub enum ConfigError {
     /// The file is too large to be a config.
     #[error(
         "the config file {} has {found} bytes, more than the {MAX_CONFIG_BYTES} that any config needs; is it the right file?",
-        path.display()
+        shown_path(path)
     )]
     Size {
         /// The file.
@@ -35,7 +36,7 @@ pub enum ConfigError {
         found: u64,
     },
     /// The text is not TOML, or has an unknown key or a value of a wrong kind.
-    #[error("{}: {sentence}", path.display())]
+    #[error("{}: {}", shown_path(path), shown_text(sentence))]
     Text {
         /// The file.
         path: PathBuf,

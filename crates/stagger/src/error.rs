@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
-use stagger_data::DataError;
+use stagger_data::{DataError, shown_path, shown_sentence, shown_text};
 use stagger_engine::{EngineError, OptimizerError};
 use stagger_model::{CutError, ModelError};
 use stagger_report::ReportError;
@@ -60,7 +60,11 @@ pub enum Error {
         source: Box<EngineError>,
     },
     /// The file on a run's data cannot be read.
-    #[error("{}: {what}; restore the file, or remove it to take classes and normalisation from the data at hand", path.display())]
+    #[error(
+        "{}: {}; restore the file, or remove it to take classes and normalisation from the data at hand",
+        shown_path(path),
+        shown_text(what)
+    )]
     DataFile {
         /// The file.
         path: PathBuf,
@@ -71,7 +75,7 @@ pub enum Error {
     #[error(
         "{} has no {file}, so its classes, image size and normalisation are not known: it was made by an older version; \
          train again, or evaluate it as it did itself, with `stagger eval`",
-        run.display()
+        shown_path(run)
     )]
     NoDataFile {
         /// The run folder.
@@ -80,13 +84,19 @@ pub enum Error {
         file: &'static str,
     },
     /// A network gives no finite scores for a picture.
-    #[error("{}: its scores are not finite; the weights, or their training, are damaged", path.display())]
+    #[error(
+        "{}: its scores are not finite; the weights, or their training, are damaged",
+        shown_path(path)
+    )]
     NoScores {
         /// The picture.
         path: PathBuf,
     },
     /// A run has no weights of its best version.
-    #[error("{} has no {file}: the run ended before its first evaluation", run.display())]
+    #[error(
+        "{} has no {file}: the run ended before its first evaluation",
+        shown_path(run)
+    )]
     NoBestWeights {
         /// The run folder.
         run: PathBuf,
@@ -108,7 +118,7 @@ pub enum Error {
     #[error("no weights: nothing has been trained")]
     NoWeights,
     /// Weights do not fit the model.
-    #[error("the weights {} do not fit{}: {what}", path.display(), .model.as_ref().map_or(String::new(), |model| format!(" {model}")))]
+    #[error("the weights {} do not fit{}: {}", shown_path(path), .model.as_ref().map_or(String::new(), |model| format!(" {model}")), shown_sentence(what))]
     Weights {
         /// The weights file.
         path: PathBuf,
@@ -118,7 +128,7 @@ pub enum Error {
         what: String,
     },
     /// The outputs of weights are of other classes than those that are evaluated.
-    #[error("the weights {} are of other classes: {difference}", path.display())]
+    #[error("the weights {} are of other classes: {difference}", shown_path(path))]
     OtherClasses {
         /// The weights file.
         path: PathBuf,
@@ -129,7 +139,7 @@ pub enum Error {
     #[error(transparent)]
     WeightsCopy(#[from] WeightsCopyError),
     /// A file or folder cannot be looked at or removed.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {source}", shown_path(path))]
     Io {
         /// What was tried, as a verb: `read`.
         doing: &'static str,
@@ -162,7 +172,7 @@ pub enum Error {
 
 fn test_again(run: Option<&PathBuf>) -> String {
     run.map_or(String::new(), |run| {
-        let run = run.display();
+        let run = shown_path(run);
         format!("; once that is mended: stagger eval --run {run} --split test")
     })
 }
@@ -196,18 +206,23 @@ impl Error {
             }
             cause = error.source();
         }
-        sentence
+        shown_sentence(&sentence)
     }
 
-    /// What it says, with options named in this way.
+    /// What it says, with options named in this way. On one line, but for a table under it, which is indented: what users, files
+    /// or other hosts have said in it drives no terminal.
     pub fn sentence(&self, spelling: Spelling) -> String {
+        shown_sentence(&self.unescaped(spelling))
+    }
+
+    fn unescaped(&self, spelling: Spelling) -> String {
         match self {
             Self::Refused(refusal) => refusal.sentence(spelling),
             Self::Resume(refusal) => refusal.sentence(spelling),
             Self::NoBestWeights { .. } if spelling == Spelling::Flags => {
                 format!("{self}; use --weights last")
             }
-            Self::Training(error) => error.sentence(spelling),
+            Self::Training(error) => error.unescaped(spelling),
             other => other.to_string(),
         }
     }

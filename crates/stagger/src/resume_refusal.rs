@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use stagger_data::shown_path;
+
 use crate::error::Source;
 use crate::refusal::Spelling;
 
@@ -106,24 +108,24 @@ impl ResumeRefusal {
         let instead = |run: &PathBuf| {
             format!(
                 "a resumed run has to be the run that it was; to change it, start a new one with {weights} {}",
-                run.display()
+                shown_path(run)
             )
         };
         let last_weights =
-            |run: &PathBuf| format!("with {weights} {} for its last weights", run.display());
+            |run: &PathBuf| format!("with {weights} {} for its last weights", shown_path(run));
         match self {
             Self::Output { output } => format!(
                 "{resume} continues in the folder of the run, and {} {} is another; leave it out",
                 spelling.name("output"),
-                output.display()
+                shown_path(output)
             ),
             Self::NoRun { path, run, config } => format!(
                 "{resume}: {} is neither a run folder nor one of its snapshots: there is no {config} in {}",
-                path.display(),
-                run.display()
+                shown_path(path),
+                shown_path(run)
             ),
             Self::Unreachable { path, source } => {
-                format!("{resume} {}: {source}", path.display())
+                format!("{resume} {}: {source}", shown_path(path))
             }
             Self::Engine {
                 run,
@@ -132,17 +134,17 @@ impl ResumeRefusal {
             } => format!(
                 "{} was trained by engine `{found}`, which is no longer there, and engine `{expected}` may give other last \
                  bits; start a new run, {}",
-                run.display(),
+                shown_path(run),
                 last_weights(run)
             ),
             Self::NoSnapshots { run } => format!(
                 "{} keeps no snapshots to go on from; start a new run, {}",
-                run.display(),
+                shown_path(run),
                 last_weights(run)
             ),
             Self::Damaged { run, notes } => format!(
                 "none of the snapshots of {} is whole: {}; start a new run, {}",
-                run.display(),
+                shown_path(run),
                 notes.join("; "),
                 last_weights(run)
             ),
@@ -192,7 +194,7 @@ impl ResumeRefusal {
                 format!("the images to {part} are gone; {}", instead(run))
             }
             Self::Manifest { path, source } => {
-                format!("the manifest of {}: {source}", path.display())
+                format!("the manifest of {}: {source}", shown_path(path))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use stagger_data::foreign;
+use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
 use stagger_report::{
     BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights, read_weights_inside,
@@ -57,7 +57,7 @@ impl RunWeights {
         let here = job.split.train.class_names();
         let classes = Classes::compare(there.as_deref(), here);
         let mut notes = Vec::new();
-        let from = path.display().to_string();
+        let from = shown_path(&path);
         let mut whole =
             weights_fit::fit(&job.model, state, &from, &mut notes).map_err(|misfit| {
                 Error::Weights {

@@ -5,7 +5,7 @@ mod names;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use stagger_data::foreign;
+use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
 use stagger_model::{Model, ModelError};
 use stagger_report::snapshot::{MANIFEST_FILE, Manifest, SnapshotStore};
@@ -48,7 +48,7 @@ pub struct CopiedWeights {
 #[non_exhaustive]
 pub enum WeightsCopyError {
     /// The file is there already.
-    #[error("{} exists already; name another file, or remove it", path.display())]
+    #[error("{} exists already; name another file, or remove it", shown_path(path))]
     Exists {
         /// The file.
         path: PathBuf,
@@ -57,20 +57,26 @@ pub enum WeightsCopyError {
     #[error(
         "{} would be no file of torch.save: stagger writes safetensors; name it ….safetensors, and where a .pth is needed, \
          save it from Python by torch.save(safetensors.torch.load_file(\"….safetensors\"), \"….pth\")",
-        path.display()
+        shown_path(path)
     )]
     Format {
         /// The file.
         path: PathBuf,
     },
     /// There are no weights at this place.
-    #[error("{} is neither a run folder with weights, nor a snapshot, nor a weights file", path.display())]
+    #[error(
+        "{} is neither a run folder with weights, nor a snapshot, nor a weights file",
+        shown_path(path)
+    )]
     NoWeights {
         /// The place.
         path: PathBuf,
     },
     /// The network is unknown, so its names are, too.
-    #[error("{} does not say of which network it is; name it, as in --model resnet50", path.display())]
+    #[error(
+        "{} does not say of which network it is; name it, as in --model resnet50",
+        shown_path(path)
+    )]
     NoModel {
         /// The place.
         path: PathBuf,
@@ -117,7 +123,7 @@ impl WeightsCopy {
                 let model = model_of(name, &found).map_err(|source| WeightsCopyError::Model {
                     source: Box::new(source),
                 })?;
-                let shown = from.display().to_string();
+                let shown = shown_path(&from);
                 let state = found.state.without_optimizer();
                 let state = weights_fit::fit(&model, state, &shown, &mut notes);
                 let mut state = state.map_err(|misfit| Error::Weights {

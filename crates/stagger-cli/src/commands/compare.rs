@@ -6,16 +6,16 @@ mod request;
 mod results;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use stagger::data::{quoted_for_shell, shown_path, shown_text};
 use stagger::job::Job;
 use stagger::report::compare::{Comparison, Plan, PlannedRun, RunState, error_file, read_run};
 
-use super::print;
 use crate::failure::Failure;
 use crate::flags::CompareArgs;
+use crate::terminal::{self, Lines};
 use child::{ChildRun, End, Interrupts};
 use folder::{CompareFolder, run_name};
 use request::Request;
@@ -39,7 +39,9 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
     let data = jobs
         .first()
         .map_or_else(Vec::new, |job| job.split.account());
-    let data: String = data.iter().map(|line| format!("data: {line}\n")).collect();
+    let data: String = (data.iter())
+        .map(|line| format!("data: {}\n", shown_text(line)))
+        .collect();
     // The runs load the data themselves.
     drop(jobs);
 
@@ -59,39 +61,58 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         target_top1: arguments.target,
         runs: planned(&request, &folder).map_err(Failure::Run)?,
     };
-    print(&format!(
+    // The runs go on when it cannot be said how.
+    let mut lines = Lines::default();
+    lines.print(&format!(
         "{}\n{data}{} runs in {}\n",
-        plan.title,
+        shown_text(&plan.title),
         plan.runs.len(),
-        folder.path().display()
-    ))?;
-    let end = run_all(&plan, &request, &folder, &mut interrupts).map_err(Failure::Run)?;
-    conclude(plan, &folder, end)
+        shown_path(folder.path())
+    ));
+    let end = run_all(&plan, &request, &folder, &mut interrupts, &mut lines);
+    let ended = end
+        .map_err(Failure::Run)
+        .and_then(|end| conclude(plan, &folder, end, &mut lines));
+    match (ended, lines.into_failure()) {
+        (Ok(()), Some(error)) => Err(Failure::Run(anyhow::Error::from(error).context(
+            "the comparison has come to its end, and not all of its lines could be printed",
+        ))),
+        (ended, Some(error)) => {
+            terminal::say(&format!("error: {error}"));
+            ended
+        }
+        (ended, None) => ended,
+    }
 }
 
 /// Writes the report on what has been run, and says how it went.
-fn conclude(plan: Plan, folder: &CompareFolder, end: End) -> Result<(), Failure> {
+fn conclude(
+    plan: Plan,
+    folder: &CompareFolder,
+    end: End,
+    lines: &mut Lines,
+) -> Result<(), Failure> {
     let comparison = Comparison::read(plan);
     let done = |state: &&RunState| matches!(state, RunState::Done(_));
     let done = comparison.states.iter().filter(done).count();
     let all = comparison.states.len();
     let report = results::write(&comparison, folder).map_err(Failure::Run)?;
     if end == End::Interrupted {
-        print(&format!(
+        lines.print(&format!(
             "interrupted: {done} of {all} runs are done; resume with\n  {}\n",
             comparison.plan.command
-        ))?;
+        ));
         return Err(Failure::Interrupted);
     }
-    print(&results::tables(&comparison))?;
-    print(&format!("report: {}\n", report.display()))?;
+    lines.print(&results::tables(&comparison));
+    lines.print(&format!("report: {}\n", shown_path(&report)));
     if done < all {
         let failed = all - done;
         let runs = if failed == 1 { "run" } else { "runs" };
         return Err(Failure::Run(anyhow!(
             "{failed} of {all} {runs} failed; {} says why, and the same command with --output {} tries them again",
-            report.display(),
-            folder.path().display()
+            shown_path(&report),
+            shown_path(folder.path())
         )));
     }
     Ok(())
@@ -144,6 +165,7 @@ fn run_all(
     request: &Request,
     folder: &CompareFolder,
     interrupts: &mut Interrupts,
+    lines: &mut Lines,
 ) -> Result<End> {
     let digits = plan.runs.len().to_string().len();
     for (at, run) in plan.runs.iter().enumerate() {
@@ -151,15 +173,15 @@ fn run_all(
             0.0 => String::new(),
             percent => format!(", slowed down by {percent} %"),
         };
-        say(&format!(
+        lines.print(&format!(
             "[{:digits$}/{}] {}{slowed}, seed {}: ",
             at + 1,
             plan.runs.len(),
-            run.method,
+            shown_text(&run.method),
             run.seed
-        ))?;
+        ));
         if let RunState::Done(result) = read_run(&run.folder) {
-            say(&format!("{} (kept)\n", results::line(&result)))?;
+            lines.print(&format!("{} (kept)\n", results::line(&result)));
             continue;
         }
         let name = run.folder.file_name().unwrap_or_default().to_string_lossy();
@@ -179,12 +201,12 @@ fn run_all(
         };
         let end = child::run(job, interrupts)?;
         let state = read_run(&run.folder);
-        say(&match &state {
+        lines.print(&match &state {
             RunState::Done(result) => format!("{}\n", results::line(result)),
             _ if end == End::Interrupted => "interrupted\n".to_owned(),
-            RunState::Failed(error) => format!("failed: {error}\n"),
-            RunState::Missing => format!("failed; see {}\n", error_file(&run.folder).display()),
-        })?;
+            RunState::Failed(error) => format!("failed: {}\n", shown_text(error)),
+            RunState::Missing => format!("failed; see {}\n", shown_path(&error_file(&run.folder))),
+        });
         if end == End::Interrupted {
             return Ok(end);
         }
@@ -233,24 +255,11 @@ fn command(words: &[OsString], output: Option<&Path>, folder: &Path) -> String {
 /// As a shell takes it.
 fn quoted(words: &[OsString]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+@".contains(c);
-    let quote = |word: &OsString| {
-        let word = word.to_string_lossy();
-        if !word.is_empty() && word.chars().all(plain) {
-            word.into_owned()
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
+    let quote = |word: &OsString| match word.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+        _ => quoted_for_shell(word),
     };
     words.iter().map(quote).collect::<Vec<_>>().join(" ")
-}
-
-/// Prints now, whether the line has ended or not.
-fn say(text: &str) -> Result<()> {
-    print(text)?;
-    match io::stdout().flush() {
-        Err(error) if stagger::report::is_closed(&error) => Ok(()),
-        result => Ok(result?),
-    }
 }
 
 #[cfg(test)]

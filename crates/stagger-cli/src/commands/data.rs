@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use stagger::data::{shown_json, shown_path};
 use stagger::report::{NewFile, ReportError};
 use stagger::{InspectedData, inspect_data};
 
@@ -29,7 +30,7 @@ fn inspect(arguments: &InspectDataArgs) -> Result<(), Failure> {
         file.write(&format.draw(&found, arguments.samples)?)?;
     }
     match arguments.json {
-        true => print(&format!("{:#}\n", found.to_json()))?,
+        true => print(&shown_json(&format!("{:#}\n", found.to_json())))?,
         false => print(&found.to_string())?,
     }
     if let (Some((format, file)), false) = (sheet, arguments.json) {
@@ -37,7 +38,10 @@ fn inspect(arguments: &InspectDataArgs) -> Result<(), Failure> {
             SheetFormat::Html => "",
             SheetFormat::Png => ", a row for each class in the order of their labels",
         };
-        print(&format!("contact sheet: {}{rows}\n", file.path().display()))?;
+        print(&format!(
+            "contact sheet: {}{rows}\n",
+            shown_path(file.path())
+        ))?;
     }
     Ok(())
 }

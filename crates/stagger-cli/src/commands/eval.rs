@@ -1,7 +1,7 @@
 //! `stagger eval`.
 
 use anyhow::anyhow;
-use stagger::data::EvaluationPart;
+use stagger::data::{EvaluationPart, shown_path, shown_text};
 use stagger::report::{ConfusionFormat, NewFile};
 use stagger::{PreparedEvaluation, TrainingOptions};
 
@@ -30,7 +30,7 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         None => None,
     };
     for line in prepared.job().split.account() {
-        print(&format!("data: {line}\n"))?;
+        print(&format!("data: {}\n", shown_text(&line)))?;
     }
     let (found, confusion) = match arguments.per_class || output.is_some() {
         true => prepared
@@ -39,9 +39,9 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
         false => (prepared.run()?, None),
     };
     for note in &found.notes {
-        print(&format!("{note}\n"))?;
+        print(&format!("{}\n", shown_text(note)))?;
     }
-    print(&format!("{}: {found}\n", found.weights.display()))?;
+    print(&format!("{}: {found}\n", shown_path(&found.weights)))?;
     let Some(confusion) = confusion else {
         return Ok(());
     };
@@ -51,7 +51,7 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
     if let Some((format, file)) = output {
         let text = confusion.in_format(format).map_err(|what| anyhow!(what))?;
         file.write(text.as_bytes())?;
-        print(&format!("confusion matrix: {}\n", file.path().display()))?;
+        print(&format!("confusion matrix: {}\n", shown_path(file.path())))?;
     }
     Ok(())
 }

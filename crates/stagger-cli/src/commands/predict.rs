@@ -1,14 +1,16 @@
 //! `stagger predict`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal};
 
 use anyhow::anyhow;
-use stagger::report::{NewFile, is_closed};
+use stagger::data::{shown_json, shown_lines, shown_text};
+use stagger::report::NewFile;
 use stagger::{Error, Prediction, PreparedPrediction, ReportError, Spelling, TrainingOptions};
 
 use super::run_weights;
 use crate::failure::Failure;
 use crate::flags::PredictArgs;
+use crate::terminal::{self, is_gone};
 
 /// Says what pictures show.
 pub fn run(arguments: PredictArgs) -> Result<(), Failure> {
@@ -24,8 +26,7 @@ pub fn run(arguments: PredictArgs) -> Result<(), Failure> {
     let weights = run_weights(&arguments.weights);
     let prepared = PreparedPrediction::of_run(&arguments.run, &weights, &arguments.images, said)?;
     for note in prepared.notes() {
-        // Where the standard error is gone, the pictures are predicted all the same.
-        let _ = writeln!(io::stderr(), "{note}");
+        terminal::say(&shown_text(&note));
     }
     let form = match (arguments.json, arguments.csv) {
         (true, _) => Form::Json,
@@ -40,8 +41,7 @@ pub fn run(arguments: PredictArgs) -> Result<(), Failure> {
             Ok(found) => found,
             Err(error) => {
                 failed += 1;
-                // Where the standard error is gone, the exit status still tells.
-                let _ = writeln!(io::stderr(), "{}", error.sentence(Spelling::Flags));
+                terminal::say(&error.sentence(Spelling::Flags));
                 return Ok(());
             }
         };
@@ -54,7 +54,7 @@ pub fn run(arguments: PredictArgs) -> Result<(), Failure> {
         }
         match form.write(&prediction, predicted == 1) {
             // The file has been asked for all the same.
-            Err(error) if is_closed(&error) && logits.is_some() => {
+            Err(error) if is_gone(&error) && logits.is_some() => {
                 is_output_closed = true;
                 Ok(())
             }
@@ -63,7 +63,7 @@ pub fn run(arguments: PredictArgs) -> Result<(), Failure> {
     });
     match result {
         // A reader that has gone away, as `head`, is no failure, and has seen enough.
-        Err(Error::Report(ReportError::Output { source })) if is_closed(&source) => return Ok(()),
+        Err(Error::Report(ReportError::Output { source })) if is_gone(&source) => return Ok(()),
         result => result?,
     }
     let all = prepared.pictures();
@@ -101,14 +101,14 @@ impl Form {
     fn write(self, prediction: &Prediction, is_first: bool) -> io::Result<()> {
         let mut text = match self {
             Self::Text => format!("{prediction}\n"),
-            Self::Json => prediction.to_json(),
+            Self::Json => shown_json(&prediction.to_json()),
+            // For programs as the names are, and for people so that they drive no terminal.
+            Self::Csv if io::stdout().is_terminal() => shown_lines(&prediction.to_csv()),
             Self::Csv => prediction.to_csv(),
         };
         if is_first && matches!(self, Self::Csv) {
             text.insert_str(0, Prediction::CSV_HEAD);
         }
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
+        terminal::write(&text)
     }
 }

@@ -7,12 +7,12 @@ mod training_bar;
 
 use std::process;
 
-use anyhow::anyhow;
+use anyhow::{Error, anyhow};
 use stagger::{Interrupt, Training, check_path, config_file};
 
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
-use crate::signals;
+use crate::{signals, terminal};
 
 pub use ranks::run as run_ranks;
 
@@ -36,9 +36,19 @@ fn train(training: Training<'_>) -> Result<(), Failure> {
     // Only now: until here a signal ends the process at once.
     signals::listen_for_interrupts(&interrupt)?;
     signals::quiet_panics_of_workers();
-    match prepared.run()? {
-        run if run.interrupted => Err(Failure::Interrupted),
-        _ => Ok(()),
+    let run = prepared.run()?;
+    let unprinted = run.unprinted.error();
+    if run.interrupted {
+        if let Some(error) = unprinted {
+            terminal::say(&format!("error: {error}"));
+        }
+        return Err(Failure::Interrupted);
+    }
+    match unprinted {
+        Some(error) => Err(Failure::Run(Error::from(error).context(
+            "the run has come to its end, and only run.log has all of its lines",
+        ))),
+        None => Ok(()),
     }
 }
 

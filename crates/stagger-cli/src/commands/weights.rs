@@ -1,6 +1,7 @@
 //! `stagger weights`.
 
 use anyhow::anyhow;
+use stagger::data::{shown_path, shown_text};
 use stagger::{Spelling, WeightsCopy};
 
 use super::print;
@@ -19,13 +20,13 @@ pub fn run(arguments: WeightsArgs) -> Result<(), Failure> {
     };
     let copied = copy.run()?;
     for note in &copied.notes {
-        print(&format!("{note}\n"))?;
+        print(&format!("{}\n", shown_text(note)))?;
     }
     print(&format!(
         "{}: {} tensors of {}, {names} names\n",
-        copy.to.display(),
+        shown_path(&copy.to),
         copied.tensors,
-        copied.from.display()
+        shown_path(&copied.from)
     ))?;
     Ok(())
 }

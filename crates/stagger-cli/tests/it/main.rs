@@ -9,6 +9,7 @@ mod support;
 mod bench;
 mod changed_data;
 mod compare;
+mod control_characters;
 mod data;
 mod disks;
 mod engines;
@@ -25,6 +26,7 @@ mod longer;
 mod methods;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod output;
 mod predict;
 mod python;
 mod real_data;

@@ -139,8 +139,8 @@ fn an_interrupt_in_the_calibration_leaves_nothing() {
     assert!(!bench.path("run").exists());
 }
 
-/// Schedulers warn by SIGUSR2 or by what was asked of them, and a closed terminal sends SIGHUP: the run ends as after Ctrl-C. SIGUSR1
-/// asks for a snapshot only, and changes nothing else.
+/// Schedulers warn by SIGUSR2 or by what was asked of them, a closed terminal sends SIGHUP, and the limit on processor time SIGXCPU:
+/// the run ends as after Ctrl-C. SIGUSR1 asks for a snapshot only, and changes nothing else.
 #[test]
 fn other_signals_keep_the_work_too() {
     let send = |signal: &str, id: u32| {
@@ -150,11 +150,15 @@ fn other_signals_keep_the_work_too() {
         assert!(sent.is_ok_and(|status| status.success()));
     };
     let bench = Bench::new();
-    for signal in ["-USR2", "-HUP"] {
+    for signal in ["-USR2", "-HUP", "-XCPU"] {
         let run = format!("run{signal}");
         let mut child = start(&bench, &format!("--output {run}"));
         wait_for(&bench, &run);
         send(signal, child.id());
+        if signal == "-XCPU" {
+            // The system repeats it every second, and the run may take longer.
+            send(signal, child.id());
+        }
         assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
         assert!(bench.path(&format!("{run}/last.safetensors")).exists());
     }

@@ -115,7 +115,7 @@ impl Layout {
             match found {
                 0 if record == 0 => {
                     return Err(DataError::Empty {
-                        what: path.display().to_string(),
+                        what: shown::path(path),
                     });
                 }
                 0 => break,

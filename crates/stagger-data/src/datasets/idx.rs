@@ -13,6 +13,7 @@ use flate2::bufread::MultiGzDecoder;
 use crate::error::DataError;
 use crate::file;
 use crate::foreign::ForeignFile;
+use crate::shown;
 
 const LABEL_MAGIC: u32 = 0x0000_0801;
 const IMAGE_MAGIC: u32 = 0x0000_0803;
@@ -51,7 +52,7 @@ pub fn read_images(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Im
     let [count, height, width] = file.dimensions(magic, IMAGE_MAGIC)?;
     if height == 0 || width == 0 {
         return Err(DataError::Empty {
-            what: path.display().to_string(),
+            what: shown::path(path),
         });
     }
     let pixels = file.data(count, u64::from(height) * u64::from(width), 16)?;
@@ -77,7 +78,7 @@ pub fn read_labels(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Ve
     let [count, columns] = file.dimensions(magic, ROW_MAGIC)?;
     if columns == 0 {
         return Err(DataError::Empty {
-            what: path.display().to_string(),
+            what: shown::path(path),
         });
     }
     let row_bytes = 4 * u64::from(columns);
@@ -205,7 +206,7 @@ impl<'a, R: Read> Idx<'a, R> {
         let path = || self.path.to_path_buf();
         if count == 0 {
             return Err(DataError::Empty {
-                what: self.path.display().to_string(),
+                what: shown::path(self.path),
             });
         }
         let declared = u64::from(count).saturating_mul(record_bytes);

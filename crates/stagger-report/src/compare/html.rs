@@ -160,4 +160,63 @@ mod tests {
         assert!(!page.contains("<fast>"));
         assert!(page.contains("there is none, so the baselines run at their best"));
     }
+
+    /// Methods, folders, errors, hosts and builds with all that has a meaning in HTML, in texts, attributes, scripts and charts.
+    #[test]
+    fn no_name_becomes_a_tag() {
+        let tags =
+            "</title></svg></script><script>x('a')</script><img src=\"y\" onerror='z'>&lt;\u{0}";
+        let (_folder, mut comparison) = straggling();
+        let plan = &mut comparison.plan;
+        for text in [&mut plan.title, &mut plan.command, &mut plan.baseline] {
+            text.push_str(tags);
+        }
+        let methods = &mut plan.methods;
+        methods.iter_mut().for_each(|method| method.push_str(tags));
+        for run in &mut plan.runs {
+            run.method.push_str(tags);
+            run.command.push_str(tags);
+        }
+        for result in &mut comparison.results {
+            result.method.push_str(tags);
+            result.schedule = Some(tags.to_owned());
+        }
+        comparison.states[0] = RunState::Failed(tags.to_owned());
+        for environment in &mut comparison.environments {
+            for text in [
+                &mut environment.host,
+                &mut environment.cpu,
+                &mut environment.git_commit,
+            ] {
+                *text = Some(tags.to_owned());
+            }
+            environment.os.push_str(tags);
+            environment.architecture.push_str(tags);
+            environment.stagger_version.push_str(tags);
+        }
+        let page = to_html(&comparison).unwrap();
+        for tag in [
+            "<script",
+            "<img",
+            "</script",
+            "onerror='",
+            "\"y\"",
+            "x('a')",
+        ] {
+            assert!(!page.contains(tag), "{tag}");
+        }
+        let plain = to_html(&straggling().1).unwrap();
+        for tag in ["</title>", "</svg>", "<svg"] {
+            assert_eq!(
+                page.matches(tag).count(),
+                plain.matches(tag).count(),
+                "{tag}"
+            );
+        }
+        // Whether a name is in the charts, too.
+        assert!(
+            page.matches("&lt;script&gt;x(").count() > 0,
+            "the charts name the methods"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use stagger_data::foreign;
+use stagger_data::{foreign, shown_text};
 
 use super::progress::{Progress, epoch};
 use super::staleness::StageStaleness;
@@ -110,7 +110,7 @@ pub fn read_run(folder: &Path) -> RunState {
     };
     let told = told.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let told = told.and_then(|text| Some(text.lines().rfind(|line| !line.is_empty())?.to_owned()));
-    let told = told.map(|line| line.trim_start_matches("error: ").to_owned());
+    let told = told.map(|line| shown_text(line.trim_start_matches("error: ")));
     let metrics = folder.join(METRICS_FILE);
     if !foreign::is_there(&metrics) {
         return told.map_or(RunState::Missing, RunState::Failed);
@@ -123,7 +123,7 @@ pub fn read_run(folder: &Path) -> RunState {
     match records.last() {
         Some(Record::End(EndRecord {
             error: Some(error), ..
-        })) => failed(error.clone()),
+        })) => failed(shown_text(error)),
         Some(Record::End(end)) if end.interrupted => failed("interrupted".to_owned()),
         // It fell after its last record.
         Some(Record::End(_)) if told.is_some() => failed(String::new()),

@@ -5,9 +5,9 @@ use plotters::drawing::{DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::element::{Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{BLACK, Color, FontTransform, IntoFont, RGBColor, WHITE};
+use stagger_data::shown_text;
 
 use super::Confusion;
-use crate::prediction::one_line;
 
 /// Side of the matrix in pixels, where its cells are not at their least or most.
 const SIDE: u32 = 720;
@@ -92,7 +92,7 @@ impl Confusion {
 }
 
 fn shortened(name: &str) -> String {
-    let name = one_line(name);
+    let name = shown_text(name);
     if name.chars().count() <= NAME {
         return name;
     }

@@ -1,7 +1,8 @@
 //! Accuracies and confusions for people.
 
+use stagger_data::shown_text;
+
 use super::Confusion;
-use crate::prediction::one_line;
 use crate::table::Table;
 
 /// Up to so many classes all are listed, in the order of their labels,
@@ -37,11 +38,11 @@ impl Confusion {
             let accuracy = self.accuracy(label);
             let worst = mistakes.iter().find(|mistake| mistake.label == label);
             vec![
-                one_line(&self.class_names[label]),
+                shown_text(&self.class_names[label]),
                 self.samples(label).to_string(),
                 accuracy.map_or("–".to_owned(), |accuracy| format!("{accuracy:.1} %")),
                 worst.map_or("–".to_owned(), |mistake| {
-                    let name = one_line(&self.class_names[mistake.taken_for]);
+                    let name = shown_text(&self.class_names[mistake.taken_for]);
                     format!("{name} ({})", mistake.samples)
                 }),
             ]
@@ -66,7 +67,7 @@ impl Confusion {
             all => format!("the {most} most frequent of {all} confusions:\n"),
         };
         let row = |mistake: &super::Mistake| {
-            let name = |label: usize| one_line(&self.class_names[label]);
+            let name = |label: usize| shown_text(&self.class_names[label]);
             let share = 100.0 * mistake.samples as f64 / self.samples(mistake.label) as f64;
             vec![
                 name(mistake.label),
@@ -92,10 +93,10 @@ impl Confusion {
         if classes.len() > MATRIX_CLASSES {
             return self.mistakes_text(usize::MAX);
         }
-        let names = self.class_names.iter().map(|name| one_line(name));
+        let names = self.class_names.iter().map(|name| shown_text(name));
         let row = |label: usize| {
             let counts = classes.clone().map(|other| self.count(label, other));
-            std::iter::once(one_line(&self.class_names[label]))
+            std::iter::once(shown_text(&self.class_names[label]))
                 .chain(counts.map(|count| count.to_string()))
                 .collect()
         };

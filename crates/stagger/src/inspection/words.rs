@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use stagger_data::shown_path;
+use stagger_data::shown_text;
 use stagger_report::Table;
 
 use super::{ClassCounts, InspectedData};
@@ -45,7 +45,7 @@ impl InspectedData {
             head = format!("the {FEWEST} classes with the fewest images to train on:\n");
         }
         let row = |class: &&ClassCounts| {
-            let name = shown_path(class.name.as_ref());
+            let name = shown_text(&class.name);
             vec![name, class.train.to_string(), class.test.to_string()]
         };
         let table = Table {
@@ -63,9 +63,9 @@ impl fmt::Display for InspectedData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let split = &self.split;
         let [channels, height, width] = split.train.shape();
-        writeln!(f, "data set: {}", split.train.name())?;
+        writeln!(f, "data set: {}", shown_text(split.train.name()))?;
         for note in &split.notes {
-            writeln!(f, "data: {note}")?;
+            writeln!(f, "data: {}", shown_text(note))?;
         }
         match &split.inventory {
             Some(inventory) => writeln!(f, "data: {inventory}")?,

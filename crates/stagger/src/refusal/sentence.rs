@@ -1,5 +1,6 @@
 //! The sentence of each refusal: what is wrong, where, and what to do.
 
+use stagger_data::shown_path;
 use stagger_model::quantity;
 use stagger_runtime::CorrectionError;
 
@@ -16,14 +17,14 @@ impl Refusal {
                 spelling.noun()
             ),
             Self::Tilde { option, path } => {
-                let shown = path.display();
+                let shown = shown_path(path);
                 let begin = format!("{} is {shown}, and no shell has replaced the ~", name(option));
                 let or_here = format!("./{shown} for a folder of that name");
                 match path.strip_prefix("~") {
                     Ok(rest) => {
                         let home = std::env::home_dir().unwrap_or_else(|| "/home/NAME".into());
                         let meant = home.join(rest);
-                        format!("{begin}; write {}, or {or_here}", meant.display())
+                        format!("{begin}; write {}, or {or_here}", shown_path(&meant))
                     }
                     Err(_) => format!("{begin}; write the whole path, or {or_here}"),
                 }
@@ -33,13 +34,13 @@ impl Refusal {
                 path,
                 name: variable,
             } => {
-                let shown = path.display();
+                let shown = shown_path(path);
                 let begin = format!(
                     "{} is {shown}, and no shell has replaced ${variable}",
                     name(option)
                 );
                 match literal_path::replaced(path) {
-                    Some(meant) => format!("{begin}; write {}", meant.display()),
+                    Some(meant) => format!("{begin}; write {}", shown_path(&meant)),
                     None => format!("{begin}; write the whole path"),
                 }
             }
@@ -317,7 +318,7 @@ impl Refusal {
             } => {
                 let (place, remedy) = match folder {
                     Some(folder) => (
-                        format!("{dataset}: {}", folder.display()),
+                        format!("{dataset}: {}", shown_path(folder)),
                         "put each class into a folder of its own there",
                     ),
                     None => (dataset.clone(), "give a data set of two classes or more"),
@@ -350,13 +351,13 @@ impl Refusal {
                 format!(
                     "{}: the weights of {} do not fit {model}{hint}: {source}",
                     name(option),
-                    path.display()
+                    shown_path(path)
                 )
             }
             Self::WeightsClasses { path, difference } => format!(
                 "{}: the weights of {} are of other classes: {difference}; {} keeps the rest and starts the last layer anew",
                 name("resume_weights"),
-                path.display(),
+                shown_path(path),
                 name("pretrained")
             ),
             Self::ResumeWeights {
@@ -366,19 +367,19 @@ impl Refusal {
             } => format!(
                 "{}: the weights of {} do not fit {model}: {source}",
                 name("resume_weights"),
-                path.display()
+                shown_path(path)
             ),
             Self::ResumeWeightsFile {
                 option,
                 path,
                 source,
             } => {
-                format!("{} {}: {source}", name(option), path.display())
+                format!("{} {}: {source}", name(option), shown_path(path))
             }
             Self::NoResumeWeights { option, path } => format!(
                 "{}: {} is neither a run folder, nor a snapshot, nor a weights file",
                 name(option),
-                path.display()
+                shown_path(path)
             ),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use stagger_data::{quoted_for_shell, shown_path};
 use stagger_model::quantity;
 use stagger_report::RunSummary;
 use stagger_schedule::Facts;
@@ -119,17 +120,17 @@ pub fn finished(job: &Job, folder: &Path, version: usize) -> String {
     };
     format!(
         "{}: finished at version {version}; nothing is left to do; to train on, resume it with {limit} above {value}",
-        folder.display()
+        shown_path(folder)
     )
 }
 
 /// A path as a shell takes it.
 fn shown(path: &Path) -> String {
-    let text = path.display().to_string();
+    let text = shown_path(path);
     let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@".contains(c);
     match text.chars().all(plain) {
         true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
+        false => quoted_for_shell(path.as_os_str()),
     }
 }
 
@@ -150,7 +151,7 @@ fn snapshots(folder: &Path, run: &Run) -> Option<String> {
     let share = 100.0 * total.as_secs_f64() / run.wall.as_secs_f64().max(1e-9);
     Some(format!(
         "snapshots: {taken} in {}, each stops its stages for {} ({share:.2} % of the run)",
-        folder.display(),
+        shown_path(folder),
         each.join(" "),
     ))
 }

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
+use stagger_data::{shown_lines, shown_text};
 use stagger_report::{
-    CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, Environment, LOG_FILE, RunFolder, RunLog,
+    CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, Environment, LOG_FILE, RunFolder, RunLog, Unprinted,
 };
 
 use crate::config_file;
@@ -11,9 +12,11 @@ use crate::data_file;
 use crate::error::Error;
 use crate::job::Job;
 
-/// Writes lines to both, or to the one that is wanted.
+/// Writes lines to both, or to the one that is wanted. A console that cannot be written keeps no run from its end.
 pub struct Journal {
     pub log: Option<RunLog>,
+    /// What kept lines from the console.
+    pub unprinted: Unprinted,
     console: bool,
 }
 
@@ -25,8 +28,13 @@ impl Journal {
         commit: Option<&str>,
         console: bool,
     ) -> Result<Self, Error> {
+        let unprinted = Unprinted::default();
         let Some(folder) = folder else {
-            return Ok(Self { log: None, console });
+            return Ok(Self {
+                log: None,
+                unprinted,
+                console,
+            });
         };
         folder.write(
             CONFIG_FILE,
@@ -37,29 +45,36 @@ impl Journal {
         folder.write(ENVIRONMENT_FILE, environment.to_json().as_bytes())?;
         Ok(Self {
             log: Some(RunLog::append(&folder.file(LOG_FILE))?),
+            unprinted,
             console,
         })
     }
 
-    /// Writes one line or several.
-    pub fn say(&self, text: &str) -> Result<(), Error> {
-        if let Some(log) = &self.log {
-            log.line(text)?;
-        }
-        self.print(text)
+    /// Writes one line, whatever it quotes.
+    pub fn say(&self, line: &str) -> Result<(), Error> {
+        self.say_lines(&shown_text(line))
     }
 
-    /// Writes to the console only.
-    pub fn print(&self, text: &str) -> Result<(), Error> {
-        if !self.console {
-            return Ok(());
+    /// Writes one line or several, which quote nothing.
+    pub fn say_lines(&self, lines: &str) -> Result<(), Error> {
+        if let Some(log) = &self.log {
+            log.line(lines)?;
         }
-        match writeln!(io::stdout().lock(), "{text}") {
-            // A reader that has gone away, as `head` or a closed terminal, is no failure.
-            Err(error) if !stagger_report::is_closed(&error) => {
-                Err(stagger_report::ReportError::Output { source: error }.into())
-            }
-            _ => Ok(()),
+        self.print_lines(lines);
+        Ok(())
+    }
+
+    /// Writes one line to the console only, whatever it quotes.
+    pub fn print(&self, line: &str) {
+        self.print_lines(&shown_text(line));
+    }
+
+    fn print_lines(&self, lines: &str) {
+        if self.console {
+            let text = shown_lines(lines) + "\n";
+            let mut out = io::stdout().lock();
+            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            self.unprinted.note(written);
         }
     }
 }

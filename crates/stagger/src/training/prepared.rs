@@ -5,6 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use stagger_data::shown_path;
 use stagger_engine::StageState;
 use stagger_report::{DEFAULT_BASE, DiskWatch, METRICS_FILE, RunFolder, Sink, reset_peak_resident};
 use stagger_runtime::RunError;
@@ -162,8 +163,9 @@ impl<'a> Prepared<'a> {
         if let Some(path) = self.finished() {
             let version = self.from.version();
             let journal = Journal::open(None, &self.job, None, console)?;
-            journal.print(&closing::finished(&self.job, path, version))?;
-            return Ok(Run::finished(path, &self.job, &self.from));
+            journal.print(&closing::finished(&self.job, path, version));
+            let finished = Run::finished(path, &self.job, &self.from);
+            return Ok(finished.printed(&journal));
         }
         let (folder, is_new) = match std::mem::replace(&mut self.folder, Folder::None) {
             Folder::None => (None, true),
@@ -187,6 +189,7 @@ impl<'a> Prepared<'a> {
         let result = Journal::open(folder.as_ref(), &self.job, commit.as_deref(), console)
             .and_then(|journal| {
                 let result = self.train(folder.as_ref(), is_new, &journal);
+                let result = result.map(|run| run.printed(&journal));
                 if let (Err(error), Some(log)) = (&result, &journal.log) {
                     // The failure itself is what the user has to hear of, whatever becomes of the log.
                     let _ = log.line(&format!("error: {}", error.whole()));
@@ -222,7 +225,7 @@ impl<'a> Prepared<'a> {
             journal.say(&line)?;
         }
         if let Some(folder) = folder {
-            journal.say(&format!("run folder: {}", folder.path().display()))?;
+            journal.say(&format!("run folder: {}", shown_path(folder.path())))?;
             for warning in folder.warnings() {
                 journal.say(&format!("warning: {warning}"))?;
             }
@@ -280,7 +283,9 @@ impl<'a> Prepared<'a> {
         }
         for line in closing::lines(job, &run) {
             // The run has left its weights by now: they stay, whatever becomes of the log.
-            journal.say(line.trim_end()).map_err(Error::in_training)?;
+            journal
+                .say_lines(line.trim_end())
+                .map_err(Error::in_training)?;
         }
         if let Some(source) = not_tested {
             return Err(Error::NotTested {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use stagger_data::foreign;
+use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
 use stagger_report::{
     CONFIG_FILE, DEFAULT_BASE, EndRecord, METRICS_FILE, Record, RunFolder, read_metrics,
@@ -351,7 +351,7 @@ pub fn initial_states(
         (None, None) => return Ok(None),
     };
     let (whole, there) = snapshots::weights(option, path, notes)?;
-    let from = path.display().to_string();
+    let from = shown_path(path);
     let here = job.split.train.class_names();
     let classes = Classes::compare(there.as_deref(), here);
     let others = match &classes {
@@ -399,7 +399,7 @@ pub fn initial_states(
     if states.iter().any(is_of_optimizer) {
         notes.push(format!(
             "the optimizer state of {} does not fit: the optimizer starts anew",
-            path.display()
+            shown_path(path)
         ));
     }
     let states: Vec<StageState> = states

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use stagger_engine::{Profile, StageState};
 use stagger_report::{
-    EpochSummary, LAST_WEIGHTS_FILE, METRICS_FILE, Record, RunFolder, RunSummary,
+    EpochSummary, LAST_WEIGHTS_FILE, METRICS_FILE, Record, RunFolder, RunSummary, Unprinted,
     peak_resident_bytes, read_metrics, read_weights_inside,
 };
 
 use super::final_test::FinalTest;
+use super::journal::Journal;
 use super::session::{StartPoint, Stretch};
 use crate::error::Error;
 use crate::job::Job;
@@ -42,6 +43,8 @@ pub struct Run {
     pub snapshots: Vec<SnapshotCost>,
     /// The most memory that the process had since training began, where the system says it.
     pub peak_resident_bytes: Option<u64>,
+    /// Why lines of it could not be printed, where they could not; a reader that has gone away is no reason.
+    pub unprinted: Unprinted,
     /// Time per kind of kernel of each stage, where it was asked for.
     pub profiles: Vec<(usize, Profile)>,
     weights: Weights,
@@ -86,6 +89,7 @@ impl Run {
             baseline,
             snapshots: stretch.snapshots,
             peak_resident_bytes: peak_resident_bytes(),
+            unprinted: Unprinted::default(),
             profiles: stretch.profiles,
             weights: match (folder, stretch.last_weights) {
                 (Some(folder), _) => Weights::File(folder.file(LAST_WEIGHTS_FILE)),
@@ -93,6 +97,12 @@ impl Run {
                 (None, None) => Weights::None,
             },
         })
+    }
+
+    /// The same, with what became of its lines.
+    pub(super) fn printed(mut self, journal: &Journal) -> Self {
+        self.unprinted = journal.unprinted.clone();
+        self
     }
 
     /// A run that was interrupted before it trained.
@@ -134,6 +144,7 @@ impl Run {
             baseline: None,
             snapshots: Vec::new(),
             peak_resident_bytes: None,
+            unprinted: Unprinted::default(),
             profiles: Vec::new(),
             weights: Weights::None,
         }

@@ -179,7 +179,7 @@ impl<'s> Session<'_, 's> {
                     Event::Profiled { stage, profile } => profiles.push((stage, profile)),
                     Event::Snapshot { .. } if self.folder.is_none() => last_weights.take(&event),
                     Event::Stalled(stall) => {
-                        journal.say(stall.grid.trim_end())?;
+                        journal.say_lines(stall.grid.trim_end())?;
                         if let Some(hook) = self.on_stall.borrow_mut().as_mut() {
                             hook(Stalled::new(&stall, journal.log.clone(), &has_ended))?;
                         }
@@ -332,7 +332,7 @@ impl<'s> Session<'_, 's> {
         }
         if let Some(console) = self.console.borrow_mut().as_mut() {
             let out = console(tally, &mut sinks);
-            sinks.push(Console::new(out, tally.clone()));
+            sinks.push(Console::new(out, tally.clone()).noting(&journal.unprinted));
         }
         sinks.push(Events(Rc::clone(&self.own_sinks)));
         // Last: by then what the snapshot says is on disk.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
-use stagger_data::foreign;
+use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
 use stagger_model::quantity;
 use stagger_report::snapshot::{
@@ -197,7 +197,7 @@ pub fn latest_that(
 }
 
 fn note(skipped: &Skipped) -> String {
-    format!("{} is left out: {}", skipped.path.display(), skipped.why)
+    format!("{} is left out: {}", shown_path(&skipped.path), skipped.why)
 }
 
 /// Makes sure that `best.safetensors` is whole, and that of the best evaluation so far: a run that goes on from an earlier snapshot may

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use stagger_data::shown_text;
 use stagger_engine::StageState;
 
 use super::Expected;
@@ -95,7 +96,9 @@ impl fmt::Display for Misfit {
             Self::Tensors(found) => found.fmt(f),
             Self::Twice { one, other } => write!(
                 f,
-                "they are there twice, under `{one}` and under `{other}`; keep one of them in the file"
+                "they are there twice, under `{}` and under `{}`; keep one of them in the file",
+                shown_text(one),
+                shown_text(other)
             ),
         }
     }
@@ -133,7 +136,7 @@ impl Differences {
             let what = format!("{found:?} instead of {expected:?}");
             rows.push([
                 "other shape".into(),
-                format!("{name} {what}"),
+                format!("{} {what}", shown_text(name)),
                 String::new(),
             ]);
         }
@@ -147,10 +150,10 @@ impl Differences {
             for (name, shape) in list.iter().take(ROWS) {
                 // One that is at a loss for a partner, before any other.
                 let near = nearest(name, others).or_else(|| nearest(name, all));
-                let near = near.map(|near| format!("nearest {whose}: {near}"));
+                let near = near.map(|near| format!("nearest {whose}: {}", shown_text(near)));
                 rows.push([
                     kind.into(),
-                    format!("{name} {shape:?}"),
+                    format!("{} {shape:?}", shown_text(name)),
                     near.unwrap_or_default(),
                 ]);
             }

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use stagger::data::foreign;
+use stagger::data::{foreign, shown_path};
 use stagger::report::compare::error_file;
 
 use crate::signals;
@@ -42,7 +42,7 @@ pub enum End {
 pub fn run(job: ChildRun, interrupts: &mut Interrupts) -> Result<End> {
     let said = error_file(&job.folder);
     let stderr = foreign::create_anew(&said)
-        .with_context(|| format!("could not create {}", said.display()))?;
+        .with_context(|| format!("could not create {}", shown_path(&said)))?;
     let program = std::env::current_exe().context("could not find the program of this process")?;
     let mut command = Command::new(program);
     command
@@ -71,7 +71,7 @@ pub fn run(job: ChildRun, interrupts: &mut Interrupts) -> Result<End> {
 
 /// Of a run that ended well, nothing is kept but its folder.
 fn last_words(said: &Path, status: ExitStatus) -> Result<()> {
-    let context = || format!("could not keep {}", said.display());
+    let context = || format!("could not keep {}", shown_path(said));
     if status.success() {
         fs::remove_file(said).with_context(context)
     } else if fs::metadata(said).with_context(context)?.len() == 0 {
@@ -113,6 +113,9 @@ fn pass_on(_: &mut Child) {}
 pub struct Interrupts {
     #[cfg(unix)]
     signals: signal_hook::iterator::Signals,
+    /// The system repeats this every second.
+    #[cfg(unix)]
+    is_out_of_time: bool,
     #[cfg(not(unix))]
     raised: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
@@ -126,7 +129,13 @@ impl Interrupts {
         let context = "cannot listen for Ctrl-C";
         #[cfg(unix)]
         let listening = Self {
-            signals: signal_hook::iterator::Signals::new(signals::ending()).context(context)?,
+            signals: signal_hook::iterator::Signals::new(
+                signals::ending()
+                    .iter()
+                    .chain([&signal_hook::consts::SIGXCPU]),
+            )
+            .context(context)?,
+            is_out_of_time: false,
         };
         #[cfg(not(unix))]
         let listening = {
@@ -145,7 +154,14 @@ impl Interrupts {
     pub fn take(&mut self) -> usize {
         #[cfg(unix)]
         {
-            self.signals.pending().count()
+            let mut count = 0;
+            for signal in self.signals.pending() {
+                let is_warning = signal == signal_hook::consts::SIGXCPU;
+                if !(is_warning && std::mem::replace(&mut self.is_out_of_time, true)) {
+                    count += 1;
+                }
+            }
+            count
         }
         #[cfg(not(unix))]
         {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
-use stagger::data::foreign;
+use stagger::data::{foreign, shown_path};
 use stagger::report::compare::error_file;
 use stagger::report::{DEFAULT_BASE, RunFolder, write_atomic};
 
@@ -53,7 +53,7 @@ impl CompareFolder {
             let part = path.join(part);
             foreign::refuse_folder_link(&part)
                 .and_then(|()| fs::create_dir_all(&part))
-                .with_context(|| format!("could not create the folder {}", part.display()))?;
+                .with_context(|| format!("could not create the folder {}", shown_path(&part)))?;
         }
         Ok(Self { path, lock })
     }
@@ -101,7 +101,10 @@ impl CompareFolder {
             match removed {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(error).with_context(|| {
-                        format!("could not remove {} of an unfinished run", path.display())
+                        format!(
+                            "could not remove {} of an unfinished run",
+                            shown_path(&path)
+                        )
                     });
                 }
                 _ => {}
@@ -114,32 +117,32 @@ impl CompareFolder {
 fn refuse_another(path: &Path, request: &Request) -> Result<()> {
     let file = path.join(REQUEST_FILE);
     let text = foreign::text_inside(&file, MAX_REQUEST_BYTES)
-        .with_context(|| format!("could not read {}", file.display()))?;
+        .with_context(|| format!("could not read {}", shown_path(&file)))?;
     let there: Request = toml::from_str(&text).map_err(|error| {
         let what = error.message().replace('\n', ", ");
         anyhow!(
             "{} is not a comparison that this version of stagger reads: {what}; choose another --output",
-            file.display()
+            shown_path(&file)
         )
     })?;
     match request.difference(&there)? {
         None => Ok(()),
         Some(difference) => bail!(
             "{} holds another comparison: {difference}; choose another --output, or ask for the same",
-            path.display()
+            shown_path(path)
         ),
     }
 }
 
 fn lock(path: &Path) -> Result<File> {
     let file = foreign::open_inside(path, MAX_REQUEST_BYTES)
-        .with_context(|| format!("could not open {}", path.display()))?
+        .with_context(|| format!("could not open {}", shown_path(path)))?
         .into_file();
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!(
             "another stagger is at work on the comparison in {}; wait for it, or choose another --output",
-            path.parent().unwrap_or(path).display()
+            shown_path(path.parent().unwrap_or(path))
         ),
         // Some file systems have no locks: the user is then the only one who can take care.
         Err(TryLockError::Error(_)) => Ok(file),

@@ -1,6 +1,7 @@
 //! `stagger train` as one of several processes that `mpirun` or a scheduler has started.
 
 use anyhow::{Context, anyhow};
+use stagger::data::shown_text;
 use stagger::transport::World;
 use stagger::{Interrupt, Training};
 use stagger_mpi::{Killer, Lost, Mpi, RANK_TIMEOUT};
@@ -9,7 +10,7 @@ use super::{stall, train, training};
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
 use crate::launcher;
-use crate::signals;
+use crate::{signals, terminal};
 
 /// Trains with the other processes: rank 0 leads the run, the others follow it.
 pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
@@ -40,7 +41,7 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
     if !is_leader && let Err(failure) = &result {
         // Rank 0 waits for this one, and does not know.
         if let Some(sentence) = failure.sentence() {
-            eprintln!("error: rank {rank}: {sentence}");
+            terminal::say(&format!("error: rank {rank}: {sentence}"));
         }
         killer.kill(1);
     }
@@ -89,11 +90,12 @@ fn say_lost(rank: usize, lost: &Lost) {
         rank => format!("rank {rank}: "),
     };
     let seconds = lost.silent.as_secs_f64();
-    eprintln!(
+    terminal::say(&format!(
         "error: {speaker}rank {} on host {} has not been heard of for {seconds} s: it is stopped, or its host or the network to it is \
          gone; all ranks end, and --resume auto continues from the last snapshot",
-        lost.rank, lost.host
-    );
+        lost.rank,
+        shown_text(&lost.host)
+    ));
 }
 
 /// A panic outside the stages ends all ranks: those that wait for this one would wait for ever.

@@ -8,6 +8,8 @@ use stagger::Stalled;
 use stagger::report::DiskStall;
 use stagger::runtime::EventError;
 
+use crate::terminal;
+
 /// How long a stage that hangs may keep its thread. The run waits for all threads.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -24,7 +26,7 @@ pub fn end_with(stalled: Stalled, end: impl FnOnce() + Send + 'static) -> Result
             return;
         }
         let sentence = format!("error: {}", stalled.stall);
-        eprintln!("{sentence}");
+        terminal::say(&sentence);
         if let Some(log) = &stalled.log {
             let _ = log.line(&sentence);
         }

@@ -9,6 +9,7 @@ use stagger_pickle::{Id, Pickle, PickleError, is_of_numpy};
 
 use super::{IMAGE_BYTES, Layout, Records};
 use crate::error::DataError;
+use crate::shown;
 
 impl Layout {
     /// Appends the images of a batch of the Python version; `path` is for messages.
@@ -51,7 +52,7 @@ impl Layout {
         }
         if count == 0 {
             return Err(DataError::Empty {
-                what: path.display().to_string(),
+                what: shown::path(path),
             });
         }
         for (record, &label) in labels.iter().enumerate() {
