@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use stagger_data::shown_path;
+
 /// How many times it looks within its timeout.
 const LOOKS: u32 = 20;
 
@@ -81,7 +83,7 @@ impl fmt::Display for DiskStall {
             "the disk has not answered for {:.0} s: the run waits for it to {} {}; what was written before stays",
             self.quiet.as_secs_f64(),
             self.doing,
-            self.path.display()
+            shown_path(&self.path)
         )
     }
 }

@@ -118,7 +118,7 @@ pub enum ReportError {
     /// Lines of a metrics file are not those that were there when a snapshot was taken.
     #[error(
         "{} is damaged: its lines before version {version} have another checksum than the snapshot says",
-        path.display()
+        shown_path(path)
     )]
     MetricsChanged {
         /// The file.
@@ -172,7 +172,7 @@ pub enum ReportError {
     /// Something else has the name of a snapshot's folder.
     #[error(
         "{} is no snapshot, and not of this run: it is left alone, and no snapshot of its version is kept; move it away",
-        path.display()
+        shown_path(path)
     )]
     InTheWay {
         /// What is there.

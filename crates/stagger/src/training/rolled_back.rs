@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stagger_data::foreign;
+use stagger_data::{foreign, shown_path};
 use stagger_report::snapshot::Manifest;
 use stagger_report::{ROLLBACK_FILE, ReportError, RunFolder, checksum};
 
@@ -58,7 +58,7 @@ impl RolledBack {
             Ok(found) => Some(found),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
-                notes.push(format!("{} is left out: {error}", path.display()));
+                notes.push(format!("{} is left out: {error}", shown_path(&path)));
                 None
             }
         }
