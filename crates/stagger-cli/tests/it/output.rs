@@ -213,3 +213,20 @@ fn a_limit_on_the_size_of_files_is_told() {
         printed.stderr
     );
 }
+
+/// The soft limit on processor time ends a run as Ctrl-C does, however often the system says so.
+#[test]
+fn a_limit_on_processor_time_keeps_the_work() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let flags = format!("{TRAIN} {data} --epochs 1000000 --max-batches 3000000 --evaluate false");
+    let limited = shell(
+        &bench,
+        &format!("ulimit -St 4; exec STAGGER {flags} --output run"),
+    );
+    assert_eq!(limited.status, 130, "{}", limited.stderr);
+    let last = limited.stdout.lines().last();
+    let expected = "resume with: stagger train --resume run";
+    assert_eq!(last, Some(expected), "{}", limited.stdout);
+    assert!(bench.path("run/last.safetensors").exists());
+}
