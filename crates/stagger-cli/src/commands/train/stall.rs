@@ -40,6 +40,8 @@ pub fn end_with(stalled: Stalled, end: impl FnOnce() + Send + 'static) -> Result
 
 /// Ends a process whose disk does not answer, by calling `end`: every thread that writes may hang.
 pub fn end_at_once(stalled: &DiskStall, end: impl FnOnce()) {
-    eprintln!("error: {stalled}; once it answers again, go on with --resume");
+    terminal::say(&format!(
+        "error: {stalled}; once it answers again, go on with --resume"
+    ));
     end();
 }
