@@ -313,6 +313,23 @@ fn a_comparison_does_not_hang() {
     fs::create_dir(bench.path("c")).unwrap();
     Trap::Pipe.set(&bench.path("c/compare.toml"));
     assert_refused(&bench, &compare, &["c/compare.toml", Trap::Pipe.inside()]);
+    fs::remove_dir_all(bench.path("c")).unwrap();
+    let whole = run(&bench, &compare);
+    assert_eq!(whole.status, 0, "{}", whole.stderr);
+    for file in ["environment.json", "metrics.jsonl"] {
+        let path = bench.path("c/runs/bp-seed1").join(file);
+        let before = fs::read(&path).unwrap();
+        Trap::Pipe.set(&path);
+        // Such a run is not a whole one: it is made again.
+        let again = run(&bench, &compare);
+        assert_eq!(again.status, 0, "{file}: {}", again.stderr);
+        assert!(path.is_file() && !before.is_empty());
+    }
+    fs::rename(bench.path("c/runs"), bench.path("theirs")).unwrap();
+    symlink("../theirs", bench.path("c/runs")).unwrap();
+    fs::remove_file(bench.path("theirs/bp-seed1/metrics.jsonl")).unwrap();
+    assert_refused(&bench, &compare, &["c/runs: it is a link"]);
+    assert!(bench.path("theirs/bp-seed1/config.toml").is_file());
 }
 
 #[test]
