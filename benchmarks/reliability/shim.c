@@ -1,6 +1,6 @@
 /* A disk that fails or hangs, for tests: cc -shared -fPIC -o shim.so shim.c -ldl, and LD_PRELOAD=./shim.so.
  *
- * STAGGER_SHIM is CALL:PART:SKIP:TIMES:WHAT. The calls CALL (write, or sync: fsync and fdatasync) on files whose path holds PART
+ * STAGGER_SHIM is CALL:PART:SKIP:TIMES:WHAT. The calls CALL (read, write, or sync: fsync and fdatasync) on files whose path holds PART
  * fail with WHAT (EIO, ENOSPC, EDQUOT) or hang (hang), after the first SKIP of them, TIMES times; 0 is for ever. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -43,6 +43,13 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     if (!real)
         real = dlsym(RTLD_NEXT, "write");
     return strikes("write", fd) ? -1 : real(fd, bytes, length);
+}
+
+ssize_t read(int fd, void *bytes, size_t length) {
+    static ssize_t (*real)(int, void *, size_t);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "read");
+    return strikes("read", fd) ? -1 : real(fd, bytes, length);
 }
 
 int fsync(int fd) {

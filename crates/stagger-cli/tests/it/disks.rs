@@ -5,27 +5,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Bench, Output};
-
-const SHIM: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../benchmarks/reliability/shim.c"
-);
+use crate::support::{Bench, Output, disk_faults};
 
 const RUN: &str = "--stages 2 --schedule dsp --batch-size 8 --epochs 8 --snapshot-every 4 --keep-snapshots 30 --lr 0.01 \
                    --calibration-batches 0";
 
-/// A folder with data, an unbroken run and the library.
+/// A folder with data and an unbroken run.
 fn bench() -> (Bench, String) {
     let bench = Bench::new();
     let data = bench.tiny_data();
-    let made = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(bench.path("shim.so"))
-        .args([SHIM, "-ldl"])
-        .status()
-        .expect("a C compiler");
-    assert!(made.success());
     let run = format!("train {data} {RUN}");
     let unbroken = bench.stagger(&format!("{run} --output unbroken"));
     assert_eq!(unbroken.status, 0, "{}", unbroken.stderr);
@@ -37,8 +25,7 @@ fn with_faults(bench: &Bench, faults: &str, arguments: &str) -> Output {
     let output = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
         .args(arguments.split_whitespace())
         .current_dir(&bench.folder)
-        .env("LD_PRELOAD", bench.path("shim.so"))
-        .env("STAGGER_SHIM", faults)
+        .envs(disk_faults(bench, faults))
         .output()
         .expect("the binary starts");
     Output {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use stagger::report::Record;
 
 use crate::support::Bench;
+#[cfg(target_os = "linux")]
+use crate::support::disk_faults;
 
 /// A learning rate that does not depend on the length of the run.
 const CONSTANT_RATE: &str = "--lr 0.01 --lr-schedule constant --warmup-batches 0";
@@ -201,13 +203,12 @@ fn other_signals_keep_the_work_too() {
 fn a_signal_while_a_run_is_prepared_has_the_same_status() {
     for (command, signal) in [("train", "-TERM"), ("train", "-HUP"), ("compare", "-USR2")] {
         let bench = Bench::new();
-        // Stays behind the first line of `main` for a while: it reads its config.
-        let fifo = bench.path("config.toml");
-        let made = Command::new("mkfifo").arg(&fifo).status();
-        assert!(made.is_ok_and(|status| status.success()));
+        // Stays behind the first line of `main`: its config is on a disk that does not answer.
+        std::fs::write(bench.path("config.toml"), "seed = 1\n").unwrap();
         let mut child = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
             .args([command, "--config", "config.toml"])
             .current_dir(&bench.folder)
+            .envs(disk_faults(&bench, "read:config.toml:0:0:hang"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -89,6 +89,30 @@ impl Bench {
     }
 }
 
+/// The environment of a process whose calls to the disk fail or hang as these faults say, by a library in the folder:
+/// benchmarks/reliability/shim.c.
+#[cfg(target_os = "linux")]
+pub fn disk_faults(bench: &Bench, faults: &str) -> [(&'static str, std::ffi::OsString); 2] {
+    const SHIM: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../benchmarks/reliability/shim.c"
+    );
+    let library = bench.path("shim.so");
+    if !library.exists() {
+        let made = std::process::Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .args([SHIM, "-ldl"])
+            .status()
+            .expect("a C compiler");
+        assert!(made.success());
+    }
+    [
+        ("LD_PRELOAD", library.into()),
+        ("STAGGER_SHIM", faults.into()),
+    ]
+}
+
 /// Whether a folder holds anything.
 pub fn is_empty(folder: &Path) -> bool {
     fs::read_dir(folder).expect("a folder").next().is_none()

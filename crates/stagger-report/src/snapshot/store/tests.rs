@@ -115,7 +115,12 @@ fn what_the_run_did_not_make_stays() {
     }
     let refused = write(&mut store, 3, None).unwrap_err();
     assert!(matches!(refused, ReportError::InTheWay { .. }), "{refused}");
-    store.add_evaluation(3, 1.0, Value::Null).unwrap();
+    store
+        .add_evaluation(Scored {
+            version: 3,
+            ..scored(Value::Null)
+        })
+        .unwrap();
     let Latest { found, skipped } = store.latest().unwrap();
     assert_eq!(found.unwrap().0.version, 2);
     assert!(skipped[0].why.to_string().contains("no folder of its own"));
@@ -123,7 +128,7 @@ fn what_the_run_did_not_make_stays() {
     let expected = [folder.join("v00000000"), folder.join("v00000003")];
     assert_eq!(in_the_way, expected);
     // What is theirs is not one of those that stay, either.
-    store.prune(1).unwrap();
+    store.prune(&Keep::Newest(1)).unwrap();
     assert!(folder.join("v00000002").is_dir() && !folder.join("v00000001").exists());
     store.clean(1).unwrap();
     assert_eq!(names(&run), theirs);
@@ -142,7 +147,7 @@ fn a_link_is_no_folder_of_snapshots() {
     let mut store = SnapshotStore::of_run(run.path());
     for refused in [
         store.clean(0),
-        store.prune(1),
+        store.prune(&Keep::Newest(1)),
         store.latest().map(drop),
         write(&mut store, 2, None).map(drop),
     ] {
