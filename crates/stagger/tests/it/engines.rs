@@ -32,7 +32,9 @@ fn training<'a>(engines: &[&str]) -> Training<'a> {
 
 fn config(folder: &std::path::Path) -> String {
     let text = std::fs::read_to_string(folder.join("config.toml")).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with("output"));
+    // Nor the checksum.
+    let is_config = |line: &&str| !line.starts_with("output") && !line.starts_with('#');
+    let lines = text.lines().filter(is_config);
     lines.collect::<Vec<_>>().join("\n")
 }
 
