@@ -32,7 +32,7 @@ fn training<'a>(engines: &[&str]) -> Training<'a> {
 
 fn config(folder: &std::path::Path) -> String {
     let text = std::fs::read_to_string(folder.join("config.toml")).unwrap();
-    // Nor the checksum.
+    // Without its own path and the checksum.
     let is_config = |line: &&str| !line.starts_with("output") && !line.starts_with('#');
     let lines = text.lines().filter(is_config);
     lines.collect::<Vec<_>>().join("\n")
