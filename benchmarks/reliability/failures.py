@@ -107,7 +107,8 @@ def fail(draw, kind, command, run, mtbf, shim):
         pass
     if child.returncode in (0, -signal.SIGKILL, 130):
         return child.returncode != 0
-    if child.returncode == 1 and said.startswith("error: ") and said.count("\n") == 1:
+    # 2 where it fails before it trains.
+    if child.returncode in (1, 2) and said.startswith("error: ") and said.count("\n") == 1:
         return True
     return f"STATUS {child.returncode} ({kind} {environment.get('STAGGER_SHIM', limit)}): {said}"
 
