@@ -291,6 +291,27 @@ proptest! {
         }
     }
 
+    /// What a run rolls back to relies on it: when the last stage comes to a batch, all stages have made the version that is
+    /// `lead` before it.
+    #[test]
+    fn no_batch_enters_a_stage_further_ahead_than_the_lead(
+        schedule in drawn::schedule(), batches in 1..40_usize,
+    ) {
+        let lead = schedule.lead();
+        for stage in 0..schedule.stages() {
+            let mut version = 0;
+            for action in schedule.program(stage, &Horizon::of(batches)) {
+                match action {
+                    Action::Update { version: from } => version = from + 1,
+                    Action::Forward { batch, .. } => {
+                        prop_assert!(version + lead >= batch, "batch {} at version {}, lead {}", batch, version, lead);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// A run that halts is the beginning of the whole run plus a snapshot at its end, which its evaluation follows where it is
     /// due, and a run that goes on from the snapshot is the rest, wherever in its program each stage learns of the halt.
     #[test]
@@ -330,5 +351,19 @@ proptest! {
             let resumed: Vec<_> = resumed.collect();
             prop_assert_eq!(&resumed[..], rest, "{} stage {}", schedule, stage);
         }
+    }
+}
+
+#[test]
+fn the_lead_is_that_of_the_stage_that_runs_furthest_ahead() {
+    for (notation, expected) in [
+        ("bp", 0),
+        ("gpipe(4)", 0),
+        ("1f1b(4)", 0),
+        ("pipedream", 2),
+        ("dsp", 4),
+        ("dsp(2,1,0;6,3,0)", 6),
+    ] {
+        assert_eq!(schedule(notation, 3).lead(), expected, "{notation}");
     }
 }
