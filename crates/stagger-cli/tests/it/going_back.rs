@@ -226,3 +226,30 @@ fn damaged_best_weights_are_restored() {
         "run/best.safetensors is not a weights file that stagger reads: its checksum is ",
     );
 }
+
+/// So are those of another run, although their file is whole.
+#[test]
+fn best_weights_of_another_run_are_replaced() {
+    let run = Finished::new();
+    let data = run.bench.tiny_data();
+    let other = run
+        .bench
+        .stagger(&format!("train {data} {RUN} --seed 9 --output other"));
+    assert_eq!(other.status, 0, "{}", other.stderr);
+    let best = run.bench.path("run/best.safetensors");
+    let version = |path: &PathBuf| {
+        let weights = stagger::report::read_weights(path).unwrap();
+        weights.metadata["version"].clone()
+    };
+    let wanted = version(&best);
+    // One of its version.
+    let mut weights =
+        stagger::report::read_weights(&run.bench.path("other/last.safetensors")).unwrap();
+    weights.metadata.insert("version".to_owned(), wanted);
+    stagger::report::write_weights(&best, &weights).unwrap();
+    fs::remove_dir_all(run.manifest(12).parent().unwrap()).unwrap();
+    run.goes_on_from(
+        run.before(12),
+        "run/best.safetensors is not that of the snapshot of its version: it is written anew from the snapshot of version ",
+    );
+}

@@ -15,7 +15,8 @@ use stagger_report::snapshot::{
 };
 use stagger_report::{
     BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, MetricsCoverage, ReportError, RunFolder,
-    RunLog, StageOrWeights, Weights, read_stage_or_weights, read_weights_inside, write_weights,
+    RunLog, StageOrWeights, Weights, encode_weights, read_stage_or_weights, read_weights_inside,
+    write_weights,
 };
 use stagger_runtime::snapshot::Snapshot;
 
@@ -214,12 +215,19 @@ pub fn check_best(
         }
         (Err(error), _) => error.to_string(),
         (Ok(found), best) => {
-            let expected = best.map(|(version, _)| version.to_string());
-            if found.metadata.get("version") != expected.as_ref() {
+            let version = best.map(|(version, _)| version.to_string());
+            if found.metadata.get("version") != version.as_ref() {
                 // The run comes there again.
                 restore_best(folder, metadata, best)?;
+                return Ok(None);
             }
-            return Ok(None);
+            match of_snapshot(folder, metadata, best)? {
+                Some(expected) if !is_same(&found, &expected) => format!(
+                    "{} is not that of the snapshot of its version",
+                    shown_path(&file)
+                ),
+                _ => return Ok(None),
+            }
         }
     };
     let restored = restore_best(folder, metadata, best)?;
@@ -242,25 +250,46 @@ pub fn restore_best(
     best: Option<(usize, f64)>,
 ) -> Result<bool, Error> {
     let file = folder.file(BEST_WEIGHTS_FILE);
+    if let Some(weights) = of_snapshot(folder, metadata, best)? {
+        write_weights(&file, &weights)?;
+        return Ok(true);
+    }
+    match std::fs::remove_file(&file) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::Io {
+            doing: "remove",
+            path: file,
+            source,
+        }),
+        _ => Ok(false),
+    }
+}
+
+/// The best weights, from the snapshot of their version, where that is there and whole.
+fn of_snapshot(
+    folder: &RunFolder,
+    metadata: &BTreeMap<String, String>,
+    best: Option<(usize, f64)>,
+) -> Result<Option<Weights>, Error> {
     let mut store = SnapshotStore::of_run(folder.path());
-    let versions = store.versions()?;
-    let is_best = |version: &usize| best.is_some_and(|(best, _)| best == *version);
-    let found = versions.into_iter().find(|(version, _)| is_best(version));
-    let Some(((version, path), (_, top1))) = found.zip(best) else {
-        return match std::fs::remove_file(&file) {
-            Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::Io {
-                doing: "remove",
-                path: file,
-                source,
-            }),
-            _ => Ok(false),
-        };
+    let Some((version, top1)) = best else {
+        return Ok(None);
     };
-    let (_, snapshot) = store.load(&path)?;
-    let state = whole(snapshot).without_optimizer();
-    let weights = Weights::of_version(metadata, version, state, Some(top1));
-    write_weights(&file, &weights)?;
-    Ok(true)
+    let Latest { found, .. } = store.latest_that(|found| found == version, |_| Ok(()))?;
+    Ok(found.map(|(_, snapshot)| {
+        let state = whole(snapshot).without_optimizer();
+        Weights::of_version(metadata, version, state, Some(top1))
+    }))
+}
+
+/// Whether two weights are equal to the bit, whatever their metadata.
+fn is_same(one: &Weights, other: &Weights) -> bool {
+    let bytes = |weights: &Weights| {
+        encode_weights(&Weights {
+            metadata: BTreeMap::new(),
+            state: weights.state.clone(),
+        })
+    };
+    bytes(one) == bytes(other)
 }
 
 /// The state of all stages.
