@@ -86,7 +86,7 @@ fn of_text(
 pub(crate) fn read_of_run(path: &Path) -> Result<TrainingOptions, ConfigError> {
     of_text(path, foreign::text_inside(path, MAX_CONFIG_BYTES), |text| {
         checksum::check_lines(text)
-            .map_err(|what| format!("{what}: it is damaged, or was changed by hand"))
+            .map_err(|what| format!("{what}: it is damaged, or was changed by hand; remove that line if the change is meant"))
     })
 }
 
