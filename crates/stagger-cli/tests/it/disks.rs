@@ -59,8 +59,8 @@ fn a_run_whose_files_cannot_be_written_goes_on_from_what_all_of_them_cover() {
         ("sync:metrics.jsonl:4:1:EDQUOT", "metrics.jsonl"),
         ("write:run.log:6:0:ENOSPC", "run.log"),
         ("write:last.safetensors:4:0:EIO", "last.safetensors"),
-        ("sync:stage-1:3:0:EIO", "snapshots"),
-        ("sync:manifest:4:0:ENOSPC", "snapshots"),
+        ("sync:stage-1:1:0:EIO", "snapshots"),
+        ("sync:manifest:1:0:ENOSPC", "snapshots"),
     ]
     .into_iter()
     .enumerate()
@@ -96,7 +96,7 @@ fn a_disk_that_does_not_answer_is_named() {
         ("sync:metrics.jsonl:2:0:hang", "metrics.jsonl"),
         ("write:run.log:7:0:hang", "run.log"),
         ("sync:stage-1:1:0:hang", "stage-1.safetensors"),
-        ("sync:manifest:2:0:hang", "manifest.json"),
+        ("sync:manifest:1:0:hang", "manifest"),
         ("sync:last.safetensors:2:0:hang", "last.safetensors"),
         // The last call of the run.
         ("write:run.log:20:0:hang", "run.log"),
