@@ -11,7 +11,6 @@ are appended to FILE as they end, and those that are there are not run again. Ne
 """
 
 import argparse
-import json
 import os
 import platform
 import random
@@ -25,7 +24,8 @@ import tempfile
 import time
 from pathlib import Path
 
-MEASURED = {"images_per_second", "bubble_share", "busy_share", "peak_memory_bytes"}
+from runs import is_being_written, numbers, write_data
+
 METHODS = [
     ("bp", 1), ("bp", 3), ("gpipe(4)", 2), ("1f1b(2)", 3), ("pipedream", 2), ("pipedream", 4), ("2bw(4)", 3), ("pipemare", 3),
     ("ddg", 3), ("fr", 3), ("fdg", 2), ("adl(2)", 3), ("dni", 2), ("dsp", 2), ("dsp", 3), ("dsp", 5),
@@ -39,29 +39,6 @@ SETTINGS = [
 ]
 KINDS = ["kill", "kill", "kill", "kill while writing", "stop", "term", "file size", "full", "error"]
 FILES = ["metrics.jsonl", "run.log", "manifest", "stage-0", "last.safetensors", "best.safetensors"]
-
-
-def timeless(value):
-    if isinstance(value, dict):
-        return {n: timeless(v) for n, v in value.items() if not n.endswith("seconds") and n not in MEASURED}
-    if isinstance(value, list):
-        return [timeless(each) for each in value]
-    return value
-
-
-def numbers(run):
-    """Weights, and all records without times; sorted, as the end of an epoch and the next batch come as they come."""
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    records = sorted(json.dumps(timeless(json.loads(line)), sort_keys=True) for line in lines)
-    files = [run / name for name in ("last.safetensors", "best.safetensors")]
-    return [path.read_bytes() if path.exists() else None for path in files] + records
-
-
-def is_being_written(run):
-    try:
-        return any(name.endswith(".partial") for name in os.listdir(run / "snapshots"))
-    except FileNotFoundError:
-        return False
 
 
 def fail(draw, kind, command, run, mtbf, shim):
@@ -193,17 +170,6 @@ def main():
     bad = sum(not row.endswith("\tequal") for row in rows[1:])
     print(f"{time.strftime('%Y-%m-%d')}, {platform.node()}, seed {arguments.seed}: {total} failures in {len(rows) - 1} series, {bad} series differ")
     sys.exit(bad > 0)
-
-
-def write_data(folder):
-    """20 training and 10 test images in the layout of CIFAR-10."""
-
-    def records(count):
-        return b"".join(bytes([i % 10]) + bytes((i * 31 + at * 7) % 256 for at in range(3072)) for i in range(count))
-
-    folder.mkdir()
-    (folder / "data_batch_1.bin").write_bytes(records(20))
-    (folder / "test_batch.bin").write_bytes(records(10))
 
 
 main()

@@ -10,8 +10,6 @@ everything that does not measure time. Needs Python 3.9 and nothing else.
 """
 
 import argparse
-import json
-import os
 import platform
 import random
 import shlex
@@ -20,6 +18,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from runs import is_being_written, metrics
 
 RUNS = [
     ("bp", 1),
@@ -35,32 +35,6 @@ RUNS = [
     ("dsp + gap-aware", 2),
     ("dni", 2),
 ]
-MEASURED = {"images_per_second", "bubble_share", "busy_share", "peak_memory_bytes"}
-
-
-def timeless(value):
-    if isinstance(value, dict):
-        return {
-            name: timeless(each)
-            for name, each in value.items()
-            if not name.endswith("seconds") and name not in MEASURED
-        }
-    if isinstance(value, list):
-        return [timeless(each) for each in value]
-    return value
-
-
-def metrics(run):
-    """All records without times; sorted, as the end of an epoch and the next batch come as they come."""
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return sorted(json.dumps(timeless(json.loads(line)), sort_keys=True) for line in lines)
-
-
-def is_being_written(run):
-    try:
-        return any(name.endswith(".partial") for name in os.listdir(run / "snapshots"))
-    except FileNotFoundError:
-        return False
 
 
 def killed(command, moment):

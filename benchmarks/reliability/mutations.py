@@ -9,7 +9,6 @@ never damaged, or to be refused in one sentence; what ends well with other numbe
 """
 
 import argparse
-import json
 import platform
 import random
 import shlex
@@ -22,7 +21,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-MEASURED = {"images_per_second", "bubble_share", "busy_share", "peak_memory_bytes"}
+from runs import numbers, write_data
+
 # What the runs are, and what is different in the runs whose files are put in the place of theirs.
 RUNS = [
     "--schedule dsp --stages 2 --lr 0.02",
@@ -30,36 +30,6 @@ RUNS = [
     "--schedule dsp --stages 3 --lr 300 --on-nan rollback --lr-schedule constant --warmup-batches 0",
 ]
 OTHERS = ["--seed 7", "--lr 0.05", ""]
-
-
-def timeless(value):
-    if isinstance(value, dict):
-        return {
-            name: timeless(each)
-            for name, each in value.items()
-            if not name.endswith("seconds") and name not in MEASURED
-        }
-    if isinstance(value, list):
-        return [timeless(each) for each in value]
-    return value
-
-
-def numbers(run):
-    """Weights, and all records without times; sorted, as the end of an epoch and the next batch come as they come."""
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    records = sorted(json.dumps(timeless(json.loads(line)), sort_keys=True) for line in lines)
-    return [(run / name).read_bytes() for name in ("last.safetensors", "best.safetensors")] + records
-
-
-def write_data(folder):
-    """20 training and 10 test images in the layout of CIFAR-10."""
-
-    def records(count):
-        return b"".join(bytes([i % 10]) + bytes((i * 31 + at * 7) % 256 for at in range(3072)) for i in range(count))
-
-    folder.mkdir()
-    (folder / "data_batch_1.bin").write_bytes(records(20))
-    (folder / "test_batch.bin").write_bytes(records(10))
 
 
 def files(run):

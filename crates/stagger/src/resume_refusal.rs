@@ -180,7 +180,7 @@ impl ResumeRefusal {
             } => {
                 let accept = match acceptable {
                     true => format!(
-                        "; where they are meant to be others, such as repaired files, {} goes on with them",
+                        "; if the change is meant, such as a repaired file, resume with {}",
                         spelling.name("accept_changed_data")
                     ),
                     false => String::new(),

@@ -223,7 +223,7 @@ impl<'a> Training<'a> {
         self.run_folder()
     }
 
-    /// Goes on with images that have changed since a resumed run's snapshot, such as repaired files, where there are as many as
+    /// Accepts images that have changed since a resumed run's snapshot, such as repaired files, where there are as many as
     /// before. Without this they are refused.
     #[must_use]
     pub fn accept_changed_data(mut self, accepted: bool) -> Self {

@@ -76,7 +76,7 @@ fn refused(bench: &Bench, line: &str) {
     let shown = [r"a\nerror: forged", "a\u{fffd}error: forged"];
     let is_shown = shown.iter().any(|shown| output.stderr.contains(shown));
     assert!(is_shown, "{line}: {}", output.stderr);
-    // A cause that its context quotes is told once, escaped or not.
+    // The sentence quotes its cause already, escaped: it is not printed a second time.
     let most = if line.matches('%').count() > 1 { 4 } else { 2 };
     let times = output.stderr.matches("error: forged").count();
     assert!(times <= most, "{line}: {}", output.stderr);

@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const MOST_KIBIBYTES: u32 = 3 << 20;
 const HOLE_BYTES: u64 = 10 << 30;
 
-/// A bench with the run `run`, which has snapshots of versions 2 and 4, where it ended, and the command that goes on with the run in a folder.
+/// A bench with a run `run` that ended at version 4 and has snapshots of versions 2 and 4, and the command that resumes a run.
 fn bench() -> (Bench, impl Fn(&str) -> String) {
     let bench = Bench::new();
     let data = bench.tiny_data();
