@@ -27,7 +27,7 @@ fn where_a_run_goes_back_to_does_not_depend_on_its_timing() {
         let data = bench.tiny_data();
         let run = |name: &str, delay: &str| {
             let run = bench.stagger(&format!(
-                "train {data} --schedule {method} --stages 3 --batch-size 8 --epochs 6 --snapshot-every 2 --keep-snapshots {keep} \
+                "train {data} --schedule {method} --stages 3 --batch-size 8 --epochs 6 --snapshot-every 1 --keep-snapshots {keep} \
                  --calibration-batches 0 --lr 1000 --lr-schedule constant --warmup-batches 0 --on-nan rollback --output {name} {delay}"
             ));
             assert_eq!(run.status, 0, "{method}: {}", run.stderr);
