@@ -1,0 +1,14 @@
+//! What a run would take, before it runs.
+//!
+//! A [`Profile`] is what was measured of blocks, devices and links; with a cut and a schedule it becomes a [`Pipeline`], which says
+//! how long every action of every stage takes.
+
+mod distribution;
+mod pipeline;
+mod profile;
+
+pub use distribution::{Distribution, DistributionError};
+pub use pipeline::{Direction, HopTimes, Pipeline, PipelineError, Slowdown, Times};
+pub use profile::{
+    BlockSize, DeviceProfile, LinkProfile, MeasuredStages, Profile, ProfileError, StageTimes,
+};
