@@ -6,9 +6,13 @@
 mod distribution;
 mod pipeline;
 mod profile;
+mod rate;
+mod simulation;
 
 pub use distribution::{Distribution, DistributionError};
 pub use pipeline::{Direction, HopTimes, Pipeline, PipelineError, Slowdown, Times};
 pub use profile::{
     BlockSize, DeviceProfile, LinkProfile, MeasuredStages, Profile, ProfileError, StageTimes,
 };
+pub use rate::{RateError, exact_period};
+pub use simulation::{Simulated, Simulation, SimulationError, StageSimulated, Step};

@@ -251,6 +251,12 @@ impl Times {
         }
     }
 
+    /// The number of stages.
+    #[must_use]
+    pub fn stages(&self) -> usize {
+        self.stages.len()
+    }
+
     /// How long the action takes once it has what it needs. Evaluations and snapshots take no time.
     ///
     /// # Panics

@@ -157,7 +157,7 @@ impl Schedule {
     }
 
     /// The same without the synchronous batches that the schedule may begin with.
-    pub(crate) fn steady_program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
+    pub fn steady_program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
         match self.method.synchronous_batches() {
             0 | usize::MAX => self.program(stage, horizon),
             _ => delayed_program(&*self.method, stage, self.micro_batches(), 0, horizon),
