@@ -24,7 +24,7 @@ pub use error::{NotationError, NotationProblem};
 use token::{Token, Tokens};
 
 /// The longest notation that is read, in characters; the longest canonical one is shorter.
-pub(crate) const MAX_LENGTH: usize = 1024;
+pub(crate) const MAX_LENGTH: usize = 8192;
 
 /// A name and its arguments, not yet checked against any method.
 #[derive(Debug)]

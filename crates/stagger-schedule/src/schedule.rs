@@ -7,10 +7,10 @@ use crate::method::delayed_program;
 use crate::{Corrections, ForwardWeights, GradientSource, Horizon, Method, Program, StagePolicy};
 
 /// The largest number of stages.
-pub const MAX_STAGES: usize = 64;
+pub const MAX_STAGES: usize = 1024;
 
 /// The largest staleness and queue length, in batches.
-pub const MAX_STALENESS: usize = 1000;
+pub const MAX_STALENESS: usize = 4096;
 
 /// The largest number of replicas of a stage.
 pub const MAX_REPLICAS: usize = 64;

@@ -4,6 +4,9 @@ use thiserror::Error;
 
 use crate::MAX_STAGES;
 
+/// Characters that a message shows of a text that is too long.
+const SHOWN_OF_TOO_LONG: usize = 80;
+
 /// A text that is not a schedule.
 ///
 /// Its [`Display`](std::fmt::Display) is one sentence; [`caret`](NotationError::caret) points at
@@ -42,7 +45,8 @@ impl NotationError {
     /// assert_eq!(error.caret(), "dsp(1,1,0;4,8,0)\n            ^");
     /// ```
     pub fn caret(&self) -> String {
-        format!("{}\n{:>width$}", self.text, "^", width = self.column)
+        let end = self.text.chars().count() + 1;
+        format!("{}\n{:>width$}", self.text, "^", width = self.column.min(end))
     }
 }
 
@@ -264,8 +268,13 @@ impl Fault {
                 character
             }
         };
+        // The beginning says which text it is.
+        let shown_characters = match self.problem {
+            NotationProblem::TooLong { .. } => SHOWN_OF_TOO_LONG,
+            _ => super::MAX_LENGTH,
+        };
         NotationError {
-            text: text.chars().take(super::MAX_LENGTH).map(shown).collect(),
+            text: text.chars().take(shown_characters).map(shown).collect(),
             column: self.column,
             problem: self.problem,
             example: example.to_owned(),

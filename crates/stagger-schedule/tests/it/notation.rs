@@ -71,7 +71,7 @@ fn mitigations_print_in_one_order() {
 #[test]
 fn the_largest_schedule_fits_into_the_longest_text() {
     let queues = vec!["0"; MAX_STAGES].join(",");
-    let staleness = vec!["1000"; MAX_STAGES - 1].join(",");
+    let staleness = vec!["4096"; MAX_STAGES - 1].join(",");
     let text = format!("dsp({queues};{staleness},0)");
     assert_eq!(canonical(&text, MAX_STAGES), text);
 }
@@ -109,10 +109,10 @@ fn wrong_strings_are_explained() {
         ("dsp(4,2,0)", None),
         ("dsp", None),
         ("dsp", Some(0)),
-        ("dsp", Some(65)),
+        ("dsp", Some(1025)),
         ("dsp(1.5,0;2,0)", None),
         ("dsp(-1,0;2,0)", None),
-        ("dsp(1,0;2000,0)", None),
+        ("dsp(1,0;5000,0)", None),
         ("dsp(1,0;99999999999999999999999,0)", None),
         ("dsp(1,1,0;4,2)", None),
         ("dsp(1,0;4,2,0)", Some(3)),
@@ -175,7 +175,7 @@ fn wrong_strings_are_explained() {
 
 #[test]
 fn the_example_of_an_error_parses_for_the_number_of_stages() {
-    for stages in 1..=MAX_STAGES {
+    for stages in (1..=64).chain([MAX_STAGES]) {
         for wrong in ["dsp(7)", "x", "2bw(0)", "gpipe", "adl + x"] {
             let error = Schedule::parse(wrong, Some(stages)).unwrap_err();
             assert!(
