@@ -38,6 +38,8 @@ SETTINGS = [
     "--optimizer momentum --snapshot-every 4 --on-nan rollback --lr 30 --lr-schedule constant --warmup-batches 0",
 ]
 KINDS = ["kill", "kill", "kill", "kill while writing", "stop", "term", "file size", "full", "error"]
+# Seconds after which a run that should have ended by itself counts as one that hangs: long, as the disk and the processor may be busy.
+HANGS = 600
 FILES = ["metrics.jsonl", "run.log", "manifest", "stage-0", "last.safetensors", "best.safetensors"]
 
 
@@ -59,7 +61,7 @@ def fail(draw, kind, command, run, mtbf, shim):
     while child.poll() is None:
         if kind == "kill while writing" and time.monotonic() - began > delay / 4 and is_being_written(run):
             break
-        if time.monotonic() - began > (60 if kind in ("full", "error", "file size") else delay):
+        if time.monotonic() - began > (HANGS if kind in ("full", "error", "file size") else delay):
             break
         time.sleep(0.001)
     if child.poll() is None:

@@ -7,6 +7,7 @@ pub mod eval;
 pub mod explain;
 pub mod inspect;
 pub mod predict;
+pub mod simulate;
 pub mod summary;
 pub mod train;
 pub mod weights;

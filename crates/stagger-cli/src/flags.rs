@@ -10,6 +10,7 @@ mod options;
 pub mod pipeline;
 mod predict;
 mod shape;
+mod simulate;
 pub mod train;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, InspectDataArgs};
 pub use predict::PredictArgs;
 pub use shape::input_shape;
+pub use simulate::SimulateArgs;
 pub use train::TrainArgs;
 
 /// Train deep convolutional networks split over several devices, with diversely stale parameters.
@@ -63,6 +65,9 @@ pub enum Command {
     /// Print a model's layers and what each stage costs
     #[command(allow_negative_numbers = true)]
     Summary(SummaryArgs),
+    /// Simulate a schedule: what it would reach with given durations
+    #[command(after_help = simulate::EXAMPLES, allow_negative_numbers = true)]
+    Simulate(SimulateArgs),
     /// Measure the speed of a pipeline on fixed random images
     #[command(after_help = bench::EXAMPLES, allow_negative_numbers = true)]
     Bench(BenchArgs),

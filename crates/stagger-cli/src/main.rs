@@ -76,6 +76,7 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Command::Weights(arguments) => commands::weights::run(arguments),
         Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Summary(arguments) => commands::summary::run(&arguments),
+        Command::Simulate(arguments) => commands::simulate::run(arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Compare(arguments) => commands::compare::run(&arguments, &words),
     };

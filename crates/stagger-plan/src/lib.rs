@@ -4,15 +4,19 @@
 //! how long every action of every stage takes.
 
 mod distribution;
+mod grid;
 mod pipeline;
 mod profile;
 mod rate;
 mod simulation;
+mod trace;
 
 pub use distribution::{Distribution, DistributionError};
+pub use grid::grid;
 pub use pipeline::{Direction, HopTimes, Pipeline, PipelineError, Slowdown, Times};
 pub use profile::{
     BlockSize, DeviceProfile, LinkProfile, MeasuredStages, Profile, ProfileError, StageTimes,
 };
 pub use rate::{RateError, exact_period};
 pub use simulation::{Simulated, Simulation, SimulationError, StageSimulated, Step};
+pub use trace::TraceWriter;

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use stagger_data::{DataError, shown_path, shown_sentence, shown_text};
 use stagger_engine::{EngineError, OptimizerError};
 use stagger_model::{CutError, ModelError};
+use stagger_plan::{RateError, SimulationError};
 use stagger_report::ReportError;
 use stagger_runtime::RunError;
 use stagger_schedule::NotationError;
 
 use crate::config_file::ConfigError;
+use crate::durations::DurationsError;
 use crate::ranks::RanksError;
 use crate::refusal::{Refusal, Spelling};
 use crate::resume_refusal::ResumeRefusal;
@@ -48,6 +50,15 @@ pub enum Error {
     /// The model cannot be cut into these stages.
     #[error(transparent)]
     Cut(#[from] CutError),
+    /// There are no durations to go by.
+    #[error(transparent)]
+    Durations(#[from] DurationsError),
+    /// A run cannot be simulated.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// A schedule has no exact rate.
+    #[error(transparent)]
+    Rate(#[from] RateError),
     /// A setting of the optimizer is outside its range.
     #[error(transparent)]
     Optimizer(#[from] OptimizerError),

@@ -200,7 +200,8 @@ impl Job {
             .unwrap_or_default()
             .parse()
             .map_err(|source| unreadable("balance", source))?;
-        let stragglers = stragglers(&options, stages)?;
+        let texts = options.straggler.as_deref().unwrap_or_default();
+        let stragglers = stragglers(texts, stages)?;
         let optimizer = match &given.optimizer {
             Some(optimizer) => optimizer.validate().map(|()| optimizer.clone())?,
             None => optimization::optimizer(&options)?,
@@ -417,9 +418,9 @@ fn horizon(
 }
 
 /// Reads the stragglers, each of a stage that there is.
-fn stragglers(options: &TrainingOptions, stages: usize) -> Result<Vec<Straggler>, Refusal> {
+pub(crate) fn stragglers(texts: &[String], stages: usize) -> Result<Vec<Straggler>, Refusal> {
     let mut stragglers = Vec::new();
-    for text in options.straggler.iter().flatten() {
+    for text in texts {
         let straggler: Straggler = text
             .parse()
             .map_err(|source| unreadable("straggler", source))?;

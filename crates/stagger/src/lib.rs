@@ -13,6 +13,7 @@
 //! | [`data`] | data sets, order of samples, loading |
 //! | [`engine`] | executable stages, optimizers |
 //! | [`cpu`] | the default engine |
+//! | [`plan`] | profiles, simulated runs, exact rates |
 //! | [`transport`] | bounded links between stages |
 //! | [`runtime`] | the workers that execute a schedule |
 //! | [`report`] | sinks: console, metrics, weights, snapshots |
@@ -28,6 +29,7 @@ pub use stagger_cpu as cpu;
 pub use stagger_data as data;
 pub use stagger_engine as engine;
 pub use stagger_model as model;
+pub use stagger_plan as plan;
 pub use stagger_report as report;
 pub use stagger_runtime as runtime;
 pub use stagger_schedule as schedule;
@@ -39,6 +41,7 @@ pub mod bench;
 mod choice;
 pub mod config_file;
 mod data_file;
+mod durations;
 #[cfg(any(test, feature = "torch"))]
 mod either;
 mod error;
@@ -53,12 +56,14 @@ mod ranks;
 mod refusal;
 mod resume_refusal;
 mod run_weights;
+mod simulation;
 mod stages;
 mod training;
 mod weights_copy;
 mod weights_fit;
 
 pub use choice::Choice;
+pub use durations::{Durations, DurationsChoice, DurationsError, read_profile};
 pub use error::{Error, Source};
 pub use evaluation::{Evaluation, PreparedEvaluation, evaluate_run};
 pub use inspection::{ClassCounts, InspectedData, SourceSizes, inspect_data};
@@ -68,6 +73,7 @@ pub use ranks::{RanksError, dismiss};
 pub use refusal::{Refusal, Spelling, check_path};
 pub use resume_refusal::ResumeRefusal;
 pub use run_weights::RunWeights;
+pub use simulation::{PreparedSimulation, Simulation};
 pub use stagger_report::{Guess, Prediction, ReportError, Sink};
 pub use stagger_runtime::{Event, Interrupt};
 pub use training::{FinalTest, Prepared, Run, SnapshotCost, Stalled, TestScores, Training};

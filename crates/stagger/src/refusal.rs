@@ -281,6 +281,11 @@ pub enum Refusal {
         /// The schedule.
         schedule: String,
     },
+    /// Replicas are not simulated.
+    SimulatedReplicas {
+        /// The schedule.
+        schedule: String,
+    },
     /// Synchronised batch normalisation of stages that have no replicas.
     SyncWithoutReplicas,
     /// Synchronised batch normalisation of a model that has none.

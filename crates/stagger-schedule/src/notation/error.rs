@@ -46,7 +46,12 @@ impl NotationError {
     /// ```
     pub fn caret(&self) -> String {
         let end = self.text.chars().count() + 1;
-        format!("{}\n{:>width$}", self.text, "^", width = self.column.min(end))
+        format!(
+            "{}\n{:>width$}",
+            self.text,
+            "^",
+            width = self.column.min(end)
+        )
     }
 }
 

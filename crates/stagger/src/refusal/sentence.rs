@@ -269,6 +269,10 @@ impl Refusal {
                 "schedule {schedule} has no replicas: its synthesizers would learn from different shares of a batch, and no longer be the same; leave {} out",
                 name("replicas")
             ),
+            Self::SimulatedReplicas { schedule } => format!(
+                "{} is {schedule}, and replicas cannot be simulated; give a schedule without them",
+                name("schedule")
+            ),
             Self::SyncWithoutReplicas => format!(
                 "{} normalises over the replicas of a stage, and no stage has any; use {}, or leave it out",
                 name("sync_batch_norm"),

@@ -1,0 +1,209 @@
+//! `stagger simulate`.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+use stagger::plan::{Simulated, StageSimulated, Step, TraceWriter, grid};
+use stagger::report::{NewFile, Table};
+use stagger::schedule::Action;
+use stagger::{DurationsChoice, PreparedSimulation, Simulation};
+
+use super::print;
+use crate::failure::Failure;
+use crate::flags::SimulateArgs;
+
+/// Columns of a grid.
+const COLUMNS: usize = 100;
+
+/// Batches that are drawn or traced: more would fill a screen, or a disk.
+const MOST_TRACED: usize = 10_000;
+
+/// Simulates a schedule, and says what it would reach.
+pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
+    let durations: DurationsChoice = arguments.profile.parse().context("--profile")?;
+    if let Some(batches) = arguments.grid.filter(|&n| n == 0 || n > MOST_TRACED) {
+        return Err(anyhow!(
+            "--grid is {batches}; give a number of batches from 1 to {MOST_TRACED}"
+        )
+        .into());
+    }
+    let trace = arguments.trace.as_deref().map(NewFile::at).transpose()?;
+    let simulation = Simulation {
+        schedule: arguments.schedule,
+        stages: arguments.stages,
+        durations,
+        balance: arguments.balance,
+        batch_size: arguments.batch_size,
+        latency: arguments.latency,
+        transfer: arguments.transfer,
+        stragglers: arguments.straggler,
+        batches: arguments.batches,
+        warmup: arguments.warmup,
+        seed: arguments.seed,
+    };
+    let prepared = simulation.prepare()?;
+    let traced = match (&trace, arguments.grid) {
+        (Some(_), _) => MOST_TRACED,
+        (None, batches) => batches.unwrap_or_default(),
+    };
+    let mut steps = Vec::new();
+    let simulated = prepared.run(|step| {
+        if batch_of(step.action) < traced {
+            steps.push(step);
+        }
+    })?;
+    if let Some(file) = &trace {
+        file.write(&traced_steps(&mut steps, prepared.schedule.stages())?)?;
+    }
+    let exact = prepared.exact_batches_per_second()?;
+    if arguments.json {
+        print(&format!("{}\n", object(&prepared, &simulated, exact)))?;
+        return Ok(());
+    }
+    let mut text = table(&prepared, &simulated, exact, &simulation);
+    if let Some(batches) = arguments.grid {
+        text.push('\n');
+        text.push_str(&drawn(&steps, prepared.schedule.stages(), batches));
+    }
+    print(&text)?;
+    Ok(())
+}
+
+/// The batch of an action, or the one that its version has just seen.
+fn batch_of(action: Action) -> usize {
+    match action {
+        Action::Forward { batch, .. }
+        | Action::Recompute { batch, .. }
+        | Action::Backward { batch, .. }
+        | Action::Learn { batch, .. } => batch,
+        Action::Update { version }
+        | Action::Evaluate { version }
+        | Action::Snapshot { version } => version,
+    }
+}
+
+/// The steps of the first batches, until the last of these batches is through.
+fn drawn(steps: &[Step], stages: usize, batches: usize) -> String {
+    let of_drawn = steps.iter().filter(|step| batch_of(step.action) < batches);
+    let until = of_drawn.map(|step| step.ends_at).max().unwrap_or_default();
+    grid(steps, stages, COLUMNS, until)
+}
+
+fn traced_steps(steps: &mut [Step], stages: usize) -> Result<Vec<u8>, Failure> {
+    steps.sort_by_key(|step| (step.starts_at, step.stage));
+    let mut writer = TraceWriter::new(Vec::new(), stages).context("the trace")?;
+    for step in steps.iter() {
+        writer.add(step).context("the trace")?;
+    }
+    Ok(writer.end().context("the trace")?)
+}
+
+fn object(prepared: &PreparedSimulation, simulated: &Simulated, exact: f64) -> Value {
+    let stage = |stage: &StageSimulated| {
+        json!({
+            "busy_share": stage.busy_share,
+            "receive_share": stage.receive_share,
+            "send_share": stage.send_share,
+            "staleness_mean": stage.staleness_mean,
+            "staleness_max": stage.staleness_max,
+            "activations_waiting_mean": stage.activations_mean,
+            "gradients_waiting_mean": stage.gradients_mean,
+        })
+    };
+    json!({
+        "simulated": true,
+        "schedule": prepared.schedule.to_string(),
+        "stages": simulated.stages.iter().map(stage).collect::<Vec<_>>(),
+        "model": prepared.model,
+        "cut": prepared.cut.as_ref().map(|cut| cut.sizes()),
+        "batch_size": prepared.batch_size,
+        "batches": simulated.batches,
+        "batches_per_second": simulated.batches_per_second,
+        "images_per_second": prepared.batch_size.map(|size| size as f64 * simulated.batches_per_second),
+        "exact_batches_per_second_of_means": exact,
+        "bubble_share": simulated.bubble_share(),
+        "wall_seconds": simulated.wall_seconds,
+    })
+}
+
+fn table(
+    prepared: &PreparedSimulation,
+    simulated: &Simulated,
+    exact: f64,
+    request: &Simulation,
+) -> String {
+    let stages = simulated.stages.len();
+    let mut text = format!(
+        "simulated: {} on {stages} {}",
+        prepared.schedule,
+        if stages == 1 { "stage" } else { "stages" }
+    );
+    match (&prepared.model, &prepared.cut) {
+        (Some(model), Some(cut)) => {
+            let _ = write!(text, " · {model} (blocks {cut})");
+        }
+        _ => {
+            if let DurationsChoice::Equal(seconds) = request.durations {
+                let _ = write!(text, " · each stage {} ms per batch", digits(1e3 * seconds));
+            }
+        }
+    }
+    let _ = writeln!(
+        text,
+        " · {} batches{}",
+        simulated.batches,
+        prepared
+            .batch_size
+            .map_or(String::new(), |size| format!(" of {size}"))
+    );
+    let rate = simulated.batches_per_second;
+    let _ = write!(text, "{} batches/s", digits(rate));
+    if let Some(size) = prepared.batch_size {
+        let _ = write!(text, ", {:.0} images/s", rate * size as f64);
+    }
+    let _ = writeln!(
+        text,
+        "; {} if everything always took its mean time; bubble {:.1} %",
+        digits(exact),
+        100.0 * simulated.bubble_share()
+    );
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let row = |(stage, of): (usize, &StageSimulated)| {
+        vec![
+            stage.to_string(),
+            percent(of.busy_share),
+            percent(of.receive_share),
+            percent(of.send_share),
+            of.staleness_max.to_string(),
+            format!("{:.2}", of.activations_mean),
+            format!("{:.2}", of.gradients_mean),
+        ]
+    };
+    let headers = [
+        "stage",
+        "works",
+        "waits for a message",
+        "waits for room",
+        "staleness",
+        "activations waiting above",
+        "gradients waiting",
+    ];
+    let table = Table {
+        headers: headers.map(str::to_owned).to_vec(),
+        rows: simulated.stages.iter().enumerate().map(row).collect(),
+    };
+    let _ = write!(text, "\n{table}");
+    text
+}
+
+/// Four digits of a number.
+fn digits(number: f64) -> String {
+    let decimals = match number.abs() {
+        n if n >= 1000.0 => 0,
+        n if n >= 100.0 => 1,
+        n if n >= 10.0 => 2,
+        _ => 3,
+    };
+    format!("{number:.decimals$}")
+}

@@ -1,0 +1,159 @@
+//! A run as a file that Perfetto (ui.perfetto.dev) and Chrome's tracing page open.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use stagger_schedule::Action;
+
+use crate::simulation::Step;
+
+/// Writes steps in the trace event format, as one JSON object: a track per stage, times in microseconds.
+pub struct TraceWriter<W> {
+    output: W,
+    is_empty: bool,
+}
+
+/// An entry of the list.
+#[derive(Serialize)]
+struct Entry<'a> {
+    name: &'a str,
+    #[serde(rename = "cat")]
+    category: &'a str,
+    #[serde(rename = "ph")]
+    phase: &'a str,
+    #[serde(rename = "pid")]
+    process: usize,
+    #[serde(rename = "tid")]
+    thread: usize,
+    #[serde(rename = "ts")]
+    starts_at: f64,
+    #[serde(rename = "dur")]
+    lasts: f64,
+    #[serde(rename = "args")]
+    arguments: Arguments<'a>,
+}
+
+#[derive(Serialize)]
+struct Arguments<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    staleness: Option<usize>,
+}
+
+impl<W: Write> TraceWriter<W> {
+    /// Begins a trace of so many stages.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn new(mut output: W, stages: usize) -> io::Result<Self> {
+        output.write_all(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
+        let mut writer = Self {
+            output,
+            is_empty: true,
+        };
+        for stage in 0..stages {
+            writer.write(&Entry {
+                name: "thread_name",
+                category: "",
+                phase: "M",
+                process: 0,
+                thread: stage,
+                starts_at: 0.0,
+                lasts: 0.0,
+                arguments: Arguments {
+                    name: Some(&format!("stage {stage}")),
+                    staleness: None,
+                },
+            })?;
+        }
+        Ok(writer)
+    }
+
+    /// Adds an action. One that takes no time is left out.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn add(&mut self, step: &Step) -> io::Result<()> {
+        if step.ends_at == step.starts_at {
+            return Ok(());
+        }
+        self.write(&Entry {
+            name: &step.action.to_string(),
+            category: kind(step.action),
+            phase: "X",
+            process: 0,
+            thread: step.stage,
+            starts_at: step.starts_at as f64 / 1e3,
+            lasts: (step.ends_at - step.starts_at) as f64 / 1e3,
+            arguments: Arguments {
+                name: None,
+                staleness: step.staleness,
+            },
+        })
+    }
+
+    /// Ends the trace.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn end(mut self) -> io::Result<W> {
+        self.output.write_all(b"\n]}\n")?;
+        self.output.flush()?;
+        Ok(self.output)
+    }
+
+    fn write(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        let separator: &[u8] = if self.is_empty { b"\n" } else { b",\n" };
+        self.is_empty = false;
+        self.output.write_all(separator)?;
+        serde_json::to_writer(&mut self.output, entry).map_err(io::Error::from)
+    }
+}
+
+fn kind(action: Action) -> &'static str {
+    match action {
+        Action::Forward { .. } => "forward",
+        Action::Recompute { .. } => "recompute",
+        Action::Backward { .. } => "backward",
+        Action::Learn { .. } => "learn",
+        Action::Update { .. } => "update",
+        Action::Evaluate { .. } => "evaluate",
+        Action::Snapshot { .. } => "snapshot",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_json_with_a_track_per_stage() {
+        let mut trace = TraceWriter::new(Vec::new(), 2).unwrap();
+        let step = Step {
+            stage: 1,
+            action: Action::Backward { batch: 3, micro: 1 },
+            starts_at: 1500,
+            ends_at: 4000,
+            staleness: Some(2),
+        };
+        trace.add(&step).unwrap();
+        trace
+            .add(&Step {
+                ends_at: 1500,
+                ..step
+            })
+            .unwrap();
+        let text = trace.end().unwrap();
+        let read: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let events = read["traceEvents"].as_array().unwrap();
+        assert_eq!(events.len(), 3);
+        assert_eq!(events[1]["args"]["name"], "stage 1");
+        let last = &events[2];
+        assert_eq!(
+            (&last["name"], &last["ts"], &last["dur"]),
+            (&"B3.1".into(), &1.5.into(), &2.5.into())
+        );
+        assert_eq!(last["args"]["staleness"], 2);
+    }
+}

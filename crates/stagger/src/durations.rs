@@ -1,0 +1,177 @@
+//! Where the durations of a run come from that is simulated or emulated: a profile, or a text.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use stagger_data::{foreign, shown_path, shown_text};
+use stagger_model::{Cut, Model};
+use stagger_plan::{
+    Distribution, DistributionError, Pipeline, PipelineError, Profile, ProfileError,
+};
+use stagger_schedule::Schedule;
+
+/// Far above any real profile; a wrong path to a large file is refused instead of read.
+const MAX_PROFILE_BYTES: u64 = 64 << 20;
+
+/// What stands before a time that all stages take.
+const EQUAL: &str = "equal:";
+
+/// What is said of durations: the path of a profile, or `equal:40ms` for stages that all take as long for a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DurationsChoice {
+    /// All stages take so many seconds for a batch.
+    Equal(f64),
+    /// The file of a profile.
+    File(PathBuf),
+}
+
+/// Durations that were read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Durations {
+    /// All stages take so many seconds for a batch.
+    Equal(f64),
+    /// What a profile says.
+    Profile(Box<Profile>),
+}
+
+/// Why there are no durations.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DurationsError {
+    /// The time behind `equal:` is none.
+    #[error("`{EQUAL}` needs one time, as in `{EQUAL}40ms`: {source}")]
+    Equal {
+        /// Why it is none.
+        source: DistributionError,
+    },
+    /// It takes no time, or a random one.
+    #[error(
+        "`{EQUAL}{}` is no time above 0 that is always the same; a right one is `{EQUAL}40ms`",
+        shown_text(found)
+    )]
+    EqualValue {
+        /// What was given.
+        found: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the profile {}: {source}", shown_path(path))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no profile.
+    #[error("{}: {source}; `stagger profile` writes one", shown_path(path))]
+    Profile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<ProfileError>,
+    },
+    /// It does not fit the stages.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+}
+
+impl FromStr for DurationsChoice {
+    type Err = DurationsError;
+
+    fn from_str(text: &str) -> Result<Self, DurationsError> {
+        let Some(time) = text.strip_prefix(EQUAL) else {
+            return Ok(Self::File(text.into()));
+        };
+        match time.parse() {
+            Ok(Distribution::Constant(seconds)) if seconds > 0.0 => Ok(Self::Equal(seconds)),
+            Ok(_) => Err(DurationsError::EqualValue {
+                found: time.to_owned(),
+            }),
+            Err(source) => Err(DurationsError::Equal { source }),
+        }
+    }
+}
+
+impl DurationsChoice {
+    /// Reads the profile, where there is one.
+    ///
+    /// # Errors
+    /// [`DurationsError::Io`], [`DurationsError::Profile`].
+    pub fn read(&self) -> Result<Durations, DurationsError> {
+        Ok(match self {
+            Self::Equal(seconds) => Durations::Equal(*seconds),
+            Self::File(path) => Durations::Profile(Box::new(read_profile(path)?)),
+        })
+    }
+}
+
+/// Reads a profile.
+///
+/// # Errors
+/// [`DurationsError::Io`], [`DurationsError::Profile`].
+pub fn read_profile(path: &Path) -> Result<Profile, DurationsError> {
+    let text = foreign::text(path, MAX_PROFILE_BYTES).map_err(|source| DurationsError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    Profile::from_json(&text).map_err(|source| DurationsError::Profile {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+impl Durations {
+    /// The model that was measured.
+    ///
+    /// # Errors
+    /// When this version knows no such model, or not with these images.
+    pub fn model(&self) -> Result<Option<Model>, stagger_model::ModelError> {
+        match self {
+            Self::Equal(_) => Ok(None),
+            Self::Profile(profile) => {
+                Model::by_name(&profile.model, profile.input, profile.classes).map(Some)
+            }
+        }
+    }
+
+    /// What the stages of a schedule take, for batches of `batch_size`; how a profile's blocks are cut says `cut`, which nothing
+    /// else needs.
+    ///
+    /// # Errors
+    /// [`DurationsError::Pipeline`].
+    pub fn pipeline(
+        &self,
+        schedule: &Schedule,
+        cut: Option<&Cut>,
+        batch_size: usize,
+    ) -> Result<Pipeline, DurationsError> {
+        let micro_batches = schedule.micro_batches();
+        Ok(match self {
+            Self::Equal(seconds) => Pipeline::equal(schedule, seconds / micro_batches as f64),
+            Self::Profile(profile) => {
+                let samples = (batch_size / micro_batches).max(1);
+                let stages = cut.map(Cut::stages).unwrap_or_default();
+                Pipeline::of(profile, stages, samples)?
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_and_a_path_are_told_apart() {
+        let read = |text: &str| text.parse::<DurationsChoice>();
+        assert_eq!(read("equal:40ms").unwrap(), DurationsChoice::Equal(0.04));
+        assert_eq!(
+            read("a/b.json").unwrap(),
+            DurationsChoice::File("a/b.json".into())
+        );
+        for wrong in ["equal:", "equal:x", "equal:0ms", "equal:exponential(3ms)"] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains("equal:40ms"), "{error}");
+        }
+    }
+}
