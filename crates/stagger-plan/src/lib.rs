@@ -9,6 +9,7 @@ mod pipeline;
 mod profile;
 mod rate;
 mod simulation;
+mod staleness;
 mod trace;
 
 pub use distribution::{Distribution, DistributionError};
@@ -19,4 +20,5 @@ pub use profile::{
 };
 pub use rate::{RateError, exact_period};
 pub use simulation::{Simulated, Simulation, SimulationError, StageSimulated, Step};
+pub use staleness::{FoundStaleness, LeastStaleness, StalenessError};
 pub use trace::TraceWriter;

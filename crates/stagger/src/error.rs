@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use stagger_data::{DataError, shown_path, shown_sentence, shown_text};
 use stagger_engine::{EngineError, OptimizerError};
 use stagger_model::{CutError, ModelError};
-use stagger_plan::{RateError, SimulationError};
+use stagger_plan::{RateError, SimulationError, StalenessError};
 use stagger_report::ReportError;
 use stagger_runtime::RunError;
 use stagger_schedule::NotationError;
@@ -56,6 +56,9 @@ pub enum Error {
     /// A run cannot be simulated.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
+    /// No least staleness was found.
+    #[error(transparent)]
+    Staleness(#[from] StalenessError),
     /// A schedule has no exact rate.
     #[error(transparent)]
     Rate(#[from] RateError),

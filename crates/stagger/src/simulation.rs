@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stagger_model::{Balance, Cut, StageWork};
-use stagger_plan::{Distribution, Pipeline, Simulated, Step, Times, exact_period};
+use stagger_plan::{Distribution, LeastStaleness, Pipeline, Simulated, Step, Times, exact_period};
 use stagger_runtime::Straggler;
 use stagger_schedule::Schedule;
 
@@ -158,7 +158,7 @@ impl Simulation {
                     option: "balance",
                     beside: "profile",
                     found: "equal:…".into(),
-                    expected: "the file of a profile",
+                    expected: "FILE",
                 }
                 .into());
             }
@@ -214,6 +214,26 @@ impl PreparedSimulation {
             warmup,
         };
         Ok(simulation.run(on_step)?)
+    }
+
+    /// The same durations under DSP with the least staleness that keeps the busiest stage working for this share of the time, and
+    /// whether there is one.
+    ///
+    /// # Errors
+    /// When the stages cannot be simulated.
+    pub fn with_least_staleness(&self, share: f64) -> Result<(Self, bool), Error> {
+        let search = LeastStaleness {
+            share,
+            batches: self.request.batches,
+            warmup: self.request.warmup,
+            ..LeastStaleness::default()
+        };
+        let found = search.search(&self.times)?;
+        let prepared = Self {
+            schedule: found.schedule,
+            ..self.clone()
+        };
+        Ok((prepared, found.is_enough))
     }
 
     /// Batches per second in the long run if everything always took its mean time, without stragglers.

@@ -42,7 +42,22 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
         warmup: arguments.warmup,
         seed: arguments.seed,
     };
-    let prepared = simulation.prepare()?;
+    let mut prepared = simulation.prepare()?;
+    let mut note = String::new();
+    if let Some(text) = &arguments.keep_busy {
+        let share = share(text)?;
+        if prepared.schedule.method_name() != "dsp" {
+            let schedule = &prepared.schedule;
+            return Err(anyhow!("--keep-busy finds the staleness of dsp, and the schedule is {schedule}; give dsp --stages K").into());
+        }
+        let (found, is_enough) = prepared.with_least_staleness(share)?;
+        prepared = found;
+        if !is_enough {
+            note = format!(
+                "no staleness keeps a stage busy for {text} of the time: links or rounding are slower; the most that was tried follows\n"
+            );
+        }
+    }
     let traced = match (&trace, arguments.grid) {
         (Some(_), _) => MOST_TRACED,
         (None, batches) => batches.unwrap_or_default(),
@@ -61,13 +76,29 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
         print(&format!("{}\n", object(&prepared, &simulated, exact)))?;
         return Ok(());
     }
-    let mut text = table(&prepared, &simulated, exact, &simulation);
+    let mut text = note;
+    text += &table(&prepared, &simulated, exact, &simulation);
     if let Some(batches) = arguments.grid {
         text.push('\n');
         text.push_str(&drawn(&steps, prepared.schedule.stages(), batches));
     }
     print(&text)?;
     Ok(())
+}
+
+/// A share such as `99%` or `0.99`.
+fn share(text: &str) -> Result<f64, Failure> {
+    let number = match text.trim().strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+        None => text.trim().parse(),
+    };
+    match number {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err(
+            anyhow!("--keep-busy is `{text}`; give a share between 0% and 100%, such as 99%")
+                .into(),
+        ),
+    }
 }
 
 /// The batch of an action, or the one that its version has just seen.

@@ -10,7 +10,8 @@ Examples:
   stagger simulate dsp --stages 4
   stagger simulate 'dsp(1,1,0;4,2,0)' --grid
   stagger simulate pipedream --stages 8 --straggler 'probability=0.33,slowdown=100%'
-  stagger simulate gpipe(8) --stages 4 --latency 'pareto(50ms,2.5)' --transfer 20ms
+  stagger simulate dsp --stages 4 --latency 50ms --keep-busy 99%
+  stagger simulate 'gpipe(8)' --stages 4 --latency 'pareto(50ms,2.5)' --transfer 20ms
   stagger simulate dsp --stages 2 --profile resnet20.json --trace trace.json";
 
 /// Flags of `stagger simulate`.
@@ -41,6 +42,9 @@ pub struct SimulateArgs {
     /// Slow stages down: stage=1,probability=0.33,slowdown=100% (stage=* for all); may be given several times
     #[arg(long, value_name = "SPEC")]
     pub straggler: Vec<String>,
+    /// Take the least staleness of dsp that keeps the busiest stage working for this share of the time, such as 99%
+    #[arg(long, value_name = "SHARE")]
+    pub keep_busy: Option<String>,
     /// Batches to count
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub batches: usize,

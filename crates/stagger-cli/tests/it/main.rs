@@ -35,5 +35,6 @@ mod resume;
 mod rollbacks;
 mod runs;
 mod signals;
+mod simulate;
 mod weights;
 mod words;

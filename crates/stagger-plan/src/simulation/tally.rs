@@ -146,6 +146,13 @@ impl Simulated {
         }
     }
 
+    /// The busy share of the stage that works most. At 1 the run is as fast as that stage alone.
+    #[must_use]
+    pub fn busiest_share(&self) -> f64 {
+        let shares = self.stages.iter().map(|stage| stage.busy_share);
+        shares.fold(0.0, f64::max)
+    }
+
     /// One minus the mean busy share of the stages.
     #[must_use]
     pub fn bubble_share(&self) -> f64 {

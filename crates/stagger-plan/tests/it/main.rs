@@ -2,4 +2,5 @@
 
 mod rate;
 mod simulation;
+mod staleness;
 mod support;

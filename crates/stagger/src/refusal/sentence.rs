@@ -270,8 +270,7 @@ impl Refusal {
                 name("replicas")
             ),
             Self::SimulatedReplicas { schedule } => format!(
-                "{} is {schedule}, and replicas cannot be simulated; give a schedule without them",
-                name("schedule")
+                "{schedule} has replicas, which cannot be simulated; give a schedule without them"
             ),
             Self::SyncWithoutReplicas => format!(
                 "{} normalises over the replicas of a stage, and no stage has any; use {}, or leave it out",

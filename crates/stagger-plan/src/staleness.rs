@@ -1,0 +1,137 @@
+//! How much staleness DSP needs to keep its stages busy.
+
+use stagger_schedule::{MAX_STALENESS, NotationError, Schedule};
+
+use crate::pipeline::Times;
+use crate::simulation::{Simulated, Simulation, SimulationError};
+
+/// What the least staleness is searched for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LeastStaleness {
+    /// The busiest stage has to work for this share of the time, 0 to 1: as much as its own work allows is 1.
+    pub share: f64,
+    /// Batches of each simulated run, and batches before those that are not counted.
+    pub batches: usize,
+    /// See `batches`.
+    pub warmup: usize,
+    /// The largest difference in staleness of two neighbours that is tried.
+    pub most_per_hop: usize,
+}
+
+impl Default for LeastStaleness {
+    fn default() -> Self {
+        Self {
+            share: 0.99,
+            batches: 2000,
+            warmup: 200,
+            most_per_hop: 256,
+        }
+    }
+}
+
+/// A schedule that was found, and what it reaches.
+#[derive(Clone, Debug)]
+pub struct FoundStaleness {
+    /// DSP with the least staleness that reaches the share, or else with the most that was tried.
+    pub schedule: Schedule,
+    /// What it reaches.
+    pub simulated: Simulated,
+    /// Whether that is the share that was asked for.
+    pub is_enough: bool,
+}
+
+/// Why nothing was found.
+#[derive(Debug, thiserror::Error)]
+pub enum StalenessError {
+    /// The schedule has no notation.
+    #[error(transparent)]
+    Notation(#[from] NotationError),
+    /// It cannot be simulated.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+}
+
+impl LeastStaleness {
+    /// Searches the least staleness of DSP over stages with these durations. First all hops get the same difference in staleness,
+    /// as small as it can be; then each in turn gets less, from the lowest up, as long as the share is kept. Both queues of
+    /// each hop have room for all that is in flight there (benchmarks/queues says why).
+    ///
+    /// Queues bound how far stages drift apart, so more in flight is never slower; that the least for all hops in turn is the least
+    /// of all combinations is not claimed.
+    ///
+    /// # Errors
+    /// [`StalenessError`], when the stages are more than a schedule may have.
+    pub fn search(&self, times: &Times) -> Result<FoundStaleness, StalenessError> {
+        let hops = times.stages() - 1;
+        let largest = self.most_per_hop.min(MAX_STALENESS / hops.max(1)).max(1);
+        let mut gaps = vec![1; hops];
+        let mut found = self.simulate(&gaps, times)?;
+        if hops == 0 {
+            return Ok(found);
+        }
+        // Doubling, then halving the interval.
+        let mut too_little = 0;
+        while !found.is_enough && gaps[0] < largest {
+            too_little = gaps[0];
+            gaps.fill((2 * too_little).min(largest));
+            found = self.simulate(&gaps, times)?;
+        }
+        if !found.is_enough {
+            return Ok(found);
+        }
+        let mut enough = gaps[0];
+        while enough - too_little > 1 {
+            let middle = too_little + (enough - too_little) / 2;
+            gaps.fill(middle);
+            let tried = self.simulate(&gaps, times)?;
+            if tried.is_enough {
+                (enough, found) = (middle, tried);
+            } else {
+                too_little = middle;
+            }
+        }
+        gaps.fill(enough);
+        for hop in 0..hops {
+            let (mut too_little, mut enough) = (0, gaps[hop]);
+            while enough - too_little > 1 {
+                let middle = too_little + (enough - too_little) / 2;
+                gaps[hop] = middle;
+                let tried = self.simulate(&gaps, times)?;
+                if tried.is_enough {
+                    (enough, found) = (middle, tried);
+                } else {
+                    too_little = middle;
+                }
+            }
+            gaps[hop] = enough;
+        }
+        Ok(found)
+    }
+
+    fn simulate(&self, gaps: &[usize], times: &Times) -> Result<FoundStaleness, StalenessError> {
+        let schedule = dsp(gaps)?;
+        let simulated = Simulation {
+            schedule: &schedule,
+            times,
+            batches: self.warmup + self.batches + schedule.lead(),
+            warmup: self.warmup,
+        }
+        .run(|_| {})?;
+        Ok(FoundStaleness {
+            is_enough: simulated.busiest_share() >= self.share,
+            schedule,
+            simulated,
+        })
+    }
+}
+
+/// DSP whose neighbours differ in staleness by these numbers, from the lowest hop up.
+fn dsp(gaps: &[usize]) -> Result<Schedule, NotationError> {
+    let mut staleness: Vec<String> = vec!["0".to_owned()];
+    let mut sum = 0;
+    for gap in gaps.iter().rev() {
+        sum += gap;
+        staleness.insert(0, sum.to_string());
+    }
+    Schedule::parse(&format!("dsp(m={})", staleness.join(",")), None)
+}

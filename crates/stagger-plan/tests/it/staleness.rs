@@ -1,0 +1,67 @@
+//! How much staleness is needed.
+
+use stagger_plan::{Distribution, HopTimes, LeastStaleness, Pipeline, Times};
+use stagger_schedule::Schedule;
+
+/// Equal stages of 40 ms on so many devices.
+fn equal(stages: usize) -> Pipeline {
+    Pipeline::equal(&Schedule::parse("dsp", Some(stages)).unwrap(), 0.040)
+}
+
+fn least(pipeline: &Pipeline) -> (usize, bool) {
+    let found = LeastStaleness::default()
+        .search(&Times::new(pipeline, 1, 3))
+        .unwrap();
+    (found.schedule.policy(0).staleness, found.is_enough)
+}
+
+#[test]
+fn one_per_hop_is_enough_when_transfers_are_free_and_nothing_jitters() {
+    for stages in 1..=6 {
+        assert_eq!(least(&equal(stages)), (stages - 1, true), "{stages} stages");
+    }
+}
+
+/// A round trip over a link that takes as long as a batch takes one more batch in flight.
+#[test]
+fn transfers_ask_for_more() {
+    let with_latency = |seconds: f64| {
+        let mut pipeline = equal(2);
+        pipeline.hops = vec![HopTimes {
+            latency: Distribution::Constant(seconds),
+            ..HopTimes::NONE
+        }];
+        least(&pipeline).0
+    };
+    let found: Vec<usize> = [0.0, 0.020, 0.040, 0.080, 0.160].map(with_latency).to_vec();
+    assert!(found.is_sorted(), "{found:?}");
+    assert_eq!(found[0], 1);
+    assert!(found[4] >= 9, "{found:?}");
+}
+
+#[test]
+fn jitter_asks_for_more() {
+    let with_jitter = |variation: f64| {
+        let mut pipeline = equal(4);
+        for stage in &mut pipeline.stages {
+            stage.backward = Distribution::LogNormal {
+                mean: stage.backward.mean(),
+                variation,
+            };
+        }
+        least(&pipeline)
+    };
+    let (calm, rough) = (with_jitter(0.05), with_jitter(0.5));
+    assert!(calm.1 && rough.1);
+    assert!(calm.0 < rough.0, "{calm:?} {rough:?}");
+}
+
+#[test]
+fn no_staleness_makes_a_link_faster_than_it_is() {
+    let mut pipeline = equal(2);
+    pipeline.hops = vec![HopTimes {
+        activation: Distribution::Constant(0.080),
+        ..HopTimes::NONE
+    }];
+    assert!(!least(&pipeline).1);
+}
