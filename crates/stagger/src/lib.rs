@@ -13,6 +13,7 @@
 //! | [`data`] | data sets, order of samples, loading |
 //! | [`engine`] | executable stages, optimizers |
 //! | [`cpu`] | the default engine |
+//! | [`plan`] | profiles: how long everything takes |
 //! | [`transport`] | bounded links between stages |
 //! | [`runtime`] | the workers that execute a schedule |
 //! | [`report`] | sinks: console, metrics, weights, snapshots |
@@ -28,6 +29,7 @@ pub use stagger_cpu as cpu;
 pub use stagger_data as data;
 pub use stagger_engine as engine;
 pub use stagger_model as model;
+pub use stagger_plan as plan;
 pub use stagger_report as report;
 pub use stagger_runtime as runtime;
 pub use stagger_schedule as schedule;
@@ -36,6 +38,7 @@ pub use stagger_transport as transport;
 pub mod account;
 mod balance;
 pub mod bench;
+mod block_times;
 mod choice;
 pub mod config_file;
 mod data_file;
@@ -49,6 +52,7 @@ mod limits;
 mod memory;
 mod options;
 mod prediction;
+pub mod profiling;
 mod ranks;
 mod refusal;
 mod resume_refusal;
@@ -58,6 +62,7 @@ mod training;
 mod weights_copy;
 mod weights_fit;
 
+pub use balance::{ProfileMisfit, cut_by_profile};
 pub use choice::Choice;
 pub use error::{Error, Source};
 pub use evaluation::{Evaluation, PreparedEvaluation, evaluate_run};
