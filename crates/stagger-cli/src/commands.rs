@@ -7,6 +7,9 @@ pub mod eval;
 pub mod explain;
 pub mod inspect;
 pub mod predict;
+pub mod profile;
+#[cfg_attr(not(feature = "mpi"), path = "commands/without_mpi.rs")]
+mod ranks;
 pub mod simulate;
 pub mod summary;
 pub mod train;

@@ -9,6 +9,7 @@ pub mod data;
 mod options;
 pub mod pipeline;
 mod predict;
+pub mod profile;
 mod shape;
 mod simulate;
 pub mod train;
@@ -21,6 +22,7 @@ pub use bench::BenchArgs;
 pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, InspectDataArgs};
 pub use predict::PredictArgs;
+pub use profile::ProfileArgs;
 pub use shape::input_shape;
 pub use simulate::SimulateArgs;
 pub use train::TrainArgs;
@@ -71,6 +73,13 @@ pub enum Command {
     /// Measure the speed of a pipeline on fixed random images
     #[command(after_help = bench::EXAMPLES, allow_negative_numbers = true)]
     Bench(BenchArgs),
+    /// Measure what each block, stage and link takes, for --balance FILE and for planning
+    #[command(
+        after_help = profile::EXAMPLES,
+        allow_negative_numbers = true,
+        mut_arg("balance", |balance| balance.help(profile::BALANCE))
+    )]
+    Profile(ProfileArgs),
     /// Compare methods: speed, accuracy, memory, staleness; as tables, files and a report
     #[command(
         after_help = compare::EXAMPLES,
@@ -186,7 +195,7 @@ pub struct SummaryArgs {
     /// The schedule, which decides what each stage keeps
     #[arg(short, long, value_name = "METHOD", default_value = "dsp")]
     pub schedule: String,
-    /// How blocks are assigned to stages: auto, uniform, or counts such as 7,4 (profile is measured by train)
+    /// How blocks are assigned to stages: auto, uniform, a FILE of stagger profile, or counts such as 7,4
     #[arg(long, value_name = "CUT", default_value = "auto")]
     pub balance: String,
     /// Samples per batch

@@ -63,10 +63,11 @@ fn run(words: Vec<OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Train(arguments) if processes > 1 => commands::train::run_ranks(arguments),
         Command::Train(arguments) => commands::train::run(arguments),
+        Command::Profile(arguments) if processes > 1 => commands::profile::run_ranks(&arguments),
         // Each process would do the same, and write over the other's lines.
         _ if processes > 1 => Err(anyhow::anyhow!(
-            "only stagger train runs in several processes, and a launcher has started {processes} of this one; start it without \
-             mpirun"
+            "only stagger train and stagger profile run in several processes, and a launcher has started {processes} of this one; \
+             start it without mpirun"
         )
         .into()),
         Command::Eval(arguments) => commands::eval::run(arguments),
@@ -78,6 +79,7 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Command::Summary(arguments) => commands::summary::run(&arguments),
         Command::Simulate(arguments) => commands::simulate::run(arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Profile(arguments) => commands::profile::run(&arguments),
         Command::Compare(arguments) => commands::compare::run(&arguments, &words),
     };
     match result {

@@ -38,17 +38,22 @@ impl CostModel {
     }
 }
 
-/// The time that each block takes, in any one unit: estimated with a [`CostModel`] or measured.
+/// The time that each block takes for one micro-batch, in any one unit: estimated with a [`CostModel`] or measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockCosts {
-    /// Forward pass of each block. A recomputation takes as long.
+    /// Forward pass of each block that keeps no graph: that of a stage which recomputes.
     pub forward: Vec<f64>,
-    /// Backward pass of each block.
+    /// Forward pass that builds the graph.
+    pub recompute: Vec<f64>,
+    /// Backward pass.
     pub backward: Vec<f64>,
+    /// A micro-batch's share of the update.
+    pub update: Vec<f64>,
 }
 
 impl BlockCosts {
-    /// Costs estimated from the layers, in multiply-adds per sample.
+    /// Costs estimated from the layers, in multiply-adds per sample. A recomputation takes as long as a forward pass, and an
+    /// update nothing.
     ///
     /// # Errors
     /// [`ModelError::Shape`] when a layer does not fit, which a checked model rules out.
@@ -59,21 +64,26 @@ impl BlockCosts {
             .map(|cost| by.forward(cost))
             .collect();
         let backward = forward.iter().map(|time| time * by.backward).collect();
-        Ok(Self { forward, backward })
+        Ok(Self {
+            recompute: forward.clone(),
+            update: vec![0.0; forward.len()],
+            forward,
+            backward,
+        })
     }
 
-    /// The time that a stage of these blocks takes for one batch: forward, backward, and forward once more if it
-    /// recomputes.
+    /// The time that a stage of these blocks takes for one micro-batch: the pass that builds the graph, backward, its share of the
+    /// update, and a forward pass before these if it recomputes.
     ///
     /// # Panics
     /// When the range reaches beyond the last block.
     pub fn stage(&self, blocks: Range<usize>, recompute: bool) -> f64 {
-        let forward: f64 = self.forward[blocks.clone()].iter().sum();
-        let backward: f64 = self.backward[blocks].iter().sum();
+        let sum = |of: &[f64]| of[blocks.clone()].iter().sum::<f64>();
+        let once = sum(&self.recompute) + sum(&self.backward) + sum(&self.update);
         if recompute {
-            2.0 * forward + backward
+            sum(&self.forward) + once
         } else {
-            forward + backward
+            once
         }
     }
 
@@ -82,7 +92,12 @@ impl BlockCosts {
     /// # Errors
     /// [`CutError::CostCount`] or [`CutError::CostValue`].
     pub fn validate(&self, blocks: usize) -> Result<(), CutError> {
-        for (pass, costs) in [("forward", &self.forward), ("backward", &self.backward)] {
+        for (pass, costs) in [
+            ("forward", &self.forward),
+            ("recompute", &self.recompute),
+            ("backward", &self.backward),
+            ("update", &self.update),
+        ] {
             if costs.len() != blocks {
                 return Err(CutError::CostCount {
                     pass,
@@ -128,11 +143,13 @@ mod tests {
     fn recomputing_costs_one_more_forward() {
         let costs = BlockCosts {
             forward: vec![1.0, 3.0],
+            recompute: vec![1.25, 3.25],
             backward: vec![2.0, 6.0],
+            update: vec![0.5, 1.0],
         };
-        assert_eq!(costs.stage(0..2, false), 12.0);
-        assert_eq!(costs.stage(0..2, true), 16.0);
-        assert_eq!(costs.stage(1..2, true), 12.0);
+        assert_eq!(costs.stage(0..2, false), 14.0);
+        assert_eq!(costs.stage(0..2, true), 18.0);
+        assert_eq!(costs.stage(1..2, true), 13.25);
     }
 
     #[test]
@@ -140,7 +157,9 @@ mod tests {
         let message = |forward: Vec<f64>| {
             let costs = BlockCosts {
                 forward,
+                recompute: vec![1.0, 1.0],
                 backward: vec![1.0, 1.0],
+                update: vec![0.0, 0.0],
             };
             costs.validate(2).unwrap_err().to_string()
         };

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::block_costs::{BlockCosts, CostModel};
 use crate::cut_error::CutError;
+use crate::memory_limit::MemoryLimit;
 use crate::model::Model;
 use crate::partition::best_sizes;
 
-/// How blocks are dealt out to stages: `auto`, `profile`, `uniform`, or the number of blocks of each stage, as in `7,4`.
+/// How blocks are dealt out to stages: `auto`, `profile`, `uniform`, the path of a profile, or the number of blocks of each stage, as
+/// in `7,4`. A text is a path if it has a `/` in it or ends in `.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
     /// The largest stage cost is as small as it can be.
@@ -17,6 +20,8 @@ pub enum Balance {
     Auto,
     /// The same by measured costs of each stage's device.
     Profile,
+    /// The same by costs that were measured before, and are in this file.
+    File(PathBuf),
     /// Stages differ by at most one block; the first ones have more.
     Uniform,
     /// The number of blocks of each stage.
@@ -32,6 +37,9 @@ pub struct StageWork<'a> {
     pub replicas: usize,
     /// What the blocks take on its device. Used where it is known of all stages.
     pub measured: Option<&'a BlockCosts>,
+    /// Blocks that do not fit into the memory of its device are not dealt out to it by [`Balance::Auto`], [`Balance::Profile`] and
+    /// [`Balance::File`].
+    pub memory: Option<MemoryLimit>,
 }
 
 impl FromStr for Balance {
@@ -42,6 +50,9 @@ impl FromStr for Balance {
             "auto" => return Ok(Self::Auto),
             "profile" => return Ok(Self::Profile),
             "uniform" => return Ok(Self::Uniform),
+            word if word.contains('/') || word.ends_with(".json") => {
+                return Ok(Self::File(text.trim().into()));
+            }
             _ => {}
         }
         let mut sizes = Vec::new();
@@ -69,6 +80,7 @@ impl fmt::Display for Balance {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Profile => f.write_str("profile"),
+            Self::File(path) => write!(f, "{}", path.to_string_lossy()),
             Self::Uniform => f.write_str("uniform"),
             Self::Explicit(sizes) => f.write_str(&list(sizes)),
         }
@@ -100,6 +112,7 @@ impl Balance {
             recompute,
             replicas: 1,
             measured: costs,
+            memory: None,
         };
         self.cut_for(model, &recompute.iter().map(work).collect::<Vec<_>>())
     }
@@ -107,7 +120,8 @@ impl Balance {
     /// Cuts the model into these stages, whose devices may differ.
     ///
     /// # Errors
-    /// As [`Balance::cut`]; and for [`Balance::Profile`] when there are no measured costs of a stage.
+    /// As [`Balance::cut`]; for [`Balance::Profile`] and [`Balance::File`] when there are no measured costs of a stage; and
+    /// [`CutError::Memory`] when no cut fits the memory of the devices.
     pub fn cut_for(&self, model: &Model, work: &[StageWork<'_>]) -> Result<Cut, CutError> {
         let blocks = model.blocks.len();
         let stages = work.len();
@@ -139,26 +153,50 @@ impl Balance {
                 }
                 sizes.clone()
             }
-            Self::Auto | Self::Profile => {
-                let measured: Option<Vec<&BlockCosts>> =
-                    work.iter().map(|stage| stage.measured).collect();
-                if *self == Self::Profile && measured.is_none() {
-                    return Err(CutError::NotMeasured);
-                }
-                let estimated = BlockCosts::estimate(model, &CostModel::default())?;
-                let costs = measured.unwrap_or_else(|| vec![&estimated; stages]);
-                costs.iter().try_for_each(|costs| costs.validate(blocks))?;
-                best_sizes(blocks, stages, |stage, range| {
-                    let StageWork {
-                        recompute,
-                        replicas,
-                        ..
-                    } = work[stage];
-                    costs[stage].stage(range, recompute) / replicas.max(1) as f64
-                })
-            }
+            Self::Auto | Self::Profile | Self::File(_) => self.best_sizes(model, work)?,
         };
         Cut::new(model, &sizes)
+    }
+
+    /// The sizes of the best cut by the costs of the stages' devices, among those that fit their memory.
+    fn best_sizes(&self, model: &Model, work: &[StageWork<'_>]) -> Result<Vec<usize>, CutError> {
+        let (blocks, stages) = (model.blocks.len(), work.len());
+        let measured: Option<Vec<&BlockCosts>> = work.iter().map(|stage| stage.measured).collect();
+        if *self != Self::Auto && measured.is_none() {
+            return Err(CutError::NotMeasured {
+                balance: self.to_string(),
+            });
+        }
+        let estimated = BlockCosts::estimate(model, &CostModel::default())?;
+        let costs = measured.unwrap_or_else(|| vec![&estimated; stages]);
+        costs.iter().try_for_each(|costs| costs.validate(blocks))?;
+        let sizes_of_blocks = model.block_costs()?;
+        let inputs = (0..blocks).map(|block| model.stage_input_shape(block));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let found = best_sizes(blocks, stages, |stage, range| {
+            let StageWork {
+                recompute,
+                replicas,
+                memory,
+                ..
+            } = work[stage];
+            if let Some(limit) = memory {
+                let cost = sizes_of_blocks[range.clone()].iter().copied().sum();
+                if limit.needs(&cost, &inputs[range.start]) > limit.bytes {
+                    return None;
+                }
+            }
+            Some(costs[stage].stage(range, recompute) / replicas.max(1) as f64)
+        });
+        found.ok_or_else(|| {
+            let limits = work
+                .iter()
+                .map(|stage| stage.memory.map(|limit| limit.bytes));
+            CutError::Memory {
+                model: model.name.clone(),
+                limits: limits.collect(),
+            }
+        })
     }
 }
 

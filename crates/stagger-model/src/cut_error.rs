@@ -1,6 +1,7 @@
 //! What can be wrong with a cut.
 
 use crate::error::ModelError;
+use crate::quantity::bytes;
 
 /// Why a model cannot be cut as asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -9,7 +10,8 @@ pub enum CutError {
     /// The text is no balance.
     #[error(
         "`{text}` is no balance: `{found}` at position {position} is not a number of blocks (at least 1); \
-         write `auto`, `profile`, `uniform`, or the number of blocks of each stage as in `7,4`"
+         write `auto`, `profile`, `uniform`, a file that `stagger profile` has written, or the number of blocks of each stage as in \
+         `7,4`"
     )]
     Notation {
         /// The whole text.
@@ -21,9 +23,12 @@ pub enum CutError {
     },
     /// A balance by measured costs where nothing has been measured.
     #[error(
-        "the balance `profile` is measured when a run starts; write the cut that it has found, such as `7,4`"
+        "the balance `{balance}` goes by measured times, and none are at hand; write the cut that it has found, such as `7,4`"
     )]
-    NotMeasured,
+    NotMeasured {
+        /// The balance.
+        balance: String,
+    },
     /// There are more stages than blocks.
     #[error(
         "model `{model}` has {blocks} blocks, too few for {stages} stages of at least one block each; \
@@ -86,7 +91,7 @@ pub enum CutError {
         "a cut expects {expected} {pass} costs, one per block, but gets {found}; measure this model"
     )]
     CostCount {
-        /// `forward` or `backward`.
+        /// `forward`, `recompute`, `backward` or `update`.
         pass: &'static str,
         /// The number of blocks.
         expected: usize,
@@ -96,14 +101,35 @@ pub enum CutError {
     /// A measured cost is no length of time.
     #[error("the {pass} cost of block {block} is {found}; expected a finite number of at least 0")]
     CostValue {
-        /// `forward` or `backward`.
+        /// `forward`, `recompute`, `backward` or `update`.
         pass: &'static str,
         /// The block, counted from 0.
         block: usize,
         /// The cost.
         found: String,
     },
+    /// No cut fits the memory of the devices.
+    #[error(
+        "no cut of model `{model}` keeps every stage within the memory of its device ({}); use more stages, a smaller batch size, or \
+         a method that keeps less",
+        rooms(limits)
+    )]
+    Memory {
+        /// The model.
+        model: String,
+        /// Bytes of each stage's device; `None` where there is no limit.
+        limits: Vec<Option<u64>>,
+    },
     /// The model is not sound.
     #[error(transparent)]
     Model(#[from] ModelError),
+}
+
+/// `stage 0 has 1.5 GiB, stage 2 has 16 GiB`.
+fn rooms(limits: &[Option<u64>]) -> String {
+    let room = |(stage, limit): (usize, &Option<u64>)| {
+        limit.map(|limit| format!("stage {stage} has {}", bytes(limit)))
+    };
+    let rooms: Vec<String> = limits.iter().enumerate().filter_map(room).collect();
+    rooms.join(", ")
 }

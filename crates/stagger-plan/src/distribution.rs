@@ -80,6 +80,25 @@ impl Distribution {
         }
     }
 
+    /// The middle one of what was measured, which a few disturbed measurements do not move; the mean of everything else. In
+    /// seconds.
+    #[must_use]
+    pub fn center(&self) -> f64 {
+        match self {
+            Self::Samples(samples) => {
+                let mut sorted = samples.clone();
+                sorted.sort_by(f64::total_cmp);
+                let middle = sorted.len() / 2;
+                let upper = sorted.get(middle).copied().unwrap_or_default();
+                match sorted.len() % 2 {
+                    0 if middle > 0 => (sorted[middle - 1] + upper) / 2.0,
+                    _ => upper,
+                }
+            }
+            other => other.mean(),
+        }
+    }
+
     /// The time in seconds that belongs to a key: the same for the same key, and independent for different ones.
     #[must_use]
     pub fn draw(&self, key: u64) -> f64 {
@@ -349,6 +368,15 @@ mod tests {
             assert!(draws.contains(&sample));
         }
         assert_eq!(spread.draw(3), spread.draw(3));
+    }
+
+    #[test]
+    fn one_disturbed_measurement_does_not_move_the_center() {
+        let center = |samples: &[f64]| Distribution::Samples(samples.to_vec()).center();
+        assert_eq!(center(&[3.0, 1.0, 900.0]), 3.0);
+        assert_eq!(center(&[900.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(center(&[4.0]), 4.0);
+        assert_eq!(read("uniform(1s,3s)").center(), 2.0);
     }
 
     #[test]

@@ -67,6 +67,10 @@ pub struct DeviceProfile {
     pub backward: Vec<Distribution>,
     /// Update.
     pub update: Vec<Distribution>,
+    /// What the stage on it may take of its memory, in bytes; without it, any amount. It is not measured, but read: a cut by the
+    /// profile gives the stage no more blocks than fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// What lies between two stages, in either direction.
@@ -122,6 +126,9 @@ pub enum ProfileError {
         /// What it says.
         found: u32,
     },
+    /// Nothing was measured.
+    #[error("its micro-batches have 0 samples")]
+    NoSamples,
     /// Lists that belong together have other lengths.
     #[error("it has {expected} {of}, but {found} {what}")]
     Lengths {
@@ -168,6 +175,9 @@ impl Profile {
     }
 
     fn check(&self) -> Result<(), ProfileError> {
+        if self.samples == 0 {
+            return Err(ProfileError::NoSamples);
+        }
         let blocks = self.blocks.len();
         let lengths = |of, expected, what: String, found| match expected == found {
             true => Ok(()),
@@ -206,15 +216,156 @@ impl Profile {
         Ok(())
     }
 
-    /// What the blocks take on each device, for a cut.
+    /// What the blocks take on each device, for a cut of a run whose batches are `micro_batches` of so many samples.
     #[must_use]
-    pub fn block_costs(&self) -> Vec<BlockCosts> {
-        let means = |times: &[Distribution]| times.iter().map(Distribution::mean).collect();
-        (self.devices.iter())
-            .map(|device| BlockCosts {
-                forward: means(&device.forward),
-                backward: means(&device.backward),
-            })
+    pub fn block_costs(&self, samples: usize, micro_batches: usize) -> Vec<BlockCosts> {
+        let scale = samples as f64 / self.samples.max(1) as f64;
+        let devices = self.devices.iter();
+        devices
+            .map(|device| device.block_costs(scale, micro_batches))
             .collect()
+    }
+}
+
+impl DeviceProfile {
+    /// What the blocks take on it, for a cut: passes take `scale` times as long as was measured, and an update is shared out over
+    /// so many micro-batches. The middle of what was measured counts.
+    #[must_use]
+    pub fn block_costs(&self, scale: f64, micro_batches: usize) -> BlockCosts {
+        let centers = |times: &[Distribution], factor: f64| {
+            let times = times.iter();
+            times.map(|time| factor * time.center()).collect()
+        };
+        BlockCosts {
+            forward: centers(&self.forward, scale),
+            recompute: centers(&self.recompute, scale),
+            backward: centers(&self.backward, scale),
+            update: centers(&self.update, 1.0 / micro_batches.max(1) as f64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn profile() -> Profile {
+        let times = |seconds: f64| vec![Distribution::Samples(vec![seconds, 2.0 * seconds]); 2];
+        let block = |name: &str| BlockSize {
+            name: name.to_owned(),
+            parameter_bytes: 8,
+            output_bytes: 16,
+            graph_bytes: 32,
+        };
+        Profile {
+            format: FORMAT,
+            model: "a".to_owned(),
+            input: [3, 8, 8],
+            classes: 10,
+            samples: 4,
+            dtype: "f32".to_owned(),
+            blocks: vec![block("stem"), block("head")],
+            devices: vec![DeviceProfile {
+                name: "cpu".to_owned(),
+                forward: times(1.0),
+                recompute: times(1.5),
+                backward: times(2.0),
+                update: times(0.5),
+                memory_bytes: None,
+            }],
+            links: vec![LinkProfile {
+                latency: Distribution::Constant(0.25),
+                per_megabyte: Distribution::ZERO,
+            }],
+            stages: Some(MeasuredStages {
+                cut: vec![1, 1],
+                times: vec![
+                    StageTimes {
+                        forward: Distribution::Constant(1.0),
+                        recompute: Distribution::Constant(1.0),
+                        backward: Distribution::Constant(1.0),
+                        update: Distribution::Constant(1.0),
+                        learn: Distribution::ZERO,
+                    };
+                    2
+                ],
+            }),
+        }
+    }
+
+    #[test]
+    fn a_profile_is_read_back() {
+        let written = profile().to_json().unwrap();
+        assert_eq!(Profile::from_json(&written).unwrap(), profile());
+    }
+
+    #[test]
+    fn passes_scale_with_samples_and_updates_are_shared_out() {
+        let costs = profile().block_costs(8, 2);
+        let expected = BlockCosts {
+            forward: vec![3.0; 2],
+            recompute: vec![4.5; 2],
+            backward: vec![6.0; 2],
+            update: vec![0.375; 2],
+        };
+        assert_eq!(costs, [expected]);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_told() {
+        let told = |change: &dyn Fn(&mut Profile)| {
+            let mut changed = profile();
+            change(&mut changed);
+            let text = changed.to_json().unwrap();
+            Profile::from_json(&text).unwrap_err().to_string()
+        };
+        assert_eq!(
+            told(&|profile| profile.format = 7),
+            "its format is 7, and this version reads format 1"
+        );
+        assert_eq!(
+            told(&|profile| drop(profile.devices[0].backward.pop())),
+            "it has 2 blocks, but 1 backward times of device 0"
+        );
+        assert_eq!(
+            told(&|profile| profile.stages.as_mut().unwrap().cut = vec![1, 2]),
+            "it has 2 blocks, but 3 blocks in its cut"
+        );
+        assert_eq!(
+            told(&|profile| profile.samples = 0),
+            "its micro-batches have 0 samples"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Profile::from_json(&String::from_utf8_lossy(&bytes));
+        }
+
+        /// A profile with a few bytes changed, left out or doubled is read, or refused; what is read has all its lists and can
+        /// be cut by.
+        #[test]
+        fn a_damaged_profile_is_refused_or_sound(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..3, any::<u8>()), 1..6),
+        ) {
+            let mut text = profile().to_json().unwrap().into_bytes();
+            for (at, kind, byte) in changes {
+                let at = at.index(text.len());
+                match kind {
+                    0 => text[at] = byte,
+                    1 => drop(text.remove(at)),
+                    _ => text.insert(at, text[at]),
+                }
+            }
+            match Profile::from_json(&String::from_utf8_lossy(&text)) {
+                Ok(read) => for costs in read.block_costs(4, 1) {
+                    prop_assert!(costs.validate(read.blocks.len()).is_ok());
+                },
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
+            }
+        }
     }
 }

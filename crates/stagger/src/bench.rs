@@ -1,6 +1,6 @@
 //! Measuring the speed of a pipeline on fixed random images.
 
-mod synthetic;
+pub(crate) mod synthetic;
 
 use std::time::Duration;
 
@@ -65,24 +65,7 @@ impl Bench {
     /// As [`Training::run`](crate::Training::run).
     pub fn run(&self) -> Result<Measured, Error> {
         let total = self.batches.saturating_add(self.warmup);
-        let fixed = TrainingOptions {
-            epochs: Some(1),
-            optimizer: Some("momentum".into()),
-            lr_schedule: Some("constant".into()),
-            warmup_batches: Some(0),
-            ..TrainingOptions::default()
-        };
-        // Other defaults follow from what is said: stages from the schedule.
-        let options = fixed.or(self.options.clone());
-        let batch_size = (options
-            .batch_size
-            .or(TrainingOptions::defaults().batch_size))
-        .unwrap_or_default();
-        let given = Given {
-            split: Some(synthetic::split(self.shape, self.classes, batch_size)),
-            ..Given::default()
-        };
-        let mut job = Job::new(options, &given)?;
+        let mut job = job(self.options.clone(), self.shape, self.classes)?;
         stages::check(&job, 0..job.replicas.places())?;
         balance::resolve(&mut job, None, None)?;
 
@@ -131,6 +114,36 @@ impl Bench {
             batches: total,
             job,
         })
+    }
+}
+
+/// A job on random images, with what does not matter for its speed fixed.
+pub(crate) fn job(said: TrainingOptions, shape: [usize; 3], classes: usize) -> Result<Job, Error> {
+    let fixed = TrainingOptions {
+        epochs: Some(1),
+        optimizer: Some("momentum".into()),
+        lr_schedule: Some("constant".into()),
+        warmup_batches: Some(0),
+        ..TrainingOptions::default()
+    };
+    // Other defaults follow from what is said: stages from the schedule.
+    let options = fixed.or(said);
+    let batch_size = batch_size(&options);
+    Job::new(options, &given(shape, classes, batch_size))
+}
+
+/// Samples of a batch.
+pub(crate) fn batch_size(options: &TrainingOptions) -> usize {
+    let said = options.batch_size;
+    said.or(TrainingOptions::defaults().batch_size)
+        .unwrap_or_default()
+}
+
+/// Random images in place of a data set.
+pub(crate) fn given(shape: [usize; 3], classes: usize, batch_size: usize) -> Given {
+    Given {
+        split: Some(synthetic::split(shape, classes, batch_size)),
+        ..Given::default()
     }
 }
 

@@ -1,18 +1,14 @@
 //! Where the durations of a run come from that is simulated or emulated: a profile, or a text.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use stagger_data::{foreign, shown_path, shown_text};
+use stagger_data::shown_text;
 use stagger_model::{Cut, Model};
-use stagger_plan::{
-    Distribution, DistributionError, Pipeline, PipelineError, Profile, ProfileError,
-};
+use stagger_plan::{Distribution, DistributionError, Pipeline, PipelineError, Profile};
 use stagger_schedule::Schedule;
 
-/// Far above any real profile; a wrong path to a large file is refused instead of read.
-const MAX_PROFILE_BYTES: u64 = 64 << 20;
+use crate::balance::{ProfileMisfit, read_profile};
 
 /// What stands before a time that all stages take.
 const EQUAL: &str = "equal:";
@@ -54,22 +50,9 @@ pub enum DurationsError {
         /// What was given.
         found: String,
     },
-    /// The file cannot be read.
-    #[error("cannot read the profile {}: {source}", shown_path(path))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file is no profile.
-    #[error("{}: {source}; `stagger profile` writes one", shown_path(path))]
-    Profile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: Box<ProfileError>,
-    },
+    /// The file is no profile, or one of something else.
+    #[error(transparent)]
+    Profile(#[from] ProfileMisfit),
     /// It does not fit the stages.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
@@ -96,28 +79,13 @@ impl DurationsChoice {
     /// Reads the profile, where there is one.
     ///
     /// # Errors
-    /// [`DurationsError::Io`], [`DurationsError::Profile`].
+    /// [`DurationsError::Profile`].
     pub fn read(&self) -> Result<Durations, DurationsError> {
         Ok(match self {
             Self::Equal(seconds) => Durations::Equal(*seconds),
             Self::File(path) => Durations::Profile(Box::new(read_profile(path)?)),
         })
     }
-}
-
-/// Reads a profile.
-///
-/// # Errors
-/// [`DurationsError::Io`], [`DurationsError::Profile`].
-pub fn read_profile(path: &Path) -> Result<Profile, DurationsError> {
-    let text = foreign::text(path, MAX_PROFILE_BYTES).map_err(|source| DurationsError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    Profile::from_json(&text).map_err(|source| DurationsError::Profile {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })
 }
 
 impl Durations {

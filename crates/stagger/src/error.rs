@@ -179,6 +179,14 @@ pub enum Error {
         /// Why not.
         source: Box<EngineError>,
     },
+    /// A hop between two stages cannot be measured.
+    #[error("the hop above stage {stage} cannot be measured: {source}")]
+    Hop {
+        /// The stage below.
+        stage: usize,
+        /// Why not.
+        source: Source,
+    },
     /// What went wrong after training had begun. What has been written stays.
     #[error(transparent)]
     Training(Box<Error>),
@@ -204,7 +212,7 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         !matches!(
             self,
-            Self::Training(_) | Self::Run(_) | Self::Calibration(_)
+            Self::Training(_) | Self::Run(_) | Self::Calibration(_) | Self::Hop { .. }
         )
     }
 

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use stagger_data::{Sampler, Split};
 use stagger_engine::{LearningRate, Optimizer, Precision};
-use stagger_model::{Balance, Cut, Model, StageSummaryInput, StageWork};
+use stagger_model::{Balance, Cut, Model, StageSummaryInput};
 use stagger_runtime::{OnNonFinite, Replicas, Straggler, check_corrections};
 use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 use stagger_transport::wire::Format;
 
+use crate::balance;
 use crate::error::Error;
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
@@ -45,6 +46,8 @@ pub struct Job {
     pub sync_batch_norm: bool,
     /// Blocks of each stage; estimated until a balance by measured times has been measured.
     pub cut: Cut,
+    /// A line for people on a cut by a file.
+    pub(crate) cut_note: Option<String>,
     /// Order of the training samples.
     pub sampler: Sampler,
     /// How many batches, and where to evaluate.
@@ -216,19 +219,18 @@ impl Job {
         let model = model(&options, given, &split)?;
         optimization::check_fine_tuning(&options, &model, schedule.stages())?;
         let sync_batch_norm = transport::sync_batch_norm(&mut options, &replicas, &model)?;
-        let recomputes = schedule.recomputes();
-        let work = |(stage, &recompute)| StageWork {
-            recompute,
-            replicas: replicas.of(stage),
-            measured: None,
+        let to_cut = balance::ToCut {
+            model: &model,
+            schedule: &schedule,
+            replicas: Some(&replicas),
+            batch_size,
+            optimizer_slots: optimizer.slots().len(),
         };
-        let work: Vec<_> = recomputes.iter().enumerate().map(work).collect();
-        // What is to be measured is measured when everything else is known to be right.
-        let by = match balance {
-            Balance::Profile => Balance::Auto,
-            other => other,
-        };
-        let cut = by.cut_for(&model, &work)?;
+        let (cut, cut_note) = balance::first_cut(&balance, &to_cut)?;
+        if cut_note.is_some() {
+            // The run goes on without the file.
+            options.balance = Some(cut.to_string());
+        }
         let seed = options.seed.unwrap_or_default();
         let mut sampler = Sampler::new(split.train.len(), batch_size, seed)?;
         if options.drop_last == Some(true) {
@@ -289,6 +291,7 @@ impl Job {
             replicas,
             sync_batch_norm,
             cut,
+            cut_note,
             sampler,
             horizon,
             time_limit,

@@ -13,8 +13,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use stagger_report::Environment;
-use stagger_transport::Placement;
 use stagger_transport::wire::{Address, read_control, write_control};
+use stagger_transport::{Placement, Ranks, World};
 
 use crate::job::Job;
 
@@ -114,6 +114,20 @@ fn placement(job: &Job, ranks: usize) -> Result<Placement, RanksError> {
             ranks,
         },
         false => RanksError::TooFewStages { stages, ranks },
+    })
+}
+
+fn own_host() -> String {
+    host(&Environment::gather("", None))
+}
+
+/// What connects the stages of a job in a stretch, as a rank of a world has it.
+fn transport(world: &World, job: &Job, stretch: u32) -> Result<Ranks, RanksError> {
+    Ok(Ranks {
+        world: world.clone(),
+        placement: placement(job, world.size())?,
+        stretch,
+        format: job.wire_format,
     })
 }
 

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use stagger_model::{Balance, Cut, StageWork};
+use stagger_model::{Balance, Cut};
 use stagger_plan::{Distribution, LeastStaleness, Pipeline, Simulated, Step, Times, exact_period};
 use stagger_runtime::Straggler;
 use stagger_schedule::Schedule;
 
+use crate::balance::{ToCut, check_profile, cut_of_profile, read_profile};
 use crate::durations::{Durations, DurationsChoice, DurationsError};
 use crate::error::Error;
 use crate::job::stragglers;
 use crate::refusal::Refusal;
+
+/// What momentum keeps, in values per parameter.
+const MOMENTUM_SLOTS: usize = 1;
 
 /// What to simulate.
 ///
@@ -116,30 +120,6 @@ impl Simulation {
         let model = durations.model()?;
         let (cut, batch_size) = match (&durations, &model) {
             (Durations::Profile(profile), Some(model)) => {
-                let balance = self.balance.as_deref().unwrap_or("profile");
-                let balance: Balance = balance.parse()?;
-                let costs = profile.block_costs();
-                if costs.len() != 1 && costs.len() != schedule.stages() {
-                    let (found, stages) = (costs.len(), schedule.stages());
-                    let error = stagger_plan::PipelineError::Count {
-                        what: "devices",
-                        found,
-                        expected: stages,
-                        stages,
-                    };
-                    return Err(DurationsError::from(error).into());
-                }
-                let work: Vec<StageWork<'_>> = (schedule.recomputes().into_iter().enumerate())
-                    .map(|(stage, recompute)| StageWork {
-                        recompute,
-                        replicas: 1,
-                        measured: match balance {
-                            Balance::Profile => costs.get(stage).or(costs.first()),
-                            _ => None,
-                        },
-                    })
-                    .collect();
-                let cut = balance.cut_for(model, &work)?;
                 let batch_size = self.batch_size.unwrap_or(profile.samples);
                 if batch_size < schedule.micro_batches() {
                     return Err(Refusal::BatchSize {
@@ -151,6 +131,26 @@ impl Simulation {
                     }
                     .into());
                 }
+                let run = ToCut {
+                    model,
+                    schedule: &schedule,
+                    replicas: None,
+                    batch_size,
+                    optimizer_slots: MOMENTUM_SLOTS,
+                };
+                let own = match &self.durations {
+                    DurationsChoice::File(path) => path.as_path(),
+                    DurationsChoice::Equal(_) => "".as_ref(),
+                };
+                check_profile(profile, own, &run).map_err(DurationsError::from)?;
+                let cut = match self.balance.as_deref().map(str::parse).transpose()? {
+                    None | Some(Balance::Profile) => cut_of_profile(profile, own, &run)?.0,
+                    Some(Balance::File(other)) => {
+                        let profile = read_profile(&other).map_err(DurationsError::from)?;
+                        cut_of_profile(&profile, &other, &run)?.0
+                    }
+                    Some(balance) => balance.cut(model, &schedule.recomputes(), None)?,
+                };
                 (Some(cut), Some(batch_size))
             }
             _ if self.balance.is_some() => {

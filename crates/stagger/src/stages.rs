@@ -7,7 +7,6 @@ use std::ops::Range;
 use stagger_cpu::{CpuDevice, CpuStage};
 use stagger_data::{DataError, LoaderOptions};
 use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
-use stagger_model::BlockCosts;
 use stagger_runtime::{
     Elsewhere, Event, EventError, Feeds, Interrupt, Outcome, Place, Plan, RunError, dataset_feeds,
     dataset_labels, ranks, stage_optimizer, threads,
@@ -18,7 +17,7 @@ use stagger_torch::{TorchDevice, TorchStage};
 use stagger_transport::wire::Format;
 use stagger_transport::{Bytes, Ranks};
 
-use crate::balance;
+use crate::block_times::{self, BlockTimes};
 #[cfg(feature = "torch")]
 use crate::either::Either;
 use crate::error::Error;
@@ -168,13 +167,18 @@ pub fn follow(
     }
 }
 
-/// What the blocks of the job's model take here on the engine and the device of a place; see [`balance`](crate::balance).
-pub fn measure_blocks(job: &Job, place: usize) -> Result<BlockCosts, EngineError> {
-    match job.engine.at(place) {
-        PlaceEngine::Cpu => balance::measure_with(job, |spec| CpuStage::new(spec, CpuDevice)),
+/// What the blocks of the job's model take here on the engine and the device of a place; see
+/// [`block_times`](crate::block_times).
+pub fn measure_blocks(job: &Job, place: usize, rounds: usize) -> Result<BlockTimes, EngineError> {
+    let engine = job.engine.at(place);
+    let name = engine.to_string();
+    match engine {
+        PlaceEngine::Cpu => {
+            block_times::measure_with(job, name, rounds, |spec| CpuStage::new(spec, CpuDevice))
+        }
         #[cfg(feature = "torch")]
         PlaceEngine::Torch(device) => {
-            balance::measure_with(job, |spec| TorchStage::new(spec, device))
+            block_times::measure_with(job, name, rounds, |spec| TorchStage::new(spec, device))
         }
     }
 }

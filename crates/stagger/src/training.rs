@@ -38,6 +38,7 @@ use crate::ranks;
 
 pub use final_test::{FinalTest, TestScores};
 pub use prepared::Prepared;
+pub(crate) use prepared::set_stages;
 pub use run::{Run, SnapshotCost};
 pub use stall::Stalled;
 

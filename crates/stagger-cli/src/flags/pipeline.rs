@@ -16,8 +16,8 @@ flags! {
         /// corrections as in 'dsp + predict' (see stagger explain) [default: dsp]
         #[arg(short, long, value_name = "METHOD")]
         schedule: String,
-        /// How blocks are assigned to stages: auto (by an estimate), profile (by a short measurement), uniform, or counts such as
-        /// 7,4 [default: auto]
+        /// How blocks are assigned to stages: auto (by an estimate), profile (by a short measurement), FILE (by what stagger
+        /// profile has written there: a path with a / in it or ending in .json), uniform, or counts such as 7,4 [default: auto]
         #[arg(long, value_name = "CUT")]
         balance: String,
         /// Copies of each stage that share every batch: one number for all stages, or one for each, such as 2,1,1 [default: 1;

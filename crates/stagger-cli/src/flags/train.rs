@@ -34,7 +34,7 @@ pub struct TrainArgs {
 }
 
 /// Reads a number of seconds.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok();
     let read = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     read.ok_or_else(|| "a number of seconds is expected, or 0".to_owned())

@@ -142,7 +142,7 @@ fn what_is_wrong_is_said_once_and_ends_all_ranks() {
         ),
         (
             "summary resnet8",
-            "only stagger train runs in several processes",
+            "only stagger train and stagger profile run in several processes",
         ),
     ] {
         let output = stagger(&bench, 3, arguments);

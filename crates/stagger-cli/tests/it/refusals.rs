@@ -418,7 +418,7 @@ fn several_processes_are_not_several_runs() {
     for variable in sizes {
         assert_eq!(
             several(variable, "bench --batches 1"),
-            "error: only stagger train runs in several processes, and a launcher has started 4 of this one; start it \
+            "error: only stagger train and stagger profile run in several processes, and a launcher has started 4 of this one; start it \
              without mpirun\n"
         );
         #[cfg(not(feature = "mpi"))]

@@ -13,14 +13,15 @@ fn profile() -> Value {
             .map(|block| f64::from(block) * factor * 1e-3)
             .collect()
     };
-    let block = |number: usize| {
+    let block = |name: &str| {
         json!({
-            "name": format!("block {number}"),
+            "name": name,
             "parameter_bytes": 1000,
             "output_bytes": 2_000_000,
             "graph_bytes": 5_000_000,
         })
     };
+    let blocks = ["stem", "layer1.0", "layer2.0", "layer3.0", "head"].map(block);
     json!({
         "format": 1,
         "model": "resnet8",
@@ -28,7 +29,7 @@ fn profile() -> Value {
         "classes": 10,
         "samples": 64,
         "dtype": "f32",
-        "blocks": (0..5).map(block).collect::<Vec<_>>(),
+        "blocks": blocks,
         "devices": [{
             "name": "cpu",
             "forward": times(1.0),

@@ -1,10 +1,21 @@
 //! Cutting a model into stages.
 
 use proptest::prelude::*;
-use stagger_model::{Balance, BlockCosts, CostModel, Cut, Model, StageWork};
+use stagger_model::{
+    Balance, BlockCosts, CostModel, Cut, MemoryLimit, Model, StageSummaryInput, StageWork,
+};
 
 fn resnet20() -> Model {
     Model::by_name("resnet20", [3, 32, 32], 10).unwrap()
+}
+
+fn costs(forward: Vec<f64>, backward: Vec<f64>) -> BlockCosts {
+    BlockCosts {
+        recompute: forward.clone(),
+        update: vec![0.0; backward.len()],
+        forward,
+        backward,
+    }
 }
 
 fn parse(text: &str) -> Result<Balance, String> {
@@ -26,7 +37,10 @@ fn balances_are_read_and_written() {
     assert_eq!(parse("uniform"), Ok(Balance::Uniform));
     assert_eq!(parse("7, 4"), Ok(Balance::Explicit(vec![7, 4])));
     assert_eq!(parse("11"), Ok(Balance::Explicit(vec![11])));
-    for text in ["auto", "uniform", "7,4"] {
+    for path in ["a.json", "/tmp/Profile", "./auto", " b/7,4 "] {
+        assert_eq!(parse(path), Ok(Balance::File(path.trim().into())));
+    }
+    for text in ["auto", "profile", "uniform", "7,4", "runs/Now.json"] {
         assert_eq!(parse(text).unwrap().to_string(), text);
     }
 }
@@ -36,7 +50,8 @@ fn a_wrong_balance_says_what_is_wrong_and_where() {
     assert_eq!(
         parse("7, x4").unwrap_err(),
         "`7, x4` is no balance: `x4` at position 4 is not a number of blocks (at least 1); \
-         write `auto`, `profile`, `uniform`, or the number of blocks of each stage as in `7,4`"
+         write `auto`, `profile`, `uniform`, a file that `stagger profile` has written, or the number of blocks of each stage as in \
+         `7,4`"
     );
     assert!(parse("7,0").unwrap_err().contains("`0` at position 3"));
     assert!(parse("7,4,").unwrap_err().contains("`` at position 5"));
@@ -101,18 +116,15 @@ fn measured_costs_replace_the_estimate() {
     let mut forward = vec![0.0; 11];
     forward[0] = 1.0;
     forward[10] = 1.0;
-    let costs = BlockCosts {
-        forward,
-        backward: vec![0.0; 11],
-    };
     let cut = Balance::Auto
-        .cut(&model, &[false, false], Some(&costs))
+        .cut(
+            &model,
+            &[false, false],
+            Some(&costs(forward, vec![0.0; 11])),
+        )
         .unwrap();
     assert_eq!(cut.to_string(), "1,10");
-    let short = BlockCosts {
-        forward: vec![1.0; 3],
-        backward: vec![1.0; 11],
-    };
+    let short = costs(vec![1.0; 3], vec![1.0; 11]);
     let message = Balance::Auto
         .cut(&model, &[false, false], Some(&short))
         .unwrap_err();
@@ -126,15 +138,13 @@ fn measured_costs_replace_the_estimate() {
 #[test]
 fn stages_on_slow_devices_get_less_and_those_with_replicas_more() {
     let model = resnet20();
-    let costs = |factor: f64| BlockCosts {
-        forward: vec![factor; 11],
-        backward: vec![2.0 * factor; 11],
-    };
+    let costs = |factor: f64| costs(vec![factor; 11], vec![2.0 * factor; 11]);
     let (fast, slow) = (costs(1.0), costs(2.0));
     let work = |measured, replicas| StageWork {
         recompute: false,
         replicas,
         measured,
+        memory: None,
     };
     let cut = |work: &[StageWork<'_>]| Balance::Profile.cut_for(&model, work);
     let sizes = |work: &[StageWork<'_>]| cut(work).unwrap().to_string();
@@ -144,7 +154,54 @@ fn stages_on_slow_devices_get_less_and_those_with_replicas_more() {
     let unknown = cut(&[work(Some(&fast), 1), work(None, 1)]).unwrap_err();
     assert_eq!(
         unknown.to_string(),
-        "the balance `profile` is measured when a run starts; write the cut that it has found, such as `7,4`"
+        "the balance `profile` goes by measured times, and none are at hand; write the cut that it has found, such as `7,4`"
+    );
+}
+
+/// A stage gets no more blocks than fit its device, even where another cut would be faster.
+#[test]
+fn stages_keep_to_the_memory_of_their_devices() {
+    let model = resnet20();
+    let stage = StageSummaryInput {
+        staleness: 0,
+        recompute: false,
+        micro_batches: 1,
+        kept_micro_batches: 1,
+        weight_copies: 1,
+    };
+    let cut = |bytes: [Option<u64>; 2]| {
+        let work = bytes.map(|bytes| StageWork {
+            recompute: false,
+            replicas: 1,
+            measured: None,
+            memory: bytes.map(|bytes| MemoryLimit {
+                bytes,
+                stage,
+                batch_size: 16,
+                optimizer_slots: 1,
+            }),
+        });
+        Balance::Auto.cut_for(&model, &work)
+    };
+    let free = cut([None, None]).unwrap();
+    assert_eq!(cut([Some(u64::MAX); 2]).unwrap(), free);
+    let needs = |blocks: std::ops::Range<usize>| {
+        let input = model.stage_input_shape(blocks.start).unwrap();
+        let limit = MemoryLimit {
+            bytes: 0,
+            stage,
+            batch_size: 16,
+            optimizer_slots: 1,
+        };
+        limit.needs(&model.cost(blocks).unwrap(), &input)
+    };
+    // Exactly enough for two blocks.
+    let narrow = cut([Some(needs(0..2)), None]).unwrap();
+    assert_eq!(narrow.to_string(), "2,9");
+    assert_eq!(
+        cut([Some(1_000), Some(1 << 30)]).unwrap_err().to_string(),
+        "no cut of model `resnet20` keeps every stage within the memory of its device (stage 0 has 1000 B, stage 1 has 1.0 GiB); \
+         use more stages, a smaller batch size, or a method that keeps less"
     );
 }
 

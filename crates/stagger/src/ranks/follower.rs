@@ -7,18 +7,17 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use stagger_model::BlockCosts;
-use stagger_report::Environment;
 use stagger_runtime::Interrupt;
-use stagger_transport::{Ranks, World};
+use stagger_transport::World;
 
-use super::order::{Answer, MeasuredBlocks, Order, Stretch};
+use super::order::{Answer, Order, Stretch};
 use super::{Facts, ORDERS, RanksError};
-use crate::balance;
+use crate::block_times;
 use crate::config_file;
 use crate::error::Error;
 use crate::job::{Given, Job};
 use crate::limits;
+use crate::profiling;
 use crate::refusal::Spelling;
 use crate::stages;
 
@@ -56,17 +55,30 @@ pub(crate) fn follow(
                 };
                 world.post(0, super::write(&answer)?);
             }
-            Order::Measure { config } => {
+            Order::Measure { config, rounds } => {
                 let measured = prepare(world, &config, given)
-                    .and_then(|(job, places)| balance::measure(&job, places));
+                    .and_then(|(job, places)| block_times::measure(&job, places, rounds));
                 let answer = match measured {
-                    Ok(costs) => {
-                        let of_places = costs.into_iter();
-                        let of_places = of_places.map(|BlockCosts { forward, backward }| {
-                            MeasuredBlocks { forward, backward }
-                        });
-                        Answer::Measured(of_places.collect())
-                    }
+                    Ok(places) => Answer::Measured {
+                        host: super::own_host(),
+                        places,
+                    },
+                    Err(error) => refused(&error),
+                };
+                world.post(0, super::write(&answer)?);
+            }
+            Order::MeasureHops {
+                config,
+                stretch,
+                rounds,
+            } => {
+                world.forget_before(stretch);
+                let measured = prepare(world, &config, given).and_then(|(job, _)| {
+                    let own = super::transport(world, &job, stretch)?;
+                    profiling::round_trips(&job, &own, rounds)
+                });
+                let answer = match measured {
+                    Ok(hops) => Answer::MeasuredHops(hops),
                     Err(error) => refused(&error),
                 };
                 world.post(0, super::write(&answer)?);
@@ -83,7 +95,7 @@ pub(crate) fn follow(
 
 fn refused(error: &Error) -> Answer {
     Answer::Refused {
-        host: super::host(&Environment::gather("", None)),
+        host: super::own_host(),
         sentence: error.sentence(Spelling::Flags),
     }
 }
@@ -102,12 +114,7 @@ fn prepare(world: &World, config: &str, given: &Given) -> Result<(Job, Range<usi
 fn train(world: &World, job: &Job, stretch: &Stretch<'_>) -> Result<(), Error> {
     let number = stretch.number;
     world.forget_before(number);
-    let ranks = Ranks {
-        world: world.clone(),
-        placement: super::placement(job, world.size())?,
-        stretch: number,
-        format: job.wire_format,
-    };
+    let ranks = super::transport(world, job, number)?;
     let plan = stretch.plan(job)?;
     let places = ranks.placement.stages_of(world.rank());
     let from = (plan.resume.as_ref()).map_or(0, |from| from.next_batch(&plan.schedule));

@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use stagger_model::BlockCosts;
 use stagger_runtime::{Interrupt, Plan, RunError};
 use stagger_transport::wire::Format;
 use stagger_transport::{Placement, Ranks, World};
 
-use super::order::{Answer, MeasuredBlocks, Order, Stretch};
+use super::order::{Answer, Order, Stretch};
 use super::{Facts, ORDERS, RanksError};
-use crate::balance;
+use crate::block_times::{self, BlockTimes};
 use crate::config_file;
 use crate::error::Error;
 use crate::job::Job;
+use crate::profiling::{self, RoundTrips};
 use crate::stages::Options;
 
 /// Lets the other ranks of a world go, where rank 0 finds out that there is no run.
@@ -110,35 +110,62 @@ impl Leader {
         Ok(lines)
     }
 
-    /// Has every rank measure the blocks of the job's model, at the same time. What they take at each place.
-    pub fn measure(&self, job: &Job) -> Result<Vec<BlockCosts>, Error> {
+    /// Has every rank measure the blocks of the job's model so many times, all ranks at the same time. What they take at each place.
+    pub fn measure(&self, job: &Job, rounds: usize) -> Result<Vec<BlockTimes>, Error> {
         let config = config_file::write(&job.options)?;
-        self.tell_all(&Order::Measure { config })?;
+        self.tell_all(&Order::Measure { config, rounds })?;
         let blocks = job.model.blocks.len();
         let placement = super::placement(job, self.world.size())?;
-        let mut costs: Vec<Vec<BlockCosts>> = vec![Vec::new(); self.world.size()];
-        costs[0] = balance::measure(job, placement.stages_of(0))?;
+        let mut times: Vec<Vec<BlockTimes>> = vec![Vec::new(); self.world.size()];
+        let own = block_times::measure(job, placement.stages_of(0), rounds)?;
+        times[0] = of_rank(0, &super::own_host(), own);
         self.answers_of_all(|rank, answer| {
-            let (Answer::Measured(found), Some(of_rank)) = (answer, costs.get_mut(rank)) else {
+            let (Answer::Measured { host, places }, Some(found)) = (answer, times.get_mut(rank))
+            else {
                 return Ok(());
             };
             let wrong = |what: String| RanksError::Message { what };
             let expected = placement.stages_of(rank).len();
-            if found.len() != expected {
-                let found = found.len();
+            if places.len() != expected {
+                let found = places.len();
                 return Err(wrong(format!(
                     "rank {rank} has measured for {found} places and has {expected}"
                 )));
             }
-            for MeasuredBlocks { forward, backward } in found {
-                let found = BlockCosts { forward, backward };
-                let valid = found.validate(blocks);
-                valid.map_err(|error| wrong(error.to_string()))?;
-                of_rank.push(found);
+            if let Some(fault) = places.iter().find_map(|times| times.fault(blocks)) {
+                return Err(wrong(format!("rank {rank} has measured {fault}")));
             }
+            *found = of_rank(rank, &host, places);
             Ok(())
         })?;
-        Ok(costs.concat())
+        Ok(times.concat())
+    }
+
+    /// Has all ranks exchange messages over each hop of the job, one hop after the other. What these take on each.
+    pub fn measure_hops(&self, job: &Job, rounds: usize) -> Result<Vec<RoundTrips>, Error> {
+        let config = config_file::write(&job.options)?;
+        let stretch = self.stretches.fetch_add(1, Ordering::Relaxed) + 1;
+        self.world.forget_before(stretch);
+        self.tell_all(&Order::MeasureHops {
+            config,
+            stretch,
+            rounds,
+        })?;
+        let own = super::transport(&self.world, job, stretch)?;
+        let mut hops = profiling::round_trips(job, &own, rounds)?;
+        self.answers_of_all(|rank, answer| {
+            let Answer::MeasuredHops(found) = answer else {
+                return Ok(());
+            };
+            if let Some(fault) = found.iter().find_map(RoundTrips::fault) {
+                let what = format!("rank {rank} has measured {fault}");
+                return Err(RanksError::Message { what });
+            }
+            hops.extend(found);
+            Ok(())
+        })?;
+        hops.sort_by_key(|hop| hop.stage);
+        Ok(hops)
     }
 
     /// The places of this rank.
@@ -210,6 +237,14 @@ impl Leader {
         }
         Ok(())
     }
+}
+
+/// What a rank has measured, with devices named by where they are.
+fn of_rank(rank: usize, host: &str, mut places: Vec<BlockTimes>) -> Vec<BlockTimes> {
+    for times in &mut places {
+        times.device = format!("{} on rank {rank} ({host})", times.device);
+    }
+    places
 }
 
 impl Drop for Leader {

@@ -9,8 +9,10 @@ use stagger_runtime::{OnNonFinite, Plan};
 use stagger_schedule::{Horizon, Schedule};
 
 use super::{Facts, RanksError};
+use crate::block_times::BlockTimes;
 use crate::error::Error;
 use crate::job::Job;
+use crate::profiling::RoundTrips;
 use crate::stages::{self, Options};
 
 /// From rank 0.
@@ -22,8 +24,14 @@ pub(super) enum Order<'a> {
     Train(Box<Stretch<'a>>),
     /// The run is over.
     End,
-    /// To measure the blocks of such a run's model. To be answered.
-    Measure { config: String },
+    /// To measure the blocks of such a run's model, so many times. To be answered.
+    Measure { config: String, rounds: usize },
+    /// To exchange messages over each hop of the run that ends here, in a stretch of its own. To be answered.
+    MeasureHops {
+        config: String,
+        stretch: u32,
+        rounds: usize,
+    },
 }
 
 /// To rank 0.
@@ -35,15 +43,13 @@ pub(super) enum Answer {
     Refused { host: String, sentence: String },
     /// This process has been asked to end.
     Interrupted,
-    /// What blocks take here, in seconds, on the device of each place of this rank.
-    Measured(Vec<MeasuredBlocks>),
-}
-
-/// What the blocks of a model take on one device, in seconds.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct MeasuredBlocks {
-    pub forward: Vec<f64>,
-    pub backward: Vec<f64>,
+    /// What blocks take here on the device of each place of this rank, and the name of the host.
+    Measured {
+        host: String,
+        places: Vec<BlockTimes>,
+    },
+    /// What messages take on the hops whose lower end is here.
+    MeasuredHops(Vec<RoundTrips>),
 }
 
 /// A stretch of training: what [`stages::run`] is given on rank 0.

@@ -299,7 +299,7 @@ impl<'a> Prepared<'a> {
 }
 
 /// A process per stage, or per replica of one, where neither stages nor schedule say anything else.
-fn set_stages(options: &mut TrainingOptions, ranks: usize) {
+pub(crate) fn set_stages(options: &mut TrainingOptions, ranks: usize) {
     let fixed = options.schedule.as_deref();
     if options.stages.is_some() || fixed.is_some_and(|text| Schedule::parse(text, None).is_ok()) {
         return;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
+use stagger_model::Balance;
 use stagger_report::{
     CONFIG_FILE, DEFAULT_BASE, EndRecord, METRICS_FILE, Record, RunFolder, read_metrics,
 };
@@ -179,8 +180,9 @@ pub fn reopen(
     }
     let output = stored.output.clone();
     let mut said = said;
-    // It has been measured, and the stored balance is what came of it.
-    said.balance.take_if(|said| said.trim() == "profile");
+    // The run has been cut by it, and the stored balance is what came of it.
+    said.balance
+        .take_if(|said| matches!(said.parse(), Ok(Balance::Profile | Balance::File(_))));
     let still = extension::still_holds(&stored, &said);
     let options = TrainingOptions {
         output,

@@ -3,7 +3,7 @@
 use stagger_torch::TorchDevice;
 
 use super::*;
-use crate::balance;
+use crate::block_times;
 use crate::job::Job;
 use crate::ranks::instructions;
 
@@ -87,7 +87,7 @@ fn only_processors_have_vector_instructions() {
 #[test]
 fn each_engine_is_measured() {
     let found = job(&["cpu", "torch", "cpu"], &[], &[1]).unwrap();
-    let costs = balance::measure(&found, 0..3).unwrap();
+    let costs = block_times::measure(&found, 0..3, 3).unwrap();
     assert_eq!(costs[0], costs[2], "one device");
     assert_ne!(costs[0], costs[1], "two engines");
 }

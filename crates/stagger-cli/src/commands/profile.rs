@@ -1,0 +1,104 @@
+//! `stagger profile`.
+
+#[cfg_attr(not(feature = "mpi"), path = "profile/without_mpi.rs")]
+mod ranks;
+mod report;
+
+use anyhow::anyhow;
+use stagger::TrainingOptions;
+use stagger::data::shown_path;
+use stagger::profiling::{Profiling, check_output};
+use stagger::transport::World;
+
+use super::print;
+use crate::failure::Failure;
+use crate::flags::{ProfileArgs, input_shape};
+use crate::terminal::say;
+
+pub use ranks::run as run_ranks;
+
+/// Measures what blocks, stages and links take in this process.
+pub fn run(arguments: &ProfileArgs) -> Result<(), Failure> {
+    if arguments.rank_timeout.is_some() {
+        let sentence = "--rank-timeout is for a measurement over several processes, which mpirun starts; leave it out";
+        return Err(anyhow!(sentence).into());
+    }
+    measure(arguments, None)
+}
+
+/// Measures over a world, on rank 0 where there are several ranks.
+fn measure(arguments: &ProfileArgs, world: Option<World>) -> Result<(), Failure> {
+    let profiling = match check(arguments) {
+        Ok(profiling) => profiling,
+        Err(failure) => {
+            // The others wait to hear what there is to measure.
+            world.into_iter().for_each(stagger::dismiss);
+            return Err(failure);
+        }
+    };
+    let measured = profiling.run(world)?;
+    if let Some(path) = &arguments.output {
+        measured.write(path)?;
+    }
+    if arguments.json {
+        measured.notes.iter().for_each(|note| say(note));
+        print(&measured.json()?)?;
+        return Ok(());
+    }
+    print(&report::tables(&measured))?;
+    match &arguments.output {
+        Some(path) => {
+            let path = shown_path(path);
+            print(&format!(
+                "\nwritten to {path}; for a run with the profile's cut: --balance {path}\n"
+            ))?;
+        }
+        None => {
+            print("\nnothing is written; --output FILE keeps the profile for --balance FILE\n")?
+        }
+    }
+    Ok(())
+}
+
+/// What is asked for, complete and without what is known to be wrong before anything is measured.
+fn check(arguments: &ProfileArgs) -> Result<Profiling, Failure> {
+    if let Some(path) = &arguments.output {
+        check_output(path)?;
+    }
+    profiling(arguments)
+}
+
+fn profiling(arguments: &ProfileArgs) -> Result<Profiling, Failure> {
+    let shape = input_shape(&arguments.input)?;
+    for (flag, value) in [
+        ("--rounds", arguments.rounds),
+        ("--batches", arguments.batches),
+        ("--classes", arguments.classes),
+    ] {
+        if value == 0 {
+            return Err(anyhow!("{flag} is 0; give a whole number of at least 1").into());
+        }
+    }
+    if arguments.batches.checked_add(arguments.warmup).is_none() {
+        return Err(anyhow!("--batches and --warmup are too large").into());
+    }
+    let own = TrainingOptions {
+        model: Some(arguments.model.clone()),
+        batch_size: Some(arguments.batch_size),
+        // So small that random labels do not drive the loss to infinity.
+        lr: Some(0.01),
+        seed: Some(arguments.seed),
+        ..TrainingOptions::default()
+    };
+    Ok(Profiling {
+        options: own
+            .or(arguments.pipeline.options())
+            .or(arguments.engine.options()),
+        shape,
+        classes: arguments.classes,
+        rounds: arguments.rounds,
+        batches: arguments.batches,
+        warmup: arguments.warmup,
+        commit: option_env!("STAGGER_COMMIT").map(str::to_owned),
+    })
+}

@@ -1,0 +1,254 @@
+//! The cut of a run by a profile that was measured before.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use stagger_data::{foreign, shown_path, shown_text};
+use stagger_model::{Balance, BlockCosts, Cut, MemoryLimit, Model, StageWork};
+use stagger_plan::{PipelineError, Profile, ProfileError};
+use stagger_runtime::Replicas;
+use stagger_schedule::Schedule;
+
+use super::milliseconds;
+use crate::error::Error;
+use crate::job::summary_inputs;
+use crate::refusal::{Refusal, check_path};
+
+/// Far more than a profile of any model in the zoo with a thousand rounds has.
+const MOST_BYTES: u64 = 1 << 26;
+
+/// Why a file says nothing about the cut of a run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProfileMisfit {
+    /// It cannot be read.
+    #[error(
+        "{} cannot be read: {source}; measure one with `stagger profile --output FILE`",
+        shown_path(path)
+    )]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is no profile.
+    #[error(
+        "{}: {source}; measure one with `stagger profile --output FILE`",
+        shown_path(path)
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ProfileError,
+    },
+    /// It is one of something else.
+    #[error(
+        "{} is a profile of {}, and the run trains {expected}; measure that with `stagger profile`",
+        shown_path(path),
+        shown_text(found)
+    )]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What the profile is of.
+        found: String,
+        /// What the run is of.
+        expected: String,
+    },
+    /// It has neither one device nor one for each stage.
+    #[error("{}: {source}", shown_path(path))]
+    Devices {
+        /// The file.
+        path: PathBuf,
+        /// How many it has.
+        source: PipelineError,
+    },
+}
+
+/// What decides a cut by a profile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToCut<'a> {
+    pub model: &'a Model,
+    pub schedule: &'a Schedule,
+    /// `None` where there is one of each stage.
+    pub replicas: Option<&'a Replicas>,
+    /// Samples of an update.
+    pub batch_size: usize,
+    /// Values per parameter that the optimizer keeps.
+    pub optimizer_slots: usize,
+}
+
+/// The cut of a model by a profile of it, for the stages of a schedule with momentum: stages go by their devices' times, and get no
+/// more blocks than fit the memory that the profile allows.
+///
+/// # Errors
+/// When the file is no profile, or one of another model, input, or number of classes or devices; and when no cut fits.
+pub fn cut_by_profile(
+    path: &Path,
+    model: &Model,
+    schedule: &Schedule,
+    batch_size: usize,
+) -> Result<Cut, Error> {
+    let run = ToCut {
+        model,
+        schedule,
+        replicas: None,
+        batch_size,
+        optimizer_slots: 1,
+    };
+    Ok(by_file(path, &run)?.0)
+}
+
+/// The cut of a run by the profile in a file, and a line on it for people.
+pub(super) fn by_file(path: &Path, run: &ToCut<'_>) -> Result<(Cut, String), Error> {
+    check_path("balance", path)?;
+    let profile = read_profile(path).map_err(refused)?;
+    let (cut, times) = cut_of_profile(&profile, path, run)?;
+    let line = format!(
+        "balance {}: blocks {cut}, expected to take {} ms per micro-batch",
+        shown_path(path),
+        milliseconds(&times)
+    );
+    Ok((cut, line))
+}
+
+fn refused(misfit: ProfileMisfit) -> Refusal {
+    Refusal::Unreadable {
+        option: "balance",
+        source: Box::new(misfit),
+    }
+}
+
+/// Reads a profile.
+///
+/// # Errors
+/// [`ProfileMisfit::Unread`], [`ProfileMisfit::Damaged`].
+pub(crate) fn read_profile(path: &Path) -> Result<Profile, ProfileMisfit> {
+    let path = path.to_owned();
+    let text = match foreign::text(&path, MOST_BYTES) {
+        Ok(text) => text,
+        Err(source) => return Err(ProfileMisfit::Unread { path, source }),
+    };
+    Profile::from_json(&text).map_err(|source| ProfileMisfit::Damaged { path, source })
+}
+
+/// Makes sure that the profile is one of the run's model and of as many devices.
+///
+/// # Errors
+/// [`ProfileMisfit::Other`], [`ProfileMisfit::Devices`].
+pub(crate) fn check_profile(
+    profile: &Profile,
+    path: &Path,
+    run: &ToCut<'_>,
+) -> Result<(), ProfileMisfit> {
+    let ToCut {
+        model, schedule, ..
+    } = run;
+    let path = path.to_owned();
+    let blocks = model.blocks.iter().map(|block| block.name.as_str());
+    let found = profile.blocks.iter().map(|block| block.name.as_str());
+    let other_block = blocks
+        .clone()
+        .zip(found.clone())
+        .position(|(of_model, found)| of_model != found);
+    let described = |name: &str,
+                     [channels, height, width]: [usize; 3],
+                     classes,
+                     blocks: &[&str]| {
+        let count = blocks.len();
+        let other = other_block.and_then(|at| Some((at, blocks.get(at)?)));
+        let other = other.map_or(String::new(), |(at, block)| {
+            format!(", block {at} `{block}`,")
+        });
+        format!(
+            "{name} with {count} blocks{other} for {channels}x{height}x{width} images and {classes} classes"
+        )
+    };
+    let is_same = (profile.model == model.name)
+        && (profile.input, profile.classes) == (model.input, model.classes)
+        && found.clone().eq(blocks.clone());
+    if !is_same {
+        return Err(ProfileMisfit::Other {
+            path,
+            found: described(
+                &profile.model,
+                profile.input,
+                profile.classes,
+                &found.collect::<Vec<_>>(),
+            ),
+            expected: described(
+                &model.name,
+                model.input,
+                model.classes,
+                &blocks.collect::<Vec<_>>(),
+            ),
+        });
+    }
+    let (found, stages) = (profile.devices.len(), schedule.stages());
+    if found != 1 && found != stages {
+        let source = PipelineError::Count {
+            what: "devices",
+            found,
+            expected: stages,
+            stages,
+        };
+        return Err(ProfileMisfit::Devices { path, source });
+    }
+    Ok(())
+}
+
+/// The cut, and what its stages take for a micro-batch, in seconds.
+///
+/// # Errors
+/// When the profile is of something else, and when no cut fits.
+pub(crate) fn cut_of_profile(
+    profile: &Profile,
+    path: &Path,
+    run: &ToCut<'_>,
+) -> Result<(Cut, Vec<f64>), Error> {
+    check_profile(profile, path, run).map_err(refused)?;
+    let ToCut {
+        model,
+        schedule,
+        replicas,
+        batch_size,
+        optimizer_slots,
+    } = *run;
+    let micro_batches = schedule.micro_batches();
+    let samples = (batch_size / micro_batches.max(1)).max(1);
+    let costs: Vec<BlockCosts> = profile.block_costs(samples, micro_batches);
+    let inputs = summary_inputs(schedule);
+    let recomputes = schedule.recomputes();
+    let stages = recomputes.iter().zip(inputs).enumerate();
+    let work: Vec<StageWork<'_>> = stages
+        .map(|(stage, (&recompute, input))| {
+            // Checked: there is one device, or one for each stage.
+            let device = stage.min(profile.devices.len().saturating_sub(1));
+            let replicas = replicas.map_or(1, |replicas| replicas.of(stage));
+            let limit = |bytes| MemoryLimit {
+                bytes,
+                stage: input,
+                batch_size: batch_size.div_ceil(replicas.max(1)),
+                optimizer_slots,
+            };
+            StageWork {
+                recompute,
+                replicas,
+                measured: costs.get(device),
+                memory: profile.devices[device].memory_bytes.map(limit),
+            }
+        })
+        .collect();
+    let cut = Balance::File(path.to_owned()).cut_for(model, &work)?;
+    let stages = cut.stages().iter().zip(&work);
+    let times = stages.map(|(blocks, work)| {
+        let seconds = work
+            .measured
+            .map(|costs| costs.stage(blocks.clone(), work.recompute));
+        seconds.unwrap_or_default() / work.replicas.max(1) as f64
+    });
+    let times = times.collect();
+    Ok((cut, times))
+}
