@@ -208,6 +208,10 @@ pub trait Stage {
         Err(EngineError::AloneOnly)
     }
 
+    /// Gives the stage a way to see whether the run is stopping. A call of it that takes long then ends soon, with any error; one that
+    /// computes may as well go on.
+    fn watch_stop(&mut self, _is_stopping: Arc<dyn Fn() -> bool + Send + Sync>) {}
+
     /// Brings an activation or a gradient to this stage that another stage of the run has made. A stage whose tensors all stages
     /// of the run can read has nothing to do here.
     ///

@@ -92,7 +92,10 @@ impl<T> Queue<T> {
         let excess = (self.messages.len() + taken).saturating_sub(self.capacity);
         match excess.checked_sub(1) {
             None => Room::Now,
-            Some(at) => self.known_at.get(at).map_or(Room::Later, |&at| Room::At(at)),
+            Some(at) => self
+                .known_at
+                .get(at)
+                .map_or(Room::Later, |&at| Room::At(at)),
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use stagger_transport::{
-    Bytes, Capacities, Content, Delay, Delayed, Header, Hop, Lane, Link, LinkError, Message, Sequential,
-    StopSignal, Threads, Transport, sequential, stop_channel,
+    Bytes, Capacities, Content, Delay, Delayed, Header, Hop, Lane, Link, LinkError, Message,
+    Sequential, StopSignal, Threads, Transport, sequential, stop_channel,
 };
 
 use crate::number::{Number, TwoRanks};
@@ -89,7 +89,9 @@ fn evaluation_passes_activations_that_fill_the_queue(transport: impl Transport<N
     below.join().unwrap();
 }
 
-fn stop_releases_a_blocked_sender_and_a_blocked_receiver(transport: impl Transport<Number> + Clone) {
+fn stop_releases_a_blocked_sender_and_a_blocked_receiver(
+    transport: impl Transport<Number> + Clone,
+) {
     let (source, stop) = stop_channel();
     let (mut lower, mut upper) = hop(transport.clone(), (0, 0), &stop);
     let sender = thread::spawn(move || lower.send(message(Lane::Activation, 0)));
