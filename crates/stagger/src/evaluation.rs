@@ -15,7 +15,7 @@ use crate::data_file;
 use crate::error::Error;
 use crate::job::{FORMER_CPU, Given, Job, images};
 use crate::options::TrainingOptions;
-use crate::refusal::check_path;
+use crate::refusal::{check_path, refuse_emulated};
 use crate::run_weights::{InStages, RunWeights};
 use crate::stages;
 
@@ -104,6 +104,7 @@ impl PreparedEvaluation {
         let folder = RunFolder::open(run)?;
         let elsewhere = said.data_dir.clone();
         let of_run = config_file::read_of_run(&folder.file(CONFIG_FILE))?;
+        refuse_emulated(run, &of_run)?;
         // Images are set aside in the run's own folder; another one is evaluated as it is.
         let is_elsewhere = elsewhere.is_some_and(|path| {
             let own = of_run.data_dir.as_ref();

@@ -1,6 +1,7 @@
 //! Options, complete and checked, as something that can run.
 
 mod batches;
+mod emulation;
 mod engine;
 mod failures;
 mod given;
@@ -8,6 +9,7 @@ pub(crate) mod images;
 mod optimization;
 mod transport;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stagger_data::{Sampler, Split};
@@ -75,7 +77,7 @@ pub struct Job {
     pub stall_timeout: Option<Duration>,
     /// Seed of everything random.
     pub seed: u64,
-    /// What runs the stages, and where.
+    /// What runs the stages, and where; or what they sleep for.
     pub engine: EngineChoice,
     /// Format in which they compute.
     pub precision: Precision,
@@ -105,9 +107,18 @@ impl Job {
         }
     }
 
-    /// The engine, or the engines of all stages where they differ: `cpu`, or `cpu,torch`.
+    /// What is emulated, as the option says it: stages then sleep instead of computing, and nothing is learned.
+    #[must_use]
+    pub fn emulated(&self) -> Option<&str> {
+        self.options.emulate.as_deref()
+    }
+
+    /// The engine, or the engines of all stages where they differ: `cpu`, or `cpu,torch`; `emulated` where there is none.
     #[must_use]
     pub fn engine_name(&self) -> String {
+        if self.options.emulate.is_some() {
+            return engine::EMULATED.to_owned();
+        }
         match &self.options.engines {
             Some(engines) => engines.join(","),
             None => self.options.engine.clone().unwrap_or_default(),
@@ -167,6 +178,7 @@ impl Job {
                 *path = std::path::absolute(&*path).map_err(|source| unreadable(option, source))?;
             }
         }
+        let durations = emulation::read(&mut options)?;
         let batch_size = at_least_one(options.batch_size, "batch_size")?;
         let eval_batch_size = at_least_one(
             options.eval_batch_size.or(Some(batch_size)),
@@ -188,7 +200,13 @@ impl Job {
             )?,
         };
         let replicas = transport::replicas(&options, &schedule)?;
-        let (engine, precision) = engine::choose(&mut options, &replicas)?;
+        let (mut engine, precision) = match durations {
+            Some(_) => {
+                emulation::refuse_unused(&options, &schedule, &replicas)?;
+                (EngineChoice::Cpu, Precision::F32)
+            }
+            None => engine::choose(&mut options, &replicas)?,
+        };
         // One spelling of the same, so that a resumed run may be told in another one.
         options.replicas = match schedule.replicas() {
             None if replicas.any() => Some(replicas.counts()),
@@ -229,6 +247,16 @@ impl Job {
         };
         let cut = by.cut_for(&model, &work)?;
         let seed = options.seed.unwrap_or_default();
+        if let Some(durations) = durations {
+            let emulated = emulation::Emulated {
+                model: &model,
+                schedule: &schedule,
+                cut: &cut,
+                batch_size,
+                seed,
+            };
+            engine = EngineChoice::Emulated(Arc::new(emulated.by(durations)?));
+        }
         let mut sampler = Sampler::new(split.train.len(), batch_size, seed)?;
         if options.drop_last == Some(true) {
             sampler = sampler.drop_last()?;
@@ -278,7 +306,11 @@ impl Job {
         options.calibration_batches = Some(calibration_batches);
         let gap_every = options
             .gap_every
-            .unwrap_or(if asynchronous { 50 } else { 0 });
+            .unwrap_or(if asynchronous && options.emulate.is_none() {
+                50
+            } else {
+                0
+            });
         options.gap_every = Some(gap_every);
         options.eval_batch_size = Some(eval_batch_size);
         Ok(Self {

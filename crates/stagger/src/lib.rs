@@ -13,6 +13,8 @@
 //! | [`data`] | data sets, order of samples, loading |
 //! | [`engine`] | executable stages, optimizers |
 //! | [`cpu`] | the default engine |
+//! | [`plan`] | what a run would take: profiles, durations |
+//! | [`emulate`] | stages that sleep instead of computing |
 //! | [`transport`] | bounded links between stages |
 //! | [`runtime`] | the workers that execute a schedule |
 //! | [`report`] | sinks: console, metrics, weights, snapshots |
@@ -26,8 +28,10 @@
 
 pub use stagger_cpu as cpu;
 pub use stagger_data as data;
+pub use stagger_emulate as emulate;
 pub use stagger_engine as engine;
 pub use stagger_model as model;
+pub use stagger_plan as plan;
 pub use stagger_report as report;
 pub use stagger_runtime as runtime;
 pub use stagger_schedule as schedule;

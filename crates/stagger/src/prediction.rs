@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::evaluation::evaluate_with;
 use crate::job::{FORMER_CPU, Given, Job, images};
 use crate::options::TrainingOptions;
+use crate::refusal::refuse_emulated;
 use crate::run_weights::{InStages, RunWeights};
 
 /// What a run's network says of pictures: for each, in their order, the `top` likeliest classes, or why it cannot be read. Paths
@@ -80,7 +81,9 @@ impl PreparedPrediction {
         said: TrainingOptions,
     ) -> Result<Self, Error> {
         let folder = RunFolder::open(run)?;
-        let mut options = said.or(config_file::read_of_run(&folder.file(CONFIG_FILE))?);
+        let of_run = config_file::read_of_run(&folder.file(CONFIG_FILE))?;
+        refuse_emulated(run, &of_run)?;
+        let mut options = said.or(of_run);
         // Neither is where the pictures are, nor sets any of them aside.
         (options.data_dir, options.val_split, options.allow_left_out) = (None, None, None);
         // Weights do not depend on the engine.

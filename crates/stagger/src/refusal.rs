@@ -5,12 +5,13 @@ mod sentence;
 mod spelling;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use stagger_engine::Precision;
 use stagger_runtime::{CorrectionError, ReplicasError};
 
 use crate::error::Source;
+use crate::options::TrainingOptions;
 pub use literal_path::check_path;
 pub use spelling::Spelling;
 
@@ -206,6 +207,37 @@ pub enum Refusal {
         /// Stages.
         stages: usize,
     },
+    /// An option that means nothing where stages sleep instead of computing.
+    NotEmulated {
+        /// The option.
+        option: &'static str,
+        /// Why it means nothing, as half a sentence.
+        why: &'static str,
+    },
+    /// Replicas of emulated stages.
+    ReplicasNotEmulated {
+        /// The schedule, which may say that there are replicas.
+        schedule: String,
+        /// How many there are.
+        found: String,
+    },
+    /// Emulated stages in several processes.
+    RanksNotEmulated {
+        /// Processes.
+        ranks: usize,
+    },
+    /// The profile to emulate is one of another network.
+    OtherProfile {
+        /// Model, images and classes of the run.
+        expected: String,
+        /// Those of the profile.
+        found: String,
+    },
+    /// The weights of a run that has learned nothing.
+    EmulatedRun {
+        /// The run folder, or a part of it.
+        run: PathBuf,
+    },
     /// This program is built without engine `torch`.
     NoTorch,
     /// Both the device of all stages and those of each are given.
@@ -376,5 +408,15 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.sentence(Spelling::Fields))
+    }
+}
+
+/// Refuses to look for weights in a run that has none.
+pub(crate) fn refuse_emulated(run: &Path, options: &TrainingOptions) -> Result<(), Refusal> {
+    match options.emulate {
+        Some(_) => Err(Refusal::EmulatedRun {
+            run: run.to_owned(),
+        }),
+        None => Ok(()),
     }
 }

@@ -15,11 +15,17 @@ use crate::memory::TensorMemory;
 /// The line on the calibration.
 pub fn calibration(job: &Job, baseline: &RunSummary) -> String {
     format!(
-        "calibration: bp on {}, {} batches: {:.0} images/s",
+        "calibration{}: bp on {}, {} batches: {:.0} images/s",
+        emulated(job),
         same_stages(job),
         baseline.batches,
         baseline.images_per_second
     )
+}
+
+/// What stands behind the names of figures that no device has brought about.
+fn emulated(job: &Job) -> &'static str {
+    job.emulated().map_or("", |_| " (emulated)")
 }
 
 fn same_stages(job: &Job) -> String {
@@ -42,8 +48,9 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
     });
     let seconds = run.wall.as_secs_f64();
     lines.push(format!(
-        "{how} at version {} after {seconds:.1} s{best}",
-        run.version
+        "{how} at version {} after {seconds:.1} s{}{best}",
+        run.version,
+        emulated(job)
     ));
     if let Some(tested) = &run.final_test {
         lines.push(tested.to_string());
@@ -158,7 +165,11 @@ fn snapshots(folder: &Path, run: &Run) -> Option<String> {
 
 fn throughput(job: &Job, run: &RunSummary, baseline: Option<&RunSummary>) -> String {
     let rate = run.images_per_second;
-    let own = format!("throughput: {} {rate:.0} images/s", job.schedule);
+    let own = format!(
+        "throughput{}: {} {rate:.0} images/s",
+        emulated(job),
+        job.schedule
+    );
     match baseline.filter(|baseline| baseline.images_per_second > 0.0) {
         None => own,
         Some(baseline) => format!(
@@ -174,6 +185,10 @@ fn throughput(job: &Job, run: &RunSummary, baseline: Option<&RunSummary>) -> Str
 
 /// Peak memory, and the parts of it that follow from shapes.
 fn memory(job: &Job, peak_bytes: u64) -> String {
+    if job.emulated().is_some() {
+        let peak = quantity::bytes(peak_bytes);
+        return format!("memory (emulated): peak {peak} resident, without any tensors");
+    }
     let tensors = TensorMemory::of(job, |_| true);
     let sets = [&job.split.train, &job.split.test];
     let sets = sets.into_iter().chain(&job.split.final_test);
