@@ -17,4 +17,4 @@ mod stage;
 pub use emulation::{Emulated, Emulation};
 pub use links::EmulatedLinks;
 pub use rows::Rows;
-pub use stage::{EmulatedGraph, EmulatedStage};
+pub use stage::{EmulatedGraph, EmulatedStage, is_emulated};

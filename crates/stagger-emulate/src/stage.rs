@@ -14,6 +14,15 @@ use stagger_schedule::Action;
 use crate::rows::Rows;
 use crate::sleep::Sleeper;
 
+/// What the names of emulated state begin with, and those of no model.
+const PREFIX: &str = "emulated.";
+
+/// Whether a state is one of emulated stages, so that there are no weights in it.
+#[must_use]
+pub fn is_emulated(state: &StageState) -> bool {
+    state.tensors.keys().any(|name| name.starts_with(PREFIX))
+}
+
 /// A stage of a pipeline without replicas whose passes and updates last as long as they would, and do nothing. Evaluations take no
 /// time. It has no parameters, and its losses are 0.
 pub struct EmulatedStage {
@@ -78,9 +87,9 @@ impl EmulatedStage {
         self.sleeper.sleep(time)
     }
 
-    /// The name of its only tensor: one that no model has.
+    /// The name of its only tensor.
     fn tensor(&self) -> String {
-        format!("emulated.stage{}", self.stage)
+        format!("{PREFIX}stage{}", self.stage)
     }
 
     fn label(&self) -> String {
@@ -318,7 +327,7 @@ impl Stage for EmulatedStage {
         self.profile.as_mut().map(std::mem::take)
     }
 
-    /// One number, under a name that no model has: nobody takes it for weights.
+    /// One number, under a name that no model has, so that it is not taken for weights.
     fn export(&self) -> Result<StageState, EngineError> {
         let value = HostTensor::new(vec![1], vec![0.0])?;
         let mut state = StageState::default();
@@ -425,6 +434,7 @@ mod tests {
         let (mut lower, mut upper) = (stage("dsp", 0), stage("dsp", 1));
         let state = lower.export().unwrap();
         lower.import(&state).unwrap();
+        assert!(is_emulated(&state) && !is_emulated(&StageState::default()));
         let error = upper.import(&state).unwrap_err().to_string();
         assert!(error.contains("emulated.stage0"), "{error}");
         let error = upper

@@ -101,10 +101,10 @@ impl PreparedEvaluation {
         if let Some(path) = &said.data_dir {
             check_path("data_dir", path)?;
         }
+        refuse_emulated(run, None)?;
         let folder = RunFolder::open(run)?;
         let elsewhere = said.data_dir.clone();
         let of_run = config_file::read_of_run(&folder.file(CONFIG_FILE))?;
-        refuse_emulated(run, &of_run)?;
         // Images are set aside in the run's own folder; another one is evaluated as it is.
         let is_elsewhere = elsewhere.is_some_and(|path| {
             let own = of_run.data_dir.as_ref();

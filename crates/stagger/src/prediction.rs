@@ -80,10 +80,9 @@ impl PreparedPrediction {
         paths: &[PathBuf],
         said: TrainingOptions,
     ) -> Result<Self, Error> {
+        refuse_emulated(run, None)?;
         let folder = RunFolder::open(run)?;
-        let of_run = config_file::read_of_run(&folder.file(CONFIG_FILE))?;
-        refuse_emulated(run, &of_run)?;
-        let mut options = said.or(of_run);
+        let mut options = said.or(config_file::read_of_run(&folder.file(CONFIG_FILE))?);
         // Neither is where the pictures are, nor sets any of them aside.
         (options.data_dir, options.val_split, options.allow_left_out) = (None, None, None);
         // Weights do not depend on the engine.

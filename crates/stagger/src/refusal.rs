@@ -7,11 +7,12 @@ mod spelling;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use stagger_engine::Precision;
+use stagger_engine::{Precision, StageState};
+use stagger_report::CONFIG_FILE;
 use stagger_runtime::{CorrectionError, ReplicasError};
 
+use crate::config_file;
 use crate::error::Source;
-use crate::options::TrainingOptions;
 pub use literal_path::check_path;
 pub use spelling::Spelling;
 
@@ -411,12 +412,19 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Refuses to look for weights in a run that has none.
-pub(crate) fn refuse_emulated(run: &Path, options: &TrainingOptions) -> Result<(), Refusal> {
-    match options.emulate {
-        Some(_) => Err(Refusal::EmulatedRun {
-            run: run.to_owned(),
+/// Refuses the weights of an emulated run: there are none, whether its folder is named, or one of its snapshots, whose `state` has been
+/// read.
+pub(crate) fn refuse_emulated(path: &Path, state: Option<&StageState>) -> Result<(), Refusal> {
+    let is_emulated = match state {
+        Some(state) => stagger_emulate::is_emulated(state),
+        // A config that cannot be read is told of by those who need it.
+        None => config_file::read_of_run(&path.join(CONFIG_FILE))
+            .is_ok_and(|options| options.emulate.is_some()),
+    };
+    match is_emulated {
+        true => Err(Refusal::EmulatedRun {
+            run: path.to_owned(),
         }),
-        None => Ok(()),
+        false => Ok(()),
     }
 }

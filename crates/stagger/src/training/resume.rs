@@ -22,7 +22,7 @@ use crate::config_file::{self, ConfigError};
 use crate::error::Error;
 use crate::job::{CPU, FORMER_CPU, Given, Job};
 use crate::options::TrainingOptions;
-use crate::refusal::{Refusal, check_path};
+use crate::refusal::{Refusal, check_path, refuse_emulated};
 use crate::resume_refusal::ResumeRefusal;
 use crate::stages;
 use crate::weights_fit::{self, Classes};
@@ -350,7 +350,9 @@ pub fn initial_states(
         (None, Some(path)) => ("pretrained", path),
         (None, None) => return Ok(None),
     };
+    refuse_emulated(path, None)?;
     let (whole, there) = snapshots::weights(option, path, notes)?;
+    refuse_emulated(path, Some(&whole))?;
     let from = shown_path(path);
     let here = job.split.train.class_names();
     let classes = Classes::compare(there.as_deref(), here);

@@ -14,9 +14,9 @@ use stagger_report::snapshot::{
     SnapshotPlan, SnapshotStore, SnapshotWriter, Written,
 };
 use stagger_report::{
-    BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, MetricsCoverage, ReportError,
-    RunFolder, RunLog, StageOrWeights, Weights, encode_weights, read_stage_or_weights,
-    read_weights_inside, write_weights,
+    BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, MetricsCoverage, ReportError, RunFolder,
+    RunLog, StageOrWeights, Weights, encode_weights, read_stage_or_weights, read_weights_inside,
+    write_weights,
 };
 use stagger_runtime::snapshot::Snapshot;
 
@@ -27,7 +27,7 @@ use crate::config_file;
 use crate::error::{Error, Source};
 use crate::job::{Job, OnNan};
 use crate::options::TrainingOptions;
-use crate::refusal::{Refusal, refuse_emulated};
+use crate::refusal::Refusal;
 use crate::resume_refusal::ResumeRefusal;
 
 /// A run that takes snapshots.
@@ -341,15 +341,8 @@ pub fn weights(
         found
     };
     if let Some((manifest, snapshot)) = found {
-        // What does not parse was written by another version, and is not one of an emulation.
-        if let Ok(options) = config_file::parse(&manifest.config) {
-            refuse_emulated(path, &options)?;
-        }
         let names = Some(manifest.class_names).filter(|names| !names.is_empty());
         return Ok((whole(snapshot), names));
-    }
-    if let Ok(options) = config_file::read_of_run(&path.join(CONFIG_FILE)) {
-        refuse_emulated(path, &options)?;
     }
     let last: PathBuf = path.join(LAST_WEIGHTS_FILE);
     if !foreign::is_there(&last) {
