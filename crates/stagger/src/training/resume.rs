@@ -177,6 +177,16 @@ pub fn reopen(
         }
         .into());
     }
+    if let (Some(found), None) = (&said.emulate, &stored.emulate) {
+        // Its engine and the like would be refused before.
+        return Err(ResumeRefusal::Option {
+            run: run.clone(),
+            option: "emulate".to_owned(),
+            expected: "not set".to_owned(),
+            found: format!("{found:?}"),
+        }
+        .into());
+    }
     let output = stored.output.clone();
     let mut said = said;
     // It has been measured, and the stored balance is what came of it.
