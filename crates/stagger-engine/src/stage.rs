@@ -208,8 +208,7 @@ pub trait Stage {
         Err(EngineError::AloneOnly)
     }
 
-    /// Gives the stage a way to see whether the run is stopping. A call of it that takes long then ends soon, with any error; one that
-    /// computes may as well go on.
+    /// Lets the stage see whether the run is stopping: calls that take long without computing then end soon, with any error.
     fn watch_stop(&mut self, _is_stopping: Arc<dyn Fn() -> bool + Send + Sync>) {}
 
     /// Brings an activation or a gradient to this stage that another stage of the run has made. A stage whose tensors all stages

@@ -2,6 +2,7 @@
 
 mod batches;
 mod emulation;
+mod ends;
 mod engine;
 mod failures;
 mod given;
@@ -22,6 +23,7 @@ use stagger_transport::wire::Format;
 use crate::error::Error;
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
+use ends::{horizon, stall_timeout, time_limit};
 
 pub(crate) use engine::{CPU, FORMER_CPU};
 pub use engine::{EngineChoice, PlaceEngine};
@@ -390,62 +392,6 @@ fn unreadable(option: &'static str, source: impl Into<crate::error::Source>) -> 
         option,
         source: source.into(),
     }
-}
-
-/// Far above any real run; the marks of every epoch are kept in memory.
-const MAX_EPOCHS: usize = 1_000_000;
-
-fn time_limit(seconds: f64) -> Result<Duration, Refusal> {
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(limit) if !limit.is_zero() => Ok(limit),
-        _ => Err(Refusal::Value {
-            option: "max_seconds",
-            found: seconds.to_string(),
-            kind: "a duration",
-            expected: "a number above 0, such as 60",
-        }),
-    }
-}
-
-fn stall_timeout(options: &TrainingOptions) -> Result<Option<Duration>, Refusal> {
-    let seconds = options.stall_timeout.unwrap_or_default();
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(timeout) => Ok((!timeout.is_zero()).then_some(timeout)),
-        Err(_) => Err(Refusal::Value {
-            option: "stall_timeout",
-            found: seconds.to_string(),
-            kind: "a duration",
-            expected: "a number of seconds, or 0 for none",
-        }),
-    }
-}
-
-/// Evaluates and snapshots after every epoch and at the end.
-fn horizon(
-    per_epoch: usize,
-    epochs: usize,
-    max_batches: Option<usize>,
-) -> Result<Horizon, Refusal> {
-    if epochs > MAX_EPOCHS {
-        return Err(Refusal::Epochs {
-            found: epochs,
-            most: MAX_EPOCHS,
-        });
-    }
-    let planned = per_epoch.saturating_mul(epochs);
-    let batches = planned.min(max_batches.unwrap_or(planned));
-    let mut marks: Vec<usize> = (1..=batches / per_epoch)
-        .map(|epoch| epoch * per_epoch)
-        .collect();
-    if marks.last() != Some(&batches) {
-        marks.push(batches);
-    }
-    Ok(Horizon {
-        batches,
-        evaluate_at: marks.clone(),
-        snapshot_at: marks,
-        ..Horizon::default()
-    })
 }
 
 /// Reads the stragglers, each of a stage that there is.

@@ -244,7 +244,7 @@ fn training_says_that_it_is_emulated_and_goes_on_so() {
         resumed.stdout
     );
     for output in [&begun.stdout, &resumed.stdout] {
-        let figures = ["images/s", "done at", "memory"];
+        let figures = ["images/s", "done at", "memory", "time of", "snapshots: "];
         for line in output
             .lines()
             .filter(|line| figures.iter().any(|word| line.contains(word)))

@@ -212,7 +212,7 @@ fn delayed() -> Delayed {
 
 /// A sender that waits for room on a link that takes for ever hears a stop, and that its neighbour is gone.
 #[test]
-fn nobody_waits_for_a_message_that_takes_for_ever() {
+fn a_stop_and_a_departure_end_a_wait_that_takes_for_ever() {
     let ever = || {
         Delayed::new(|_, _| Delay {
             occupies: Duration::ZERO,

@@ -60,14 +60,15 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
         let accounts = run.speed.stages.iter().enumerate();
         lines.extend(accounts.map(|(stage, summary)| {
             let first = job.replicas.places_of(0..stage).end;
-            account::line(&job.replicas.names(first..first + 1), summary)
+            let name = job.replicas.names(first..first + 1) + emulated(job);
+            account::line(&name, summary)
         }));
     }
     if let Some(peak_bytes) = run.peak_resident_bytes {
         lines.push(memory(job, peak_bytes));
     }
     if let Some(folder) = run.folder.as_ref().filter(|_| job.snapshots.is_some()) {
-        lines.extend(snapshots(folder, run));
+        lines.extend(snapshots(job, folder, run));
         if run.interrupted {
             let path = shown(folder);
             lines.push(format!("resume with: stagger train --resume {path}"));
@@ -98,7 +99,9 @@ fn limited(job: &Job, run: &Run) -> Option<String> {
         return None;
     };
     let ended = format!("{what} ended the run at version {} of {of}", run.version);
-    let Some(folder) = run.folder.as_deref() else {
+    // An emulated run has no weights to go on from.
+    let goes_on = job.snapshots.is_some() || job.emulated().is_none();
+    let Some(folder) = run.folder.as_deref().filter(|_| goes_on) else {
         return Some(ended);
     };
     let path = shown(folder);
@@ -142,7 +145,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// What the snapshots of a run cost it.
-fn snapshots(folder: &Path, run: &Run) -> Option<String> {
+fn snapshots(job: &Job, folder: &Path, run: &Run) -> Option<String> {
     let taken = run.snapshots.iter().map(|cost| cost.taken).max()?;
     if taken == 0 {
         return None;
@@ -157,7 +160,8 @@ fn snapshots(folder: &Path, run: &Run) -> Option<String> {
     let total = total.unwrap_or_default();
     let share = 100.0 * total.as_secs_f64() / run.wall.as_secs_f64().max(1e-9);
     Some(format!(
-        "snapshots: {taken} in {}, each stops its stages for {} ({share:.2} % of the run)",
+        "snapshots{}: {taken} in {}, each stops its stages for {} ({share:.2} % of the run)",
+        emulated(job),
         shown_path(folder),
         each.join(" "),
     ))
