@@ -208,6 +208,9 @@ pub trait Stage {
         Err(EngineError::AloneOnly)
     }
 
+    /// Lets the stage see whether the run is stopping: calls that take long without computing then end soon, with any error.
+    fn watch_stop(&mut self, _is_stopping: Arc<dyn Fn() -> bool + Send + Sync>) {}
+
     /// Brings an activation or a gradient to this stage that another stage of the run has made. A stage whose tensors all stages
     /// of the run can read has nothing to do here.
     ///

@@ -32,6 +32,21 @@ pub use staleness::StageStaleness;
 pub use statistics::Spread;
 pub use table::{main_table, slowdown_table};
 
+/// What stands wherever figures of a comparison are shown whose stages slept instead of computing.
+#[must_use]
+pub fn emulated_note(emulated: &str) -> String {
+    let equal = match emulated.starts_with("equal:") {
+        true => {
+            " The stages of every method take that long for a batch, whatever it computes in it."
+        }
+        false => "",
+    };
+    format!(
+        "Emulated ({emulated}): stages slept for their durations and learned nothing; rates are those of this runtime with such \
+         devices.{equal}"
+    )
+}
+
 /// A remark on the baselines that stands wherever a comparison is shown.
 pub const NO_BARRIERS: &str = "Locks in DDG and FR as published come from a barrier per iteration; in this runtime \
                                there is none, so the baselines run at their best.";

@@ -123,6 +123,7 @@ mod tests {
             batches_per_epoch: 1,
             batches: 1,
             evaluate_at: vec![],
+            emulated: false,
         };
         Console::new(out, EpochTally::new(plan))
     }

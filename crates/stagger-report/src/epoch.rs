@@ -19,6 +19,8 @@ pub struct EpochPlan {
     pub batches: usize,
     /// Versions that are evaluated, in ascending order. An evaluation at the end of an epoch is part of its summary.
     pub evaluate_at: Vec<usize>,
+    /// Whether stages only sleep: see [`EpochSummary::emulated`].
+    pub emulated: bool,
 }
 
 impl EpochPlan {
@@ -433,6 +435,7 @@ impl EpochTally {
             wall,
             bubble_share: bubble_share(&stages),
             stages,
+            emulated: self.plan.emulated,
         }
     }
 }

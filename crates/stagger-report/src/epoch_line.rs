@@ -11,7 +11,7 @@ use crate::summary::{EpochSummary, StageSummary};
 /// The loss is a mean over samples, `train` and `test` are top-1 accuracies, the learning rate is that of the last batch.
 /// `busy` is the share of each stage's time in which it computed, `bubble` one minus the mean of these, `staleness` the mean
 /// of each stage. `gap`, where it was measured, is how far each stage's weights move between forward and backward, as a
-/// share of their norm.
+/// share of their norm. A run whose stages only sleep has `emulated` in the place of everything that it would have learned.
 pub fn format_epoch(summary: &EpochSummary) -> String {
     let digits = summary.epochs.to_string().len();
     let percents = |shares: &mut dyn Iterator<Item = f64>| -> String {
@@ -25,15 +25,20 @@ pub fn format_epoch(summary: &EpochSummary) -> String {
         .iter()
         .map(|stage| short_mean(stage.staleness_mean))
         .collect();
+    let learned = match summary.emulated {
+        true => "emulated".to_owned(),
+        false => format!(
+            "loss {} · train {:5.1} % · test {} · lr {}",
+            loss(summary.train_loss),
+            summary.train_top1,
+            test_scores(summary),
+            learning_rate(summary.learning_rate),
+        ),
+    };
     format!(
-        "epoch {:digits$}/{} · loss {} · train {:5.1} % · test {} · lr {} · {:6.0} images/s · \
-         busy{busy} · bubble{} · staleness{staleness}{}",
+        "epoch {:digits$}/{} · {learned} · {:6.0} images/s · busy{busy} · bubble{} · staleness{staleness}{}",
         summary.epoch,
         summary.epochs,
-        loss(summary.train_loss),
-        summary.train_top1,
-        test_scores(summary),
-        learning_rate(summary.learning_rate),
         summary.images_per_second,
         percents(&mut std::iter::once(summary.bubble_share)),
         gaps(summary),
@@ -122,7 +127,20 @@ mod tests {
             wall: Duration::from_secs(25),
             stages: vec![stage(0.98, 1.98), stage(0.96, 0.0)],
             bubble_share: 0.03,
+            emulated: false,
         }
+    }
+
+    #[test]
+    fn an_emulated_run_has_learned_nothing() {
+        let emulated = EpochSummary {
+            emulated: true,
+            ..summary()
+        };
+        assert_eq!(
+            format_epoch(&emulated),
+            "epoch  2/12 · emulated ·    512 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0"
+        );
     }
 
     #[test]

@@ -297,6 +297,7 @@ mod tests {
             batches_per_epoch: 1,
             batches: 2,
             evaluate_at: vec![],
+            emulated: false,
         })
     }
 

@@ -97,6 +97,9 @@ pub struct EpochSummary {
     pub stages: Vec<StageSummary>,
     /// One minus the mean busy share of the stages.
     pub bubble_share: f64,
+    /// Whether the stages slept instead of computing: losses and accuracies are then none. JSON: only where it is so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emulated: bool,
 }
 
 /// A whole run, to compare throughputs. Times leave out evaluations, snapshots and the batches that are not counted at the

@@ -231,6 +231,8 @@ pub(crate) struct Disturbance {
     stragglers: Vec<Straggler>,
     seed: u64,
     stage: usize,
+    /// How much longer than it should the stage has slept so far: timers are late, and the next sleep makes up for that.
+    overslept: Duration,
 }
 
 impl Disturbance {
@@ -240,10 +242,23 @@ impl Disturbance {
             stragglers: stragglers.iter().filter(of_stage).cloned().collect(),
             seed,
             stage,
+            overslept: Duration::ZERO,
         }
     }
 
-    /// How long the stage sleeps after a computation for this batch.
+    /// What is left to sleep of a delay, after what the stage has slept too long.
+    pub(crate) fn due(&mut self, delay: Duration) -> Duration {
+        let due = delay.saturating_sub(self.overslept);
+        self.overslept = self.overslept.saturating_sub(delay);
+        due
+    }
+
+    /// Takes down how long a sleep of `due` took.
+    pub(crate) fn has_slept(&mut self, due: Duration, slept: Duration) {
+        self.overslept += slept.saturating_sub(due);
+    }
+
+    /// How long the stage is delayed after a computation for this batch.
     pub(crate) fn delay(&self, batch: usize, computed: Duration) -> Duration {
         let shares = self.stragglers.iter();
         let share: f64 = shares
@@ -345,6 +360,19 @@ mod tests {
         }
         let found = frequency(&straggler, 5, 0);
         assert!((found - 0.5).abs() < 0.1, "{found}");
+    }
+
+    #[test]
+    fn a_late_timer_is_made_up_for() {
+        let ms = Duration::from_millis;
+        let mut disturbance = Disturbance::default();
+        assert_eq!(disturbance.due(ms(10)), ms(10));
+        disturbance.has_slept(ms(10), ms(13));
+        // Two short delays are over already, and of the third a millisecond is.
+        assert_eq!(disturbance.due(ms(2)), ms(0));
+        assert_eq!(disturbance.due(ms(0)), ms(0));
+        assert_eq!(disturbance.due(ms(5)), ms(4));
+        assert_eq!(disturbance.due(ms(5)), ms(5));
     }
 
     #[test]

@@ -129,6 +129,8 @@ impl<S: Stage> Worker<S> {
         }
         let place = plan.replicas.place(number);
         let index = place.stage;
+        let signal = stop.clone();
+        stage.watch_stop(Arc::new(move || signal.is_raised()));
         let policy = plan.schedule.policy(index);
         let micro_batches = plan.schedule.micro_batches();
         let versions = Versions::new(plan, index);
@@ -347,15 +349,23 @@ impl<S: Stage> Worker<S> {
     }
 
     /// Sleeps as a straggler does after `computed` of work.
-    fn straggle(&self, batch: usize, computed: Duration, times: &mut Times) -> Result<(), Fault> {
+    fn straggle(
+        &mut self,
+        batch: usize,
+        computed: Duration,
+        times: &mut Times,
+    ) -> Result<(), Fault> {
         let delay = self.disturbance.delay(batch, computed);
-        if delay.is_zero() {
+        let due = self.disturbance.due(delay);
+        times.delayed += delay;
+        if due.is_zero() {
             return Ok(());
         }
-        times.delayed += delay;
-        if self.stop.sleep(delay) {
+        let started = Instant::now();
+        if self.stop.sleep(due) {
             return Err(LinkError::Stopped.into());
         }
+        self.disturbance.has_slept(due, started.elapsed());
         Ok(())
     }
 

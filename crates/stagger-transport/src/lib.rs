@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`threads`] | stages are threads of one process; a message is a move of ownership, never a copy |
 //! | [`bytes`] | the same, but every message goes through the wire format |
+//! | [`delayed`] | as [`threads`], but messages take time on their way |
 //! | [`ranks`] | stages are shared out over the processes of a [`World`] |
 //! | [`sequential`] | all stages in one thread; a receive that would block is an error, not a hang |
 //! | [`wire`] | messages as bytes |
@@ -17,6 +18,7 @@
 //! **Invariant:** this crate knows no tensor library; a payload is any `T: Send`, and between processes any [`Payload`].
 
 pub mod bytes;
+pub mod delayed;
 mod link;
 mod message;
 mod placement;
@@ -31,6 +33,7 @@ pub mod wire;
 pub mod world;
 
 pub use bytes::Bytes;
+pub use delayed::{Delay, Delayed};
 pub use link::{Link, LinkError};
 pub use message::{Content, Header, Lane, Mark, Message};
 pub use placement::{Placement, TooFewStages};

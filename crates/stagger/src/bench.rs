@@ -82,7 +82,10 @@ impl Bench {
                 profile: self.profile_kernels,
                 ..stages::Options::default()
             },
-            synthetic::feeds(&job, job.seed),
+            match job.emulated() {
+                Some(_) => stages::feeds(&job, 0..total)?,
+                None => synthetic::feeds(&job, job.seed),
+            },
             &Interrupt::new(),
             |event| {
                 tally.event(&event);

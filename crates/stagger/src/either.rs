@@ -123,6 +123,10 @@ impl<A: Stage, B: Stage> Stage for Either<A, B> {
         either!(self, stage => stage.normalize_across(replicas))
     }
 
+    fn watch_stop(&mut self, is_stopping: Arc<dyn Fn() -> bool + Send + Sync>) {
+        either!(self, stage => stage.watch_stop(is_stopping));
+    }
+
     fn forward(
         &mut self,
         input: &Self::Activation,

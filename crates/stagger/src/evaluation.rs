@@ -15,7 +15,7 @@ use crate::data_file;
 use crate::error::Error;
 use crate::job::{FORMER_CPU, Given, Job, images};
 use crate::options::TrainingOptions;
-use crate::refusal::check_path;
+use crate::refusal::{check_path, refuse_emulated};
 use crate::run_weights::{InStages, RunWeights};
 use crate::stages;
 
@@ -101,6 +101,7 @@ impl PreparedEvaluation {
         if let Some(path) = &said.data_dir {
             check_path("data_dir", path)?;
         }
+        refuse_emulated(run, None)?;
         let folder = RunFolder::open(run)?;
         let elsewhere = said.data_dir.clone();
         let of_run = config_file::read_of_run(&folder.file(CONFIG_FILE))?;

@@ -1,6 +1,8 @@
 //! Options, complete and checked, as something that can run.
 
 mod batches;
+mod emulation;
+mod ends;
 mod engine;
 mod failures;
 mod given;
@@ -8,6 +10,7 @@ pub(crate) mod images;
 mod optimization;
 mod transport;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stagger_data::{Sampler, Split};
@@ -21,6 +24,7 @@ use crate::balance;
 use crate::error::Error;
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
+use ends::{horizon, stall_timeout, time_limit};
 
 pub(crate) use engine::{CPU, FORMER_CPU};
 pub use engine::{EngineChoice, PlaceEngine};
@@ -78,7 +82,7 @@ pub struct Job {
     pub stall_timeout: Option<Duration>,
     /// Seed of everything random.
     pub seed: u64,
-    /// What runs the stages, and where.
+    /// What runs the stages, and where; or what they sleep for.
     pub engine: EngineChoice,
     /// Format in which they compute.
     pub precision: Precision,
@@ -108,9 +112,18 @@ impl Job {
         }
     }
 
-    /// The engine, or the engines of all stages where they differ: `cpu`, or `cpu,torch`.
+    /// What is emulated, as the option says it: stages then sleep instead of computing, and nothing is learned.
+    #[must_use]
+    pub fn emulated(&self) -> Option<&str> {
+        self.options.emulate.as_deref()
+    }
+
+    /// The engine, or the engines of all stages where they differ: `cpu`, or `cpu,torch`; `emulated` where there is none.
     #[must_use]
     pub fn engine_name(&self) -> String {
+        if self.options.emulate.is_some() {
+            return engine::EMULATED.to_owned();
+        }
         match &self.options.engines {
             Some(engines) => engines.join(","),
             None => self.options.engine.clone().unwrap_or_default(),
@@ -170,6 +183,7 @@ impl Job {
                 *path = std::path::absolute(&*path).map_err(|source| unreadable(option, source))?;
             }
         }
+        let durations = emulation::read(&mut options)?;
         let batch_size = at_least_one(options.batch_size, "batch_size")?;
         let eval_batch_size = at_least_one(
             options.eval_batch_size.or(Some(batch_size)),
@@ -191,7 +205,13 @@ impl Job {
             )?,
         };
         let replicas = transport::replicas(&options, &schedule)?;
-        let (engine, precision) = engine::choose(&mut options, &replicas)?;
+        let (mut engine, precision) = match durations {
+            Some(_) => {
+                emulation::refuse_unused(&options, &schedule, &replicas)?;
+                (EngineChoice::Cpu, Precision::F32)
+            }
+            None => engine::choose(&mut options, &replicas)?,
+        };
         // One spelling of the same, so that a resumed run may be told in another one.
         options.replicas = match schedule.replicas() {
             None if replicas.any() => Some(replicas.counts()),
@@ -232,6 +252,16 @@ impl Job {
             options.balance = Some(cut.to_string());
         }
         let seed = options.seed.unwrap_or_default();
+        if let Some(durations) = durations {
+            let emulated = emulation::Emulated {
+                model: &model,
+                schedule: &schedule,
+                cut: &cut,
+                batch_size,
+                seed,
+            };
+            engine = EngineChoice::Emulated(Arc::new(emulated.by(durations)?));
+        }
         let mut sampler = Sampler::new(split.train.len(), batch_size, seed)?;
         if options.drop_last == Some(true) {
             sampler = sampler.drop_last()?;
@@ -281,7 +311,11 @@ impl Job {
         options.calibration_batches = Some(calibration_batches);
         let gap_every = options
             .gap_every
-            .unwrap_or(if asynchronous { 50 } else { 0 });
+            .unwrap_or(if asynchronous && options.emulate.is_none() {
+                50
+            } else {
+                0
+            });
         options.gap_every = Some(gap_every);
         options.eval_batch_size = Some(eval_batch_size);
         Ok(Self {
@@ -362,62 +396,6 @@ fn unreadable(option: &'static str, source: impl Into<crate::error::Source>) -> 
         option,
         source: source.into(),
     }
-}
-
-/// Far above any real run; the marks of every epoch are kept in memory.
-const MAX_EPOCHS: usize = 1_000_000;
-
-fn time_limit(seconds: f64) -> Result<Duration, Refusal> {
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(limit) if !limit.is_zero() => Ok(limit),
-        _ => Err(Refusal::Value {
-            option: "max_seconds",
-            found: seconds.to_string(),
-            kind: "a duration",
-            expected: "a number above 0, such as 60",
-        }),
-    }
-}
-
-fn stall_timeout(options: &TrainingOptions) -> Result<Option<Duration>, Refusal> {
-    let seconds = options.stall_timeout.unwrap_or_default();
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(timeout) => Ok((!timeout.is_zero()).then_some(timeout)),
-        Err(_) => Err(Refusal::Value {
-            option: "stall_timeout",
-            found: seconds.to_string(),
-            kind: "a duration",
-            expected: "a number of seconds, or 0 for none",
-        }),
-    }
-}
-
-/// Evaluates and snapshots after every epoch and at the end.
-fn horizon(
-    per_epoch: usize,
-    epochs: usize,
-    max_batches: Option<usize>,
-) -> Result<Horizon, Refusal> {
-    if epochs > MAX_EPOCHS {
-        return Err(Refusal::Epochs {
-            found: epochs,
-            most: MAX_EPOCHS,
-        });
-    }
-    let planned = per_epoch.saturating_mul(epochs);
-    let batches = planned.min(max_batches.unwrap_or(planned));
-    let mut marks: Vec<usize> = (1..=batches / per_epoch)
-        .map(|epoch| epoch * per_epoch)
-        .collect();
-    if marks.last() != Some(&batches) {
-        marks.push(batches);
-    }
-    Ok(Horizon {
-        batches,
-        evaluate_at: marks.clone(),
-        snapshot_at: marks,
-        ..Horizon::default()
-    })
 }
 
 /// Reads the stragglers, each of a stage that there is.

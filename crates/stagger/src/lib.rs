@@ -14,6 +14,7 @@
 //! | [`engine`] | executable stages, optimizers |
 //! | [`cpu`] | the default engine |
 //! | [`plan`] | profiles, simulated runs, exact rates |
+//! | [`emulate`] | stages that sleep instead of computing |
 //! | [`transport`] | bounded links between stages |
 //! | [`runtime`] | the workers that execute a schedule |
 //! | [`report`] | sinks: console, metrics, weights, snapshots |
@@ -27,6 +28,7 @@
 
 pub use stagger_cpu as cpu;
 pub use stagger_data as data;
+pub use stagger_emulate as emulate;
 pub use stagger_engine as engine;
 pub use stagger_model as model;
 pub use stagger_plan as plan;

@@ -104,13 +104,12 @@ fn least_bytes(
     available: AvailableMemory,
 ) -> u64 {
     let tensors = TensorMemory::of(job, counts);
-    let image: u64 = job
-        .split
-        .train
-        .shape()
-        .iter()
-        .map(|&side| side as u64)
-        .product();
+    let image: u64 = match job.emulated() {
+        Some(_) => 1,
+        None => (job.split.train.shape().iter())
+            .map(|&side| side as u64)
+            .product(),
+    };
     let of_thread = match available.limit {
         MemoryLimit::AddressSpace => STACK_BYTES,
         _ => THREAD_BYTES,

@@ -19,6 +19,9 @@ pub struct TensorMemory {
 impl TensorMemory {
     /// Of the places, counted through all stages, that `counts`.
     pub fn of(job: &Job, counts: impl Fn(usize) -> bool) -> Self {
+        if job.emulated().is_some() {
+            return Self::default();
+        }
         let copies = 1 + job.optimizer.slots().len() as u64;
         let facts = Facts::of(&job.schedule);
         let inputs = job::summary_inputs(&job.schedule);

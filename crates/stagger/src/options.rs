@@ -75,6 +75,9 @@ options! {
     /// How blocks are assigned to stages: `auto` (by an estimate), `profile` (by a short measurement on every rank), `uniform`,
     /// or counts such as `7,4`. Default: `auto`.
     balance: String,
+    /// Stages that sleep instead of computing, and links on which messages take time: a [profile](stagger_plan::Profile) in a file, or
+    /// `equal:40ms` for stages that all take that long for a batch. Nothing is learned then.
+    emulate: String,
     /// Engine: `cpu`, or `torch` where it is built in. Default: `cpu`.
     engine: String,
     /// Engine of each stage, from stage 0 up, in place of `engine`. All replicas of a stage have one.

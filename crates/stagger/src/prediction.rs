@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::evaluation::evaluate_with;
 use crate::job::{FORMER_CPU, Given, Job, images};
 use crate::options::TrainingOptions;
+use crate::refusal::refuse_emulated;
 use crate::run_weights::{InStages, RunWeights};
 
 /// What a run's network says of pictures: for each, in their order, the `top` likeliest classes, or why it cannot be read. Paths
@@ -79,6 +80,7 @@ impl PreparedPrediction {
         paths: &[PathBuf],
         said: TrainingOptions,
     ) -> Result<Self, Error> {
+        refuse_emulated(run, None)?;
         let folder = RunFolder::open(run)?;
         let mut options = said.or(config_file::read_of_run(&folder.file(CONFIG_FILE))?);
         // Neither is where the pictures are, nor sets any of them aside.

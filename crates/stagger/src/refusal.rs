@@ -5,11 +5,13 @@ mod sentence;
 mod spelling;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use stagger_engine::Precision;
+use stagger_engine::{Precision, StageState};
+use stagger_report::CONFIG_FILE;
 use stagger_runtime::{CorrectionError, ReplicasError};
 
+use crate::config_file;
 use crate::error::Source;
 pub use literal_path::check_path;
 pub use spelling::Spelling;
@@ -206,6 +208,37 @@ pub enum Refusal {
         /// Stages.
         stages: usize,
     },
+    /// An option that means nothing where stages sleep instead of computing.
+    NotEmulated {
+        /// The option.
+        option: &'static str,
+        /// Why it means nothing, as half a sentence.
+        why: &'static str,
+    },
+    /// Replicas of emulated stages.
+    ReplicasNotEmulated {
+        /// The schedule, which may say that there are replicas.
+        schedule: String,
+        /// How many there are.
+        found: String,
+    },
+    /// Emulated stages in several processes.
+    RanksNotEmulated {
+        /// Processes.
+        ranks: usize,
+    },
+    /// The profile to emulate is one of another network.
+    OtherProfile {
+        /// Model, images and classes of the run.
+        expected: String,
+        /// Those of the profile.
+        found: String,
+    },
+    /// The weights of a run that has learned nothing.
+    EmulatedRun {
+        /// The run folder, or a part of it.
+        run: PathBuf,
+    },
     /// This program is built without engine `torch`.
     NoTorch,
     /// Both the device of all stages and those of each are given.
@@ -381,5 +414,22 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.sentence(Spelling::Fields))
+    }
+}
+
+/// Refuses the weights of an emulated run: there are none, whether its folder is named, or one of its snapshots, whose `state` has been
+/// read.
+pub(crate) fn refuse_emulated(path: &Path, state: Option<&StageState>) -> Result<(), Refusal> {
+    let is_emulated = match state {
+        Some(state) => stagger_emulate::is_emulated(state),
+        // A config that cannot be read is told of by those who need it.
+        None => config_file::read_of_run(&path.join(CONFIG_FILE))
+            .is_ok_and(|options| options.emulate.is_some()),
+    };
+    match is_emulated {
+        true => Err(Refusal::EmulatedRun {
+            run: path.to_owned(),
+        }),
+        false => Ok(()),
     }
 }

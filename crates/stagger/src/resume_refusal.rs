@@ -154,6 +154,14 @@ impl ResumeRefusal {
                 expected,
                 found,
             } => {
+                if option == "emulate" {
+                    let option = spelling.name(option);
+                    return format!(
+                        "{option} was {expected} and is {found} now; a resumed run has to be the run that it was; leave the {} out, \
+                         or start a new run",
+                        spelling.noun()
+                    );
+                }
                 let rule = match option.as_str() {
                     "epochs" | "max_batches" => ": a run can be made longer, not shorter",
                     _ => "",

@@ -5,11 +5,11 @@
 use std::ops::Range;
 
 use stagger_cpu::{CpuDevice, CpuStage};
-use stagger_data::{DataError, LoaderOptions};
-use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState};
+use stagger_data::{DataError, LoaderOptions, Sampler};
+use stagger_engine::{EngineError, HostTensor, Optimizer, Stage, StageSpec, StageState};
 use stagger_runtime::{
-    Elsewhere, Event, EventError, Feeds, Interrupt, Outcome, Place, Plan, RunError, dataset_feeds,
-    dataset_labels, ranks, stage_optimizer, threads,
+    Elsewhere, Event, EventError, FeedError, Feeds, Inputs, Interrupt, Labels, Outcome, Place,
+    Plan, RunError, dataset_feeds, dataset_labels, ranks, stage_optimizer, threads,
 };
 use stagger_schedule::{Horizon, Schedule};
 #[cfg(feature = "torch")]
@@ -99,6 +99,15 @@ pub fn run(
     };
     match &job.engine {
         EngineChoice::Cpu => run.over(cpu_stages(job, options), feeds, on_event),
+        EngineChoice::Emulated(emulation) => {
+            let emulated = emulation.under(&plan.schedule);
+            let build = |place: Place, _| {
+                let stage = emulated.stage(place.stage, options.profile);
+                start(stage, options.states, place.stage)
+            };
+            let links = emulated.links();
+            threads::run_over(&links, plan, build, feeds, interrupt, on_event)
+        }
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
             run.over(torch_stages(job, options, devices), feeds, on_event)
@@ -156,6 +165,10 @@ pub fn follow(
 ) -> Result<(), RunError> {
     match &job.engine {
         EngineChoice::Cpu => ranks::follow(ranks, plan, cpu_stages(job, options), feeds),
+        // Rank 0 has refused it.
+        EngineChoice::Emulated(_) => Err(RunError::Event(
+            "emulated stages are those of one process".into(),
+        )),
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
             ranks::follow(ranks, plan, torch_stages(job, options, devices), feeds)
@@ -307,6 +320,9 @@ pub fn plan(job: &Job, schedule: Schedule, horizon: Horizon, rate_factor: f64) -
 
 /// Feeds that train on these batches.
 pub fn feeds(job: &Job, batches: Range<usize>) -> Result<Feeds, DataError> {
+    if job.emulated().is_some() {
+        return Ok(emulated_feeds(job));
+    }
     let workers = job.options.workers.unwrap_or(1);
     let options = LoaderOptions {
         workers,
@@ -319,6 +335,40 @@ pub fn feeds(job: &Job, batches: Range<usize>) -> Result<Feeds, DataError> {
         job.eval_batch_size,
         options,
     )
+}
+
+/// Feeds of a run whose stages look at nothing but the number of samples: nothing is read or augmented.
+fn emulated_feeds(job: &Job) -> Feeds {
+    let samples = Samples(job.sampler.clone());
+    Feeds {
+        inputs: Box::new(samples.clone()),
+        labels: Box::new(samples),
+    }
+}
+
+/// As many zeros as a batch has samples.
+#[derive(Clone)]
+struct Samples(Sampler);
+
+impl Inputs for Samples {
+    fn train(&mut self, batch: usize) -> Result<HostTensor, FeedError> {
+        let samples = self.0.batch_len(batch);
+        Ok(HostTensor::new(vec![samples, 1], vec![0.0; samples])?)
+    }
+
+    fn evaluation(&mut self, _: usize) -> Result<Option<HostTensor>, FeedError> {
+        Ok(None)
+    }
+}
+
+impl Labels for Samples {
+    fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+        Ok(vec![0; self.0.batch_len(batch)])
+    }
+
+    fn evaluation(&mut self, _: usize) -> Result<Vec<usize>, FeedError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Feeds of a rank with these stages. Images are read only where stage 0 is.

@@ -15,6 +15,7 @@ use stagger_report::{
 };
 
 use crate::error::Error;
+use crate::refusal::refuse_emulated;
 use crate::weights_fit;
 
 pub use names::Names;
@@ -108,7 +109,9 @@ impl WeightsCopy {
     /// written or exists.
     pub fn run(&self) -> Result<CopiedWeights, Error> {
         self.check_target()?;
+        refuse_emulated(&self.from, None)?;
         let (from, found) = self.read()?;
+        refuse_emulated(&from, Some(&found.state))?;
         let mut notes = Vec::new();
         let model = self
             .model

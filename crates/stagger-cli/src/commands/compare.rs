@@ -34,6 +34,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         format!("compare-{}-{}", job.model.name, job.split.train.name())
     });
     let title = jobs.first().map_or_else(String::new, title);
+    let emulated = jobs.first().and_then(Job::emulated).map(shown_text);
     let is_bp = |job: &Job| job.schedule.to_string() == "bp";
     let baseline = jobs.iter().position(is_bp).unwrap_or(0);
     let data = jobs
@@ -58,6 +59,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         baseline: request.methods[baseline].clone(),
         methods: request.methods.clone(),
         slowdowns_percent: request.slowdowns.clone(),
+        emulated,
         target_top1: arguments.target,
         runs: planned(&request, &folder).map_err(Failure::Run)?,
     };
@@ -181,7 +183,8 @@ fn run_all(
             run.seed
         ));
         if let RunState::Done(result) = read_run(&run.folder) {
-            lines.print(&format!("{} (kept)\n", results::line(&result)));
+            let line = results::line(&result, plan.emulated.is_some());
+            lines.print(&format!("{line} (kept)\n"));
             continue;
         }
         let name = run.folder.file_name().unwrap_or_default().to_string_lossy();
@@ -202,7 +205,9 @@ fn run_all(
         let end = child::run(job, interrupts)?;
         let state = read_run(&run.folder);
         lines.print(&match &state {
-            RunState::Done(result) => format!("{}\n", results::line(result)),
+            RunState::Done(result) => {
+                format!("{}\n", results::line(result, plan.emulated.is_some()))
+            }
             _ if end == End::Interrupted => "interrupted\n".to_owned(),
             RunState::Failed(error) => format!("failed: {}\n", shown_text(error)),
             RunState::Missing => format!("failed; see {}\n", shown_path(&error_file(&run.folder))),
@@ -225,17 +230,19 @@ fn title(job: &Job) -> String {
             epochs => format!("{epochs} epochs"),
         },
     };
+    let engines = match job.options.engines {
+        Some(_) => "engines",
+        None => "engine",
+    };
+    let computes = match job.emulated() {
+        Some(said) => format!("emulated ({said})"),
+        None => format!("{engines} {} {}", job.engine_name(), job.precision),
+    };
     format!(
-        "{} on {} · {stages} {} · {} {} {} · {budget}, batches of {}",
+        "{} on {} · {stages} {} · {computes} · {budget}, batches of {}",
         job.model.name,
         job.split.train.name(),
         if stages == 1 { "stage" } else { "stages" },
-        match job.options.engines {
-            Some(_) => "engines",
-            None => "engine",
-        },
-        job.engine_name(),
-        job.precision,
         job.batch_size,
     )
 }

@@ -35,6 +35,10 @@ flags! {
     /// What computes, and where.
     #[command(next_help_heading = "Engine")]
     pub struct EngineFlags {
+        /// Compute nothing: stages sleep as long as a profile (a JSON file) says of such devices, or all equally long for a batch, as
+        /// in equal:40ms, and messages take their time; measures schedule and runtime, and learns nothing
+        #[arg(long, value_name = "PROFILE")]
+        emulate: String,
         /// Engine: cpu (pure Rust), torch (libtorch; built with --features torch) [default: cpu]
         #[arg(long, value_name = "NAME")]
         engine: String,

@@ -12,6 +12,7 @@ mod compare;
 mod control_characters;
 mod data;
 mod disks;
+mod emulation;
 mod engines;
 mod faults;
 mod folders;

@@ -3,7 +3,7 @@
 use super::method::{Comparison, MethodResult};
 use super::statistics::Spread;
 
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 21] = [
     "method",
     "schedule",
     "slowdown_percent",
@@ -24,14 +24,19 @@ const COLUMNS: [&str; 20] = [
     "best_top1_deviation",
     "seconds_to_target",
     "reached_target",
+    "emulated",
 ];
 
 /// A line of column names, then a line per slow-down and method. The numbers of several stages are in one field, with
 /// spaces between them. An unknown number is an empty field, or a dash for a single stage.
 pub fn to_csv(comparison: &Comparison) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let lines =
-        std::iter::once(COLUMNS.map(str::to_owned)).chain(comparison.results.iter().map(line));
+    let lines = std::iter::once(COLUMNS.map(str::to_owned)).chain(
+        comparison
+            .results
+            .iter()
+            .map(|result| line(comparison, result)),
+    );
     for line in lines {
         // Writing to memory cannot fail.
         let _ = writer.write_record(line);
@@ -39,7 +44,7 @@ pub fn to_csv(comparison: &Comparison) -> String {
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
-fn line(result: &MethodResult) -> [String; 20] {
+fn line(comparison: &Comparison, result: &MethodResult) -> [String; 21] {
     let deviation = |spread: Option<Spread>| number(spread.and_then(|spread| spread.deviation));
     let mean = |spread: Option<Spread>| number(spread.map(|spread| spread.mean));
     let gap = |gap: &Option<f64>| gap.map_or("-".to_owned(), |gap| gap.to_string());
@@ -64,6 +69,7 @@ fn line(result: &MethodResult) -> [String; 20] {
         deviation(result.best_top1),
         number(result.seconds_to_target),
         result.reached_target.to_string(),
+        comparison.plan.emulated.is_some().to_string(),
     ]
 }
 

@@ -23,9 +23,13 @@ pub struct Figure {
 /// All charts that have numbers to show.
 pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
     let mut figures = Vec::new();
+    let emulated = comparison.plan.emulated.is_some();
     let mut add = |title: &str, svg: Option<String>, caption: &str| {
         figures.extend(svg.map(|svg| Figure {
-            title: title.to_owned(),
+            title: match emulated {
+                true => format!("{title} (emulated)"),
+                false => title.to_owned(),
+            },
             svg,
             caption: caption.to_owned(),
         }));
@@ -62,6 +66,10 @@ pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {
         ),
         ("Test accuracy over time", over_time, accuracy, same),
     ] {
+        // Emulated stages learn nothing.
+        if emulated {
+            continue;
+        }
         let chart = lines(x, y, false, &curves(comparison, at, quantity))?;
         let seeds = "Thick: mean over the seeds; thin: each seed.";
         add(title, chart, &format!("{caption} {seeds}"));

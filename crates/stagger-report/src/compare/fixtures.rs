@@ -109,6 +109,7 @@ impl FixtureRun {
                 vec![stage(0.5, 0), stage(0.4, 0)]
             },
             bubble_share: 0.1,
+            emulated: false,
         }
     }
 
@@ -140,6 +141,7 @@ fn plan(methods: &[&str], slowdowns: &[f64], runs: Vec<PlannedRun>) -> Plan {
         methods: methods.iter().map(|&method| method.to_owned()).collect(),
         slowdowns_percent: slowdowns.to_vec(),
         baseline: "bp".into(),
+        emulated: None,
         target_top1: Some(55.0),
         runs,
     }

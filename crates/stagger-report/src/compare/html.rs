@@ -4,11 +4,11 @@ use std::path::Path;
 
 use askama::Template;
 
-use super::NO_BARRIERS;
 use super::figures::{Figure, figures};
 use super::method::Comparison;
 use super::run::{PlannedRun, RunState};
 use super::table::{main_table, mebibytes, slowdown_table};
+use super::{NO_BARRIERS, emulated_note};
 use crate::environment::Environment;
 use crate::error::ReportError;
 use crate::table::Table;
@@ -19,7 +19,7 @@ use crate::table::Table;
 struct Page<'a> {
     title: &'a str,
     command: &'a str,
-    note: &'a str,
+    note: String,
     environments: Vec<Vec<(&'static str, String)>>,
     tables: Vec<Table>,
     figures: Vec<Figure>,
@@ -53,7 +53,10 @@ pub fn to_html(comparison: &Comparison) -> Result<String, ReportError> {
     let page = Page {
         title: &plan.title,
         command: &plan.command,
-        note: NO_BARRIERS,
+        note: match &plan.emulated {
+            Some(said) => format!("{} {NO_BARRIERS}", emulated_note(said)),
+            None => NO_BARRIERS.to_owned(),
+        },
         environments: comparison.environments.iter().map(facts).collect(),
         tables,
         figures: figures(comparison).map_err(|error| encode(error.to_string()))?,
@@ -159,6 +162,31 @@ mod tests {
         assert!(page.contains("&#60;fast&#62;") || page.contains("&lt;fast&gt;"));
         assert!(!page.contains("<fast>"));
         assert!(page.contains("there is none, so the baselines run at their best"));
+    }
+
+    #[test]
+    fn emulated_figures_say_so_and_show_no_learning() {
+        let (_folder, mut comparison) = straggling();
+        let real = to_html(&comparison).unwrap();
+        assert!(real.contains("Training loss over epochs") && !real.contains("mulated"));
+        comparison.plan.emulated = Some("equal:40ms".to_owned());
+        let page = to_html(&comparison).unwrap();
+        for expected in [
+            "Emulated (equal:40ms): stages slept for their durations and learned nothing",
+            "images/s (emulated)",
+            "Busy share of each stage (emulated)",
+        ] {
+            assert!(page.contains(expected), "{expected}");
+        }
+        for learned in ["Training loss over", "Test accuracy over"] {
+            assert!(!page.contains(learned), "{learned}");
+        }
+        assert!(super::super::to_json(&comparison).contains("\"emulated\": \"equal:40ms\""));
+        let csv = super::super::to_csv(&comparison);
+        assert!(
+            csv.lines().skip(1).all(|line| line.ends_with(",true")),
+            "{csv}"
+        );
     }
 
     /// Methods, folders, errors, hosts and builds with all that has a meaning in HTML, in texts, attributes, scripts and charts.

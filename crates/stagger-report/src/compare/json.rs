@@ -14,6 +14,7 @@ pub fn to_json(comparison: &Comparison) -> String {
         "title": plan.title,
         "command": plan.command,
         "note": NO_BARRIERS,
+        "emulated": plan.emulated,
         "baseline": plan.baseline,
         "target_top1": plan.target_top1,
         "environments": comparison.environments,

@@ -20,6 +20,8 @@ pub struct Plan {
     pub slowdowns_percent: Vec<f64>,
     /// The method that speed-ups are relative to.
     pub baseline: String,
+    /// What was emulated, where the stages of all runs slept instead of computing.
+    pub emulated: Option<String>,
     /// Test accuracy in percent; the time to reach it is reported.
     pub target_top1: Option<f64>,
     /// All runs, in the order in which they are run.

@@ -15,7 +15,10 @@ pub fn main_table(comparison: &Comparison) -> Table {
     if slowed {
         headers.push("slow-down".into());
     }
-    headers.extend(["images/s".into(), format!("× {}", comparison.plan.baseline)]);
+    headers.extend([
+        rate_name(comparison).into(),
+        format!("× {}", comparison.plan.baseline),
+    ]);
     headers.extend(
         [
             "busy",
@@ -57,7 +60,7 @@ pub fn slowdown_table(comparison: &Comparison) -> Option<Table> {
     if slowdowns == &[0.0] {
         return None;
     }
-    let mut headers = vec!["images/s at a slow-down of".to_owned()];
+    let mut headers = vec![format!("{} at a slow-down of", rate_name(comparison))];
     headers.extend(slowdowns.iter().map(|slowdown| format!("{slowdown} %")));
     let row = |method: &String| {
         let cells = comparison.results.iter().filter(|r| r.method == *method);
@@ -69,6 +72,14 @@ pub fn slowdown_table(comparison: &Comparison) -> Option<Table> {
         headers,
         rows: comparison.plan.methods.iter().map(row).collect(),
     })
+}
+
+/// What heads rates.
+fn rate_name(comparison: &Comparison) -> &'static str {
+    match comparison.plan.emulated {
+        Some(_) => "images/s (emulated)",
+        None => "images/s",
+    }
 }
 
 fn slowed_rate(result: &MethodResult) -> String {

@@ -50,6 +50,7 @@ impl Run {
             batches_per_epoch: self.batches_per_epoch,
             batches: self.batches,
             evaluate_at: self.evaluate_at.clone(),
+            emulated: false,
         })
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use stagger_transport::{
-    Bytes, Capacities, Content, Header, Hop, Lane, Link, LinkError, Message, Sequential,
-    StopSignal, Threads, Transport, sequential, stop_channel,
+    Bytes, Capacities, Content, Delay, Delayed, Header, Hop, Lane, Link, LinkError, Message,
+    Sequential, StopSignal, Threads, Transport, sequential, stop_channel,
 };
 
 use crate::number::{Number, TwoRanks};
@@ -89,9 +89,11 @@ fn evaluation_passes_activations_that_fill_the_queue(transport: impl Transport<N
     below.join().unwrap();
 }
 
-fn stop_releases_a_blocked_sender_and_a_blocked_receiver(transport: impl Transport<Number> + Copy) {
+fn stop_releases_a_blocked_sender_and_a_blocked_receiver(
+    transport: impl Transport<Number> + Clone,
+) {
     let (source, stop) = stop_channel();
-    let (mut lower, mut upper) = hop(transport, (0, 0), &stop);
+    let (mut lower, mut upper) = hop(transport.clone(), (0, 0), &stop);
     let sender = thread::spawn(move || lower.send(message(Lane::Activation, 0)));
     let (mut lower_2, upper_2) = hop(transport, (1, 1), &stop);
     let receiver = thread::spawn(move || (lower_2.receive(Lane::Gradient), upper_2));
@@ -193,3 +195,42 @@ macro_rules! contract {
 contract!(threads, Threads);
 contract!(bytes, Bytes::default());
 contract!(ranks, TwoRanks);
+contract!(delayed_by_nothing, Delayed::new(|_, _| Delay::default()));
+contract!(delayed, delayed());
+
+/// Links on which every message takes another time.
+fn delayed() -> Delayed {
+    Delayed::new(|_, header| {
+        let upwards = u64::from(header.lane == Lane::Activation);
+        let key = header.batch as u64 * 7 + upwards;
+        Delay {
+            occupies: Duration::from_micros(key % 3 * 20),
+            latency: Duration::from_micros(key % 5 * 30),
+        }
+    })
+}
+
+/// A sender that waits for room on a link that takes for ever hears a stop, and that its neighbour is gone.
+#[test]
+fn a_stop_and_a_departure_end_a_wait_that_takes_for_ever() {
+    let ever = || {
+        Delayed::new(|_, _| Delay {
+            occupies: Duration::ZERO,
+            latency: Duration::from_secs(1 << 20),
+        })
+    };
+    let (source, stop) = stop_channel();
+    let (mut lower, mut upper) = hop(ever(), (0, 1), &stop);
+    let sender = thread::spawn(move || lower.send(message(Lane::Activation, 0)));
+    let receiver = thread::spawn(move || upper.receive(Lane::Activation));
+    source.raise();
+    assert_eq!(sender.join().unwrap(), Err(LinkError::Stopped));
+    assert_eq!(receiver.join().unwrap(), Err(LinkError::Stopped));
+
+    let (_source, stop) = stop_channel();
+    let (mut lower, upper) = hop(ever(), (0, 1), &stop);
+    let sender = thread::spawn(move || lower.send(message(Lane::Activation, 0)));
+    drop(upper);
+    let lane = Lane::Activation;
+    assert_eq!(sender.join().unwrap(), Err(LinkError::PeerGone { lane }));
+}

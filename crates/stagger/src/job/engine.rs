@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
+use stagger_emulate::Emulation;
 use stagger_engine::{EngineError, Precision};
 use stagger_runtime::Replicas;
 
@@ -15,15 +17,20 @@ mod torch;
 /// The default engine.
 pub(crate) const CPU: &str = "cpu";
 
+/// What stands in the place of an engine's name where stages sleep instead of computing.
+pub(crate) const EMULATED: &str = "emulated";
+
 /// The default engine of runs that were made before there was engine `cpu`.
 pub(crate) const FORMER_CPU: &str = "burn";
 
 /// The engines with their devices, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EngineChoice {
     /// Pure Rust on the CPU.
     Cpu,
+    /// None: stages sleep as long as they would compute.
+    Emulated(Arc<Emulation>),
     /// libtorch, with a device for each place: for each replica of each stage.
     #[cfg(feature = "torch")]
     Torch(Vec<stagger_torch::TorchDevice>),
@@ -56,6 +63,8 @@ impl EngineChoice {
     pub fn at(&self, place: usize) -> PlaceEngine {
         match self {
             Self::Cpu => PlaceEngine::Cpu,
+            // It sleeps on the processor.
+            Self::Emulated(_) => PlaceEngine::Cpu,
             #[cfg(feature = "torch")]
             Self::Torch(devices) => PlaceEngine::Torch(devices[place]),
             #[cfg(feature = "torch")]
@@ -82,7 +91,7 @@ impl EngineChoice {
             }
         };
         match self {
-            Self::Cpu => Self::Cpu,
+            Self::Cpu | Self::Emulated(_) => self.clone(),
             #[cfg(feature = "torch")]
             Self::Torch(devices) => Self::Torch(
                 (0..devices.len())

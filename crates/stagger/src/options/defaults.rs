@@ -35,11 +35,16 @@ impl TrainingOptions {
     }
 
     /// The values said here, and default values for the rest. No data set is put in where a folder is named: its files say
-    /// which it is.
+    /// which it is. An emulated run has no engine and no evaluation.
     #[must_use]
     pub fn or_defaults(self) -> Self {
         let mut defaults = Self::defaults();
         defaults.dataset.take_if(|_| self.data_dir.is_some());
+        if self.emulate.is_some() {
+            // Nothing computes, and there is nothing to evaluate.
+            (defaults.engine, defaults.dtype) = (None, None);
+            defaults.evaluate = Some(false);
+        }
         self.or(defaults)
     }
 

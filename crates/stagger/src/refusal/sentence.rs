@@ -167,6 +167,27 @@ impl Refusal {
                 "engine `{found}` is now `{expected}`; use {} {expected}",
                 name("engine")
             ),
+            Self::NotEmulated { option, why } => format!(
+                "{} means nothing in an emulated run: {why}; leave it or {} out",
+                name(option),
+                name("emulate")
+            ),
+            Self::ReplicasNotEmulated { schedule, found } => format!(
+                "{} emulates one replica of each stage, and this run by {schedule} has {found}; leave the replicas out",
+                name("emulate")
+            ),
+            Self::RanksNotEmulated { ranks } => format!(
+                "an emulated run is one process, and there are {ranks}; start it without mpirun"
+            ),
+            Self::OtherProfile { expected, found } => format!(
+                "{}: the profile is of {found}, and the run trains {expected}; give the profile of that",
+                name("emulate")
+            ),
+            Self::EmulatedRun { run } => format!(
+                "{} is of an emulated run, whose stages slept and learned nothing: it has no weights; use that of a run without {}",
+                shown_path(run),
+                name("emulate")
+            ),
             Self::NoTorch => {
                 "this stagger is built without engine torch; run `scripts/libtorch` in its source tree, then build with \
                  `cargo build --release --features torch`"

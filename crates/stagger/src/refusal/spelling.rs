@@ -20,7 +20,7 @@ impl Spelling {
     }
 
     /// What an option is called: `option` or `flag`.
-    pub(super) fn noun(self) -> &'static str {
+    pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Fields => "option",
             Self::Flags => "flag",

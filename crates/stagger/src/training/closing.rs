@@ -15,11 +15,17 @@ use crate::memory::TensorMemory;
 /// The line on the calibration.
 pub fn calibration(job: &Job, baseline: &RunSummary) -> String {
     format!(
-        "calibration: bp on {}, {} batches: {:.0} images/s",
+        "calibration{}: bp on {}, {} batches: {:.0} images/s",
+        emulated(job),
         same_stages(job),
         baseline.batches,
         baseline.images_per_second
     )
+}
+
+/// What stands behind the names of figures that no device has brought about.
+fn emulated(job: &Job) -> &'static str {
+    job.emulated().map_or("", |_| " (emulated)")
 }
 
 fn same_stages(job: &Job) -> String {
@@ -42,8 +48,9 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
     });
     let seconds = run.wall.as_secs_f64();
     lines.push(format!(
-        "{how} at version {} after {seconds:.1} s{best}",
-        run.version
+        "{how} at version {} after {seconds:.1} s{}{best}",
+        run.version,
+        emulated(job)
     ));
     if let Some(tested) = &run.final_test {
         lines.push(tested.to_string());
@@ -53,14 +60,15 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
         let accounts = run.speed.stages.iter().enumerate();
         lines.extend(accounts.map(|(stage, summary)| {
             let first = job.replicas.places_of(0..stage).end;
-            account::line(&job.replicas.names(first..first + 1), summary)
+            let name = job.replicas.names(first..first + 1) + emulated(job);
+            account::line(&name, summary)
         }));
     }
     if let Some(peak_bytes) = run.peak_resident_bytes {
         lines.push(memory(job, peak_bytes));
     }
     if let Some(folder) = run.folder.as_ref().filter(|_| job.snapshots.is_some()) {
-        lines.extend(snapshots(folder, run));
+        lines.extend(snapshots(job, folder, run));
         if run.interrupted {
             let path = shown(folder);
             lines.push(format!("resume with: stagger train --resume {path}"));
@@ -91,7 +99,9 @@ fn limited(job: &Job, run: &Run) -> Option<String> {
         return None;
     };
     let ended = format!("{what} ended the run at version {} of {of}", run.version);
-    let Some(folder) = run.folder.as_deref() else {
+    // An emulated run has no weights to go on from.
+    let goes_on = job.snapshots.is_some() || job.emulated().is_none();
+    let Some(folder) = run.folder.as_deref().filter(|_| goes_on) else {
         return Some(ended);
     };
     let path = shown(folder);
@@ -135,7 +145,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// What the snapshots of a run cost it.
-fn snapshots(folder: &Path, run: &Run) -> Option<String> {
+fn snapshots(job: &Job, folder: &Path, run: &Run) -> Option<String> {
     let taken = run.snapshots.iter().map(|cost| cost.taken).max()?;
     if taken == 0 {
         return None;
@@ -150,7 +160,8 @@ fn snapshots(folder: &Path, run: &Run) -> Option<String> {
     let total = total.unwrap_or_default();
     let share = 100.0 * total.as_secs_f64() / run.wall.as_secs_f64().max(1e-9);
     Some(format!(
-        "snapshots: {taken} in {}, each stops its stages for {} ({share:.2} % of the run)",
+        "snapshots{}: {taken} in {}, each stops its stages for {} ({share:.2} % of the run)",
+        emulated(job),
         shown_path(folder),
         each.join(" "),
     ))
@@ -158,7 +169,11 @@ fn snapshots(folder: &Path, run: &Run) -> Option<String> {
 
 fn throughput(job: &Job, run: &RunSummary, baseline: Option<&RunSummary>) -> String {
     let rate = run.images_per_second;
-    let own = format!("throughput: {} {rate:.0} images/s", job.schedule);
+    let own = format!(
+        "throughput{}: {} {rate:.0} images/s",
+        emulated(job),
+        job.schedule
+    );
     match baseline.filter(|baseline| baseline.images_per_second > 0.0) {
         None => own,
         Some(baseline) => format!(
@@ -174,6 +189,10 @@ fn throughput(job: &Job, run: &RunSummary, baseline: Option<&RunSummary>) -> Str
 
 /// Peak memory, and the parts of it that follow from shapes.
 fn memory(job: &Job, peak_bytes: u64) -> String {
+    if job.emulated().is_some() {
+        let peak = quantity::bytes(peak_bytes);
+        return format!("memory (emulated): peak {peak} resident, without any tensors");
+    }
     let tensors = TensorMemory::of(job, |_| true);
     let sets = [&job.split.train, &job.split.test];
     let sets = sets.into_iter().chain(&job.split.final_test);

@@ -52,6 +52,9 @@ pub fn frozen(job: &Job) -> Option<String> {
 
 /// The engine or engines, with what is not their default.
 fn engine_label(job: &Job) -> String {
+    if let Some(said) = job.emulated() {
+        return format!("emulated ({said}: stages sleep, and nothing is learned)");
+    }
     let noun = match job.options.engines {
         Some(_) => "engines",
         None => "engine",
@@ -98,6 +101,9 @@ pub fn facts(job: &Job) -> Map<String, Value> {
     add("batches_per_epoch", job.sampler.batches_per_epoch().into());
     add("seed", job.seed.into());
     add("engine", job.engine_name().into());
+    if let Some(said) = job.emulated() {
+        add("emulated", said.into());
+    }
     add("dtype", job.precision.to_string().into());
     facts
 }

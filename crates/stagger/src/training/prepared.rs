@@ -110,6 +110,10 @@ impl<'a> Prepared<'a> {
                 }
             }
         };
+        if let (Some(leader), Some(_)) = (&prepared.leader, prepared.job.emulated()) {
+            let ranks = leader.ranks();
+            return Err(Refusal::RanksNotEmulated { ranks }.into());
+        }
         let places = match (&prepared.leader, prepared.finished()) {
             (Some(leader), None) => leader.places(&prepared.job)?,
             (Some(_), Some(_)) => 0..0,

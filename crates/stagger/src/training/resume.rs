@@ -23,7 +23,7 @@ use crate::config_file::{self, ConfigError};
 use crate::error::Error;
 use crate::job::{CPU, FORMER_CPU, Given, Job};
 use crate::options::TrainingOptions;
-use crate::refusal::{Refusal, check_path};
+use crate::refusal::{Refusal, check_path, refuse_emulated};
 use crate::resume_refusal::ResumeRefusal;
 use crate::stages;
 use crate::weights_fit::{self, Classes};
@@ -175,6 +175,16 @@ pub fn reopen(
             run: run.clone(),
             found: FORMER_CPU,
             expected: CPU,
+        }
+        .into());
+    }
+    if let (Some(found), None) = (&said.emulate, &stored.emulate) {
+        // Its engine and the like would be refused before.
+        return Err(ResumeRefusal::Option {
+            run: run.clone(),
+            option: "emulate".to_owned(),
+            expected: "not set".to_owned(),
+            found: format!("{found:?}"),
         }
         .into());
     }
@@ -352,7 +362,9 @@ pub fn initial_states(
         (None, Some(path)) => ("pretrained", path),
         (None, None) => return Ok(None),
     };
+    refuse_emulated(path, None)?;
     let (whole, there) = snapshots::weights(option, path, notes)?;
+    refuse_emulated(path, Some(&whole))?;
     let from = shown_path(path);
     let here = job.split.train.class_names();
     let classes = Classes::compare(there.as_deref(), here);

@@ -92,6 +92,7 @@ impl Run {
             unprinted: Unprinted::default(),
             profiles: stretch.profiles,
             weights: match (folder, stretch.last_weights) {
+                _ if job.emulated().is_some() => Weights::None,
                 (Some(folder), _) => Weights::File(folder.file(LAST_WEIGHTS_FILE)),
                 (None, Some(state)) => Weights::Memory(state),
                 (None, None) => Weights::None,
@@ -125,7 +126,10 @@ impl Run {
                 _ => None,
             }),
             best: from.progress.best,
-            weights: Weights::File(folder.join(LAST_WEIGHTS_FILE)),
+            weights: match job.emulated() {
+                Some(_) => Weights::None,
+                None => Weights::File(folder.join(LAST_WEIGHTS_FILE)),
+            },
             ..Self::empty(job)
         }
     }
@@ -150,9 +154,10 @@ impl Run {
         }
     }
 
-    /// Mean training loss of the last epoch.
+    /// Mean training loss of the last epoch; `None` of an emulated run, which computes none.
     pub fn loss(&self) -> Option<f64> {
-        self.last_epoch.as_ref().map(|epoch| epoch.train_loss)
+        let computed = self.last_epoch.as_ref().filter(|epoch| !epoch.emulated);
+        computed.map(|epoch| epoch.train_loss)
     }
 
     /// Top-1 test accuracy of the last evaluation, in percent.
@@ -163,7 +168,7 @@ impl Run {
     /// Parameters and running statistics at the end, under PyTorch's names.
     ///
     /// # Errors
-    /// When they cannot be read from the run folder, or when nothing has been trained.
+    /// When they cannot be read from the run folder, or when nothing has been trained, as in an emulated run.
     pub fn weights(&self) -> Result<StageState, Error> {
         match &self.weights {
             Weights::File(path) => Ok(read_weights_inside(path)?.state),
@@ -174,8 +179,9 @@ impl Run {
 }
 
 fn title(job: &Job) -> String {
+    let emulated = job.emulated().map_or("", |_| ", emulated");
     format!(
-        "{} on {}, {}",
+        "{} on {}, {}{emulated}",
         job.model.name,
         job.split.train.name(),
         job.schedule

@@ -270,6 +270,7 @@ impl<'s> Session<'_, 's> {
             batches_per_epoch: job.sampler.batches_per_epoch(),
             batches: job.horizon.batches,
             evaluate_at: job.horizon.evaluate_at.clone(),
+            emulated: job.emulated().is_some(),
         };
         match from.snapshot {
             Some(_) => EpochTally::resumed(plan, from.progress.epoch.clone()),
@@ -314,18 +315,9 @@ impl<'s> Session<'_, 's> {
             let metrics = MetricsFile::open(&metrics, tally.clone(), facts)?;
             writer = self.writer(folder, from, metrics.seals(), journal, progress)?;
             sinks.push(metrics);
-            let best = from.progress.best.map(|(_, top1)| top1);
-            let evaluate_at = &job.horizon.evaluate_at;
-            let mut weights =
-                WeightsFiles::new(folder, labels::metadata(job), evaluate_at).with_best(best);
-            if let Some(snapshot) = from.snapshot.as_ref().filter(|_| from.is_unevaluated()) {
-                let mut whole = StageState::default();
-                for stage in &snapshot.stages {
-                    whole.merge(stage.state.clone().without_optimizer());
-                }
-                weights = weights.resumed_before_evaluation(snapshot.version, whole);
+            if job.emulated().is_none() {
+                sinks.push(self.weights_files(folder, from));
             }
-            sinks.push(weights);
         }
         if let Some(log) = &journal.log {
             sinks.push(log.sink(tally.clone()));
@@ -340,6 +332,23 @@ impl<'s> Session<'_, 's> {
             sinks.push(writer);
         }
         Ok(sinks)
+    }
+
+    /// Writes the weights of a run, which an emulated one does not have.
+    fn weights_files(&self, folder: &RunFolder, from: &StartPoint) -> WeightsFiles {
+        let job = self.job;
+        let best = from.progress.best.map(|(_, top1)| top1);
+        let evaluate_at = &job.horizon.evaluate_at;
+        let mut weights =
+            WeightsFiles::new(folder, labels::metadata(job), evaluate_at).with_best(best);
+        if let Some(snapshot) = from.snapshot.as_ref().filter(|_| from.is_unevaluated()) {
+            let mut whole = StageState::default();
+            for stage in &snapshot.stages {
+                whole.merge(stage.state.clone().without_optimizer());
+            }
+            weights = weights.resumed_before_evaluation(snapshot.version, whole);
+        }
+        weights
     }
 
     fn writer(

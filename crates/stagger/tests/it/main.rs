@@ -5,6 +5,7 @@
 )]
 
 mod balance;
+mod emulation;
 mod engines;
 mod examples;
 mod fine_tuning;

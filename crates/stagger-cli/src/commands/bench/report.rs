@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stagger::account::{account, kernels};
 use stagger::bench::Measured;
+use stagger::data::shown_text;
 use stagger::engine::Profile;
 use stagger::model::quantity;
 use stagger::report::StageSummary;
@@ -46,6 +47,9 @@ pub fn json(measured: &Measured) -> Value {
         "resident_bytes": measured.resident_bytes,
         "profile": measured.profiles.iter().map(profile).collect::<Vec<_>>(),
     });
+    if let Some(said) = job.emulated() {
+        object["emulated"] = said.into();
+    }
     if job.sync_batch_norm {
         object["sync_batch_norm"] = true.into();
     }
@@ -58,7 +62,7 @@ pub fn table(measured: &Measured) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{} · {} · {} {}{} (blocks {}) · {} {} · {} batches of {}",
+        "{} · {} · {} {}{} (blocks {}) · {} · {} batches of {}",
         job.model.name,
         job.schedule,
         job.schedule.stages(),
@@ -69,8 +73,10 @@ pub fn table(measured: &Measured) -> String {
         },
         job.with_replicas(),
         job.cut,
-        job.engine_name(),
-        job.precision,
+        match job.emulated() {
+            Some(said) => format!("emulated ({}: stages sleep)", shown_text(said)),
+            None => format!("{} {}", job.engine_name(), job.precision),
+        },
         summary.batches,
         job.batch_size,
     );
@@ -79,14 +85,19 @@ pub fn table(measured: &Measured) -> String {
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
     let _ = writeln!(
         text,
-        "{:.0} images/s; median {:.1} ms per batch",
+        "{:.0} images/s; median {:.1} ms per batch{}",
         summary.images_per_second,
-        1e3 * median
+        1e3 * median,
+        job.emulated().map_or("", |_| " (emulated)")
     );
     if let Some(peak) = measured.peak_resident_bytes {
         let _ = writeln!(text, "peak {} resident", quantity::bytes(peak));
     }
-    let _ = writeln!(text, "\nms per batch, and share of the stage's time");
+    let emulated = job.emulated().map_or("", |_| " (emulated)");
+    let _ = writeln!(
+        text,
+        "\nms per batch, and share of the stage's time{emulated}"
+    );
     let _ = write!(text, "{:<12}", "stage");
     for stage in 0..summary.stages.len() {
         let _ = write!(text, "{stage:>16}");

@@ -95,6 +95,14 @@ impl Request {
         if let Some(path) = &mut values.pretrained {
             *path = std::path::absolute(&*path).context("--pretrained")?;
         }
+        if let Some(said) = &mut values.emulate
+            && !said.is_empty()
+            && !said.starts_with("equal:")
+            && let Ok(path) = std::path::absolute(&*said)
+            && let Some(text) = path.to_str()
+        {
+            *said = text.to_owned();
+        }
         let stages = values.stages;
         if values.balance.as_deref().map(str::trim) == Some("profile") {
             bail!(

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use stagger::report::compare::{
-    Comparison, NO_BARRIERS, RunResult, main_table, slowdown_table, to_csv, to_html, to_json,
+    Comparison, NO_BARRIERS, RunResult, emulated_note, main_table, slowdown_table, to_csv, to_html,
+    to_json,
 };
 
 use super::folder::CompareFolder;
@@ -22,16 +23,21 @@ pub fn tables(comparison: &Comparison) -> String {
     if let Some(table) = slowdown_table(comparison) {
         text.push_str(&format!("{table}\n"));
     }
+    if let Some(said) = &comparison.plan.emulated {
+        text.push_str(&emulated_note(said));
+        text.push('\n');
+    }
     text.push_str(NO_BARRIERS);
     text.push('\n');
     text
 }
 
-/// A finished run in one line.
-pub fn line(result: &RunResult) -> String {
+/// A finished run in one line, `emulated` where its stages slept instead of computing.
+pub fn line(result: &RunResult, emulated: bool) -> String {
     let mut parts = Vec::new();
     if let Some(rate) = result.progress.images_per_second {
-        parts.push(format!("{rate:.0} images/s"));
+        let emulated = if emulated { " (emulated)" } else { "" };
+        parts.push(format!("{rate:.0} images/s{emulated}"));
     }
     if let Some(top1) = result.final_top1() {
         parts.push(format!("test {top1:.1} %"));

@@ -62,8 +62,12 @@ impl TrainingBar {
         let plan = self.tally.plan();
         let (epoch, epochs) = (plan.epoch_of(batch) + 1, plan.epochs());
         let rate = self.tally.images_per_second();
+        let learned = match plan.emulated {
+            true => "emulated".to_owned(),
+            false => format!("loss {loss:.3}"),
+        };
         self.bar.set_message(format!(
-            "epoch {epoch}/{epochs} · loss {loss:.3} · {rate:.0} images/s"
+            "epoch {epoch}/{epochs} · {learned} · {rate:.0} images/s"
         ));
         self.bar.set_position(batch as u64 + 1);
     }
@@ -123,6 +127,7 @@ mod tests {
             batches_per_epoch: 1,
             batches: 2,
             evaluate_at: Vec::new(),
+            emulated: false,
         }));
         let mut above = bar.above(Vec::new());
         above.write_all(b"epoch 1/2\n").unwrap();
