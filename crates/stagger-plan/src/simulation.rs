@@ -9,7 +9,9 @@ mod tally;
 
 use std::collections::VecDeque;
 
-use stagger_schedule::{Action, Deadlock, GradientSource, Horizon, Interpreter, Program, Schedule};
+use stagger_schedule::{
+    Action, Deadlock, ForwardWeights, GradientSource, Horizon, Interpreter, Program, Schedule,
+};
 
 use crate::pipeline::{Direction, Times};
 use lane::{Lane, Transfer};
@@ -110,7 +112,8 @@ struct Stage {
     /// When it has ended its last action.
     free: u64,
     version: usize,
-    /// The versions at which the micro-batches were forwarded that are not pulled back.
+    forward_weights: ForwardWeights,
+    /// The versions of the weights with which the micro-batches were forwarded that are not pulled back.
     forwarded_at: VecDeque<usize>,
     tally: Tally,
 }
@@ -142,6 +145,7 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
                 next: program.next(),
                 program,
                 gradient: policies[stage].gradient,
+                forward_weights: policies[stage].forward_weights,
                 free: 0,
                 version: 0,
                 forwarded_at: VecDeque::new(),
@@ -239,7 +243,13 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
         let running = &mut self.stages[stage];
         let mut staleness = None;
         match action {
-            Action::Forward { .. } => running.forwarded_at.push_back(running.version),
+            Action::Forward { batch, .. } => {
+                let version = match running.forward_weights {
+                    ForwardWeights::Current | ForwardWeights::Predicted => running.version,
+                    ForwardWeights::Previous => batch.saturating_sub(1).min(running.version),
+                };
+                running.forwarded_at.push_back(version);
+            }
             Action::Backward { .. } => {
                 let forwarded = running.forwarded_at.pop_front();
                 staleness = forwarded.map(|version| running.version - version);

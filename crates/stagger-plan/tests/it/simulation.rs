@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use stagger_plan::{Distribution, HopTimes, Pipeline, Simulation, SimulationError, Step, Times};
-use stagger_schedule::{Action, Horizon, Schedule, measured_staleness};
+use stagger_schedule::{Action, ForwardWeights, Horizon, Schedule, measured_staleness};
 
 use crate::support::runs;
 
@@ -28,7 +28,10 @@ proptest! {
             let actions: Vec<Action> = steps.iter().map(|step| step.action).collect();
             prop_assert_eq!(actions, program().collect::<Vec<_>>());
             let staleness: Vec<usize> = steps.iter().filter_map(|step| step.staleness).collect();
-            prop_assert_eq!(staleness, measured_staleness(program()));
+            // A schedule with double-buffered weights uses older ones than those of its forward pass.
+            if schedule.policy(stage).forward_weights != ForwardWeights::Previous {
+                prop_assert_eq!(staleness, measured_staleness(program()));
+            }
         }
     }
 
