@@ -6,6 +6,7 @@ pub mod data;
 pub mod eval;
 pub mod explain;
 pub mod inspect;
+pub mod plan;
 pub mod predict;
 pub mod profile;
 #[cfg_attr(not(feature = "mpi"), path = "commands/without_mpi.rs")]

@@ -3,11 +3,13 @@
 //! Flags of a training run become [`TrainingOptions`](stagger::TrainingOptions), which a config file has too;
 //! defaults < file < flags. What they mean, and whether they suit each other, the library knows.
 
+mod amounts;
 pub mod bench;
 pub mod compare;
 pub mod data;
 mod options;
 pub mod pipeline;
+mod plan;
 mod predict;
 pub mod profile;
 mod shape;
@@ -21,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 pub use bench::BenchArgs;
 pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, InspectDataArgs};
+pub use plan::PlanArgs;
 pub use predict::PredictArgs;
 pub use profile::ProfileArgs;
 pub use shape::input_shape;
@@ -67,6 +70,9 @@ pub enum Command {
     /// Print a model's layers and what each stage costs
     #[command(allow_negative_numbers = true)]
     Summary(SummaryArgs),
+    /// Find the method, cut and staleness that are fastest on given devices, by a profile
+    #[command(after_help = plan::EXAMPLES, allow_negative_numbers = true)]
+    Plan(PlanArgs),
     /// Simulate a schedule: what it would reach with given durations
     #[command(after_help = simulate::EXAMPLES, allow_negative_numbers = true)]
     Simulate(SimulateArgs),

@@ -77,6 +77,7 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Command::Weights(arguments) => commands::weights::run(arguments),
         Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Summary(arguments) => commands::summary::run(&arguments),
+        Command::Plan(arguments) => commands::plan::run(arguments),
         Command::Simulate(arguments) => commands::simulate::run(arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Profile(arguments) => commands::profile::run(&arguments),

@@ -3,6 +3,7 @@
 //! A [`Profile`] is what was measured of blocks, devices and links; with a cut and a schedule it becomes a [`Pipeline`], which says
 //! how long every action of every stage takes.
 
+mod data_parallel;
 mod distribution;
 mod grid;
 mod pipeline;
@@ -12,6 +13,7 @@ mod simulation;
 mod staleness;
 mod trace;
 
+pub use data_parallel::{RingSum, data_parallel_rate};
 pub use distribution::{Distribution, DistributionError};
 pub use grid::grid;
 pub use pipeline::{Direction, HopTimes, Pipeline, PipelineError, Slowdown, Times};

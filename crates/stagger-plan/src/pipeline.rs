@@ -55,6 +55,14 @@ pub enum PipelineError {
         /// Stages of the pipeline.
         stages: usize,
     },
+    /// The cut is one of another schedule.
+    #[error("the schedule has {expected} stages, and the cut {found}")]
+    Stages {
+        /// Of the schedule.
+        expected: usize,
+        /// Of the cut.
+        found: usize,
+    },
     /// The cut is one of another model.
     #[error("the profile has {found} blocks, and the stages are cut from {expected}")]
     Blocks {
@@ -87,7 +95,8 @@ impl Pipeline {
         }
     }
 
-    /// What a profile says of stages that are cut like this, for micro-batches of `samples`.
+    /// What a profile says of the stages of a schedule that are cut like this, for micro-batches of `samples`. A stage that keeps
+    /// its graph builds it in the forward pass, which takes what a recompute takes.
     ///
     /// Stages that were measured whole with this cut take what they took then; others take the sum of their blocks. Passes and
     /// transfers of other numbers of samples take time in proportion.
@@ -96,10 +105,18 @@ impl Pipeline {
     /// [`PipelineError`].
     pub fn of(
         profile: &Profile,
+        schedule: &Schedule,
         cut: &[Range<usize>],
         samples: usize,
     ) -> Result<Self, PipelineError> {
         let stages = cut.len();
+        if schedule.stages() != stages {
+            return Err(PipelineError::Stages {
+                expected: schedule.stages(),
+                found: stages,
+            });
+        }
+        let recomputes = schedule.recomputes();
         let expected = cut.last().map_or(0, |last| last.end);
         let found = profile.blocks.len();
         if expected != found {
@@ -123,8 +140,12 @@ impl Pipeline {
         let times = |(stage, blocks): (usize, &Range<usize>)| {
             if let Some(whole) = whole {
                 let times = &whole[stage];
+                let forward = match recomputes[stage] {
+                    true => &times.forward,
+                    false => &times.recompute,
+                };
                 return Ok(StageTimes {
-                    forward: times.forward.times(scale),
+                    forward: forward.times(scale),
                     recompute: times.recompute.times(scale),
                     backward: times.backward.times(scale),
                     ..times.clone()
@@ -133,8 +154,12 @@ impl Pipeline {
             let device = one_of("devices", profile.devices.len(), stages, stage)?;
             let device = &profile.devices[device];
             let sum = |of: &[Distribution]| Distribution::sum(&of[blocks.clone()]);
+            let forward = match recomputes[stage] {
+                true => &device.forward,
+                false => &device.recompute,
+            };
             Ok(StageTimes {
-                forward: sum(&device.forward).times(scale),
+                forward: sum(forward).times(scale),
                 recompute: sum(&device.recompute).times(scale),
                 backward: sum(&device.backward).times(scale),
                 update: sum(&device.update),

@@ -117,9 +117,9 @@ impl Durations {
         Ok(match self {
             Self::Equal(seconds) => Pipeline::equal(schedule, seconds / micro_batches as f64),
             Self::Profile(profile) => {
-                let samples = (batch_size / micro_batches).max(1);
+                let samples = batch_size.div_ceil(micro_batches);
                 let stages = cut.map(Cut::stages).unwrap_or_default();
-                Pipeline::of(profile, stages, samples)?
+                Pipeline::of(profile, schedule, stages, samples)?
             }
         })
     }

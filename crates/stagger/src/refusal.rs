@@ -314,6 +314,20 @@ pub enum Refusal {
         /// The schedule.
         schedule: String,
     },
+    /// A profile has too few devices for a plan.
+    PlannedDevices {
+        /// Of the profile.
+        found: usize,
+        /// Of the plan.
+        expected: usize,
+    },
+    /// There are neither as many amounts of memory as devices, nor one for all.
+    PlannedMemory {
+        /// Amounts.
+        found: usize,
+        /// Devices.
+        devices: usize,
+    },
     /// Replicas are not simulated.
     SimulatedReplicas {
         /// The schedule.

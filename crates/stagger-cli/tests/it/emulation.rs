@@ -108,7 +108,8 @@ fn a_profile_says_what_stages_and_links_take() {
         assert_slept(&found, 0, "recompute", 8, 1.5 + 2.5);
         assert_slept(&found, 0, "backward", 8, 2.0 * (1.0 + 2.0));
         assert_slept(&found, 0, "update", 8, 0.2);
-        assert_slept(&found, 1, "forward", 8, 3.0 + 4.0 + 5.0);
+        // It keeps its graph, and builds it in the forward pass.
+        assert_slept(&found, 1, "forward", 8, 3.5 + 4.5 + 5.5);
         assert_slept(&found, 1, "backward", 8, 2.0 * (3.0 + 4.0 + 5.0));
         assert_slept(&found, 1, "update", 8, 0.3);
         // Half of the samples, half of the time; updates are those of whole batches.
@@ -332,14 +333,14 @@ fn what_means_nothing_in_an_emulated_run_is_refused() {
     for (flags, expected) in [
         (
             "equal:40",
-            "--emulate equal:40 is not a time that all stages take for a batch; give equal:40ms",
+            "--emulate: `equal:` needs one time, as in `equal:40ms`",
         ),
-        ("equal:0ms", "--emulate equal:0ms is not a time"),
+        ("equal:0ms", "`equal:0ms` is no time above 0"),
         (
             "equal:uniform(1ms,2ms)",
-            "is not a time that all stages take",
+            "is no time above 0 that is always the same",
         ),
-        ("nothing.json", "nothing.json: No such file"),
+        ("nothing.json", "nothing.json cannot be read: No such file"),
         ("~/profile.json", "no shell has replaced the ~"),
         (
             "equal:1ms --replicas 2",

@@ -15,6 +15,7 @@ fn help_lists_verbs_and_flags() {
         "data_inspect_help",
         bench.stagger("data inspect --help").stdout
     );
+    insta::assert_snapshot!("plan_help", bench.stagger("plan --help").stdout);
     insta::assert_snapshot!("simulate_help", bench.stagger("simulate --help").stdout);
     insta::assert_snapshot!("explain_help", bench.stagger("explain --help").stdout);
 }

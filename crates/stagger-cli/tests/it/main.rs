@@ -28,6 +28,7 @@ mod methods;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod output;
+mod plan;
 mod predict;
 mod python;
 mod real_data;

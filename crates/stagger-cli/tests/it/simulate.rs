@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::Bench;
 
 /// A profile of resnet8 whose blocks take 1 to 5 ms forward, twice that backward.
-fn profile() -> Value {
+pub fn profile() -> Value {
     let times = |factor: f64| -> Vec<f64> {
         (1..=5)
             .map(|block| f64::from(block) * factor * 1e-3)

@@ -32,10 +32,13 @@ impl Bench {
 
     /// Runs `stagger` with arguments separated by spaces.
     pub fn stagger(&self, arguments: &str) -> Output {
+        self.stagger_words(&arguments.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// The same with arguments that may have spaces in them.
+    pub fn stagger_words(&self, arguments: &[&str]) -> Output {
         let mut command = Command::cargo_bin("stagger").expect("the binary is built");
-        command
-            .current_dir(&self.folder)
-            .args(arguments.split_whitespace());
+        command.current_dir(&self.folder).args(arguments);
         // No terminal on any stream: help is as wide as its limit.
         let output = command.write_stdin("").output().expect("the binary starts");
         Output {

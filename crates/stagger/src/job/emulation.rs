@@ -1,32 +1,15 @@
 //! Runs whose stages sleep instead of computing.
 
-use std::path::Path;
-
-use stagger_data::{foreign, shown_path};
 use stagger_emulate::Emulation;
 use stagger_model::{Cut, Model};
-use stagger_plan::{Distribution, Pipeline, Profile};
+use stagger_plan::Profile;
 use stagger_runtime::Replicas;
 use stagger_schedule::Schedule;
 
 use super::unreadable;
+use crate::durations::{Durations, DurationsChoice, DurationsError};
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
-
-/// Far above the profile of any model; a wrong path to a large file is refused instead of read.
-const MAX_PROFILE_BYTES: u64 = 64 << 20;
-
-/// What stands before a time that all stages take.
-const EQUAL: &str = "equal:";
-
-/// Where the durations of an emulated run are from.
-#[derive(Clone, Debug)]
-pub(super) enum Durations {
-    /// All stages take so many seconds for a batch.
-    Equal(f64),
-    /// They were measured, or written by hand.
-    Profile(Box<Profile>),
-}
 
 /// Reads what option `emulate` names. A path becomes absolute: the config in the run folder has to mean the same from everywhere.
 ///
@@ -36,19 +19,6 @@ pub(super) fn read(options: &mut TrainingOptions) -> Result<Option<Durations>, R
     let Some(said) = &mut options.emulate else {
         return Ok(None);
     };
-    if let Some(time) = said.strip_prefix(EQUAL) {
-        return match time.parse() {
-            Ok(Distribution::Constant(seconds)) if seconds > 0.0 => {
-                Ok(Some(Durations::Equal(seconds)))
-            }
-            _ => Err(Refusal::Value {
-                option: "emulate",
-                found: said.clone(),
-                kind: "a time that all stages take for a batch",
-                expected: "equal:40ms, or the path of a profile",
-            }),
-        };
-    }
     if said.is_empty() {
         return Err(Refusal::Value {
             option: "emulate",
@@ -57,17 +27,16 @@ pub(super) fn read(options: &mut TrainingOptions) -> Result<Option<Durations>, R
             expected: "equal:40ms, or the path of a profile",
         });
     }
-    check_path("emulate", Path::new(said))?;
-    let path = std::path::absolute(&*said).map_err(|source| unreadable("emulate", source))?;
-    let named = |error: &dyn std::fmt::Display| {
-        unreadable("emulate", format!("{}: {error}", shown_path(&path)))
-    };
-    let text = foreign::text(&path, MAX_PROFILE_BYTES).map_err(|error| named(&error))?;
-    let profile = Profile::from_json(&text).map_err(|error| named(&error))?;
-    if let Some(text) = path.to_str() {
-        *said = text.to_owned();
+    let refused = |source: DurationsError| unreadable("emulate", source);
+    let mut choice: DurationsChoice = said.parse().map_err(refused)?;
+    if let DurationsChoice::File(path) = &mut choice {
+        check_path("emulate", path)?;
+        *path = std::path::absolute(&*path).map_err(|source| unreadable("emulate", source))?;
+        if let Some(text) = path.to_str() {
+            *said = text.to_owned();
+        }
     }
-    Ok(Some(Durations::Profile(Box::new(profile))))
+    choice.read().map(Some).map_err(refused)
 }
 
 /// Refuses what means nothing where no stage computes. Options that change numbers only, such as a learning rate, are left alone:
@@ -158,18 +127,12 @@ impl Emulated<'_> {
     /// # Errors
     /// When a profile is one of another model, or of another number of devices or links.
     pub fn by(&self, durations: Durations) -> Result<Emulation, Refusal> {
+        if let Durations::Profile(profile) = &durations {
+            self.check(profile)?;
+        }
+        let pipeline = durations.pipeline(self.schedule, Some(self.cut), self.batch_size);
+        let pipeline = pipeline.map_err(|source| unreadable("emulate", source))?;
         let micro_batches = self.schedule.micro_batches();
-        let pipeline = match durations {
-            Durations::Equal(seconds) => {
-                Pipeline::equal(self.schedule, seconds / micro_batches as f64)
-            }
-            Durations::Profile(profile) => {
-                self.check(&profile)?;
-                let samples = self.batch_size.div_ceil(micro_batches);
-                Pipeline::of(&profile, self.cut.stages(), samples)
-                    .map_err(|source| unreadable("emulate", source))?
-            }
-        };
         Ok(Emulation::new(pipeline, micro_batches, self.seed))
     }
 

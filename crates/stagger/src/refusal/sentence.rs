@@ -290,6 +290,15 @@ impl Refusal {
                 "schedule {schedule} has no replicas: its synthesizers would learn from different shares of a batch, and no longer be the same; leave {} out",
                 name("replicas")
             ),
+            Self::PlannedDevices { found, expected } => format!(
+                "the profile has {found} devices, and the plan is for {expected}; give at most {found} {}, or a profile of one device \
+                 that counts for all",
+                name("speeds")
+            ),
+            Self::PlannedMemory { found, devices } => format!(
+                "{} has {found} amounts for {devices} devices; give one for all, or one for each",
+                name("memory")
+            ),
             Self::SimulatedReplicas { schedule } => format!(
                 "{schedule} has replicas, which cannot be simulated; give a schedule without them"
             ),

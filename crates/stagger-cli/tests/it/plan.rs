@@ -1,0 +1,178 @@
+//! Plans before runs.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::simulate::profile;
+use crate::support::Bench;
+
+fn with_profile(change: impl FnOnce(&mut Value)) -> Bench {
+    let bench = Bench::new();
+    let mut profile = profile();
+    change(&mut profile);
+    fs::write(bench.path("p.json"), profile.to_string()).unwrap();
+    bench
+}
+
+fn planned(bench: &Bench, arguments: &str) -> Value {
+    let output = bench.stagger(&format!(
+        "plan --profile p.json --json --top 100 {arguments}"
+    ));
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    serde_json::from_str(&output.stdout).expect("JSON")
+}
+
+fn rate(plan: &Value) -> f64 {
+    plan["images_per_second"].as_f64().unwrap()
+}
+
+fn plan_of<'a>(planned: &'a Value, schedule: &str) -> &'a Value {
+    let plans = planned["plans"].as_array().unwrap();
+    let found = plans.iter().find(|plan| plan["schedule"] == schedule);
+    found.unwrap_or_else(|| panic!("{schedule} in {planned}"))
+}
+
+#[test]
+fn a_table_with_a_command() {
+    let bench = with_profile(|_| ());
+    let output = bench.stagger("plan --profile p.json --speeds 1,1 --what-if");
+    assert_eq!(output.status, 2);
+    let output = bench.stagger("plan --profile p.json --speeds 1,1,0.5");
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    insta::assert_snapshot!("planned", output.stdout);
+}
+
+/// On one device nothing beats backpropagation; the command that is printed runs.
+#[test]
+fn a_plan_can_be_run() {
+    let bench = with_profile(|_| ());
+    assert_eq!(planned(&bench, "")["best"]["schedule"], "bp");
+    let found = planned(&bench, "--speeds 1,1 --batch-size 16");
+    let command = found["best"]["command"].as_str().unwrap();
+    let command = command.strip_prefix("stagger ").unwrap().replace('\'', "");
+    let run = bench.stagger(&format!(
+        "{command} --max-batches 2 --calibration-batches 0 --output run"
+    ));
+    assert_eq!(run.status, 0, "{}", run.stderr);
+}
+
+#[test]
+fn rates_are_those_of_the_simulator() {
+    let bench = with_profile(|_| ());
+    let found = planned(&bench, "--speeds 1,1");
+    // 45 ms on one device; 27 ms on the slower of two stages under DSP, 24 ms without a recompute.
+    assert!(
+        (found["one_device_images_per_second"].as_f64().unwrap() * 0.045 / 64.0 - 1.0).abs() < 1e-6
+    );
+    for (schedule, seconds) in [
+        ("dsp(m=1,0)", 0.027),
+        ("pipedream", 0.027),
+        ("dp(2)", 0.0225),
+    ] {
+        let found = rate(plan_of(&found, schedule));
+        assert!(
+            (found * seconds / 64.0 - 1.0).abs() < 1e-3,
+            "{schedule}: {found}"
+        );
+    }
+}
+
+/// A slow link asks for staleness, and takes data parallelism its speed.
+#[test]
+fn links_and_stragglers_change_the_plan() {
+    let bench = with_profile(|profile| {
+        for block in profile["blocks"].as_array_mut().unwrap() {
+            block["parameter_bytes"] = json!(4_000_000);
+        }
+    });
+    let near = planned(&bench, "--speeds 1,1");
+    let far = planned(&bench, "--speeds 1,1 --latency 40ms");
+    assert!(rate(plan_of(&far, "dp(2)")) < 0.4 * rate(plan_of(&near, "dp(2)")));
+    let stale = far["plans"].as_array().unwrap().iter().find(|plan| {
+        plan["schedule"].as_str().unwrap().starts_with("dsp")
+            && plan["staleness"].as_u64().unwrap() > 1
+    });
+    let stale = stale.expect("DSP with more staleness");
+    assert!(
+        rate(stale) > 0.98 * rate(plan_of(&near, "dsp(m=1,0)")),
+        "{stale}"
+    );
+    let slowed = planned(&bench, "--speeds 1,1 --straggler stage=0,slowdown=100%");
+    assert!(rate(&slowed["best"]) < 0.8 * rate(&near["best"]));
+}
+
+#[test]
+fn memory_rules_methods_out() {
+    let bench = with_profile(|_| ());
+    let all = planned(&bench, "--speeds 1,1");
+    let tight = planned(&bench, "--speeds 1,1 --memory 40MiB");
+    assert!(!tight["too_large"].as_array().unwrap().is_empty());
+    assert!(tight["plans"].as_array().unwrap().len() < all["plans"].as_array().unwrap().len());
+    for plan in tight["plans"].as_array().unwrap() {
+        assert!(plan["memory_bytes"].as_u64().unwrap() <= 40 << 20, "{plan}");
+    }
+    let none = bench.stagger("plan --profile p.json --speeds 1,1 --memory 1KiB");
+    assert_eq!(none.status, 2);
+    assert!(none.stderr.contains("within the memory"), "{}", none.stderr);
+}
+
+#[test]
+fn another_device_is_planned_for() {
+    let bench = with_profile(|_| ());
+    let output = bench.stagger("plan --profile p.json --speeds 1,1 --json");
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let words = [
+        "plan",
+        "--profile",
+        "p.json",
+        "--speeds",
+        "1,1",
+        "--json",
+        "--what-if",
+        "+1 device like 0",
+    ];
+    let output = bench.stagger_words(&words);
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let found: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert!(
+        rate(&found["what_if"]["best"]) > rate(&found["best"]),
+        "{found}"
+    );
+    let three = planned(&bench, "--speeds 1,1,1");
+    assert_eq!(rate(&found["what_if"]["best"]), rate(&three["best"]));
+}
+
+#[test]
+fn wrong_requests_are_one_sentence() {
+    let bench = with_profile(|_| ());
+    let cases = [
+        "--profile nowhere.json",
+        "--profile p.json --speeds 1,0",
+        "--profile p.json --speeds 1,fast",
+        "--profile p.json --speeds 1,NaN",
+        "--profile p.json --speeds 1,1 --memory 1GiB,1GiB,1GiB",
+        "--profile p.json --memory much",
+        "--profile p.json --batch-size 0",
+        "--profile p.json --bandwidth 0",
+        "--profile p.json --latency soon",
+        "--profile p.json --straggler stage=1,slowdown=1",
+        "--profile p.json --top 0",
+        "--profile p.json --what-if more",
+        "",
+    ];
+    let said: Vec<String> = (cases.iter())
+        .map(|case| {
+            let output = bench.stagger(&format!("plan {case}"));
+            assert_eq!((output.status, output.stdout.as_str()), (2, ""), "{case}");
+            assert_eq!(
+                output.stderr.lines().count(),
+                1,
+                "{case}: {}",
+                output.stderr
+            );
+            format!("{case}\n  {}", output.stderr.trim_end())
+        })
+        .collect();
+    insta::assert_snapshot!("plan_refusals", said.join("\n"));
+}
