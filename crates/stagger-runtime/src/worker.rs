@@ -357,7 +357,6 @@ impl<S: Stage> Worker<S> {
     ) -> Result<(), Fault> {
         let delay = self.disturbance.delay(batch, computed);
         let due = self.disturbance.due(delay);
-        times.delayed += delay;
         if due.is_zero() {
             return Ok(());
         }
@@ -365,7 +364,9 @@ impl<S: Stage> Worker<S> {
         if self.stop.sleep(due) {
             return Err(LinkError::Stopped.into());
         }
-        self.disturbance.has_slept(due, started.elapsed());
+        let slept = started.elapsed();
+        self.disturbance.has_slept(due, slept);
+        times.delayed += slept.min(delay);
         Ok(())
     }
 

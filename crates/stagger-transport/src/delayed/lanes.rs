@@ -25,7 +25,6 @@ pub(super) struct Queue<T> {
     messages: VecDeque<OnItsWay<T>>,
     /// When the sender will know of messages that are taken, in ascending order.
     known_at: VecDeque<Instant>,
-    last_arrival: Option<Instant>,
 }
 
 /// When a sender may go on.
@@ -60,11 +59,10 @@ impl<T> Queue<T> {
             inbox: VecDeque::new(),
             messages: VecDeque::with_capacity(capacity + 1),
             known_at: VecDeque::with_capacity(capacity + 1),
-            last_arrival: None,
         }
     }
 
-    /// The next message that has arrived.
+    /// The next message that has arrived. None overtakes another, however latencies vary.
     pub fn take(&mut self, now: Instant) -> Option<Message<T>> {
         self.inbox.pop_front().or_else(|| self.arrived(now))
     }
@@ -152,13 +150,9 @@ impl<T> Lanes<T> {
             }
         };
         let queue = self.queue(lane);
-        let arrives = sent + delay.latency;
-        // Messages of a lane do not overtake each other.
-        let arrives = queue.last_arrival.map_or(arrives, |last| last.max(arrives));
-        queue.last_arrival = Some(arrives);
         queue.messages.push_back(OnItsWay {
             message,
-            arrives,
+            arrives: sent + delay.latency,
             latency: delay.latency,
         });
     }

@@ -92,3 +92,27 @@ fn a_run_that_was_halted_goes_on_with_the_same_actions() {
         assert_eq!(both, whole.0, "{schedule}");
     }
 }
+
+/// Fails at once.
+struct Failing;
+
+impl Sink for Failing {
+    fn event(&mut self, _: &Event) -> Result<(), ReportError> {
+        Err(ReportError::Encode {
+            path: "nowhere".into(),
+            what: "a failure".to_owned(),
+        })
+    }
+}
+
+/// Stages that would sleep for weeks hear that the run has failed.
+#[test]
+fn a_failure_wakes_stages_that_sleep() {
+    let options = TrainingOptions {
+        emulate: Some("equal:4000000s".to_owned()),
+        ..TrainingOptions::default()
+    };
+    let error = training().options(options).sink(Failing).run();
+    let error = error.expect_err("failed").to_string();
+    assert!(error.contains("a failure"), "{error}");
+}
