@@ -28,6 +28,7 @@ mod methods;
 mod mpi;
 mod output;
 mod predict;
+mod profile;
 mod python;
 mod real_data;
 mod refusals;
