@@ -86,7 +86,7 @@ fn every_rank_measures_its_own_stages_and_hops() {
         "{:?}",
         measured.notes
     );
-    let json = measured.json().unwrap();
+    let json = measured.profile.to_json().unwrap();
     assert_eq!(Profile::from_json(&json).unwrap(), measured.profile);
 }
 

@@ -102,8 +102,8 @@ impl Request {
             stagger::check_path("balance", &path).map_err(stagger::Error::from)?;
             let path = std::path::absolute(path).context("--balance")?;
             let path = path.into_os_string().into_string();
-            *balance =
-                path.map_err(|_| anyhow!("--balance: the path of the current folder is not UTF-8"))?;
+            *balance = path
+                .map_err(|_| anyhow!("--balance: the path of the current folder is not UTF-8"))?;
         }
         let stages = values.stages;
         if values.balance.as_deref().map(str::trim) == Some("profile") {
