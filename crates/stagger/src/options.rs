@@ -72,8 +72,9 @@ options! {
     sync_batch_norm: bool,
     /// Notation of the schedule: [`Schedule::parse`](stagger_schedule::Schedule::parse). Default: `dsp`.
     schedule: String,
-    /// How blocks are assigned to stages: `auto` (by an estimate), `profile` (by a short measurement on every rank), `uniform`,
-    /// or counts such as `7,4`. Default: `auto`.
+    /// How blocks are assigned to stages: `auto` (by an estimate), `profile` (by a short measurement on every rank), the path of a
+    /// [`Profile`](stagger_plan::Profile) (with a `/` in it, or ending in `.json`), `uniform`, or counts such as `7,4`. Default:
+    /// `auto`.
     balance: String,
     /// Engine: `cpu`, or `torch` where it is built in. Default: `cpu`.
     engine: String,

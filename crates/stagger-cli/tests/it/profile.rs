@@ -381,3 +381,35 @@ fn what_is_no_profile_of_the_run_is_refused_in_one_sentence() {
     }
     assert!(is_empty(bench.folder.path()));
 }
+
+/// Every rank measures its own stages, and the hop between them; the cut is for any run.
+#[cfg(feature = "mpi")]
+#[test]
+fn ranks_measure_a_profile_together() {
+    let bench = Bench::new();
+    let profile = "profile --model resnet8 --input 1x8x8 -b 8 --rounds 2 --batches 3 --warmup 1 --output p.json";
+    let output = crate::mpi::stagger(&bench, 2, profile);
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    assert_eq!(output.stdout.matches("written to p.json").count(), 1);
+    let text = fs::read_to_string(bench.path("p.json")).expect("a file");
+    let profile = Profile::from_json(&text).expect("a profile");
+    let names: Vec<&str> = profile.devices.iter().map(|d| d.name.as_str()).collect();
+    assert!(names[0].starts_with("cpu on rank 0 ("), "{names:?}");
+    assert!(names[1].starts_with("cpu on rank 1 ("), "{names:?}");
+    assert_eq!((names.len(), profile.links.len()), (2, 1));
+    assert!(profile.links[0].latency.mean() > 0.0);
+    let cut = profile.stages.expect("whole stages").cut;
+    let cut = format!("balance p.json: blocks {},{}", cut[0], cut[1]);
+    // Of the built-in data there is no profile.
+    let text = text.replace(
+        "\"input\": [\n    1,\n    8,\n    8\n  ]",
+        "\"input\": [3, 32, 32]",
+    );
+    fs::write(bench.path("p.json"), text).expect("a writable folder");
+    let train = format!(
+        "train --eval-batch-size 250 --calibration-batches 0 --lr 0.01 -b 8 --max-batches 2 --balance p.json --output run"
+    );
+    let output = crate::mpi::stagger(&bench, 2, &train);
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    assert!(output.stdout.contains(&cut), "{cut}: {}", output.stdout);
+}

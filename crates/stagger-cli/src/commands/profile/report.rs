@@ -82,7 +82,7 @@ fn device_table(text: &mut String, measured: &Profiled, device: &DeviceProfile) 
         let times = [&forward[at], &recompute[at], &backward[at], &update[at]];
         row(text, &block.name, times);
     }
-    let sums = [forward, recompute, backward, update].map(|times| Distribution::sum(times));
+    let sums = [forward, recompute, backward, update].map(Distribution::sum);
     row(text, "together", sums.each_ref());
 }
 
