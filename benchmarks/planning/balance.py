@@ -92,7 +92,7 @@ def main():
     parser.add_argument("--output", help="also write the table there")
     arguments = parser.parse_args(words)
     arguments.flags = flags
-    rows = [["model", "schedule", "stages", "balance", "blocks", "images/s by blocks", "images/s", "ratio to auto", "least", "most",
+    rows = [["model", "schedule", "stages", "balance", "blocks", "images/s if no stage waits", "images/s", "ratio to auto", "least", "most",
              "rounds"]]
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models.split(","):
