@@ -72,8 +72,9 @@ options! {
     sync_batch_norm: bool,
     /// Notation of the schedule: [`Schedule::parse`](stagger_schedule::Schedule::parse). Default: `dsp`.
     schedule: String,
-    /// How blocks are assigned to stages: `auto` (by an estimate), `profile` (by a short measurement on every rank), `uniform`,
-    /// or counts such as `7,4`. Default: `auto`.
+    /// How blocks are assigned to stages: `auto` (by an estimate), `profile` (by a short measurement on every rank), the path of a
+    /// [`Profile`](stagger_plan::Profile) (with a `/` in it, or ending in `.json`), `uniform`, or counts such as `7,4`. Default:
+    /// `auto`.
     balance: String,
     /// Stages that sleep instead of computing, and links on which messages take time: a [profile](stagger_plan::Profile) in a file, or
     /// `equal:40ms` for stages that all take that long for a batch. Nothing is learned then.

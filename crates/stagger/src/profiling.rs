@@ -1,6 +1,5 @@
 //! Measuring what a pipeline's blocks, stages and links take, for a [`Profile`].
 
-mod file;
 mod hops;
 mod stage_times;
 
@@ -22,7 +21,6 @@ use crate::refusal::Refusal;
 use crate::stages;
 use crate::training::set_stages;
 
-pub use file::check_output;
 pub(crate) use hops::{RoundTrips, round_trips};
 use stage_times::StageSamples;
 

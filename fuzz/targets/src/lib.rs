@@ -23,6 +23,7 @@ targets! {
     images,
     manifest,
     metrics,
+    profile,
     schedule,
     stage_file,
     straggler,

@@ -5,10 +5,11 @@ mod ranks;
 mod report;
 
 use anyhow::anyhow;
-use stagger::TrainingOptions;
 use stagger::data::shown_path;
-use stagger::profiling::{Profiling, check_output};
+use stagger::profiling::Profiling;
+use stagger::report::NewFile;
 use stagger::transport::World;
+use stagger::{TrainingOptions, check_path};
 
 use super::print;
 use crate::failure::Failure;
@@ -28,8 +29,8 @@ pub fn run(arguments: &ProfileArgs) -> Result<(), Failure> {
 
 /// Measures over a world, on rank 0 where there are several ranks.
 fn measure(arguments: &ProfileArgs, world: Option<World>) -> Result<(), Failure> {
-    let profiling = match check(arguments) {
-        Ok(profiling) => profiling,
+    let (profiling, file) = match check(arguments) {
+        Ok(checked) => checked,
         Err(failure) => {
             // The others wait to hear what there is to measure.
             world.into_iter().for_each(stagger::dismiss);
@@ -37,18 +38,19 @@ fn measure(arguments: &ProfileArgs, world: Option<World>) -> Result<(), Failure>
         }
     };
     let measured = profiling.run(world)?;
-    if let Some(path) = &arguments.output {
-        measured.write(path)?;
+    let json = measured.profile.to_json()? + "\n";
+    if let Some(file) = &file {
+        file.write(json.as_bytes())?;
     }
     if arguments.json {
         measured.notes.iter().for_each(|note| say(note));
-        print(&measured.json()?)?;
+        print(&json)?;
         return Ok(());
     }
     print(&report::tables(&measured))?;
-    match &arguments.output {
-        Some(path) => {
-            let path = shown_path(path);
+    match &file {
+        Some(file) => {
+            let path = shown_path(file.path());
             print(&format!(
                 "\nwritten to {path}; for a run with the profile's cut: --balance {path}\n"
             ))?;
@@ -61,11 +63,12 @@ fn measure(arguments: &ProfileArgs, world: Option<World>) -> Result<(), Failure>
 }
 
 /// What is asked for, complete and without what is known to be wrong before anything is measured.
-fn check(arguments: &ProfileArgs) -> Result<Profiling, Failure> {
-    if let Some(path) = &arguments.output {
-        check_output(path)?;
+fn check(arguments: &ProfileArgs) -> Result<(Profiling, Option<NewFile>), Failure> {
+    let path = arguments.output.as_deref();
+    if let Some(path) = path {
+        check_path("output", path).map_err(stagger::Error::from)?;
     }
-    profiling(arguments)
+    Ok((profiling(arguments)?, path.map(NewFile::at).transpose()?))
 }
 
 fn profiling(arguments: &ProfileArgs) -> Result<Profiling, Failure> {

@@ -1,6 +1,7 @@
 //! `stagger summary`.
 
 use anyhow::Context;
+use stagger::cut_by_profile;
 use stagger::job::summary_inputs;
 use stagger::model::{Balance, Model, summary};
 
@@ -20,7 +21,10 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
         input_shape(&arguments.input)?,
         arguments.classes,
     )?;
-    let cut = balance.cut(&model, &schedule.recomputes(), None)?;
+    let cut = match &balance {
+        Balance::File(path) => cut_by_profile(path, &model, &schedule, arguments.batch_size)?,
+        said => said.cut(&model, &schedule.recomputes(), None)?,
+    };
     let stages = summary_inputs(&schedule);
     print(&summary(&model, &cut, &stages, arguments.batch_size)?)?;
     Ok(())

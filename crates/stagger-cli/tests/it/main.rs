@@ -30,6 +30,7 @@ mod mpi;
 mod output;
 mod plan;
 mod predict;
+mod profile;
 mod python;
 mod real_data;
 mod refusals;

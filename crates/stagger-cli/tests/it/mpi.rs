@@ -28,7 +28,7 @@ fn mpirun(bench: &Bench, ranks: usize, arguments: &str) -> Command {
     command
 }
 
-fn stagger(bench: &Bench, ranks: usize, arguments: &str) -> Output {
+pub fn stagger(bench: &Bench, ranks: usize, arguments: &str) -> Output {
     let output = mpirun(bench, ranks, arguments).output().expect("mpirun");
     Output {
         status: output.status.code().unwrap_or(-1),
@@ -135,6 +135,15 @@ fn what_is_wrong_is_said_once_and_ends_all_ranks() {
         ),
         ("train --schedule nonsense", "nonsense"),
         ("train --modle resnet8", "--modle"),
+        (
+            "profile --rounds 0",
+            "error: --rounds is 0; give a whole number of at least 1",
+        ),
+        ("profile --input nonsense", "--input"),
+        (
+            "profile --stages 2 --rounds 1",
+            "error: 2 stages cannot be shared out over 3 processes: start 2 of them, or ask for at least 3 stages",
+        ),
         ("train --config missing.toml", "missing.toml"),
         (
             "train --transport bytes",

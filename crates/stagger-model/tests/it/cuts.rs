@@ -205,7 +205,88 @@ fn stages_keep_to_the_memory_of_their_devices() {
     );
 }
 
+/// Every cut of five blocks into so many stages.
+fn all_cuts(model: &Model, stages: usize) -> Vec<Cut> {
+    let first_of_stages = 0..1_usize << (model.blocks.len() - 1);
+    let sizes = first_of_stages.map(|bits| {
+        let mut sizes = vec![1];
+        for block in 0..model.blocks.len() - 1 {
+            match (bits >> block & 1, sizes.last_mut()) {
+                (0, Some(last)) => *last += 1,
+                _ => sizes.push(1),
+            }
+        }
+        sizes
+    });
+    let sizes = sizes.filter(|sizes| sizes.len() == stages);
+    sizes
+        .map(|sizes| Cut::new(model, &sizes).unwrap())
+        .collect()
+}
+
 proptest! {
+    /// Among all cuts that fit, none has a faster slowest stage; and there is none where the balance finds none.
+    #[test]
+    fn cuts_by_measured_devices_with_limits_are_the_best(
+        stages in prop::collection::vec(
+            (
+                (prop::collection::vec(0_u32..9, 5), prop::collection::vec(0_u32..9, 5)),
+                (any::<bool>(), 1_usize..3, prop::option::of(0_u64..1_500_000)),
+            ),
+            1..5,
+        ),
+    ) {
+        let model = Model::by_name("resnet8", [3, 8, 8], 10).unwrap();
+        let numbers = |times: &[u32]| times.iter().copied().map(f64::from).collect();
+        let devices: Vec<BlockCosts> = stages
+            .iter()
+            .map(|((forward, backward), _)| costs(numbers(forward), numbers(backward)))
+            .collect();
+        let work: Vec<StageWork<'_>> = stages
+            .iter()
+            .zip(&devices)
+            .map(|((_, (recompute, replicas, bytes)), device)| StageWork {
+                recompute: *recompute,
+                replicas: *replicas,
+                measured: Some(device),
+                memory: bytes.map(|bytes| MemoryLimit {
+                    bytes,
+                    stage: StageSummaryInput {
+                        staleness: 0,
+                        recompute: *recompute,
+                        micro_batches: 1,
+                        kept_micro_batches: 2,
+                        weight_copies: 1,
+                    },
+                    batch_size: 8,
+                    optimizer_slots: 1,
+                }),
+            })
+            .collect();
+        let slowest = |cut: &Cut| {
+            let mut slowest = 0.0_f64;
+            for (blocks, work) in cut.stages().iter().zip(&work) {
+                let input = model.stage_input_shape(blocks.start).unwrap();
+                let cost = model.cost(blocks.clone()).unwrap();
+                if work.memory.is_some_and(|limit| limit.needs(&cost, &input) > limit.bytes) {
+                    return None;
+                }
+                let time = work.measured.unwrap().stage(blocks.clone(), work.recompute);
+                slowest = slowest.max(time / work.replicas as f64);
+            }
+            Some(slowest)
+        };
+        let all = all_cuts(&model, work.len());
+        let best = all.iter().filter_map(slowest).min_by(f64::total_cmp);
+        match Balance::File("p.json".into()).cut_for(&model, &work) {
+            Ok(cut) => prop_assert_eq!(slowest(&cut), best),
+            Err(error) => {
+                prop_assert!(error.to_string().starts_with("no cut of model `resnet8`"));
+                prop_assert_eq!(best, None);
+            }
+        }
+    }
+
     #[test]
     fn auto_covers_all_blocks_and_beats_uniform(recompute in prop::collection::vec(any::<bool>(), 1..12)) {
         let model = resnet20();

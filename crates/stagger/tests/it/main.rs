@@ -11,6 +11,7 @@ mod examples;
 mod fine_tuning;
 mod fresh_crate;
 mod logits;
+mod profiling;
 mod ranks;
 mod replicas;
 mod support;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use stagger::job::Job;
+use stagger::model::Balance;
 use stagger::schedule::Schedule;
 use stagger::{Training, TrainingOptions, config_file};
 
@@ -102,6 +103,15 @@ impl Request {
             && let Some(text) = path.to_str()
         {
             *said = text.to_owned();
+        }
+        if let Some(balance) = &mut values.balance
+            && let Ok(Balance::File(path)) = balance.parse()
+        {
+            stagger::check_path("balance", &path).map_err(stagger::Error::from)?;
+            let path = std::path::absolute(path).context("--balance")?;
+            let path = path.into_os_string().into_string();
+            *balance = path
+                .map_err(|_| anyhow!("--balance: the path of the current folder is not UTF-8"))?;
         }
         let stages = values.stages;
         if values.balance.as_deref().map(str::trim) == Some("profile") {

@@ -1,6 +1,6 @@
 //! `stagger profile` as one of several processes that `mpirun` or a scheduler has started.
 
-use stagger::Interrupt;
+use stagger::{Interrupt, Training};
 
 use super::{measure, profiling};
 use crate::commands::ranks;
@@ -15,9 +15,12 @@ pub fn run(arguments: &ProfileArgs) -> Result<(), Failure> {
         |world, _| measure(arguments, Some(world)),
         |world| {
             signals::quiet_panics_of_workers();
-            // Images and classes are not among the options of a run, so every rank reads them from its own flags.
-            let profiling = profiling(arguments)?;
-            Ok(profiling.follow(&world, &Interrupt::new())?)
+            // Images and classes are not among the options of a run, so every rank reads them from its own flags. What is wrong with
+            // these, rank 0 says, and lets this one go.
+            Ok(match profiling(arguments) {
+                Ok(profiling) => profiling.follow(&world, &Interrupt::new())?,
+                Err(_) => Training::new().world(world).follow()?,
+            })
         },
     )
 }

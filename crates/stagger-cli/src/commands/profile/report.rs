@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use stagger::plan::{DeviceProfile, Distribution, LinkProfile, MeasuredStages};
 use stagger::profiling::{Forecast, Profiled};
+use stagger::schedule::Facts;
 
 /// Width of a column of times.
 const WIDTH: usize = 18;
@@ -42,6 +43,13 @@ pub fn tables(measured: &Profiled) -> String {
     }
     link_lines(&mut text, &profile.links);
     cut_table(&mut text, &measured.forecasts, profile.samples);
+    if stages > 1 && !Facts::of(&job.schedule).is_lock_free() {
+        let _ = writeln!(
+            text,
+            "stages of {} wait for each other, so that less than this comes of a cut",
+            job.schedule
+        );
+    }
     text
 }
 
@@ -74,7 +82,7 @@ fn device_table(text: &mut String, measured: &Profiled, device: &DeviceProfile) 
         let times = [&forward[at], &recompute[at], &backward[at], &update[at]];
         row(text, &block.name, times);
     }
-    let sums = [forward, recompute, backward, update].map(|times| Distribution::sum(times));
+    let sums = [forward, recompute, backward, update].map(Distribution::sum);
     row(text, "together", sums.each_ref());
 }
 
