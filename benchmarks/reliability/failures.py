@@ -38,9 +38,17 @@ SETTINGS = [
     "--optimizer momentum --snapshot-every 4 --on-nan rollback --lr 30 --lr-schedule constant --warmup-batches 0",
 ]
 KINDS = ["kill", "kill", "kill", "kill while writing", "stop", "term", "file size", "full", "error"]
-# Seconds after which a run that should have ended by itself counts as one that hangs: long, as the disk and the processor may be busy.
-HANGS = 600
+# Seconds without a line in its log after which a run counts as one that hangs. On a busy disk a snapshot takes seconds.
+HANGS = 120
 FILES = ["metrics.jsonl", "run.log", "manifest", "stage-0", "last.safetensors", "best.safetensors"]
+
+
+def silent_for(run):
+    """Seconds since the run's last line of its log."""
+    try:
+        return time.time() - (run / "run.log").stat().st_mtime
+    except OSError:
+        return 1e9
 
 
 def fail(draw, kind, command, run, mtbf, shim):
@@ -61,7 +69,10 @@ def fail(draw, kind, command, run, mtbf, shim):
     while child.poll() is None:
         if kind == "kill while writing" and time.monotonic() - began > delay / 4 and is_being_written(run):
             break
-        if time.monotonic() - began > (HANGS if kind in ("full", "error", "file size") else delay):
+        if kind in ("full", "error", "file size"):
+            if min(time.monotonic() - began, silent_for(run)) > HANGS:
+                break
+        elif time.monotonic() - began > delay:
             break
         time.sleep(0.001)
     if child.poll() is None:

@@ -341,8 +341,8 @@ fn what_is_no_profile_of_the_run_is_refused_in_one_sentence() {
     let other = refused("bench --model resnet14 --input 1x8x8 --balance p.json");
     assert_eq!(
         other,
-        "error: --balance: p.json is a profile of resnet8 with 5 blocks for 1x8x8 images and 10 classes, and the run trains resnet14 \
-         with 8 blocks for 1x8x8 images and 10 classes; measure that with `stagger profile`\n"
+        "error: --balance: p.json is a profile of resnet8 with 5 blocks, block 2 `layer2.0`, for 1x8x8 images and 10 classes, and the run trains resnet14 \
+         with 8 blocks, block 2 `layer1.1`, for 1x8x8 images and 10 classes; measure that with `stagger profile`\n"
     );
     for other in ["--input 3x8x8", "--input 1x8x8 --classes 9"] {
         let sentence = refused(&format!("bench --model resnet8 --balance p.json {other}"));
