@@ -1,5 +1,6 @@
 //! A training run, from what is wanted to what came of it.
 
+mod advice;
 mod calibration;
 mod closing;
 mod data_check;

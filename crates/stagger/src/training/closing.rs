@@ -7,6 +7,7 @@ use stagger_model::quantity;
 use stagger_report::RunSummary;
 use stagger_schedule::Facts;
 
+use super::advice::advice;
 use super::run::Run;
 use crate::account;
 use crate::job::Job;
@@ -64,6 +65,7 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
             account::line(&name, summary)
         }));
     }
+    lines.extend(advice(job, &run.speed));
     if let Some(peak_bytes) = run.peak_resident_bytes {
         lines.push(memory(job, peak_bytes));
     }
