@@ -105,11 +105,11 @@ impl Sink for Failing {
     }
 }
 
-/// Stages that would sleep for weeks hear that the run has failed.
+/// Stages that would sleep for hours hear that the run has failed.
 #[test]
 fn a_failure_wakes_stages_that_sleep() {
     let options = TrainingOptions {
-        emulate: Some("equal:4000000s".to_owned()),
+        emulate: Some("equal:1d".to_owned()),
         ..TrainingOptions::default()
     };
     let error = training().options(options).sink(Failing).run();
