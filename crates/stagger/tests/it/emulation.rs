@@ -1,5 +1,6 @@
 //! Emulated runs, from the library.
 
+use serde_json::json;
 use stagger::runtime::Acted;
 use stagger::schedule::Action;
 use stagger::{Event, Interrupt, ReportError, Sink, Training, TrainingOptions};
@@ -93,26 +94,44 @@ fn a_run_that_was_halted_goes_on_with_the_same_actions() {
     }
 }
 
-/// Fails at once.
+/// Fails when stage 0 has forwarded batch 1, for which the queue above has room only once stage 1 has taken batch 0.
 struct Failing;
 
 impl Sink for Failing {
-    fn event(&mut self, _: &Event) -> Result<(), ReportError> {
-        Err(ReportError::Encode {
-            path: "nowhere".into(),
-            what: "a failure".to_owned(),
-        })
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        match *event {
+            Event::Acted(Acted {
+                stage: 0,
+                action: Action::Forward { batch: 1, .. },
+                ..
+            }) => Err(ReportError::Encode {
+                path: "nowhere".into(),
+                what: "a failure".to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
-/// Stages that would sleep for weeks hear that the run has failed.
+/// A stage that would sleep for a day hears that the run has failed.
 #[test]
 fn a_failure_wakes_stages_that_sleep() {
+    let block = json!({"name": "block", "parameter_bytes": 1, "output_bytes": 1, "graph_bytes": 1});
+    let times = ["0s", "0s", "0s", "1d", "1d"];
+    let device = json!({"name": "slow", "forward": times, "recompute": times, "backward": times, "update": times});
+    let profile = json!({
+        "format": 1, "model": "resnet8", "input": [1, 8, 8], "classes": 3, "samples": 8, "dtype": "f32",
+        "blocks": vec![block; 5], "devices": [device],
+    });
+    let bench = tempfile::tempdir().unwrap();
+    let path = bench.path().join("profile.json");
+    std::fs::write(&path, profile.to_string()).unwrap();
     let options = TrainingOptions {
-        emulate: Some("equal:4000000s".to_owned()),
+        emulate: path.to_str().map(str::to_owned),
+        balance: Some("3,2".to_owned()),
         ..TrainingOptions::default()
     };
-    let error = training().options(options).sink(Failing).run();
-    let error = error.expect_err("failed").to_string();
+    let run = training().stages(2).options(options).sink(Failing).run();
+    let error = run.expect_err("failed").to_string();
     assert!(error.contains("a failure"), "{error}");
 }
