@@ -12,11 +12,13 @@ mod setting;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use means::Means;
 use network::{Vector, Weights, any_batches, any_weights};
 use run::Momentum;
 use setting::{Setting, any_setting};
@@ -56,11 +58,11 @@ impl Book {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_step_keeps_its_lines(
-        setting in (1_usize..4).prop_flat_map(any_setting),
+        setting in (1_usize..4).prop_flat_map(|kinds| any_setting(kinds, 0.05..1.0)),
         numbers in proptest::collection::vec(any::<usize>(), 16),
     ) {
         let kinds = setting.batches.len();
@@ -68,21 +70,28 @@ proptest! {
         steps::check(&setting, &sequence, &mut Book::default());
     }
 
-    /// Three runs of a kind: one long one without noise, and all of the short ones of two and of three batches.
+    /// A long run without noise, or all short ones of two or of three batches.
     #[test]
-    fn the_mean_over_all_runs_keeps_the_theorems(
-        (setting, length) in prop_oneof![
-            (any_setting(1), Just(60)),
-            (any_setting(2), Just(6)),
-            (any_setting(3), Just(4)),
-        ],
+    fn the_mean_over_all_runs_keeps_the_theorems((setting, length) in any_means(0.05..1.0)) {
+        let means = Means::of(&setting, length);
+        let book = &mut Book::default();
+        means.check_sums(&setting.bounds(), book);
+        means.check_theorems(book);
+    }
+
+    /// Proven constants are far above what a run meets. With the smallest ones that its versions allow, and at rates at which
+    /// runs go astray, a wrong factor shows.
+    #[test]
+    fn sums_hold_with_the_smallest_constants_at_any_rate(
+        (setting, length) in any_means(1.0..300.0),
     ) {
-        means::check(&setting, length, &mut Book::default());
+        let means = Means::of(&setting, length);
+        means.check_sums(&means.smallest_bounds(), &mut Book::default());
     }
 
     #[test]
     fn constants_hold_on_their_region(
-        setting in any_setting(2),
+        setting in any_setting(2, 0.05..1.0),
         away in any_weights(4),
         points in [vector(), vector()],
         along in vector(),
@@ -92,38 +101,54 @@ proptest! {
     }
 }
 
+fn any_means(rates: Range<f64>) -> impl Strategy<Value = (Setting, usize)> {
+    prop_oneof![
+        (any_setting(1, rates.clone()), Just(60)),
+        (any_setting(2, rates.clone()), Just(6)),
+        (any_setting(3, rates), Just(4)),
+    ]
+}
+
 fn vector() -> impl Strategy<Value = Vector> {
     proptest::array::uniform3(-1.0..1.0_f64)
 }
 
 /// One setting of three stages.
-fn example(staleness: &[usize], beta: f64, kinds: usize) -> Setting {
+fn example(staleness: &[usize], beta: f64, kinds: usize, share: f64) -> Setting {
     let mut runner = TestRunner::deterministic();
     let strategy = (any_batches(kinds), any_weights(staleness.len()));
     let tree = strategy.new_tree(&mut runner).expect("a case");
     let (batches, initial) = tree.current();
-    let momentum = Momentum {
-        beta,
-        nesterov: 0.0,
-    };
-    Setting::new(staleness.to_vec(), momentum, batches, initial, 1.0)
+    let nesterov = 0.0;
+    let momentum = Momentum { beta, nesterov };
+    Setting::new(staleness.to_vec(), momentum, batches, initial, share)
 }
 
-/// No line of the page is left out, and none is so far from its bound that it says nothing.
+/// No line of the page is left out.
 #[test]
 fn every_line_of_the_page_is_evaluated() {
-    let mut book = Book::default();
+    let (mut book, mut smallest) = (Book::default(), Book::default());
     for beta in [0.0, 0.7] {
-        let setting = example(&[4, 2, 0], beta, 2);
+        let setting = example(&[4, 2, 0], beta, 2, 1.0);
         steps::check(&setting, &[0, 1, 1, 0, 0, 1, 0, 1, 1, 0], &mut book);
-        means::check(&setting, 6, &mut book);
-        means::check(&example(&[4, 2, 0], beta, 1), 60, &mut book);
         let other = network::moved(&setting.initial, 0.1, &vec![[1.0; network::SIZE]; 3]);
         let points = [[0.5, -0.25, 1.0], [0.25, -0.5, 0.75]];
         assumptions::check(&setting, &other, points, &[1.0, -1.0, 0.5], &mut book);
+        for (setting, length) in [(setting, 6), (example(&[4, 2, 0], beta, 1, 1.0), 60)] {
+            let means = Means::of(&setting, length);
+            means.check_sums(&setting.bounds(), &mut book);
+            means.check_theorems(&mut book);
+        }
+        for (kinds, length) in [(2, 6), (1, 60)] {
+            let setting = example(&[4, 2, 0], beta, kinds, 30.0);
+            let means = Means::of(&setting, length);
+            means.check_sums(&means.smallest_bounds(), &mut smallest);
+        }
     }
     for (line, share) in &book.0 {
-        println!("({line}) reaches {share:.2e} of its bound");
+        let smallest = smallest.0.get(line);
+        let smallest = smallest.map_or(String::new(), |share| format!(", at least {share:.2e}"));
+        println!("({line}) reaches {share:.2e} of its bound{smallest}");
     }
     let tags = PAGE.split("\\tag{").skip(1);
     let tags: BTreeSet<usize> = tags
@@ -131,4 +156,31 @@ fn every_line_of_the_page_is_evaluated() {
         .map(|number| number.parse().expect("a numbered line"))
         .collect();
     assert_eq!(tags, book.0.keys().copied().collect());
+}
+
+/// The lines notice a stale stage that is forgotten, or taken for less stale than it is.
+#[test]
+fn a_forgotten_stage_breaks_the_lines() {
+    let sequence = [0; 20];
+    let setting = example(&[3, 2, 0], 0.0, 1, 1.0);
+    let history = setting.train(&sequence);
+    let (n, step) = (19, |t: usize| {
+        network::distances(&history.weights[t + 1], &history.weights[t])
+    });
+    for stage in 0..2 {
+        let mut wrong = setting.clone();
+        wrong.staleness[stage] -= 1;
+        let at = setting.at(&history, n);
+        let path = (n - wrong.staleness[stage]..n).map(|t| step(t)[stage]);
+        assert!(at.moves[stage] > path.sum(), "(13) of stage {stage}");
+        let expected = &wrong.at(&history, n).grads[0];
+        let error = network::distances(&history.grads[n], expected);
+        assert!(network::norm(&error) > 1e-9, "(2) of stage {stage}");
+    }
+    // Only the lowest stage is stale: all of the bias comes from it, also that of the stages above.
+    let setting = example(&[3, 0, 0], 0.0, 1, 1.0);
+    let at = setting.at(&setting.train(&sequence), n);
+    for (stage, bias) in at.bias.iter().enumerate() {
+        assert!(*bias > 1e-9, "no bias of stage {stage}");
+    }
 }

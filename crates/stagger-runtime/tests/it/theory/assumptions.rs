@@ -76,18 +76,19 @@ fn central_differences(setting: &Setting) -> Weights {
 
 /// The rates that the page calls small enough are, and the largest one meets the condition with equality.
 fn check_rates(setting: &Setting, book: &mut Book) {
-    let (smoothness, drift) = (setting.constants.smoothness, setting.drift());
+    let bounds = setting.bounds();
     match setting.kappa > 0.0 {
         true => {
-            let slow = 2.0 * (smoothness + drift + 2.0_f64.sqrt() * setting.lag());
-            book.at_most(23, setting.condition(1.0 / slow), 1.0);
+            let lag = 2.0_f64.sqrt() * setting.lag(&bounds);
+            let slow = 2.0 * (bounds.smoothness + bounds.drift + lag);
+            book.at_most(24, setting.condition(1.0 / slow, &bounds), 1.0);
         }
         false => {
-            let rate = 1.0 / (smoothness + 2.0_f64.sqrt() * drift);
-            book.at_most(21, setting.condition(rate), 1.0);
+            let rate = 1.0 / (bounds.smoothness + 2.0_f64.sqrt() * bounds.drift);
+            book.at_most(22, setting.condition(rate, &bounds), 1.0);
         }
     }
-    let largest = setting.condition(setting.largest_rate());
+    let largest = setting.condition(setting.largest_rate(), &bounds);
     assert!(
         (largest - 1.0).abs() < 1e-9,
         "{largest} at the largest rate"

@@ -1,5 +1,7 @@
 //! What a case of the theory consists of, and the quantities along its runs.
 
+use std::ops::Range;
+
 use proptest::prelude::*;
 
 use super::constants::Constants;
@@ -8,6 +10,17 @@ use super::run::{History, Momentum, train};
 
 /// How much larger norms of weights may be than at the start. A check says so when a run leaves that region.
 const SLACK: f64 = 0.5;
+
+/// The numbers that the descent argument uses: proven ones, or the smallest ones with which its lines hold along some runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// `L`.
+    pub smoothness: f64,
+    /// `S`.
+    pub spread: f64,
+    /// `D`.
+    pub drift: f64,
+}
 
 /// A network, its data, and how it is trained.
 #[derive(Clone, Debug)]
@@ -24,7 +37,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Trained at this share of the largest rate that (23) allows.
+    /// Trained at this share of the largest rate that (24) allows.
     pub fn new(
         staleness: Vec<usize>,
         momentum: Momentum,
@@ -48,20 +61,35 @@ impl Setting {
         setting
     }
 
-    /// `η_max`: where (23) holds with equality.
+    /// Proven on the region.
+    pub fn bounds(&self) -> Bounds {
+        let Constants {
+            bias, smoothness, ..
+        } = &self.constants;
+        let factors: Vec<f64> = self.staleness.iter().map(|&m| m as f64).collect();
+        Bounds {
+            smoothness: *smoothness,
+            spread: bias.norm_bound(),
+            drift: bias.scaled(&factors).norm_bound(),
+        }
+    }
+
+    /// `η_max`: where (24) holds with equality.
     pub fn largest_rate(&self) -> f64 {
-        let (linear, room) = (self.constants.smoothness, 1.0 - self.kappa);
-        let square = 2.0 * self.drift().powi(2) + self.per_kappa(2.0 * self.lag().powi(2));
+        let bounds = self.bounds();
+        let (linear, room) = (bounds.smoothness, 1.0 - self.kappa);
+        let lag = self.per_kappa(2.0 * self.lag(&bounds).powi(2));
+        let square = 2.0 * bounds.drift.powi(2) + lag;
         match square > 0.0 {
             true => 2.0 * room / (linear + (linear.powi(2) + 4.0 * square * room).sqrt()),
             false => room / linear,
         }
     }
 
-    /// The left side of (23).
-    pub fn condition(&self, rate: f64) -> f64 {
-        let lag = self.per_kappa(2.0 * (self.lag() * rate).powi(2));
-        self.constants.smoothness * rate + 2.0 * (self.drift() * rate).powi(2) + self.kappa + lag
+    /// The left side of (24).
+    pub fn condition(&self, rate: f64, bounds: &Bounds) -> f64 {
+        let lag = self.per_kappa(2.0 * (self.lag(bounds) * rate).powi(2));
+        bounds.smoothness * rate + 2.0 * (bounds.drift * rate).powi(2) + self.kappa + lag
     }
 
     /// A term that is divided by κ, and is not there for κ = 0.
@@ -73,15 +101,9 @@ impl Setting {
     }
 
     /// `L β θ / (1 − β)`.
-    pub fn lag(&self) -> f64 {
+    pub fn lag(&self, bounds: &Bounds) -> f64 {
         let Momentum { beta, .. } = self.momentum;
-        self.constants.smoothness * beta * self.momentum.of_velocity() / (1.0 - beta)
-    }
-
-    /// `D`.
-    pub fn drift(&self) -> f64 {
-        let factors: Vec<f64> = self.staleness.iter().map(|&m| m as f64).collect();
-        self.constants.bias.scaled(&factors).norm_bound()
+        bounds.smoothness * beta * self.momentum.of_velocity() / (1.0 - beta)
     }
 
     /// `η`.
@@ -125,10 +147,17 @@ impl Setting {
             }
         }
         let full = self.gradient(&weights);
+        let auxiliary = self.auxiliary(history, n);
+        let next = grads
+            .iter()
+            .map(|grad| network::moved(&auxiliary, -self.rate, grad));
         At {
+            next: next.collect(),
+            gradient: self.gradient(&auxiliary),
+            value: self.objective(&auxiliary),
             moves: network::distances(&weights, &stale),
             bias: network::distances(&mean, &full),
-            auxiliary: self.auxiliary(history, n),
+            auxiliary,
             weights,
             stale,
             grads,
@@ -182,6 +211,45 @@ pub struct At {
     pub bias: Vec<f64>,
     /// `z`.
     pub auxiliary: Weights,
+    /// `∇F(z)`.
+    pub gradient: Weights,
+    /// `F(z)`.
+    pub value: f64,
+    /// `z − η̂ g(w, w̃; ξ)` of every batch.
+    pub next: Vec<Weights>,
+}
+
+impl At {
+    /// `‖r‖`, and `‖z − w‖`.
+    pub fn lag(&self) -> (f64, f64) {
+        let lag = network::distances(&self.gradient, &self.full);
+        let distance = network::distances(&self.auxiliary, &self.weights);
+        (network::norm(&lag), network::norm(&distance))
+    }
+
+    /// Both sides of (19) for every batch, less its first two terms and for `L = 1`.
+    pub fn curves(&self, setting: &Setting) -> Vec<(f64, f64)> {
+        let steps = self.grads.iter().zip(&self.next);
+        steps
+            .map(|(grad, next)| {
+                let line = self.value - setting.rate * network::inner(&self.gradient, grad);
+                let curve = 0.5 * setting.rate.powi(2) * squared(grad);
+                (setting.objective(next) - line, curve)
+            })
+            .collect()
+    }
+
+    /// Both sides of (20), with its negative terms brought to the other side.
+    pub fn descent(&self, setting: &Setting, bounds: &Bounds) -> (f64, f64) {
+        let next = self.next.iter().map(|next| setting.objective(next));
+        let mean = next.sum::<f64>() / self.next.len() as f64;
+        let (half, curved) = (0.5 * setting.rate, bounds.smoothness * setting.rate);
+        let gain = squared(&self.full) + (1.0 - setting.kappa) * squared(&self.mean);
+        let bias = self.bias.iter().map(|bias| bias * bias).sum::<f64>();
+        let spread = squared(&self.mean) + self.noise.iter().sum::<f64>();
+        let loss = bias + setting.per_kappa(self.lag().0.powi(2)) + curved * spread;
+        (mean - self.value + half * gain, half * loss)
+    }
 }
 
 /// `Σ values²`.
@@ -198,12 +266,12 @@ pub fn combined(factors: &[f64], grads: &[Weights]) -> Weights {
     })
 }
 
-/// Random settings of this many batches.
-pub fn any_setting(batches: usize) -> impl Strategy<Value = Setting> {
+/// Random settings of this many batches, at this share of the largest rate.
+pub fn any_setting(batches: usize, rates: Range<f64>) -> impl Strategy<Value = Setting> {
     let hops = proptest::collection::vec(0_usize..4, 1..4);
     let beta = prop_oneof![Just(0.0), 0.3..0.9_f64];
     let share_of_nesterov = prop_oneof![Just(0.0), Just(1.0), 0.0..1.0_f64];
-    let rate = prop_oneof![Just(1.0), 0.05..1.0_f64];
+    let rate = prop_oneof![Just(rates.end), rates];
     (hops, beta, share_of_nesterov, rate).prop_flat_map(
         move |(hops, beta, share_of_nesterov, rate)| {
             let mut staleness = vec![0];

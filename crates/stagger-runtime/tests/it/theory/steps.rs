@@ -1,9 +1,9 @@
 //! What holds at every version of a run: all of docs/theory.md but its sums over versions.
 
 use super::Book;
-use super::network::{self, Weights, distances, inner, moved, norm, norms, passes};
+use super::network::{self, Weights, distances, moved, norm, norms, passes};
 use super::run::History;
-use super::setting::{At, Setting, combined, squared};
+use super::setting::{At, Setting, combined};
 
 /// Trains on these batches and checks every version.
 pub fn check(setting: &Setting, sequence: &[usize], book: &mut Book) {
@@ -104,45 +104,28 @@ fn check_path(setting: &Setting, history: &History, n: usize, at: &At, book: &mu
 
 /// (16), (17), (19) and (20).
 fn check_descent(setting: &Setting, history: &History, n: usize, at: &At, book: &mut Book) {
-    let (rate, constants) = (setting.rate, &setting.constants);
-    let from = &at.auxiliary;
-    let to = moved(from, -rate, &history.grads[n]);
+    let (bounds, constants) = (setting.bounds(), &setting.constants);
+    let to = moved(&at.auxiliary, -setting.rate, &history.grads[n]);
     book.equal(16, &setting.auxiliary(history, n + 1), &to);
+    let visited = [&at.weights, &at.auxiliary];
     assert!(
-        constants.cover(&at.weights) && constants.cover(from),
+        visited
+            .into_iter()
+            .chain(&at.next)
+            .all(|weights| constants.cover(weights)),
         "a run that leaves the region of its constants"
     );
-    let here = setting.gradient(from);
-    let lag = norm(&distances(&here, &at.full));
-    let distance = norm(&distances(from, &at.weights));
-    book.at_most(17, lag, constants.smoothness * distance);
+    let (lag, distance) = at.lag();
+    book.at_most(17, lag, bounds.smoothness * distance);
     let momentum = setting.momentum;
-    let factor = rate * momentum.beta * momentum.of_velocity();
+    let factor = setting.rate * momentum.beta * momentum.of_velocity();
     let velocity = norm(&norms(&history.velocity[n]));
     book.at_most(17, distance, factor * velocity);
-
-    let value = setting.objective(from);
-    let curve = 0.5 * constants.smoothness * rate * rate;
-    let mut next = Vec::new();
-    for grad in &at.grads {
-        let to = moved(from, -rate, grad);
-        assert!(constants.cover(&to), "a step that leaves the region");
-        let line = value - rate * inner(&here, grad);
-        let found = setting.objective(&to);
-        book.at_most(19, found - line, curve * squared(grad));
-        next.push(found);
+    for (found, curve) in at.curves(setting) {
+        book.at_most(19, found, bounds.smoothness * curve);
     }
-    let mean = next.iter().sum::<f64>() / next.len() as f64;
-    let half = 0.5 * rate;
-    let noise: f64 = at.noise.iter().sum();
-    let gain = half * squared(&at.full);
-    let gain =
-        gain + half * (1.0 - constants.smoothness * rate - setting.kappa) * squared(&at.mean);
-    let loss = half * at.bias.iter().map(|bias| bias * bias).sum::<f64>()
-        + half * setting.per_kappa(lag * lag)
-        + curve * noise;
-    // Moved to both sides, so that rounding is small beside them.
-    book.at_most(20, mean - value + gain, loss);
+    let (found, bound) = at.descent(setting, &bounds);
+    book.at_most(20, found, bound);
 }
 
 fn scaled(weights: &Weights, factor: f64) -> Weights {
