@@ -15,8 +15,8 @@
 
 use super::network::{SIZE, Stage, WIDTH};
 
-/// Largest `|tanh''|`, at `tanh² = 1/3`: `4 / (3 √3)`.
-const TAU: f64 = 0.769_800_358_919_501_1;
+/// Just above the largest `|tanh''|`, which is `4 / (3 √3)`.
+const TAU: f64 = 0.769_800_358_92;
 
 /// Of one stage, in the letters of docs/theory.md (5).
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,8 @@ pub struct Constants {
     pub upstream: Vec<f64>,
     /// `B`.
     pub bias: Matrix,
+    /// `M`.
+    pub turning: Matrix,
     /// An upper bound of `‖M‖`.
     pub smoothness: f64,
     /// `ω_k`.
@@ -69,6 +71,7 @@ impl Constants {
             curvature: 0.5,
             upstream,
             bias: Matrix(Vec::new()),
+            turning: Matrix(Vec::new()),
             smoothness: 0.0,
             radii,
         };
@@ -78,9 +81,10 @@ impl Constants {
             Matrix::of_columns((0..count).map(column).collect())
         };
         let bias = columns(&|moves| constants.right_sides(moves, 0.0).2);
-        let smoothness = columns(&|moves| constants.right_sides(moves, 1.0).2).norm_bound();
+        let turning = columns(&|moves| constants.right_sides(moves, 1.0).2);
         constants.bias = bias;
-        constants.smoothness = smoothness;
+        constants.smoothness = turning.norm_bound();
+        constants.turning = turning;
         constants
     }
 

@@ -132,7 +132,7 @@ impl<'a> Means<'a> {
         let of_square = self.of_square(&bounds);
         let fast = 2.0 * height / setting.largest_rate() + of_square * scale.powi(2);
         let smallest = self.full.iter().copied().fold(f64::INFINITY, f64::min);
-        book.at_most(26, smallest, found);
+        assert!(smallest <= found, "docs/theory.md (26)");
         book.at_most(26, found, slow / self.length.sqrt() + fast / self.length);
 
         let gradients = setting.constants.largest_gradients();

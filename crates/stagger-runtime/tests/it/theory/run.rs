@@ -46,18 +46,15 @@ pub struct History {
     pub grads: Vec<Weights>,
 }
 
-/// Trains with `dsp(m=…)` on `batches[sequence[n]]`, n = 0, 1, ….
+/// Trains by a schedule on `batches[sequence[n]]`, n = 0, 1, ….
 pub fn train(
-    staleness: &[usize],
+    schedule: Schedule,
     momentum: Momentum,
     rate: f64,
     initial: &Weights,
     batches: &[Batch],
     sequence: &[usize],
 ) -> History {
-    let list: Vec<String> = staleness.iter().map(usize::to_string).collect();
-    let notation = format!("dsp(m={})", list.join(","));
-    let schedule = Schedule::parse(&notation, None).expect("a valid schedule");
     let optimizer = Optimizer::Momentum {
         beta: momentum.beta,
         nesterov: momentum.nesterov,
@@ -272,8 +269,8 @@ impl stagger_engine::Stage for SmoothStage {
         self.weights
     }
 
-    fn replace_weights(&mut self, _weights: Stage) -> Stage {
-        unreachable!("{NOT_ASKED}")
+    fn replace_weights(&mut self, weights: Stage) -> Stage {
+        std::mem::replace(&mut self.weights, weights)
     }
 
     fn predicted_weights(&self, _coefficient: f64) -> Result<Stage, EngineError> {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use proptest::prelude::*;
+use stagger_schedule::Schedule;
 
 use super::constants::Constants;
 use super::network::{self, Batch, SIZE, Weights, any_batches, any_weights};
@@ -112,15 +113,17 @@ impl Setting {
     }
 
     pub fn train(&self, sequence: &[usize]) -> History {
-        let (staleness, rate) = (&self.staleness, self.learning_rate());
-        train(
-            staleness,
-            self.momentum,
-            rate,
-            &self.initial,
-            &self.batches,
-            sequence,
-        )
+        let list: Vec<String> = self.staleness.iter().map(usize::to_string).collect();
+        self.train_by(&format!("dsp(m={})", list.join(",")), sequence)
+    }
+
+    /// Trains by another method.
+    pub fn train_by(&self, notation: &str, sequence: &[usize]) -> History {
+        let stages = self.staleness.len();
+        let schedule = Schedule::parse(notation, Some(stages)).expect("a valid schedule");
+        let rate = self.learning_rate();
+        let (initial, batches) = (&self.initial, &self.batches);
+        train(schedule, self.momentum, rate, initial, batches, sequence)
     }
 
     /// `w̃^n`.

@@ -44,7 +44,8 @@ fn check_bias(setting: &Setting, at: &At, book: &mut Book) {
                 book.at_most(7, norm(&stale.grads[k]), largest[k]);
                 let bias = apart(&stale.grads[k], &fresh.grads[k]);
                 book.at_most(9, bias, gradients[k]);
-                book.at_most(9, gradients[k], linear[k]);
+                let rest = (gradients[k] - linear[k]).abs();
+                assert!(rest <= 1e-9 * (1.0 + linear[k]), "B is linear in Δ");
             }
         }
     }
@@ -120,7 +121,8 @@ fn check_descent(setting: &Setting, history: &History, n: usize, at: &At, book: 
     let momentum = setting.momentum;
     let factor = setting.rate * momentum.beta * momentum.of_velocity();
     let velocity = norm(&norms(&history.velocity[n]));
-    book.at_most(17, distance, factor * velocity);
+    let rest = (distance - factor * velocity).abs();
+    assert!(rest < 1e-12 * (1.0 + distance), "docs/theory.md (17)");
     for (found, curve) in at.curves(setting) {
         book.at_most(19, found, bounds.smoothness * curve);
     }
