@@ -6,6 +6,7 @@
 
 import collections
 import csv
+import itertools
 import math
 import pathlib
 import statistics
@@ -59,50 +60,50 @@ def wide(values, factor=1.3):
     return min(values) / factor, max(values) * factor
 
 
-def rates():
-    found = load("rates")
+def rates(part):
+    """The mean over each run, by its length."""
+    found, (scale, lengths) = load(part), run.SCALES[part]
+    optimizers = [optimizer for optimizer in NAMES if any(key[0] == optimizer for key in found)]
+    rate = lambda length: float(f"{scale / length**0.5:g}")
     panels, rows = [], []
     every = [mean_gradient(rows) for seeds in found.values() for rows in seeds.values()]
     y_range = wide([value for value in every if math.isfinite(value)])
-    for optimizer, name in NAMES.items():
+    for optimizer in optimizers:
         series = {}
         for staleness in run.STALENESS:
-            of = lambda length: found[optimizer, staleness, float(f"{run.SCALE / length**0.5:g}"), length]
-            means = {length: {seed: mean_gradient(rows) for seed, rows in of(length).items()} for length in run.LENGTHS}
+            means = {length: {seed: mean_gradient(rows) for seed, rows in found[optimizer, staleness, rate(length), length].items()} for length in lengths}
             series[staleness] = [(length, statistics.fmean(values.values())) for length, values in means.items()]
             slopes = [slope([(length, values[seed]) for length, values in means.items()]) for seed in run.SEEDS]
-            rows.append([f"{name}, m = {staleness}", *(f"{value:.3g}" for _, value in series[staleness]), around(slopes)])
-        panels.append(chart.panel(name, "updates T, at the rate 0.32/√T", series, wide(run.LENGTHS, 1.15), y_range, guide=-0.5))
+            rows.append([f"{NAMES[optimizer]}, m = {staleness}", *(f"{value:.3g}" for _, value in series[staleness]), around(slopes)])
+        panels.append(chart.panel(NAMES[optimizer], f"updates T, at the rate {scale}/√T", series, wide(lengths, 1.15), y_range, guide=-0.5))
     notes = "Mean of ‖∇F(wⁿ)‖² over n < T and three seeds. Dashed grey: T^(−1/2)."
-    (HERE / "rates.svg").write_text(chart.chart(panels, [f"m = {m}" for m in run.STALENESS], notes))
-    table(["mean ‖∇F‖² over", *(f"T = {length}" for length in run.LENGTHS), "slope"], rows)
-    running(found)
+    (HERE / f"{part.replace('_', '-')}.svg").write_text(chart.chart(panels, [f"m = {m}" for m in run.STALENESS], notes))
+    table(["mean ‖∇F‖² over", *(f"T = {length}" for length in lengths), "slope"], rows)
+    table(["the rate", *(f"T = {length}" for length in lengths)], [["η/(1 − β)", *(f"{rate(length):.2g}" for length in lengths)]])
+    return {key: seeds for key, seeds in found.items() if key[3] == lengths[-1]}
 
 
 def running(found):
     """The running mean along the longest runs."""
-    length = run.LENGTHS[-1]
-    panels, rows = [], []
+    length = next(iter(found))[3]
+    optimizers = [optimizer for optimizer in NAMES if any(key[0] == optimizer for key in found)]
     curves = {}
-    for optimizer in NAMES:
-        for staleness in run.STALENESS:
-            seeds = found[optimizer, staleness, float(f"{run.SCALE / length**0.5:g}"), length]
-            for seed, measured in seeds.items():
-                total, points = 0.0, []
-                for count, row in enumerate(measured, 1):
-                    total += row[2]
-                    points.append((count * length / len(measured), total / count))
-                curves[optimizer, staleness, seed] = points
+    for (optimizer, staleness, _, _), seeds in found.items():
+        for seed, measured in seeds.items():
+            sums = itertools.accumulate(row[2] for row in measured)
+            curves[optimizer, staleness, seed] = [(count * length / len(measured), total / count) for count, total in enumerate(sums, 1)]
     y_range = wide([y for points in curves.values() for _, y in points])
-    for optimizer, name in NAMES.items():
+    panels, rows = [], []
+    for optimizer in optimizers:
         series = {}
         for staleness in run.STALENESS:
             of_seeds = [curves[optimizer, staleness, seed] for seed in run.SEEDS]
             series[staleness] = [(points[0][0], statistics.fmean(point[1] for point in points)) for points in zip(*of_seeds)]
             slopes = [slope([point for point in points if point[0] >= length / 8]) for points in of_seeds]
-            rows.append([f"{name}, m = {staleness}", *(f"{dict(series[staleness])[n]:.3g}" for n in (length / 32, length / 8, length / 2, length)), around(slopes)])
-        panels.append(chart.panel(name, "updates n", series, (length / 36, length * 1.15), y_range, guide=-0.5))
-    notes = f"Mean of ‖∇F‖² over the versions before n, runs of {length} updates at one rate. Dashed grey: n^(−1/2)."
+            means = dict(series[staleness])
+            rows.append([f"{NAMES[optimizer]}, m = {staleness}", *(f"{means[length / part]:.3g}" for part in (32, 8, 2, 1)), around(slopes)])
+        panels.append(chart.panel(NAMES[optimizer], "updates n", series, (length / 36, length * 1.15), y_range, guide=-0.5))
+    notes = f"Mean of ‖∇F‖² over the versions before n, three runs of {length} updates. Dashed grey: n^(−1/2)."
     (HERE / "running.svg").write_text(chart.chart(panels, [f"m = {m}" for m in run.STALENESS], notes))
     table([f"running mean, T = {length}, at n =", *(str(length // part) for part in (32, 8, 2, 1)), f"slope from n = {length // 8}"], rows)
 
@@ -150,13 +151,14 @@ def sweep(bounds):
             series[staleness] = list(loss.items())
             cell = lambda rate: f"{lost[rate]} of {len(of[rate])} lost" if lost[rate] else f"{loss[rate]:.3f}"
             rows.append([f"{NAMES[optimizer]}, m = {staleness}", *(cell(rate) for rate in steps)])
-        marks = [(bound, index) for index, bound in enumerate(bounds.values())]
+        marks = [(bound, index) for index, bound in enumerate(bounds.values())] if optimizer == "sgd" else []
         panels.append(chart.panel(NAMES[optimizer], "rate η/(1 − β)", series, (min([*steps, *bounds.values()]) / 1.2, max(steps) * 1.15), (0.08, 2.5), marks))
-    notes = "Loss after 480 updates, mean of three seeds; curves end where a run is lost. Dotted: 1/(L + √2 S m₀)."
+    notes = "Mean loss after 480 updates; curves end where a run is lost. Dotted: 1/(L + √2 S m₀)."
     (HERE / "sweep.svg").write_text(chart.chart(panels, [f"m = {m}" for m in run.STALENESS], notes))
     table(["loss at the rate", *(f"{rate:g}" for rate in steps)], rows)
 
 
 if __name__ == "__main__":
-    rates()
+    running(rates("rates"))
+    rates("large_rates")
     sweep(bias())

@@ -5,7 +5,7 @@
     python3 benchmarks/convergence/run.py DIR/fashion-mnist [--jobs 2]
     python3 benchmarks/convergence/report.py
 
-Writes a line per measured version to benchmarks/convergence/results/{rates,bias,sweep}.tsv, and goes on where it was stopped.
+Writes a line per measured version to benchmarks/convergence/results/PART.tsv, part by part, and goes on where it was stopped.
 """
 
 import argparse
@@ -22,18 +22,26 @@ OPTIMIZERS = {"sgd": (0, 0), "heavy-ball": (0.9, 0), "nesterov": (0.9, 1)}
 SEEDS = [1, 2, 3]
 COLUMNS = ["optimizer", "staleness", "rate", "batches", "seed", "version", "loss", "gradient", "bias", "moved", "curvature"]
 
-# The rate of T batches is SCALE / √T.
-SCALE = 0.32
-LENGTHS = [64, 256, 1024, 4096]
+# The rate of T batches is this over √T, and the lengths T: below 1/L from the start, or only at the end.
+SCALES = {"rates": (0.08, [256, 1024, 4096, 16384]), "large_rates": (0.32, [64, 256, 1024, 4096])}
+
+
+def at_rates(part, optimizers):
+    """One run for each T, at the rate that belongs to it."""
+    scale, lengths = SCALES[part]
+    for length in lengths:
+        for seed in SEEDS:
+            for staleness in STALENESS:
+                for optimizer in optimizers:
+                    yield optimizer, staleness, scale / length**0.5, length, seed, ["--measurements", "32"]
 
 
 def rates():
-    """One run for each T, at the rate that belongs to it."""
-    for length in LENGTHS:
-        for seed in SEEDS:
-            for staleness in STALENESS:
-                for optimizer in OPTIMIZERS:
-                    yield optimizer, staleness, SCALE / length**0.5, length, seed, ["--measurements", "32"]
+    return at_rates("rates", ["sgd", "heavy-ball"])
+
+
+def large_rates():
+    return at_rates("large_rates", OPTIMIZERS)
 
 
 def bias():
@@ -66,7 +74,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=["rates", "bias", "sweep"])
+    parser.add_argument("--only", nargs="*", default=["rates", "large_rates", "bias", "sweep"])
     options = parser.parse_args()
     (HERE / "results").mkdir(exist_ok=True)
     for part in options.only:

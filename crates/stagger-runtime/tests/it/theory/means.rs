@@ -154,10 +154,11 @@ impl<'a> Means<'a> {
         self.noise.iter().sum()
     }
 
-    /// `Σ m_i σ_i²`.
+    /// `Σ χ_i m_i σ_i²`.
     fn stale_noise(&self) -> f64 {
         let stages = self.setting.staleness.iter().zip(&self.noise);
-        stages.map(|(&m, noise)| m as f64 * noise).sum()
+        let of_stage = |(&m, noise): (&usize, &f64)| self.setting.damping(m) * m as f64 * noise;
+        stages.map(of_stage).sum()
     }
 
     /// `Q`.

@@ -107,6 +107,11 @@ impl Setting {
         bounds.smoothness * beta * self.momentum.of_velocity() / (1.0 - beta)
     }
 
+    /// `χ_i` of a stage of this staleness.
+    pub fn damping(&self, m: usize) -> f64 {
+        1.0 - self.momentum.of_velocity() * self.momentum.beta.powi(m as i32)
+    }
+
     /// `η`.
     pub fn learning_rate(&self) -> f64 {
         self.rate * (1.0 - self.momentum.beta)
