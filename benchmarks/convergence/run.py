@@ -22,22 +22,23 @@ OPTIMIZERS = {"sgd": (0, 0), "heavy-ball": (0.9, 0), "nesterov": (0.9, 1)}
 SEEDS = [1, 2, 3]
 COLUMNS = ["optimizer", "staleness", "rate", "batches", "seed", "version", "loss", "gradient", "bias", "moved", "curvature"]
 
-# The rate of T batches is this over √T, and the lengths T: below 1/L from the start, or only at the end.
-SCALES = {"rates": (0.08, [256, 1024, 4096, 16384]), "large_rates": (0.32, [64, 256, 1024, 4096])}
+# The rate of T batches is this over √T, and the lengths T.
+SCALES = {"rates": (0.16, [32, 128, 512, 2048]), "large_rates": (0.32, [64, 256, 1024, 4096])}
 
 
-def at_rates(part, optimizers):
+def at_rates(part, optimizers, more=()):
     """One run for each T, at the rate that belongs to it."""
     scale, lengths = SCALES[part]
     for length in lengths:
         for seed in SEEDS:
             for staleness in STALENESS:
                 for optimizer in optimizers:
-                    yield optimizer, staleness, scale / length**0.5, length, seed, ["--measurements", "32"]
+                    yield optimizer, staleness, scale / length**0.5, length, seed, ["--measurements", "32", *more]
 
 
 def rates():
-    return at_rates("rates", ["sgd", "heavy-ball"])
+    """Centred images in batches of 128: less curvature, less noise."""
+    return at_rates("rates", ["sgd", "heavy-ball"], ["--centred", "true", "--batch-size", "128"])
 
 
 def large_rates():

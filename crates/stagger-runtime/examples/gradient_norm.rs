@@ -56,6 +56,8 @@ struct Options {
     batch_size: usize,
     measurements: usize,
     bias: bool,
+    /// Whether the mean image is taken off all images.
+    centred: bool,
 }
 
 impl Options {
@@ -72,6 +74,7 @@ impl Options {
             batch_size: 16,
             measurements: 32,
             bias: false,
+            centred: false,
         };
         let mut words = std::env::args().skip(1);
         while let Some(flag) = words.next() {
@@ -90,6 +93,7 @@ impl Options {
                 "--images" => options.images = value.parse()?,
                 "--batch-size" => options.batch_size = value.parse()?,
                 "--measurements" => options.measurements = value.parse()?,
+                "--centred" => options.centred = value.parse()?,
                 "--bias" => options.bias = value.parse()?,
                 _ => return Err(format!("no flag {flag}").into()),
             }
@@ -165,6 +169,9 @@ impl Data {
                 .map(|&byte| (f32::from(byte) / 255.0 - mean) / std);
             pixels.extend(values);
         }
+        if options.centred {
+            take_mean_off(&mut pixels);
+        }
         let labels = (0..options.images).map(|index| train.label(index));
         Ok(Self {
             pixels,
@@ -176,6 +183,17 @@ impl Data {
         let shape = vec![indices.len(), 1, 28, 28];
         let images = indices.map(|at| &self.pixels[at * SIZE..(at + 1) * SIZE]);
         Ok(HostTensor::new(shape, images.flatten().copied().collect())?)
+    }
+}
+
+/// Otherwise one direction of the first weights is far steeper than the others, that of the mean image.
+fn take_mean_off(pixels: &mut [f32]) {
+    let images = pixels.len() / SIZE;
+    for at in 0..SIZE {
+        let sum: f32 = pixels.iter().skip(at).step_by(SIZE).sum();
+        for value in pixels.iter_mut().skip(at).step_by(SIZE) {
+            *value -= sum / images as f32;
+        }
     }
 }
 
