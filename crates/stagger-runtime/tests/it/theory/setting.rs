@@ -9,7 +9,7 @@ use super::constants::Constants;
 use super::network::{self, Batch, SIZE, Weights, any_batches, any_weights};
 use super::run::{History, Momentum, train};
 
-/// How much larger norms of weights may be than at the start. A check says so when a run leaves that region.
+/// How much larger norms of weights may be than at the start. Runs that leave that region are no cases of the theory.
 const SLACK: f64 = 0.5;
 
 /// The numbers that the descent argument uses: proven ones, or the smallest ones with which its lines hold along some runs.
@@ -105,6 +105,12 @@ impl Setting {
     pub fn lag(&self, bounds: &Bounds) -> f64 {
         let Momentum { beta, .. } = self.momentum;
         bounds.smoothness * beta * self.momentum.of_velocity() / (1.0 - beta)
+    }
+
+    /// A2: whether the proven constants hold at a version, and at what may follow from it.
+    pub fn covers(&self, at: &At) -> bool {
+        let mut visited = [&at.weights, &at.auxiliary].into_iter().chain(&at.next);
+        visited.all(|weights| self.constants.cover(weights))
     }
 
     /// `χ_i` of a stage of this staleness.
