@@ -7,6 +7,7 @@ mod assumptions;
 mod constants;
 mod means;
 mod network;
+mod rates;
 mod run;
 mod setting;
 mod steps;
@@ -181,6 +182,24 @@ fn every_line_of_the_page_is_evaluated() {
         .map(|number| number.parse().expect("a numbered line"))
         .collect();
     assert_eq!(tags, book.0.keys().copied().collect());
+}
+
+/// On the smooth network, with weight decay, the mean gradient falls as (26) says, whatever the staleness.
+#[test]
+fn the_mean_gradient_falls_with_the_root_of_the_updates() {
+    let lengths = [256, 2048, 16_384];
+    for beta in [0.0, 0.9] {
+        for staleness in [[0, 0, 0], [4, 2, 0], [16, 8, 0]] {
+            let setting = example(&staleness, beta, 16, 1.0);
+            let means = rates::means(&setting, &lengths);
+            let slope = rates::slope(&lengths, &means);
+            println!("{beta} | {staleness:?} | {means:.5?} | {slope:.2}");
+            assert!(
+                slope < -0.4,
+                "{means:?} for {staleness:?} and momentum {beta}"
+            );
+        }
+    }
 }
 
 /// The lines notice a stale stage that is forgotten, or taken for less stale than it is.

@@ -46,10 +46,11 @@ pub struct History {
     pub grads: Vec<Weights>,
 }
 
-/// Trains by a schedule on `batches[sequence[n]]`, n = 0, 1, ….
+/// Trains by a schedule, with this weight decay, on `batches[sequence[n]]`, n = 0, 1, ….
 pub fn train(
     schedule: Schedule,
     momentum: Momentum,
+    decay: f64,
     rate: f64,
     initial: &Weights,
     batches: &[Batch],
@@ -58,7 +59,7 @@ pub fn train(
     let optimizer = Optimizer::Momentum {
         beta: momentum.beta,
         nesterov: momentum.nesterov,
-        weight_decay: WeightDecay::default(),
+        weight_decay: WeightDecay::everywhere(decay),
     };
     let plan = Plan::new(
         schedule,

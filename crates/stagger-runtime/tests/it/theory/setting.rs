@@ -28,6 +28,8 @@ pub struct Bounds {
 pub struct Setting {
     pub staleness: Vec<usize>,
     pub momentum: Momentum,
+    /// `λ` of the weight decay.
+    pub decay: f64,
     pub batches: Vec<Batch>,
     pub initial: Weights,
     pub constants: Constants,
@@ -55,6 +57,7 @@ impl Setting {
             rate: 0.0,
             staleness,
             momentum,
+            decay: 0.0,
             batches,
             initial,
         };
@@ -134,7 +137,15 @@ impl Setting {
         let schedule = Schedule::parse(notation, Some(stages)).expect("a valid schedule");
         let rate = self.learning_rate();
         let (initial, batches) = (&self.initial, &self.batches);
-        train(schedule, self.momentum, rate, initial, batches, sequence)
+        train(
+            schedule,
+            self.momentum,
+            self.decay,
+            rate,
+            initial,
+            batches,
+            sequence,
+        )
     }
 
     /// `w̃^n`.
