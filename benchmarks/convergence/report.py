@@ -68,19 +68,20 @@ def rates(part):
     panels, rows = [], []
     every = [mean_gradient(rows) for seeds in found.values() for rows in seeds.values()]
     y_range = wide([value for value in every if math.isfinite(value)])
+    complete = [seed for seed in run.SEEDS if all(seed in found[optimizer, staleness, rate(length), length] for optimizer in optimizers for staleness in run.STALENESS for length in lengths)]
     for optimizer in optimizers:
         series = {}
         for staleness in run.STALENESS:
-            means = {length: {seed: mean_gradient(rows) for seed, rows in found[optimizer, staleness, rate(length), length].items()} for length in lengths}
+            means = {length: {seed: mean_gradient(found[optimizer, staleness, rate(length), length][seed]) for seed in complete} for length in lengths}
             series[staleness] = [(length, statistics.fmean(values.values())) for length, values in means.items()]
-            slopes = [slope([(length, values[seed]) for length, values in means.items()]) for seed in run.SEEDS]
+            slopes = [slope([(length, values[seed]) for length, values in means.items()]) for seed in complete]
             rows.append([f"{NAMES[optimizer]}, m = {staleness}", *(f"{value:.3g}" for _, value in series[staleness]), around(slopes)])
         panels.append(chart.panel(NAMES[optimizer], f"updates T, at the rate {scale}/√T", series, wide(lengths, 1.15), y_range, guide=-0.5))
-    notes = "Mean of ‖∇F(wⁿ)‖² over n < T and three seeds. Dashed grey: T^(−1/2)."
+    notes = f"Mean of ‖∇F(wⁿ)‖² over n < T and {len(complete)} seeds. Dashed grey: T^(−1/2)."
     (HERE / f"{part.replace('_', '-')}.svg").write_text(chart.chart(panels, [f"m = {m}" for m in run.STALENESS], notes))
     table(["mean ‖∇F‖² over", *(f"T = {length}" for length in lengths), "slope"], rows)
     table(["the rate", *(f"T = {length}" for length in lengths)], [["η/(1 − β)", *(f"{rate(length):.2g}" for length in lengths)]])
-    return {key: seeds for key, seeds in found.items() if key[3] == lengths[-1]}
+    return {key: {seed: seeds[seed] for seed in complete} for key, seeds in found.items() if key[3] == lengths[-1]}
 
 
 def running(found):
@@ -97,13 +98,13 @@ def running(found):
     for optimizer in optimizers:
         series = {}
         for staleness in run.STALENESS:
-            of_seeds = [curves[optimizer, staleness, seed] for seed in run.SEEDS]
+            of_seeds = [points for key, points in curves.items() if key[:2] == (optimizer, staleness)]
             series[staleness] = [(points[0][0], statistics.fmean(point[1] for point in points)) for points in zip(*of_seeds)]
             slopes = [slope([point for point in points if point[0] >= length / 8]) for points in of_seeds]
             means = dict(series[staleness])
             rows.append([f"{NAMES[optimizer]}, m = {staleness}", *(f"{means[length / part]:.3g}" for part in (32, 8, 2, 1)), around(slopes)])
         panels.append(chart.panel(NAMES[optimizer], "updates n", series, (length / 36, length * 1.15), y_range, guide=-0.5))
-    notes = f"Mean of ‖∇F‖² over the versions before n, three runs of {length} updates. Dashed grey: n^(−1/2)."
+    notes = f"Mean of ‖∇F‖² over the versions before n, runs of {length} updates. Dashed grey: n^(−1/2)."
     (HERE / "running.svg").write_text(chart.chart(panels, [f"m = {m}" for m in run.STALENESS], notes))
     table([f"running mean, T = {length}, at n =", *(str(length // part) for part in (32, 8, 2, 1)), f"slope from n = {length // 8}"], rows)
 
@@ -131,6 +132,15 @@ def bias():
     lines.append(["heavy ball: (24)", *(f"{heavy(staleness):.2g}" for staleness in bounds)])
     table([f"rate, with L = {L:.3g} and S = {S:.3g}", *(f"m = {staleness}" for staleness in bounds)], lines)
     return bounds
+
+
+def curvature():
+    found = load("curvature")
+    rows = []
+    for (_, _, rate, length), seeds in sorted(found.items()):
+        of = lambda column: [row[column] for measured in seeds.values() for row in measured]
+        rows.append([f"{rate:g}, {length} updates", f"{statistics.median(of(5)):.3g}", f"{max(of(5)):.3g}", f"{statistics.fmean(of(2)):.3g}"])
+    table(["SGD, m = 0, at the rate", "curvature, median", "at most", "mean ‖∇F‖²"], rows)
 
 
 def is_lost(rows):
@@ -161,4 +171,5 @@ def sweep(bounds):
 if __name__ == "__main__":
     running(rates("rates"))
     rates("large_rates")
+    curvature()
     sweep(bias())

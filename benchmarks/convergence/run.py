@@ -53,6 +53,13 @@ def bias():
                 yield optimizer, staleness, 0.01, 1024, seed, ["--measurements", "16", "--bias", "true"]
 
 
+def curvature():
+    """Rates times updates are the same, so that runs come as far; and the curvature along them."""
+    for seed in SEEDS:
+        for length in (64, 256, 1024):
+            yield "sgd", STALENESS[0], 2.56 / length, length, seed, ["--measurements", "16", "--bias", "true"]
+
+
 def sweep():
     """Rates up to those at which runs diverge."""
     for seed in SEEDS:
@@ -75,7 +82,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=["rates", "large_rates", "bias", "sweep"])
+    parser.add_argument("--only", nargs="*", default=["rates", "large_rates", "bias", "curvature", "sweep"])
     options = parser.parse_args()
     (HERE / "results").mkdir(exist_ok=True)
     for part in options.only:
