@@ -29,6 +29,8 @@ mod stall;
 mod sync_batch_norm;
 #[cfg(not(feature = "shuttle"))]
 mod synthetic_gradients;
+#[cfg(not(feature = "shuttle"))]
+mod theory;
 
 #[cfg(not(feature = "shuttle"))]
 stagger_conformance::ladder_of_correctness!(stagger_cpu::Cpu);
