@@ -2,6 +2,7 @@
 
 use stagger::model::Model;
 use stagger::plan::{Pipeline, Profile};
+use stagger::schedule::Schedule;
 
 use crate::bounded;
 
@@ -26,5 +27,6 @@ pub fn check(data: &[u8]) {
     };
     // A profile of a model with another number of blocks, or with other devices, is told and no panic.
     let cut = stagger::model::Cut::new(&model, &[2, 3]).unwrap();
-    let _ = Pipeline::of(&profile, cut.stages(), 8);
+    let schedule = Schedule::parse("dsp", Some(2)).unwrap();
+    let _ = Pipeline::of(&profile, &schedule, cut.stages(), 8);
 }
