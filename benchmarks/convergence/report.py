@@ -144,7 +144,7 @@ def curvature():
 
 
 def is_lost(rows):
-    """The loss became infinite, or the network gives all images the same scores, as its ReLUs let nothing through: ln 10 = 2.30."""
+    """The loss became infinite, or is near ln 10 = 2.30, that of equal scores for all classes."""
     return rows[-1] is None or rows[-1][1] > 2.0
 
 
