@@ -52,13 +52,13 @@ pub enum Error {
     Cut(#[from] CutError),
     /// There are no durations to go by.
     #[error(transparent)]
-    Durations(#[from] DurationsError),
+    Durations(Box<DurationsError>),
     /// A run cannot be simulated.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
     /// No least staleness was found.
     #[error(transparent)]
-    Staleness(#[from] StalenessError),
+    Staleness(Box<StalenessError>),
     /// A schedule has no exact rate.
     #[error(transparent)]
     Rate(#[from] RateError),
@@ -197,6 +197,18 @@ fn test_again(run: Option<&PathBuf>) -> String {
         let run = shown_path(run);
         format!("; once that is mended: stagger eval --run {run} --split test")
     })
+}
+
+impl From<StalenessError> for Error {
+    fn from(error: StalenessError) -> Self {
+        Self::Staleness(Box::new(error))
+    }
+}
+
+impl From<DurationsError> for Error {
+    fn from(error: DurationsError) -> Self {
+        Self::Durations(Box::new(error))
+    }
 }
 
 impl Error {

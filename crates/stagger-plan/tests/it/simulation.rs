@@ -48,16 +48,16 @@ proptest! {
                 prop_assert!(pair[0].ends_at <= pair[1].starts_at);
             }
         }
-        for hop in 0..schedule.stages() - 1 {
+        for (hop, of_stage) in steps.iter().enumerate().take(schedule.stages() - 1) {
             let forward: fn(&Action) -> bool = |action| matches!(action, Action::Forward { .. });
             let (sent, taken) = (of(hop, forward), of(hop + 1, forward));
             let capacity = schedule.policy(hop).forward_queue;
             for (at, (sent, taken)) in sent.iter().zip(&taken).enumerate() {
                 prop_assert!(sent.ends_at <= taken.starts_at);
                 // What the sender does next comes after there was room.
-                let next = steps[hop].iter().position(|step| step == *sent).map(|at| at + 1);
+                let next = of_stage.iter().position(|step| step == *sent).map(|at| at + 1);
                 if let (Some(freed), Some(next)) = (at.checked_sub(capacity), next)
-                    && let Some(next) = steps[hop].get(next)
+                    && let Some(next) = of_stage.get(next)
                 {
                     prop_assert!(next.starts_at >= of(hop + 1, forward)[freed].starts_at);
                 }
