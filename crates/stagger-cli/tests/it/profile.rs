@@ -407,10 +407,8 @@ fn ranks_measure_a_profile_together() {
         "\"input\": [3, 32, 32]",
     );
     fs::write(bench.path("p.json"), text).expect("a writable folder");
-    let train = format!(
-        "train --eval-batch-size 250 --calibration-batches 0 --lr 0.01 -b 8 --max-batches 2 --balance p.json --output run"
-    );
-    let output = crate::mpi::stagger(&bench, 2, &train);
+    let train = "train --eval-batch-size 250 --calibration-batches 0 --lr 0.01 -b 8 --max-batches 2 --balance p.json --output run";
+    let output = crate::mpi::stagger(&bench, 2, train);
     assert_eq!(output.status, 0, "{}", output.stderr);
     assert!(output.stdout.contains(&cut), "{cut}: {}", output.stdout);
 }

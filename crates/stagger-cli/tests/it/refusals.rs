@@ -167,7 +167,10 @@ fn flags() {
             "train --engine torch --tf32",
             "concern CUDA devices, and none is used",
         ),
-        ("train --stages 1025", "expected 1 to 1024 stages, found 1025"),
+        (
+            "train --stages 1025",
+            "expected 1 to 1024 stages, found 1025",
+        ),
         (
             "train --balance 1,2",
             "deals out 3 blocks but model `resnet8` has 5",
