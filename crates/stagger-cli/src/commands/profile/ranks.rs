@@ -17,10 +17,11 @@ pub fn run(arguments: &ProfileArgs) -> Result<(), Failure> {
             signals::quiet_panics_of_workers();
             // Images and classes are not among the options of a run, so every rank reads them from its own flags. What is wrong with
             // these, rank 0 says, and lets this one go.
-            Ok(match profiling(arguments) {
+            match profiling(arguments) {
                 Ok(profiling) => profiling.follow(&world, &Interrupt::new())?,
                 Err(_) => Training::new().world(world).follow()?,
-            })
+            }
+            Ok(())
         },
     )
 }
