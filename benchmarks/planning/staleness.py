@@ -31,11 +31,13 @@ def main():
     arguments.add_argument("--stagger", default="target/release/stagger")
     arguments.add_argument("--output")
     arguments.add_argument("--batches", type=int, default=200)
+    arguments.add_argument("--jitter", type=float, nargs="+", default=[0.0, 0.1, 0.3])
+    arguments.add_argument("--latency", type=int, nargs="+", default=[0, 5, 10, 20, 40, 80], help="milliseconds")
     arguments = arguments.parse_args()
     stagger, rows = arguments.stagger, []
     with tempfile.TemporaryDirectory() as folder:
-        for jitter in (0.0, 0.1, 0.3):
-            for latency in (0, 5, 10, 20, 40, 80):
+        for jitter in arguments.jitter:
+            for latency in arguments.latency:
                 profile = even_profile(folder, STAGES, 30, latency=f"{latency}ms" if latency else None, spread=jitter)
                 found = simulated(stagger, profile, "dsp", STAGES, 4000, 400, more=["--keep-busy", "99%"])
                 staleness = found["stages"][0]["staleness_max"]

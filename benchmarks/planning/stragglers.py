@@ -4,8 +4,9 @@
     cargo build --release
     benchmarks/planning/stragglers.py [--stagger target/release/stagger] [--output stragglers.tsv]
 
-Devices take 30 ms for an even share of a network without recompute. Methods run emulated, and simulated with the same seed; data
-parallelism is simulated only, as replicas are not emulated. `dsp planned` has the least staleness that `--keep-busy 99%` finds.
+Devices take 30 ms for an even share of a network without recompute. Methods are simulated, and emulated with the same seed; data
+parallelism is simulated only, as replicas are not emulated. Emulated runs are those of `stagger bench`, which needs a flag `--straggler`
+for that: until it has one, give `--no-emulation`. `dsp planned` has the least staleness that `--keep-busy 99%` finds.
 `share` is that of the rate that the busiest stage's own mean time allows, with its stragglers.
 """
 

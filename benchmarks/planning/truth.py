@@ -6,8 +6,8 @@
 
 `real`: `resnet20` on one and two stages of engine `cpu`. In every round a profile of that schedule is measured, and then the same
 schedule is benchmarked; the ratio is taken within the round, and the median of the rounds stands in the table, with the range.
-`emulated`: 2 to 16 stages that sleep, over methods, with stragglers, with links that take time, and with passes that vary. The seed is
-the same in both, so stragglers and random times are too. Run it on a machine that does nothing else.
+`emulated`: 2 to 16 stages that sleep, over methods, with links that take time, and with passes that vary. The seed is the same in
+both, so random times are too. Stragglers are not among them: `stagger bench` has none. Run it on a machine that does nothing else.
 """
 
 import argparse
@@ -16,12 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pipelines import emulated, even_profile, run, simulated, straggler_flags, warmup_of, write
+from pipelines import emulated, even_profile, run, simulated, warmup_of, write
 
 METHODS = ["bp", "gpipe(4)", "1f1b(4)", "pipedream", "dsp"]
 COLUMNS = ["kind", "schedule", "stages", "simulated_per_second", "measured_per_second", "ratio", "least", "most"]
 STEP_MS = 30
-STRAGGLER = "probability=0.3333,slowdown=100%"
 
 
 def real(stagger, rounds, folder):
@@ -44,22 +43,20 @@ def real(stagger, rounds, folder):
 
 def emulations(stagger, rounds, folder):
     for stages in (2, 4, 8, 16):
-        for kind, settings, straggler in [
-            ("equal", {}, None),
-            ("stragglers", {}, STRAGGLER),
-            ("links", {"latency": "4ms", "transfer_ms": 3.0}, None),
-            ("varied", {"spread": 0.3, "latency": "exponential(2ms)"}, None),
+        for kind, settings in [
+            ("equal", {}),
+            ("links", {"latency": "4ms", "transfer_ms": 3.0}),
+            ("varied", {"spread": 0.3, "latency": "exponential(2ms)"}),
         ]:
             profile = even_profile(folder, stages, STEP_MS, **settings)
             for schedule in METHODS:
                 warmup, batches = warmup_of(stages, 2 * stages), 60
                 if schedule == "bp":
                     batches = 30
-                more = straggler_flags(straggler)
-                predicted = simulated(stagger, profile, schedule, stages, batches, warmup, more=more)
+                predicted = simulated(stagger, profile, schedule, stages, batches, warmup)
                 pairs = []
                 for _ in range(rounds):
-                    found = emulated(stagger, profile, schedule, stages, predicted["cut"], batches, warmup, more)
+                    found = emulated(stagger, profile, schedule, stages, predicted["cut"], batches, warmup)
                     pairs.append((predicted["batches_per_second"], found["images_per_second"] / 64))
                 yield row(kind, schedule, stages, pairs, [a / b for a, b in pairs])
 
