@@ -16,7 +16,7 @@ const EQUAL: &str = "equal:";
 /// What is said of durations: the path of a profile, or `equal:40ms` for stages that all take as long for a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DurationsChoice {
-    /// All stages take so many seconds for a batch.
+    /// Every stage takes this many seconds for a batch.
     Equal(f64),
     /// The file of a profile.
     File(PathBuf),
@@ -25,7 +25,7 @@ pub enum DurationsChoice {
 /// Durations that were read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Durations {
-    /// All stages take so many seconds for a batch.
+    /// Every stage takes this many seconds for a batch.
     Equal(f64),
     /// What a profile says.
     Profile(Box<Profile>),

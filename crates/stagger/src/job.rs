@@ -248,7 +248,7 @@ impl Job {
         };
         let (cut, cut_note) = balance::first_cut(&balance, &to_cut)?;
         if cut_note.is_some() {
-            // The run goes on without the file.
+            // A resumed run takes the cut from its config and does not read the profile.
             options.balance = Some(cut.to_string());
         }
         let seed = options.seed.unwrap_or_default();

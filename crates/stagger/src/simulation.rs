@@ -205,7 +205,7 @@ impl PreparedSimulation {
         let Simulation {
             batches, warmup, ..
         } = self.request;
-        // Rates end where stages begin to run empty: so many batches more are run as that takes.
+        // Rates leave out the end of a run, in which stages run empty. Batches are added for that part.
         let drain = self.schedule.lead();
         let simulation = stagger_plan::Simulation {
             schedule: &self.schedule,

@@ -33,7 +33,7 @@ fn measured(bench: &Bench, arguments: &str) -> Profile {
     Profile::from_json(&text).expect("a profile")
 }
 
-/// A profile by hand, in which only the pass backward through each block takes time: so many seconds, on each of these devices.
+/// A profile by hand: for each device, the seconds that each block's backward pass takes. Everything else takes no time.
 fn by_hand(bench: &Bench, devices: &[[f64; 5]]) -> Value {
     let names = ["stem", "layer1.0", "layer2.0", "layer3.0", "head"];
     assert!(resnet8().blocks.iter().map(|block| &block.name).eq(&names));
@@ -227,7 +227,7 @@ fn cuts_go_by_devices_and_their_memory() {
     );
 }
 
-/// What a run keeps is the cut, so that it goes on without the file.
+/// A run keeps the cut and not the profile, so it can be resumed without the file.
 #[test]
 fn a_run_is_resumed_without_the_profile() {
     let bench = Bench::new();
