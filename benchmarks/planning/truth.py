@@ -6,21 +6,24 @@
 
 `real`: `resnet20` on one and two stages of engine `cpu`. In every round a profile of that schedule is measured, and then the same
 schedule is benchmarked; the ratio is taken within the round, and the median of the rounds stands in the table, with the range.
-`emulated`: 2 to 16 stages that sleep, over methods, with links that take time, and with passes that vary. The seed is the same in
-both, so random times are too. Stragglers are not among them: `stagger bench` has none. Run it on a machine that does nothing else.
+`emulated`: 2 to 16 stages that sleep, over methods, with links that take time, with passes that vary, and with stragglers. The seed is
+the same in both, so random times and the batches of stragglers are too. Run it on a machine that does nothing else. Rows are written to
+the output as they are found.
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from pipelines import emulated, even_profile, run, simulated, warmup_of, write
+from pipelines import emulated, even_profile, run, simulated, straggler_flags, warmup_of, write
 
 METHODS = ["bp", "gpipe(4)", "1f1b(4)", "pipedream", "dsp"]
 COLUMNS = ["kind", "schedule", "stages", "simulated_per_second", "measured_per_second", "ratio", "least", "most"]
 STEP_MS = 30
+STRAGGLER = "probability=0.33,slowdown=100%"
 
 
 def real(stagger, rounds, folder):
@@ -41,22 +44,25 @@ def real(stagger, rounds, folder):
             yield row("real", schedule, stages, pairs, ratios)
 
 
-def emulations(stagger, rounds, folder):
-    for stages in (2, 4, 8, 16):
+def emulations(stagger, rounds, counts, folder):
+    for stages in counts:
         for kind, settings in [
             ("equal", {}),
             ("links", {"latency": "4ms", "transfer_ms": 3.0}),
             ("varied", {"spread": 0.3, "latency": "exponential(2ms)"}),
+            ("stragglers", {"straggler": STRAGGLER}),
+            ("stragglers and links", {"straggler": STRAGGLER, "latency": "4ms", "transfer_ms": 3.0}),
         ]:
+            more = straggler_flags(settings.pop("straggler", None))
             profile = even_profile(folder, stages, STEP_MS, **settings)
             for schedule in METHODS:
                 warmup, batches = warmup_of(stages, 2 * stages), 60
                 if schedule == "bp":
                     batches = 30
-                predicted = simulated(stagger, profile, schedule, stages, batches, warmup)
+                predicted = simulated(stagger, profile, schedule, stages, batches, warmup, more=more)
                 pairs = []
                 for _ in range(rounds):
-                    found = emulated(stagger, profile, schedule, stages, predicted["cut"], batches, warmup)
+                    found = emulated(stagger, profile, schedule, stages, predicted["cut"], batches, warmup, more)
                     pairs.append((predicted["batches_per_second"], found["images_per_second"] / 64))
                 yield row(kind, schedule, stages, pairs, [a / b for a, b in pairs])
 
@@ -77,15 +83,19 @@ def main():
     arguments.add_argument("--stagger", default="target/release/stagger")
     arguments.add_argument("--output")
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--stages", type=int, nargs="+", default=[2, 4, 8, 16], help="numbers of emulated stages")
     arguments.add_argument("--part", choices=["real", "emulated"])
     arguments = arguments.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
+        found = []
         if arguments.part != "emulated":
-            rows += real(arguments.stagger, arguments.rounds, folder)
+            found.append(real(arguments.stagger, arguments.rounds, folder))
         if arguments.part != "real":
-            rows += emulations(arguments.stagger, arguments.rounds, folder)
-    write(rows, COLUMNS, arguments.output)
+            found.append(emulations(arguments.stagger, arguments.rounds, arguments.stages, folder))
+        for row_found in itertools.chain(*found):
+            rows.append(row_found)
+            write(rows, COLUMNS, arguments.output)
     off = [abs(float(row["ratio"]) - 1) for row in rows]
     within = sum(share <= 0.05 for share in off)
     print(f"{within} of {len(rows)} rows within 5 %; the largest difference is {100 * max(off):.1f} %", file=sys.stderr)

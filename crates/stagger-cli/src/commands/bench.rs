@@ -29,6 +29,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Failure> {
         batch_size: Some(arguments.batch_size),
         lr: Some(arguments.lr),
         seed: Some(arguments.seed),
+        straggler: Some(arguments.straggler.clone()),
         ..TrainingOptions::default()
     };
     let measured = Bench {

@@ -8,6 +8,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   stagger bench --model resnet20
   stagger bench --model resnet110 --engine torch --dtype bf16 --schedule bp --stages 1
+  stagger bench --model resnet110 --stages 4 --emulate equal:40ms --straggler 'probability=0.33,slowdown=100%'
   stagger bench --model resnet50 --input 3x224x224 --classes 1000 --engine torch --device cuda --json";
 
 /// Flags of `stagger bench`.
@@ -35,6 +36,9 @@ pub struct BenchArgs {
     /// The stages.
     #[command(flatten)]
     pub pipeline: PipelineFlags,
+    /// Slow stages down, as for stagger train: stage=1,probability=0.33,slowdown=100% (stage=* for all); may be given several times
+    #[arg(long, value_name = "SPEC", help_heading = "Pipeline")]
+    pub straggler: Vec<String>,
     /// The engine.
     #[command(flatten)]
     pub engine: EngineFlags,

@@ -36,6 +36,31 @@ fn synchronised_batch_normalisation_is_told() {
 }
 
 #[test]
+fn a_straggler_is_slow_and_told() {
+    let bench = Bench::new();
+    let run = "bench --emulate equal:6ms -k 2 --batches 6 --warmup 2 --straggler stage=1,slowdown=200%";
+    let output = bench.stagger(&format!("{run} --json"));
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let found: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(found["stragglers"][0], "stage=1,slowdown=200%");
+    // What is added to a pass is never slept short, so this holds on any machine.
+    let account = &found["accounting"][1];
+    let passes = ["forward", "backward"].map(|name| &account[format!("{name}_seconds")]);
+    let seconds: f64 = passes.iter().filter_map(|value| value.as_f64()).sum();
+    assert!(seconds >= 6.0 * 0.012, "{account}");
+    let table = bench.stagger(run).stdout;
+    assert!(
+        table.contains("slowed down: stage=1,kind=constant,slowdown=200%"),
+        "{table}"
+    );
+    let without = measure("--batches 1 --warmup 0");
+    assert_eq!(without.get("stragglers"), None);
+    let refused = bench.stagger("bench -k 2 --straggler stage=2,slowdown=200%");
+    assert_eq!(refused.status, 2);
+    assert!(refused.stderr.contains("stage=2"), "{}", refused.stderr);
+}
+
+#[test]
 fn the_account_adds_up_to_the_wall_of_each_stage() {
     for engine in engines() {
         let found = measure(&format!(

@@ -50,6 +50,9 @@ pub fn json(measured: &Measured) -> Value {
     if let Some(said) = job.emulated() {
         object["emulated"] = said.into();
     }
+    if !job.stragglers.is_empty() {
+        object["stragglers"] = job.options.straggler.clone().into();
+    }
     if job.sync_batch_norm {
         object["sync_batch_norm"] = true.into();
     }
@@ -80,6 +83,9 @@ pub fn table(measured: &Measured) -> String {
         summary.batches,
         job.batch_size,
     );
+    for straggler in &job.stragglers {
+        let _ = writeln!(text, "slowed down: {straggler}");
+    }
     let mut sorted = measured.seconds.clone();
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
