@@ -87,6 +87,25 @@ impl BlockCosts {
         }
     }
 
+    /// The times of stages that begin with this block: of one block, of two, and so on to the last block. Each is what
+    /// [`stage`](Self::stage) gives for it.
+    pub(crate) fn stages_from(
+        &self,
+        first: usize,
+        recompute: bool,
+    ) -> impl Iterator<Item = f64> + '_ {
+        let blocks = first..self.recompute.len();
+        blocks.scan([0.0; 4], move |sums, block| {
+            let passes = [&self.forward, &self.recompute, &self.backward, &self.update];
+            for (sum, pass) in sums.iter_mut().zip(passes) {
+                *sum += pass[block];
+            }
+            let [forward, build, backward, update] = *sums;
+            let once = build + backward + update;
+            Some(if recompute { forward + once } else { once })
+        })
+    }
+
     /// Checks that there is one sensible cost for each of `blocks` blocks.
     ///
     /// # Errors
@@ -150,6 +169,24 @@ mod tests {
         assert_eq!(costs.stage(0..2, false), 14.0);
         assert_eq!(costs.stage(0..2, true), 18.0);
         assert_eq!(costs.stage(1..2, true), 13.25);
+    }
+
+    #[test]
+    fn stages_that_grow_cost_what_whole_ones_do() {
+        // Numbers that binary fractions do not hold, so that the order of sums counts.
+        let costs = |factor: f64| -> Vec<f64> { (1..8).map(|k| factor / f64::from(k)).collect() };
+        let costs = BlockCosts {
+            forward: costs(0.1),
+            recompute: costs(0.3),
+            backward: costs(0.7),
+            update: costs(0.01),
+        };
+        for recompute in [false, true] {
+            for first in 0..7 {
+                let whole = (first + 1..=7).map(|end| costs.stage(first..end, recompute));
+                assert!(costs.stages_from(first, recompute).eq(whole), "{first}");
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::block_costs::{BlockCosts, CostModel};
+use crate::cost::Cost;
 use crate::cut_error::CutError;
 use crate::memory_limit::MemoryLimit;
 use crate::model::Model;
@@ -173,20 +174,25 @@ impl Balance {
         let sizes_of_blocks = model.block_costs()?;
         let inputs = (0..blocks).map(|block| model.stage_input_shape(block));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-        let found = best_sizes(blocks, stages, |stage, range| {
+        let (costs, sizes_of_blocks, inputs) = (&costs, &sizes_of_blocks, &inputs);
+        let found = best_sizes(blocks, stages, |stage, start| {
             let StageWork {
                 recompute,
                 replicas,
                 memory,
                 ..
             } = work[stage];
-            if let Some(limit) = memory {
-                let cost = sizes_of_blocks[range.clone()].iter().copied().sum();
-                if limit.needs(&cost, &inputs[range.start]) > limit.bytes {
-                    return None;
-                }
-            }
-            Some(costs[stage].stage(range, recompute) / replicas.max(1) as f64)
+            let times = costs[stage].stages_from(start, recompute);
+            let sizes = sizes_of_blocks[start..].iter();
+            let sizes = sizes.scan(Cost::default(), |sum, size| {
+                *sum = *sum + *size;
+                Some(*sum)
+            });
+            times.zip(sizes).map(move |(time, size)| {
+                let needs = |limit: MemoryLimit| limit.needs(&size, &inputs[start]);
+                let fits = memory.is_none_or(|limit| needs(limit) <= limit.bytes);
+                fits.then_some(time / replicas.max(1) as f64)
+            })
         });
         found.ok_or_else(|| {
             let limits = work

@@ -1,28 +1,23 @@
 //! The best way to deal a row of blocks out to stages, exactly, by dynamic programming.
 
-use std::ops::Range;
-
 /// Number of blocks of each of `stages` consecutive, non-empty stages, such that the largest stage cost is as small
 /// as it can be; among those, the sum of squared stage costs is smallest; among those, the first stage is shortest,
 /// then the second, and so on. `None` where no cut has only stages that can be.
 ///
-/// `cost(stage, blocks)` is finite and not negative, and `None` rules out that the stage has these blocks. Needs
-/// `1 ≤ stages ≤ blocks`; O(stages · blocks²) calls.
-pub(crate) fn best_sizes(
+/// `costs(stage, start)` are the costs of the stage with the blocks from `start` on: with one of them, with two, and so on. They
+/// are finite, not negative, and do not fall; `None` rules out that the stage has these blocks. Needs `1 ≤ stages ≤ blocks`. At most
+/// O(stages · blocks²) steps, and far fewer where stages are many, as no stage is tried with more than its cost allows.
+pub(crate) fn best_sizes<C: Iterator<Item = Option<f64>>>(
     blocks: usize,
     stages: usize,
-    cost: impl Fn(usize, Range<usize>) -> Option<f64>,
+    costs: impl Fn(usize, usize) -> C,
 ) -> Option<Vec<usize>> {
-    let (_, largest) = fold_from_the_end(blocks, stages, |stage, range, rest| {
-        Some(cost(stage, range)?.max(rest))
-    });
+    let (_, largest) = fold_from_the_end(blocks, stages, &costs, f64::max, f64::INFINITY);
     if largest.is_infinite() {
         return None;
     }
-    let (next, _) = fold_from_the_end(blocks, stages, |stage, range, rest| {
-        let own = cost(stage, range)?;
-        (own <= largest).then_some(own * own + rest)
-    });
+    let squares = |own: f64, rest: f64| own * own + rest;
+    let (next, _) = fold_from_the_end(blocks, stages, &costs, squares, largest);
     let mut start = 0;
     let mut sizes = Vec::with_capacity(stages);
     for ends in &next {
@@ -32,13 +27,15 @@ pub(crate) fn best_sizes(
     Some(sizes)
 }
 
-/// For every stage and first block, the end of that stage that makes `value(stage, blocks, value of the rest)` least
-/// (the smallest such end), and that least value for the whole row, which is infinite where every row is ruled out. `None` rules a
-/// range out.
-fn fold_from_the_end(
+/// For every stage and first block, the end of that stage that makes `value(own cost, value of the rest)` least (the smallest such
+/// end), and that least value for the whole row, which is infinite where every row is ruled out. No stage costs more than `most`.
+/// `value` is at least what it is with nothing behind it, and that does not fall with the own cost.
+fn fold_from_the_end<C: Iterator<Item = Option<f64>>>(
     blocks: usize,
     stages: usize,
-    value: impl Fn(usize, Range<usize>, f64) -> Option<f64>,
+    costs: impl Fn(usize, usize) -> C,
+    value: impl Fn(f64, f64) -> f64,
+    most: f64,
 ) -> (Vec<Vec<usize>>, f64) {
     let mut rest = vec![f64::INFINITY; blocks + 1];
     rest[blocks] = 0.0;
@@ -48,13 +45,16 @@ fn fold_from_the_end(
         // Each stage before and after this one needs at least one block.
         for start in stage..=blocks - (stages - stage) {
             let last_end = blocks - (stages - stage - 1);
-            for (end, &after) in rest.iter().enumerate().take(last_end + 1).skip(start + 1) {
-                match value(stage, start..end, after) {
-                    Some(found) if found < best[start] => {
-                        best[start] = found;
-                        next[stage][start] = end;
-                    }
-                    _ => {}
+            for (end, own) in (start + 1..=last_end).zip(costs(stage, start)) {
+                let Some(own) = own else { continue };
+                // More blocks cost no less.
+                if own > most || value(own, 0.0) >= best[start] {
+                    break;
+                }
+                let found = value(own, rest[end]);
+                if found < best[start] {
+                    best[start] = found;
+                    next[stage][start] = end;
                 }
             }
         }
@@ -65,6 +65,8 @@ fn fold_from_the_end(
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -112,7 +114,8 @@ mod tests {
                 let work: u32 = blocks[range].iter().map(|(work, _)| work).sum();
                 (size <= room).then_some(f64::from(slowness * work))
             };
-            let found = best_sizes(blocks.len(), stages.len(), cost);
+            let costs = |stage, start| (start + 1..=blocks.len()).map(move |end| cost(stage, start..end));
+            let found = best_sizes(blocks.len(), stages.len(), costs);
             let key = |sizes: &Vec<usize>| {
                 let costs = stage_costs(sizes, cost)?;
                 let largest = costs.iter().copied().fold(0.0, f64::max);
@@ -130,7 +133,9 @@ mod tests {
     #[test]
     fn ties_prefer_equal_stages_then_short_first_ones() {
         let by = |weights: &'static [f64]| {
-            move |_: usize, range: Range<usize>| Some(weights[range].iter().sum())
+            move |_: usize, start: usize| {
+                (start + 1..=weights.len()).map(move |end| Some(weights[start..end].iter().sum()))
+            }
         };
         let best = |blocks, stages, weights| best_sizes(blocks, stages, by(weights)).unwrap();
         assert_eq!(best(4, 3, &[4.0, 1.0, 1.0, 0.0]), [1, 1, 2]);

@@ -5,6 +5,9 @@ use stagger_schedule::{MAX_STALENESS, NotationError, Schedule};
 use crate::pipeline::Times;
 use crate::simulation::{Simulated, Simulation, SimulationError};
 
+/// Hops that get less staleness each by itself; of more hops, as many groups of neighbours do.
+const GROUPS: usize = 32;
+
 /// What the least staleness is searched for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LeastStaleness {
@@ -53,8 +56,9 @@ pub enum StalenessError {
 
 impl LeastStaleness {
     /// Searches the least staleness of DSP over stages with these durations. First all hops get the same difference in staleness,
-    /// as small as it can be; then each in turn gets less, from the lowest up, as long as the share is kept. Both queues of
-    /// each hop have room for all that is in flight there (benchmarks/queues says why).
+    /// as small as it can be; then each in turn gets less, from the lowest up, as long as the share is kept. More than 32 hops
+    /// do so in 32 groups of neighbours, as every step is a simulation of all stages. Both queues of each hop have room for all that
+    /// is in flight there (benchmarks/queues says why).
     ///
     /// Queues bound how far stages drift apart, so more in flight is never slower; that the least for all hops in turn is the least
     /// of all combinations is not claimed.
@@ -91,11 +95,12 @@ impl LeastStaleness {
             }
         }
         gaps.fill(enough);
-        for hop in 0..hops {
-            let (mut too_little, mut enough) = (0, gaps[hop]);
+        let groups = hops.min(GROUPS);
+        for group in (0..groups).map(|group| group * hops / groups..(group + 1) * hops / groups) {
+            let (mut too_little, mut enough) = (0, gaps[group.start]);
             while enough - too_little > 1 {
                 let middle = too_little + (enough - too_little) / 2;
-                gaps[hop] = middle;
+                gaps[group.clone()].fill(middle);
                 let tried = self.simulate(&gaps, times)?;
                 if tried.is_enough {
                     (enough, found) = (middle, tried);
@@ -103,7 +108,7 @@ impl LeastStaleness {
                     too_little = middle;
                 }
             }
-            gaps[hop] = enough;
+            gaps[group].fill(enough);
         }
         Ok(found)
     }

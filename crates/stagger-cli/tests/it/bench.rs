@@ -38,7 +38,8 @@ fn synchronised_batch_normalisation_is_told() {
 #[test]
 fn a_straggler_is_slow_and_told() {
     let bench = Bench::new();
-    let run = "bench --emulate equal:6ms -k 2 --batches 6 --warmup 2 --straggler stage=1,slowdown=200%";
+    let run =
+        "bench --emulate equal:6ms -k 2 --batches 6 --warmup 2 --straggler stage=1,slowdown=200%";
     let output = bench.stagger(&format!("{run} --json"));
     assert_eq!(output.status, 0, "{}", output.stderr);
     let found: Value = serde_json::from_str(&output.stdout).unwrap();

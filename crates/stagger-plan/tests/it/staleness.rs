@@ -65,3 +65,23 @@ fn no_staleness_makes_a_link_faster_than_it_is() {
     }];
     assert!(!least(&pipeline).1);
 }
+
+/// Many hops get less in groups: one slow link among them does not make all of them stale.
+#[test]
+fn one_slow_link_among_many_costs_its_group_only() {
+    let mut pipeline = equal(66);
+    pipeline.hops[64].latency = Distribution::Constant(0.100);
+    let search = LeastStaleness {
+        batches: 300,
+        ..LeastStaleness::default()
+    };
+    let found = search.search(&Times::new(&pipeline, 1, 3)).unwrap();
+    assert!(found.is_enough);
+    let staleness: Vec<usize> = (0..66)
+        .map(|stage| found.schedule.policy(stage).staleness)
+        .collect();
+    let gap = staleness[64] - staleness[65];
+    assert!(gap >= 5, "{staleness:?}");
+    // Its group has two or three hops.
+    assert!(staleness[0] <= 62 + 3 * gap, "{staleness:?}");
+}
