@@ -33,8 +33,8 @@ NETWORKS = {
     "wan-mixed-stragglers": (WAN, True, "probability=0.33,slowdown=100%"),
 }
 SPEEDS = [1.0, 0.75, 0.5]  # Mixed devices have one of these, drawn at random.
-# Devices whose stages get blocks by an exact cut; more of them take too long to cut.
-MOST_MIXED = 128
+# The deepest network of the zoo, resnet1202, has 602 blocks; equal stages need no network.
+MOST_BLOCKS = 602
 METHODS = [
     "bp", "gpipe(16)", "1f1b(16)", "1f1b(64)", "2bw(K)", "pipedream", "ddg", "fr", "dsp", "dsp for 90%", "dsp for 99%",
     "dp(K)", "1f1b(16) x 4", "pipedream x 4", "dsp for 99% x 4",
@@ -42,18 +42,28 @@ METHODS = [
 COLUMNS = ["network", "devices", "method", "stages", "replicas", "schedule", "speedup", "share", "busiest", "staleness", "seconds"]
 
 
-def profile(folder, stages, link, mixed, replicas=1):
+def equal_flags(link, schedule, micro_batches):
+    """Stages that take equally long. (So the last one of a method that recomputes takes 400 ms, too, in which it has 300 ms of work.)"""
+    recomputes = schedule.startswith(("dsp", "fr"))
+    step, transfer = FORWARD * (4 if recomputes else 3), OUTPUT_BYTES / 1e6 * link[1] / micro_batches
+    return ["--profile", f"equal:{1000 * step:g}ms", "--latency", link[0], "--transfer", f"{1e6 * transfer:.0f}us"]
+
+
+def profile_flags(folder, stages, link, mixed, replicas=1):
     """The network of `stages × replicas` devices, on as many devices, cut for `stages`."""
     devices = stages * replicas
     # A network that the zoo has: 3n + 2 blocks, a multiple of the stages.
-    blocks = next(b for b in range(devices * BLOCKS_PER_STAGE, 10**6, devices) if b >= 5 and b % 3 == 2)
+    least = devices * BLOCKS_PER_STAGE if mixed else stages
+    blocks = next((b for b in range(least, MOST_BLOCKS + 1, stages) if b >= 5 and b % 3 == 2), None)
+    if blocks is None:
+        return None
     unit = FORWARD * devices / blocks
     names = ["stem", *(f"layer{layer}.{block}" for layer in (1, 2, 3) for block in range((blocks - 2) // 3)), "head"]
     draw = random.Random(7)
     speeds = [draw.choice(SPEEDS) if mixed else 1.0 for _ in range(devices)]
 
     def device(number):
-        time_of = lambda units: [units * unit / speeds[number]] * blocks  # noqa: E731
+        time_of = lambda units: [round(units * unit / speeds[number], 9)] * blocks  # noqa: E731
         return {"name": f"device {number}", "forward": time_of(1), "recompute": time_of(1), "backward": time_of(2), "update": [0.0] * blocks}
 
     size = {
@@ -66,7 +76,7 @@ def profile(folder, stages, link, mixed, replicas=1):
         "devices": [device(number) for number in range(devices if mixed else 1)],
         "links": [{"latency": link[0], "per_megabyte": link[1]}],
     }))  # fmt: skip
-    return path
+    return ["--profile", path, "--batch-size", BATCH, "--balance", "profile" if mixed else "uniform"]
 
 
 def row(stagger, folder, network, devices, method):
@@ -81,16 +91,22 @@ def row(stagger, folder, network, devices, method):
     micro_batches = int(schedule.split("(")[1][:-1]) if "(" in schedule else 1
     if micro_batches > BATCH or (base.startswith("2bw") and stages < 2):
         return None  # A sample cannot be divided.
-    if mixed and (replicas > 1 or devices > MOST_MIXED):
+    if mixed and (replicas > 1 or base == "dp(K)"):
         return None
-    path = profile(folder, stages, link, mixed, replicas)
-    flags = [
-        "--profile", path, "--batch-size", BATCH, "--balance", "profile" if mixed else "uniform", "--json", "--warmup", 100 + 2 * stages,
-        "--batches", 400 if micro_batches < 16 else 100,
-    ]  # fmt: skip
+    # Where a batch ends before the next begins, every batch takes the same time, but for random times.
+    flushes = base.startswith(("bp", "gpipe", "1f1b", "dp"))
+    warmup, batches = (5, 50) if flushes else (20, 100) if micro_batches > 1 else (100 + 2 * stages, 400)
+    flags = ["--json", "--warmup", warmup, "--batches", batches]
     if base == "dp(K)":
         stages, replicas = 1, devices
+    if mixed or replicas > 1:
+        durations = profile_flags(folder, stages, link, mixed, replicas)
     else:
+        durations = equal_flags(link, schedule, micro_batches)
+    if durations is None:
+        return None
+    flags += durations
+    if base != "dp(K)":
         flags += ["--stages", stages]
         if replicas > 1:
             flags += ["--replicas", replicas]

@@ -34,6 +34,8 @@ fn main() -> ExitCode {
     let is_run = |word: &OsString| word == "train" || word == "compare";
     if words.get(1).is_some_and(is_run) {
         signals::end_at_once();
+    } else {
+        signals::tell_of_processor_time();
     }
     run(words)
 }

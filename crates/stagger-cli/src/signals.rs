@@ -10,6 +10,9 @@ use stagger::Interrupt;
 #[cfg(unix)]
 use stagger::data::foreign;
 
+#[cfg(unix)]
+use crate::terminal;
+
 /// Whether nothing has been written yet that a signal could leave half done.
 static IS_BEGINNING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
@@ -36,6 +39,25 @@ pub fn outlive_limits() {
     // Where the system does not allow it, it ends the process itself.
     #[cfg(unix)]
     let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
+/// A command that keeps nothing ends with a sentence when its processor time is up, and not by the signal. To be called first in
+/// `main`.
+pub fn tell_of_processor_time() {
+    // Where the system does not allow it, it ends the process itself.
+    #[cfg(unix)]
+    if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGXCPU]) {
+        let wait = move || {
+            if signals.forever().next().is_some() {
+                terminal::say(
+                    "error: the limit on processor time is reached; raise it (ulimit -t)",
+                );
+                std::process::exit(1);
+            }
+        };
+        let name = "signals".to_owned();
+        let _ = std::thread::Builder::new().name(name).spawn(wait);
+    }
 }
 
 /// From here on a signal is for those who have registered for it.

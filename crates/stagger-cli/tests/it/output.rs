@@ -229,4 +229,14 @@ fn a_limit_on_processor_time_keeps_the_work() {
     let expected = "resume with: stagger train --resume run";
     assert_eq!(last, Some(expected), "{}", limited.stdout);
     assert!(bench.path("run/last.safetensors").exists());
+
+    // What keeps nothing says why it ends.
+    let simulated = shell(
+        &bench,
+        "ulimit -St 1; exec STAGGER simulate dsp -k 1024 --batches 100000000",
+    );
+    assert_eq!(simulated.status, 1, "{}", simulated.stderr);
+    let expected = "error: the limit on processor time is reached; raise it (ulimit -t)\n";
+    assert_eq!(simulated.stderr, expected);
+    assert_eq!(simulated.stdout, "");
 }
