@@ -49,6 +49,64 @@ fn where_a_run_goes_back_to_does_not_depend_on_its_timing() {
     }
 }
 
+/// A run that is stopped behind the version to which it went back knows later that this version was of no use: it goes back further,
+/// and not to what it has trained since.
+#[test]
+fn a_run_that_is_stopped_after_a_rollback_goes_back_as_if_it_was_not() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    // Without staleness, so that a limit of batches changes no numbers.
+    let flags = format!(
+        "{data} --schedule bp --stages 3 --batch-size 8 --snapshot-every 2 --keep-snapshots 30 --calibration-batches 0 --lr 1000 \
+         --lr-schedule constant --warmup-batches 0 --on-nan rollback"
+    );
+    let unbroken = bench.stagger(&format!("train {flags} --epochs 8 --output unbroken"));
+    let lines = rolled_back(&unbroken.stdout);
+    let versions: Vec<usize> = lines
+        .iter()
+        .map(|line| {
+            let version = line["rolled back to version ".len()..].split(';').next();
+            version.unwrap().parse().unwrap()
+        })
+        .collect();
+    // A rollback, and one that goes back further from the same version on, with room to stop between them.
+    let at = (1..versions.len())
+        .rev()
+        .find(|&at| versions[at] < versions[at - 1]);
+    let at = at.unwrap_or_else(|| panic!("{}", unbroken.stdout + &unbroken.stderr));
+    let stopped_at = versions[at - 1] + 1;
+    bench.stagger(&format!(
+        "train {flags} --epochs 8 --max-batches {stopped_at} --output stopped"
+    ));
+    // As if it had gone back for the first of the two.
+    let rolled = serde_json::json!({
+        "version": versions[at - 1],
+        "learning_rate_factor": 0.5_f64.powi(at as i32),
+        "rollbacks": at,
+        "diverged_at": stopped_at,
+    });
+    let sealed = stagger::report::checksum::seal_json(serde_json::to_vec_pretty(&rolled).unwrap());
+    fs::write(bench.path("stopped/rollback.json"), sealed).unwrap();
+    let resume = "train --resume stopped --on-nan rollback --epochs 8";
+    let stopped = bench.stagger(&format!("{resume} --max-batches {stopped_at}"));
+    assert_eq!(stopped.status, 0, "{} {}", stopped.stdout, stopped.stderr);
+    assert!(
+        rolled_back(&stopped.stdout).is_empty(),
+        "{}",
+        stopped.stdout
+    );
+    let resumed = bench.stagger(&format!("{resume} --max-batches 24"));
+    assert_eq!(
+        rolled_back(&resumed.stdout),
+        lines[at..],
+        "{}",
+        resumed.stdout
+    );
+    let weights = |run: &str| fs::read(bench.path(run).join("last.safetensors")).unwrap();
+    assert!(weights("stopped") == weights("unbroken"));
+    assert_eq!(bench.losses("stopped"), bench.losses("unbroken"));
+}
+
 /// A process that is killed right after a rollback goes on from it, also where snapshots behind it are still there, and one whose
 /// file of the rollback is gone comes to it again.
 #[test]

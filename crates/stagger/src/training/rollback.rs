@@ -81,7 +81,9 @@ fn back(
     };
     let furthest = from.progress.diverged_at;
     let before = match furthest {
-        Some(furthest) if diverged_at <= furthest => from.version(),
+        Some(furthest) if diverged_at <= furthest => {
+            (from.progress.rolled_back_to).unwrap_or_else(|| from.version())
+        }
         _ => usize::MAX,
     };
     let furthest = furthest.max(Some(diverged_at)).unwrap_or_default();
@@ -97,6 +99,7 @@ fn back(
     back.progress.rollbacks = from.progress.rollbacks + 1;
     back.progress.drained_at = from.progress.drained_at.clone();
     back.progress.diverged_at = Some(furthest);
+    back.progress.rolled_back_to = Some(back.version());
     RolledBack::to(&back).write(folder)?;
     // A better version that is given up with the rollback does not count.
     snapshots::restore_best(

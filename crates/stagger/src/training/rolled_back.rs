@@ -86,6 +86,7 @@ impl RolledBack {
             progress.learning_rate_factor = self.learning_rate_factor;
             progress.rollbacks = self.rollbacks;
             progress.diverged_at = self.diverged_at;
+            progress.rolled_back_to = Some(version);
         }
     }
 

@@ -42,6 +42,9 @@ pub struct RunProgress {
     pub rollbacks: usize,
     /// The latest version at which its loss was not finite.
     pub diverged_at: Option<usize>,
+    /// The version to which it went back the last time. A snapshot that was taken since is no start to count from.
+    #[serde(default)]
+    pub rolled_back_to: Option<usize>,
     /// Versions at which the pipeline ran empty, as the run was planned to end there, and then went on.
     #[serde(default)]
     pub drained_at: Vec<usize>,
@@ -55,6 +58,7 @@ impl Default for RunProgress {
             learning_rate_factor: 1.0,
             rollbacks: 0,
             diverged_at: None,
+            rolled_back_to: None,
             drained_at: Vec::new(),
         }
     }
