@@ -169,8 +169,8 @@ impl Constants {
 /// The largest rate that (22) allows at a staleness, as a share of `1 / L`, which it allows without any: a function of the largest
 /// `m_k` and of `S / L`. 1 where nothing is stale; for large staleness about `1 / (√2 m S / L)`.
 ///
-/// `S / L` is not known before a run: `stagger theory` measures it. For stashed weights it is at most 1, as their bias is a
-/// difference of gradients ((28) with `M`, whose norm is `L`), so that 1 is the neutral choice for comparing plans.
+/// `S / L` is not known before a run: `stagger theory` measures it. As proven, `S` is at most `L`, as `B ≤ M` in Lemma 2, for stashed
+/// weights as well ((28) with `M` in the place of `B`). So 1 is the choice for comparing plans, and on the safe side.
 #[must_use]
 pub fn rate_share(largest_staleness: usize, spread_per_smoothness: f64) -> f64 {
     let constants = Constants::with_spread(1.0, spread_per_smoothness, &[largest_staleness]);

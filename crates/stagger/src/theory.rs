@@ -34,6 +34,12 @@ use versions::Versions;
 /// Versions that are measured, where there are as many updates.
 const VERSIONS: usize = 8;
 
+/// More updates take longer than anyone waits.
+const MOST_STEPS: usize = 1_000_000;
+
+/// Images of more probe batches take more memory than there is.
+const MOST_PROBES: usize = 1024;
+
 /// What to measure. Nothing is written.
 #[derive(Clone, Debug)]
 pub struct Theory {
@@ -101,6 +107,32 @@ impl Theory {
     pub fn run(&self) -> Result<Measured, Error> {
         if self.steps == 0 {
             return Err(Refusal::Zero { option: "steps" }.into());
+        }
+        for (option, found, most, kind, expected) in [
+            (
+                "steps",
+                self.steps,
+                MOST_STEPS,
+                "a number of updates to measure along",
+                "at most 1000000, such as 64",
+            ),
+            (
+                "probe_batches",
+                self.probe_batches,
+                MOST_PROBES,
+                "a number of batches to hold in memory",
+                "at most 1024, such as 8",
+            ),
+        ] {
+            if found > most {
+                return Err(Refusal::Value {
+                    option,
+                    found: found.to_string(),
+                    kind,
+                    expected,
+                }
+                .into());
+            }
         }
         if self.probe_batches < 2 {
             let found = self.probe_batches;
