@@ -15,6 +15,12 @@ Examples:
   stagger theory --schedule 'dsp(m=6,4,2,0)' --stages 4 --optimizer sgd --lr 0.01
   stagger theory --model resnet20 --dataset cifar10 --data-dir DIR -b 128 --epochs 100 --json";
 
+pub const SCHEDULE: &str = "Method, one of those that the theorems are about: bp, dsp, dsp(m=4,2,0), fr, pipedream, ddg, fdg [default: dsp]";
+
+pub const OPTIMIZER: &str = "Optimizer: sgd, momentum [default: momentum]";
+
+pub const LR: &str = "Learning rate [default: 0.1]";
+
 pub const LR_SCHEDULE: &str =
     "Learning rate over time: constant, step, cosine [default: constant, as in the theorems]";
 
@@ -77,7 +83,7 @@ flags! {
         /// Passes over the training set of the run that the bound is for [default: 4]
         #[arg(long, value_name = "N")]
         epochs: usize,
-        /// Batches of that run, whatever --epochs says
+        /// End that run after this many batches, whatever --epochs says
         #[arg(long, value_name = "N")]
         max_batches: usize,
         /// Samples per batch [default: 64]

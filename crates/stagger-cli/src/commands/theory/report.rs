@@ -183,7 +183,7 @@ fn constants(measured: &Measured) -> Table {
     }
 }
 
-fn rates(measured: &Measured) -> String {
+fn rates(measured: &Measured) -> Table {
     let rates = Rates::of(measured);
     let line = match measured.momentum.beta {
         0.0 => "(22)",
@@ -211,49 +211,44 @@ fn rates(measured: &Measured) -> String {
         ]);
     }
     rows.push(vec![beside, digits(own)]);
-    let table = Table {
+    Table {
         headers: ["learning rate", "η"].map(str::to_owned).to_vec(),
         rows,
-    };
-    table.to_string()
+    }
 }
 
-fn bounds(measured: &Measured) -> String {
-    let (own, largest) = (measured.rate(), measured.largest_rate());
-    let mut columns: Vec<(&str, Bound)> = Vec::new();
-    columns.extend(measured.bound(own).map(|bound| ("in use", bound)));
-    columns.extend(measured.bound(largest).map(|bound| ("largest", bound)));
-    let terms: [(&str, fn(&Bound) -> f64); 5] = [
-        ("start, 2 (F(w⁰) − F_*) / (η̂ T)", |bound| bound.start),
-        ("noise, L η̂ σ²", |bound| bound.noise),
-        ("noise in stale weights", |bound| bound.staleness),
-        ("noise in the velocity", |bound| bound.momentum),
-        ("sum", Bound::total),
-    ];
-    let headers = columns.iter().map(|(name, _)| format!("at η {name}"));
-    let row = |(name, of): &(&str, fn(&Bound) -> f64)| {
+fn bounds(measured: &Measured) -> Table {
+    let columns: Vec<(&str, Bound)> = [
+        ("at η in use", measured.rate()),
+        ("at η largest", measured.largest_rate()),
+    ]
+    .into_iter()
+    .filter_map(|(name, rate)| Some((name, measured.bound(rate)?)))
+    .collect();
+    let row = |name: &str, of: fn(&Bound) -> f64| {
         let values = columns.iter().map(|(_, bound)| digits(of(bound)));
-        std::iter::once((*name).to_owned()).chain(values).collect()
+        std::iter::once(name.to_owned()).chain(values).collect()
     };
-    let mut rows: Vec<Vec<String>> = terms.iter().map(row).collect();
-    if measured.momentum.beta == 0.0 {
-        rows.remove(3);
+    let mut rows = vec![
+        row("start, 2 (F(w⁰) − F_*) / (η̂ T)", |bound| bound.start),
+        row("noise, L η̂ σ²", |bound| bound.noise),
+        row("noise in stale weights", |bound| bound.staleness),
+    ];
+    let has_momentum = measured.momentum.beta > 0.0;
+    if has_momentum {
+        rows.push(row("noise in the velocity", |bound| bound.momentum));
     }
-    let line = if measured.momentum.beta == 0.0 {
-        "(23)"
-    } else {
-        "(25)"
-    };
-    let table = Table {
-        headers: std::iter::once(format!(
-            "bound {line} on the mean of ‖∇F‖², T = {}",
-            measured.updates()
-        ))
-        .chain(headers)
-        .collect(),
+    rows.push(row("sum", Bound::total));
+    let title = format!(
+        "bound {} on the mean of ‖∇F‖², T = {}",
+        if has_momentum { "(25)" } else { "(23)" },
+        measured.updates()
+    );
+    let names = columns.iter().map(|(name, _)| (*name).to_owned());
+    Table {
+        headers: std::iter::once(title).chain(names).collect(),
         rows,
-    };
-    table.to_string()
+    }
 }
 
 fn caveats(measured: &Measured) -> String {
