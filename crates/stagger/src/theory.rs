@@ -32,7 +32,7 @@ pub use point::Point;
 use versions::Versions;
 
 /// Versions that are measured, where there are as many updates.
-const VERSIONS: usize = 8;
+const VERSIONS: usize = 6;
 
 /// More updates take longer than anyone waits.
 const MOST_STEPS: usize = 1_000_000;
@@ -121,7 +121,7 @@ impl Theory {
                 self.probe_batches,
                 MOST_PROBES,
                 "a number of batches to hold in memory",
-                "at most 1024, such as 8",
+                "at most 1024, such as 6",
             ),
         ] {
             if found > most {

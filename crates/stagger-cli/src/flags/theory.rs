@@ -43,7 +43,7 @@ pub struct TheoryArgs {
     #[command(flatten)]
     start: StartFlags,
 
-    /// Updates along which constants are measured, at eight versions
+    /// Updates along which constants are measured, at six versions
     #[arg(
         long,
         value_name = "N",
@@ -55,7 +55,7 @@ pub struct TheoryArgs {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 8,
+        default_value_t = 6,
         help_heading = "Measurement"
     )]
     pub probe_batches: usize,

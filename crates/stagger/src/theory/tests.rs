@@ -1,6 +1,6 @@
-use stagger_engine::{EngineError, Stage, StageState};
+use stagger_engine::{EngineError, HostTensor, Stage, StageState, WeightDecay};
 
-use super::meter::Meter;
+use super::meter::{Found, Meter, Places, Sum};
 use super::*;
 use crate::stages::OnStages;
 
@@ -88,6 +88,65 @@ fn the_meter_computes_what_the_runtime_does() {
             assert!(found > 1e-2, "{schedule} without staleness: {found}");
         }
     }
+}
+
+/// Two batches on one parameter of two values.
+#[test]
+fn a_point_by_hand() {
+    let sum = |gradient: [f32; 2], squares: f64| Sum {
+        gradients: vec![vec![gradient.to_vec()]],
+        squares: vec![squares],
+        loss: 3.0,
+        batches: 2,
+    };
+    let weights = |values: [f32; 2]| {
+        let tensor = HostTensor::new(vec![2, 1], values.to_vec()).unwrap();
+        vec![vec![tensor]]
+    };
+    let mut found = Found {
+        // Gradients (1, 0) and (3, 0).
+        now: sum([4.0, 0.0], 10.0),
+        next: sum([4.0, 6.0], 26.0),
+        stale: None,
+        places: Places {
+            now: weights([0.0, 2.0]),
+            next: weights([0.0, 1.0]),
+            stale: None,
+        },
+    };
+    let sgd = |rate| Optimizer::Sgd {
+        weight_decay: WeightDecay::everywhere(rate),
+    };
+    let of = |found: &Found, rate| Point::of(7, found, &sgd(rate)).unwrap();
+    let point = of(&found, 0.0);
+    assert_eq!((point.version, point.loss, point.gradient), (7, 1.5, 4.0));
+    assert_eq!((point.noise.as_slice(), point.spread()), (&[2.0][..], None));
+    assert_eq!(point.curvature, Some(3.0));
+    // λ/2 ‖w‖² = 8; ∇F is (2, 8) and then (2, 7).
+    let decayed = of(&found, 4.0);
+    assert_eq!((decayed.loss, decayed.gradient), (9.5, 68.0));
+    assert_eq!(decayed.curvature, Some(1.0));
+
+    // Twice (2, 4), at weights that are two away.
+    found.stale = Some(sum([4.0, 8.0], 40.0));
+    found.places.stale = Some(weights([0.0, 4.0]));
+    for rate in [0.0, 2.0] {
+        let stale = of(&found, rate);
+        assert_eq!(
+            (stale.moved, stale.bias, stale.spread()),
+            (2.0, 4.0, Some(2.0))
+        );
+        assert_eq!(stale.noise, [0.0]);
+    }
+    found.places.next = found.places.now.clone();
+    assert_eq!(of(&found, 0.0).curvature, None);
+    found.next.loss = f64::NAN;
+    found.now.gradients[0][0][1] = f32::INFINITY;
+    let error = Point::of(7, &found, &sgd(0.0)).unwrap_err();
+    assert!(
+        error.to_string().contains("the gradient at version 7"),
+        "{error}"
+    );
 }
 
 #[test]
