@@ -75,16 +75,16 @@ pub struct Measured {
     pub notes: Vec<String>,
 }
 
-/// Several measurements of one quantity.
+/// What several versions show of one constant.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
+pub struct Estimates {
     /// The median; of an even number of them, the mean of the two in the middle.
     pub median: f64,
     /// The largest.
     pub largest: f64,
 }
 
-impl Spread {
+impl Estimates {
     fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -209,9 +209,9 @@ fn momentum(optimizer: &Optimizer) -> Result<Momentum, TheoryError> {
 impl Measured {
     /// `L` of (11), from below: how fast the gradient turns along an update.
     #[must_use]
-    pub fn smoothness(&self) -> Spread {
+    pub fn smoothness(&self) -> Estimates {
         let found = self.points.iter().filter_map(|point| point.curvature);
-        Spread::of(found).unwrap_or(Spread {
+        Estimates::of(found).unwrap_or(Estimates {
             median: 0.0,
             largest: 0.0,
         })
@@ -219,8 +219,8 @@ impl Measured {
 
     /// `S` of (10), from below: bias per distance of the stale weights. `None` where nothing is stale.
     #[must_use]
-    pub fn spread(&self) -> Option<Spread> {
-        Spread::of(self.points.iter().filter_map(Point::spread))
+    pub fn spread(&self) -> Option<Estimates> {
+        Estimates::of(self.points.iter().filter_map(Point::spread))
     }
 
     /// `σ_k²` of each stage: the largest variance of the gradient of a batch at any measured version.

@@ -151,7 +151,7 @@ fn a_point_by_hand() {
 
 #[test]
 fn medians_are_in_the_middle() {
-    let of = |values: &[f64]| Spread::of(values.iter().copied());
+    let of = |values: &[f64]| Estimates::of(values.iter().copied());
     assert_eq!(of(&[]), None);
     let found = of(&[3.0, 1.0, 2.0]).unwrap();
     assert_eq!((found.median, found.largest), (2.0, 3.0));

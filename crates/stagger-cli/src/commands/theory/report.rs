@@ -7,12 +7,12 @@ use stagger::data::shown_text;
 use stagger::plan::theory::Bound;
 use stagger::report::Table;
 use stagger::schedule::Convergence;
-use stagger::theory::{Measured, Point, Spread};
+use stagger::theory::{Estimates, Measured, Point};
 
 /// One object with everything. A rate that is not limited is null, and so is the bound at a rate that is not allowed.
 pub fn json(measured: &Measured) -> Value {
     let job = &measured.job;
-    let spread = |spread: Spread| json!({"median": spread.median, "largest": spread.largest});
+    let spread = |spread: Estimates| json!({"median": spread.median, "largest": spread.largest});
     let point = |point: &Point| {
         json!({
             "version": point.version,
@@ -134,9 +134,9 @@ fn headline(measured: &Measured) -> String {
 }
 
 fn constants(measured: &Measured) -> Table {
-    let row = |name: &str, spread: Option<Spread>| {
+    let row = |name: &str, spread: Option<Estimates>| {
         let number =
-            |value: fn(Spread) -> f64| spread.map_or("–".to_owned(), |it| digits(value(it)));
+            |value: fn(Estimates) -> f64| spread.map_or("–".to_owned(), |it| digits(value(it)));
         vec![
             name.to_owned(),
             number(|spread| spread.median),
