@@ -77,7 +77,13 @@ fn by_hand() {
         2.0 / 0.5 * 0.0625 * 0.25 * 8.0 / 0.75
     ));
     assert_eq!(rate_share(0, 1.0), 1.0);
-    assert_eq!(rate_share(1, 1.0), 0.5);
+    // As docs/theory.md has them.
+    for (m, expected) in [(1, 0.5), (2, 0.30), (3, 0.21), (6, 0.11)] {
+        let found = rate_share(m, 1.0);
+        assert!((found - expected).abs() < 0.005, "{m}: {found}");
+        let formula = 2.0 / (1.0 + (1.0 + 8.0 * (m * m) as f64 * 0.25).sqrt());
+        assert!(close(rate_share(m, 0.5), formula));
+    }
 }
 
 proptest! {
