@@ -13,6 +13,7 @@ pub mod profile;
 mod ranks;
 pub mod simulate;
 pub mod summary;
+pub mod theory;
 pub mod train;
 pub mod weights;
 

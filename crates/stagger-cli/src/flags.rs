@@ -14,6 +14,7 @@ mod predict;
 pub mod profile;
 mod shape;
 mod simulate;
+pub mod theory;
 pub mod train;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub use predict::PredictArgs;
 pub use profile::ProfileArgs;
 pub use shape::input_shape;
 pub use simulate::SimulateArgs;
+pub use theory::TheoryArgs;
 pub use train::TrainArgs;
 
 /// Train deep convolutional networks split over several devices, with diversely stale parameters.
@@ -67,6 +69,21 @@ pub enum Command {
     /// Explain a schedule: its grid over time, staleness, queues, locks, memory
     #[command(after_help = EXPLAIN_EXAMPLES, allow_negative_numbers = true)]
     Explain(ExplainArgs),
+    /// Measure the constants of the convergence theorems on a model and its data, and say which learning rate they allow
+    #[command(
+        after_help = theory::EXAMPLES,
+        args_override_self = true,
+        allow_negative_numbers = true,
+        mut_arg("schedule", |schedule| schedule.help(theory::SCHEDULE)),
+        mut_arg("optimizer", |optimizer| optimizer.help(theory::OPTIMIZER)),
+        mut_arg("lr", |rate| rate.help(theory::LR)),
+        mut_arg("lr_schedule", |schedule| schedule.help(theory::LR_SCHEDULE)),
+        mut_arg("warmup_batches", |batches| batches.help(theory::WARMUP_BATCHES)),
+        mut_arg("emulate", |emulate| emulate.hide(true)),
+        mut_arg("replicas", |replicas| replicas.hide(true)),
+        mut_arg("sync_batch_norm", |sync| sync.hide(true))
+    )]
+    Theory(TheoryArgs),
     /// Print a model's layers and what each stage costs
     #[command(allow_negative_numbers = true)]
     Summary(SummaryArgs),

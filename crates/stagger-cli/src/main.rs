@@ -78,6 +78,7 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Weights(arguments) => commands::weights::run(arguments),
         Command::Explain(arguments) => commands::explain::run(&arguments),
+        Command::Theory(arguments) => commands::theory::run(&arguments),
         Command::Summary(arguments) => commands::summary::run(&arguments),
         Command::Plan(arguments) => commands::plan::run(arguments),
         Command::Simulate(arguments) => commands::simulate::run(arguments),

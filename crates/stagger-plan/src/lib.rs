@@ -11,6 +11,7 @@ mod profile;
 mod rate;
 mod simulation;
 mod staleness;
+pub mod theory;
 mod trace;
 
 pub use data_parallel::{RingSum, data_parallel_rate};

@@ -36,6 +36,7 @@ pub fn explain(schedule: &Schedule, batches: usize) -> String {
             "Costs",
             prose::costs(&facts, schedule.replicas().unwrap_or(1)),
         ),
+        ("Convergence", prose::convergence(schedule)),
         ("Neighbours", prose::neighbours(schedule)),
     ];
     let mut text = String::new();

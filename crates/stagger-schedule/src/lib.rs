@@ -25,6 +25,7 @@
 //! defines what it means that an action can run.
 
 mod action;
+mod convergence;
 mod corrections;
 mod explain;
 mod facts;
@@ -41,6 +42,7 @@ mod stale_program;
 mod timeline;
 
 pub use action::Action;
+pub use convergence::Convergence;
 pub use corrections::{
     Corrections, Damping, Discrepancy, LookAhead, Prediction, Rescheduling, Shrinking,
 };

@@ -17,6 +17,7 @@ use crate::durations::DurationsError;
 use crate::ranks::RanksError;
 use crate::refusal::{Refusal, Spelling};
 use crate::resume_refusal::ResumeRefusal;
+use crate::theory::TheoryError;
 use crate::weights_copy::WeightsCopyError;
 
 /// An error of another crate, as the cause of one of this crate.
@@ -187,6 +188,9 @@ pub enum Error {
         /// Why not.
         source: Source,
     },
+    /// The constants of the theory are not measured.
+    #[error(transparent)]
+    Theory(#[from] TheoryError),
     /// What went wrong after training had begun. What has been written stays.
     #[error(transparent)]
     Training(Box<Error>),
@@ -222,10 +226,11 @@ impl Error {
 
     /// Whether the request is wrong, and nothing has been computed.
     pub fn is_refusal(&self) -> bool {
-        !matches!(
-            self,
-            Self::Training(_) | Self::Run(_) | Self::Calibration(_) | Self::Hop { .. }
-        )
+        match self {
+            Self::Training(_) | Self::Run(_) | Self::Calibration(_) | Self::Hop { .. } => false,
+            Self::Theory(error) => error.is_refusal(),
+            _ => true,
+        }
     }
 
     /// What it says and why, in one sentence: causes that it does not quote follow behind colons.
@@ -253,6 +258,7 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.sentence(spelling),
             Self::Resume(refusal) => refusal.sentence(spelling),
+            Self::Theory(error) => error.sentence(spelling),
             Self::NoBestWeights { .. } if spelling == Spelling::Flags => {
                 format!("{self}; use --weights last")
             }

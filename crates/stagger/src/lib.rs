@@ -63,6 +63,7 @@ mod resume_refusal;
 mod run_weights;
 mod simulation;
 mod stages;
+pub mod theory;
 mod training;
 mod weights_copy;
 mod weights_fit;

@@ -180,6 +180,42 @@ pub fn follow(
     }
 }
 
+/// What is to be done with stages of the job, whatever their engine is.
+pub trait OnStages {
+    /// What comes of it.
+    type Output;
+
+    /// Does it; `build` makes stage k, with its initial weights and on the device of its first replica.
+    fn run<S: Stage>(self, build: impl Fn(usize) -> Result<S, EngineError> + Sync) -> Self::Output;
+}
+
+/// Does something with stages of the job's engine that no plan runs. Emulated ones are not there.
+pub fn on_stages<V: OnStages>(job: &Job, visitor: V) -> V::Output {
+    fn first<S: Stage>(
+        job: &Job,
+        build: impl Build<S>,
+    ) -> impl Fn(usize) -> Result<S, EngineError> + Sync {
+        move |stage| {
+            let place = job.replicas.place(job.replicas.number(stage, 0));
+            build(place, optimizer(job, stage))
+        }
+    }
+    let options = Options::default();
+    match &job.engine {
+        EngineChoice::Cpu | EngineChoice::Emulated(_) => {
+            visitor.run(first(job, cpu_stages(job, options)))
+        }
+        #[cfg(feature = "torch")]
+        EngineChoice::Torch(devices) => {
+            visitor.run(first(job, torch_stages(job, options, devices)))
+        }
+        #[cfg(feature = "torch")]
+        EngineChoice::Mixed(engines) => {
+            visitor.run(first(job, mixed_stages(job, options, engines)))
+        }
+    }
+}
+
 /// What the blocks of the job's model take here on the engine and the device of a place; see
 /// [`block_times`](crate::block_times).
 pub fn measure_blocks(job: &Job, place: usize, rounds: usize) -> Result<BlockTimes, EngineError> {

@@ -40,6 +40,7 @@ use crate::ranks;
 pub use final_test::{FinalTest, TestScores};
 pub use prepared::Prepared;
 pub(crate) use prepared::set_stages;
+pub(crate) use resume::initial_states;
 pub use run::{Run, SnapshotCost};
 pub use stall::Stalled;
 

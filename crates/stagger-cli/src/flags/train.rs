@@ -51,6 +51,10 @@ pub struct TrainFlags {
     engine: EngineFlags,
     #[command(flatten)]
     run: RunFlags,
+    #[command(flatten)]
+    optimizer: OptimizerFlags,
+    #[command(flatten)]
+    keep: KeepFlags,
 }
 
 impl TrainFlags {
@@ -60,6 +64,8 @@ impl TrainFlags {
             .or(self.pipeline.options())
             .or(self.engine.options())
             .or(self.run.options())
+            .or(self.optimizer.options())
+            .or(self.keep.options())
     }
 }
 
@@ -113,7 +119,7 @@ flags! {
 }
 
 flags! {
-    /// How long, how fast, and what is left of it.
+    /// How long, and how fast.
     #[command(next_help_heading = "Training")]
     pub struct RunFlags {
         /// Batches of backpropagation on the same stages, timed before the run for comparison; 0 for
@@ -158,6 +164,13 @@ flags! {
         /// Samples per batch of the evaluation [default: the batch size]
         #[arg(long, value_name = "N")]
         eval_batch_size: usize,
+    }
+}
+
+flags! {
+    /// How gradients become updates.
+    #[command(next_help_heading = "Training")]
+    pub struct OptimizerFlags {
         /// Optimizer: sgd, momentum, adamw [default: momentum]
         #[arg(long, visible_alias = "opt", value_name = "NAME")]
         optimizer: String,
@@ -188,6 +201,13 @@ flags! {
         /// Which parameters decay: all, or weights (no biases, and no scales and shifts of batch normalisation) [default: all]
         #[arg(long, value_name = "WHICH")]
         weight_decay_on: String,
+    }
+}
+
+flags! {
+    /// What else is done to the network, and what is left of the run.
+    #[command(next_help_heading = "Training")]
+    pub struct KeepFlags {
         /// Fine-tuning: the first so many stages keep their weights and running statistics [default: 0]
         #[arg(long, value_name = "N")]
         freeze_stages: usize,

@@ -5,6 +5,7 @@
 )]
 
 mod support;
+mod theory;
 
 mod bench;
 mod changed_data;

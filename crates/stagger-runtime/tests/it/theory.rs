@@ -18,10 +18,10 @@ use std::ops::Range;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use stagger_plan::theory::Momentum;
 
 use means::Means;
 use network::{Vector, Weights, any_batches, any_weights};
-use run::Momentum;
 use setting::{Setting, any_setting};
 
 const PAGE: &str = include_str!("../../../../docs/theory.md");

@@ -2,7 +2,7 @@
 
 use super::grid::count;
 use super::layout::{paragraph, term};
-use crate::{Facts, GradientSource, Kept, Lock, Schedule};
+use crate::{Convergence, Facts, GradientSource, Kept, Lock, Schedule};
 
 /// Notation, name and meaning.
 pub(super) fn headline(schedule: &Schedule) -> String {
@@ -13,6 +13,20 @@ pub(super) fn headline(schedule: &Schedule) -> String {
         method.title(),
         paragraph(&method.meaning())
     )
+}
+
+/// What is proven of a method, and how to apply it; nothing of one that the proof leaves out.
+pub(super) fn convergence(schedule: &Schedule) -> String {
+    let how = match Convergence::of(schedule) {
+        Ok(Convergence::Newest) => "",
+        Ok(Convergence::Stashed) => ", by (28) of that page",
+        Err(_) => return String::new(),
+    };
+    let stages = schedule.stages();
+    paragraph(&format!(
+        "Proven in docs/theory.md for SGD and momentum on smooth losses{how}; for the rate that this allows on a model and its \
+         data: stagger theory --schedule '{schedule}' --stages {stages} …"
+    ))
 }
 
 /// Which of the three locks are removed, and where.

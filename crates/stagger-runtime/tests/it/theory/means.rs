@@ -1,6 +1,8 @@
 //! The sums over versions, (15), (18) and (21), and the theorems: expectations over all runs there are, each as likely as the
 //! others.
 
+use stagger_plan::theory::{Bound, Run};
+
 use super::Book;
 use super::network::norm;
 use super::setting::{At, Bounds, Setting, squared};
@@ -154,23 +156,32 @@ impl<'a> Means<'a> {
     /// `Σ χ_i m_i σ_i²`.
     fn stale_noise(&self) -> f64 {
         let stages = self.setting.staleness.iter().zip(&self.noise);
-        let of_stage = |(&m, noise): (&usize, &f64)| self.setting.damping(m) * m as f64 * noise;
+        let of_stage =
+            |(&m, noise): (&usize, &f64)| self.setting.momentum.damping(m) * m as f64 * noise;
         stages.map(of_stage).sum()
     }
 
     /// `Q`.
     fn of_square(&self, bounds: &Bounds) -> f64 {
-        let beta = self.setting.momentum.beta;
-        let lag = (self.setting.lag(bounds) * (1.0 - beta)).powi(2);
-        let lagging = 2.0 * lag * self.total_noise() / (1.0 - beta * beta);
-        2.0 * bounds.spread.powi(2) * self.stale_noise() + self.setting.per_kappa(lagging)
+        let bound = self.terms(0.0, bounds, 1.0);
+        bound.staleness + bound.momentum
     }
 
     /// The right side of (21) and (25), for a descent from `height`.
     fn bound(&self, height: f64, bounds: &Bounds) -> f64 {
-        let rate = self.setting.rate;
-        2.0 * height / (rate * self.length)
-            + bounds.smoothness * rate * self.total_noise()
-            + rate.powi(2) * self.of_square(bounds)
+        self.terms(height, bounds, self.setting.rate).total()
+    }
+
+    fn terms(&self, height: f64, bounds: &Bounds, rate: f64) -> Bound {
+        let run = Run {
+            height,
+            updates: self.full.len(),
+            staleness: &self.setting.staleness,
+            noise: &self.noise,
+        };
+        let Setting {
+            momentum, kappa, ..
+        } = *self.setting;
+        bounds.bound(momentum, &run, rate, kappa)
     }
 }

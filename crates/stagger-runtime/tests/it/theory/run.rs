@@ -6,34 +6,11 @@ use stagger_engine::{
     Activation, Distance, EngineError, HostTensor, Loss, MseLoss, Optimizer, Score, StageState,
     UpdateReport, WeightDecay,
 };
+use stagger_plan::theory::Momentum;
 use stagger_runtime::{FeedError, Feeds, Inputs, Labels, Place, Plan, sequential};
 use stagger_schedule::{Horizon, Schedule};
 
 use super::network::{self, Batch, SIZE, Stage, Vector, WIDTH, Weights};
-
-/// Momentum SGD in the letters of docs/theory.md (4).
-#[derive(Clone, Copy, Debug)]
-pub struct Momentum {
-    pub beta: f64,
-    /// `s`.
-    pub nesterov: f64,
-}
-
-impl Momentum {
-    /// `θ`.
-    pub fn of_velocity(self) -> f64 {
-        1.0 - self.nesterov * (1.0 - self.beta)
-    }
-
-    /// `h_j`.
-    pub fn share(self, age: usize) -> f64 {
-        let of_velocity = self.of_velocity() * self.beta.powi(age as i32);
-        match age {
-            0 => self.nesterov + of_velocity,
-            _ => of_velocity,
-        }
-    }
-}
 
 /// What a run went through.
 #[derive(Debug)]

@@ -3,25 +3,18 @@
 use std::ops::Range;
 
 use proptest::prelude::*;
+use stagger_plan::theory::{Momentum, per_kappa};
 use stagger_schedule::Schedule;
 
 use super::constants::Constants;
 use super::network::{self, Batch, SIZE, Weights, any_batches, any_weights};
-use super::run::{History, Momentum, train};
+use super::run::{History, train};
 
 /// How much larger norms of weights may be than at the start. Runs that leave that region are no cases of the theory.
 const SLACK: f64 = 0.5;
 
 /// The numbers that the descent argument uses: proven ones, or the smallest ones with which its lines hold along some runs.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Bounds {
-    /// `L`.
-    pub smoothness: f64,
-    /// `S`.
-    pub spread: f64,
-    /// `D`.
-    pub drift: f64,
-}
+pub use stagger_plan::theory::Constants as Bounds;
 
 /// A network, its data, and how it is trained.
 #[derive(Clone, Debug)]
@@ -80,45 +73,28 @@ impl Setting {
 
     /// `η_max`: where (24) holds with equality.
     pub fn largest_rate(&self) -> f64 {
-        let bounds = self.bounds();
-        let (linear, room) = (bounds.smoothness, 1.0 - self.kappa);
-        let lag = self.per_kappa(2.0 * self.lag(&bounds).powi(2));
-        let square = 2.0 * bounds.drift.powi(2) + lag;
-        match square > 0.0 {
-            true => 2.0 * room / (linear + (linear.powi(2) + 4.0 * square * room).sqrt()),
-            false => room / linear,
-        }
+        self.bounds().largest_rate_for(self.momentum, self.kappa)
     }
 
     /// The left side of (24).
     pub fn condition(&self, rate: f64, bounds: &Bounds) -> f64 {
-        let lag = self.per_kappa(2.0 * (self.lag(bounds) * rate).powi(2));
-        bounds.smoothness * rate + 2.0 * (bounds.drift * rate).powi(2) + self.kappa + lag
+        bounds.condition(self.momentum, rate, self.kappa)
     }
 
     /// A term that is divided by κ, and is not there for κ = 0.
     pub fn per_kappa(&self, term: f64) -> f64 {
-        match self.kappa > 0.0 {
-            true => term / self.kappa,
-            false => 0.0,
-        }
+        per_kappa(self.kappa, term)
     }
 
     /// `L β θ / (1 − β)`.
     pub fn lag(&self, bounds: &Bounds) -> f64 {
-        let Momentum { beta, .. } = self.momentum;
-        bounds.smoothness * beta * self.momentum.of_velocity() / (1.0 - beta)
+        bounds.lag(self.momentum)
     }
 
     /// A2: whether the proven constants hold at a version, and at what may follow from it.
     pub fn covers(&self, at: &At) -> bool {
         let mut visited = [&at.weights, &at.auxiliary].into_iter().chain(&at.next);
         visited.all(|weights| self.constants.cover(weights))
-    }
-
-    /// `χ_i` of a stage of this staleness.
-    pub fn damping(&self, m: usize) -> f64 {
-        1.0 - self.momentum.of_velocity() * self.momentum.beta.powi(m as i32)
     }
 
     /// `η`.

@@ -99,7 +99,7 @@ fn check_path(setting: &Setting, history: &History, n: usize, at: &At, book: &mu
         let most = 1.0 / (1.0 - momentum.beta);
         for factor in &factors {
             assert!(*factor >= 0.0, "docs/theory.md (14): {factor} is below 0");
-            book.at_most(14, *factor, setting.damping(m) * most);
+            book.at_most(14, *factor, setting.momentum.damping(m) * most);
         }
         book.at_most(14, factors.iter().sum(), m as f64 * most);
         // The third part: what gradient n weighs in all later versions, far into the future.

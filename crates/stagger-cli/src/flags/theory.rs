@@ -1,0 +1,115 @@
+//! Flags of `stagger theory` as written.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use stagger::TrainingOptions;
+
+use super::options::flags;
+use super::pipeline::{EngineFlags, PipelineFlags};
+use super::train::{DataFlags, OptimizerFlags};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  stagger theory
+  stagger theory --schedule 'dsp(m=6,4,2,0)' --stages 4 --optimizer sgd --lr 0.01
+  stagger theory --model resnet20 --dataset cifar10 --data-dir DIR -b 128 --epochs 100 --json";
+
+pub const SCHEDULE: &str = "Method, one of those that the theorems are about: bp, dsp, dsp(m=4,2,0), fr, pipedream, ddg, fdg [default: dsp]";
+
+pub const OPTIMIZER: &str = "Optimizer: sgd, momentum [default: momentum]";
+
+pub const LR: &str = "Learning rate [default: 0.1]";
+
+pub const LR_SCHEDULE: &str =
+    "Learning rate over time: constant, step, cosine [default: constant, as in the theorems]";
+
+pub const WARMUP_BATCHES: &str = "Batches over which the rate rises linearly, batch j of w having (j+1)/(w+1) of it [default: 0; with \
+                                  --lr-schedule a tenth of the run, at most 200]";
+
+/// Flags of `stagger theory`. Those that training has too mean the same.
+#[derive(Debug, Args)]
+pub struct TheoryArgs {
+    #[command(flatten)]
+    data: DataFlags,
+    #[command(flatten)]
+    pipeline: PipelineFlags,
+    #[command(flatten)]
+    engine: EngineFlags,
+    #[command(flatten)]
+    run: RunFlags,
+    #[command(flatten)]
+    optimizer: OptimizerFlags,
+    #[command(flatten)]
+    start: StartFlags,
+
+    /// Updates along which constants are measured, at six versions
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 64,
+        help_heading = "Measurement"
+    )]
+    pub steps: usize,
+    /// Batches whose mean gradient is taken for that of the loss, and whose variance for the noise
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 6,
+        help_heading = "Measurement"
+    )]
+    pub probe_batches: usize,
+    /// Print one JSON object instead of tables
+    #[arg(long, help_heading = "Measurement")]
+    pub json: bool,
+}
+
+impl TheoryArgs {
+    /// What they say of the run.
+    pub fn options(&self) -> TrainingOptions {
+        (self.data.options())
+            .or(self.pipeline.options())
+            .or(self.engine.options())
+            .or(self.run.options())
+            .or(self.optimizer.options())
+            .or(self.start.options())
+    }
+}
+
+flags! {
+    /// The run that the bound is for.
+    #[command(next_help_heading = "Training")]
+    pub struct RunFlags {
+        /// Passes over the training set of the run that the bound is for [default: 4]
+        #[arg(long, value_name = "N")]
+        epochs: usize,
+        /// End that run after this many batches, whatever --epochs says
+        #[arg(long, value_name = "N")]
+        max_batches: usize,
+        /// Samples per batch [default: 64]
+        #[arg(short, long, value_name = "N")]
+        batch_size: usize,
+        /// Leave out the last batch of an epoch when it is smaller [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        drop_last: bool,
+    }
+}
+
+flags! {
+    /// What it starts from, and what else belongs to its loss.
+    #[command(next_help_heading = "Training")]
+    pub struct StartFlags {
+        /// Label smoothing, 0 to below 1 [default: 0]
+        #[arg(long, value_name = "SHARE")]
+        label_smoothing: f64,
+        /// Scale a stage's gradient down to this norm when it is larger
+        #[arg(long, value_name = "NORM")]
+        clip_norm: f64,
+        /// Seed of initial weights, order of samples, augmentation and dropout [default: 1]
+        #[arg(long, value_name = "N")]
+        seed: u64,
+        /// Start from the weights of a file (safetensors, .pth), a run or a snapshot, without optimizer state
+        #[arg(long, value_name = "FILE")]
+        pretrained: PathBuf,
+    }
+}
