@@ -2,8 +2,8 @@
 
 use stagger_schedule::{MAX_STALENESS, NotationError, Schedule};
 
-use crate::pipeline::Times;
 use crate::simulation::{Simulated, Simulation, SimulationError};
+use crate::times::Times;
 
 /// What the least staleness is searched for.
 #[derive(Clone, Copy, Debug, PartialEq)]
