@@ -228,6 +228,56 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// Has all messages arrive this much later than they are sent: those between stages, and those between replicas.
+    pub fn set_latency(&mut self, latency: &Distribution) {
+        let of_hops = self.hops.iter_mut().map(|hop| &mut hop.latency);
+        let of_rings = self.rings.iter_mut().map(|ring| &mut ring.latency);
+        of_hops
+            .chain(of_rings)
+            .for_each(|of| latency.clone_into(of));
+    }
+
+    /// Has every activation and every gradient occupy a link this long that carries whole micro-batches, of `samples`; a link to
+    /// or from a replica is occupied in proportion to the rows that it carries.
+    pub fn set_transfers(&mut self, transfer: &Distribution, samples: Option<usize>) {
+        let stages = 0..self.replicas.stages() - 1;
+        let shares = stages.flat_map(|stage| shares_of_links(&self.replicas, stage, samples));
+        for (hop, share) in self.hops.iter_mut().zip(shares) {
+            hop.activation = transfer.times(share);
+            hop.gradient = hop.activation.clone();
+        }
+    }
+
+    /// The same with everything always taking its mean time.
+    #[must_use]
+    pub fn means(&self) -> Self {
+        let mean = |time: &Distribution| Distribution::Constant(time.mean());
+        let place = |times: &StageTimes| StageTimes {
+            forward: mean(&times.forward),
+            recompute: mean(&times.recompute),
+            backward: mean(&times.backward),
+            update: mean(&times.update),
+            learn: mean(&times.learn),
+        };
+        let hop = |times: &HopTimes| HopTimes {
+            activation: mean(&times.activation),
+            gradient: mean(&times.gradient),
+            latency: mean(&times.latency),
+        };
+        let ring = |times: &RingTimes| RingTimes {
+            occupies: mean(&times.occupies),
+            latency: mean(&times.latency),
+        };
+        Self {
+            replicas: self.replicas.clone(),
+            places: self.places.iter().map(place).collect(),
+            hops: self.hops.iter().map(hop).collect(),
+            rings: self.rings.iter().map(ring).collect(),
+        }
+    }
+}
+
 /// The share of a micro-batch that is a replica's.
 fn share(place: Place, samples: Option<usize>) -> f64 {
     match samples {
