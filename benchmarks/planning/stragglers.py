@@ -5,7 +5,8 @@
     benchmarks/planning/stragglers.py [--stagger target/release/stagger] [--output stragglers.tsv]
 
 Devices take 30 ms for an even share of a network without recompute. Methods are simulated, and emulated with the same seed; data
-parallelism is simulated only, as replicas are not emulated. Emulated runs are those of `stagger bench`, which needs a flag `--straggler`
+parallelism is simulated only: there every device is slow by itself, as one that other work runs on, and `--straggler` of an emulated run
+slows all replicas of a stage at the same batches. Emulated runs are those of `stagger bench`, which needs a flag `--straggler`
 for that: until it has one, give `--no-emulation`. `dsp planned` has the least staleness that `--keep-busy 99%` finds.
 `share` is that of the rate that the busiest stage's own mean time allows, with its stragglers.
 """
@@ -63,10 +64,10 @@ def pipeline(arguments, profile, stages, slowdown, straggler, method):
 
 def data_parallel(stagger, profile, stages, slowdown, straggler):
     found = run([
-        stagger, "plan", "--profile", profile, "--speeds", ",".join(["1"] * stages), "--json", "--top", 100,
+        stagger, "plan", "--profile", profile, "--speeds", ",".join(["1"] * stages), "--json", "--top", 1000,
         *straggler_flags(straggler),
     ])  # fmt: skip
-    plan = next(plan for plan in found["plans"] if plan["schedule"].startswith("dp("))
+    plan = next(plan for plan in found["plans"] if plan["schedule"] == f"dp({stages})")
     return {
         "stages": stages, "slowdown": f"{slowdown}%", "schedule": plan["schedule"], "staleness": 0,
         "simulated_per_second": f"{plan['images_per_second'] / 64:.2f}", "emulated_per_second": "", "share": "",

@@ -103,8 +103,8 @@ struct Network<'a, F> {
     /// Each link between two places of neighbouring stages, as [`Times::transfer`] numbers them.
     activations: Vec<Lane>,
     gradients: Vec<Lane>,
-    /// The places at the lower and the upper end of each link.
-    ends: Vec<(usize, usize)>,
+    /// The places that each place may hold up: those at the other ends of its links, and the other replicas of its stage.
+    neighbours: Vec<Vec<usize>>,
     /// Of each stage with replicas.
     rings: Vec<Option<Ring>>,
     on_step: F,
@@ -133,6 +133,7 @@ struct Start {
     at: u64,
     /// When the queues have room for what the place has sent.
     room: u64,
+    taken: Option<Taken>,
 }
 
 /// Links that an action takes a message from each of.
@@ -173,14 +174,21 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
             places: (0..replicas.places()).map(place).collect(),
             activations: Vec::with_capacity(times.links()),
             gradients: Vec::with_capacity(times.links()),
-            ends: Vec::with_capacity(times.links()),
+            neighbours: vec![Vec::with_capacity(2); replicas.places()],
             rings: Vec::with_capacity(replicas.stages()),
             on_step,
         };
+        let mut first = 0;
         for stage in 0..replicas.stages() {
             let of = replicas.of(stage);
             let ring = (of > 1).then(|| Ring::new(stage, of, times));
             network.rings.push(ring);
+            let own = first..first + of;
+            first += of;
+            for number in own.clone() {
+                let others = own.clone().filter(|&other| other != number);
+                network.neighbours[number].extend(others);
+            }
         }
         network.connect(schedule);
         network
@@ -193,9 +201,10 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
             upper += replicas.of(stage);
             let (activations, gradients) = replicas.queues(stage, schedule);
             for (below, above) in replicas.pairs(stage) {
-                let link = self.ends.len();
+                let link = self.activations.len();
                 let (below, above) = (lower + below, upper + above);
-                self.ends.push((below, above));
+                self.neighbours[below].push(above);
+                self.neighbours[above].push(below);
                 self.activations.push(Lane::new(activations));
                 self.gradients.push(Lane::new(gradients));
                 add_link(&mut self.places[below].above, link);
@@ -214,17 +223,7 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
             if !self.advance(number) {
                 continue;
             }
-            let Running {
-                place,
-                below,
-                above,
-                ..
-            } = &self.places[number];
-            let lower = below.clone().map(|link| self.ends[link].0);
-            let upper = above.clone().map(|link| self.ends[link].1);
-            let first = number - place.replica;
-            let siblings = (first..first + place.of).filter(|&other| other != number);
-            for other in lower.chain(upper).chain(siblings) {
+            for &other in &self.neighbours[number] {
                 if !is_listed[other] {
                     is_listed[other] = true;
                     waiting.push_back(other);
@@ -240,7 +239,7 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
             let Some(start) = self.start(number, action) else {
                 break;
             };
-            self.perform(number, action, &start);
+            self.perform(number, action, start);
             let running = &mut self.places[number];
             running.next = running.program.next();
             has_advanced = true;
@@ -259,13 +258,14 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
             room = room.max(down.has_room_at()?);
         }
         let mut at = room;
-        match (action, running.taken_by(action)) {
+        let taken = running.taken_by(action);
+        match (action, &taken) {
             (_, Some(Taken { way, links })) => {
                 let lanes = match way {
                     Direction::Up => &self.activations,
                     Direction::Down => &self.gradients,
                 };
-                for lane in &lanes[links] {
+                for lane in &lanes[links.clone()] {
                     at = at.max(lane.arrives_at()?);
                 }
             }
@@ -277,7 +277,7 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
             }
             _ => {}
         }
-        Some(Start { at, room })
+        Some(Start { at, room, taken })
     }
 
     fn lanes(&mut self, way: Direction) -> &mut [Lane] {
@@ -287,10 +287,10 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
         }
     }
 
-    fn perform(&mut self, number: usize, action: Action, start: &Start) {
+    fn perform(&mut self, number: usize, action: Action, start: Start) {
         let running = &self.places[number];
         let (place, below, above) = (running.place, running.below.clone(), running.above.clone());
-        if let Some(Taken { way, links }) = running.taken_by(action) {
+        if let Some(Taken { way, links }) = start.taken {
             // One after the other, as they arrive.
             let mut at = start.room;
             for lane in &mut self.lanes(way)[links] {
@@ -356,8 +356,8 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
         let wall = wall.unwrap_or_default();
         let length = |lanes: &[Lane], links: &Range<usize>| {
             let lengths = lanes[links.clone()].iter();
-            let sum: f64 = lengths.map(|lane| lane.mean_length(wall)).sum();
-            sum / links.len().max(1) as f64
+            let lengths = lengths.map(|lane| lane.mean_length(wall));
+            lengths.fold(0.0, |sum, length| sum + length) / links.len().max(1) as f64
         };
         let places = self.places.iter().map(|running| {
             let stage = running.tally.place(

@@ -139,6 +139,7 @@ fn object(prepared: &PreparedSimulation, simulated: &Simulated, exact: f64) -> V
             "replicas_busy_share_mean": stage.mean_busy_share,
             "receive_share": stage.receive_share,
             "send_share": stage.send_share,
+            "sum_share": stage.sum_share,
             "staleness_mean": stage.staleness_mean,
             "staleness_max": stage.staleness_max,
             "activations_waiting_mean": stage.activations_mean,
@@ -184,6 +185,9 @@ fn table(
         _ => {
             if let DurationsChoice::Equal(seconds) = request.durations {
                 let _ = write!(text, " · each stage {} ms per batch", digits(1e3 * seconds));
+                if has_replicas {
+                    text.push_str(" on one device");
+                }
             }
         }
     }
@@ -216,6 +220,11 @@ fn table(
             percent(of.busy_share),
             percent(of.receive_share),
             percent(of.send_share),
+        ]);
+        if has_replicas {
+            row.push(percent(of.sum_share));
+        }
+        row.extend([
             of.staleness_max.to_string(),
             format!("{:.2}", of.activations_mean),
             format!("{:.2}", of.gradients_mean),
@@ -226,10 +235,11 @@ fn table(
     if has_replicas {
         headers.push("replicas");
     }
+    headers.extend(["works", "waits for a message", "waits for room"]);
+    if has_replicas {
+        headers.push("waits for replicas");
+    }
     headers.extend([
-        "works",
-        "waits for a message",
-        "waits for room",
         "staleness",
         "activations waiting above",
         "gradients waiting",

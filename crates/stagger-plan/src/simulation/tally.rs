@@ -31,6 +31,8 @@ pub struct StageSimulated {
     pub receive_share: f64,
     /// Share of the time in which it waited for room for what it had sent.
     pub send_share: f64,
+    /// Share of the time from its coming to a sum of gradients until it had that of all replicas.
+    pub sum_share: f64,
     /// Updates between forward and backward of a batch, in the mean.
     pub staleness_mean: f64,
     /// The most of them.
@@ -53,6 +55,7 @@ pub(super) struct Tally {
     busy: u64,
     receive: u64,
     send: u64,
+    sum: u64,
     backwards: usize,
     staleness: usize,
     staleness_max: usize,
@@ -69,6 +72,7 @@ impl Tally {
             busy: 0,
             receive: 0,
             send: 0,
+            sum: 0,
             backwards: 0,
             staleness: 0,
             staleness_max: 0,
@@ -80,7 +84,11 @@ impl Tally {
         if (self.warmup..self.until).contains(&self.updates) {
             self.busy += step.ends_at - step.starts_at;
             self.send += room - free;
-            self.receive += step.starts_at - room;
+            // An update takes no message from a neighbour.
+            match step.action {
+                Action::Update { .. } => self.sum += step.starts_at - room,
+                _ => self.receive += step.starts_at - room,
+            }
         }
         if let Some(staleness) = step.staleness {
             self.backwards += 1;
@@ -115,6 +123,7 @@ impl Tally {
             busy_share: share(self.busy),
             receive_share: share(self.receive),
             send_share: share(self.send),
+            sum_share: share(self.sum),
             staleness_mean: self.staleness as f64 / self.backwards.max(1) as f64,
             staleness_max: self.staleness_max,
             activations_mean,
@@ -150,10 +159,11 @@ impl Simulated {
         }
     }
 
-    /// The busy share of the stage that works most. At 1 the run is as fast as that stage alone.
+    /// The share of the time in which a stage works, or its replicas sum up their gradients, of the stage that does so most. At 1
+    /// the run is as fast as that stage alone.
     #[must_use]
     pub fn busiest_share(&self) -> f64 {
-        let shares = self.stages.iter().map(|stage| stage.busy_share);
+        let shares = self.stages.iter().map(|of| of.busy_share + of.sum_share);
         shares.fold(0.0, f64::max)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use stagger_plan::{
-    Distribution, HopTimes, Pipeline, RingTimes, Simulated, Simulation, Step, Times,
+    Distribution, HopTimes, LeastStaleness, Pipeline, RingTimes, Simulated, Simulation, Step, Times,
 };
 use stagger_schedule::{Action, Horizon, Replicas, Schedule};
 
@@ -202,6 +202,26 @@ fn the_stage_is_as_fast_as_its_slowest_replica() {
     assert!((second.busy_share - 0.5).abs() < 1e-3, "{second:?}");
     let bubble = 1.0 - (1.0 + 0.25 + 0.5) / 3.0;
     assert!((simulated.bubble_share() - bubble).abs() < 1e-3);
+}
+
+/// What replicas wait for each other is no bubble that staleness could fill.
+#[test]
+fn a_stage_that_sums_up_is_kept_busy_too() {
+    let schedule = Schedule::parse("dsp", Some(2)).unwrap();
+    let mut pipeline =
+        Pipeline::equal(&schedule, 0.040).shared_out(&Replicas::new(&[2, 2], 2).unwrap(), None);
+    for ring in &mut pipeline.rings {
+        ring.occupies = Distribution::Constant(0.010);
+    }
+    let found = LeastStaleness::default().search(&Times::new(&pipeline, 1, 0));
+    let found = found.unwrap();
+    assert!(found.is_enough);
+    assert_eq!(found.schedule.to_string(), "dsp(m=1,0)");
+    for stage in &found.simulated.stages {
+        // Passes of 20 ms, and a sum of as many.
+        assert!((stage.busy_share - 0.5).abs() < 0.01, "{stage:?}");
+        assert!((stage.sum_share - 0.5).abs() < 0.01, "{stage:?}");
+    }
 }
 
 /// Seven samples over three replicas: two, two and three of them.
