@@ -83,6 +83,19 @@ pub enum PipelineError {
         /// Stages of the pipeline.
         stages: usize,
     },
+    /// Devices do not fit stages with replicas.
+    #[error(
+        "the profile has {found} devices; {stages} stages with {places} replicas in all need {stages} or {places}, or one that \
+         counts for all"
+    )]
+    Devices {
+        /// How many it has.
+        found: usize,
+        /// Stages of the pipeline.
+        stages: usize,
+        /// Their replicas, all together.
+        places: usize,
+    },
     /// The cut is one of another schedule.
     #[error("the schedule has {expected} stages, and the cut {found}")]
     Stages {
@@ -99,6 +112,27 @@ pub enum PipelineError {
         /// Of the profile.
         found: usize,
     },
+}
+
+impl PipelineError {
+    /// So many devices that are neither one, nor as many as stages or places.
+    #[must_use]
+    pub fn devices(found: usize, replicas: &Replicas) -> Self {
+        let (stages, places) = (replicas.stages(), replicas.places());
+        match replicas.any() {
+            true => Self::Devices {
+                found,
+                stages,
+                places,
+            },
+            false => Self::Count {
+                what: "devices",
+                found,
+                expected: stages,
+                stages,
+            },
+        }
+    }
 }
 
 impl Pipeline {
@@ -330,19 +364,11 @@ impl Whole<'_> {
                 ..times.clone()
             });
         }
-        let (stages, places) = (cut.len(), self.replicas.places());
         let device = match profile.devices.len() {
             1 => 0,
-            found if found == stages => stage,
-            found if found == places => place,
-            found => {
-                return Err(PipelineError::Count {
-                    what: "devices",
-                    found,
-                    expected: stages,
-                    stages,
-                });
-            }
+            found if found == cut.len() => stage,
+            found if found == self.replicas.places() => place,
+            found => return Err(PipelineError::devices(found, self.replicas)),
         };
         let device = &profile.devices[device];
         let blocks = &cut[stage];

@@ -187,14 +187,10 @@ pub(crate) fn check_profile(
         });
     }
     let (found, stages) = (profile.devices.len(), schedule.stages());
-    let places = run.replicas.map_or(stages, Replicas::places);
-    if found != 1 && found != stages && found != places {
-        let source = PipelineError::Count {
-            what: "devices",
-            found,
-            expected: stages,
-            stages,
-        };
+    let alone = Replicas::none(stages);
+    let replicas = run.replicas.unwrap_or(&alone);
+    if found != 1 && found != stages && found != replicas.places() {
+        let source = PipelineError::devices(found, replicas);
         return Err(ProfileMisfit::Devices { path, source });
     }
     Ok(())
