@@ -1,4 +1,5 @@
-//! Data parallelism on paper: every device has the whole network, and all wait for the sum of their gradients.
+//! Data parallelism by a formula: every device has the whole network, and all wait for the sum of their gradients. A simulation of
+//! one stage with replicas is more exact, as it has the messages of the sum.
 
 use stagger_schedule::Action;
 
