@@ -67,10 +67,10 @@ def pipeline(arguments, profile, stages, slowdown, straggler, method):
 
 def data_parallel(stagger, profile, stages, slowdown, straggler):
     found = run([
-        stagger, "plan", "--profile", profile, "--speeds", ",".join(["1"] * stages), "--json", "--top", 100,
+        stagger, "plan", "--profile", profile, "--speeds", ",".join(["1"] * stages), "--json", "--top", 1000,
         *straggler_flags(straggler),
     ])  # fmt: skip
-    plan = next(plan for plan in found["plans"] if plan["schedule"].startswith("dp("))
+    plan = next(plan for plan in found["plans"] if plan["schedule"] == f"dp({stages})")
     return {
         "stages": stages, "slowdown": f"{slowdown}%", "schedule": plan["schedule"], "staleness": 0,
         "simulated_per_second": f"{plan['images_per_second'] / 64:.2f}", "emulated_per_second": "", "share": "", "emulated_share": "",

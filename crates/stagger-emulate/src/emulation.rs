@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use stagger_plan::{HopTimes, Pipeline, StageTimes, Times};
-use stagger_schedule::Schedule;
+use stagger_schedule::{Place, Schedule};
 
 use crate::links::EmulatedLinks;
 use crate::stage::EmulatedStage;
 
-/// Stages and links of a run, as durations for micro-batches of one size.
+/// Stages, their replicas and links of a run, as durations for micro-batches of one size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Emulation {
     pipeline: Pipeline,
@@ -53,21 +53,16 @@ impl Emulation {
 
 /// A pipeline for micro-batches of so many times as many samples.
 fn scaled(pipeline: &Pipeline, factor: f64) -> Pipeline {
-    let stage = |times: &StageTimes| StageTimes {
-        forward: times.forward.times(factor),
-        recompute: times.recompute.times(factor),
-        backward: times.backward.times(factor),
-        learn: times.learn.times(factor),
-        update: times.update.clone(),
-    };
+    let stage = |times: &StageTimes| times.for_share(factor);
     let hop = |times: &HopTimes| HopTimes {
         activation: times.activation.times(factor),
         gradient: times.gradient.times(factor),
         latency: times.latency.clone(),
     };
     Pipeline {
-        stages: pipeline.stages.iter().map(stage).collect(),
+        places: pipeline.places.iter().map(stage).collect(),
         hops: pipeline.hops.iter().map(hop).collect(),
+        ..pipeline.clone()
     }
 }
 
@@ -80,15 +75,15 @@ pub struct Emulated {
 }
 
 impl Emulated {
-    /// A stage, to be called on the thread that runs it. `profiled` has it add up its durations for
+    /// A stage, or a replica of one, to be called on the thread that runs it. `profiled` has it add up its durations for
     /// [`Stage::profile`](stagger_engine::Stage::profile).
     ///
     /// # Panics
-    /// When there is no such stage.
+    /// When there is no such place.
     #[must_use]
-    pub fn stage(&self, stage: usize, profiled: bool) -> EmulatedStage {
-        let recomputes = self.recomputes[stage];
-        EmulatedStage::new(stage, &self.times, self.micro_batches, recomputes, profiled)
+    pub fn stage(&self, place: Place, profiled: bool) -> EmulatedStage {
+        let recomputes = self.recomputes[place.stage];
+        EmulatedStage::new(place, &self.times, self.micro_batches, recomputes, profiled)
     }
 
     /// What connects them.

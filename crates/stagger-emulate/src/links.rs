@@ -10,7 +10,7 @@ use stagger_transport::{
     Transport,
 };
 
-/// Links on which messages take as long as a profile says; those of threads where they take no time. For pipelines without replicas.
+/// Links on which messages take as long as a profile says; those of threads where they take no time.
 #[derive(Clone)]
 pub struct EmulatedLinks {
     times: Arc<Times>,
@@ -26,11 +26,19 @@ impl EmulatedLinks {
 }
 
 fn delay(times: &Times, hop: Hop, header: &Header) -> Delay {
+    if hop.number >= times.links() {
+        // Between replicas of one stage, which number their messages.
+        let place = times.replicas().place(hop.lower);
+        return taking(times.ring(place, header.batch, header.micro));
+    }
     let way = match header.lane {
         Lane::Gradient => Direction::Down,
         Lane::Activation | Lane::Evaluation => Direction::Up,
     };
-    let (occupies, latency) = times.transfer(hop.lower, way, header.batch, header.micro);
+    taking(times.transfer(hop.number, way, header.batch, header.micro))
+}
+
+fn taking((occupies, latency): (u64, u64)) -> Delay {
     Delay {
         occupies: Duration::from_nanos(occupies),
         latency: Duration::from_nanos(latency),
@@ -50,7 +58,12 @@ impl<T: Send + 'static> Transport<T> for EmulatedLinks {
         capacities: Capacities,
         stop: &StopSignal,
     ) -> Result<Ends<T>, ConnectError> {
-        match self.times.moves(hop.lower) {
+        let times = &self.times;
+        let takes_time = match hop.number < times.links() {
+            true => times.moves(hop.number),
+            false => times.sums_take_time(times.replicas().place(hop.lower).stage),
+        };
+        match takes_time {
             true => self.delayed.connect(hop, capacities, stop),
             false => Threads.connect(hop, capacities, stop),
         }
@@ -59,8 +72,8 @@ impl<T: Send + 'static> Transport<T> for EmulatedLinks {
 
 #[cfg(test)]
 mod tests {
-    use stagger_plan::{Distribution, HopTimes, Pipeline};
-    use stagger_schedule::Schedule;
+    use stagger_plan::{Distribution, HopTimes, Pipeline, RingTimes};
+    use stagger_schedule::{Place, Replicas, Schedule};
 
     use super::*;
 
@@ -97,5 +110,52 @@ mod tests {
             }
         }
         assert!(times.moves(0));
+    }
+
+    #[test]
+    fn replicas_have_links_of_their_own() {
+        let schedule = Schedule::parse("dsp", Some(2)).unwrap();
+        let mut pipeline =
+            Pipeline::equal(&schedule, 0.01).shared_out(&Replicas::new(&[2, 1], 2).unwrap(), None);
+        pipeline.hops[1].activation = "exponential(3ms)".parse().unwrap();
+        pipeline.rings[0] = RingTimes {
+            occupies: "exponential(2ms)".parse().unwrap(),
+            latency: Distribution::Constant(0.001),
+        };
+        let times = Times::new(&pipeline, 1, 7);
+        let header = Header {
+            lane: Lane::Activation,
+            batch: 4,
+            micro: 1,
+            version: 4,
+            sent_at: Duration::ZERO,
+            mark: None,
+        };
+        let of = |number, lower, upper| {
+            let exact = number > 1;
+            let hop = Hop {
+                number,
+                lower,
+                upper,
+                exact,
+            };
+            let delay = delay(&times, hop, &header);
+            (
+                delay.occupies.as_nanos() as u64,
+                delay.latency.as_nanos() as u64,
+            )
+        };
+        // From both replicas of stage 0 to stage 1, then from each of them to the other.
+        assert_eq!(of(0, 0, 2), (0, 0));
+        assert_eq!(of(1, 1, 2), times.transfer(1, Direction::Up, 4, 1));
+        for (number, replica) in [(2, 0), (3, 1)] {
+            let place = Place {
+                stage: 0,
+                replica,
+                of: 2,
+            };
+            assert_eq!(of(number, replica, 1 - replica), times.ring(place, 4, 1));
+        }
+        assert_ne!(of(2, 0, 1), of(3, 1, 0));
     }
 }

@@ -9,7 +9,7 @@ use stagger_engine::{
     UpdateReport,
 };
 use stagger_plan::Times;
-use stagger_schedule::Action;
+use stagger_schedule::{Action, Place};
 
 use crate::rows::Rows;
 use crate::sleep::Sleeper;
@@ -23,16 +23,17 @@ pub fn is_emulated(state: &StageState) -> bool {
     state.tensors.keys().any(|name| name.starts_with(PREFIX))
 }
 
-/// A stage of a pipeline without replicas whose passes and updates last as long as they would, and do nothing. Evaluations take no
-/// time. It has no parameters, and its losses are 0.
+/// A stage, or a replica of one, whose passes and updates last as long as they would, and do nothing. Evaluations take no time. It has no parameters, and its losses are 0.
 pub struct EmulatedStage {
-    stage: usize,
+    place: Place,
+    /// Its number.
+    number: usize,
     times: Arc<Times>,
     /// Micro-batches of a batch, M.
     micro_batches: usize,
     /// What its passes are in its program.
     part: Part,
-    /// The micro-batch that was pulled back last since the last update.
+    /// The pass that was pulled back last since the last update.
     pulled_back: Option<usize>,
     sleeper: Sleeper,
     profile: Option<Profile>,
@@ -50,21 +51,22 @@ enum Part {
 /// What a recorded pass keeps for its backward.
 #[derive(Clone, Copy, Debug)]
 pub struct EmulatedGraph {
-    /// The micro-batch, counted over the run.
+    /// The share of a micro-batch, counted over the run.
     pass: usize,
     rows: Rows,
 }
 
 impl EmulatedStage {
     pub(crate) fn new(
-        stage: usize,
+        place: Place,
         times: &Arc<Times>,
         micro_batches: usize,
         recomputes: bool,
         profiled: bool,
     ) -> Self {
         Self {
-            stage,
+            place,
+            number: times.replicas().number(place.stage, place.replica),
             times: Arc::clone(times),
             micro_batches,
             part: Part::Layers { recomputes },
@@ -74,13 +76,15 @@ impl EmulatedStage {
         }
     }
 
+    /// The batch and the micro-batch of a pass. Passes are numbered over all replicas.
     fn unit(&self, pass: usize) -> (usize, usize) {
-        (pass / self.micro_batches, pass % self.micro_batches)
+        let unit = pass / self.place.of;
+        (unit / self.micro_batches, unit % self.micro_batches)
     }
 
     /// Lasts as long as an action does.
     fn take(&mut self, action: Action) -> Result<(), EngineError> {
-        let time = Duration::from_nanos(self.times.action(self.stage, action));
+        let time = Duration::from_nanos(self.times.action(self.number, action));
         if let Some(profile) = &mut self.profile {
             profile.add(name(action), time);
         }
@@ -89,11 +93,11 @@ impl EmulatedStage {
 
     /// The name of its only tensor.
     fn tensor(&self) -> String {
-        format!("{PREFIX}stage{}", self.stage)
+        format!("{PREFIX}stage{}", self.place.stage)
     }
 
     fn label(&self) -> String {
-        format!("emulated {}", self.stage)
+        format!("emulated {}", self.place.stage)
     }
 }
 
@@ -112,7 +116,7 @@ fn name(action: Action) -> &'static str {
 impl fmt::Debug for EmulatedStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmulatedStage")
-            .field("stage", &self.stage)
+            .field("place", &self.place)
             .field("part", &self.part)
             .finish_non_exhaustive()
     }
@@ -171,7 +175,7 @@ impl Stage for EmulatedStage {
             return Ok(None);
         }
         self.take(Action::Backward { batch, micro })?;
-        Ok((self.stage > 0).then_some(graph.rows))
+        Ok((self.place.stage > 0).then_some(graph.rows))
     }
 
     fn loss(
@@ -270,7 +274,8 @@ impl Stage for EmulatedStage {
 
     fn synthesizer(&self) -> Result<Self, EngineError> {
         Ok(Self {
-            stage: self.stage,
+            place: self.place,
+            number: self.number,
             times: Arc::clone(&self.times),
             micro_batches: self.micro_batches,
             part: Part::Synthesizer,

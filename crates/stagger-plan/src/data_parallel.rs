@@ -1,8 +1,9 @@
-//! Data parallelism on paper: every device has the whole network, and all wait for the sum of their gradients.
+//! Data parallelism by a formula: every device has the whole network, and all wait for the sum of their gradients. A simulation of
+//! one stage with replicas is more exact, as it has the messages of the sum.
 
 use stagger_schedule::Action;
 
-use crate::pipeline::Times;
+use crate::times::Times;
 
 /// How gradients are summed up: over a ring, as this runtime does it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,7 +77,7 @@ mod tests {
         let schedule = Schedule::parse("bp", Some(3)).unwrap();
         let times = Times::new(&Pipeline::equal(&schedule, 0.030), 1, 0);
         assert!((data_parallel_rate(&times, &NOTHING, 10) * 0.030 - 1.0).abs() < 1e-9);
-        let slow = times.slowed_by(Arc::new(|replica, _| f64::from(replica == 1)));
+        let slow = times.slowed_by(Arc::new(|place, _| f64::from(place.stage == 1)));
         assert!((data_parallel_rate(&slow, &NOTHING, 10) * 0.060 - 1.0).abs() < 1e-9);
     }
 

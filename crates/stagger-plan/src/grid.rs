@@ -1,34 +1,39 @@
-//! The beginning of a run as a grid of characters: rows are stages, columns are stretches of time.
+//! The beginning of a run as a grid of characters: rows are places, columns are stretches of time.
 
 use std::fmt::Write;
 
-use stagger_schedule::Action;
+use stagger_schedule::{Action, Replicas};
 
 use crate::simulation::Step;
 
-/// A stretch in which the stage mostly waits.
+/// A stretch in which the place mostly waits.
 const NOTHING: char = '·';
 
 /// Columns between two numbers of the ruler.
 const RULER: usize = 20;
 
-/// Draws the steps of a run up to `until` nanoseconds, in so many columns. A column shows what its stage does for most of that
-/// stretch: F, R, B, L or U for the actions, and a dot for a bubble.
+/// Draws the steps of a run up to `until` nanoseconds, in so many columns and a row per place: `stage 1`, or `stage 1.0` for the
+/// first of several replicas. A column shows what its place does for most of that stretch: F, R, B, L or U for the actions, and a
+/// dot for a bubble.
 ///
 /// # Panics
-/// When a step is of a stage that is not below `stages`.
+/// When a step is of a place that there is not.
 #[must_use]
-pub fn grid(steps: &[Step], stages: usize, columns: usize, until: u64) -> String {
+pub fn grid(steps: &[Step], replicas: &Replicas, columns: usize, until: u64) -> String {
+    let places = replicas.places();
     let columns = columns.max(1);
     let slot = until.div_ceil(columns as u64).max(1);
     // What fills most of each stretch, and how much of it.
-    let mut cells = vec![vec![(NOTHING, 0_u64); columns]; stages];
-    let mut idle = vec![vec![slot; columns]; stages];
+    let mut cells = vec![vec![(NOTHING, 0_u64); columns]; places];
+    let mut idle = vec![vec![slot; columns]; places];
+    let stages = 0..replicas.stages();
+    let first_places: Vec<usize> = stages.map(|stage| replicas.number(stage, 0)).collect();
     for step in steps {
         let letter = letter(step.action);
+        let place = first_places[step.stage] + step.replica;
         let (first, last) = (step.starts_at / slot, step.ends_at.saturating_sub(1) / slot);
         for column in first..=last {
-            let Some(cell) = cells[step.stage].get_mut(column as usize) else {
+            let Some(cell) = cells[place].get_mut(column as usize) else {
                 break;
             };
             let (start, end) = (column * slot, (column + 1) * slot);
@@ -36,14 +41,15 @@ pub fn grid(steps: &[Step], stages: usize, columns: usize, until: u64) -> String
                 .ends_at
                 .min(end)
                 .saturating_sub(step.starts_at.max(start));
-            let idle = &mut idle[step.stage][column as usize];
+            let idle = &mut idle[place][column as usize];
             *idle = idle.saturating_sub(time);
             if time > cell.1 {
                 *cell = (letter, time);
             }
         }
     }
-    let label = format!("stage {}", stages.saturating_sub(1)).len();
+    let labels: Vec<String> = (0..places).map(|place| label(replicas, place)).collect();
+    let label = labels.iter().map(String::len).max().unwrap_or_default();
     let mut text = format!("{:label$}  ", "ms");
     for column in (0..columns).step_by(RULER) {
         let milliseconds = (column as u64 * slot) as f64 / 1e6;
@@ -51,8 +57,8 @@ pub fn grid(steps: &[Step], stages: usize, columns: usize, until: u64) -> String
         let _ = write!(text, "{number:<RULER$}");
     }
     let mut text = text.trim_end().to_owned() + "\n";
-    for (stage, (cells, idle)) in cells.iter().zip(&idle).enumerate() {
-        let _ = write!(text, "{:label$}  ", format!("stage {stage}"));
+    for ((name, cells), idle) in labels.iter().zip(&cells).zip(&idle) {
+        let _ = write!(text, "{name:label$}  ");
         text.extend(cells.iter().zip(idle).map(
             |(&(letter, time), &idle)| {
                 if time >= idle { letter } else { NOTHING }
@@ -61,6 +67,14 @@ pub fn grid(steps: &[Step], stages: usize, columns: usize, until: u64) -> String
         text.push('\n');
     }
     text
+}
+
+fn label(replicas: &Replicas, place: usize) -> String {
+    let place = replicas.place(place);
+    match place.of {
+        1 => format!("stage {}", place.stage),
+        _ => format!("stage {}.{}", place.stage, place.replica),
+    }
 }
 
 fn letter(action: Action) -> char {
@@ -94,7 +108,7 @@ mod tests {
                 warmup: 0,
             };
             simulation.run(|step| steps.push(step)).unwrap();
-            grid(&steps, 2, 20, 40_000_000)
+            grid(&steps, times.replicas(), 20, 40_000_000)
         };
         assert_eq!(
             draw("bp"),
@@ -112,6 +126,9 @@ mod tests {
 
     #[test]
     fn nothing_at_all_is_a_grid_of_dots() {
-        assert_eq!(grid(&[], 1, 3, 0), "ms       0\nstage 0  ···\n");
+        assert_eq!(
+            grid(&[], &Replicas::none(1), 3, 0),
+            "ms       0\nstage 0  ···\n"
+        );
     }
 }

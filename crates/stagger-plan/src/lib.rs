@@ -12,16 +12,18 @@ mod rate;
 mod simulation;
 mod staleness;
 pub mod theory;
+mod times;
 mod trace;
 
 pub use data_parallel::{RingSum, data_parallel_rate};
 pub use distribution::{Distribution, DistributionError};
 pub use grid::grid;
-pub use pipeline::{Direction, HopTimes, Pipeline, PipelineError, Slowdown, Times};
+pub use pipeline::{HopTimes, Pipeline, PipelineError, RingTimes};
 pub use profile::{
     BlockSize, DeviceProfile, LinkProfile, MeasuredStages, Profile, ProfileError, StageTimes,
 };
 pub use rate::{RateError, exact_period};
 pub use simulation::{Simulated, Simulation, SimulationError, StageSimulated, Step};
 pub use staleness::{FoundStaleness, LeastStaleness, StalenessError};
+pub use times::{Direction, Slowdown, Times};
 pub use trace::TraceWriter;

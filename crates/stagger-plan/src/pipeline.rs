@@ -1,25 +1,29 @@
 //! How long everything takes that the stages of a run do.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use stagger_schedule::{Action, Schedule};
+use stagger_schedule::{Place, Replicas, Schedule};
 
-use crate::distribution::{Distribution, mix};
-use crate::profile::{Profile, StageTimes};
+use crate::distribution::Distribution;
+use crate::profile::{LinkProfile, Profile, StageTimes};
+use crate::times::ring_steps;
 
-/// Stages with their durations, and what lies between them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Stages and replicas of stages with their durations, and what lies between them.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pipeline {
-    /// From stage 0 up.
-    pub stages: Vec<StageTimes>,
-    /// From stage k to stage k+1; one less than stages.
+    /// Copies of each stage.
+    pub replicas: Replicas,
+    /// Each place, stage by stage: passes are of a replica's share of a micro-batch. Without replicas these are the stages.
+    pub places: Vec<StageTimes>,
+    /// Each link between stages, stage by stage, in the order of [`Replicas::pairs`]: without replicas, that above stage k. Messages
+    /// have the rows that the two ends share.
     pub hops: Vec<HopTimes>,
+    /// The links between the replicas of each stage.
+    pub rings: Vec<RingTimes>,
 }
 
 /// What a message takes from a stage to its neighbour. A link carries one message at a time in each direction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HopTimes {
     /// How long an activation of a micro-batch occupies the link, in seconds.
     pub activation: Distribution,
@@ -36,6 +40,30 @@ impl HopTimes {
         gradient: Distribution::ZERO,
         latency: Distribution::ZERO,
     };
+}
+
+/// What a message takes from a replica to the next one of its stage, when they sum up their gradients: in 2 (R − 1) steps each
+/// of R replicas sends an R-th of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RingTimes {
+    /// How long a message occupies the link, in seconds.
+    pub occupies: Distribution,
+    /// From then to its arrival.
+    pub latency: Distribution,
+}
+
+impl RingTimes {
+    /// A sum that takes no time.
+    pub const NONE: Self = Self {
+        occupies: Distribution::ZERO,
+        latency: Distribution::ZERO,
+    };
+
+    /// Seconds of a sum over so many replicas that come to it at the same time, if every message takes its mean time.
+    #[must_use]
+    pub fn seconds(&self, replicas: usize) -> f64 {
+        ring_steps(replicas) as f64 * (self.occupies.mean() + self.latency.mean())
+    }
 }
 
 /// Why a profile says nothing about a pipeline.
@@ -55,6 +83,19 @@ pub enum PipelineError {
         /// Stages of the pipeline.
         stages: usize,
     },
+    /// Devices do not fit stages with replicas.
+    #[error(
+        "the profile has {found} devices; {stages} stages with {places} replicas in all need {stages} or {places}, or one that \
+         counts for all"
+    )]
+    Devices {
+        /// How many it has.
+        found: usize,
+        /// Stages of the pipeline.
+        stages: usize,
+        /// Their replicas, all together.
+        places: usize,
+    },
     /// The cut is one of another schedule.
     #[error("the schedule has {expected} stages, and the cut {found}")]
     Stages {
@@ -73,7 +114,39 @@ pub enum PipelineError {
     },
 }
 
+impl PipelineError {
+    /// So many devices that are neither one, nor as many as stages or places.
+    #[must_use]
+    pub fn devices(found: usize, replicas: &Replicas) -> Self {
+        let (stages, places) = (replicas.stages(), replicas.places());
+        match replicas.any() {
+            true => Self::Devices {
+                found,
+                stages,
+                places,
+            },
+            false => Self::Count {
+                what: "devices",
+                found,
+                expected: stages,
+                stages,
+            },
+        }
+    }
+}
+
 impl Pipeline {
+    /// One of each stage.
+    #[must_use]
+    pub fn without_replicas(stages: Vec<StageTimes>, hops: Vec<HopTimes>) -> Self {
+        Self {
+            replicas: Replicas::none(stages.len()),
+            rings: vec![RingTimes::NONE; stages.len()],
+            places: stages,
+            hops,
+        }
+    }
+
     /// Stages that take equally long for a micro-batch under this schedule: `step` seconds, of which a forward pass is one part,
     /// a recompute where there is one another, and a backward pass two. Updates and transfers take no time.
     #[must_use]
@@ -89,9 +162,34 @@ impl Pipeline {
             }
         };
         let stages: Vec<StageTimes> = schedule.recomputes().into_iter().map(times).collect();
+        let hops = vec![HopTimes::NONE; stages.len() - 1];
+        Self::without_replicas(stages, hops)
+    }
+
+    /// The stages of a pipeline that has one of each, with replicas that are as fast as these: passes and messages take time in
+    /// proportion to the rows of a micro-batch of `samples` that are each replica's. Where that is not known, shares are equal. Sums
+    /// of gradients take no time.
+    ///
+    /// # Panics
+    /// When the replicas are those of another number of stages.
+    #[must_use]
+    pub fn shared_out(&self, replicas: &Replicas, samples: Option<usize>) -> Self {
+        let place = |number: usize| {
+            let place = replicas.place(number);
+            self.places[place.stage].for_share(share(place, samples))
+        };
+        let hops = |stage: usize| {
+            shares_of_links(replicas, stage, samples).map(move |share| HopTimes {
+                activation: self.hops[stage].activation.times(share),
+                gradient: self.hops[stage].gradient.times(share),
+                latency: self.hops[stage].latency.clone(),
+            })
+        };
         Self {
-            hops: vec![HopTimes::NONE; stages.len() - 1],
-            stages,
+            places: (0..replicas.places()).map(place).collect(),
+            hops: (0..replicas.stages() - 1).flat_map(hops).collect(),
+            rings: vec![RingTimes::NONE; replicas.stages()],
+            replicas: replicas.clone(),
         }
     }
 
@@ -109,228 +207,231 @@ impl Pipeline {
         cut: &[Range<usize>],
         samples: usize,
     ) -> Result<Self, PipelineError> {
+        Self::of_replicas(profile, schedule, &Replicas::none(cut.len()), cut, samples)
+    }
+
+    /// The same with replicas that share each micro-batch out by rows. They run on the profile's only device, on that of their stage,
+    /// or each on its own where there is one for each place. Gradients are summed up over links like the slowest of the profile.
+    ///
+    /// # Errors
+    /// [`PipelineError`].
+    pub fn of_replicas(
+        profile: &Profile,
+        schedule: &Schedule,
+        replicas: &Replicas,
+        cut: &[Range<usize>],
+        samples: usize,
+    ) -> Result<Self, PipelineError> {
         let stages = cut.len();
-        if schedule.stages() != stages {
-            return Err(PipelineError::Stages {
-                expected: schedule.stages(),
-                found: stages,
-            });
+        for found in [schedule.stages(), replicas.stages()] {
+            if found != stages {
+                return Err(PipelineError::Stages {
+                    expected: found,
+                    found: stages,
+                });
+            }
         }
-        let recomputes = schedule.recomputes();
         let expected = cut.last().map_or(0, |last| last.end);
         let found = profile.blocks.len();
         if expected != found {
             return Err(PipelineError::Blocks { expected, found });
         }
-        let one_of = |what, found: usize, expected: usize, at: usize| match found {
-            1 => Ok(0),
-            _ if found == expected => Ok(at),
-            _ => Err(PipelineError::Count {
-                what,
-                found,
-                expected,
-                stages,
-            }),
+        let whole = Whole {
+            profile,
+            recomputes: schedule.recomputes(),
+            replicas,
+            cut,
+            scale: samples as f64 / profile.samples.max(1) as f64,
         };
-        let scale = samples as f64 / profile.samples.max(1) as f64;
-        let sizes: Vec<usize> = cut.iter().map(ExactSizeIterator::len).collect();
-        let whole = (profile.stages.as_ref())
-            .filter(|measured| measured.cut == sizes)
-            .map(|measured| &measured.times);
-        let times = |(stage, blocks): (usize, &Range<usize>)| {
-            if let Some(whole) = whole {
-                let times = &whole[stage];
-                let forward = match recomputes[stage] {
-                    true => &times.forward,
-                    false => &times.recompute,
-                };
-                return Ok(StageTimes {
-                    forward: forward.times(scale),
-                    recompute: times.recompute.times(scale),
-                    backward: times.backward.times(scale),
-                    ..times.clone()
-                });
-            }
-            let device = one_of("devices", profile.devices.len(), stages, stage)?;
-            let device = &profile.devices[device];
-            let sum = |of: &[Distribution]| Distribution::sum(&of[blocks.clone()]);
-            let forward = match recomputes[stage] {
-                true => &device.forward,
-                false => &device.recompute,
-            };
-            Ok(StageTimes {
-                forward: sum(forward).times(scale),
-                recompute: sum(&device.recompute).times(scale),
-                backward: sum(&device.backward).times(scale),
-                update: sum(&device.update),
-                learn: Distribution::ZERO,
-            })
+        let place = |number: usize| {
+            let place = replicas.place(number);
+            let times = whole.times(number, place.stage)?;
+            Ok(times.for_share(share(place, Some(samples))))
         };
-        let hop = |stage: usize| {
-            if profile.links.is_empty() {
-                return Ok(HopTimes::NONE);
-            }
-            let link = one_of("links", profile.links.len(), stages - 1, stage)?;
-            let link = &profile.links[link];
-            let bytes = profile.blocks[cut[stage].end - 1].output_bytes as f64 * scale;
-            let occupies = link.per_megabyte.times(bytes / 1e6);
-            Ok(HopTimes {
-                activation: occupies.clone(),
-                gradient: occupies,
-                latency: link.latency.clone(),
-            })
-        };
+        let hops = (0..stages.saturating_sub(1))
+            .map(|stage| whole.hops(stage, samples))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            stages: cut
-                .iter()
-                .enumerate()
-                .map(times)
+            places: (0..replicas.places())
+                .map(place)
                 .collect::<Result<_, _>>()?,
-            hops: (0..stages.saturating_sub(1))
-                .map(hop)
-                .collect::<Result<_, _>>()?,
+            hops: hops.into_iter().flatten().collect(),
+            rings: (0..stages).map(|stage| whole.ring(stage)).collect(),
+            replicas: replicas.clone(),
         })
     }
 }
 
-/// What is added to the time of a stage's actions for a batch, as a share of it: a straggler.
-pub type Slowdown = Arc<dyn Fn(usize, usize) -> f64 + Send + Sync>;
+impl Pipeline {
+    /// Has all messages arrive this much later than they are sent: those between stages, and those between replicas.
+    pub fn set_latency(&mut self, latency: &Distribution) {
+        let of_hops = self.hops.iter_mut().map(|hop| &mut hop.latency);
+        let of_rings = self.rings.iter_mut().map(|ring| &mut ring.latency);
+        of_hops
+            .chain(of_rings)
+            .for_each(|of| latency.clone_into(of));
+    }
 
-/// The durations of one run over a pipeline, in nanoseconds: a function of the seed, and of what is done. A simulation and an
-/// emulation with the same seed meet the same durations.
-#[derive(Clone)]
-pub struct Times {
-    stages: Vec<[Drawn; 5]>,
-    hops: Vec<[Drawn; 3]>,
-    micro_batches: usize,
-    seed: u64,
-    slowdown: Option<Slowdown>,
-}
-
-/// A duration that is always the same is not drawn each time.
-#[derive(Clone)]
-enum Drawn {
-    Always(u64),
-    From(Distribution),
-}
-
-impl Drawn {
-    fn of(distribution: &Distribution) -> Self {
-        match distribution {
-            Distribution::Constant(seconds) => Self::Always(nanoseconds(*seconds)),
-            other => Self::From(other.clone()),
+    /// Has every activation and every gradient occupy a link this long that carries whole micro-batches, of `samples`; a link to
+    /// or from a replica is occupied in proportion to the rows that it carries.
+    pub fn set_transfers(&mut self, transfer: &Distribution, samples: Option<usize>) {
+        let stages = 0..self.replicas.stages() - 1;
+        let shares = stages.flat_map(|stage| shares_of_links(&self.replicas, stage, samples));
+        for (hop, share) in self.hops.iter_mut().zip(shares) {
+            hop.activation = transfer.times(share);
+            hop.gradient = hop.activation.clone();
         }
     }
 
-    fn draw(&self, key: impl FnOnce() -> u64) -> u64 {
-        match self {
-            Self::Always(time) => *time,
-            Self::From(distribution) => nanoseconds(distribution.draw(key())),
-        }
-    }
-}
-
-fn nanoseconds(seconds: f64) -> u64 {
-    (seconds * 1e9).round() as u64
-}
-
-/// Which way a message goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// An activation to the stage above.
-    Up,
-    /// A gradient to the stage below.
-    Down,
-}
-
-impl Times {
-    /// Durations of a pipeline for batches of so many micro-batches.
+    /// The same with everything always taking its mean time.
     #[must_use]
-    pub fn new(pipeline: &Pipeline, micro_batches: usize, seed: u64) -> Self {
-        let stage = |times: &StageTimes| {
-            [
-                &times.forward,
-                &times.recompute,
-                &times.backward,
-                &times.learn,
-                &times.update,
-            ]
-            .map(Drawn::of)
+    pub fn means(&self) -> Self {
+        let mean = |time: &Distribution| Distribution::Constant(time.mean());
+        let place = |times: &StageTimes| StageTimes {
+            forward: mean(&times.forward),
+            recompute: mean(&times.recompute),
+            backward: mean(&times.backward),
+            update: mean(&times.update),
+            learn: mean(&times.learn),
         };
-        let hop = |hop: &HopTimes| [&hop.activation, &hop.gradient, &hop.latency].map(Drawn::of);
+        let hop = |times: &HopTimes| HopTimes {
+            activation: mean(&times.activation),
+            gradient: mean(&times.gradient),
+            latency: mean(&times.latency),
+        };
+        let ring = |times: &RingTimes| RingTimes {
+            occupies: mean(&times.occupies),
+            latency: mean(&times.latency),
+        };
         Self {
-            stages: pipeline.stages.iter().map(stage).collect(),
-            hops: pipeline.hops.iter().map(hop).collect(),
-            micro_batches: micro_batches.max(1),
-            seed,
-            slowdown: None,
+            replicas: self.replicas.clone(),
+            places: self.places.iter().map(place).collect(),
+            hops: self.hops.iter().map(hop).collect(),
+            rings: self.rings.iter().map(ring).collect(),
         }
     }
+}
 
-    /// The same with stages that are slowed down.
-    #[must_use]
-    pub fn slowed_by(self, slowdown: Slowdown) -> Self {
-        Self {
-            slowdown: Some(slowdown),
-            ..self
+/// The share of a micro-batch that is a replica's.
+fn share(place: Place, samples: Option<usize>) -> f64 {
+    match samples {
+        Some(samples) if samples > 0 => place.rows(samples).len() as f64 / samples as f64,
+        _ => 1.0 / place.of as f64,
+    }
+}
+
+/// The share of a micro-batch that crosses each link between a stage and the one above.
+fn shares_of_links(
+    replicas: &Replicas,
+    stage: usize,
+    samples: Option<usize>,
+) -> impl Iterator<Item = f64> {
+    let of = replicas.of(stage).max(replicas.of(stage + 1));
+    (0..of).map(move |replica| share(Place { stage, replica, of }, samples))
+}
+
+/// Stages as a profile has them, with whole micro-batches.
+struct Whole<'a> {
+    profile: &'a Profile,
+    recomputes: Vec<bool>,
+    replicas: &'a Replicas,
+    cut: &'a [Range<usize>],
+    /// Samples of a micro-batch, in those of the profile's.
+    scale: f64,
+}
+
+impl Whole<'_> {
+    fn times(&self, place: usize, stage: usize) -> Result<StageTimes, PipelineError> {
+        let Self {
+            profile,
+            scale,
+            cut,
+            ..
+        } = *self;
+        let sizes = cut.iter().map(ExactSizeIterator::len);
+        let measured = (profile.stages.as_ref())
+            .filter(|measured| sizes.eq(measured.cut.iter().copied()))
+            .and_then(|measured| measured.times.get(stage));
+        if let Some(times) = measured {
+            let forward = match self.recomputes[stage] {
+                true => &times.forward,
+                false => &times.recompute,
+            };
+            return Ok(StageTimes {
+                forward: forward.times(scale),
+                recompute: times.recompute.times(scale),
+                backward: times.backward.times(scale),
+                ..times.clone()
+            });
         }
-    }
-
-    /// The number of stages.
-    #[must_use]
-    pub fn stages(&self) -> usize {
-        self.stages.len()
-    }
-
-    /// How long the action takes once it has what it needs. Evaluations and snapshots take no time.
-    ///
-    /// # Panics
-    /// When there is no such stage.
-    #[must_use]
-    pub fn action(&self, stage: usize, action: Action) -> u64 {
-        let (kind, batch, micro) = match action {
-            Action::Forward { batch, micro } => (0, batch, micro),
-            Action::Recompute { batch, micro } => (1, batch, micro),
-            Action::Backward { batch, micro } => (2, batch, micro),
-            Action::Learn { batch, micro } => (3, batch, micro),
-            Action::Update { version } => (4, version, 0),
-            Action::Evaluate { .. } | Action::Snapshot { .. } => return 0,
+        let device = match profile.devices.len() {
+            1 => 0,
+            found if found == cut.len() => stage,
+            found if found == self.replicas.places() => place,
+            found => return Err(PipelineError::devices(found, self.replicas)),
         };
-        let time = self.stages[stage][kind].draw(|| self.key(kind, stage, batch, micro));
-        match &self.slowdown {
-            None => time,
-            Some(slowdown) => time + (time as f64 * slowdown(stage, batch)).round() as u64,
-        }
-    }
-
-    /// How long a message above this stage occupies the link, and from then to its arrival.
-    ///
-    /// # Panics
-    /// When there is no stage above.
-    #[must_use]
-    pub fn transfer(&self, stage: usize, way: Direction, batch: usize, micro: usize) -> (u64, u64) {
-        let (of, kind) = match way {
-            Direction::Up => (0, 5),
-            Direction::Down => (1, 7),
+        let device = &profile.devices[device];
+        let blocks = &cut[stage];
+        let sum = |of: &[Distribution]| Distribution::sum(&of[blocks.clone()]);
+        let forward = match self.recomputes[stage] {
+            true => &device.forward,
+            false => &device.recompute,
         };
-        let hop = &self.hops[stage];
-        let occupies = hop[of].draw(|| self.key(kind, stage, batch, micro));
-        let latency = hop[2].draw(|| self.key(kind + 1, stage, batch, micro));
-        (occupies, latency)
+        Ok(StageTimes {
+            forward: sum(forward).times(scale),
+            recompute: sum(&device.recompute).times(scale),
+            backward: sum(&device.backward).times(scale),
+            update: sum(&device.update),
+            learn: Distribution::ZERO,
+        })
     }
 
-    /// Whether messages of the hop above this stage take any time.
-    ///
-    /// # Panics
-    /// When there is no stage above.
-    #[must_use]
-    pub fn moves(&self, stage: usize) -> bool {
-        let still = |drawn: &Drawn| matches!(drawn, Drawn::Always(0));
-        !self.hops[stage].iter().all(still)
+    /// The links above a stage.
+    fn hops(&self, stage: usize, samples: usize) -> Result<Vec<HopTimes>, PipelineError> {
+        let shares = shares_of_links(self.replicas, stage, Some(samples));
+        let stages = self.cut.len();
+        let links = &self.profile.links;
+        let link = match links.len() {
+            0 => return Ok(shares.map(|_| HopTimes::NONE).collect()),
+            1 => &links[0],
+            found if found == stages - 1 => &links[stage],
+            found => {
+                return Err(PipelineError::Count {
+                    what: "links",
+                    found,
+                    expected: stages - 1,
+                    stages,
+                });
+            }
+        };
+        let output = &self.profile.blocks[self.cut[stage].end - 1];
+        let bytes = output.output_bytes as f64 * self.scale;
+        let hop = |share: f64| {
+            let occupies = link.per_megabyte.times(share * bytes / 1e6);
+            HopTimes {
+                activation: occupies.clone(),
+                gradient: occupies,
+                latency: link.latency.clone(),
+            }
+        };
+        Ok(shares.map(hop).collect())
     }
 
-    fn key(&self, kind: usize, stage: usize, batch: usize, micro: usize) -> u64 {
-        let unit = batch * self.micro_batches + micro;
-        mix(mix(mix(self.seed ^ ((kind as u64) << 56)) ^ stage as u64) ^ unit as u64)
+    /// The links between the replicas of a stage.
+    fn ring(&self, stage: usize) -> RingTimes {
+        let of = self.replicas.of(stage);
+        if of == 1 {
+            return RingTimes::NONE;
+        }
+        let blocks = &self.profile.blocks[self.cut[stage].clone()];
+        let bytes: u64 = blocks.iter().map(|block| block.parameter_bytes).sum();
+        let megabytes = bytes as f64 / of as f64 / 1e6;
+        let mean = |link: &&LinkProfile| link.latency.mean() + megabytes * link.per_megabyte.mean();
+        let links = self.profile.links.iter();
+        let slowest = links.max_by(|one, other| mean(one).total_cmp(&mean(other)));
+        slowest.map_or(RingTimes::NONE, |link| RingTimes {
+            occupies: link.per_megabyte.times(megabytes),
+            latency: link.latency.clone(),
+        })
     }
 }

@@ -110,6 +110,20 @@ pub struct StageTimes {
     pub learn: Distribution,
 }
 
+impl StageTimes {
+    /// What a replica takes whose share of each micro-batch this is. An update is one of all parameters, whatever the share.
+    #[must_use]
+    pub fn for_share(&self, share: f64) -> Self {
+        Self {
+            forward: self.forward.times(share),
+            recompute: self.recompute.times(share),
+            backward: self.backward.times(share),
+            update: self.update.clone(),
+            learn: self.learn.times(share),
+        }
+    }
+}
+
 fn no_time() -> Distribution {
     Distribution::ZERO
 }

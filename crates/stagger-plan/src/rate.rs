@@ -8,9 +8,9 @@ mod howard;
 
 use std::collections::BTreeMap;
 
-use stagger_schedule::{Action, GradientSource, Horizon, Schedule};
+use stagger_schedule::{Action, GradientSource, Horizon, Place, Schedule};
 
-use crate::pipeline::{Direction, Times};
+use crate::times::{Direction, Times, ring_steps};
 use howard::{Edge, max_cycle_ratio};
 
 /// Periods of a program from the first one on that are looked at, and some to spare.
@@ -104,71 +104,156 @@ impl MarkedGraph {
         let first = lead + 3;
         // The batches that are forwarded in the periods that are looked at all exist.
         let horizon = Horizon::of(first + PERIODS + lead);
-        let mut stages = Vec::new();
+        let replicas = times.replicas();
+        // Of each place.
+        let mut places: Vec<Vec<Node>> = Vec::with_capacity(replicas.places());
         for stage in 0..schedule.stages() {
             let actions = period(schedule, stage, first, &horizon)?;
-            stages.push(graph.add_stage(stage, &actions, first, times));
+            let from = places.len();
+            for place in replicas.places_of(stage..stage + 1) {
+                places.push(graph.nodes_of(place, &actions, first, times));
+            }
+            if replicas.of(stage) > 1 {
+                graph.add_sum(stage, &mut places[from..], first, times);
+            }
+            for nodes in &places[from..] {
+                graph.add_order(nodes);
+            }
         }
         let policies = schedule.policies();
         let micro_batches = schedule.micro_batches() as i64;
+        let mut link = 0;
         for hop in 0..schedule.stages() - 1 {
-            let (lower, upper) = (&stages[hop], &stages[hop + 1]);
+            let (forward_queue, backward_queue) = replicas.queues(hop, schedule);
             let forwards = |nodes| movers(nodes, |action| matches!(action, Action::Forward { .. }));
             let backwards =
                 |nodes| movers(nodes, |action| matches!(action, Action::Backward { .. }));
             let learns = |nodes| movers(nodes, |action| matches!(action, Action::Learn { .. }));
-            let taken_down = match policies[hop].gradient {
-                GradientSource::Above => backwards(lower),
-                GradientSource::Synthetic => learns(lower),
-            };
-            let policy = &policies[hop];
-            for (way, sends, takes, capacity) in [
-                (
-                    Direction::Up,
-                    forwards(lower),
-                    forwards(upper),
-                    policy.forward_queue,
-                ),
-                (
-                    Direction::Down,
-                    backwards(upper),
-                    taken_down,
-                    policy.backward_queue,
-                ),
-            ] {
-                let transfer = |micro| times.transfer(hop, way, first, micro);
-                graph.add_lane(&sends, &takes, capacity as i64, micro_batches, transfer);
+            for (below, above) in replicas.pairs(hop) {
+                let lower = &places[replicas.number(hop, below)];
+                let upper = &places[replicas.number(hop + 1, above)];
+                let taken_down = match policies[hop].gradient {
+                    GradientSource::Above => backwards(lower),
+                    GradientSource::Synthetic => learns(lower),
+                };
+                for (way, sends, takes, capacity) in [
+                    (
+                        Direction::Up,
+                        forwards(lower),
+                        forwards(upper),
+                        forward_queue,
+                    ),
+                    (
+                        Direction::Down,
+                        backwards(upper),
+                        taken_down,
+                        backward_queue,
+                    ),
+                ] {
+                    let transfer = |micro| times.transfer(link, way, first, micro);
+                    graph.add_lane(&sends, &takes, capacity as i64, micro_batches, transfer);
+                }
+                link += 1;
             }
         }
         Ok(graph)
     }
 
-    fn add_stage(
+    /// The nodes of a place, in a circle.
+    fn nodes_of(
         &mut self,
-        stage: usize,
+        place: usize,
         actions: &[Action],
         first: usize,
         times: &Times,
     ) -> Vec<Node> {
-        let (start, count) = (self.nodes, actions.len());
-        self.nodes += count;
+        let count = actions.len();
+        let start = self.more(count);
         let node = |(at, &action): (usize, &Action)| Node {
             number: start + at,
             action: relative(action, first),
-            time: times.action(stage, action) as f64,
+            time: times.action(place, action) as f64,
             next: start + (at + 1) % count,
             next_period: i64::from(at + 1 == count),
         };
-        let nodes: Vec<Node> = actions.iter().enumerate().map(node).collect();
-        for node in &nodes {
-            self.edges.push(Edge {
-                from: node.number,
-                to: node.next,
-                time: node.time,
-                tokens: node.next_period,
-            });
+        actions.iter().enumerate().map(node).collect()
+    }
+
+    /// Numbers of more nodes, from the first of them up.
+    fn more(&mut self, nodes: usize) -> usize {
+        let first = self.nodes;
+        self.nodes += nodes;
+        first
+    }
+
+    fn edge(&mut self, (from, to): (usize, usize), time: f64, tokens: i64) {
+        self.edges.push(Edge {
+            from,
+            to,
+            time,
+            tokens,
+        });
+    }
+
+    /// Each action begins once the one before has ended.
+    fn add_order(&mut self, nodes: &[Node]) {
+        for node in nodes {
+            self.edge((node.number, node.next), node.time, node.next_period);
         }
-        nodes
+    }
+
+    /// Puts the sum of gradients between the last pass of a period and the update, which ends it, of all replicas of a stage.
+    fn add_sum(&mut self, stage: usize, replicas: &mut [Vec<Node>], first: usize, times: &Times) {
+        let of = replicas.len();
+        let steps = match times.sums_take_time(stage) {
+            true => ring_steps(of),
+            false => 0,
+        };
+        let updates: Vec<usize> = (replicas.iter())
+            .filter_map(|nodes| Some(nodes.last()?.number))
+            .collect();
+        // What a replica comes to instead of its update: a node for all, or the first of its own messages.
+        let entries: Vec<usize> = match steps {
+            0 => vec![self.more(1); of],
+            _ => (0..of).map(|_| self.more(steps)).collect(),
+        };
+        for ((nodes, update), entry) in replicas.iter_mut().zip(&updates).zip(&entries) {
+            let before = nodes.iter_mut().filter(|node| node.next == *update);
+            before.for_each(|node| node.next = *entry);
+        }
+        if steps == 0 {
+            for &update in &updates {
+                self.edge((entries[0], update), 0.0, 0);
+            }
+            return;
+        }
+        let links: Vec<usize> = (0..of).map(|_| self.more(steps)).collect();
+        // When a replica is at a step: it has taken the message of the one before.
+        let at = |replica: usize, step: usize| match step == steps {
+            true => updates[replica],
+            false => entries[replica] + step,
+        };
+        for (replica, &first_link) in links.iter().enumerate() {
+            let next = (replica + 1) % of;
+            let place = Place { stage, replica, of };
+            for step in 0..steps {
+                let (occupies, latency) = times.ring(place, first, step);
+                let (occupies, latency) = (occupies as f64, latency as f64);
+                let link = first_link + step;
+                self.edge((at(replica, step), at(replica, step + 1)), 0.0, 0);
+                self.edge((at(replica, step), link), 0.0, 0);
+                self.edge((link, at(next, step + 1)), occupies + latency, 0);
+                // The link carries the next message, and there is room for the one behind that.
+                let is_last = step + 1 == steps;
+                let (behind, period) = match is_last {
+                    true => (0, 1),
+                    false => (step + 1, 0),
+                };
+                self.edge((link, first_link + behind), occupies, period);
+                let known = (at(next, step + 1), at(replica, behind + 1));
+                self.edge(known, latency, period);
+            }
+        }
     }
 
     /// What the two ends of a lane wait for. Batches of nodes are relative to their period.
@@ -183,8 +268,7 @@ impl MarkedGraph {
         let mut links = Vec::new();
         for (&micro, &send) in sends {
             let (occupies, latency) = transfer(micro);
-            let link = self.nodes;
-            self.nodes += 1;
+            let link = self.more(1);
             links.push((link, occupies as f64, batch_of(send)));
             self.edges.push(Edge {
                 from: send.number,

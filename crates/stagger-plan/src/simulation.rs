@@ -3,18 +3,25 @@
 //! A run is a Kahn network with bounded queues, so its times follow from one rule: an action begins once its stage is free, what
 //! it takes has arrived, and the queues have room for what the stage sent last. No event queue is needed. Each stage runs ahead
 //! as far as what is known allows, and the order in which stages are looked at changes nothing.
+//!
+//! Replicas of a stage each execute its program, on their share of every micro-batch. An update begins once a replica has the sum
+//! of all replicas' gradients.
 
 mod lane;
+mod ring;
 mod tally;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use stagger_schedule::{
-    Action, Deadlock, ForwardWeights, GradientSource, Horizon, Interpreter, Program, Schedule,
+    Action, Deadlock, ForwardWeights, GradientSource, Horizon, Interpreter, Place, Program,
+    Schedule,
 };
 
-use crate::pipeline::{Direction, Times};
+use crate::times::{Direction, Times};
 use lane::{Lane, Transfer};
+use ring::Ring;
 use tally::Tally;
 
 pub use tally::{Simulated, StageSimulated};
@@ -24,6 +31,8 @@ pub use tally::{Simulated, StageSimulated};
 pub struct Step {
     /// The stage.
     pub stage: usize,
+    /// Which of its replicas.
+    pub replica: usize,
     /// What it does.
     pub action: Action,
     /// When it begins to work: all that it needs is there.
@@ -64,7 +73,7 @@ pub enum SimulationError {
 }
 
 impl Simulation<'_> {
-    /// Runs it, and tells `on_step` of every action. The actions of one stage come in their order; those of different stages do
+    /// Runs it, and tells `on_step` of every action. The actions of one place come in their order; those of different places do
     /// not come in the order of time.
     ///
     /// # Errors
@@ -77,35 +86,36 @@ impl Simulation<'_> {
         let horizon = Horizon::of(self.batches);
         let mut network = Network::new(self, &horizon, on_step);
         network.run();
-        if network.stages.iter().any(|stage| stage.next.is_some()) {
+        if network.places.iter().any(|place| place.next.is_some()) {
             // The interpreter names what each stage waits for.
             let order = Interpreter::new(self.schedule, &horizon);
             if let Some(deadlock) = order.into_iter().find_map(Result::err) {
                 return Err(deadlock.into());
             }
         }
-        let ends = network.stages.iter().map(|stage| stage.free).max();
-        let tallies = network.stages.into_iter().map(|stage| stage.tally);
-        Ok(Simulated::new(
-            ends.unwrap_or_default(),
-            tallies.collect(),
-            &network.activations,
-            &network.gradients,
-        ))
+        Ok(network.end())
     }
 }
 
 struct Network<'a, F> {
     times: &'a Times,
-    stages: Vec<Stage>,
-    /// Between stage k and k+1.
+    places: Vec<Running>,
+    /// Each link between two places of neighbouring stages, as [`Times::transfer`] numbers them.
     activations: Vec<Lane>,
     gradients: Vec<Lane>,
+    /// The places that each place may hold up: those at the other ends of its links, and the other replicas of its stage.
+    neighbours: Vec<Vec<usize>>,
+    /// Of each stage with replicas.
+    rings: Vec<Option<Ring>>,
     on_step: F,
 }
 
-/// A stage in the middle of its program.
-struct Stage {
+/// A place in the middle of its program.
+struct Running {
+    place: Place,
+    /// Its links to the stage below, in the order of the rows, and to the stage above.
+    below: Range<usize>,
+    above: Range<usize>,
     program: Box<dyn Program>,
     next: Option<Action>,
     gradient: GradientSource,
@@ -118,11 +128,18 @@ struct Stage {
     tally: Tally,
 }
 
-/// When the next action of a stage can begin, and what it waits for until then.
+/// When the next action of a place can begin, and what it waits for until then.
 struct Start {
     at: u64,
-    /// When the queues have room for what the stage has sent.
+    /// When the queues have room for what the place has sent.
     room: u64,
+    taken: Option<Taken>,
+}
+
+/// Links that an action takes a message from each of.
+struct Taken {
+    way: Direction,
+    links: Range<usize>,
 }
 
 impl<'a, F: FnMut(Step)> Network<'a, F> {
@@ -130,117 +147,173 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
         let Simulation {
             schedule, times, ..
         } = simulation;
-        let hops = schedule.stages() - 1;
+        let replicas = times.replicas();
         let policies = schedule.policies();
-        let lanes = |capacity: fn(&stagger_schedule::StagePolicy) -> usize| {
-            let below = policies[..hops].iter();
-            below.map(|policy| Lane::new(capacity(policy))).collect()
-        };
         // What a stage does once nothing more comes up counts for no rate.
         let lead = schedule.lead();
         let until = simulation.batches.saturating_sub(lead);
-        let stage = |stage: usize| {
-            let mut program = schedule.program(stage, horizon);
-            Stage {
+        let place = |number: usize| {
+            let place = replicas.place(number);
+            let mut program = schedule.program(place.stage, horizon);
+            Running {
+                place,
+                below: 0..0,
+                above: 0..0,
                 next: program.next(),
                 program,
-                gradient: policies[stage].gradient,
-                forward_weights: policies[stage].forward_weights,
+                gradient: policies[place.stage].gradient,
+                forward_weights: policies[place.stage].forward_weights,
                 free: 0,
                 version: 0,
                 forwarded_at: VecDeque::new(),
                 tally: Tally::new(simulation.warmup, until),
             }
         };
-        Self {
+        let mut network = Self {
             times,
-            stages: (0..=hops).map(stage).collect(),
-            activations: lanes(|policy| policy.forward_queue),
-            gradients: lanes(|policy| policy.backward_queue),
+            places: (0..replicas.places()).map(place).collect(),
+            activations: Vec::with_capacity(times.links()),
+            gradients: Vec::with_capacity(times.links()),
+            neighbours: vec![Vec::with_capacity(2); replicas.places()],
+            rings: Vec::with_capacity(replicas.stages()),
             on_step,
+        };
+        let mut first = 0;
+        for stage in 0..replicas.stages() {
+            let of = replicas.of(stage);
+            let ring = (of > 1).then(|| Ring::new(stage, of, times));
+            network.rings.push(ring);
+            let own = first..first + of;
+            first += of;
+            for number in own.clone() {
+                let others = own.clone().filter(|&other| other != number);
+                network.neighbours[number].extend(others);
+            }
+        }
+        network.connect(schedule);
+        network
+    }
+
+    fn connect(&mut self, schedule: &Schedule) {
+        let replicas = self.times.replicas();
+        let (mut lower, mut upper) = (0, 0);
+        for stage in 0..replicas.stages() - 1 {
+            upper += replicas.of(stage);
+            let (activations, gradients) = replicas.queues(stage, schedule);
+            for (below, above) in replicas.pairs(stage) {
+                let link = self.activations.len();
+                let (below, above) = (lower + below, upper + above);
+                self.neighbours[below].push(above);
+                self.neighbours[above].push(below);
+                self.activations.push(Lane::new(activations));
+                self.gradients.push(Lane::new(gradients));
+                add_link(&mut self.places[below].above, link);
+                add_link(&mut self.places[above].below, link);
+            }
+            lower = upper;
         }
     }
 
     fn run(&mut self) {
-        let count = self.stages.len();
+        let count = self.places.len();
         let mut waiting: VecDeque<usize> = (0..count).collect();
         let mut is_listed = vec![true; count];
-        while let Some(stage) = waiting.pop_front() {
-            is_listed[stage] = false;
-            if !self.advance(stage) {
+        while let Some(number) = waiting.pop_front() {
+            is_listed[number] = false;
+            if !self.advance(number) {
                 continue;
             }
-            for neighbour in [stage.wrapping_sub(1), stage + 1] {
-                if let Some(listed @ false) = is_listed.get_mut(neighbour) {
-                    *listed = true;
-                    waiting.push_back(neighbour);
+            for &other in &self.neighbours[number] {
+                if !is_listed[other] {
+                    is_listed[other] = true;
+                    waiting.push_back(other);
                 }
             }
         }
     }
 
-    /// Runs a stage as far as it can go by now. Says whether it has done anything.
-    fn advance(&mut self, stage: usize) -> bool {
+    /// Runs a place as far as it can go by now. Says whether it has done anything.
+    fn advance(&mut self, number: usize) -> bool {
         let mut has_advanced = false;
-        while let Some(action) = self.stages[stage].next {
-            let Some(start) = self.start(stage, action) else {
+        while let Some(action) = self.places[number].next {
+            let Some(start) = self.start(number, action) else {
                 break;
             };
-            self.perform(stage, action, &start);
-            let running = &mut self.stages[stage];
+            self.perform(number, action, start);
+            let running = &mut self.places[number];
             running.next = running.program.next();
             has_advanced = true;
         }
         has_advanced
     }
 
-    /// `None` while that depends on what a neighbour has yet to do.
-    fn start(&mut self, stage: usize, action: Action) -> Option<Start> {
-        let mut room = self.stages[stage].free;
-        if let Some(up) = self.activations.get_mut(stage) {
+    /// `None` while that depends on what a neighbour or another replica has yet to do.
+    fn start(&mut self, number: usize, action: Action) -> Option<Start> {
+        let running = &self.places[number];
+        let mut room = running.free;
+        for up in &mut self.activations[running.above.clone()] {
             room = room.max(up.has_room_at()?);
         }
-        if let Some(below) = stage.checked_sub(1) {
-            room = room.max(self.gradients[below].has_room_at()?);
+        for down in &mut self.gradients[running.below.clone()] {
+            room = room.max(down.has_room_at()?);
         }
-        let at = match self.taken_by(stage, action) {
-            None => room,
-            Some(lane) => room.max(lane.arrives_at()?),
-        };
-        Some(Start { at, room })
-    }
-
-    /// The lane that an action takes a message from.
-    fn taken_by(&mut self, stage: usize, action: Action) -> Option<&mut Lane> {
-        match action {
-            Action::Forward { .. } => self.activations.get_mut(stage.checked_sub(1)?),
-            Action::Backward { .. } if self.stages[stage].gradient == GradientSource::Above => {
-                self.gradients.get_mut(stage)
+        let mut at = room;
+        let taken = running.taken_by(action);
+        match (action, &taken) {
+            (_, Some(Taken { way, links })) => {
+                let lanes = match way {
+                    Direction::Up => &self.activations,
+                    Direction::Down => &self.gradients,
+                };
+                for lane in &lanes[links.clone()] {
+                    at = at.max(lane.arrives_at()?);
+                }
             }
-            Action::Learn { .. } => self.gradients.get_mut(stage),
-            Action::Backward { .. }
-            | Action::Recompute { .. }
-            | Action::Update { .. }
-            | Action::Evaluate { .. }
-            | Action::Snapshot { .. } => None,
-        }
-    }
-
-    fn perform(&mut self, stage: usize, action: Action, start: &Start) {
-        if let Some(lane) = self.taken_by(stage, action) {
-            lane.take(start.at);
-        }
-        let ends_at = start.at + self.times.action(stage, action);
-        match action {
-            Action::Forward { batch, micro } => {
-                self.send(stage, Direction::Up, batch, micro, ends_at);
-            }
-            Action::Backward { batch, micro } if stage > 0 => {
-                self.send(stage - 1, Direction::Down, batch, micro, ends_at);
+            (Action::Update { version }, None) => {
+                let Place { stage, replica, .. } = running.place;
+                if let Some(ring) = &mut self.rings[stage] {
+                    at = ring.sum(replica, room, version, self.times)?;
+                }
             }
             _ => {}
         }
-        let running = &mut self.stages[stage];
+        Some(Start { at, room, taken })
+    }
+
+    fn lanes(&mut self, way: Direction) -> &mut [Lane] {
+        match way {
+            Direction::Up => &mut self.activations,
+            Direction::Down => &mut self.gradients,
+        }
+    }
+
+    fn perform(&mut self, number: usize, action: Action, start: Start) {
+        let running = &self.places[number];
+        let (place, below, above) = (running.place, running.below.clone(), running.above.clone());
+        if let Some(Taken { way, links }) = start.taken {
+            // One after the other, as they arrive.
+            let mut at = start.room;
+            for lane in &mut self.lanes(way)[links] {
+                at = lane.arrives_at().map_or(at, |arrival| arrival.max(at));
+                lane.take(at);
+            }
+        }
+        let ends_at = start.at + self.times.action(number, action);
+        match action {
+            Action::Forward { batch, micro } => {
+                self.send(above, Direction::Up, batch, micro, ends_at);
+            }
+            Action::Backward { batch, micro } => {
+                self.send(below, Direction::Down, batch, micro, ends_at);
+            }
+            Action::Update { .. } => {
+                if let Some(ring) = &mut self.rings[place.stage] {
+                    ring.leave(place.replica);
+                }
+            }
+            _ => {}
+        }
+        let running = &mut self.places[number];
         let mut staleness = None;
         match action {
             Action::Forward { batch, .. } => {
@@ -258,7 +331,8 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
             _ => {}
         }
         let step = Step {
-            stage,
+            stage: place.stage,
+            replica: place.replica,
             action,
             starts_at: start.at,
             ends_at,
@@ -269,15 +343,59 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
         (self.on_step)(step);
     }
 
-    /// Sends a message over the hop above a stage.
-    fn send(&mut self, hop: usize, way: Direction, batch: usize, micro: usize, at: u64) {
-        let lanes = match way {
-            Direction::Up => &mut self.activations,
-            Direction::Down => &mut self.gradients,
-        };
-        if let Some(lane) = lanes.get_mut(hop) {
-            let (occupies, latency) = self.times.transfer(hop, way, batch, micro);
-            lane.send(at, Transfer { occupies, latency });
+    /// Sends the parts of a message over links.
+    fn send(&mut self, links: Range<usize>, way: Direction, batch: usize, micro: usize, at: u64) {
+        for link in links {
+            let (occupies, latency) = self.times.transfer(link, way, batch, micro);
+            self.lanes(way)[link].send(at, Transfer { occupies, latency });
         }
+    }
+
+    fn end(self) -> Simulated {
+        let wall = self.places.iter().map(|place| place.free).max();
+        let wall = wall.unwrap_or_default();
+        let length = |lanes: &[Lane], links: &Range<usize>| {
+            let lengths = lanes[links.clone()].iter();
+            let lengths = lengths.map(|lane| lane.mean_length(wall));
+            lengths.fold(0.0, |sum, length| sum + length) / links.len().max(1) as f64
+        };
+        let places = self.places.iter().map(|running| {
+            let stage = running.tally.place(
+                length(&self.activations, &running.above),
+                length(&self.gradients, &running.above),
+            );
+            (running.place, stage)
+        });
+        let places: Vec<(Place, StageSimulated)> = places.collect();
+        let last = self.places.iter().rfind(|running| running.place.is_first());
+        Simulated::new(wall, &places, last.map(|running| &running.tally))
+    }
+}
+
+/// The links of a place in one direction come one after the other.
+fn add_link(links: &mut Range<usize>, link: usize) {
+    if links.start == links.end {
+        links.start = link;
+    }
+    links.end = link + 1;
+}
+
+impl Running {
+    /// The links that an action takes messages from.
+    fn taken_by(&self, action: Action) -> Option<Taken> {
+        let (way, links) = match action {
+            Action::Forward { .. } => (Direction::Up, &self.below),
+            Action::Backward { .. } if self.gradient == GradientSource::Above => {
+                (Direction::Down, &self.above)
+            }
+            Action::Learn { .. } => (Direction::Down, &self.above),
+            Action::Backward { .. }
+            | Action::Recompute { .. }
+            | Action::Update { .. }
+            | Action::Evaluate { .. }
+            | Action::Snapshot { .. } => return None,
+        };
+        let links = links.clone();
+        (links.start < links.end).then_some(Taken { way, links })
     }
 }

@@ -2,8 +2,8 @@
 
 use stagger_schedule::{MAX_STALENESS, NotationError, Schedule};
 
-use crate::pipeline::Times;
 use crate::simulation::{Simulated, Simulation, SimulationError};
+use crate::times::Times;
 
 /// Hops that get less staleness each by itself; of more hops, as many groups of neighbours do.
 const GROUPS: usize = 32;

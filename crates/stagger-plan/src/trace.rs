@@ -3,14 +3,16 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use stagger_schedule::Action;
+use stagger_schedule::{Action, Replicas};
 
 use crate::simulation::Step;
 
-/// Writes steps in the trace event format, as one JSON object: a track per stage, times in microseconds.
+/// Writes steps in the trace event format, as one JSON object: a track per place, times in microseconds.
 pub struct TraceWriter<W> {
     output: W,
     is_empty: bool,
+    /// The number of each stage's first place.
+    first_places: Vec<usize>,
 }
 
 /// An entry of the list.
@@ -42,27 +44,30 @@ struct Arguments<'a> {
 }
 
 impl<W: Write> TraceWriter<W> {
-    /// Begins a trace of so many stages.
+    /// Begins a trace of a pipeline with these replicas.
     ///
     /// # Errors
     /// Those of the output.
-    pub fn new(mut output: W, stages: usize) -> io::Result<Self> {
+    pub fn new(mut output: W, replicas: &Replicas) -> io::Result<Self> {
         output.write_all(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
         let mut writer = Self {
             output,
             is_empty: true,
+            first_places: (0..replicas.stages())
+                .map(|stage| replicas.number(stage, 0))
+                .collect(),
         };
-        for stage in 0..stages {
+        for place in 0..replicas.places() {
             writer.write(&Entry {
                 name: "thread_name",
                 category: "",
                 phase: "M",
                 process: 0,
-                thread: stage,
+                thread: place,
                 starts_at: 0.0,
                 lasts: 0.0,
                 arguments: Arguments {
-                    name: Some(&format!("stage {stage}")),
+                    name: Some(&replicas.place(place).to_string()),
                     staleness: None,
                 },
             })?;
@@ -74,6 +79,9 @@ impl<W: Write> TraceWriter<W> {
     ///
     /// # Errors
     /// Those of the output.
+    ///
+    /// # Panics
+    /// When it is one of a stage that there is not.
     pub fn add(&mut self, step: &Step) -> io::Result<()> {
         if step.ends_at == step.starts_at {
             return Ok(());
@@ -83,7 +91,7 @@ impl<W: Write> TraceWriter<W> {
             category: kind(step.action),
             phase: "X",
             process: 0,
-            thread: step.stage,
+            thread: self.first_places[step.stage] + step.replica,
             starts_at: step.starts_at as f64 / 1e3,
             lasts: (step.ends_at - step.starts_at) as f64 / 1e3,
             arguments: Arguments {
@@ -128,10 +136,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_is_json_with_a_track_per_stage() {
-        let mut trace = TraceWriter::new(Vec::new(), 2).unwrap();
+    fn a_trace_is_json_with_a_track_per_place() {
+        let replicas = Replicas::new(&[2, 1], 2).unwrap();
+        let mut trace = TraceWriter::new(Vec::new(), &replicas).unwrap();
         let step = Step {
             stage: 1,
+            replica: 0,
             action: Action::Backward { batch: 3, micro: 1 },
             starts_at: 1500,
             ends_at: 4000,
@@ -147,9 +157,11 @@ mod tests {
         let text = trace.end().unwrap();
         let read: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let events = read["traceEvents"].as_array().unwrap();
-        assert_eq!(events.len(), 3);
-        assert_eq!(events[1]["args"]["name"], "stage 1");
-        let last = &events[2];
+        assert_eq!(events.len(), 4);
+        assert_eq!(events[1]["args"]["name"], "stage 0 (replica 1 of 2)");
+        assert_eq!(events[2]["args"]["name"], "stage 1");
+        let last = &events[3];
+        assert_eq!(last["tid"], 2);
         assert_eq!(
             (&last["name"], &last["ts"], &last["dur"]),
             (&"B3.1".into(), &1.5.into(), &2.5.into())

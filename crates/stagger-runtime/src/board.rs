@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use stagger_schedule::Action;
 
-use crate::replicas::Replicas;
+use stagger_schedule::Replicas;
 
 /// Completed actions that are remembered of each stage.
 const REMEMBERED: usize = 8;

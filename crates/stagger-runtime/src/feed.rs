@@ -11,7 +11,7 @@ use stagger_engine::HostTensor;
 use stagger_transport::sync::{Mutex, lock};
 
 use crate::fault::FeedError;
-use crate::replicas::Replicas;
+use stagger_schedule::Replicas;
 
 /// Inputs of stage 0.
 pub trait Inputs: Send {

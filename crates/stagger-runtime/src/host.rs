@@ -25,10 +25,10 @@ use crate::feed::Feeds;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
 use crate::ports::connect;
-use crate::replicas::Place;
 use failure::StopOnDrop;
 use merge::Merge;
 use runner::Runner;
+use stagger_schedule::Place;
 use watch::{Heard, Watch};
 
 pub(crate) use failure::Failure;

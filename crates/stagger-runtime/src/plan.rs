@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use stagger_engine::Optimizer;
 use stagger_schedule::{GradientSource, Horizon, Kept, Schedule, StagePolicy};
 
-use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::straggler::Straggler;
+use stagger_schedule::Replicas;
 
 /// Everything the stages of a run agree on.
 #[derive(Clone)]

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use stagger_schedule::{Schedule, StagePolicy};
+use stagger_schedule::Schedule;
 use stagger_transport::{Capacities, Ends, Hop, Link, StopSignal, Transport};
 
 use crate::fault::RunError;
-use crate::replicas::Replicas;
+use stagger_schedule::Replicas;
 
 /// A place's ends of the hops beside it.
 pub(crate) struct Ports<T> {
@@ -111,14 +111,11 @@ struct Connection {
 /// All hops of a run: those between stages, in the order of the rows, and then the rings.
 fn connections(schedule: &Schedule, replicas: &Replicas) -> Vec<Connection> {
     let mut all = Vec::new();
-    let policies = schedule.policies();
     for stage in 0..replicas.stages() - 1 {
-        let capacities = match replicas.of(stage).max(replicas.of(stage + 1)) {
-            1 => Capacities {
-                activation: policies[stage].forward_queue,
-                gradient: policies[stage].backward_queue,
-            },
-            _ => roomy(&policies[stage], &policies[stage + 1], schedule),
+        let (activation, gradient) = replicas.queues(stage, schedule);
+        let capacities = Capacities {
+            activation,
+            gradient,
         };
         for (below, above) in replicas.pairs(stage) {
             let hop = Hop {
@@ -156,15 +153,4 @@ fn connections(schedule: &Schedule, replicas: &Replicas) -> Vec<Connection> {
         }
     }
     all
-}
-
-/// Room for all that the programs of two neighbours can have between them, so that no send waits: a replica that waits for the
-/// others of its stage takes nothing in meanwhile, and with shorter queues they could all wait for each other.
-fn roomy(below: &StagePolicy, above: &StagePolicy, schedule: &Schedule) -> Capacities {
-    let batches = below.staleness.saturating_sub(above.staleness) + 2;
-    let units = batches * schedule.micro_batches() + below.in_flight;
-    Capacities {
-        activation: units.max(below.forward_queue),
-        gradient: units.max(below.backward_queue),
-    }
 }

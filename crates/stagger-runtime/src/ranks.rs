@@ -19,8 +19,8 @@ use crate::feed::Feeds;
 use crate::host::Host;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
-use crate::replicas::Place;
 pub use messages::check_control;
+use stagger_schedule::Place;
 
 use follower::Follower;
 use leader::Leader;

@@ -15,9 +15,9 @@ use crate::feed::Feeds;
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
 use crate::ports::connect;
-use crate::replicas::Place;
 use crate::stage_optimizer::build_stage;
 use crate::worker::{Worker, WorkerContext};
+use stagger_schedule::Place;
 
 /// Runs the plan in the order of the schedule's interpreter. `build` is as in [`threads::run`](crate::threads::run).
 ///

@@ -8,7 +8,7 @@ use stagger_schedule::{Rescheduling, Schedule};
 use crate::corrections::check_momentum;
 use crate::fault::Fault;
 use crate::plan::Plan;
-use crate::replicas::Place;
+use stagger_schedule::Place;
 
 /// The optimizer that a stage runs with, where the run's is `optimizer`.
 ///

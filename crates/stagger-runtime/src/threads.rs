@@ -10,7 +10,7 @@ use crate::feed::Feeds;
 use crate::host::{Alone, Host};
 use crate::interrupt::Interrupt;
 use crate::plan::{Outcome, Plan};
-use crate::replicas::Place;
+use stagger_schedule::Place;
 
 /// Runs the plan to its end, to an interrupt, or to the first failure.
 ///

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use stagger_data::shown_text;
 use stagger_model::{Cut, Model};
 use stagger_plan::{Distribution, DistributionError, Pipeline, PipelineError, Profile};
-use stagger_schedule::Schedule;
+use stagger_schedule::{Replicas, Schedule};
 
 use crate::balance::{ProfileMisfit, read_profile};
 
@@ -102,27 +102,47 @@ impl Durations {
         }
     }
 
-    /// What the stages of a schedule take, for batches of `batch_size`; how a profile's blocks are cut says `cut`, which nothing
-    /// else needs.
+    /// What stages take, for batches of `batch_size`; those of a profile's samples where that is not said. Replicas of equal stages
+    /// share batches out evenly where it is not, and sum their gradients up in no time.
     ///
     /// # Errors
     /// [`DurationsError::Pipeline`].
     pub fn pipeline(
         &self,
-        schedule: &Schedule,
-        cut: Option<&Cut>,
-        batch_size: usize,
+        stages: &Stages<'_>,
+        batch_size: Option<usize>,
     ) -> Result<Pipeline, DurationsError> {
+        let Stages {
+            schedule,
+            replicas,
+            cut,
+        } = *stages;
         let micro_batches = schedule.micro_batches();
         Ok(match self {
-            Self::Equal(seconds) => Pipeline::equal(schedule, seconds / micro_batches as f64),
+            Self::Equal(seconds) => {
+                let samples = batch_size.map(|size| size.div_ceil(micro_batches));
+                Pipeline::equal(schedule, seconds / micro_batches as f64)
+                    .shared_out(replicas, samples)
+            }
             Self::Profile(profile) => {
+                let batch_size = batch_size.unwrap_or(profile.samples);
                 let samples = batch_size.div_ceil(micro_batches);
-                let stages = cut.map(Cut::stages).unwrap_or_default();
-                Pipeline::of(profile, schedule, stages, samples)?
+                let cut = cut.map(Cut::stages).unwrap_or_default();
+                Pipeline::of_replicas(profile, schedule, replicas, cut, samples)?
             }
         })
     }
+}
+
+/// The stages that durations are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Stages<'a> {
+    /// The method on its stages.
+    pub schedule: &'a Schedule,
+    /// Copies of each stage.
+    pub replicas: &'a Replicas,
+    /// How a profile's blocks are cut; nothing else needs that.
+    pub cut: Option<&'a Cut>,
 }
 
 #[cfg(test)]

@@ -26,12 +26,14 @@ use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
 use ends::{horizon, stall_timeout, time_limit};
 
+pub(crate) use batches::samples_of_share;
 pub(crate) use engine::{CPU, FORMER_CPU};
 pub use engine::{EngineChoice, PlaceEngine};
 pub use failures::{OnNan, Rhythm};
 pub(crate) use given::Given;
 pub(crate) use optimization::learning_rate;
 pub use transport::TransportChoice;
+pub(crate) use transport::replicas;
 
 /// A training run, ready to start: everything has been opened and checked against everything else.
 #[derive(Clone, Debug)]
@@ -204,10 +206,10 @@ impl Job {
                 Some(stages),
             )?,
         };
-        let replicas = transport::replicas(&options, &schedule)?;
+        let replicas = replicas(options.replicas.as_deref(), &schedule)?;
         let (mut engine, precision) = match durations {
             Some(_) => {
-                emulation::refuse_unused(&options, &schedule, &replicas)?;
+                emulation::refuse_unused(&options)?;
                 (EngineChoice::Cpu, Precision::F32)
             }
             None => engine::choose(&mut options, &replicas)?,
@@ -256,6 +258,7 @@ impl Job {
             let emulated = emulation::Emulated {
                 model: &model,
                 schedule: &schedule,
+                replicas: &replicas,
                 cut: &cut,
                 batch_size,
                 seed,

@@ -75,7 +75,7 @@ pub use error::{Error, Source};
 pub use evaluation::{Evaluation, PreparedEvaluation, evaluate_run};
 pub use inspection::{ClassCounts, InspectedData, SourceSizes, inspect_data};
 pub use options::TrainingOptions;
-pub use planning::{Candidate, Planned, Planning};
+pub use planning::{Candidate, DeviceChange, Planned, Planning};
 pub use prediction::{LogitsOf, PreparedPrediction, predict};
 pub use ranks::{RanksError, dismiss};
 pub use refusal::{Refusal, Spelling, check_path};

@@ -4,7 +4,7 @@ mod hops;
 mod stage_times;
 
 use stagger_model::{Balance, BlockCosts, Cut, elements};
-use stagger_plan::{BlockSize, LinkProfile, MeasuredStages, Profile};
+use stagger_plan::{BlockSize, LinkProfile, MeasuredStages, Profile, StageTimes};
 use stagger_report::RunTally;
 use stagger_runtime::{Event, Interrupt};
 use stagger_schedule::Horizon;
@@ -137,7 +137,7 @@ impl Profiling {
             }
             false => Some(MeasuredStages {
                 cut: job.cut.sizes(),
-                times: samples.times(),
+                times: whole_stages(&job, samples),
             }),
         };
         let profile = Profile {
@@ -204,6 +204,13 @@ impl Profiling {
 fn has_gpu(job: &Job) -> bool {
     let mut places = 0..job.replicas.places();
     places.any(|place| job.engine.at(place).cuda().is_some())
+}
+
+/// What stages take for whole micro-batches. What one of several replicas has taken is for its share.
+fn whole_stages(job: &Job, samples: StageSamples) -> Vec<StageTimes> {
+    let times = samples.times().into_iter().enumerate();
+    let whole = times.map(|(stage, times)| times.for_share(job.replicas.of(stage) as f64));
+    whole.collect()
 }
 
 /// The hops between the stages: each of them over ranks, and within one process one for all, which are alike.

@@ -215,13 +215,6 @@ pub enum Refusal {
         /// Why it means nothing, as half a sentence.
         why: &'static str,
     },
-    /// Replicas of emulated stages.
-    ReplicasNotEmulated {
-        /// The schedule, which may say that there are replicas.
-        schedule: String,
-        /// How many there are.
-        found: String,
-    },
     /// Emulated stages in several processes.
     RanksNotEmulated {
         /// Processes.
@@ -328,10 +321,17 @@ pub enum Refusal {
         /// Devices.
         devices: usize,
     },
-    /// Replicas are not simulated.
-    SimulatedReplicas {
-        /// The schedule.
-        schedule: String,
+    /// A change of a plan's devices that is none.
+    DeviceChange {
+        /// What was given.
+        found: String,
+    },
+    /// More devices like one that there is not.
+    ChangedDevice {
+        /// Its number.
+        found: usize,
+        /// Devices.
+        devices: usize,
     },
     /// Synchronised batch normalisation of stages that have no replicas.
     SyncWithoutReplicas,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use stagger_model::{Balance, Cut};
 use stagger_plan::{Distribution, LeastStaleness, Pipeline, Simulated, Step, Times, exact_period};
 use stagger_runtime::Straggler;
-use stagger_schedule::Schedule;
+use stagger_schedule::{Place, Replicas, Schedule};
 
-use crate::balance::{ToCut, check_profile, cut_of_profile, read_profile};
-use crate::durations::{Durations, DurationsChoice, DurationsError};
+use crate::balance::{ToCut, check_profile, cut_of_profile, first_cut, read_profile};
+use crate::durations::{Durations, DurationsChoice, DurationsError, Stages};
 use crate::error::Error;
-use crate::job::stragglers;
+use crate::job::{replicas, stragglers};
 use crate::refusal::Refusal;
 
 /// What momentum keeps, in values per parameter.
@@ -39,17 +39,20 @@ pub struct Simulation {
     pub schedule: String,
     /// Stages, where the notation does not say it.
     pub stages: Option<usize>,
+    /// Copies of each stage that share every batch: one number for all stages, or one for each. `None` for what the notation says.
+    pub replicas: Option<Vec<usize>>,
     /// How long everything takes.
     pub durations: DurationsChoice,
     /// How a profile's blocks are cut: `profile` (by itself), `uniform`, `auto` (by an estimate), or numbers of blocks.
     pub balance: Option<String>,
     /// Samples per batch; those of the profile's micro-batch where it is not said.
     pub batch_size: Option<usize>,
-    /// From the end of sending to arrival, for all hops, instead of what a profile says.
+    /// From the end of sending to arrival, for all messages, instead of what a profile says.
     pub latency: Option<Distribution>,
-    /// How long each activation and each gradient occupies its link, instead of what a profile says.
+    /// How long each activation and each gradient occupies its link, instead of what a profile says; the parts that go to or come
+    /// from replicas occupy theirs for their shares of that. It says nothing of sums of gradients.
     pub transfer: Option<Distribution>,
-    /// Stages that are slowed down, each as [`Straggler`] reads it.
+    /// Stages that are slowed down, each as [`Straggler`] reads it: all replicas of a stage at the same batches.
     pub stragglers: Vec<String>,
     /// Batches that are counted.
     pub batches: usize,
@@ -64,6 +67,7 @@ impl Default for Simulation {
         Self {
             schedule: "dsp".into(),
             stages: None,
+            replicas: None,
             durations: DurationsChoice::Equal(0.040),
             balance: None,
             batch_size: None,
@@ -82,6 +86,8 @@ impl Default for Simulation {
 pub struct PreparedSimulation {
     /// The method on its stages.
     pub schedule: Schedule,
+    /// Copies of each stage.
+    pub replicas: Replicas,
     /// How the profile's blocks are cut; `None` without a profile.
     pub cut: Option<Cut>,
     /// The profile's model.
@@ -101,12 +107,7 @@ impl Simulation {
     /// When the schedule or the profile is wrong, or they do not fit each other.
     pub fn prepare(&self) -> Result<PreparedSimulation, Error> {
         let schedule = Schedule::parse(&self.schedule, self.stages)?;
-        if schedule.replicas().is_some_and(|replicas| replicas > 1) {
-            return Err(Refusal::SimulatedReplicas {
-                schedule: schedule.to_string(),
-            }
-            .into());
-        }
+        let replicas = replicas(self.replicas.as_deref(), &schedule)?;
         for (option, value) in [
             ("batches", Some(self.batches)),
             ("batch_size", self.batch_size),
@@ -121,20 +122,11 @@ impl Simulation {
         let (cut, batch_size) = match (&durations, &model) {
             (Durations::Profile(profile), Some(model)) => {
                 let batch_size = self.batch_size.unwrap_or(profile.samples);
-                if batch_size < schedule.micro_batches() {
-                    return Err(Refusal::BatchSize {
-                        found: batch_size,
-                        model: model.name.clone(),
-                        schedule: schedule.to_string(),
-                        reason: "each micro-batch needs a sample".into(),
-                        least: schedule.micro_batches(),
-                    }
-                    .into());
-                }
+                check_batch_size(batch_size, &model.name, &schedule, &replicas)?;
                 let run = ToCut {
                     model,
                     schedule: &schedule,
-                    replicas: None,
+                    replicas: Some(&replicas),
                     batch_size,
                     optimizer_slots: MOMENTUM_SLOTS,
                 };
@@ -149,7 +141,7 @@ impl Simulation {
                         let profile = read_profile(&other).map_err(DurationsError::from)?;
                         cut_of_profile(&profile, &other, &run)?.0
                     }
-                    Some(balance) => balance.cut(model, &schedule.recomputes(), None)?,
+                    Some(balance) => first_cut(&balance, &run)?.0,
                 };
                 (Some(cut), Some(batch_size))
             }
@@ -162,29 +154,38 @@ impl Simulation {
                 }
                 .into());
             }
-            _ => (None, self.batch_size),
+            _ => {
+                if let Some(batch_size) = self.batch_size {
+                    check_batch_size(batch_size, "equal stages", &schedule, &replicas)?;
+                }
+                (None, self.batch_size)
+            }
         };
-        let mut pipeline = durations.pipeline(&schedule, cut.as_ref(), batch_size.unwrap_or(1))?;
-        for hop in &mut pipeline.hops {
-            if let Some(latency) = &self.latency {
-                hop.latency = latency.clone();
-            }
-            if let Some(transfer) = &self.transfer {
-                hop.activation = transfer.clone();
-                hop.gradient = transfer.clone();
-            }
+        let stages = Stages {
+            schedule: &schedule,
+            replicas: &replicas,
+            cut: cut.as_ref(),
+        };
+        let mut pipeline = durations.pipeline(&stages, batch_size)?;
+        if let Some(latency) = &self.latency {
+            pipeline.set_latency(latency);
+        }
+        if let Some(transfer) = &self.transfer {
+            let samples = batch_size.map(|size| size.div_ceil(schedule.micro_batches()));
+            pipeline.set_transfers(transfer, samples);
         }
         let times = Times::new(&pipeline, schedule.micro_batches(), self.seed);
         let seed = self.seed;
         let times = match stragglers.is_empty() {
             true => times,
-            false => times.slowed_by(Arc::new(move |stage, batch| {
-                let of = |straggler: &Straggler| straggler.slowdown(seed, stage, batch);
+            false => times.slowed_by(Arc::new(move |place: Place, batch| {
+                let of = |straggler: &Straggler| straggler.slowdown(seed, place.stage, batch);
                 stragglers.iter().map(of).sum()
             })),
         };
         Ok(PreparedSimulation {
             schedule,
+            replicas,
             cut,
             model: model.map(|model| model.name),
             pipeline,
@@ -241,25 +242,31 @@ impl PreparedSimulation {
     /// # Errors
     /// When the schedule does not do the same for every batch.
     pub fn exact_batches_per_second(&self) -> Result<f64, Error> {
-        let mean = |distribution: &Distribution| Distribution::Constant(distribution.mean());
-        let mut pipeline = self.pipeline.clone();
-        for stage in &mut pipeline.stages {
-            for time in [
-                &mut stage.forward,
-                &mut stage.recompute,
-                &mut stage.backward,
-                &mut stage.update,
-                &mut stage.learn,
-            ] {
-                *time = mean(time);
-            }
-        }
-        for hop in &mut pipeline.hops {
-            for time in [&mut hop.activation, &mut hop.gradient, &mut hop.latency] {
-                *time = mean(time);
-            }
-        }
-        let times = Times::new(&pipeline, self.schedule.micro_batches(), 0);
+        let times = Times::new(&self.pipeline.means(), self.schedule.micro_batches(), 0);
         Ok(1e9 / exact_period(&self.schedule, &times)?)
     }
+}
+
+/// Makes sure that every replica has a sample of every micro-batch.
+fn check_batch_size(
+    found: usize,
+    model: &str,
+    schedule: &Schedule,
+    replicas: &Replicas,
+) -> Result<(), Refusal> {
+    let least = schedule.micro_batches() * replicas.most();
+    if found >= least {
+        return Ok(());
+    }
+    let reason = match replicas.any() {
+        false => "each micro-batch needs a sample",
+        true => "each replica's share of a micro-batch needs a sample",
+    };
+    Err(Refusal::BatchSize {
+        found,
+        model: model.to_owned(),
+        schedule: schedule.to_string(),
+        reason: reason.to_owned(),
+        least,
+    })
 }

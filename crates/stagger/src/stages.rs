@@ -102,7 +102,7 @@ pub fn run(
         EngineChoice::Emulated(emulation) => {
             let emulated = emulation.under(&plan.schedule);
             let build = |place: Place, _| {
-                let stage = emulated.stage(place.stage, options.profile);
+                let stage = emulated.stage(place, options.profile);
                 start(stage, options.states, place.stage)
             };
             let links = emulated.links();

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 use stagger::model::quantity;
 use stagger::report::Table;
-use stagger::{Candidate, Planned, Planning};
+use stagger::{Candidate, DeviceChange, Planned, Planning};
 
 use super::print;
 use crate::failure::Failure;
@@ -27,11 +27,15 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
         batch_size: arguments.batch_size,
         seed: arguments.seed,
     };
-    let change = arguments.what_if.as_deref().map(Change::read).transpose()?;
+    let change = arguments.what_if.as_deref().map(str::parse::<DeviceChange>);
+    let change = change.transpose().map_err(stagger::Error::from)?;
     let planned = planning.run()?;
     let changed = match &change {
         None => None,
-        Some(change) => Some(change.apply(&planning, devices(&planned))?.run()?),
+        Some(change) => {
+            let changed = change.apply(&planning, planned.devices);
+            Some(changed.map_err(stagger::Error::from)?.run()?)
+        }
     };
     if arguments.json {
         let mut object = object(&planned, arguments.top);
@@ -57,65 +61,8 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many devices a plan is for.
-fn devices(planned: &Planned) -> usize {
-    let used = planned.candidates.iter().flat_map(|one| &one.devices);
-    used.max().map_or(1, |last| last + 1)
-}
-
 fn best(planned: &Planned) -> &Candidate {
     &planned.candidates[planned.best]
-}
-
-/// `+1 device like 0`.
-struct Change {
-    more: usize,
-    like: usize,
-}
-
-impl Change {
-    fn read(text: &str) -> Result<Self, Failure> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let number = |word: &str| word.parse::<usize>().ok();
-        let read = match words.as_slice() {
-            [more, "device" | "devices", "like", like] => {
-                let more = more
-                    .strip_prefix('+')
-                    .and_then(number)
-                    .filter(|&more| (1..=64).contains(&more));
-                more.zip(number(like))
-            }
-            _ => None,
-        };
-        let (more, like) = read.ok_or_else(|| {
-            anyhow!("--what-if is `{text}`; a right one is '+1 device like 0', for one more device as fast as device 0")
-        })?;
-        Ok(Self { more, like })
-    }
-
-    fn apply(&self, planning: &Planning, devices: usize) -> Result<Planning, Failure> {
-        if self.like >= devices {
-            return Err(anyhow!(
-                "--what-if: there is no device {}; devices count from 0 to {}",
-                self.like,
-                devices - 1
-            )
-            .into());
-        }
-        let mut changed = planning.clone();
-        if changed.speeds.is_empty() {
-            changed.speeds = vec![1.0; devices];
-        }
-        changed
-            .speeds
-            .extend(vec![changed.speeds[self.like]; self.more]);
-        if changed.memory.len() > 1 {
-            changed
-                .memory
-                .extend(vec![changed.memory[self.like]; self.more]);
-        }
-        Ok(changed)
-    }
 }
 
 /// How to run a plan.
@@ -126,6 +73,9 @@ fn command(planned: &Planned, one: &Candidate) -> String {
     );
     if !one.schedule.starts_with("dp(") {
         let _ = write!(text, " --stages {} --balance {}", one.stages, one.cut);
+        if one.replicas > 1 {
+            let _ = write!(text, " --replicas {}", one.replicas);
+        }
     }
     text
 }
@@ -135,6 +85,7 @@ fn object(planned: &Planned, top: usize) -> Value {
         json!({
             "schedule": one.schedule,
             "stages": one.stages,
+            "replicas": one.replicas,
             "devices": one.devices,
             "cut": one.cut.sizes(),
             "images_per_second": one.images_per_second,
@@ -164,6 +115,7 @@ fn table(planned: &Planned, top: usize) -> String {
                 if at == planned.best { "→ " } else { "  " },
                 one.schedule
             ),
+            one.replicas.to_string(),
             devices.join(","),
             one.cut.to_string(),
             format!("{:.0}", one.images_per_second),
@@ -177,6 +129,7 @@ fn table(planned: &Planned, top: usize) -> String {
     };
     let headers = [
         "  schedule",
+        "replicas",
         "devices",
         "blocks",
         "images/s",

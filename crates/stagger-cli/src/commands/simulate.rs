@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 use stagger::plan::{Simulated, StageSimulated, Step, TraceWriter, grid};
 use stagger::report::{NewFile, Table};
-use stagger::schedule::Action;
+use stagger::schedule::{Action, Replicas};
 use stagger::{DurationsChoice, PreparedSimulation, Simulation};
 
 use super::print;
@@ -32,6 +32,7 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     let simulation = Simulation {
         schedule: arguments.schedule,
         stages: arguments.stages,
+        replicas: arguments.replicas,
         durations,
         balance: arguments.balance,
         batch_size: arguments.batch_size,
@@ -69,7 +70,7 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
         }
     })?;
     if let Some(file) = &trace {
-        file.write(&traced_steps(&mut steps, prepared.schedule.stages())?)?;
+        file.write(&traced_steps(&mut steps, &prepared.replicas)?)?;
     }
     let exact = prepared.exact_batches_per_second()?;
     if arguments.json {
@@ -80,7 +81,7 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     text += &table(&prepared, &simulated, exact, &simulation);
     if let Some(batches) = arguments.grid {
         text.push('\n');
-        text.push_str(&drawn(&steps, prepared.schedule.stages(), batches));
+        text.push_str(&drawn(&steps, &prepared.replicas, batches));
     }
     print(&text)?;
     Ok(())
@@ -115,15 +116,15 @@ fn batch_of(action: Action) -> usize {
 }
 
 /// The steps of the first batches, until the last of these batches is through.
-fn drawn(steps: &[Step], stages: usize, batches: usize) -> String {
+fn drawn(steps: &[Step], replicas: &Replicas, batches: usize) -> String {
     let of_drawn = steps.iter().filter(|step| batch_of(step.action) < batches);
     let until = of_drawn.map(|step| step.ends_at).max().unwrap_or_default();
-    grid(steps, stages, COLUMNS, until)
+    grid(steps, replicas, COLUMNS, until)
 }
 
-fn traced_steps(steps: &mut [Step], stages: usize) -> Result<Vec<u8>, Failure> {
-    steps.sort_by_key(|step| (step.starts_at, step.stage));
-    let mut writer = TraceWriter::new(Vec::new(), stages).context("the trace")?;
+fn traced_steps(steps: &mut [Step], replicas: &Replicas) -> Result<Vec<u8>, Failure> {
+    steps.sort_by_key(|step| (step.starts_at, step.stage, step.replica));
+    let mut writer = TraceWriter::new(Vec::new(), replicas).context("the trace")?;
     for step in steps.iter() {
         writer.add(step).context("the trace")?;
     }
@@ -133,9 +134,12 @@ fn traced_steps(steps: &mut [Step], stages: usize) -> Result<Vec<u8>, Failure> {
 fn object(prepared: &PreparedSimulation, simulated: &Simulated, exact: f64) -> Value {
     let stage = |stage: &StageSimulated| {
         json!({
+            "replicas": stage.replicas,
             "busy_share": stage.busy_share,
+            "replicas_busy_share_mean": stage.mean_busy_share,
             "receive_share": stage.receive_share,
             "send_share": stage.send_share,
+            "sum_share": stage.sum_share,
             "staleness_mean": stage.staleness_mean,
             "staleness_max": stage.staleness_max,
             "activations_waiting_mean": stage.activations_mean,
@@ -170,6 +174,10 @@ fn table(
         prepared.schedule,
         if stages == 1 { "stage" } else { "stages" }
     );
+    let has_replicas = prepared.replicas.any();
+    if has_replicas {
+        let _ = write!(text, " with {} replicas", prepared.replicas);
+    }
     match (&prepared.model, &prepared.cut) {
         (Some(model), Some(cut)) => {
             let _ = write!(text, " · {model} (blocks {cut})");
@@ -177,6 +185,9 @@ fn table(
         _ => {
             if let DurationsChoice::Equal(seconds) = request.durations {
                 let _ = write!(text, " · each stage {} ms per batch", digits(1e3 * seconds));
+                if has_replicas {
+                    text.push_str(" on one device");
+                }
             }
         }
     }
@@ -201,30 +212,46 @@ fn table(
     );
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let row = |(stage, of): (usize, &StageSimulated)| {
-        vec![
-            stage.to_string(),
+        let mut row = vec![stage.to_string()];
+        if has_replicas {
+            row.push(of.replicas.to_string());
+        }
+        row.extend([
             percent(of.busy_share),
             percent(of.receive_share),
             percent(of.send_share),
+        ]);
+        if has_replicas {
+            row.push(percent(of.sum_share));
+        }
+        row.extend([
             of.staleness_max.to_string(),
             format!("{:.2}", of.activations_mean),
             format!("{:.2}", of.gradients_mean),
-        ]
+        ]);
+        row
     };
-    let headers = [
-        "stage",
-        "works",
-        "waits for a message",
-        "waits for room",
+    let mut headers = vec!["stage"];
+    if has_replicas {
+        headers.push("replicas");
+    }
+    headers.extend(["works", "waits for a message", "waits for room"]);
+    if has_replicas {
+        headers.push("waits for replicas");
+    }
+    headers.extend([
         "staleness",
         "activations waiting above",
         "gradients waiting",
-    ];
+    ]);
     let table = Table {
-        headers: headers.map(str::to_owned).to_vec(),
+        headers: headers.into_iter().map(str::to_owned).collect(),
         rows: simulated.stages.iter().enumerate().map(row).collect(),
     };
     let _ = write!(text, "\n{table}");
+    if has_replicas {
+        text.push_str("of a stage with replicas, the one that works most\n");
+    }
     text
 }
 

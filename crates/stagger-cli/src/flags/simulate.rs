@@ -12,6 +12,7 @@ Examples:
   stagger simulate pipedream --stages 8 --straggler 'probability=0.33,slowdown=100%'
   stagger simulate dsp --stages 4 --latency 50ms --keep-busy 99%
   stagger simulate 'gpipe(8)' --stages 4 --latency 'pareto(50ms,2.5)' --transfer 20ms
+  stagger simulate dsp --stages 2 --replicas 2,1 --profile resnet20.json
   stagger simulate dsp --stages 2 --profile resnet20.json --trace trace.json";
 
 /// Flags of `stagger simulate`.
@@ -22,6 +23,10 @@ pub struct SimulateArgs {
     /// Number of stages, where the schedule does not say it
     #[arg(short = 'k', long, value_name = "K")]
     pub stages: Option<usize>,
+    /// Copies of each stage that share every batch: one number for all stages, or one for each, such as 2,1,1 [default: 1;
+    /// dp(R) has R]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub replicas: Option<Vec<usize>>,
     /// How long everything takes: a file of stagger profile, or equal:TIME for stages that all take as long for a batch
     #[arg(long, value_name = "PROFILE", default_value = "equal:40ms")]
     pub profile: String,
@@ -36,7 +41,8 @@ pub struct SimulateArgs {
     /// [default: what the profile says]
     #[arg(long, value_name = "TIME")]
     pub latency: Option<Distribution>,
-    /// How long an activation or a gradient keeps its link from others, in the same forms [default: what the profile says]
+    /// How long an activation or a gradient keeps its link from others, in the same forms; replicas send and get their shares of it
+    /// [default: what the profile says]
     #[arg(long, value_name = "TIME")]
     pub transfer: Option<Distribution>,
     /// Slow stages down: stage=1,probability=0.33,slowdown=100% (stage=* for all); may be given several times

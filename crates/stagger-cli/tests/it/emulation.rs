@@ -328,6 +328,7 @@ fn what_means_nothing_in_an_emulated_run_is_refused() {
         "--evaluate",
         "--gap-every 10",
         "--on-nan rollback",
+        "--sync-batch-norm --replicas 2",
     ] {
         let output = bench.stagger(&format!("train --emulate equal:1ms {flags} --output run"));
         assert_eq!(output.status, 2, "{flags}: {}", output.stderr);
@@ -349,10 +350,9 @@ fn what_means_nothing_in_an_emulated_run_is_refused() {
         ("nothing.json", "nothing.json cannot be read: No such file"),
         ("~/profile.json", "no shell has replaced the ~"),
         (
-            "equal:1ms --replicas 2",
-            "--emulate emulates one replica of each stage, and this run by dsp(1,0;2,0) has 2",
+            "equal:1ms --replicas 2,3",
+            "two neighbours need equal numbers",
         ),
-        ("equal:1ms -s dp(2)", "this run by dp(2) has 2"),
         ("equal:1ms -k 64", "too few for 64 stages"),
     ] {
         let output = bench.stagger(&format!("train --emulate {flags} --output run"));
@@ -365,6 +365,39 @@ fn what_means_nothing_in_an_emulated_run_is_refused() {
         assert_eq!(output.stdout, "");
     }
     assert!(is_empty(bench.folder.path()));
+}
+
+/// Replicas sleep for their shares, and what they sleep is what the simulation says that they take.
+#[test]
+fn replicas_are_emulated() {
+    let bench = Bench::new();
+    for (flags, expected) in [
+        ("-s dsp --replicas 2", "2 stages with 2 replicas"),
+        ("-s gpipe(2) --replicas 2,1", "2 stages with 2,1 replicas"),
+        ("-s dp(4) -k 1", "1 stage with 4 replicas"),
+    ] {
+        let output = bench.stagger(&format!(
+            "bench --emulate equal:8ms --batches 6 --warmup 2 --batch-size 16 {flags}"
+        ));
+        assert_eq!(output.status, 0, "{flags}: {}", output.stderr);
+        assert!(output.stdout.contains(expected), "{}", output.stdout);
+        assert!(output.stdout.contains("emulated"), "{}", output.stdout);
+    }
+    let flags = "--batch-size 1000 --max-batches 4 --calibration-batches 0 --replicas 2,1";
+    let output = bench.stagger(&format!("train --emulate equal:4ms {flags} --output run"));
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let epochs = epochs(&bench, "run");
+    let [shared, alone] = &epochs[0].stages[..] else {
+        panic!("two stages");
+    };
+    let whole = Duration::from_millis(4) * epochs[0].batches as u32;
+    let late = Duration::from_micros(1);
+    let slept = alone.forward + alone.recompute + alone.backward;
+    assert!(slept + late >= whole, "{alone:?}");
+    let slept = shared.forward + shared.recompute + shared.backward;
+    assert!(2 * (slept + late) >= whole, "{shared:?}");
+    let output = bench.stagger("train --resume run --max-batches 8");
+    assert_eq!(output.status, 0, "{}", output.stderr);
 }
 
 #[test]

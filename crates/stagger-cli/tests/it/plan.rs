@@ -78,6 +78,68 @@ fn rates_are_those_of_the_simulator() {
     }
 }
 
+fn with_replicas<'a>(planned: &'a Value, schedule: &str, replicas: usize) -> &'a Value {
+    let plans = planned["plans"].as_array().unwrap();
+    let found = plans
+        .iter()
+        .find(|plan| plan["schedule"] == schedule && plan["replicas"] == replicas);
+    found.unwrap_or_else(|| panic!("{schedule} with {replicas} replicas in {planned}"))
+}
+
+#[test]
+fn stages_with_replicas_are_planned_and_can_be_run() {
+    let bench = with_profile(|_| ());
+    let found = planned(&bench, "--speeds 1,1,1,1");
+    // Stages of 24 and 27 ms, whose replicas take half of that.
+    for (schedule, seconds) in [
+        ("dsp(m=1,0)", 0.0135),
+        ("pipedream", 0.0135),
+        ("bp", 0.0225),
+        ("dp(4)", 0.01125),
+    ] {
+        let replicas = if schedule == "dp(4)" { 4 } else { 2 };
+        let plan = with_replicas(&found, schedule, replicas);
+        assert_eq!(plan["devices"].as_array().unwrap().len(), 4, "{plan}");
+        let rate = rate(plan);
+        // Backpropagation takes turns, with a recompute nowhere.
+        assert!(
+            (rate * seconds / 64.0 - 1.0).abs() < 2e-3,
+            "{schedule}: {rate}"
+        );
+    }
+    let found = planned(&bench, "--speeds 1,1,1,1 --batch-size 16");
+    let plan = with_replicas(&found, "dsp(m=1,0)", 2);
+    let command = plan["command"].as_str().unwrap();
+    assert!(command.ends_with(" --replicas 2"), "{command}");
+    let command = command.strip_prefix("stagger ").unwrap().replace('\'', "");
+    let run = bench.stagger(&format!(
+        "{command} --max-batches 2 --calibration-batches 0 --output run"
+    ));
+    assert_eq!(run.status, 0, "{}", run.stderr);
+}
+
+/// Replicas wait for the slowest of them: those of a stage are equally fast where that can be.
+#[test]
+fn the_slowest_replica_of_a_stage_counts() {
+    let bench = with_profile(|_| ());
+    let found = planned(&bench, "--speeds 1,0.5");
+    let rate_of = |plan: &Value| rate(plan) * 0.045 / 64.0;
+    assert!((rate_of(with_replicas(&found, "dp(2)", 2)) - 1.0).abs() < 1e-3);
+    let found = planned(&bench, "--speeds 1,0.5,1,0.5");
+    let plan = with_replicas(&found, "dsp(m=1,0)", 2);
+    assert_eq!(plan["devices"], json!([0, 2, 1, 3]));
+    // 40 ms in stage 0, and 15 ms at half the speed in stage 1, each on two devices.
+    assert_eq!(plan["cut"], json!([4, 1]));
+    assert!((rate(plan) * 0.020 / 64.0 - 1.0).abs() < 2e-3, "{plan}");
+    assert!((rate_of(with_replicas(&found, "dp(2)", 2)) - 2.0).abs() < 1e-3);
+    // A device that is slowed down slows the stage that has a replica on it.
+    let slowed = planned(
+        &bench,
+        "--speeds 1,0.5,1,0.5 --straggler stage=2,slowdown=100%",
+    );
+    assert!((rate_of(with_replicas(&slowed, "dp(2)", 2)) - 1.0).abs() < 1e-3);
+}
+
 /// A slow link asks for staleness, and takes data parallelism its speed.
 #[test]
 fn links_and_stragglers_change_the_plan() {

@@ -124,7 +124,7 @@ fn a_profile_has_blocks_stages_and_links_and_cuts_a_run() {
         let pipeline = Pipeline::of(&profile, &schedule, cut.stages(), 8).expect("a pipeline");
         assert!(
             pipeline
-                .stages
+                .places
                 .iter()
                 .all(|stage| stage.backward.mean() > 0.0)
         );

@@ -86,6 +86,113 @@ fn a_profile_says_cut_and_rate() {
     );
 }
 
+fn batches_per_second(bench: &Bench, arguments: &str) -> f64 {
+    let found = json_of(bench, arguments);
+    let (rate, exact) = (
+        &found["batches_per_second"],
+        &found["exact_batches_per_second_of_means"],
+    );
+    let (rate, exact) = (rate.as_f64().unwrap(), exact.as_f64().unwrap());
+    if !arguments.contains("--straggler") {
+        assert!((rate / exact - 1.0).abs() < 2e-3, "{arguments}: {found}");
+    }
+    rate
+}
+
+#[test]
+fn replicas_share_what_a_stage_takes() {
+    let bench = Bench::new();
+    let mut given = profile();
+    for block in given["blocks"].as_array_mut().unwrap() {
+        block["parameter_bytes"] = json!(4_000_000);
+    }
+    given["links"] = json!([{"latency": 0.001, "per_megabyte": 0.001}]);
+    fs::write(bench.path("links.json"), given.to_string()).unwrap();
+    let mut given = profile();
+    let mut slow = given["devices"][0].clone();
+    for pass in ["forward", "recompute", "backward", "update"] {
+        for time in slow[pass].as_array_mut().unwrap() {
+            *time = json!(2.0 * time.as_f64().unwrap());
+        }
+    }
+    let device = given["devices"][0].clone();
+    given["devices"] = json!([device, device, slow]);
+    fs::write(bench.path("devices.json"), given.to_string()).unwrap();
+    for (arguments, seconds) in [
+        ("dsp --stages 2 --replicas 1", 0.040),
+        ("dsp --stages 2 --replicas 2", 0.020),
+        // The stage without a replica holds the others up.
+        ("dsp --stages 2 --replicas 2,1", 0.040),
+        ("dp(4)", 0.010),
+        ("bp --stages 1 --replicas 4", 0.010),
+        // Seven samples of 7 go to the replicas as 3 and 4.
+        ("dp(2) --batch-size 7", 0.040 * 4.0 / 7.0),
+        // Two messages of the sum of gradients.
+        ("dp(2) --latency 5ms", 0.030),
+        // Half of 45 ms, and two messages of half of 20 MB.
+        ("dp(2) --profile links.json", 0.0225 + 2.0 * (0.010 + 0.001)),
+        // 18 ms in stage 0, then half of 27 ms in stage 1, whose second replica is on a device that takes twice as long.
+        (
+            "bp --stages 2 --replicas 1,2 --profile devices.json --balance 3,2",
+            0.018 + 0.027,
+        ),
+        // Two replicas send their halves of an activation to one.
+        (
+            "bp --stages 2 --replicas 2,1 --transfer 8ms",
+            0.020 + 0.040 + 2.0 * 0.004,
+        ),
+    ] {
+        let found = batches_per_second(&bench, &format!("{arguments} --batches 300"));
+        assert!(
+            (found * seconds - 1.0).abs() < 2e-3,
+            "{arguments}: {found} instead of {}",
+            1.0 / seconds
+        );
+    }
+    let found = json_of(&bench, "dsp --stages 2 --replicas 2,1");
+    assert_eq!(found["stages"][0]["replicas"], 2);
+    assert_eq!(found["stages"][1]["replicas"], 1);
+}
+
+/// A straggling stage is slow in all of its replicas, at the same batches, as it is in the runtime.
+#[test]
+fn replicas_straggle_together() {
+    let bench = Bench::new();
+    let arguments = "dp(4) --straggler probability=0.5,slowdown=100% --batches 3000";
+    let found = batches_per_second(&bench, arguments);
+    // One half of the batches takes 20 ms instead of 10; of replicas by themselves nearly all would.
+    assert!((found * 0.015 - 1.0).abs() < 0.03, "{found}");
+}
+
+#[test]
+fn replicas_in_a_table_a_grid_and_a_trace() {
+    let bench = Bench::new();
+    let output = bench
+        .stagger("simulate dsp(1,0;2,0) --replicas 2,1 --batches 200 --grid 4 --trace trace.json");
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    insta::assert_snapshot!("simulated_replicas", output.stdout);
+    let trace: Value =
+        serde_json::from_str(&fs::read_to_string(bench.path("trace.json")).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let tracks: Vec<&str> = (events.iter())
+        .filter(|event| event["name"] == "thread_name")
+        .map(|event| event["args"]["name"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "stage 0 (replica 0 of 2)",
+        "stage 0 (replica 1 of 2)",
+        "stage 1",
+    ];
+    assert_eq!(tracks, expected);
+    for track in 0..3 {
+        assert!(
+            events
+                .iter()
+                .any(|event| event["tid"] == track && event["cat"] == "backward")
+        );
+    }
+}
+
 #[test]
 fn stragglers_and_random_times_follow_from_the_seed() {
     let bench = Bench::new();
@@ -169,7 +276,16 @@ fn wrong_requests_are_one_sentence() {
     let cases = [
         "dsp",
         "dsp(1;2)",
-        "dp(2)",
+        "dp(2) --replicas 3",
+        "dsp --stages 2 --replicas 2,3",
+        "dsp --stages 3 --replicas 2,1",
+        "dsp --stages 2 --replicas 0",
+        "dsp --stages 2 --replicas 65",
+        "dsp --stages 2 --replicas two",
+        "dni --stages 2 --replicas 2",
+        "dp(8) --profile good.json --batch-size 7",
+        "gpipe(4) --stages 2 --replicas 2 --batch-size 7",
+        "dsp --stages 2 --replicas 2 --profile many.json",
         "dsp --stages 2 --profile equal:",
         "dsp --stages 2 --profile equal:-3ms",
         "dsp --stages 2 --profile equal:0ms",

@@ -1,7 +1,7 @@
 //! What emulated stages sleep for, and what they refuse.
 
 use stagger_plan::Pipeline;
-use stagger_schedule::Schedule;
+use stagger_schedule::{Place, Replicas, Schedule};
 
 use super::*;
 use crate::Emulation;
@@ -11,9 +11,14 @@ fn stage(schedule: &str, stage: usize) -> EmulatedStage {
     let schedule = Schedule::parse(schedule, Some(2)).unwrap();
     let pipeline = Pipeline::equal(&schedule, 12e-6);
     let micro_batches = schedule.micro_batches();
+    let place = Place {
+        stage,
+        replica: 0,
+        of: 1,
+    };
     Emulation::new(pipeline, micro_batches, 1)
         .under(&schedule)
-        .stage(stage, true)
+        .stage(place, true)
 }
 
 /// What it has slept: name, calls and microseconds.
@@ -102,4 +107,37 @@ fn other_rows_are_refused() {
         stagger_engine::Activation::to_host(&rows).unwrap().shape,
         [2, 1]
     );
+}
+
+/// Passes of replicas are numbered over all of them.
+#[test]
+fn a_replica_sleeps_for_its_share_of_the_right_batch() {
+    let schedule = Schedule::parse("gpipe(2)", Some(2)).unwrap();
+    let mut pipeline =
+        Pipeline::equal(&schedule, 24e-6).shared_out(&Replicas::new(&[2, 1], 2).unwrap(), Some(3));
+    // What is drawn for micro-batch 1 of batch 3, of the second replica.
+    pipeline.places[1].backward = "exponential(50us)".parse().unwrap();
+    let times = Times::new(&pipeline, 2, 1);
+    let backward = times.action(1, Action::Backward { batch: 3, micro: 1 });
+    let place = Place {
+        stage: 0,
+        replica: 1,
+        of: 2,
+    };
+    let mut stage = Emulation::new(pipeline, 2, 1)
+        .under(&schedule)
+        .stage(place, true);
+    // Two of three rows; micro-batch 7 of the run, whose shares are passes 14 and 15.
+    let rows = Rows(2);
+    let (_, graph) = stage.record(&rows, 15).unwrap();
+    stage.backward(graph, rows).unwrap();
+    let profile = stage.profile().unwrap();
+    let slept = |expected: &str| {
+        let mut entries = profile.entries();
+        let found = entries.find(|(name, ..)| *name == expected);
+        found.unwrap().2.as_nanos()
+    };
+    assert_eq!(slept("emulated backward"), u128::from(backward));
+    // A third of 24 µs for three rows.
+    assert_eq!(slept("emulated forward"), 5_333);
 }

@@ -5,12 +5,12 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 use stagger_emulate::Emulation;
 use stagger_engine::{HostTensor, Optimizer};
-use stagger_plan::{Distribution, HopTimes, Pipeline, Simulation, StageTimes, Times};
+use stagger_plan::{Distribution, HopTimes, Pipeline, RingTimes, Simulation, StageTimes, Times};
 use stagger_runtime::{Event, FeedError, Feeds, Inputs, Interrupt, Labels, Plan, threads};
-use stagger_schedule::{Action, Horizon, Schedule};
+use stagger_schedule::{Action, Horizon, Replicas, Schedule};
 
-/// Samples in a batch: enough for the micro-batches of all schedules here.
-const SAMPLES: usize = 8;
+/// Samples in a batch: enough for the micro-batches of all schedules here, and for three replicas of each.
+const SAMPLES: usize = 24;
 
 /// What a stage did, and with which staleness.
 type Log = Vec<(Action, Option<usize>)>;
@@ -37,14 +37,17 @@ impl Labels for Samples {
     }
 }
 
-/// What the runtime does, stage by stage.
+/// What the runtime does, stage by stage; of a stage with replicas, what the first one does.
 fn emulated(schedule: &Schedule, pipeline: &Pipeline, batches: usize) -> Vec<Log> {
     let micro_batches = schedule.micro_batches();
     let emulated = Emulation::new(pipeline.clone(), micro_batches, 7).under(schedule);
     let optimizer = Optimizer::Sgd {
         weight_decay: Default::default(),
     };
-    let plan = Plan::new(schedule.clone(), Horizon::of(batches), optimizer, |_| 0.1);
+    let plan = Plan {
+        replicas: pipeline.replicas.clone(),
+        ..Plan::new(schedule.clone(), Horizon::of(batches), optimizer, |_| 0.1)
+    };
     let feeds = Feeds {
         inputs: Box::new(Samples),
         labels: Box::new(Samples),
@@ -53,7 +56,7 @@ fn emulated(schedule: &Schedule, pipeline: &Pipeline, batches: usize) -> Vec<Log
     threads::run_over(
         &emulated.links(),
         &plan,
-        |place, _| Ok(emulated.stage(place.stage, false)),
+        |place, _| Ok(emulated.stage(place, false)),
         feeds,
         &Interrupt::new(),
         |event| {
@@ -77,12 +80,16 @@ fn simulated(schedule: &Schedule, pipeline: &Pipeline, batches: usize) -> Vec<Lo
         warmup: 0,
     };
     simulation
-        .run(|step| log[step.stage].push((step.action, step.staleness)))
+        .run(|step| {
+            if step.replica == 0 {
+                log[step.stage].push((step.action, step.staleness));
+            }
+        })
         .unwrap();
     log
 }
 
-/// Methods on 1 to 5 stages, and durations of up to 100 µs, some of them random.
+/// Methods on 1 to 5 stages with 1 to 3 replicas, and durations of up to 100 µs, some of them random.
 fn runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
     let notations = prop_oneof![
         prop::sample::select(vec![
@@ -118,9 +125,16 @@ fn runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
             }),
         ]
     };
-    (notations, 1_usize..=5).prop_flat_map(move |(notation, stages)| {
+    let replicas = (1_usize..=3, prop::collection::vec(any::<bool>(), 5));
+    (notations, 1_usize..=5, replicas).prop_flat_map(move |(notation, stages, (most, has_most))| {
         let stages = if notation.contains("m=") { 5 } else { stages };
         let schedule = Schedule::parse(&notation, Some(stages)).unwrap();
+        let counts = has_most[..stages].iter();
+        let counts: Vec<usize> = match schedule.synthesizes() {
+            true => vec![1],
+            false => counts.map(|&has| if has { most } else { 1 }).collect(),
+        };
+        let replicas = Replicas::new(&counts, stages).unwrap();
         let stage =
             (time(), time(), time(), time()).prop_map(|(forward, recompute, backward, update)| {
                 StageTimes {
@@ -136,11 +150,20 @@ fn runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
             gradient,
             latency,
         });
+        let ring = (time(), time()).prop_map(|(occupies, latency)| RingTimes { occupies, latency });
+        let links = (1..stages).map(|above| replicas.pairs(above - 1).count());
+        let links: usize = links.sum();
         let pipeline = (
-            prop::collection::vec(stage, stages),
-            prop::collection::vec(hop, stages - 1),
-        )
-            .prop_map(|(stages, hops)| Pipeline { stages, hops });
+            prop::collection::vec(stage, replicas.places()),
+            prop::collection::vec(hop, links),
+            prop::collection::vec(ring, stages),
+        );
+        let pipeline = pipeline.prop_map(move |(places, hops, rings)| Pipeline {
+            replicas: replicas.clone(),
+            places,
+            hops,
+            rings,
+        });
         (Just(schedule), pipeline)
     })
 }

@@ -1,9 +1,8 @@
 //! What a simulated run comes to.
 
-use stagger_schedule::Action;
+use stagger_schedule::{Action, Place};
 
 use super::Step;
-use super::lane::Lane;
 
 /// A simulated run.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,30 +13,37 @@ pub struct Simulated {
     pub batches: usize,
     /// The rate of the last stage over those; 0 if there is none.
     pub batches_per_second: f64,
-    /// From stage 0 up.
+    /// From stage 0 up. Of a stage with replicas, what that one did that works for the largest share of the time; the first of
+    /// equals.
     pub stages: Vec<StageSimulated>,
 }
 
 /// What a stage did over the batches that count.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StageSimulated {
+    /// Copies of the stage.
+    pub replicas: usize,
+    /// Share of the time in which its replicas worked, in the mean over them.
+    pub mean_busy_share: f64,
     /// Share of the time in which it worked, 0 to 1. The rest is its bubble.
     pub busy_share: f64,
     /// Share of the time in which it waited for a message.
     pub receive_share: f64,
     /// Share of the time in which it waited for room for what it had sent.
     pub send_share: f64,
+    /// Share of the time from its coming to a sum of gradients until it had that of all replicas.
+    pub sum_share: f64,
     /// Updates between forward and backward of a batch, in the mean.
     pub staleness_mean: f64,
     /// The most of them.
     pub staleness_max: usize,
-    /// Activations that wait at the stage above, in the mean over the whole run.
+    /// Activations that wait at the stage above, in the mean over the whole run, and over its links to that stage.
     pub activations_mean: f64,
-    /// Gradients that wait at this stage, in the mean over the whole run.
+    /// Gradients that wait at this stage, likewise.
     pub gradients_mean: f64,
 }
 
-/// Sums over the batches of one stage that count.
+/// Sums over the batches of one place that count.
 pub(super) struct Tally {
     /// The updates behind which counting begins and ends.
     warmup: usize,
@@ -49,6 +55,7 @@ pub(super) struct Tally {
     busy: u64,
     receive: u64,
     send: u64,
+    sum: u64,
     backwards: usize,
     staleness: usize,
     staleness_max: usize,
@@ -65,18 +72,23 @@ impl Tally {
             busy: 0,
             receive: 0,
             send: 0,
+            sum: 0,
             backwards: 0,
             staleness: 0,
             staleness_max: 0,
         }
     }
 
-    /// An action of a stage that was free before, and whose queues had room from `room` on.
+    /// An action of a place that was free before, and whose queues had room from `room` on.
     pub fn add(&mut self, step: &Step, free: u64, room: u64) {
         if (self.warmup..self.until).contains(&self.updates) {
             self.busy += step.ends_at - step.starts_at;
             self.send += room - free;
-            self.receive += step.starts_at - room;
+            // An update takes no message from a neighbour.
+            match step.action {
+                Action::Update { .. } => self.sum += step.starts_at - room,
+                _ => self.receive += step.starts_at - room,
+            }
         }
         if let Some(staleness) = step.staleness {
             self.backwards += 1;
@@ -102,39 +114,40 @@ impl Tally {
         self.to.saturating_sub(self.from)
     }
 
-    fn stage(&self) -> StageSimulated {
+    /// What it comes to, where so many messages wait above and here.
+    pub fn place(&self, activations_mean: f64, gradients_mean: f64) -> StageSimulated {
         let share = |time: u64| time as f64 / self.span().max(1) as f64;
         StageSimulated {
+            replicas: 1,
+            mean_busy_share: share(self.busy),
             busy_share: share(self.busy),
             receive_share: share(self.receive),
             send_share: share(self.send),
+            sum_share: share(self.sum),
             staleness_mean: self.staleness as f64 / self.backwards.max(1) as f64,
             staleness_max: self.staleness_max,
-            ..StageSimulated::default()
+            activations_mean,
+            gradients_mean,
         }
     }
 }
 
 impl Simulated {
-    pub(super) fn new(
-        wall: u64,
-        tallies: Vec<Tally>,
-        activations: &[Lane],
-        gradients: &[Lane],
-    ) -> Self {
-        let (batches, span) = (tallies.last()).map_or((0, 0), |last| (last.batches(), last.span()));
-        let length = |lanes: &[Lane], stage: usize| {
-            let lane = lanes.get(stage);
-            lane.map_or(0.0, |lane| lane.mean_length(wall))
+    /// The places come stage by stage; `last` is one of the last stage.
+    pub(super) fn new(wall: u64, places: &[(Place, StageSimulated)], last: Option<&Tally>) -> Self {
+        let (batches, span) = last.map_or((0, 0), |last| (last.batches(), last.span()));
+        let of_stages = places.chunk_by(|(one, _), (next, _)| one.stage == next.stage);
+        let stage = |replicas: &[(Place, StageSimulated)]| {
+            let shares = replicas.iter().map(|(_, of)| of.busy_share);
+            let mean = shares.sum::<f64>() / replicas.len() as f64;
+            let busiest = replicas.iter().rev().map(|(_, of)| of);
+            let busiest = busiest.max_by(|a, b| a.busy_share.total_cmp(&b.busy_share));
+            StageSimulated {
+                replicas: replicas.len(),
+                mean_busy_share: mean,
+                ..busiest.cloned().unwrap_or_default()
+            }
         };
-        let stages = tallies
-            .iter()
-            .enumerate()
-            .map(|(stage, tally)| StageSimulated {
-                activations_mean: length(activations, stage),
-                gradients_mean: length(gradients, stage),
-                ..tally.stage()
-            });
         Self {
             wall_seconds: wall as f64 / 1e9,
             batches,
@@ -142,21 +155,24 @@ impl Simulated {
                 0 => 0.0,
                 _ => batches as f64 * 1e9 / span as f64,
             },
-            stages: stages.collect(),
+            stages: of_stages.map(stage).collect(),
         }
     }
 
-    /// The busy share of the stage that works most. At 1 the run is as fast as that stage alone.
+    /// The share of the time in which a stage works, or its replicas sum up their gradients, of the stage that does so most. At 1
+    /// the run is as fast as that stage alone.
     #[must_use]
     pub fn busiest_share(&self) -> f64 {
-        let shares = self.stages.iter().map(|stage| stage.busy_share);
+        let shares = self.stages.iter().map(|of| of.busy_share + of.sum_share);
         shares.fold(0.0, f64::max)
     }
 
-    /// One minus the mean busy share of the stages.
+    /// One minus the mean busy share of all stages and their replicas.
     #[must_use]
     pub fn bubble_share(&self) -> f64 {
-        let busy: f64 = self.stages.iter().map(|stage| stage.busy_share).sum();
-        1.0 - busy / self.stages.len().max(1) as f64
+        let of = |stage: &StageSimulated| stage.replicas as f64 * stage.mean_busy_share;
+        let busy: f64 = self.stages.iter().map(of).sum();
+        let places: usize = self.stages.iter().map(|stage| stage.replicas).sum();
+        1.0 - busy / places.max(1) as f64
     }
 }

@@ -4,27 +4,44 @@ use proptest::prelude::*;
 use stagger_plan::{Pipeline, Simulation, Times, exact_period};
 use stagger_schedule::{Schedule, ideal_speedup};
 
-use crate::support::runs;
+use crate::support::{replicated_runs, runs};
+
+/// Constant durations: the simulation comes to the exact rate.
+fn check_rate(schedule: &Schedule, pipeline: &Pipeline) -> Result<(), TestCaseError> {
+    let times = Times::new(pipeline, schedule.micro_batches(), 0);
+    let period = exact_period(schedule, &times).unwrap() / 1e9;
+    let warmup = 400
+        + match schedule.synchronous_batches() {
+            usize::MAX => 0,
+            first => first,
+        };
+    // A rhythm over several batches moves the ends of the measurement by less than one in a thousand.
+    let simulation = Simulation {
+        schedule,
+        times: &times,
+        batches: warmup + 6000,
+        warmup,
+    };
+    let simulated = simulation.run(|_| {}).unwrap();
+    let found = 1.0 / simulated.batches_per_second;
+    prop_assert!(
+        (found / period - 1.0).abs() < 1e-3,
+        "{schedule}: {found} s, exactly {period} s"
+    );
+    Ok(())
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Constant durations: the simulation comes to the exact rate.
     #[test]
     fn a_simulation_has_the_exact_rate((schedule, pipeline) in runs()) {
-        let times = Times::new(&pipeline, schedule.micro_batches(), 0);
-        let period = exact_period(&schedule, &times).unwrap() / 1e9;
-        let warmup = 400 + match schedule.synchronous_batches() {
-            usize::MAX => 0,
-            first => first,
-        };
-        // A rhythm over several batches moves the ends of the measurement by less than one in a thousand.
-        let batches = warmup + 6000;
-        let simulated = Simulation { schedule: &schedule, times: &times, batches, warmup }
-            .run(|_| {})
-            .unwrap();
-        let found = 1.0 / simulated.batches_per_second;
-        prop_assert!((found / period - 1.0).abs() < 1e-3, "{schedule}: {found} s, exactly {period} s");
+        check_rate(&schedule, &pipeline)?;
+    }
+
+    #[test]
+    fn a_simulation_with_replicas_has_the_exact_rate((schedule, pipeline) in replicated_runs()) {
+        check_rate(&schedule, &pipeline)?;
     }
 }
 

@@ -70,7 +70,7 @@ proptest! {
     fn random_durations_follow_from_the_seed(seed in any::<u64>()) {
         let schedule = Schedule::parse("dsp", Some(3)).unwrap();
         let mut pipeline = Pipeline::equal(&schedule, 0.01);
-        for stage in &mut pipeline.stages {
+        for stage in &mut pipeline.places {
             stage.backward = "lognormal(5ms,0.5)".parse().unwrap();
         }
         let run = |seed| steps(&schedule, &Times::new(&pipeline, 1, seed), 20);
@@ -118,7 +118,7 @@ fn a_small_run_by_hand() {
 fn shares_add_up_and_staleness_is_counted() {
     let schedule = Schedule::parse("dsp(1,1,0;4,2,0)", None).unwrap();
     let mut pipeline = Pipeline::equal(&schedule, 0.01);
-    pipeline.stages[1].backward = Distribution::Constant(0.02);
+    pipeline.places[1].backward = Distribution::Constant(0.02);
     let times = Times::new(&pipeline, 1, 0);
     let simulated = Simulation {
         schedule: &schedule,

@@ -43,7 +43,7 @@ fn transfers_ask_for_more() {
 fn jitter_asks_for_more() {
     let with_jitter = |variation: f64| {
         let mut pipeline = equal(4);
-        for stage in &mut pipeline.stages {
+        for stage in &mut pipeline.places {
             stage.backward = Distribution::LogNormal {
                 mean: stage.backward.mean(),
                 variation,

@@ -1,8 +1,8 @@
 //! Random schedules and pipelines.
 
 use proptest::prelude::*;
-use stagger_plan::{Distribution, HopTimes, Pipeline, StageTimes};
-use stagger_schedule::Schedule;
+use stagger_plan::{Distribution, HopTimes, Pipeline, RingTimes, StageTimes};
+use stagger_schedule::{Replicas, Schedule};
 
 /// Any method on 1 to 6 stages, with its queues as they are; every second one is DSP with any staleness and any queues.
 pub fn schedules() -> impl Strategy<Value = Schedule> {
@@ -36,7 +36,16 @@ pub fn schedules() -> impl Strategy<Value = Schedule> {
 
 /// Constant durations of whole microseconds for so many stages; every second pipeline has links that take time.
 pub fn pipelines(stages: usize) -> impl Strategy<Value = Pipeline> {
-    let stage = prop::array::uniform5(0_u16..200).prop_map(|times| {
+    let hops = prop_oneof![
+        Just(vec![HopTimes::NONE; stages - 1]),
+        prop::collection::vec(hop_times(), stages - 1)
+    ];
+    (prop::collection::vec(stage_times(), stages), hops)
+        .prop_map(|(stages, hops)| Pipeline::without_replicas(stages, hops))
+}
+
+fn stage_times() -> impl Strategy<Value = StageTimes> {
+    prop::array::uniform5(0_u16..200).prop_map(|times| {
         let [forward, recompute, backward, update, learn] = times.map(microseconds);
         StageTimes {
             // Something has to take time.
@@ -46,24 +55,21 @@ pub fn pipelines(stages: usize) -> impl Strategy<Value = Pipeline> {
             update,
             learn,
         }
-    });
-    let hop = prop::array::uniform3(0_u16..150).prop_map(|times| {
+    })
+}
+
+fn hop_times() -> impl Strategy<Value = HopTimes> {
+    prop::array::uniform3(0_u16..150).prop_map(|times| {
         let [activation, gradient, latency] = times.map(microseconds);
         HopTimes {
             activation,
             gradient,
             latency,
         }
-    });
-    let hops = prop_oneof![
-        Just(vec![HopTimes::NONE; stages - 1]),
-        prop::collection::vec(hop, stages - 1)
-    ];
-    (prop::collection::vec(stage, stages), hops)
-        .prop_map(|(stages, hops)| Pipeline { stages, hops })
+    })
 }
 
-fn microseconds(number: u16) -> Distribution {
+pub fn microseconds(number: u16) -> Distribution {
     Distribution::Constant(f64::from(number) * 1e-6)
 }
 
@@ -71,6 +77,54 @@ fn microseconds(number: u16) -> Distribution {
 pub fn runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
     schedules().prop_flat_map(|schedule| {
         let pipeline = pipelines(schedule.stages());
+        (Just(schedule), pipeline)
+    })
+}
+
+/// One to three replicas of each of so many stages, whose neighbours suit each other.
+fn replicas(stages: usize) -> impl Strategy<Value = Replicas> {
+    let most = 1_usize..=3;
+    (most, prop::collection::vec(any::<bool>(), stages)).prop_map(move |(most, has_most)| {
+        let counts = has_most.into_iter().map(|has| if has { most } else { 1 });
+        Replicas::new(&counts.collect::<Vec<_>>(), stages).unwrap()
+    })
+}
+
+/// Likewise with replicas, each place and each link with times of its own; every second pipeline has sums that take time.
+pub fn replicated_runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
+    let runs = schedules()
+        .prop_filter("synthesizers have no replicas", |schedule| {
+            !schedule.synthesizes()
+        })
+        .prop_flat_map(|schedule| {
+            let stages = schedule.stages();
+            (Just(schedule), replicas(stages))
+        });
+    runs.prop_flat_map(|(schedule, replicas)| {
+        let stages = schedule.stages();
+        let links = (1..stages).map(|above| replicas.pairs(above - 1).count());
+        let links: usize = links.sum();
+        let ring =
+            (0_u16..60, 0_u16..60, any::<bool>()).prop_map(|(occupies, latency, takes_time)| {
+                match takes_time {
+                    false => RingTimes::NONE,
+                    true => RingTimes {
+                        occupies: microseconds(occupies),
+                        latency: microseconds(latency),
+                    },
+                }
+            });
+        let pipeline = (
+            prop::collection::vec(stage_times(), replicas.places()),
+            prop::collection::vec(hop_times(), links),
+            prop::collection::vec(ring, stages),
+        );
+        let pipeline = pipeline.prop_map(move |(places, hops, rings)| Pipeline {
+            replicas: replicas.clone(),
+            places,
+            hops,
+            rings,
+        });
         (Just(schedule), pipeline)
     })
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::host::Reported;
-use crate::replicas::Replicas;
 use crate::snapshot::{PipelineState, StageSnapshot};
+use stagger_schedule::Replicas;
 
 /// Lets the events of the first replica of each stage pass, and completes its snapshots by what the others hold.
 ///

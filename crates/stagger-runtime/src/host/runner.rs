@@ -20,9 +20,9 @@ use crate::feed::StageFeed;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::ports::Ports;
-use crate::replicas::Place;
 use crate::stage_optimizer::build_stage;
 use crate::worker::{Worker, WorkerContext};
+use stagger_schedule::Place;
 
 /// The longest time that a failed evaluation waits for the other stages' snapshots of its version.
 const SNAPSHOT_GRACE: Duration = Duration::from_secs(30);

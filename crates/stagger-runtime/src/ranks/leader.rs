@@ -12,7 +12,7 @@ use super::messages::{self, Down, Up};
 use crate::board::Board;
 use crate::fault::RunError;
 use crate::host::{End, Failure, Peers, Reported, Reports};
-use crate::replicas::Replicas;
+use stagger_schedule::Replicas;
 
 pub(super) struct Leader {
     desk: Arc<Desk>,

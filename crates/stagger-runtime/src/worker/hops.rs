@@ -11,7 +11,7 @@ use crate::board::{Line, WaitsFor};
 use crate::cargo::Cargo;
 use crate::fault::Fault;
 use crate::ports::Ports;
-use crate::replicas::Place;
+use stagger_schedule::Place;
 
 /// A tensor on its way, with the version of the stage that computed it.
 pub(super) struct InFlight<T> {

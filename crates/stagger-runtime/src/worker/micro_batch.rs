@@ -6,7 +6,7 @@ use stagger_engine::HostTensor;
 
 use crate::fault::FeedError;
 use crate::feed::{Inputs, Labels};
-use crate::replicas::Place;
+use stagger_schedule::Place;
 
 /// One micro-batch of one batch: what travels through the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,10 +12,10 @@ use super::micro_batch::Unit;
 use super::times::Times;
 use crate::fault::Fault;
 use crate::plan::Plan;
-use crate::replicas::Place;
 use crate::snapshot::{
     KeptPass, PipelineState, ResumeError, RunningMean, Sent, Snapshot, StageSnapshot,
 };
+use stagger_schedule::Place;
 
 impl<S: Stage> Worker<S> {
     /// All that is in flight here, right after an update.

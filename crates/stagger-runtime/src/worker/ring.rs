@@ -27,7 +27,7 @@ use crate::cargo::Cargo;
 use crate::event::Waits;
 use crate::fault::Fault;
 use crate::ports::Ring;
-use crate::replicas::Place;
+use stagger_schedule::Place;
 
 /// A handle of a replica's end of the ring.
 pub(super) struct StageRing<T>(Arc<Mutex<End<T>>>);

@@ -15,7 +15,7 @@ use super::times::Times;
 use crate::event::Event;
 use crate::fault::Fault;
 use crate::plan::OnNonFinite;
-use crate::replicas::Place;
+use stagger_schedule::Place;
 
 /// The other replicas of a stage, as one of them sees them.
 pub(super) struct Siblings<T> {

@@ -134,7 +134,7 @@ pub(crate) fn read_profile(path: &Path) -> Result<Profile, ProfileMisfit> {
     Profile::from_json(&text).map_err(|source| ProfileMisfit::Damaged { path, source })
 }
 
-/// Makes sure that the profile is one of the run's model and of as many devices.
+/// Makes sure that the profile is one of the run's model, and of one device, one for each stage, or one for each place.
 ///
 /// # Errors
 /// [`ProfileMisfit::Other`], [`ProfileMisfit::Devices`].
@@ -187,13 +187,10 @@ pub(crate) fn check_profile(
         });
     }
     let (found, stages) = (profile.devices.len(), schedule.stages());
-    if found != 1 && found != stages {
-        let source = PipelineError::Count {
-            what: "devices",
-            found,
-            expected: stages,
-            stages,
-        };
+    let alone = Replicas::none(stages);
+    let replicas = run.replicas.unwrap_or(&alone);
+    if found != 1 && found != stages && found != replicas.places() {
+        let source = PipelineError::devices(found, replicas);
         return Err(ProfileMisfit::Devices { path, source });
     }
     Ok(())
@@ -224,8 +221,19 @@ pub(crate) fn cut_of_profile(
     let stages = recomputes.iter().zip(inputs).enumerate();
     let work: Vec<StageWork<'_>> = stages
         .map(|(stage, (&recompute, input))| {
-            // Checked: there is one device, or one for each stage.
-            let device = stage.min(profile.devices.len().saturating_sub(1));
+            // Checked: there is one device, one for each stage, or one for each place, of which the slowest counts.
+            let own = match (profile.devices.len(), replicas) {
+                (1, _) => 0..1,
+                (found, Some(replicas)) if found != schedule.stages() => {
+                    replicas.places_of(stage..stage + 1)
+                }
+                _ => stage..stage + 1,
+            };
+            let whole = |device: &usize| costs[*device].stage(0..model.blocks.len(), false);
+            let slowest = own.clone().rev();
+            let slowest = slowest.max_by(|a, b| whole(a).total_cmp(&whole(b)));
+            let memory = profile.devices[own].iter();
+            let memory = memory.filter_map(|device| device.memory_bytes).min();
             let replicas = replicas.map_or(1, |replicas| replicas.of(stage));
             let limit = |bytes| MemoryLimit {
                 bytes,
@@ -236,8 +244,8 @@ pub(crate) fn cut_of_profile(
             StageWork {
                 recompute,
                 replicas,
-                measured: costs.get(device),
-                memory: profile.devices[device].memory_bytes.map(limit),
+                measured: slowest.and_then(|device| costs.get(device)),
+                memory: memory.map(limit),
             }
         })
         .collect();

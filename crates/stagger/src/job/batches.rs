@@ -83,6 +83,11 @@ pub fn check(
     Ok(())
 }
 
+/// How many samples a share of a batch needs that is normalised by itself.
+pub fn samples_of_share(model: &Model) -> Result<usize, ModelError> {
+    Ok(if sees_one_value(model)? { 2 } else { 1 })
+}
+
 /// Whether a batch normalisation gets images of one pixel.
 fn sees_one_value(model: &Model) -> Result<bool, ModelError> {
     for (number, block) in model.blocks.iter().enumerate() {

@@ -7,7 +7,7 @@ use stagger_runtime::Replicas;
 use stagger_schedule::Schedule;
 
 use super::unreadable;
-use crate::durations::{Durations, DurationsChoice, DurationsError};
+use crate::durations::{Durations, DurationsChoice, DurationsError, Stages};
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
 
@@ -44,11 +44,7 @@ pub(super) fn read(options: &mut TrainingOptions) -> Result<Option<Durations>, R
 ///
 /// # Errors
 /// [`Refusal::NotEmulated`].
-pub(super) fn refuse_unused(
-    options: &TrainingOptions,
-    schedule: &Schedule,
-    replicas: &Replicas,
-) -> Result<(), Refusal> {
+pub(super) fn refuse_unused(options: &TrainingOptions) -> Result<(), Refusal> {
     let balance = options.balance.as_deref().map(str::trim);
     let on_nan = options.on_nan.as_deref();
     let no_engine = "stages sleep and no engine computes";
@@ -88,6 +84,11 @@ pub(super) fn refuse_unused(
         ("pretrained", options.pretrained.is_some(), no_weights),
         ("evaluate", options.evaluate == Some(true), no_numbers),
         (
+            "sync_batch_norm",
+            options.sync_batch_norm == Some(true),
+            no_numbers,
+        ),
+        (
             "gap_every",
             options.gap_every.is_some_and(|batches| batches > 0),
             no_numbers,
@@ -102,19 +103,14 @@ pub(super) fn refuse_unused(
             return Err(Refusal::NotEmulated { option, why });
         }
     }
-    match replicas.any() {
-        true => Err(Refusal::ReplicasNotEmulated {
-            schedule: schedule.to_string(),
-            found: replicas.to_string(),
-        }),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 /// A run to emulate.
 pub(super) struct Emulated<'a> {
     pub model: &'a Model,
     pub schedule: &'a Schedule,
+    pub replicas: &'a Replicas,
     pub cut: &'a Cut,
     /// Samples of one update.
     pub batch_size: usize,
@@ -130,7 +126,12 @@ impl Emulated<'_> {
         if let Durations::Profile(profile) = &durations {
             self.check(profile)?;
         }
-        let pipeline = durations.pipeline(self.schedule, Some(self.cut), self.batch_size);
+        let stages = Stages {
+            schedule: self.schedule,
+            replicas: self.replicas,
+            cut: Some(self.cut),
+        };
+        let pipeline = durations.pipeline(&stages, Some(self.batch_size));
         let pipeline = pipeline.map_err(|source| unreadable("emulate", source))?;
         let micro_batches = self.schedule.micro_batches();
         Ok(Emulation::new(pipeline, micro_batches, self.seed))

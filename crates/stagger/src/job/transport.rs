@@ -39,14 +39,14 @@ pub(super) fn choose(options: &TrainingOptions) -> Result<(TransportChoice, Form
     Ok((transport, format))
 }
 
-/// Replicas of each stage.
-pub(super) fn replicas(
-    options: &TrainingOptions,
-    schedule: &Schedule,
-) -> Result<Replicas, Refusal> {
+/// Replicas of each stage: what the schedule's notation says, or else what option `replicas` does.
+///
+/// # Errors
+/// A [`Refusal`] of numbers that do not suit the schedule or each other.
+pub(crate) fn replicas(said: Option<&[usize]>, schedule: &Schedule) -> Result<Replicas, Refusal> {
     let (stages, own) = (schedule.stages(), schedule.replicas());
     let unsaid = [own.unwrap_or(1)];
-    let counts = match options.replicas.as_deref() {
+    let counts = match said {
         None | Some([]) => &unsaid[..],
         Some(counts) => counts,
     };

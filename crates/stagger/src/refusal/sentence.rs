@@ -1,6 +1,6 @@
 //! The sentence of each refusal: what is wrong, where, and what to do.
 
-use stagger_data::shown_path;
+use stagger_data::{shown_path, shown_text};
 use stagger_model::quantity;
 use stagger_runtime::CorrectionError;
 
@@ -172,10 +172,6 @@ impl Refusal {
                 name(option),
                 name("emulate")
             ),
-            Self::ReplicasNotEmulated { schedule, found } => format!(
-                "{} emulates one replica of each stage, and this run by {schedule} has {found}; leave the replicas out",
-                name("emulate")
-            ),
             Self::RanksNotEmulated { ranks } => format!(
                 "an emulated run is one process, and there are {ranks}; start it without mpirun"
             ),
@@ -299,8 +295,15 @@ impl Refusal {
                 "{} has {found} amounts for {devices} devices; give one for all, or one for each",
                 name("memory")
             ),
-            Self::SimulatedReplicas { schedule } => format!(
-                "{schedule} has replicas, which cannot be simulated; give a schedule without them"
+            Self::DeviceChange { found } => format!(
+                "{} is `{}`; a right one is '+1 device like 0', for one more device as fast as device 0",
+                name("what_if"),
+                shown_text(found)
+            ),
+            Self::ChangedDevice { found, devices } => format!(
+                "{}: there is no device {found}; devices count from 0 to {}",
+                name("what_if"),
+                devices.saturating_sub(1)
             ),
             Self::SyncWithoutReplicas => format!(
                 "{} normalises over the replicas of a stage, and no stage has any; use {}, or leave it out",

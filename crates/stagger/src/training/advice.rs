@@ -101,10 +101,9 @@ fn pipeline(costs: &BlockCosts, cut: &Cut, recomputes: &[bool]) -> Pipeline {
         update: Distribution::ZERO,
         learn: Distribution::ZERO,
     };
-    Pipeline {
-        stages: cut.stages().iter().zip(recomputes).map(stage).collect(),
-        hops: vec![HopTimes::NONE; recomputes.len() - 1],
-    }
+    let stages: Vec<StageTimes> = cut.stages().iter().zip(recomputes).map(stage).collect();
+    let hops = vec![HopTimes::NONE; stages.len() - 1];
+    Pipeline::without_replicas(stages, hops)
 }
 
 #[cfg(test)]

@@ -8,12 +8,16 @@ use stagger::{Event, Interrupt, ReportError, Sink, Training, TrainingOptions};
 use crate::ranks::over;
 use crate::support::noise;
 
+fn options() -> TrainingOptions {
+    TrainingOptions {
+        emulate: Some("equal:1ms".to_owned()),
+        ..TrainingOptions::default()
+    }
+}
+
 fn training<'a>() -> Training<'a> {
     Training::new()
-        .options(TrainingOptions {
-            emulate: Some("equal:1ms".to_owned()),
-            ..TrainingOptions::default()
-        })
+        .options(options())
         .dataset(noise(0))
         .batch_size(8)
         .stages(3)
@@ -63,8 +67,20 @@ impl Sink for Actions {
 /// An emulated run halts and goes on as any other: what was in flight is in its snapshot.
 #[test]
 fn a_run_that_was_halted_goes_on_with_the_same_actions() {
-    for schedule in ["dsp", "pipedream", "gpipe(2)", "dni"] {
-        let of = || training().epochs(3).schedule(schedule);
+    for (schedule, replicas) in [
+        ("dsp", None),
+        ("pipedream", None),
+        ("gpipe(2)", None),
+        ("dni", None),
+        ("dsp", Some(vec![2])),
+        ("pipedream", Some(vec![2, 1, 2])),
+        ("gpipe(2)", Some(vec![1, 2, 2])),
+    ] {
+        let options = || TrainingOptions {
+            replicas: replicas.clone(),
+            ..options()
+        };
+        let of = || training().options(options()).epochs(3).schedule(schedule);
         let mut whole = Actions::default();
         let version = of().sink(&mut whole).run().unwrap().version;
 

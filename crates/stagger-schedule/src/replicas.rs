@@ -7,6 +7,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::Schedule;
+
 /// Replicas of each stage: 1 or more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replicas(Vec<usize>);
@@ -194,22 +196,48 @@ impl Replicas {
         self.place(places.start).stage..self.place(places.end - 1).stage + 1
     }
 
-    /// Which replicas of stage k (first) and stage k+1 (second) share rows.
-    pub(crate) fn pairs(&self, stage: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+    /// Which replicas of stage k (first) and stage k+1 (second) share rows, in the order of these. Each pair has a link.
+    ///
+    /// # Panics
+    /// When there are no such stages.
+    pub fn pairs(&self, stage: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (below, above) = (self.0[stage], self.0[stage + 1]);
         let most = below.max(above);
         (0..most).map(move |part| (part * below / most, part * above / most))
+    }
+
+    /// How many activations and how many gradients each link between stage k and stage k+1 holds: as many as the schedule says, and
+    /// beside replicas all that the programs of the two can have between them. No send waits there: a replica that waits
+    /// for the others of its stage takes nothing in meanwhile, and with shorter queues they could all wait for each other.
+    ///
+    /// # Panics
+    /// When there are no such stages.
+    #[must_use]
+    pub fn queues(&self, stage: usize, schedule: &Schedule) -> (usize, usize) {
+        let below = schedule.policy(stage);
+        if self.0[stage].max(self.0[stage + 1]) == 1 {
+            return (below.forward_queue, below.backward_queue);
+        }
+        let above = schedule.policy(stage + 1);
+        let batches = below.staleness.saturating_sub(above.staleness) + 2;
+        let units = batches * schedule.micro_batches() + below.in_flight;
+        (
+            units.max(below.forward_queue),
+            units.max(below.backward_queue),
+        )
     }
 }
 
 impl Place {
     /// The rows of this replica among those of a micro-batch: as even as whole rows allow.
-    pub(crate) fn rows(self, rows: usize) -> Range<usize> {
+    #[must_use]
+    pub fn rows(self, rows: usize) -> Range<usize> {
         self.replica * rows / self.of..(self.replica + 1) * rows / self.of
     }
 
     /// Whether it is the one that speaks for its stage.
-    pub(crate) fn is_first(self) -> bool {
+    #[must_use]
+    pub fn is_first(self) -> bool {
         self.replica == 0
     }
 }
