@@ -60,6 +60,9 @@ pub struct Candidate {
     pub micro_batches: usize,
     /// The largest staleness of a stage, in batches.
     pub staleness: usize,
+    /// The largest learning rate that docs/theory.md allows SGD, as a share of the `1/L` that it allows without staleness, for `S = L`
+    /// ([`rate_share`](stagger_plan::theory::rate_share)). `None` for a method that its theorems leave out.
+    pub rate_share: Option<f64>,
     /// What the stage that needs most needs by its shapes, in bytes.
     pub memory_bytes: u64,
 }

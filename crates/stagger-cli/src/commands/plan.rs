@@ -91,6 +91,7 @@ fn object(planned: &Planned, top: usize) -> Value {
             "images_per_second": one.images_per_second,
             "times_one_device": one.images_per_second / planned.alone_images_per_second,
             "staleness": one.staleness,
+            "rate_share": one.rate_share,
             "memory_bytes": one.memory_bytes,
             "command": command(planned, one),
         })
@@ -124,6 +125,8 @@ fn table(planned: &Planned, top: usize) -> String {
                 one.images_per_second / planned.alone_images_per_second
             ),
             one.staleness.to_string(),
+            one.rate_share
+                .map_or_else(|| "–".to_owned(), |share| format!("{share:.2}")),
             quantity::bytes(one.memory_bytes),
         ]
     };
@@ -135,14 +138,16 @@ fn table(planned: &Planned, top: usize) -> String {
         "images/s",
         "times one device",
         "staleness",
+        "rate · L",
         "memory of the largest stage",
     ];
     // The one to take is shown wherever it stands.
     let shown = planned.candidates.iter().enumerate();
     let shown = shown.filter(|(at, _)| *at < top || *at == planned.best);
+    let shown: Vec<(usize, &Candidate)> = shown.collect();
     let table = Table {
         headers: headers.map(str::to_owned).to_vec(),
-        rows: shown.map(row).collect(),
+        rows: shown.iter().copied().map(row).collect(),
     };
     let mut text = format!(
         "simulated: {}, batches of {}; backpropagation on the fastest device alone: {:.0} images/s\n\n{table}",
@@ -155,10 +160,14 @@ fn table(planned: &Planned, top: usize) -> String {
             planned.too_large.join("; ")
         );
     }
-    let _ = writeln!(
-        text,
-        "\n→ as fast as any but for a hundredth, and of those the one with the least staleness; to run it:\n  {}",
-        command(planned, best(planned))
+    text.push_str(
+        "\n→ as fast as any but for a hundredth, and of those the one with the least staleness\n\
+         rate · L: the largest learning rate of SGD that docs/theory.md allows, times the smoothness L, if the bias of stale gradients \
+         is as steep as L; stagger theory measures both\n\nto run them:\n",
     );
+    for (at, one) in shown {
+        let mark = if at == planned.best { "  # →" } else { "" };
+        let _ = writeln!(text, "  {}{mark}", command(planned, one));
+    }
     text
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
+use stagger::data::shown_text;
 use stagger::plan::{Simulated, StageSimulated, Step, TraceWriter, grid};
 use stagger::report::{NewFile, Table};
 use stagger::schedule::{Action, Replicas};
@@ -28,6 +29,7 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
         )
         .into());
     }
+    let schedule = arguments.schedule.clone();
     let trace = arguments.trace.as_deref().map(NewFile::at).transpose()?;
     let simulation = Simulation {
         schedule: arguments.schedule,
@@ -47,9 +49,12 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     let mut note = String::new();
     if let Some(text) = &arguments.keep_busy {
         let share = share(text)?;
-        if prepared.schedule.method_name() != "dsp" {
-            let schedule = &prepared.schedule;
-            return Err(anyhow!("--keep-busy finds the staleness of dsp, and the schedule is {schedule}; give dsp --stages K").into());
+        if schedule.trim() != "dsp" {
+            return Err(anyhow!(
+                "--keep-busy finds the staleness of dsp, and the schedule is {}; give dsp --stages K",
+                shown_text(&schedule)
+            )
+            .into());
         }
         let (found, is_enough) = prepared.with_least_staleness(share)?;
         prepared = found;

@@ -311,6 +311,7 @@ fn wrong_requests_are_one_sentence() {
         "dsp --stages 2 --grid 0",
         "dsp --stages 2 --keep-busy 100%",
         "bp --stages 2 --keep-busy 99%",
+        "dsp(m=4,0) --keep-busy 99%",
         "dsp --stages 2 --trace nowhere/trace.json",
     ];
     let said: Vec<String> = (cases.iter())

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stagger_model::{Cut, CutError, MemoryLimit, Model};
+use stagger_plan::theory::rate_share;
 use stagger_plan::{
     DeviceProfile, Distribution, LeastStaleness, Pipeline, Profile, Simulation, Times,
 };
 use stagger_runtime::Replicas;
-use stagger_schedule::{MAX_REPLICAS, Place, Schedule};
+use stagger_schedule::{Convergence, MAX_REPLICAS, Place, Schedule};
 
 use super::devices::{by_speed, fastest, slowest};
 use super::{Candidate, Planning};
@@ -230,7 +231,11 @@ impl Search<'_> {
         let simulated = simulation.run(|_| {})?;
         let policies = schedule.policies();
         let share = self.batch_size.div_ceil(layout.replicas);
+        let staleness = policies.iter().map(|policy| policy.staleness).max();
+        let staleness = staleness.unwrap_or_default();
+        let is_covered = layout.replicas == 1 && Convergence::of(schedule).is_ok();
         Ok(Candidate {
+            rate_share: is_covered.then(|| rate_share(staleness, 1.0)),
             memory_bytes: self.memory(schedule, &cut, share)?,
             schedule: schedule.to_string(),
             stages: schedule.stages(),
@@ -239,11 +244,7 @@ impl Search<'_> {
             devices: layout.devices.to_vec(),
             cut,
             images_per_second: simulated.batches_per_second * self.batch_size as f64,
-            staleness: policies
-                .iter()
-                .map(|policy| policy.staleness)
-                .max()
-                .unwrap_or_default(),
+            staleness,
         })
     }
 
