@@ -35,6 +35,7 @@ NETWORKS = {
 SPEEDS = [1.0, 0.75, 0.5]  # Mixed devices have one of these, drawn at random.
 # The deepest network of the zoo, resnet1202, has 602 blocks; equal stages need no network.
 MOST_BLOCKS = 602
+MOST_REPLICAS = 64  # Of a stage, in this runtime.
 METHODS = [
     "bp", "gpipe(16)", "1f1b(16)", "1f1b(64)", "2bw(K)", "pipedream", "ddg", "fr", "dsp", "dsp for 90%", "dsp for 99%",
     "dp(K)", "1f1b(16) x 4", "pipedream x 4", "dsp for 99% x 4",
@@ -91,7 +92,7 @@ def row(stagger, folder, network, devices, method):
     micro_batches = int(schedule.split("(")[1][:-1]) if "(" in schedule else 1
     if micro_batches > BATCH or (base.startswith("2bw") and stages < 2):
         return None  # A sample cannot be divided.
-    if mixed and (replicas > 1 or base == "dp(K)"):
+    if base == "dp(K)" and (mixed or devices > MOST_REPLICAS) or mixed and replicas > 1:
         return None
     # Where a batch ends before the next begins, every batch takes the same time, but for random times.
     flushes = base.startswith(("bp", "gpipe", "1f1b", "dp"))

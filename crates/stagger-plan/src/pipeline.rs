@@ -1,12 +1,16 @@
 //! How long everything takes that the stages of a run do.
 
+mod error;
+
 use std::ops::Range;
 
 use stagger_schedule::{Place, Replicas, Schedule};
 
-use crate::distribution::Distribution;
+use crate::distribution::{Distribution, MOST_SECONDS};
 use crate::profile::{LinkProfile, Profile, StageTimes};
 use crate::times::ring_steps;
+
+pub use error::PipelineError;
 
 /// Stages and replicas of stages with their durations, and what lies between them.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,75 +67,6 @@ impl RingTimes {
     #[must_use]
     pub fn seconds(&self, replicas: usize) -> f64 {
         ring_steps(replicas) as f64 * (self.occupies.mean() + self.latency.mean())
-    }
-}
-
-/// Why a profile says nothing about a pipeline.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PipelineError {
-    /// Devices or links do not fit the stages.
-    #[error(
-        "the profile has {found} {what}; {stages} stages need {expected}, or one that counts for all"
-    )]
-    Count {
-        /// `devices` or `links`.
-        what: &'static str,
-        /// How many it has.
-        found: usize,
-        /// How many there have to be.
-        expected: usize,
-        /// Stages of the pipeline.
-        stages: usize,
-    },
-    /// Devices do not fit stages with replicas.
-    #[error(
-        "the profile has {found} devices; {stages} stages with {places} replicas in all need {stages} or {places}, or one that \
-         counts for all"
-    )]
-    Devices {
-        /// How many it has.
-        found: usize,
-        /// Stages of the pipeline.
-        stages: usize,
-        /// Their replicas, all together.
-        places: usize,
-    },
-    /// The cut is one of another schedule.
-    #[error("the schedule has {expected} stages, and the cut {found}")]
-    Stages {
-        /// Of the schedule.
-        expected: usize,
-        /// Of the cut.
-        found: usize,
-    },
-    /// The cut is one of another model.
-    #[error("the profile has {found} blocks, and the stages are cut from {expected}")]
-    Blocks {
-        /// Of the cut.
-        expected: usize,
-        /// Of the profile.
-        found: usize,
-    },
-}
-
-impl PipelineError {
-    /// So many devices that are neither one, nor as many as stages or places.
-    #[must_use]
-    pub fn devices(found: usize, replicas: &Replicas) -> Self {
-        let (stages, places) = (replicas.stages(), replicas.places());
-        match replicas.any() {
-            true => Self::Devices {
-                found,
-                stages,
-                places,
-            },
-            false => Self::Count {
-                what: "devices",
-                found,
-                expected: stages,
-                stages,
-            },
-        }
     }
 }
 
@@ -251,14 +186,45 @@ impl Pipeline {
         let hops = (0..stages.saturating_sub(1))
             .map(|stage| whole.hops(stage, samples))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
+        let pipeline = Self {
             places: (0..replicas.places())
                 .map(place)
                 .collect::<Result<_, _>>()?,
             hops: hops.into_iter().flatten().collect(),
             rings: (0..stages).map(|stage| whole.ring(stage)).collect(),
             replicas: replicas.clone(),
-        })
+        };
+        pipeline.check()?;
+        Ok(pipeline)
+    }
+
+    /// Sizes, speeds and numbers of samples are factors of times, which may become longer by them than clocks count.
+    fn check(&self) -> Result<(), PipelineError> {
+        let limited = |what: String, times: &[&Distribution]| {
+            let means = times.iter().map(|time| time.mean());
+            let is_too_long = |mean: &f64| mean.is_nan() || *mean > MOST_SECONDS;
+            match means.into_iter().find(is_too_long) {
+                Some(seconds) => Err(PipelineError::TooLong { what, seconds }),
+                None => Ok(()),
+            }
+        };
+        for (number, place) in self.places.iter().enumerate() {
+            let passes = [&place.forward, &place.recompute, &place.backward];
+            let what = format!("a pass of place {number}");
+            limited(
+                what,
+                &[passes.as_slice(), &[&place.update, &place.learn]].concat(),
+            )?;
+        }
+        for hop in &self.hops {
+            let what = "a message between stages".to_owned();
+            limited(what, &[&hop.activation, &hop.gradient, &hop.latency])?;
+        }
+        for ring in &self.rings {
+            let what = "a message between replicas".to_owned();
+            limited(what, &[&ring.occupies, &ring.latency])?;
+        }
+        Ok(())
     }
 }
 
@@ -424,7 +390,8 @@ impl Whole<'_> {
             return RingTimes::NONE;
         }
         let blocks = &self.profile.blocks[self.cut[stage].clone()];
-        let bytes: u64 = blocks.iter().map(|block| block.parameter_bytes).sum();
+        let sizes = blocks.iter().map(|block| block.parameter_bytes);
+        let bytes = sizes.fold(0, u64::saturating_add);
         let megabytes = bytes as f64 / of as f64 / 1e6;
         let mean = |link: &&LinkProfile| link.latency.mean() + megabytes * link.per_megabyte.mean();
         let links = self.profile.links.iter();

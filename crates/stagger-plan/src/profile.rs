@@ -143,6 +143,9 @@ pub enum ProfileError {
     /// Nothing was measured.
     #[error("its micro-batches have 0 samples")]
     NoSamples,
+    /// It is of no device.
+    #[error("it has no devices")]
+    NoDevices,
     /// Lists that belong together have other lengths.
     #[error("it has {expected} {of}, but {found} {what}")]
     Lengths {
@@ -191,6 +194,9 @@ impl Profile {
     fn check(&self) -> Result<(), ProfileError> {
         if self.samples == 0 {
             return Err(ProfileError::NoSamples);
+        }
+        if self.devices.is_empty() {
+            return Err(ProfileError::NoDevices);
         }
         let blocks = self.blocks.len();
         let lengths = |of, expected, what: String, found| match expected == found {

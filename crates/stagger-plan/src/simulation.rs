@@ -298,7 +298,7 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
                 lane.take(at);
             }
         }
-        let ends_at = start.at + self.times.action(number, action);
+        let ends_at = (start.at).saturating_add(self.times.action(number, action));
         match action {
             Action::Forward { batch, micro } => {
                 self.send(above, Direction::Up, batch, micro, ends_at);

@@ -60,6 +60,9 @@ impl LeastStaleness {
     /// do so in 32 groups of neighbours, as every step is a simulation of all stages. Both queues of each hop have room for all that
     /// is in flight there (benchmarks/queues says why).
     ///
+    /// Replicas wait for each other before every update, so that none of them may ever be busy for that share of the time. Where
+    /// there are any, the rate has to be that share of what the most staleness that is tried reaches.
+    ///
     /// Queues bound how far stages drift apart, so more in flight is never slower; that the least for all hops in turn is the least
     /// of all combinations is not claimed.
     ///
@@ -68,8 +71,16 @@ impl LeastStaleness {
     pub fn search(&self, times: &Times) -> Result<FoundStaleness, StalenessError> {
         let hops = times.stages() - 1;
         let largest = self.most_per_hop.min(MAX_STALENESS / hops.max(1)).max(1);
+        let ceiling = match times.replicas().any() {
+            true => {
+                let most = self.simulate(&vec![largest; hops], times, None)?;
+                Some(most.simulated.batches_per_second)
+            }
+            false => None,
+        };
+        let simulate = |gaps: &[usize]| self.simulate(gaps, times, ceiling);
         let mut gaps = vec![1; hops];
-        let mut found = self.simulate(&gaps, times)?;
+        let mut found = simulate(&gaps)?;
         if hops == 0 {
             return Ok(found);
         }
@@ -78,7 +89,7 @@ impl LeastStaleness {
         while !found.is_enough && gaps[0] < largest {
             too_little = gaps[0];
             gaps.fill((2 * too_little).min(largest));
-            found = self.simulate(&gaps, times)?;
+            found = simulate(&gaps)?;
         }
         if !found.is_enough {
             return Ok(found);
@@ -87,7 +98,7 @@ impl LeastStaleness {
         while enough - too_little > 1 {
             let middle = too_little + (enough - too_little) / 2;
             gaps.fill(middle);
-            let tried = self.simulate(&gaps, times)?;
+            let tried = simulate(&gaps)?;
             if tried.is_enough {
                 (enough, found) = (middle, tried);
             } else {
@@ -101,7 +112,7 @@ impl LeastStaleness {
             while enough - too_little > 1 {
                 let middle = too_little + (enough - too_little) / 2;
                 gaps[group.clone()].fill(middle);
-                let tried = self.simulate(&gaps, times)?;
+                let tried = simulate(&gaps)?;
                 if tried.is_enough {
                     (enough, found) = (middle, tried);
                 } else {
@@ -113,7 +124,13 @@ impl LeastStaleness {
         Ok(found)
     }
 
-    fn simulate(&self, gaps: &[usize], times: &Times) -> Result<FoundStaleness, StalenessError> {
+    /// Whether a share is enough is seen from the batches per second that are the most, or else from the busiest stage.
+    fn simulate(
+        &self,
+        gaps: &[usize],
+        times: &Times,
+        ceiling: Option<f64>,
+    ) -> Result<FoundStaleness, StalenessError> {
         let schedule = dsp(gaps)?;
         let simulated = Simulation {
             schedule: &schedule,
@@ -123,7 +140,10 @@ impl LeastStaleness {
         }
         .run(|_| {})?;
         Ok(FoundStaleness {
-            is_enough: simulated.busiest_share() >= self.share,
+            is_enough: match ceiling {
+                Some(most) => simulated.batches_per_second >= self.share * most,
+                None => simulated.busiest_share() >= self.share,
+            },
             schedule,
             simulated,
         })

@@ -156,7 +156,9 @@ impl Times {
         });
         match &self.slowdown {
             None => time,
-            Some(slowdown) => time + (time as f64 * slowdown(*who, batch)).round() as u64,
+            Some(slowdown) => {
+                time.saturating_add((time as f64 * slowdown(*who, batch)).round() as u64)
+            }
         }
     }
 

@@ -27,7 +27,9 @@ pub struct Planning {
     /// Speed of each device in multiples of the profile's: that of its device of the same number, or of its only one. Empty for the
     /// profile's devices as they are.
     pub speeds: Vec<f64>,
-    /// Memory of each device in bytes, or one number for all; empty for as much as the profile says, or without limit.
+    /// Devices beside those, each like one of them in everything, by its number.
+    pub added: Vec<usize>,
+    /// Memory of each of the other devices in bytes, or one number for all; empty for as much as the profile says, or without limit.
     pub memory: Vec<u64>,
     /// From the end of sending to arrival, for all links, instead of what the profile says.
     pub latency: Option<Distribution>,

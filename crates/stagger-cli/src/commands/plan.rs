@@ -4,13 +4,17 @@ use std::fmt::Write as _;
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
-use stagger::model::quantity;
+use stagger::data::shown_text;
+use stagger::model::{CutError, quantity};
 use stagger::report::Table;
 use stagger::{Candidate, DeviceChange, Planned, Planning};
 
 use super::print;
 use crate::failure::Failure;
 use crate::flags::PlanArgs;
+
+/// Images and classes of the data set that is built in.
+const BUILT_IN_DATA: ([usize; 3], usize) = ([3, 32, 32], 10);
 
 /// Finds the fastest way to train on given devices.
 pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
@@ -20,6 +24,7 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
     let planning = Planning {
         profile: arguments.profile,
         speeds: arguments.speeds,
+        added: Vec::new(),
         memory: arguments.memory,
         latency: arguments.latency,
         per_megabyte: arguments.bandwidth.map(|rate| 1.0 / rate),
@@ -29,33 +34,38 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
     };
     let change = arguments.what_if.as_deref().map(str::parse::<DeviceChange>);
     let change = change.transpose().map_err(stagger::Error::from)?;
-    let planned = planning.run()?;
-    let changed = match &change {
-        None => None,
-        Some(change) => {
-            let changed = change.apply(&planning, planned.devices);
-            Some(changed.map_err(stagger::Error::from)?.run()?)
-        }
+    let planned = match (planning.run(), &change) {
+        (Ok(planned), _) => Some(planned),
+        // With more devices something may fit.
+        (Err(stagger::Error::Cut(CutError::Memory { .. })), Some(_)) => None,
+        (Err(error), _) => return Err(error.into()),
     };
+    let changed = change.map(|change| change.apply(&planning).run());
+    let changed = changed.transpose()?;
     if arguments.json {
-        let mut object = object(&planned, arguments.top);
+        let mut object = match &planned {
+            Some(planned) => object(planned, arguments.top),
+            None => json!({"simulated": true, "best": null, "plans": []}),
+        };
         if let Some(changed) = &changed {
             object["what_if"] = self::object(changed, arguments.top);
         }
         print(&format!("{object}\n"))?;
         return Ok(());
     }
-    let mut text = table(&planned, arguments.top);
+    let mut text = match &planned {
+        Some(planned) => table(planned, arguments.top),
+        None => "nothing fits the memory of the devices that there are\n".to_owned(),
+    };
     if let (Some(changed), Some(said)) = (&changed, &arguments.what_if) {
-        let (before, after) = (best(&planned), best(changed));
-        let _ = write!(
-            text,
-            "\nwhat if {said}: {:.0} images/s instead of {:.0}, {:.2} times\n\n{}",
-            after.images_per_second,
-            before.images_per_second,
-            after.images_per_second / before.images_per_second.max(f64::MIN_POSITIVE),
-            table(changed, arguments.top)
-        );
+        let after = best(changed).images_per_second;
+        let _ = write!(text, "\nwhat if {}: {after:.0} images/s", shown_text(said));
+        if let Some(planned) = &planned {
+            let before = best(planned).images_per_second;
+            let times = after / before.max(f64::MIN_POSITIVE);
+            let _ = write!(text, " instead of {before:.0}, {times:.2} times");
+        }
+        let _ = write!(text, "\n\n{}", table(changed, arguments.top));
     }
     print(&text)?;
     Ok(())
@@ -76,6 +86,14 @@ fn command(planned: &Planned, one: &Candidate) -> String {
         if one.replicas > 1 {
             let _ = write!(text, " --replicas {}", one.replicas);
         }
+    }
+    // A last batch that is smaller may have too few samples for all shares.
+    if one.replicas > 1 || one.micro_batches > 1 {
+        text.push_str(" --drop-last");
+    }
+    // Without a data set it trains on the built-in one.
+    if (planned.model.input, planned.model.classes) != BUILT_IN_DATA {
+        text.push_str(" --data-dir DIR");
     }
     text
 }

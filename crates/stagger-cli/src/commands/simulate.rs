@@ -17,6 +17,9 @@ use crate::flags::SimulateArgs;
 /// Columns of a grid.
 const COLUMNS: usize = 100;
 
+/// Batches of a simulation: of one stage they take seconds.
+const MOST_BATCHES: usize = 100_000_000;
+
 /// Batches that are drawn or traced: more would fill a screen, or a disk.
 const MOST_TRACED: usize = 10_000;
 
@@ -28,6 +31,16 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
             "--grid is {batches}; give a number of batches from 1 to {MOST_TRACED}"
         )
         .into());
+    }
+    for (flag, batches) in [
+        ("--batches", arguments.batches),
+        ("--warmup", arguments.warmup),
+    ] {
+        if batches > MOST_BATCHES {
+            return Err(
+                anyhow!("{flag} is {batches}; at most {MOST_BATCHES} are simulated").into(),
+            );
+        }
     }
     let schedule = arguments.schedule.clone();
     let trace = arguments.trace.as_deref().map(NewFile::at).transpose()?;
@@ -211,8 +224,13 @@ fn table(
     }
     let _ = writeln!(
         text,
-        "; {} if everything always took its mean time; bubble {:.1} %",
+        "; {} if everything always took its mean time{}; bubble {:.1} %",
         digits(exact),
+        if !request.stragglers.is_empty() {
+            " without stragglers"
+        } else {
+            ""
+        },
         100.0 * simulated.bubble_share()
     );
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);

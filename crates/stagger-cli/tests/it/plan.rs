@@ -110,7 +110,7 @@ fn stages_with_replicas_are_planned_and_can_be_run() {
     let found = planned(&bench, "--speeds 1,1,1,1 --batch-size 16");
     let plan = with_replicas(&found, "dsp(m=1,0)", 2);
     let command = plan["command"].as_str().unwrap();
-    assert!(command.ends_with(" --replicas 2"), "{command}");
+    assert!(command.contains(" --replicas 2 "), "{command}");
     let command = command.strip_prefix("stagger ").unwrap().replace('\'', "");
     let run = bench.stagger(&format!(
         "{command} --max-batches 2 --calibration-batches 0 --output run"
@@ -203,6 +203,134 @@ fn another_device_is_planned_for() {
     );
     let three = planned(&bench, "--speeds 1,1,1");
     assert_eq!(rate(&found["what_if"]["best"]), rate(&three["best"]));
+}
+
+fn what_if(bench: &Bench, words: &[&str], change: &str) -> Value {
+    let plan = ["plan", "--profile", "p.json", "--json", "--what-if", change];
+    let output = bench.stagger_words(&[&plan, words].concat());
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    serde_json::from_str(&output.stdout).unwrap()
+}
+
+/// Three devices, of which one takes ten times as long as the others.
+fn with_a_slow_device(slow: usize) -> Bench {
+    with_profile(|profile| {
+        let mut devices = vec![profile["devices"][0].clone(); 3];
+        for pass in ["forward", "recompute", "backward", "update"] {
+            for time in devices[slow][pass].as_array_mut().unwrap() {
+                *time = json!(10.0 * time.as_f64().unwrap());
+            }
+        }
+        profile["devices"] = devices.into();
+    })
+}
+
+/// An added device is like another one in its times, and not like the profile's next one.
+#[test]
+fn an_added_device_is_like_the_one_that_is_named() {
+    let bench = with_a_slow_device(2);
+    let even = with_profile(|_| ());
+    let expected = planned(&even, "--speeds 1,1,1");
+    let found = what_if(&bench, &["--speeds", "1,1"], "+1 device like 0");
+    assert_eq!(rate(&found["what_if"]["best"]), rate(&expected["best"]));
+    // Of all three, and one more.
+    let expected = planned(&even, "--speeds 1,1,1,0.1");
+    let found = what_if(&bench, &[], "+1 device like 1");
+    assert_eq!(rate(&found["what_if"]["best"]), rate(&expected["best"]));
+    let refused = bench.stagger_words(&[
+        "plan",
+        "--profile",
+        "p.json",
+        "--speeds",
+        "1,1",
+        "--what-if",
+        "+1 device like 2",
+    ]);
+    assert_eq!((refused.status, refused.stdout.as_str()), (2, ""));
+    let expected = "--what-if: there is no device 2; devices count from 0 to 1";
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+}
+
+/// The devices to use are those that are fast by the profile and by what slows them down, too.
+#[test]
+fn slow_devices_are_left_out() {
+    let best_of_two = rate(&planned(&with_profile(|_| ()), "--speeds 1,1")["best"]);
+    let slow_first = planned(&with_a_slow_device(0), "");
+    assert!(rate(&slow_first["best"]) >= best_of_two, "{slow_first}");
+    assert_eq!(plan_of(&slow_first, "bp")["devices"], json!([1]));
+    let straggler = "--straggler stage=0,slowdown=900% --speeds 1,1,1";
+    let straggler = planned(&with_profile(|_| ()), straggler);
+    assert!(rate(&straggler["best"]) >= best_of_two, "{straggler}");
+    assert_eq!(plan_of(&straggler, "bp")["devices"], json!([1]));
+}
+
+#[test]
+fn more_devices_may_make_room() {
+    let bench = with_profile(|_| ());
+    let one = planned(&bench, "--speeds 1");
+    let two = planned(&bench, "--speeds 1,1");
+    let needs = |plans: &Value| {
+        let plans = plans["plans"].as_array().unwrap().iter();
+        let memory = plans.map(|plan| plan["memory_bytes"].as_u64().unwrap());
+        memory.min().unwrap()
+    };
+    assert!(needs(&two) < needs(&one));
+    let room = needs(&two).to_string();
+    let found = what_if(
+        &bench,
+        &["--speeds", "1", "--memory", &room],
+        "+1 device like 0",
+    );
+    assert_eq!(found["best"], Value::Null);
+    assert!(rate(&found["what_if"]["best"]) > 0.0, "{found}");
+}
+
+#[test]
+fn times_that_no_clock_counts_are_refused() {
+    let bench = with_profile(|profile| {
+        profile["links"] = json!([{"latency": 0.001, "per_megabyte": 0.001}]);
+    });
+    for wrong in [
+        "--speeds 1,1 --bandwidth 1e-12",
+        "--speeds 1e-12,1e-12",
+        "--speeds 1e-320,1",
+        "--batch-size 18446744073709551615",
+    ] {
+        let output = bench.stagger(&format!("plan --profile p.json {wrong}"));
+        assert_eq!((output.status, output.stdout.as_str()), (2, ""), "{wrong}");
+        assert_eq!(
+            output.stderr.lines().count(),
+            1,
+            "{wrong}: {}",
+            output.stderr
+        );
+    }
+    for field in ["output_bytes", "parameter_bytes"] {
+        let bench = with_profile(|profile| {
+            profile["links"] = json!([{"latency": 0.001, "per_megabyte": 0.001}]);
+            for block in profile["blocks"].as_array_mut().unwrap() {
+                block[field] = json!(u64::MAX);
+            }
+        });
+        let simulated = bench.stagger(
+            "simulate dsp --stages 2 --replicas 2 --profile p.json --batches 10 --warmup 2",
+        );
+        assert_eq!(
+            (simulated.status, simulated.stdout.as_str()),
+            (2, ""),
+            "{field}"
+        );
+        let expected = "and at most a day is planned with";
+        assert!(simulated.stderr.contains(expected), "{}", simulated.stderr);
+    }
+    let none = with_profile(|profile| profile["devices"] = json!([]));
+    let output = none.stagger("plan --profile p.json");
+    assert_eq!(output.status, 2);
+    assert!(
+        output.stderr.contains("it has no devices"),
+        "{}",
+        output.stderr
+    );
 }
 
 #[test]

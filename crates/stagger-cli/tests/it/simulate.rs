@@ -311,6 +311,8 @@ fn wrong_requests_are_one_sentence() {
         "dsp --stages 2 --grid 0",
         "dsp --stages 2 --keep-busy 100%",
         "bp --stages 2 --keep-busy 99%",
+        "dsp+accumulate(2) --stages 2 --keep-busy 99%",
+        "dsp --stages 2 --batches 18446744073709551615",
         "dsp(m=4,0) --keep-busy 99%",
         "dsp --stages 2 --trace nowhere/trace.json",
     ];

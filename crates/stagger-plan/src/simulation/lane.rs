@@ -44,9 +44,10 @@ impl Lane {
     }
 
     pub fn send(&mut self, at: u64, Transfer { occupies, latency }: Transfer) {
-        self.link_is_free_at = self.link_is_free_at.max(at) + occupies;
+        self.link_is_free_at = self.link_is_free_at.max(at).saturating_add(occupies);
         // No message overtakes another.
-        self.last_arrival = self.last_arrival.max(self.link_is_free_at + latency);
+        let arrival = self.link_is_free_at.saturating_add(latency);
+        self.last_arrival = self.last_arrival.max(arrival);
         self.arrivals.push_back((self.last_arrival, latency));
         self.sent += 1;
     }
@@ -71,8 +72,8 @@ impl Lane {
 
     pub fn take(&mut self, at: u64) {
         if let Some((arrival, latency)) = self.arrivals.pop_front() {
-            self.waited += at - arrival;
-            self.last_known = self.last_known.max(at + latency);
+            self.waited = self.waited.saturating_add(at - arrival);
+            self.last_known = self.last_known.max(at.saturating_add(latency));
             self.known.push_back(self.last_known);
         }
     }

@@ -1,7 +1,7 @@
 //! How much staleness is needed.
 
-use stagger_plan::{Distribution, HopTimes, LeastStaleness, Pipeline, Times};
-use stagger_schedule::Schedule;
+use stagger_plan::{Distribution, HopTimes, LeastStaleness, Pipeline, Simulation, Times};
+use stagger_schedule::{Replicas, Schedule};
 
 /// Equal stages of 40 ms on so many devices.
 fn equal(stages: usize) -> Pipeline {
@@ -84,4 +84,29 @@ fn one_slow_link_among_many_costs_its_group_only() {
     assert!(gap >= 5, "{staleness:?}");
     // Its group has two or three hops.
     assert!(staleness[0] <= 62 + 3 * gap, "{staleness:?}");
+}
+
+/// Replicas that wait for each other are no reason to have enough: the rate is what counts.
+#[test]
+fn waiting_for_a_replica_is_no_work() {
+    let schedule = Schedule::parse("dsp", Some(2)).unwrap();
+    let replicas = Replicas::new(&[4], 2).unwrap();
+    let mut pipeline = Pipeline::equal(&schedule, 0.040).shared_out(&replicas, None);
+    pipeline.set_transfers(&Distribution::Exponential { mean: 0.080 }, None);
+    let times = Times::new(&pipeline, 1, 3);
+    let found = LeastStaleness::default().search(&times).unwrap();
+    let rate = |m: usize| {
+        let schedule = Schedule::parse(&format!("dsp(m={m},0)"), None).unwrap();
+        let simulation = Simulation {
+            schedule: &schedule,
+            times: &times,
+            batches: 2200 + m,
+            warmup: 200,
+        };
+        simulation.run(|_| {}).unwrap().batches_per_second
+    };
+    assert!(found.is_enough);
+    let least = found.schedule.policy(0).staleness;
+    assert!(least > 1, "{least}");
+    assert!(rate(least) >= 0.98 * rate(256), "{least}");
 }

@@ -6,6 +6,9 @@ use super::Planning;
 use crate::error::Error;
 use crate::refusal::Refusal;
 
+/// Devices that a plan is made for at most: the methods on all of them are tried within minutes.
+const MOST_DEVICES: usize = 64;
+
 impl Planning {
     /// The profile with the devices and links that are asked for.
     pub(super) fn with_devices(&self, mut profile: Profile) -> Result<Profile, Error> {
@@ -21,7 +24,20 @@ impl Planning {
             true => vec![1.0; wanted],
             false => self.speeds.clone(),
         };
-        if measured == 0 || (measured != 1 && measured < wanted) {
+        if wanted + self.added.len() > MOST_DEVICES {
+            return Err(Refusal::Value {
+                option: "speeds",
+                found: format!("{} devices", wanted + self.added.len()),
+                kind: "a number of devices that can be planned for",
+                expected: "at most 64",
+            }
+            .into());
+        }
+        if let Some(&found) = self.added.iter().find(|like| **like >= wanted) {
+            let devices = wanted;
+            return Err(Refusal::ChangedDevice { found, devices }.into());
+        }
+        if measured != 1 && measured < wanted {
             return Err(Refusal::PlannedDevices {
                 found: measured,
                 expected: wanted,
@@ -61,10 +77,12 @@ impl Planning {
                 memory_bytes: memory.or(own.memory_bytes),
             }
         };
-        let devices = speeds.iter().enumerate().map(device).collect();
+        let mut devices: Vec<DeviceProfile> = speeds.iter().enumerate().map(device).collect();
+        let added = self.added.iter().map(|&like| devices[like].clone());
+        devices.extend(added.collect::<Vec<_>>());
         profile.devices = devices;
         // Whole stages were measured on other devices.
-        if speeds.iter().any(|speed| *speed != 1.0) {
+        if speeds.iter().any(|speed| *speed != 1.0) || (measured > 1 && !self.added.is_empty()) {
             profile.stages = None;
         }
         let free = LinkProfile {
@@ -85,21 +103,18 @@ impl Planning {
     }
 }
 
-/// Devices by their speed, the fastest first and equal ones by their numbers.
-pub(super) fn by_speed(speeds: &[f64], devices: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..devices).collect();
-    if !speeds.is_empty() {
-        order.sort_by(|&a, &b| speeds[b].total_cmp(&speeds[a]).then(a.cmp(&b)));
-    }
+/// Devices by what each takes for a batch, the fastest first and equal ones by their numbers.
+pub(super) fn by_speed(seconds: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..seconds.len()).collect();
+    order.sort_by(|&a, &b| seconds[a].total_cmp(&seconds[b]).then(a.cmp(&b)));
     order
 }
 
-/// So many of the devices, in their order: the fastest.
-pub(super) fn fastest(speeds: &[f64], devices: usize, count: usize) -> Vec<usize> {
-    let mut order = by_speed(speeds, devices);
-    order.truncate(count);
-    order.sort_unstable();
-    order
+/// So many of the devices of such an order, in the order of their numbers: the fastest.
+pub(super) fn fastest(order: &[usize], count: usize) -> Vec<usize> {
+    let mut devices = order[..count].to_vec();
+    devices.sort_unstable();
+    devices
 }
 
 /// The link over which a message of a megabyte takes longest.
@@ -115,9 +130,9 @@ mod tests {
 
     #[test]
     fn the_fastest_are_taken_in_their_order() {
-        let speeds = [1.0, 0.5, 2.0, 1.0];
-        assert_eq!(by_speed(&speeds, 4), [2, 0, 3, 1]);
-        assert_eq!(fastest(&speeds, 4, 3), [0, 2, 3]);
-        assert_eq!(fastest(&[], 3, 2), [0, 1]);
+        let order = by_speed(&[0.2, 0.4, 0.1, 0.2]);
+        assert_eq!(order, [2, 0, 3, 1]);
+        assert_eq!(fastest(&order, 3), [0, 2, 3]);
+        assert_eq!(fastest(&by_speed(&[0.1; 3]), 2), [0, 1]);
     }
 }

@@ -8,7 +8,7 @@ use stagger_plan::theory::rate_share;
 use stagger_plan::{
     DeviceProfile, Distribution, LeastStaleness, Pipeline, Profile, Simulation, Times,
 };
-use stagger_runtime::Replicas;
+use stagger_runtime::{Replicas, Straggler};
 use stagger_schedule::{Convergence, MAX_REPLICAS, Place, Schedule};
 
 use super::devices::{by_speed, fastest, slowest};
@@ -65,17 +65,17 @@ impl Search<'_> {
     /// All methods on one to all devices, and those that have replicas on all pipelines with as many of each stage.
     pub fn everything(&self) -> Result<Found, Error> {
         let mut found = Found::default();
-        let (speeds, all) = (&self.planning.speeds, self.profile.devices.len());
+        let all = self.profile.devices.len();
+        let order = by_speed(&self.seconds()?);
         let most_stages = all.min(self.model.blocks.len());
         for count in 1..=most_stages {
             let layout = Layout {
-                devices: &fastest(speeds, all, count),
+                devices: &fastest(&order, count),
                 replicas: 1,
             };
             self.pipelines(layout, &mut found)?;
         }
         // Replicas wait for the slowest of them, so those of a stage are as fast as each other where that can be.
-        let order = by_speed(speeds, all);
         let of_share = samples_of_share(self.model)?;
         let most_replicas = (self.batch_size / of_share).min(MAX_REPLICAS);
         for stages in 1..=most_stages {
@@ -206,18 +206,56 @@ impl Search<'_> {
     /// The same with the devices slowed down that are to be. Each place has a device of its own.
     fn slowed(&self, times: Times, layout: Layout<'_>) -> Result<Times, Refusal> {
         let seed = self.planning.seed;
-        let stragglers = stragglers(&self.planning.stragglers, self.profile.devices.len())?;
+        let stragglers = self.stragglers()?;
         if stragglers.is_empty() {
             return Ok(times);
         }
-        let devices = layout.devices.to_vec();
+        let devices: Vec<(u64, usize)> = (layout.devices.iter())
+            .map(|&device| self.straggling_as(seed, device))
+            .collect();
         Ok(times.slowed_by(Arc::new(move |place: Place, batch| {
             let number = place.stage * place.of + place.replica;
-            let device = devices.get(number).copied().unwrap_or(number);
-            let of = stragglers.iter();
-            of.map(|straggler| straggler.slowdown(seed, device, batch))
-                .sum()
+            let (seed, device) = devices.get(number).copied().unwrap_or((seed, number));
+            slowdown(&stragglers, seed, device, batch)
         })))
+    }
+
+    /// The stragglers, each of a device that there is without added ones.
+    fn stragglers(&self) -> Result<Vec<Straggler>, Refusal> {
+        let devices = self.profile.devices.len() - self.planning.added.len();
+        stragglers(&self.planning.stragglers, devices)
+    }
+
+    /// The seed and the number by which a device is slowed down: an added one as the one that it is like, at other batches.
+    fn straggling_as(&self, seed: u64, device: usize) -> (u64, usize) {
+        let first_added = self.profile.devices.len() - self.planning.added.len();
+        match device.checked_sub(first_added) {
+            Some(added) => (
+                seed.wrapping_add(1 + added as u64),
+                self.planning.added[added],
+            ),
+            None => (seed, device),
+        }
+    }
+
+    /// What the whole network takes on each device, with its mean slowdown.
+    fn seconds(&self) -> Result<Vec<f64>, Error> {
+        let stragglers = self.stragglers()?;
+        let seconds = |number: usize| {
+            let (seed, device) = self.straggling_as(self.planning.seed, number);
+            let slowed = (0..BATCHES).map(|batch| slowdown(&stragglers, seed, device, batch));
+            let slowdown = slowed.sum::<f64>() / BATCHES as f64;
+            self.batch_seconds(&self.profile.devices[number]) * (1.0 + slowdown)
+        };
+        Ok((0..self.profile.devices.len()).map(seconds).collect())
+    }
+
+    /// What backpropagation of a batch takes on a device alone.
+    fn batch_seconds(&self, device: &DeviceProfile) -> f64 {
+        let scale = self.batch_size as f64 / self.profile.samples.max(1) as f64;
+        let seconds = |times: &[Distribution]| Distribution::sum(times).mean();
+        let passes = seconds(&device.recompute) + seconds(&device.backward);
+        scale * passes + seconds(&device.update)
     }
 
     fn candidate(&self, schedule: &Schedule, layout: Layout<'_>) -> Result<Candidate, Error> {
@@ -268,13 +306,15 @@ impl Search<'_> {
 
     /// Images per second of backpropagation on the fastest device, without stragglers.
     pub fn alone(&self) -> f64 {
-        let scale = self.batch_size as f64 / self.profile.samples.max(1) as f64;
-        let seconds = |times: &[Distribution]| Distribution::sum(times).mean();
-        let rate = |device: &DeviceProfile| {
-            let passes = seconds(&device.recompute) + seconds(&device.backward);
-            let seconds = scale * passes + seconds(&device.update);
-            self.batch_size as f64 / seconds.max(f64::MIN_POSITIVE)
-        };
-        self.profile.devices.iter().map(rate).fold(0.0, f64::max)
+        let seconds = (self.profile.devices.iter()).map(|device| self.batch_seconds(device));
+        let least = seconds.fold(f64::INFINITY, f64::min);
+        self.batch_size as f64 / least.max(f64::MIN_POSITIVE)
     }
+}
+
+/// By what share of its own time a device is slower for a batch.
+fn slowdown(stragglers: &[Straggler], seed: u64, device: usize, batch: usize) -> f64 {
+    let of = stragglers.iter();
+    of.map(|straggler| straggler.slowdown(seed, device, batch))
+        .sum()
 }

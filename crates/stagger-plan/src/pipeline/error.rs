@@ -1,0 +1,83 @@
+//! Why durations do not fit a pipeline.
+
+use stagger_schedule::Replicas;
+
+/// Why a profile says nothing about a pipeline.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PipelineError {
+    /// Devices or links do not fit the stages.
+    #[error(
+        "the profile has {found} {what}; {stages} stages need {expected}, or one that counts for all"
+    )]
+    Count {
+        /// `devices` or `links`.
+        what: &'static str,
+        /// How many it has.
+        found: usize,
+        /// How many there have to be.
+        expected: usize,
+        /// Stages of the pipeline.
+        stages: usize,
+    },
+    /// Devices do not fit stages with replicas.
+    #[error(
+        "the profile has {found} devices; {stages} stages with {places} replicas in all need {stages} or {places}, or one that \
+         counts for all"
+    )]
+    Devices {
+        /// How many it has.
+        found: usize,
+        /// Stages of the pipeline.
+        stages: usize,
+        /// Their replicas, all together.
+        places: usize,
+    },
+    /// The cut is one of another schedule.
+    #[error("the schedule has {expected} stages, and the cut {found}")]
+    Stages {
+        /// Of the schedule.
+        expected: usize,
+        /// Of the cut.
+        found: usize,
+    },
+    /// Something takes longer in the mean than any time that can be given.
+    #[error(
+        "{what} would take {seconds:.3e} s, and at most a day is planned with; look at the batch size, the speeds of devices and links, and \
+         the bytes of the profile"
+    )]
+    TooLong {
+        /// What takes so long.
+        what: String,
+        /// In the mean.
+        seconds: f64,
+    },
+    /// The cut is one of another model.
+    #[error("the profile has {found} blocks, and the stages are cut from {expected}")]
+    Blocks {
+        /// Of the cut.
+        expected: usize,
+        /// Of the profile.
+        found: usize,
+    },
+}
+
+impl PipelineError {
+    /// So many devices that are neither one, nor as many as stages or places.
+    #[must_use]
+    pub fn devices(found: usize, replicas: &Replicas) -> Self {
+        let (stages, places) = (replicas.stages(), replicas.places());
+        match replicas.any() {
+            true => Self::Devices {
+                found,
+                stages,
+                places,
+            },
+            false => Self::Count {
+                what: "devices",
+                found,
+                expected: stages,
+                stages,
+            },
+        }
+    }
+}
