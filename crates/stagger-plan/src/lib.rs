@@ -3,7 +3,6 @@
 //! A [`Profile`] is what was measured of blocks, devices and links; with a cut and a schedule it becomes a [`Pipeline`], which says
 //! how long every action of every stage takes.
 
-mod data_parallel;
 mod distribution;
 mod grid;
 mod pipeline;
@@ -15,7 +14,6 @@ pub mod theory;
 mod times;
 mod trace;
 
-pub use data_parallel::{RingSum, data_parallel_rate};
 pub use distribution::{Distribution, DistributionError};
 pub use grid::grid;
 pub use pipeline::{HopTimes, Pipeline, PipelineError, RingTimes};
