@@ -121,7 +121,7 @@ def row(stagger, folder, network, devices, method):
         raise SystemExit(f"{network}, {devices} devices, {method}: {done.stderr}")
     found = json.loads(done.stdout)
     alone = FORWARD * 3 * devices  # On a device of speed 1.
-    speedup = found["batches_per_second"] * alone
+    speedup = found["lasting_batches_per_second"] * alone
     staleness = [stage["staleness_max"] for stage in found["stages"]]
     return {
         "network": network, "devices": devices, "method": method, "stages": stages, "replicas": replicas,

@@ -74,7 +74,7 @@ impl LeastStaleness {
         let ceiling = match times.replicas().any() {
             true => {
                 let most = self.simulate(&vec![largest; hops], times, None)?;
-                Some(most.simulated.batches_per_second)
+                Some(most.simulated.lasting_batches_per_second())
             }
             false => None,
         };
@@ -141,7 +141,7 @@ impl LeastStaleness {
         .run(|_| {})?;
         Ok(FoundStaleness {
             is_enough: match ceiling {
-                Some(most) => simulated.batches_per_second >= self.share * most,
+                Some(most) => simulated.lasting_batches_per_second() >= self.share * most,
                 None => simulated.busiest_share() >= self.share,
             },
             schedule,

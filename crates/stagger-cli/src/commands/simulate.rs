@@ -173,6 +173,7 @@ fn object(prepared: &PreparedSimulation, simulated: &Simulated, exact: f64) -> V
         "batch_size": prepared.batch_size,
         "batches": simulated.batches,
         "batches_per_second": simulated.batches_per_second,
+        "lasting_batches_per_second": simulated.lasting_batches_per_second(),
         "images_per_second": prepared.batch_size.map(|size| size as f64 * simulated.batches_per_second),
         "exact_batches_per_second_of_means": exact,
         "bubble_share": simulated.bubble_share(),
@@ -221,6 +222,14 @@ fn table(
     let _ = write!(text, "{} batches/s", digits(rate));
     if let Some(size) = prepared.batch_size {
         let _ = write!(text, ", {:.0} images/s", rate * size as f64);
+    }
+    let lasting = simulated.lasting_batches_per_second();
+    if lasting < 0.99 * rate {
+        let _ = write!(
+            text,
+            " until what lower stages were ahead is used up, and {} in the long run",
+            digits(lasting)
+        );
     }
     let _ = writeln!(
         text,

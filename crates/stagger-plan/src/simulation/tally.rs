@@ -23,6 +23,8 @@ pub struct Simulated {
 pub struct StageSimulated {
     /// Copies of the stage.
     pub replicas: usize,
+    /// Its updates per second; 0 if none of them counts.
+    pub updates_per_second: f64,
     /// Share of the time in which its replicas worked, in the mean over them.
     pub mean_busy_share: f64,
     /// Share of the time in which it worked, 0 to 1. The rest is its bubble.
@@ -119,6 +121,10 @@ impl Tally {
         let share = |time: u64| time as f64 / self.span().max(1) as f64;
         StageSimulated {
             replicas: 1,
+            updates_per_second: match self.span() {
+                0 => 0.0,
+                span => self.batches() as f64 * 1e9 / span as f64,
+            },
             mean_busy_share: share(self.busy),
             busy_share: share(self.busy),
             receive_share: share(self.receive),
@@ -157,6 +163,14 @@ impl Simulated {
             },
             stages: of_stages.map(stage).collect(),
         }
+    }
+
+    /// The rate of the stage with the fewest updates, in batches per second: what the run comes to if it is long. The last stage may be
+    /// faster until it has used up what the others were ahead.
+    #[must_use]
+    pub fn lasting_batches_per_second(&self) -> f64 {
+        let rates = self.stages.iter().map(|of| of.updates_per_second);
+        rates.reduce(f64::min).unwrap_or_default()
     }
 
     /// The share of the time in which a stage works, or its replicas sum up their gradients, of the stage that does so most. At 1

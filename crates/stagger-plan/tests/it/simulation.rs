@@ -156,3 +156,21 @@ fn times_of_another_number_of_stages_are_refused() {
     };
     assert_eq!(simulation.run(|_| {}), Err(expected));
 }
+
+/// Stages that were ahead feed a faster last stage for a while; the run is not faster for it.
+#[test]
+fn a_head_start_is_no_rate() {
+    let schedule = Schedule::parse("dsp(m=300,0)", None).unwrap();
+    let mut pipeline = Pipeline::equal(&schedule, 0.040);
+    pipeline.places[1].backward = Distribution::Constant(0.005);
+    let simulation = Simulation {
+        schedule: &schedule,
+        times: &Times::new(&pipeline, 1, 3),
+        batches: 400 + schedule.lead(),
+        warmup: 100,
+    };
+    let simulated = simulation.run(|_| {}).unwrap();
+    let lasting = simulated.lasting_batches_per_second();
+    assert!((lasting / 25.0 - 1.0).abs() < 1e-3, "{lasting}");
+    assert!(simulated.batches_per_second > 30.0);
+}

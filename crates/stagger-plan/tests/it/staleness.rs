@@ -103,10 +103,10 @@ fn waiting_for_a_replica_is_no_work() {
             batches: 2200 + m,
             warmup: 200,
         };
-        simulation.run(|_| {}).unwrap().batches_per_second
+        simulation.run(|_| {}).unwrap().lasting_batches_per_second()
     };
     assert!(found.is_enough);
     let least = found.schedule.policy(0).staleness;
-    assert!(least > 1, "{least}");
+    assert!((2..60).contains(&least), "{least}");
     assert!(rate(least) >= 0.98 * rate(256), "{least}");
 }

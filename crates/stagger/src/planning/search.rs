@@ -281,7 +281,7 @@ impl Search<'_> {
             micro_batches: schedule.micro_batches(),
             devices: layout.devices.to_vec(),
             cut,
-            images_per_second: simulated.batches_per_second * self.batch_size as f64,
+            images_per_second: simulated.lasting_batches_per_second() * self.batch_size as f64,
             staleness,
         })
     }
