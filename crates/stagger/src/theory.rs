@@ -5,6 +5,7 @@
 //! hold there. They are no proven ones: elsewhere in the region of a run the loss may be steeper.
 
 mod error;
+mod memory;
 mod meter;
 mod outside;
 mod point;
@@ -13,7 +14,7 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
-use stagger_engine::Optimizer;
+use stagger_engine::{Decay, Optimizer};
 use stagger_plan::theory::{Bound, Constants, Momentum, Run};
 use stagger_schedule::Convergence;
 
@@ -31,8 +32,8 @@ use meter::Probe;
 pub use point::Point;
 use versions::Versions;
 
-/// Versions that are measured, where there are as many updates.
-const VERSIONS: usize = 6;
+/// Updates along which constants are measured, unless the request or the end of the run says otherwise.
+const STEPS: usize = 64;
 
 /// More updates take longer than anyone waits.
 const MOST_STEPS: usize = 1_000_000;
@@ -46,8 +47,9 @@ pub struct Theory {
     /// The run, as for training. Its learning rate is constant and without warm-up unless the options say otherwise, as in the
     /// theorems; its epochs or batches are those that the bound is for.
     pub options: TrainingOptions,
-    /// Updates along which constants are measured, at least 1.
-    pub steps: usize,
+    /// Updates along which constants are measured: at least 1, and 2 where weights are stale. `None` for 64. Where the learning rate
+    /// changes, they end with the run: it is not planned any further.
+    pub steps: Option<usize>,
     /// Batches whose mean gradient stands for that of the loss, and whose variance is the noise; at least 2.
     pub probe_batches: usize,
 }
@@ -82,6 +84,8 @@ pub struct Estimates {
     pub median: f64,
     /// The largest.
     pub largest: f64,
+    /// Versions that gave a value.
+    pub versions: usize,
 }
 
 impl Estimates {
@@ -94,7 +98,11 @@ impl Estimates {
             0 => f64::midpoint(values[half - 1], values[half]),
             _ => values[half],
         };
-        Some(Self { median, largest })
+        Some(Self {
+            median,
+            largest,
+            versions: values.len(),
+        })
     }
 }
 
@@ -102,16 +110,65 @@ impl Theory {
     /// Measures.
     ///
     /// # Errors
-    /// As [`Training::run`](crate::Training::run), and [`TheoryError`] for methods and optimizers that the theorems leave out, and where
-    /// the run diverges.
+    /// As [`Training::run`](crate::Training::run), and [`TheoryError`] for methods and optimizers that the theorems leave out, where the
+    /// run is too short to see stale weights, where probe batches do not fit into memory, and where the run diverges.
     pub fn run(&self) -> Result<Measured, Error> {
-        if self.steps == 0 {
+        self.check()?;
+        let mut job = Job::new(with_constant_rate(&self.options), &Given::default())?;
+        let convergence = Convergence::of(&job.schedule).map_err(|why| TheoryError::Method {
+            schedule: job.schedule.to_string(),
+            why,
+        })?;
+        let momentum = momentum(&job.optimizer)?;
+        if job.replicas.any() {
+            let found = job.replicas.to_string();
+            return Err(TheoryError::Replicas { found }.into());
+        }
+        let steps = self.steps_of(&job)?;
+        let places = 0..job.replicas.places();
+        stages::check(&job, places.clone())?;
+        limits::check(&job, places, false)?;
+        memory::check(&job, steps, self.probe_batches)?;
+        let mut notes: Vec<String> = limits::cache_note(&job).into_iter().collect();
+        notes.extend(balance::resolve(&mut job, None, None)?);
+        let states = initial_states(&job, &mut notes)?;
+
+        let versions = Versions::train(&job, convergence, states.as_deref(), steps)?;
+        let probes = Probe::read(&job, steps, self.probe_batches)?;
+        let measured = Measured {
+            convergence,
+            momentum,
+            steps,
+            probe_batches: probes.len(),
+            probe_images: probes.iter().map(Probe::samples).sum(),
+            points: meter::measure(&job, &probes, &versions)?,
+            outside: outside::outside(&job),
+            notes,
+            job,
+        };
+        if measured.smoothness().largest == 0.0 {
+            return Err(TheoryError::Still.into());
+        }
+        // Without a value of S nothing says how much less than 1/L the rate has to be.
+        if measured.spread().is_none() && is_stale(&measured.job) {
+            return Err(TheoryError::NothingStale {
+                schedule: measured.job.schedule.to_string(),
+                steps,
+            }
+            .into());
+        }
+        Ok(measured)
+    }
+
+    /// What the request alone says.
+    fn check(&self) -> Result<(), Error> {
+        if self.steps == Some(0) {
             return Err(Refusal::Zero { option: "steps" }.into());
         }
         for (option, found, most, kind, expected) in [
             (
                 "steps",
-                self.steps,
+                self.steps.unwrap_or(STEPS),
                 MOST_STEPS,
                 "a number of updates to measure along",
                 "at most 1000000, such as 64",
@@ -141,42 +198,42 @@ impl Theory {
         if self.options.emulate.is_some() {
             return Err(TheoryError::Emulated.into());
         }
-        let mut job = Job::new(with_constant_rate(&self.options), &Given::default())?;
-        let convergence = Convergence::of(&job.schedule).map_err(|why| TheoryError::Method {
-            schedule: job.schedule.to_string(),
-            why,
-        })?;
-        let momentum = momentum(&job.optimizer)?;
-        if job.replicas.any() {
-            let found = job.replicas.to_string();
-            return Err(TheoryError::Replicas { found }.into());
+        if self.options.sync_batch_norm == Some(true) {
+            return Err(TheoryError::Synchronized.into());
         }
-        let places = 0..job.replicas.places();
-        stages::check(&job, places.clone())?;
-        limits::check(&job, places, false)?;
-        let mut notes: Vec<String> = limits::cache_note(&job).into_iter().collect();
-        notes.extend(balance::resolve(&mut job, None, None)?);
-        let states = initial_states(&job, &mut notes)?;
-
-        let count = self.steps.min(VERSIONS);
-        let versions = Versions::train(&job, convergence, states.as_deref(), self.steps, count)?;
-        let probes = Probe::read(&job, self.steps, self.probe_batches)?;
-        let measured = Measured {
-            convergence,
-            momentum,
-            steps: self.steps,
-            probe_batches: probes.len(),
-            probe_images: probes.iter().map(Probe::samples).sum(),
-            points: meter::measure(&job, &probes, &versions)?,
-            outside: outside::outside(&job),
-            notes,
-            job,
-        };
-        match measured.smoothness().largest > 0.0 {
-            true => Ok(measured),
-            false => Err(TheoryError::Still.into()),
-        }
+        Ok(())
     }
+
+    /// Updates along which the run is measured.
+    fn steps_of(&self, job: &Job) -> Result<usize, TheoryError> {
+        let planned = job.horizon.batches;
+        let steps = match (self.steps, rate_changes(job)) {
+            (None, true) => STEPS.min(planned),
+            (Some(found), true) if found > planned => {
+                return Err(TheoryError::PastTheEnd { found, planned });
+            }
+            (given, _) => given.unwrap_or(STEPS),
+        };
+        // The first version of all stages is the initial one, stale or not.
+        if steps < 2 && is_stale(job) {
+            return Err(TheoryError::NothingStale {
+                schedule: job.schedule.to_string(),
+                steps,
+            });
+        }
+        Ok(steps)
+    }
+}
+
+fn is_stale(job: &Job) -> bool {
+    let policies = job.schedule.policies();
+    policies.iter().any(|policy| policy.staleness > 0)
+}
+
+/// Whether batches have different learning rates.
+fn rate_changes(job: &Job) -> bool {
+    let rate = &job.learning_rate;
+    rate.decay != Decay::Constant || rate.warmup.batches > 0
 }
 
 /// The theorems have one rate for the whole run.
@@ -214,6 +271,7 @@ impl Measured {
         Estimates::of(found).unwrap_or(Estimates {
             median: 0.0,
             largest: 0.0,
+            versions: 0,
         })
     }
 

@@ -43,14 +43,9 @@ pub struct TheoryArgs {
     #[command(flatten)]
     start: StartFlags,
 
-    /// Updates along which constants are measured, at six versions
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 64,
-        help_heading = "Measurement"
-    )]
-    pub steps: usize,
+    /// Updates along which constants are measured, at six versions [default: 64; where the rate changes, no more than the run has]
+    #[arg(long, value_name = "N", help_heading = "Measurement")]
+    pub steps: Option<usize>,
     /// Batches whose mean gradient is taken for that of the loss, and whose variance for the noise
     #[arg(
         long,

@@ -1,5 +1,8 @@
 //! The constants of the convergence theorems, measured.
 
+#[cfg(target_os = "linux")]
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::support::Bench;
@@ -166,6 +169,9 @@ fn wrong_requests_are_one_sentence() {
         "--schedule dp(2)",
         "--replicas 2",
         "--sync-batch-norm",
+        "--steps 1 --schedule dsp(m=100,0)",
+        "--max-batches 1 --lr-schedule cosine",
+        "--steps 21 --max-batches 20 --lr-schedule cosine",
         "--emulate equal:5ms",
         "--dataset cifar10 --data-dir nowhere",
         "--data-dir nowhere",
@@ -193,6 +199,52 @@ fn wrong_requests_are_one_sentence() {
         })
         .collect();
     insta::assert_snapshot!("theory_refusals", said.join("\n"));
+}
+
+/// Where the rate changes, measuring ends with the run. What one version shows is said of one.
+#[test]
+fn no_version_is_past_the_end_of_the_run() {
+    let bench = Bench::new();
+    let few = "theory --json --batch-size 8 --probe-batches 2 --stages 2 --max-batches 4";
+    let output = bench.stagger(&format!("{few} --lr-schedule cosine"));
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let found: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(found["steps"], 4);
+    assert_eq!(found["smoothness"]["versions"], 4);
+    assert_eq!(found["spread"]["versions"], 3);
+    // At a constant rate the run may be measured further.
+    let found = measured(&bench, "--max-batches 4");
+    assert_eq!(found["steps"], 6);
+
+    let output = bench.stagger("theory -b 8 --steps 1 --probe-batches 2 -s bp");
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let line = "measured along 1 update, at 1 version, on 2 other batches (16 images)\n";
+    assert!(output.stdout.contains(line), "{}", output.stdout);
+}
+
+/// Probe batches that do not fit into memory are refused before anything is computed.
+#[test]
+#[cfg(target_os = "linux")]
+fn too_many_probe_batches_are_refused() {
+    let bench = Bench::new();
+    let binary = assert_cmd::cargo::cargo_bin("stagger");
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg("ulimit -v 600000; exec \"$0\" theory -b 64 --probe-batches 1024")
+        .arg(&binary)
+        .current_dir(&bench.folder)
+        .output()
+        .expect("a shell");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(output.stdout.is_empty());
+    let begin = "error: the images of 1024 probe batches and the weights of the measured versions need at least ";
+    assert!(stderr.starts_with(begin), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(
+        stderr.contains("use fewer --probe-batches or a smaller --batch-size"),
+        "{stderr}"
+    );
 }
 
 /// A run that diverges says so, with the status of runs that fail.

@@ -1,6 +1,7 @@
 //! Why the constants of a run are not measured.
 
 use stagger_engine::EngineError;
+use stagger_model::quantity::bytes;
 use stagger_runtime::FeedError;
 
 use crate::refusal::Spelling;
@@ -33,6 +34,11 @@ pub enum TheoryError {
         /// How many.
         found: String,
     },
+    /// Batch normalisation would be over replicas.
+    #[error(
+        "constants are measured on one copy of each stage, so there is no batch normalisation to synchronise; leave `sync_batch_norm` out"
+    )]
+    Synchronized,
     /// Stages sleep instead of computing.
     #[error("stages that are emulated compute no gradients; leave `emulate` out")]
     Emulated,
@@ -41,6 +47,47 @@ pub enum TheoryError {
     Probes {
         /// Probe batches.
         found: usize,
+    },
+    /// No measured version has weights that are stale and have moved since, so nothing is known of the bias that they cause.
+    #[error(
+        "within {updates} of {schedule} no stale weights have moved, so their bias cannot be measured; give `steps` of at least 2, such \
+         as 64, and a run of as many batches by `epochs` or `max_batches` where the rate changes",
+        updates = counted(*.steps, "update", "updates")
+    )]
+    NothingStale {
+        /// The schedule.
+        schedule: String,
+        /// Updates that were asked for, or that the run has.
+        steps: usize,
+    },
+    /// The learning rate is planned for fewer batches than updates were asked for.
+    #[error(
+        "`steps` is {found}, and the learning rate is planned for a run of {batches}; give at most {planned}, or a longer run by `epochs` \
+         or `max_batches`",
+        batches = counted(*.planned, "batch", "batches")
+    )]
+    PastTheEnd {
+        /// Updates that were asked for.
+        found: usize,
+        /// Batches of the run.
+        planned: usize,
+    },
+    /// The images of the probe batches, and the weights at which their gradients are taken, are too large.
+    #[error(
+        "the images of {probes} probe batches and the weights of the measured versions need at least {} of memory, and {limit} leaves {}; \
+         raise the limit, or use fewer `probe_batches` or a smaller `batch_size`",
+        bytes(*.needed),
+        bytes(*.found)
+    )]
+    Memory {
+        /// Probe batches.
+        probes: usize,
+        /// Bytes that they need.
+        needed: u64,
+        /// Bytes that are left.
+        found: u64,
+        /// What limits them.
+        limit: &'static str,
     },
     /// The gradient of the probe batches cannot be computed.
     #[error("the gradient at version {version} cannot be computed: {source}")]
@@ -76,18 +123,32 @@ impl TheoryError {
     #[must_use]
     pub fn sentence(&self, spelling: Spelling) -> String {
         let mut sentence = self.to_string();
-        for option in ["replicas", "emulate", "probe_batches", "lr"] {
+        for option in [
+            "replicas",
+            "sync_batch_norm",
+            "emulate",
+            "probe_batches",
+            "batch_size",
+            "steps",
+            "epochs",
+            "max_batches",
+            "lr",
+        ] {
             let field = Spelling::Fields.name(option);
             sentence = sentence.replace(&field, &spelling.name(option));
         }
         sentence
     }
 
-    /// Whether the request is wrong, and nothing has been computed.
+    /// Whether the request is wrong.
     pub(crate) fn is_refusal(&self) -> bool {
         !matches!(
             self,
             Self::Gradient { .. } | Self::Images { .. } | Self::NotFinite { .. } | Self::Still
         )
     }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

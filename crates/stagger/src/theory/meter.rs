@@ -265,37 +265,23 @@ impl<S: Stage> Meter<S> {
     }
 
     /// `Σ g(w, u; ξ)` over these batches: forwards at `u`, of which the stages below the last keep their inputs, and then forwards
-    /// again and backwards at `w`.
+    /// again and backwards at `w`. Batch by batch, so that only one has its activations in memory.
     pub fn gradient(
         &mut self,
         backward: &[&StageState],
         forward: &[&StageState],
         probes: &[&Probe],
     ) -> Result<Sum, EngineError> {
-        let last = self.stages.len() - 1;
-        let first = probes
-            .iter()
-            .map(|probe| self.stages[0].upload(probe.images.clone()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut points = vec![first];
-        for stage in 0..last {
-            self.stages[stage].import(forward[stage])?;
-            let mut outputs = Vec::with_capacity(probes.len());
-            for (probe, point) in probes.iter().zip(&points[stage]) {
-                let output = self.stages[stage].forward(point, probe.batch)?;
-                outputs.push(self.stages[stage + 1].take_over(output)?);
-            }
-            points.push(outputs);
-        }
-        self.import(backward)?;
         let mut sum = Sum {
             squares: vec![0.0; self.stages.len()],
             ..Sum::default()
         };
-        for (at, probe) in probes.iter().enumerate() {
+        for probe in probes {
+            let inputs = self.inputs(forward, probe)?;
+            self.import(backward)?;
             let mut upstream = None;
-            for (stage, points) in self.stages.iter_mut().zip(&points).rev() {
-                let (output, graph) = stage.record(&points[at], probe.batch)?;
+            for (stage, input) in self.stages.iter_mut().zip(inputs).rev() {
+                let (output, graph) = stage.record(&input, probe.batch)?;
                 let output_grad = match upstream.take() {
                     Some(grad) => stage.take_over(grad)?,
                     None => {
@@ -310,6 +296,22 @@ impl<S: Stage> Meter<S> {
         }
         sum.batches = probes.len();
         Ok(sum)
+    }
+
+    /// The input of every stage, of one batch, by forwards at these weights.
+    fn inputs(
+        &mut self,
+        forward: &[&StageState],
+        probe: &Probe,
+    ) -> Result<Vec<S::Activation>, EngineError> {
+        let last = self.stages.len() - 1;
+        let mut inputs = vec![self.stages[0].upload(probe.images.clone())?];
+        for stage in 0..last {
+            self.stages[stage].import(forward[stage])?;
+            let output = self.stages[stage].forward(&inputs[stage], probe.batch)?;
+            inputs.push(self.stages[stage + 1].take_over(output)?);
+        }
+        Ok(inputs)
     }
 
     /// Takes the gradients of one batch from the stages.

@@ -1,6 +1,6 @@
 //! What of a run lies outside of the assumptions of docs/theory.md.
 
-use stagger_engine::{Decay, Precision};
+use stagger_engine::Precision;
 use stagger_model::Layer;
 
 use crate::job::Job;
@@ -29,8 +29,7 @@ pub(super) fn outside(job: &Job) -> Vec<String> {
         "an epoch draws its images without replacement, so that A3 holds over epochs only"
             .to_owned(),
     );
-    let rate = &job.learning_rate;
-    if rate.decay != Decay::Constant || rate.warmup.batches > 0 {
+    if super::rate_changes(job) {
         lines.push("the learning rate changes, and the theorems have a constant one".to_owned());
     }
     if job.options.clip_norm.is_some() {

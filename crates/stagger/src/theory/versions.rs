@@ -10,6 +10,9 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::stages;
 
+/// Versions that are measured, where there are as many updates.
+const VERSIONS: usize = 6;
+
 /// Versions of a run that are measured, and the weights that this takes.
 #[derive(Debug)]
 pub(super) struct Versions {
@@ -19,6 +22,23 @@ pub(super) struct Versions {
     is_stashed: bool,
     /// By version and stage.
     states: BTreeMap<(usize, usize), StageState>,
+}
+
+/// Versions that are measured along so many updates: evenly spaced, the first among them.
+pub(super) fn measured(steps: usize) -> BTreeSet<usize> {
+    let count = steps.min(VERSIONS);
+    (0..count).map(|at| at * steps / count).collect()
+}
+
+/// The versions, each of a stage, that are needed to measure these: them, the next ones, and the stale ones.
+pub(super) fn kept(measured: &BTreeSet<usize>, staleness: &[usize]) -> BTreeSet<(usize, usize)> {
+    let mut kept = BTreeSet::new();
+    for &n in measured {
+        for (k, m) in staleness.iter().enumerate() {
+            kept.extend([(n, k), (n + 1, k), (n.saturating_sub(*m), k)]);
+        }
+    }
+    kept
 }
 
 /// The weights around one version, by stage.
@@ -33,24 +53,17 @@ pub(super) struct Version<'a> {
 }
 
 impl Versions {
-    /// Trains for so many updates, from these states or the initial ones, and keeps `count` versions, evenly spaced, the first among
-    /// them.
+    /// Trains for so many updates, from these states or the initial ones, and keeps what is [`measured`] of them.
     pub fn train(
         job: &Job,
         convergence: Convergence,
         states: Option<&[StageState]>,
         steps: usize,
-        count: usize,
     ) -> Result<Self, Error> {
         let policies = job.schedule.policies();
         let staleness: Vec<usize> = policies.iter().map(|policy| policy.staleness).collect();
-        let measured: BTreeSet<usize> = (0..count).map(|at| at * steps / count).collect();
-        let mut kept = BTreeSet::new();
-        for &n in &measured {
-            for (k, m) in staleness.iter().enumerate() {
-                kept.extend([(n, k), (n + 1, k), (n.saturating_sub(*m), k)]);
-            }
-        }
+        let measured = measured(steps);
+        let kept = kept(&measured, &staleness);
         let at: BTreeSet<usize> = kept.iter().map(|&(version, _)| version).collect();
         let horizon = Horizon {
             snapshot_at: at.into_iter().collect(),

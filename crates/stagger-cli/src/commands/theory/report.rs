@@ -12,7 +12,7 @@ use stagger::theory::{Estimates, Measured, Point};
 /// One object with everything. A rate that is not limited is null, and so is the bound at a rate that is not allowed.
 pub fn json(measured: &Measured) -> Value {
     let job = &measured.job;
-    let spread = |spread: Estimates| json!({"median": spread.median, "largest": spread.largest});
+    let spread = |spread: Estimates| json!({"median": spread.median, "largest": spread.largest, "versions": spread.versions});
     let point = |point: &Point| {
         json!({
             "version": point.version,
@@ -116,18 +116,18 @@ fn headline(measured: &Measured) -> String {
         rate => format!(", weight decay {rate}"),
     };
     format!(
-        "{} on {} · {} on {stages} {} · {} {} · {momentum}{decay}, rate {}, batches of {}\n\
-         measured along {} updates, at {} versions, on {} other batches ({} images)\n",
+        "{} on {} · {} on {} · {} {} · {momentum}{decay}, rate {}, batches of {}\n\
+         measured along {}, at {}, on {} other batches ({} images)\n",
         job.model.name,
         shown_text(job.split.train.name()),
         job.schedule,
-        if stages == 1 { "stage" } else { "stages" },
+        counted(stages, "stage"),
         job.engine_name(),
         job.precision,
         job.learning_rate.base,
         job.batch_size,
-        measured.steps,
-        measured.points.len(),
+        counted(measured.steps, "update"),
+        counted(measured.points.len(), "version"),
         measured.probe_batches,
         measured.probe_images,
     )
@@ -141,9 +141,11 @@ fn constants(measured: &Measured) -> Table {
             name.to_owned(),
             number(|spread| spread.median),
             number(|spread| spread.largest),
+            spread.map_or(0, |spread| spread.versions).to_string(),
         ]
     };
-    let only = |name: &str, value: String| vec![name.to_owned(), String::new(), value];
+    let only =
+        |name: &str, value: String| vec![name.to_owned(), String::new(), value, String::new()];
     let noise = measured.noise();
     let decay = match measured.job.optimizer.weight_decay().rate {
         0.0 => "",
@@ -176,7 +178,7 @@ fn constants(measured: &Measured) -> Table {
         digits(measured.mean_gradient()),
     ));
     Table {
-        headers: ["constant", "median", "largest"]
+        headers: ["constant", "median", "largest", "versions"]
             .map(str::to_owned)
             .to_vec(),
         rows,
@@ -263,6 +265,10 @@ fn caveats(measured: &Measured) -> String {
         let _ = writeln!(text, "- {line}");
     }
     text
+}
+
+fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Three digits of a number.
