@@ -44,7 +44,7 @@ def real(stagger, rounds, folder):
             yield row("real", schedule, stages, pairs, ratios)
 
 
-def emulations(stagger, rounds, counts, folder):
+def emulations(stagger, rounds, counts, kinds, folder):
     for stages in counts:
         for kind, settings in [
             ("equal", {}),
@@ -53,6 +53,8 @@ def emulations(stagger, rounds, counts, folder):
             ("stragglers", {"straggler": STRAGGLER}),
             ("stragglers and links", {"straggler": STRAGGLER, "latency": "4ms", "transfer_ms": 3.0}),
         ]:
+            if kinds and kind not in kinds:
+                continue
             more = straggler_flags(settings.pop("straggler", None))
             profile = even_profile(folder, stages, STEP_MS, **settings)
             for schedule in METHODS:
@@ -84,6 +86,7 @@ def main():
     arguments.add_argument("--output")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--stages", type=int, nargs="+", default=[2, 4, 8, 16], help="numbers of emulated stages")
+    arguments.add_argument("--kinds", nargs="+", help="kinds of emulated rows [default: all]")
     arguments.add_argument("--part", choices=["real", "emulated"])
     arguments = arguments.parse_args()
     rows = []
@@ -92,7 +95,7 @@ def main():
         if arguments.part != "emulated":
             found.append(real(arguments.stagger, arguments.rounds, folder))
         if arguments.part != "real":
-            found.append(emulations(arguments.stagger, arguments.rounds, arguments.stages, folder))
+            found.append(emulations(arguments.stagger, arguments.rounds, arguments.stages, arguments.kinds, folder))
         for row_found in itertools.chain(*found):
             rows.append(row_found)
             write(rows, COLUMNS, arguments.output)

@@ -51,6 +51,8 @@ pub enum Distribution {
         /// Above 1, so that there is a mean.
         shape: f64,
     },
+    /// One after the other, each drawn for itself. Has no form in a file.
+    Sum(Vec<Self>),
 }
 
 /// Why a text or a number is no [`Distribution`].
@@ -77,6 +79,7 @@ impl Distribution {
             Self::Uniform { low, high } => (low + high) / 2.0,
             Self::Exponential { mean } | Self::LogNormal { mean, .. } => *mean,
             Self::Pareto { low, shape } => low * shape / (shape - 1.0),
+            Self::Sum(parts) => parts.iter().map(Self::mean).sum(),
         }
     }
 
@@ -95,6 +98,7 @@ impl Distribution {
                     _ => upper,
                 }
             }
+            Self::Sum(parts) => parts.iter().map(Self::center).sum(),
             other => other.mean(),
         }
     }
@@ -117,6 +121,10 @@ impl Distribution {
                 mean * (variance.sqrt() * normal - variance / 2.0).exp()
             }
             Self::Pareto { low, shape } => low * (1.0 - unit(key)).powf(-1.0 / shape),
+            Self::Sum(parts) => {
+                let parts = parts.iter().zip(1_u64..);
+                parts.map(|(part, n)| part.draw(mix(key ^ mix(n)))).sum()
+            }
         }
     }
 
@@ -143,26 +151,40 @@ impl Distribution {
                 low: low * factor,
                 shape: *shape,
             },
+            Self::Sum(parts) => Self::Sum(parts.iter().map(|part| part.times(factor)).collect()),
         }
     }
 
-    /// The time of all of these one after the other. Measured ones are added in their order, as they were measured in rounds;
-    /// where one is not measured, the sum of the means stands for all.
+    /// The time of all of these one after the other. What was measured as often is added in its order, as it was measured in
+    /// rounds; everything else varies for itself.
     #[must_use]
     pub fn sum<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
-        let parts: Vec<&Self> = parts.into_iter().collect();
-        let measured: Option<Vec<&[f64]>> = (parts.iter())
-            .map(|part| match part {
-                Self::Samples(samples) => Some(samples.as_slice()),
-                _ => None,
-            })
-            .collect();
-        match measured.as_deref() {
-            Some([first, others @ ..]) if others.iter().all(|other| other.len() == first.len()) => {
-                let round = |at: usize| first[at] + others.iter().map(|o| o[at]).sum::<f64>();
-                Self::Samples((0..first.len()).map(round).collect())
+        let mut constant = None;
+        let mut others: Vec<Self> = Vec::new();
+        for part in parts {
+            match part {
+                Self::Constant(seconds) => *constant.get_or_insert(0.0) += seconds,
+                Self::Samples(samples) => {
+                    let rounds = others.iter_mut().find_map(|other| match other {
+                        Self::Samples(sums) if sums.len() == samples.len() => Some(sums),
+                        _ => None,
+                    });
+                    match rounds {
+                        Some(sums) => sums.iter_mut().zip(samples).for_each(|(a, b)| *a += b),
+                        None => others.push(part.clone()),
+                    }
+                }
+                Self::Sum(more) => others.extend(more.iter().cloned()),
+                named => others.push(named.clone()),
             }
-            _ => Self::Constant(parts.iter().map(|part| part.mean()).sum()),
+        }
+        match (constant, others.as_slice()) {
+            (constant, []) => Self::Constant(constant.unwrap_or(0.0)),
+            (None, [one]) => one.clone(),
+            (constant, _) => {
+                others.extend(constant.map(Self::Constant));
+                Self::Sum(others)
+            }
         }
     }
 
@@ -176,6 +198,7 @@ impl Distribution {
             Self::Samples(samples) if samples.is_empty() => {
                 return Err(fault("the list is empty"));
             }
+            Self::Sum(_) => return Err(fault("a sum has no form in a file")),
             Self::Samples(samples) => samples.clone(),
             Self::Uniform { low, high } if low > high => {
                 return Err(fault("the first time is longer than the second"));
@@ -279,6 +302,14 @@ impl fmt::Display for Distribution {
                 write!(f, "lognormal({},{variation})", Time(*mean))
             }
             Self::Pareto { low, shape } => write!(f, "pareto({},{shape})", Time(*low)),
+            Self::Sum(parts) => {
+                write!(
+                    f,
+                    "{} in the mean of a sum of {}",
+                    Time(self.mean()),
+                    parts.len()
+                )
+            }
         }
     }
 }
@@ -307,6 +338,9 @@ impl Serialize for Distribution {
         let written = match self {
             Self::Constant(seconds) => Written::Constant(*seconds),
             Self::Samples(samples) => Written::Samples(samples.clone()),
+            Self::Sum(_) => {
+                return Err(serde::ser::Error::custom("a sum has no form in a file"));
+            }
             named => Written::Named(named.to_string()),
         };
         written.serialize(serializer)
@@ -325,119 +359,4 @@ impl<'de> Deserialize<'de> for Distribution {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Distribution {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn the_mean_of_draws_is_the_mean() {
-        for text in [
-            "10ms",
-            "uniform(8ms,12ms)",
-            "exponential(10ms)",
-            "lognormal(10ms,0.5)",
-            "pareto(6ms,2.5)",
-        ] {
-            let spread = read(text);
-            let draws = 400_000_u64;
-            let sum: f64 = (0..draws).map(|key| spread.draw(mix(key))).sum();
-            let mean = sum / draws as f64;
-            assert!((mean / 0.010 - 1.0).abs() < 0.02, "{text}: {mean}");
-            assert!((spread.mean() / 0.010 - 1.0).abs() < 1e-9, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_spread_of_draws_is_the_spread() {
-        let spread = read("lognormal(1s,0.5)");
-        let draws: Vec<f64> = (0..200_000_u64).map(|key| spread.draw(mix(key))).collect();
-        let mean = draws.iter().sum::<f64>() / draws.len() as f64;
-        let square = draws.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>();
-        let deviation = (square / draws.len() as f64).sqrt();
-        assert!((deviation - 0.5).abs() < 0.02, "{deviation}");
-    }
-
-    #[test]
-    fn all_samples_are_drawn() {
-        let spread = Distribution::Samples(vec![1.0, 2.0, 4.0]);
-        let draws: Vec<f64> = (0..50).map(|key| spread.draw(mix(key))).collect();
-        for sample in [1.0, 2.0, 4.0] {
-            assert!(draws.contains(&sample));
-        }
-        assert_eq!(spread.draw(3), spread.draw(3));
-    }
-
-    #[test]
-    fn one_disturbed_measurement_does_not_move_the_center() {
-        let center = |samples: &[f64]| Distribution::Samples(samples.to_vec()).center();
-        assert_eq!(center(&[3.0, 1.0, 900.0]), 3.0);
-        assert_eq!(center(&[900.0, 1.0, 2.0, 3.0]), 2.5);
-        assert_eq!(center(&[4.0]), 4.0);
-        assert_eq!(read("uniform(1s,3s)").center(), 2.0);
-    }
-
-    #[test]
-    fn json_and_text_read_back() {
-        for text in [
-            "0.25",
-            "[0.5,0.25]",
-            "\"uniform(8ms,12ms)\"",
-            "\"exponential(1s 500ms)\"",
-            "\"lognormal(10ms,0.3)\"",
-            "\"pareto(50ms,2.5)\"",
-        ] {
-            let spread: Distribution = serde_json::from_str(text).unwrap();
-            assert_eq!(serde_json::to_string(&spread).unwrap(), text);
-        }
-    }
-
-    #[test]
-    fn wrong_ones_are_explained() {
-        for (text, problem) in [
-            ("", "``: value was empty"),
-            ("3", "`3`: time unit needed, for example 3sec or 3ms"),
-            ("-3ms", "`-3ms`: expected number at 0"),
-            ("10days", "a time is not between 0 s and a day"),
-            ("uniform(3ms)", "it has 1 arguments"),
-            (
-                "uniform(3ms,1ms)",
-                "the first time is longer than the second",
-            ),
-            ("uniform(1ms,3ms", "the closing parenthesis is missing"),
-            (
-                "lognormal(3ms,-1)",
-                "the variation is not between 0 and 100",
-            ),
-            ("lognormal(3ms,x)", "`x` is no number"),
-            ("pareto(3ms,1)", "the shape is not above 1"),
-            ("gauss(3ms,1)", "there is no `gauss`"),
-        ] {
-            let error = text.parse::<Distribution>().unwrap_err();
-            assert_eq!(error.problem, problem, "{text}");
-        }
-        for text in ["-1", "1e9", "[]", "[1,-1]", "null", "{}"] {
-            assert!(
-                serde_json::from_str::<Distribution>(text).is_err(),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn measured_rounds_add_up() {
-        let first = Distribution::Samples(vec![1.0, 2.0]);
-        let second = Distribution::Samples(vec![10.0, 20.0]);
-        assert_eq!(
-            Distribution::sum([&first, &second]),
-            Distribution::Samples(vec![11.0, 22.0])
-        );
-        assert_eq!(
-            Distribution::sum([&first, &read("1s")]),
-            Distribution::Constant(2.5)
-        );
-        assert_eq!(Distribution::sum([]), Distribution::ZERO);
-    }
-}
+mod tests;
