@@ -11,7 +11,8 @@ const GROUPS: usize = 32;
 /// What the least staleness is searched for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LeastStaleness {
-    /// The busiest stage has to work for this share of the time, 0 to 1: as much as its own work allows is 1.
+    /// The stage with the most work has to have it to do for this share of the time, 0 to 1, in the long run: as much as its own
+    /// work allows is 1.
     pub share: f64,
     /// Batches of each simulated run, and batches before those that are not counted.
     pub batches: usize,
@@ -59,6 +60,9 @@ impl LeastStaleness {
     /// as small as it can be; then each in turn gets less, from the lowest up, as long as the share is kept. More than 32 hops
     /// do so in 32 groups of neighbours, as every step is a simulation of all stages. Both queues of each hop have room for all that
     /// is in flight there (benchmarks/queues says why).
+    ///
+    /// What counts is the rate of the slowest stage. Upper stages are busy for as long as the batches last that lower ones were ahead
+    /// at the start, which says nothing about the long run.
     ///
     /// Replicas wait for each other before every update, so that none of them may ever be busy for that share of the time. Where
     /// there are any, the rate has to be that share of what the most staleness that is tried reaches.
@@ -142,7 +146,7 @@ impl LeastStaleness {
         Ok(FoundStaleness {
             is_enough: match ceiling {
                 Some(most) => simulated.lasting_batches_per_second() >= self.share * most,
-                None => simulated.busiest_share() >= self.share,
+                None => simulated.lasting_busiest_share() >= self.share,
             },
             schedule,
             simulated,

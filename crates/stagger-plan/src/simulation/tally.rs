@@ -181,6 +181,18 @@ impl Simulated {
         shares.fold(0.0, f64::max)
     }
 
+    /// The share of the time in which the stage with the most work for a batch has it to do, at the rate that lasts: with
+    /// [`busiest_share`](Self::busiest_share) a stage may look busy while it uses up what others were ahead.
+    #[must_use]
+    pub fn lasting_busiest_share(&self) -> f64 {
+        let seconds = |of: &StageSimulated| match of.updates_per_second > 0.0 {
+            true => (of.busy_share + of.sum_share) / of.updates_per_second,
+            false => 0.0,
+        };
+        let most = self.stages.iter().map(seconds).fold(0.0, f64::max);
+        most * self.lasting_batches_per_second()
+    }
+
     /// One minus the mean busy share of all stages and their replicas.
     #[must_use]
     pub fn bubble_share(&self) -> f64 {

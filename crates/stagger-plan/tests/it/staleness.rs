@@ -1,7 +1,9 @@
 //! How much staleness is needed.
 
+use std::sync::Arc;
+
 use stagger_plan::{Distribution, HopTimes, LeastStaleness, Pipeline, Simulation, Times};
-use stagger_schedule::{Replicas, Schedule};
+use stagger_schedule::{Place, Replicas, Schedule};
 
 /// Equal stages of 40 ms on so many devices.
 fn equal(stages: usize) -> Pipeline {
@@ -109,4 +111,26 @@ fn waiting_for_a_replica_is_no_work() {
     let least = found.schedule.policy(0).staleness;
     assert!((2..60).contains(&least), "{least}");
     assert!(rate(least) >= 0.98 * rate(256), "{least}");
+}
+
+/// In the long run the rate is what was asked for, with stragglers and over long pipelines, too: being ahead at the start is not enough.
+#[test]
+fn what_is_found_lasts() {
+    let slow = |place: Place, batch: usize| {
+        let drawn = (place.stage * 7919 + batch).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+        f64::from(u8::from(drawn % 3 == 0))
+    };
+    let times = Times::new(&equal(8), 1, 3).slowed_by(Arc::new(slow));
+    let found = LeastStaleness::default().search(&times).unwrap();
+    assert!(found.is_enough);
+    let simulation = Simulation {
+        schedule: &found.schedule,
+        times: &times,
+        batches: 20_000,
+        warmup: 4_000,
+    };
+    let simulated = simulation.run(|_| {}).unwrap();
+    let share = simulated.lasting_busiest_share();
+    assert!(share > 0.975, "{share} with {}", found.schedule);
+    assert!((simulated.busiest_share() / share - 1.0).abs() < 0.03);
 }
