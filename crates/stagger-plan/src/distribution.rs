@@ -223,7 +223,7 @@ impl Distribution {
 }
 
 /// The longest time that anything takes here.
-pub(crate) const MOST_SECONDS: f64 = 86_400.0;
+const MOST_SECONDS: f64 = 86_400.0;
 
 /// A number from `[0, 1)` that belongs to a key.
 fn unit(key: u64) -> f64 {

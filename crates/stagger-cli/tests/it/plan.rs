@@ -320,7 +320,7 @@ fn times_that_no_clock_counts_are_refused() {
             (2, ""),
             "{field}"
         );
-        let expected = "and at most a day is planned with";
+        let expected = "and at most a year is planned with";
         assert!(simulated.stderr.contains(expected), "{}", simulated.stderr);
     }
     let none = with_profile(|profile| profile["devices"] = json!([]));

@@ -42,7 +42,7 @@ pub enum PipelineError {
     },
     /// Something takes longer in the mean than any time that can be given.
     #[error(
-        "{what} would take {seconds:.3e} s, and at most a day is planned with; look at the batch size, the speeds of devices and links, and \
+        "{what} would take {seconds:.3e} s, and at most a year is planned with; look at the batch size, the speeds of devices and links, and \
          the bytes of the profile"
     )]
     TooLong {

@@ -109,7 +109,7 @@ fn waiting_for_a_replica_is_no_work() {
     };
     assert!(found.is_enough);
     let least = found.schedule.policy(0).staleness;
-    assert!((2..60).contains(&least), "{least}");
+    assert!(least > 1, "{least}");
     assert!(rate(least) >= 0.98 * rate(256), "{least}");
 }
 
@@ -118,7 +118,7 @@ fn waiting_for_a_replica_is_no_work() {
 fn what_is_found_lasts() {
     let slow = |place: Place, batch: usize| {
         let drawn = (place.stage * 7919 + batch).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        f64::from(u8::from(drawn % 3 == 0))
+        f64::from(u8::from(drawn.is_multiple_of(3)))
     };
     let times = Times::new(&equal(8), 1, 3).slowed_by(Arc::new(slow));
     let found = LeastStaleness::default().search(&times).unwrap();
@@ -126,11 +126,11 @@ fn what_is_found_lasts() {
     let simulation = Simulation {
         schedule: &found.schedule,
         times: &times,
-        batches: 20_000,
+        batches: 60_000,
         warmup: 4_000,
     };
     let simulated = simulation.run(|_| {}).unwrap();
     let share = simulated.lasting_busiest_share();
-    assert!(share > 0.975, "{share} with {}", found.schedule);
+    assert!(share > 0.985, "{share} with {}", found.schedule);
     assert!((simulated.busiest_share() / share - 1.0).abs() < 0.03);
 }

@@ -160,8 +160,8 @@ impl Search<'_> {
             Err(error) => return Err(error),
         };
         let search = LeastStaleness {
-            batches: 2 * BATCHES,
-            warmup: WARMUP,
+            // There are many layouts.
+            batches: (50_000 / layout.stages()).max(2 * BATCHES),
             ..LeastStaleness::default()
         };
         let busy = search.search(&times)?;
