@@ -223,11 +223,13 @@ impl PreparedSimulation {
     /// # Errors
     /// When the stages cannot be simulated.
     pub fn with_least_staleness(&self, share: f64) -> Result<(Self, bool), Error> {
+        // Of at least as many batches as it takes to tell shares apart.
+        let usual = LeastStaleness::default();
         let search = LeastStaleness {
             share,
-            batches: self.request.batches,
-            warmup: self.request.warmup,
-            ..LeastStaleness::default()
+            batches: self.request.batches.max(usual.batches),
+            warmup: self.request.warmup.max(usual.warmup),
+            ..usual
         };
         let found = search.search(&self.times)?;
         let prepared = Self {
