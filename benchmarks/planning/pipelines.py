@@ -66,6 +66,19 @@ def emulated(stagger, profile, schedule, stages, cut, batches, warmup, more=()):
     ])  # fmt: skip
 
 
+def own_seconds(schedule, cut, step_ms):
+    """What the stage with the most work takes for a batch, if every block takes as long and the last stage does not recompute."""
+    unit = step_ms / 1e3 * len(cut) / len(BLOCKS)
+    recomputes = schedule.startswith(("dsp", "fr"))
+    last = len(cut) - 1
+    return max(blocks * unit * (4 / 3 if recomputes and stage < last else 1) for stage, blocks in enumerate(cut))
+
+
+def lasting_rate(found):
+    """Batches per second of the slowest stage of an emulated run: the last one is faster while it uses up what others were ahead."""
+    return min(found["batches"] / stage["wall_seconds"] for stage in found["accounting"])
+
+
 def warmup_of(stages, staleness):
     """Batches until lower stages are as far ahead as they ever will be."""
     return 2 * stages + 2 * staleness + 8

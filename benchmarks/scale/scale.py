@@ -96,7 +96,7 @@ def row(stagger, folder, network, devices, method):
         return None
     # Where a batch ends before the next begins, every batch takes the same time, but for random times.
     flushes = base.startswith(("bp", "gpipe", "1f1b", "dp"))
-    warmup, batches = (5, 50) if flushes else (20, 100) if micro_batches > 1 else (100 + 2 * stages, 400)
+    warmup, batches = (5, 50) if flushes else (20, 100) if micro_batches > 1 else (100 + 2 * stages, 2000)
     flags = ["--json", "--warmup", warmup, "--batches", batches]
     if base == "dp(K)":
         stages, replicas = 1, devices
