@@ -13,7 +13,7 @@ pub fn schedules() -> impl Strategy<Value = Schedule> {
     });
     let hops = prop::collection::vec((0_usize..=4, any::<prop::sample::Index>()), 0..=5);
     let dsp = (hops, 1_usize..=3).prop_map(|(hops, accumulated)| {
-        // Starts at the last hop. A stage's staleness is the sum of what is in flight above it.
+        // From the last hop down, as a stage is as stale as all hops above it have batches in flight.
         let (mut queues, mut staleness, mut sum) = (vec![0], vec![0], 0);
         for (in_flight, queue) in hops {
             sum += in_flight;
