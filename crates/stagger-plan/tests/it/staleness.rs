@@ -117,8 +117,14 @@ fn waiting_for_a_replica_is_no_work() {
 #[test]
 fn what_is_found_lasts() {
     let slow = |place: Place, batch: usize| {
-        let drawn = (place.stage * 7919 + batch).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        f64::from(u8::from(drawn.is_multiple_of(3)))
+        // Bits that look random: multiples of one number would be spread too evenly.
+        let chance = Distribution::Uniform {
+            low: 0.0,
+            high: 3.0,
+        };
+        f64::from(u8::from(
+            chance.draw((place.stage << 32 | batch) as u64) < 1.0,
+        ))
     };
     let times = Times::new(&equal(8), 1, 3).slowed_by(Arc::new(slow));
     let found = LeastStaleness::default().search(&times).unwrap();
