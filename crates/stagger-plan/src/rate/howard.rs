@@ -50,7 +50,56 @@ pub(super) fn max_cycle_ratio(nodes: usize, edges: &[Edge]) -> Option<f64> {
             return Some(ratio);
         }
     }
-    Some(ratio)
+    // Policies may take turns without an end. From the ratio that they have come to, cycles are searched one by one.
+    loop {
+        match better_cycle(nodes, edges, ratio) {
+            None => return Some(ratio),
+            Some((_, tokens)) if tokens <= 0 => return None,
+            Some((time, tokens)) => {
+                let better = time / tokens as f64;
+                if better <= ratio {
+                    return Some(ratio);
+                }
+                ratio = better;
+            }
+        }
+    }
+}
+
+/// Time and tokens of a cycle whose ratio is larger, by Bellman and Ford. `None` where there is none beyond rounding.
+fn better_cycle(nodes: usize, edges: &[Edge], ratio: f64) -> Option<(f64, i64)> {
+    let largest = edges.iter().map(|edge| edge.time).fold(1.0, f64::max);
+    let mut value = vec![0.0; nodes];
+    // The edge over which each node got its value.
+    let mut came_by: Vec<Option<usize>> = vec![None; nodes];
+    let mut last = None;
+    for _ in 0..=nodes {
+        last = None;
+        for (number, edge) in edges.iter().enumerate() {
+            let better = value[edge.from] + edge.time - ratio * edge.tokens as f64;
+            if better - value[edge.to] > PRECISION * largest * nodes as f64 {
+                value[edge.to] = better;
+                came_by[edge.to] = Some(number);
+                last = Some(edge.to);
+            }
+        }
+        last?;
+    }
+    // What still grows after as many rounds as nodes comes from a cycle.
+    let mut at = last?;
+    for _ in 0..nodes {
+        at = edges[came_by[at]?].from;
+    }
+    let (first, mut time, mut tokens) = (at, 0.0, 0);
+    loop {
+        let edge = &edges[came_by[at]?];
+        time += edge.time;
+        tokens += edge.tokens;
+        at = edge.from;
+        if at == first {
+            return Some((time, tokens));
+        }
+    }
 }
 
 /// The largest ratio of the cycles that the policy runs into, and a node on that one.
@@ -136,6 +185,19 @@ mod tests {
     fn a_cycle_without_tokens_has_no_ratio() {
         assert_eq!(max_cycle_ratio(1, &[edge(0, 0, 1.0, 0)]), None);
         assert_eq!(max_cycle_ratio(1, &[]), None);
+    }
+
+    #[test]
+    fn policies_that_take_turns_are_no_answer() {
+        let edges = [
+            edge(0, 1, 1.0, 1),
+            edge(1, 2, 1.0, 0),
+            edge(2, 0, 1.0, 0),
+            edge(2, 1, 40.0, 2),
+            edge(1, 2, 21.0, 1),
+        ];
+        let found = max_cycle_ratio(3, &edges).unwrap();
+        assert!((found - 20.5).abs() < 1e-9, "{found}");
     }
 
     /// Over all simple cycles.
