@@ -47,16 +47,15 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Err(error) => {
             // Help and version come this way too, with status 0. A closed pipe is not an error.
             let mut status = u8::try_from(error.exit_code()).unwrap_or(2);
-            if launcher::speaks() && usage::is_request(&error) {
-                if let Err(source) = error.print().and_then(|()| io::stdout().flush())
-                    && !terminal::is_gone(&source)
-                {
-                    terminal::say(&format!("error: {}", ReportError::Output { source }));
-                    status = 1;
-                }
-            } else if launcher::speaks() {
+            if !usage::is_request(&error) {
                 let sentence = usage::sentence(&error, &words);
-                terminal::say(&format!("error: {}", shown_text(&sentence)));
+                launcher::say_error(&shown_text(&sentence));
+            } else if launcher::speaks()
+                && let Err(source) = error.print().and_then(|()| io::stdout().flush())
+                && !terminal::is_gone(&source)
+            {
+                terminal::say(&format!("error: {}", ReportError::Output { source }));
+                status = 1;
             }
             return ExitCode::from(status);
         }
@@ -89,10 +88,8 @@ fn run(words: Vec<OsString>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if let Some(sentence) = failure.sentence()
-                && launcher::speaks()
-            {
-                terminal::say(&format!("error: {sentence}"));
+            if let Some(sentence) = failure.sentence() {
+                launcher::say_error(&sentence);
             }
             failure.exit_code()
         }

@@ -29,7 +29,11 @@ fn mpirun(bench: &Bench, ranks: usize, arguments: &str) -> Command {
 }
 
 pub fn stagger(bench: &Bench, ranks: usize, arguments: &str) -> Output {
-    let output = mpirun(bench, ranks, arguments).output().expect("mpirun");
+    ended(mpirun(bench, ranks, arguments).output())
+}
+
+fn ended(output: std::io::Result<std::process::Output>) -> Output {
+    let output = output.expect("mpirun");
     Output {
         status: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -161,6 +165,49 @@ fn what_is_wrong_is_said_once_and_ends_all_ranks() {
         assert_eq!(times, 1, "{}", output.stderr);
         assert!(!bench.path("runs").exists());
     }
+}
+
+/// Each rank through a script of its own, `$RANK` and `$STAGGER` set.
+fn scripted(bench: &Bench, ranks: usize, script: &str) -> Output {
+    let script = format!("RANK=$OMPI_COMM_WORLD_RANK STAGGER=$0; {script}");
+    let mut command = Command::new("mpirun");
+    command
+        .current_dir(&bench.folder)
+        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+        .env("PMIX_MCA_gds", "hash")
+        .args(["--oversubscribe", "--bind-to", "none", "-n"])
+        .arg(ranks.to_string())
+        .args(["sh", "-c", &script])
+        .arg(assert_cmd::cargo::cargo_bin("stagger"))
+        .stdin(Stdio::null());
+    ended(command.output())
+}
+
+#[test]
+fn a_late_rank_0_still_says_what_is_wrong() {
+    let bench = Bench::new();
+    for wrong in ["train --modle resnet8", "summary resnet8"] {
+        let late = format!("[ $RANK = 0 ] && sleep 1; exec $STAGGER {wrong}");
+        let output = scripted(&bench, 2, &late);
+        assert_eq!(output.status, 2, "{wrong}: {}", output.stderr);
+        let times = output.stderr.matches("error:").count();
+        assert_eq!(times, 1, "{}", output.stderr);
+        assert!(!output.stderr.contains("rank 1:"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_rank_whose_flags_alone_are_wrong_says_so() {
+    let bench = Bench::new();
+    let output = scripted(
+        &bench,
+        2,
+        "MODEL=--model; [ $RANK = 1 ] && MODEL=--modle; exec $STAGGER train $MODEL resnet8",
+    );
+    assert_ne!(output.status, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("rank 1:"), "{}", output.stderr);
+    assert!(output.stderr.contains("--modle"), "{}", output.stderr);
 }
 
 #[test]
