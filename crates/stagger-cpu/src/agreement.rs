@@ -8,7 +8,7 @@ use stagger_engine::layered::{
 };
 
 use crate::channels_last::agreement::{FORCED, archs};
-use crate::{Cpu, CpuTensor};
+use crate::{Cpu, CpuTensor, winograd};
 
 fn tensor(name: &str, shape: &[usize]) -> CpuTensor {
     let values = fixtures::values(name, shape.iter().product());
@@ -29,6 +29,16 @@ fn channels_last(tensor: CpuTensor) -> CpuTensor {
 
 /// Equal to `f32` accuracy, relative to the largest value.
 fn agree(what: &str, found: &CpuTensor, expected: &ReferenceTensor) -> Result<(), TestCaseError> {
+    agree_within(3e-5, what, found, expected)
+}
+
+/// Equal to this share of the largest value.
+fn agree_within(
+    share: f64,
+    what: &str,
+    found: &CpuTensor,
+    expected: &ReferenceTensor,
+) -> Result<(), TestCaseError> {
     prop_assert_eq!(found.shape(), &Reference::shape(expected)[..]);
     let (found, expected) = (found.to_host().data, Reference::values(expected));
     let largest = expected
@@ -36,12 +46,15 @@ fn agree(what: &str, found: &CpuTensor, expected: &ReferenceTensor) -> Result<()
         .fold(1e-3_f64, |largest, value| largest.max(value.abs()));
     for (index, (&found, expected)) in found.iter().zip(&expected).enumerate() {
         prop_assert!(
-            (f64::from(found) - expected).abs() <= 3e-5 * largest,
+            (f64::from(found) - expected).abs() <= share * largest,
             "{what}, element {index}: {found}, expected {expected}"
         );
     }
     Ok(())
 }
+
+/// What Winograd's method is off by at most, as a share of the largest value: tiles of 4×4 multiply by up to 8 and 1/24.
+const WINOGRAD: f64 = 1e-4;
 
 /// The same bits, in whatever memory order.
 fn same(found: &CpuTensor, expected: &CpuTensor) -> Result<(), TestCaseError> {
@@ -71,10 +84,11 @@ proptest! {
         (height, width) in (3..12_usize, 3..20_usize),
         arch in prop::sample::select(archs()),
         biased: bool,
+        winograd: bool,
     ) {
         FORCED.set(Some(arch));
 
-        let geometry = Convolution { stride, padding };
+        let geometry = Convolution { stride, padding, winograd };
         let input = tensor("input", &[samples, channels, height, width]);
         let weight = tensor("weight", &[outputs, channels, kernel, kernel]);
         let bias = biased.then(|| tensor("bias", &[outputs]));
@@ -109,6 +123,53 @@ proptest! {
         let without = Cpu::convolution_backward(input, weight, grad, geometry, none).unwrap();
         prop_assert!(without.input.is_none() && without.bias.is_none());
         same(&without.weight, &grads.weight)?;
+    }
+
+    #[test]
+    fn by_winograd_s_method(
+        samples in 1..4_usize,
+        channels in prop::sample::select(vec![16_usize, 32, 48]),
+        outputs in prop::sample::select(vec![16_usize, 32, 48]),
+        padding in 0..3_usize,
+        (height, width) in (3..12_usize, 3..20_usize),
+        arch in prop::sample::select(archs()),
+        biased: bool,
+    ) {
+        FORCED.set(Some(arch));
+        let geometry = Convolution { stride: 1, padding, winograd: true };
+        let input = tensor("input", &[samples, channels, height, width]);
+        let weight = tensor("weight", &[outputs, channels, 3, 3]);
+        let bias = biased.then(|| tensor("bias", &[outputs]));
+        let output = Cpu::convolution(input.clone(), weight.clone(), bias.clone(), geometry).unwrap();
+        let (wide_input, wide_weight) = (wide(&input), wide(&weight));
+        let expected = Reference::convolution(wide_input.clone(), wide_weight.clone(), bias.as_ref().map(wide), geometry).unwrap();
+        agree_within(WINOGRAD, "output", &output, &expected)?;
+        let direct = Convolution { winograd: false, ..geometry };
+        let by_sums = Cpu::convolution(input.clone(), weight.clone(), bias.clone(), direct).unwrap();
+        let sides = [output.sides()[2], output.sides()[3]];
+        let has_tile = winograd::tile(geometry, weight.sides(), sides).is_some();
+        prop_assert_eq!(same(&output, &by_sums).is_err(), has_tile);
+
+        let grad = tensor("grad", output.shape());
+        let all = ProductWants { input: true, bias: true };
+        let expected = Reference::convolution_backward(wide_input, wide_weight, wide(&grad), geometry, all).unwrap();
+        let grads = Cpu::convolution_backward(input.clone(), weight.clone(), grad, geometry, all).unwrap();
+        agree_within(WINOGRAD, "input gradient", &grads.input.unwrap(), &expected.input.unwrap())?;
+        agree_within(WINOGRAD, "weight gradient", &grads.weight, &expected.weight)?;
+        agree_within(WINOGRAD, "bias gradient", &grads.bias.unwrap(), &expected.bias.unwrap())?;
+
+        // A sample's bits do not depend on those that run beside it.
+        let values = Cpu::download(&output).unwrap().data;
+        let one = |number: usize| {
+            let HostTensor { data, .. } = Cpu::download(&input).unwrap();
+            let len = data.len() / samples;
+            let data = data[number * len..][..len].to_vec();
+            CpuTensor::row_major(data, &[1, channels, height, width])
+        };
+        for (number, values) in values.chunks(values.len() / samples).enumerate() {
+            let alone = Cpu::convolution(one(number), weight.clone(), bias.clone(), geometry).unwrap();
+            prop_assert_eq!(&Cpu::download(&alone).unwrap().data[..], values);
+        }
     }
 
     #[test]
@@ -251,6 +312,7 @@ proptest! {
         outputs in 1..40_usize,
         arch in prop::sample::select(archs()),
         biased: bool,
+        winograd: bool,
     ) {
         FORCED.set(Some(arch));
         let (input, weight) = (tensor("input", &[samples, inputs]), tensor("weight", &[outputs, inputs]));

@@ -1,4 +1,4 @@
-//! Convolution forward, and the gradient of its input, which is a convolution with the kernel turned round.
+//! Convolution forward, by sums over all taps.
 
 use pulp::{Simd, WithSimd};
 
@@ -9,6 +9,7 @@ use crate::buffers::take;
 use crate::channels_last::arch;
 use crate::microkernel::{Taps, lanes, pixels, vectors};
 use crate::padded::{Frame, Framed, Group};
+use crate::winograd::{self, Convolve};
 
 /// `[N, C, H, W]`, channels-last, with `[O, C, k, k]` to `[N, O, H', W']`.
 pub(crate) fn forward(
@@ -19,125 +20,115 @@ pub(crate) fn forward(
 ) -> CpuTensor {
     let weight = weight.into_row_major();
     let [samples, channels, height, width] = input.sides();
-    let [outputs, _, kernel, _] = weight.sides();
-    let Convolution { stride, padding } = geometry;
+    let weight_sides = weight.sides();
+    let [outputs, _, kernel, _] = weight_sides;
+    let Convolution {
+        stride, padding, ..
+    } = geometry;
     let weights = weight.values();
-    let correlation = Correlation {
-        input: input.values(),
-        bias: bias.as_ref().map(CpuTensor::values),
-        samples,
-        frame: Frame::around(channels, height, width, padding),
-        kernel,
-        stride,
-        outputs,
-        weight_at: |output, row, column, channel| {
-            weights[((output * channels + channel) * kernel + row) * kernel + column]
-        },
+    let weight_at = |output: usize, row: usize, column: usize, channel: usize| {
+        weights[((output * channels + channel) * kernel + row) * kernel + column]
     };
-    correlation.run()
-}
-
-/// The gradient of [`forward`]'s input of these sides; `output_grad` has to be channels-last. Every tap goes back where it
-/// came from. With a stride, zeros between the gradient's pixels stand for the positions that were skipped. The padding has to
-/// be smaller than the kernel.
-pub(crate) fn input_grad(
-    input_sides: [usize; 4],
-    weight: CpuTensor,
-    output_grad: &CpuTensor,
-    geometry: Convolution,
-) -> CpuTensor {
-    let weight = weight.into_row_major();
-    let [samples, channels, height, width] = input_sides;
-    let [outputs, _, kernel, _] = weight.sides();
-    let [_, _, grad_height, grad_width] = output_grad.sides();
-    let weights = weight.values();
-    let correlation = Correlation {
-        input: output_grad.values(),
-        bias: None,
-        samples,
-        frame: Frame {
-            channels: outputs,
-            height: grad_height,
-            width: grad_width,
-            offset: kernel - 1 - geometry.padding,
-            spread: geometry.stride,
-            full_height: height + kernel - 1,
-            full_width: width + kernel - 1,
-        },
-        kernel,
-        stride: 1,
-        outputs: channels,
-        weight_at: |channel, row, column, output| {
-            let (row, column) = (kernel - 1 - row, kernel - 1 - column);
-            weights[((output * channels + channel) * kernel + row) * kernel + column]
-        },
-    };
-    correlation.run()
-}
-
-/// As [`input_grad`], for any padding: each output gradient is added to the inputs that its taps read.
-pub(crate) fn scattered_input_grad(
-    input_sides: [usize; 4],
-    weight: CpuTensor,
-    output_grad: &CpuTensor,
-    geometry: Convolution,
-) -> CpuTensor {
-    let weight = weight.into_row_major();
-    let [_, channels, height, width] = input_sides;
-    let [outputs, _, kernel, _] = weight.sides();
-    let [_, _, grad_height, grad_width] = output_grad.sides();
-    let weights = weight.values();
-    let mut input_grad = vec![0.0; input_sides.iter().product()];
-    // The input's row or column that a tap of an output reads; `None` in the border of zeros.
-    let place = |output: usize, tap: usize, side: usize| {
-        let at = (output * geometry.stride + tap).checked_sub(geometry.padding);
-        at.filter(|&at| at < side)
-    };
-    for (pixel, grads) in output_grad.values().chunks_exact(outputs).enumerate() {
-        let (line, column) = (pixel / grad_width, pixel % grad_width);
-        let (sample, row) = (line / grad_height, line % grad_height);
-        for tap in 0..kernel * kernel {
-            let at_row = place(row, tap / kernel, height);
-            let (Some(y), Some(x)) = (at_row, place(column, tap % kernel, width)) else {
-                continue;
+    let frame = Frame::around(channels, height, width, padding);
+    let side = |full: usize| (full - kernel) / stride + 1;
+    let sides = [side(frame.full_height), side(frame.full_width)];
+    let (input, bias) = (input.values(), bias.as_ref().map(CpuTensor::values));
+    let values = match winograd::tile(geometry, weight_sides, sides) {
+        Some(tile) => winograd::convolve(
+            Convolve {
+                input,
+                bias,
+                samples,
+                frame,
+                outputs,
+                weight_at,
+            },
+            tile,
+        ),
+        None => {
+            let correlation = Correlation {
+                input,
+                bias,
+                samples,
+                frame,
+                kernel: (kernel, kernel),
+                origin: (0, 0),
+                stride,
+                outputs,
+                lattice: Lattice::whole(sides.into()),
+                weight_at,
             };
-            let start = ((sample * height + y) * width + x) * channels;
-            let inputs = &mut input_grad[start..start + channels];
-            for (output, grad) in grads.iter().enumerate() {
-                for (channel, input) in inputs.iter_mut().enumerate() {
-                    let at = (output * channels + channel) * kernel * kernel + tap;
-                    *input += grad * weights[at];
-                }
-            }
+            let mut values = take(samples * sides[0] * sides[1] * outputs);
+            correlation.write(&mut values);
+            values
+        }
+    };
+    CpuTensor::channels_last(values, [samples, outputs, sides[0], sides[1]])
+}
+
+/// Pixels of an image: every `step`-th row and column from `first` on.
+#[derive(Clone, Copy)]
+pub(crate) struct Lattice {
+    /// Rows and columns of the image.
+    pub image: (usize, usize),
+    /// Row and column of the first pixel.
+    pub first: (usize, usize),
+    pub step: usize,
+    /// Rows and columns of such pixels.
+    pub sides: (usize, usize),
+}
+
+impl Lattice {
+    /// All pixels.
+    fn whole(image: (usize, usize)) -> Self {
+        Self {
+            image,
+            first: (0, 0),
+            step: 1,
+            sides: image,
         }
     }
-    CpuTensor::channels_last(input_grad, input_sides)
+
+    /// Where the channels of each pixel start in `samples` images, row by row.
+    fn starts(&self, samples: usize, channels: usize) -> Vec<usize> {
+        let (height, width) = self.image;
+        let mut starts = Vec::with_capacity(samples * self.sides.0 * self.sides.1);
+        for sample in 0..samples {
+            for row in 0..self.sides.0 {
+                let line = sample * height + self.first.0 + row * self.step;
+                let column = |column| line * width + self.first.1 + column * self.step;
+                starts.extend((0..self.sides.1).map(|at| column(at) * channels));
+            }
+        }
+        starts
+    }
 }
 
 /// A convolution over channels-last memory.
-struct Correlation<'a, W> {
-    input: &'a [f32],
-    bias: Option<&'a [f32]>,
-    samples: usize,
-    frame: Frame,
-    kernel: usize,
-    stride: usize,
-    outputs: usize,
+pub(crate) struct Correlation<'a, W> {
+    pub input: &'a [f32],
+    pub bias: Option<&'a [f32]>,
+    pub samples: usize,
+    pub frame: Frame,
+    /// Rows and columns of the kernel.
+    pub kernel: (usize, usize),
+    /// Row and column of the frame at which the taps of the first output start.
+    pub origin: (usize, usize),
+    pub stride: usize,
+    pub outputs: usize,
+    /// The output pixels.
+    pub lattice: Lattice,
     /// Weight by (output channel, kernel row, kernel column, input channel).
-    weight_at: W,
+    pub weight_at: W,
 }
 
 impl<W: Fn(usize, usize, usize, usize) -> f32> Correlation<'_, W> {
-    fn run(self) -> CpuTensor {
-        let (height, width) = self.output_sides();
-        let (samples, outputs) = (self.samples, self.outputs);
-        let values = arch().dispatch(self);
-        CpuTensor::channels_last(values, [samples, outputs, height, width])
-    }
-
-    fn output_sides(&self) -> (usize, usize) {
-        let side = |full: usize| (full - self.kernel) / self.stride + 1;
-        (side(self.frame.full_height), side(self.frame.full_width))
+    /// Writes the pixels of the lattice into `output`, channels-last, and leaves the others.
+    pub(crate) fn write(self, output: &mut [f32]) {
+        arch().dispatch(Write {
+            correlation: self,
+            output,
+        });
     }
 
     /// The bias, then the weights, tap by tap, of output channels `first..first + width`; beyond the last channel zeros.
@@ -150,8 +141,8 @@ impl<W: Fn(usize, usize, usize, usize) -> f32> Correlation<'_, W> {
             .chain(std::iter::repeat(0.0));
         packed.extend(bias.take(width));
 
-        for row in 0..self.kernel {
-            for column in 0..self.kernel {
+        for row in 0..self.kernel.0 {
+            for column in 0..self.kernel.1 {
                 for channel in 0..self.frame.channels {
                     packed.extend((first..first + width).map(|output| {
                         if output < self.outputs {
@@ -166,41 +157,51 @@ impl<W: Fn(usize, usize, usize, usize) -> f32> Correlation<'_, W> {
     }
 }
 
-impl<W: Fn(usize, usize, usize, usize) -> f32> WithSimd for Correlation<'_, W> {
-    type Output = Vec<f32>;
+struct Write<'a, 'o, W> {
+    correlation: Correlation<'a, W>,
+    output: &'o mut [f32],
+}
+
+impl<W: Fn(usize, usize, usize, usize) -> f32> WithSimd for Write<'_, '_, W> {
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let sides = self.output_sides();
-        let image_len = self.frame.height * self.frame.width * self.frame.channels;
-        let output_len = sides.0 * sides.1 * self.outputs;
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            correlation: all,
+            output,
+        } = self;
+        let Lattice { image, sides, .. } = all.lattice;
+        let image_len = all.frame.height * all.frame.width * all.frame.channels;
+        let output_len = image.0 * image.1 * all.outputs;
         let mut blocks = Vec::new();
         let mut first = 0;
-        while first < self.outputs {
-            let left = (self.outputs - first).div_ceil(lanes::<S>());
+        while first < all.outputs {
+            let left = (all.outputs - first).div_ceil(lanes::<S>());
             let taken = left.min(vectors::<S>());
             let mut packed = Vec::new();
-            self.pack(first, taken * lanes::<S>(), &mut packed);
+            all.pack(first, taken * lanes::<S>(), &mut packed);
             blocks.push((first, taken, packed));
             first += taken * lanes::<S>();
         }
         let taps = Taps {
-            run: self.kernel * self.frame.channels,
-            pitch: self.frame.pitch(),
+            run: all.kernel.1 * all.frame.channels,
+            pitch: all.frame.pitch(),
         };
-        let group = Group::new(self.frame, self.stride, sides, self.samples);
-        let mut framed = Framed::new(self.frame, group.samples);
-        let mut output = take(self.samples * output_len);
-        let images = self.input.chunks((group.samples * image_len).max(1));
+        let group = Group::new(all.frame, all.origin, all.stride, sides, all.samples);
+        let places = all.lattice.starts(group.samples, all.outputs);
+        let mut framed = Framed::new(all.frame, group.samples);
+        let images = all.input.chunks((group.samples * image_len).max(1));
         for (input, output) in images.zip(output.chunks_mut((group.samples * output_len).max(1))) {
             let input = framed.set(input);
-            let starts = &group.starts[..output.len() / self.outputs];
+            let count = output.len() / output_len * group.pixels;
+            let (starts, places) = (&group.starts[..count], &places[..count]);
             for (first, taken, packed) in &blocks {
                 let (weights, _) = S::as_simd_f32s(packed);
-                let values = &mut *output;
                 let output = Output {
-                    values,
-                    channels: self.outputs,
+                    values: &mut *output,
+                    places,
+                    channels: all.outputs,
                     first: *first,
                 };
                 match taken {
@@ -209,13 +210,14 @@ impl<W: Fn(usize, usize, usize, usize) -> f32> WithSimd for Correlation<'_, W> {
                 }
             }
         }
-        output
     }
 }
 
 /// Output pixels, to be filled from channel `first` on.
 struct Output<'a> {
     values: &'a mut [f32],
+    /// Where the channels of each pixel start.
+    places: &'a [usize],
     channels: usize,
     first: usize,
 }
@@ -230,7 +232,7 @@ impl Output<'_> {
     ) {
         let lanes = lanes::<S>();
         for (index, sums) in sums.iter().enumerate() {
-            let start = (pixel + index) * self.channels;
+            let start = self.places[pixel + index];
             let channels = &mut self.values[start..start + self.channels][self.first..];
             for (vector, &sum) in sums.iter().enumerate() {
                 let end = channels.len().min((vector + 1) * lanes);

@@ -8,6 +8,7 @@ use crate::CpuTensor;
 use crate::channels_last::arch;
 use crate::microkernel::{lanes, taps, vectors};
 use crate::padded::{Frame, Framed, Group};
+use crate::winograd;
 
 /// Pixels that a block of sums takes before it is put back: enough to hide that, few enough for the first-level cache.
 const PIXELS: usize = 128;
@@ -22,17 +23,30 @@ pub(crate) fn weight_grad(
     let [samples, channels, height, width] = input.sides();
     let [outputs, _, kernel, _] = weight;
     let [_, _, grad_height, grad_width] = output_grad.sides();
-    let sums = arch().dispatch(WeightGrad {
-        input: input.values(),
-        output_grad: output_grad.values(),
-        samples,
-        frame: Frame::around(channels, height, width, geometry.padding),
-        kernel,
-        stride: geometry.stride,
-        outputs,
-        grad_height,
-        grad_width,
-    });
+    let frame = Frame::around(channels, height, width, geometry.padding);
+    let (input, output_grad) = (input.values(), output_grad.values());
+    let sides = [grad_height, grad_width];
+    let sums = match winograd::weight_tile(geometry, weight, sides) {
+        Some(tile) => winograd::WeightGrad {
+            input,
+            output_grad,
+            samples,
+            frame,
+            outputs,
+        }
+        .run(tile),
+        None => arch().dispatch(WeightGrad {
+            input,
+            output_grad,
+            samples,
+            frame,
+            kernel,
+            stride: geometry.stride,
+            outputs,
+            grad_height,
+            grad_width,
+        }),
+    };
     let stride = sums.len() / (kernel * kernel * channels).max(1);
     let mut gradient = Vec::with_capacity(outputs * channels * kernel * kernel);
     for output in 0..outputs {
@@ -75,7 +89,13 @@ impl WithSimd for WeightGrad<'_> {
         let filled = outputs.next_multiple_of(lanes::<S>());
         let run = kernel * frame.channels;
         let mut sums = vec![0.0; kernel * run * filled];
-        let group = Group::new(frame, stride, (grad_height, grad_width), self.samples);
+        let group = Group::new(
+            frame,
+            (0, 0),
+            stride,
+            (grad_height, grad_width),
+            self.samples,
+        );
         let image_len = group.samples * frame.height * frame.width * frame.channels;
         let grad_len = group.samples * group.pixels * outputs;
         let mut framed = Framed::new(frame, group.samples);

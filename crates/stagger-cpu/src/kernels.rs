@@ -11,7 +11,7 @@ use crate::fused_step::{Parameter, fused_step};
 use crate::tensor::images;
 use crate::{
     Cpu, CpuDevice, CpuTensor, Maxima, batch_norm, buffers, correlate, correlate_weight,
-    elementwise, linear, max_pool, subsample,
+    elementwise, input_grad, linear, max_pool, subsample,
 };
 
 type Result<T> = std::result::Result<T, EngineError>;
@@ -90,9 +90,9 @@ impl Kernels for Cpu {
         input.recycle();
         let input_grad = wants.input.then(|| {
             if geometry.padding < kernel {
-                correlate::input_grad(sides, weight, &output_grad, geometry)
+                input_grad::input_grad(sides, weight, &output_grad, geometry)
             } else {
-                correlate::scattered_input_grad(sides, weight, &output_grad, geometry)
+                input_grad::scattered_input_grad(sides, weight, &output_grad, geometry)
             }
         });
         let bias = wants.bias.then(|| {

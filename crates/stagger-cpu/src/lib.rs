@@ -19,6 +19,7 @@ mod correlate;
 mod correlate_weight;
 mod elementwise;
 pub mod fused_step;
+mod input_grad;
 mod kernels;
 mod linear;
 mod max_pool;
@@ -26,6 +27,7 @@ mod microkernel;
 mod padded;
 mod subsample;
 mod tensor;
+mod winograd;
 
 #[cfg(test)]
 mod agreement;

@@ -5,10 +5,12 @@ use stagger_engine::layered::{Convolution, ProductGrads, ProductWants};
 use crate::CpuTensor;
 use crate::correlate;
 use crate::correlate_weight::weight_grad;
+use crate::input_grad::input_grad;
 
 const POINTWISE: Convolution = Convolution {
     stride: 1,
     padding: 0,
+    winograd: false,
 };
 
 /// `x·Wᵀ + b` of `[N, I]` with `W` as `[O, I]`.
@@ -47,7 +49,7 @@ pub(crate) fn backward(
     let sides = input.sides();
     let input_grad = wants
         .input
-        .then(|| correlate::input_grad(sides, weight, &output_grad, POINTWISE));
+        .then(|| input_grad(sides, weight, &output_grad, POINTWISE));
     ProductGrads {
         weight: flat(weight_grad),
         bias,

@@ -35,11 +35,10 @@ pub(crate) fn pixels<S: Simd, const P: usize, const V: usize>(
     taps: Taps,
     weights: &[S::f32s],
 ) -> [[S::f32s; V]; P] {
-    let mut sums = [[simd.splat_f32s(0.0); V]; P];
     let (bias, weights) = weights.split_at(V);
-    for pixel in 0..P {
-        sums[pixel].copy_from_slice(bias);
-    }
+    let mut first = [simd.splat_f32s(0.0); V];
+    first.copy_from_slice(bias);
+    let mut sums = [first; P];
     let (weights, _) = weights.as_chunks::<V>();
 
     for (row, weights) in weights.chunks_exact(taps.run).enumerate() {

@@ -1,4 +1,4 @@
-//! One image with zeros around it, and between its pixels.
+//! Images with zeros around them.
 
 /// Where an image lies in a larger one of zeros, channels-last.
 #[derive(Clone, Copy, Debug)]
@@ -9,9 +9,8 @@ pub(crate) struct Frame {
     pub height: usize,
     pub width: usize,
     /// Row and column of its first pixel.
-    pub offset: usize,
-    /// Step between its pixels; above 1 there are zeros between them.
-    pub spread: usize,
+    pub top: usize,
+    pub left: usize,
     /// Rows and columns of the whole.
     pub full_height: usize,
     pub full_width: usize,
@@ -25,20 +24,25 @@ impl Frame {
             channels,
             height,
             width,
-            offset: padding,
-            spread: 1,
+            top: padding,
+            left: padding,
             full_height,
             full_width,
         }
     }
 
     fn is_trivial(&self) -> bool {
-        self.full_height == self.height && self.full_width == self.width && self.spread == 1
+        self.full_height == self.height && self.full_width == self.width
     }
 
     /// Values of the whole.
     fn full_len(&self) -> usize {
         self.full_height * self.pitch()
+    }
+
+    /// Where a row of one of several framed images starts.
+    pub(crate) fn start(&self, sample: usize, row: usize) -> usize {
+        sample * self.full_len() + row * self.pitch()
     }
 
     /// Values from one row to the next.
@@ -76,8 +80,8 @@ impl Framed {
             channels,
             height,
             width,
-            offset,
-            spread,
+            top,
+            left,
             ..
         } = self.frame;
         if self.frame.is_trivial() || images.is_empty() {
@@ -87,15 +91,8 @@ impl Framed {
         let full = self.values.chunks_exact_mut(self.frame.full_len());
         for (image, full) in images.chunks_exact(height * width * channels).zip(full) {
             for (row, pixels) in image.chunks_exact(width * channels).enumerate() {
-                let start = (offset + row * spread) * pitch + offset * channels;
-                if spread == 1 {
-                    full[start..start + pixels.len()].copy_from_slice(pixels);
-                    continue;
-                }
-                for (column, pixel) in pixels.chunks_exact(channels).enumerate() {
-                    let start = start + column * spread * channels;
-                    full[start..start + channels].copy_from_slice(pixel);
-                }
+                let start = (top + row) * pitch + left * channels;
+                full[start..start + pixels.len()].copy_from_slice(pixels);
             }
         }
         &self.values
@@ -113,9 +110,10 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// For outputs of these sides, whose taps move by `stride`; at most `samples` images.
+    /// For outputs of these sides, whose taps start at row and column `origin` and move by `stride`; at most `samples` images.
     pub(crate) fn new(
         frame: Frame,
+        origin: (usize, usize),
         stride: usize,
         (height, width): (usize, usize),
         samples: usize,
@@ -125,8 +123,9 @@ impl Group {
         let mut starts = Vec::with_capacity(samples * pixels);
         for sample in 0..samples {
             for row in 0..height {
-                let start = sample * frame.full_len() + row * stride * frame.pitch();
-                starts.extend((0..width).map(|column| start + column * stride * frame.channels));
+                let start = frame.start(sample, origin.0 + row * stride);
+                let column = |column| start + (origin.1 + column * stride) * frame.channels;
+                starts.extend((0..width).map(column));
             }
         }
         Self {

@@ -38,6 +38,8 @@ pub struct StageSpec<'a> {
     pub frozen: bool,
     /// What the learning rate of the head, [`Model::head`](stagger_model::Model::head), is multiplied by; finite and above 0.
     pub head_rate_factor: f64,
+    /// Whether convolutions may use Winograd's method, where the engine has it: fewer multiplications, other rounding.
+    pub winograd: bool,
     /// Format in which the stage computes.
     pub precision: Precision,
     /// Whether the stage adds up the time of its kernels, for [`Stage::profile`].
@@ -61,6 +63,7 @@ impl<'a> StageSpec<'a> {
             label_smoothing: 0.0,
             frozen: false,
             head_rate_factor: 1.0,
+            winograd: true,
             precision: Precision::F32,
             profiled: false,
         }

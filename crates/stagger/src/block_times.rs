@@ -111,6 +111,7 @@ pub(crate) fn measure_with<S: Stage>(
     for block in 0..job.model.blocks.len() {
         let spec = StageSpec {
             optimizer: job.optimizer.clone(),
+            winograd: job.options.winograd.unwrap_or(true),
             precision: job.precision,
             ..StageSpec::new(&job.model, block..block + 1, job.seed)
         };

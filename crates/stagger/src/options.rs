@@ -85,6 +85,8 @@ options! {
     engines: Vec<String>,
     /// Number format of the passes: `f32`, or with engine `torch` for all stages `bf16`. Default: `f32`.
     dtype: String,
+    /// Let engine `cpu` make the sums of 3×3 convolutions by Winograd's method: fewer multiplications, other rounding. Default: true.
+    winograd: bool,
     /// Device of all stages on engine `torch`: `cpu`, `cuda`, `cuda:1`. Default: `cpu`.
     device: String,
     /// Device of each stage, or of each replica: stage 0 replica 0, stage 0 replica 1, stage 1 replica 0, and so on. Engine `cpu`

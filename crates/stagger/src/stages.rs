@@ -33,6 +33,7 @@ fn spec(job: &Job, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
         label_smoothing: job.label_smoothing(),
         frozen: stage < job.options.freeze_stages.unwrap_or_default(),
         head_rate_factor: job.options.head_lr_factor.unwrap_or(1.0),
+        winograd: job.options.winograd.unwrap_or(true),
         precision: job.precision,
         ..StageSpec::new(&job.model, blocks, job.seed)
     }

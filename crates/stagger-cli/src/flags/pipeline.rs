@@ -48,6 +48,10 @@ flags! {
         /// Number format of the passes: f32, or with engine torch for all stages bf16 [default: f32]
         #[arg(long, value_name = "NAME")]
         dtype: String,
+        /// Let engine cpu make the sums of 3x3 convolutions by Winograd's method: fewer multiplications, other rounding [default:
+        /// true]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        winograd: bool,
         /// Device of all stages on engine torch: cpu, cuda, cuda:1 [default: cpu]
         #[arg(long, value_name = "NAME")]
         device: String,

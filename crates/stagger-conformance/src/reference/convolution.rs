@@ -15,7 +15,9 @@ fn products(
     let [_, channels, height, width] = input;
     let [samples, outputs, out_height, out_width] = output;
     let kernel = weight[2];
-    let Convolution { stride, padding } = geometry;
+    let Convolution {
+        stride, padding, ..
+    } = geometry;
     for to in 0..samples * outputs * out_height * out_width {
         let (line, column) = (to / out_width, to % out_width);
         let (image, row) = (line / out_height, line % out_height);

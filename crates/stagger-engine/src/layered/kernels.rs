@@ -14,6 +14,8 @@ pub struct Convolution {
     pub stride: usize,
     /// Zeros on each side, in pixels.
     pub padding: usize,
+    /// Whether sums may be made by Winograd's method where the engine has it: fewer multiplications, other rounding.
+    pub winograd: bool,
 }
 
 /// Gradients of a convolution or of a linear layer.

@@ -11,7 +11,7 @@ mod residual;
 mod sequence;
 mod subsample_pad;
 
-pub(crate) use sequence::{Sequence, SequencePullback};
+pub(crate) use sequence::{Building, Sequence, SequencePullback};
 
 use std::sync::Arc;
 

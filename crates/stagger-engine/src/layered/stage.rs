@@ -22,7 +22,7 @@ use crate::tensor::HostTensor;
 
 use super::activation::LayeredActivation;
 use super::kernels::{Kernels, ParameterStep};
-use super::layer::{Pass, Sequence, SequencePullback};
+use super::layer::{Building, Pass, Sequence, SequencePullback};
 use super::parameters::{Gradients, RunningStatistics, Trained};
 use super::timing;
 
@@ -97,7 +97,7 @@ impl<K: Kernels> LayeredStage<K> {
         let statistics = RunningStatistics::of_layers(&layers, precision, &device)?;
         Ok(Self {
             label: spec.label(),
-            layers: Sequence::build(layers, &mut Default::default()),
+            layers: Sequence::build(layers, &mut Building::new(spec.winograd)),
             gradients: Gradients::none(trained.len()),
             trained,
             weights,

@@ -62,6 +62,7 @@ pub(super) fn refuse_unused(options: &TrainingOptions) -> Result<(), Refusal> {
             options.threads_per_stage.is_some(),
             no_engine,
         ),
+        ("winograd", options.winograd.is_some(), no_engine),
         ("tf32", options.tf32.is_some(), no_engine),
         ("deterministic", options.deterministic.is_some(), no_engine),
         (

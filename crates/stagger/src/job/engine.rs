@@ -180,6 +180,7 @@ pub fn choose(
         return Err(Refusal::GradientCheckFormat);
     }
     let engines = engines(values, replicas.stages())?;
+    choose_sums(values, &engines)?;
     if engines.contains(&Engine::Torch) {
         return Ok((torch(values, &engines, replicas, precision)?, precision));
     }
@@ -195,6 +196,22 @@ pub fn choose(
         });
     }
     Ok((EngineChoice::Cpu, precision))
+}
+
+/// Fills in how engine `cpu` makes the sums of convolutions; only that engine has the choice.
+fn choose_sums(values: &mut TrainingOptions, engines: &[Engine]) -> Result<(), Refusal> {
+    if engines.contains(&Engine::Cpu) {
+        // Said in every run's config, as older ones without it had direct sums.
+        values.winograd.get_or_insert(true);
+    } else if values.winograd.is_some() {
+        return Err(Refusal::Unused {
+            option: "winograd",
+            beside: "engine",
+            found: "torch".to_owned(),
+            expected: CPU,
+        });
+    }
+    Ok(())
 }
 
 /// The engine of each stage.

@@ -254,13 +254,20 @@ pub fn reopen(
     })
 }
 
-/// The options of a run that may have been written when `adamw` left biases and normalisations alone, as no option said so: those that
-/// are written today say which parameters decay.
+/// The options of a run that may have been written when `adamw` left biases and normalisations alone, and engine `cpu` made direct sums,
+/// as no option said so: those that are written today say which parameters decay, and how sums are made.
 fn as_it_ran(mut options: TrainingOptions) -> TrainingOptions {
     if options.optimizer.as_deref() == Some("adamw") && options.weight_decay != Some(0.0) {
         options
             .weight_decay_on
             .get_or_insert_with(|| "weights".to_owned());
+    }
+    let has_cpu = match &options.engines {
+        Some(engines) => engines.iter().any(|engine| engine == "cpu"),
+        None => options.engine.as_deref() == Some("cpu"),
+    };
+    if has_cpu {
+        options.winograd.get_or_insert(false);
     }
     options
 }

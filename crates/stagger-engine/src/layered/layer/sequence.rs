@@ -23,14 +23,24 @@ pub(crate) struct Sequence<K: Kernels>(Vec<Box<dyn Layer<K>>>);
 /// The ways back of a [`Sequence`], in forward order.
 pub(crate) struct SequencePullback<K: Kernels>(Vec<Pullback<K>>);
 
-/// Hands out the indices of parameters and of running statistics in the order in which the model lists them.
-#[derive(Default)]
-pub(crate) struct Numbering {
+/// What building layers needs to know, and the next indices of parameters and of running statistics, in the order in which the model
+/// lists them.
+pub(crate) struct Building {
+    winograd: bool,
     parameters: usize,
     statistics: usize,
 }
 
-impl Numbering {
+impl Building {
+    /// From the first layer on; see [`Convolution::winograd`].
+    pub(crate) fn new(winograd: bool) -> Self {
+        Self {
+            winograd,
+            parameters: 0,
+            statistics: 0,
+        }
+    }
+
     fn parameter(&mut self) -> usize {
         self.parameters += 1;
         self.parameters - 1
@@ -58,7 +68,7 @@ impl<K: Kernels> Sequence<K> {
     /// residual becomes part of the batch normalisation that ends its body: both save passes over memory.
     pub(crate) fn build<'a>(
         layers: impl IntoIterator<Item = &'a ModelLayer>,
-        numbering: &mut Numbering,
+        building: &mut Building,
     ) -> Self {
         let mut built: Vec<Box<dyn Layer<K>>> = Vec::new();
         let mut layers = layers.into_iter().peekable();
@@ -75,19 +85,20 @@ impl<K: Kernels> Sequence<K> {
                     bias,
                     ..
                 } => Box::new(Conv {
-                    weight: numbering.parameter(),
-                    bias: bias.then(|| numbering.parameter()),
+                    weight: building.parameter(),
+                    bias: bias.then(|| building.parameter()),
                     geometry: Convolution {
                         stride: *stride,
                         padding: *padding,
+                        winograd: building.winograd,
                     },
                 }),
                 ModelLayer::BatchNorm2d { name, epsilon, .. } => {
-                    Box::new(numbering.batch_norm(name, *epsilon, takes_relu()))
+                    Box::new(building.batch_norm(name, *epsilon, takes_relu()))
                 }
                 ModelLayer::Relu => Box::new(Relu),
                 ModelLayer::Residual { body, shortcut } => {
-                    Box::new(residual(body, shortcut, takes_relu(), numbering))
+                    Box::new(residual(body, shortcut, takes_relu(), building))
                 }
                 ModelLayer::MaxPool2d {
                     kernel,
@@ -101,8 +112,8 @@ impl<K: Kernels> Sequence<K> {
                 ModelLayer::GlobalAvgPool => Box::new(GlobalAvgPool),
                 ModelLayer::Flatten => Box::new(Flatten),
                 ModelLayer::Linear { bias, .. } => Box::new(Linear {
-                    weight: numbering.parameter(),
-                    bias: bias.then(|| numbering.parameter()),
+                    weight: building.parameter(),
+                    bias: bias.then(|| building.parameter()),
                 }),
                 ModelLayer::Dropout { name, probability } => Box::new(Dropout {
                     name: name.clone(),
@@ -183,19 +194,19 @@ fn residual<K: Kernels>(
     body: &[ModelLayer],
     shortcut: &[ModelLayer],
     relu: bool,
-    numbering: &mut Numbering,
+    building: &mut Building,
 ) -> Residual<K> {
     let (body, join) = match body.split_last() {
         Some((ModelLayer::BatchNorm2d { name, epsilon, .. }, before)) => {
-            let before = Sequence::build(before, numbering);
-            let join = Join::Normalization(numbering.batch_norm(name, *epsilon, relu));
+            let before = Sequence::build(before, building);
+            let join = Join::Normalization(building.batch_norm(name, *epsilon, relu));
             (before, join)
         }
-        _ => (Sequence::build(body, numbering), Join::Sum { relu }),
+        _ => (Sequence::build(body, building), Join::Sum { relu }),
     };
     Residual {
         body,
-        shortcut: Sequence::build(shortcut, numbering),
+        shortcut: Sequence::build(shortcut, building),
         join,
     }
 }
