@@ -15,6 +15,8 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 REMEMBERED = os.path.join(HERE, ".cuts.json")
 STEPS = ["--steps", "7", "--warmup", "2"]
+# Each candidate runs as often, in turns: the machine's speed drifts, and one timing each would let that decide.
+ROUNDS = 3
 
 
 def best(host, flags, run):
@@ -67,9 +69,12 @@ def around(centre, total, flags, run):
     step_seconds = {}
 
     def measure(candidates):
-        for cut in candidates:
-            if 0 < cut < total and cut not in step_seconds:
-                step_seconds[cut] = statistics.median(run(cut)["seconds"])
+        new = [cut for cut in candidates if 0 < cut < total and cut not in step_seconds]
+        seconds = {cut: [] for cut in new}
+        for _ in range(ROUNDS):
+            for cut in new:
+                seconds[cut].append(statistics.median(run(cut)["seconds"]))
+        step_seconds.update({cut: statistics.median(each) for cut, each in seconds.items()})
         return min(step_seconds, key=step_seconds.get)
 
     found = measure(centre + stride * step for step in range(-2, 3))

@@ -25,6 +25,7 @@ class Variant:
     stagger: bool = False
     pipeline: bool = False
     default_allocator: bool = False
+    engine: str = "torch"
 
 
 def peer(name, dtype, *flags, batch_size=128):
@@ -47,6 +48,9 @@ def of_dtype(dtype):
     for schedule, stages in (("bp", 1), ("bp", 2), ("dsp", 2), ("pipedream", 2)):
         flags = ("--schedule", schedule, "--stages", str(stages))
         yield Variant(f"stagger-{schedule}-{stages}{suffix}", dtype, flags, stagger=True)
+        # Engine cpu computes in f32 only.
+        if dtype == "f32":
+            yield Variant(f"stagger-cpu-{schedule}-{stages}", dtype, flags, stagger=True, engine="cpu")
 
 
 ALL = [*of_dtype("f32"), *of_dtype("bf16")]
@@ -69,7 +73,8 @@ TITLES = {
 
 
 def title(variant):
-    return TITLES[variant.name.removesuffix("-bf16")] + (", bf16" if variant.dtype == "bf16" else "")
+    name = variant.name.removesuffix("-bf16").replace("stagger-cpu-", "stagger-")
+    return TITLES[name] + (", engine cpu" if variant.engine == "cpu" else "") + (", bf16" if variant.dtype == "bf16" else "")
 
 
 def check_installed(chosen, stagger):
@@ -91,7 +96,7 @@ def command(variant, model, arguments, host):
     size = ["--batch-size", str(variant.batch_size), "--dtype", variant.dtype]
     steps = arguments.steps or {"resnet20": 40, "resnet56": 16, "resnet110": 10}.get(model, 20)
     if variant.stagger:
-        flags = ["--engine", "torch", "--model", model, *variant.flags, *size]
+        flags = ["--engine", variant.engine, "--model", model, *variant.flags, *size]
         # With backpropagation one stage waits for the other wherever the cut is.
         if "bp" not in variant.flags:
             both = [int(core) for core in arguments.cores.split(",")]

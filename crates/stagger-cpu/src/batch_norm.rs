@@ -47,7 +47,7 @@ fn apply(input: CpuTensor, affine: &Affine, addend: Option<CpuTensor>, relu: boo
     let output = input.change_with(&addend, |terms| {
         loops::normalize_add(terms, affine, relu, &Serial);
     });
-    addend.recycle();
+    drop(addend);
     output
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn normalize_backward(
             let cut = Cut::Addend(addend.values());
             let grads = grad.values_mut();
             let sums = loops::mask_gradient_sums(input.values(), cut, grads, &affine, &Serial);
-            addend.recycle();
+            drop(addend);
             (sums, false)
         }
         None => {
@@ -99,7 +99,7 @@ pub(crate) fn normalize_backward(
         let pulled = grad.change_with(&input, |both| {
             loops::pull(both, &affine, &line, relu, &Serial);
         });
-        input.recycle();
+        drop(input);
         pulled
     };
     NormalizationGrads {

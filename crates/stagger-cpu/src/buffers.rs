@@ -38,7 +38,9 @@ pub(crate) fn take(len: usize) -> Vec<f32> {
 /// Gives a buffer back. Within a step the thread keeps no more of a length than it has taken: buffers that come in from
 /// another stage are freed instead of piling up.
 pub(crate) fn give(buffer: Vec<f32>) {
-    POOL.with_borrow_mut(|pool| {
+    // A thread that ends may have no pool any more: then the buffer is freed.
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
         let Some(shelf) = pool.by_len.get_mut(&buffer.len()) else {
             return;
         };

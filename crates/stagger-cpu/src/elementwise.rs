@@ -17,7 +17,7 @@ pub(crate) fn relu_backward(output: CpuTensor, output_grad: CpuTensor) -> CpuTen
     let grad = grad.change_with(&output, |both| {
         loops::relu_backward(both.swapped(), &Serial);
     });
-    output.recycle();
+    drop(output);
     grad
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn sum(a: CpuTensor, b: CpuTensor, relu: bool) -> CpuTensor {
     // Addition commutes, so either of the two can take the sum.
     let (target, other) = if a.is_unique() { (a, b) } else { (b, a) };
     let sum = target.change_with(&other, |terms| loops::sum(terms, relu, &Serial));
-    other.recycle();
+    drop(other);
     sum
 }
 

@@ -87,7 +87,7 @@ impl Kernels for Cpu {
         let weight_grad =
             correlate_weight::weight_grad(&input, weight.sides(), &output_grad, geometry);
         let sides = input.sides();
-        input.recycle();
+        drop(input);
         let input_grad = wants.input.then(|| {
             if geometry.padding < kernel {
                 input_grad::input_grad(sides, weight, &output_grad, geometry)
@@ -99,7 +99,7 @@ impl Kernels for Cpu {
             let sums = channel_sums(output_grad.values(), outputs, &Serial);
             CpuTensor::row_major(sums, &[outputs])
         });
-        output_grad.recycle();
+        drop(output_grad);
         Ok(ProductGrads {
             input: input_grad,
             weight: weight_grad,
@@ -180,7 +180,7 @@ impl Kernels for Cpu {
         _: Window,
     ) -> Result<CpuTensor> {
         let sides = input.sides();
-        input.recycle();
+        drop(input);
         Ok(max_pool::max_pool_backward(sides, &maxima, output_grad))
     }
 

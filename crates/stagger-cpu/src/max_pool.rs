@@ -76,7 +76,7 @@ pub(crate) fn max_pool_backward(
             }
         }
     }
-    output_grad.recycle();
+    drop(output_grad);
     CpuTensor::channels_last(input_grad, sides)
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn subsample_backward(
     let mut input_grad = take(to.len());
     let grads = output_grad.values();
     loops::subsample_backward(grads, to, places(geometry), &mut input_grad, &Serial);
-    output_grad.recycle();
+    drop(output_grad);
     CpuTensor::channels_last(input_grad, shape)
 }
 

@@ -1,5 +1,6 @@
 //! Tensors: a shape, the order of the values in memory, and a counted buffer.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use stagger_engine::HostTensor;
@@ -21,7 +22,7 @@ enum Order {
 pub struct CpuTensor {
     shape: Vec<usize>,
     order: Order,
-    values: Arc<Vec<f32>>,
+    values: Arc<Buffer>,
 }
 
 impl CpuTensor {
@@ -31,7 +32,7 @@ impl CpuTensor {
         Self {
             shape: shape.to_vec(),
             order: Order::RowMajor,
-            values: Arc::new(values),
+            values: Arc::new(Buffer(values)),
         }
     }
 
@@ -92,9 +93,7 @@ impl CpuTensor {
                 transpose(from, channels, pixels, to);
             }
         }
-        let sides = self.sides();
-        self.recycle();
-        Self::channels_last(copy, sides)
+        Self::channels_last(copy, self.sides())
     }
 
     /// The same tensor with its memory row-major; a copy only if it is not so already.
@@ -118,9 +117,7 @@ impl CpuTensor {
                 transpose(from, pixels, channels, to);
             }
         }
-        let shape = self.shape.clone();
-        self.recycle();
-        Self::row_major(copy, &shape)
+        Self::row_major(copy, &self.shape)
     }
 
     /// The same values, row-major, in another shape of as many values.
@@ -137,7 +134,7 @@ impl CpuTensor {
         let row_major = self.clone().into_row_major();
         HostTensor {
             shape: row_major.shape,
-            data: Arc::unwrap_or_clone(row_major.values),
+            data: Arc::unwrap_or_clone(row_major.values).into_inner(),
         }
     }
 
@@ -153,7 +150,7 @@ impl CpuTensor {
             output: &mut output,
         });
         Self {
-            values: Arc::new(output),
+            values: Arc::new(Buffer(output)),
             ..self
         }
     }
@@ -181,17 +178,40 @@ impl CpuTensor {
         if !self.is_unique() {
             let mut copy = buffers::take(self.values.len());
             copy.copy_from_slice(&self.values);
-            self.values = Arc::new(copy);
+            self.values = Arc::new(Buffer(copy));
         }
         // Unique by now: this copies nothing.
-        Arc::<Vec<f32>>::make_mut(&mut self.values)
+        &mut Arc::<Buffer>::make_mut(&mut self.values).0
     }
+}
 
-    /// Lets the thread use the memory again if no other handle exists.
-    pub(crate) fn recycle(self) {
-        if let Ok(values) = Arc::try_unwrap(self.values) {
-            buffers::give(values);
-        }
+/// The memory of a tensor. The thread that drops it may use it again.
+#[derive(Clone, Debug)]
+struct Buffer(Vec<f32>);
+
+impl Buffer {
+    fn into_inner(mut self) -> Vec<f32> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        buffers::give(std::mem::take(&mut self.0));
     }
 }
 

@@ -18,7 +18,9 @@ pub struct Replicas(Vec<usize>);
 #[non_exhaustive]
 pub enum ReplicasError {
     /// Numbers for another number of stages.
-    #[error("{found} numbers of replicas are given and there are {stages} stages")]
+    #[error(
+        "{found} numbers of replicas are given; expected one for all stages, or {stages}, one for each"
+    )]
     Stages {
         /// Of the schedule.
         stages: usize,

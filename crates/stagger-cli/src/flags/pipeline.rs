@@ -1,6 +1,6 @@
 //! Flags that several verbs have.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use stagger::TrainingOptions;
 
 use super::options::flags;
@@ -22,7 +22,7 @@ flags! {
         balance: String,
         /// Copies of each stage that share every batch: one number for all stages, or one for each, such as 2,1,1 [default: 1;
         /// dp(R) has R]
-        #[arg(long, value_name = "N", value_delimiter = ',')]
+        #[arg(long, value_name = "N", value_delimiter = ',', action = ArgAction::Set)]
         replicas: Vec<usize>,
         /// Normalise over the whole batch (or micro-batch) of all replicas of a stage, instead of each replica's share [default:
         /// false]
@@ -43,7 +43,7 @@ flags! {
         #[arg(long, value_name = "NAME")]
         engine: String,
         /// Engine of each stage, such as cpu,torch; replicas of a stage have one
-        #[arg(long, value_name = "LIST", value_delimiter = ',')]
+        #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Set)]
         engines: Vec<String>,
         /// Number format of the passes: f32, or with engine torch for all stages bf16 [default: f32]
         #[arg(long, value_name = "NAME")]
@@ -56,7 +56,7 @@ flags! {
         #[arg(long, value_name = "NAME")]
         device: String,
         /// Device of each stage, such as cuda:0,cuda:1, or of each replica of each stage; engine cpu has device cpu
-        #[arg(long, value_name = "LIST", value_delimiter = ',')]
+        #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Set)]
         devices: Vec<String>,
         /// Compute threads of each stage on the CPU, engine torch [default: 1]
         #[arg(long, value_name = "N")]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use stagger::plan::Distribution;
 
 use super::amounts::{bytes, megabytes_per_second};
@@ -22,10 +22,10 @@ pub struct PlanArgs {
     #[arg(long, value_name = "FILE")]
     pub profile: PathBuf,
     /// The devices: speed of each in multiples of the profile's, such as 1,1,0.5 [default: the profile's devices]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Set)]
     pub speeds: Vec<f64>,
     /// Memory of each device, or one amount for all, such as 8GiB [default: what the profile says]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = bytes)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Set, value_parser = bytes)]
     pub memory: Vec<u64>,
     /// How long messages take to arrive, such as 1ms or pareto(50ms,2.5) [default: what the profile says]
     #[arg(long, value_name = "TIME")]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use stagger::TrainingOptions;
 
 use super::options::flags;
@@ -90,10 +90,10 @@ flags! {
         #[arg(long, value_name = "RRGGBB")]
         background: String,
         /// Mean of pixels by channel, scaled to 0…1, such as 0.485,0.456,0.406 [default: that of the training images]
-        #[arg(long, value_name = "M,…", value_delimiter = ',', allow_negative_numbers = true)]
+        #[arg(long, value_name = "M,…", value_delimiter = ',', action = ArgAction::Set, allow_negative_numbers = true)]
         mean: Vec<f64>,
         /// Their standard deviation, such as 0.229,0.224,0.225 [default: that of the training images]
-        #[arg(long, value_name = "S,…", value_delimiter = ',', allow_negative_numbers = true)]
+        #[arg(long, value_name = "S,…", value_delimiter = ',', action = ArgAction::Set, allow_negative_numbers = true)]
         std: Vec<f64>,
         /// Share of an image folder's images that is set aside for evaluation, of each class and by the seed, where no folder
         /// val holds images for that; such as 0.1
@@ -181,7 +181,7 @@ flags! {
         #[arg(long, value_name = "NAME")]
         lr_schedule: String,
         /// Epochs at which the step schedule lowers the rate [default: half and three quarters]
-        #[arg(long, value_name = "EPOCHS", value_delimiter = ',')]
+        #[arg(long, value_name = "EPOCHS", value_delimiter = ',', action = ArgAction::Set)]
         lr_steps: Vec<usize>,
         /// Factor of each step [default: 0.1]
         #[arg(long, value_name = "FACTOR")]

@@ -318,6 +318,7 @@ fn what_means_nothing_in_an_emulated_run_is_refused() {
         "--device cpu",
         "--devices cpu,cpu",
         "--threads-per-stage 2",
+        "--winograd false",
         "--tf32",
         "--deterministic",
         "--balance profile",

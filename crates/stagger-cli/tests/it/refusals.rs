@@ -164,6 +164,11 @@ fn flags() {
         ),
         #[cfg(feature = "torch")]
         (
+            "train --engine torch --winograd false",
+            "--winograd does nothing with --engine torch; leave it out, or use --engine cpu",
+        ),
+        #[cfg(feature = "torch")]
+        (
             "train --engine torch --tf32",
             "concern CUDA devices, and none is used",
         ),

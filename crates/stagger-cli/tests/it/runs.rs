@@ -82,6 +82,28 @@ fn the_config_of_a_run_repeats_it_to_the_bit() {
     assert_ne!(bench.losses("first"), bench.losses("other"));
 }
 
+/// As a flag at the end of a script's own overrides what the script says, so does a list.
+#[test]
+fn the_last_of_repeated_flags_counts() {
+    let bench = Bench::new();
+    bench.train(
+        "run",
+        "--lr-schedule step --lr-steps 1,2 --lr-steps 3 --replicas 2,2 --replicas 1,2 --engines cpu --engines cpu,cpu --seed 1 --seed 2",
+    );
+    let config = std::fs::read_to_string(bench.path("run/config.toml")).unwrap();
+    for line in [
+        "lr-steps = [3]",
+        "replicas = [1, 2]",
+        "engine = \"cpu\"",
+        "seed = 2",
+    ] {
+        assert!(
+            config.lines().any(|found| found == line),
+            "{line}: {config}"
+        );
+    }
+}
+
 /// Up to eight stages on however many cores: the same numbers.
 #[test]
 fn eight_stages_give_the_numbers_of_one() {

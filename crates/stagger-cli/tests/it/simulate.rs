@@ -279,6 +279,7 @@ fn wrong_requests_are_one_sentence() {
         "dp(2) --replicas 3",
         "dsp --stages 2 --replicas 2,3",
         "dsp --stages 3 --replicas 2,1",
+        "dsp --stages 2 --replicas 2 --replicas 1",
         "dsp --stages 2 --replicas 0",
         "dsp --stages 2 --replicas 65",
         "dsp --stages 2 --replicas two",

@@ -430,3 +430,28 @@ pub fn initial_states(
     fits(&states)?;
     Ok(Some(states))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_without_a_word_on_sums_continues_with_direct_ones() {
+        let of = |engine: &str, winograd| {
+            let options = TrainingOptions {
+                engine: Some(engine.to_owned()),
+                winograd,
+                ..TrainingOptions::default()
+            };
+            as_it_ran(options).winograd
+        };
+        assert_eq!(of("cpu", None), Some(false));
+        assert_eq!(of("cpu", Some(true)), Some(true));
+        assert_eq!(of("torch", None), None);
+        let mixed = TrainingOptions {
+            engines: Some(vec!["torch".to_owned(), "cpu".to_owned()]),
+            ..TrainingOptions::default()
+        };
+        assert_eq!(as_it_ran(mixed).winograd, Some(false));
+    }
+}

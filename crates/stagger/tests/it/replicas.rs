@@ -148,7 +148,7 @@ fn what_does_not_suit_is_refused() {
             "dsp",
             2,
             vec![2, 2, 2],
-            "`replicas`: 3 numbers of replicas are given and there are 2 stages",
+            "`replicas`: 3 numbers of replicas are given; expected one for all stages, or 2, one for each",
         ),
         (
             "dsp",

@@ -53,6 +53,9 @@ pub fn json(measured: &Measured) -> Value {
     if !job.stragglers.is_empty() {
         object["stragglers"] = job.options.straggler.clone().into();
     }
+    if job.options.winograd == Some(false) {
+        object["winograd"] = false.into();
+    }
     if job.sync_batch_norm {
         object["sync_batch_norm"] = true.into();
     }
