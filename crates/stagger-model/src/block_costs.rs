@@ -13,9 +13,10 @@ use crate::model::Model;
 pub struct CostModel {
     /// Multiply-adds that take as long as one element of normalisation, ReLU, residual addition or pooling.
     ///
-    /// The default of 50 is a rough figure: of a ResNet-20 training step on one Zen 5 core with oneDNN about 61 %
-    /// went into convolutions (40.6 M multiply-adds per sample forward) and the rest into its 492 thousand
-    /// elements, hence (39 / 61) · 40.6 M / 492 k ≈ 53. Other engines and machines differ; measured costs replace it.
+    /// The default of 200 is a rough figure for engine `cpu`, whose convolutions take fewer multiplications than these, and transforms
+    /// per element instead: residual blocks of ResNet-20 with 16, 32 and 64 channels, which have as many multiply-adds (4.7 M) and 115,
+    /// 57 and 29 thousand elements, took 32.5, 18.4 and 13.4 ms per step on one Zen 4 core. Other machines differ; measured costs
+    /// replace it.
     pub multiply_adds_per_element: f64,
     /// Time of the backward pass over that of the forward pass: 2, since a convolution forms the gradient of its
     /// input and of its weight.
@@ -25,13 +26,21 @@ pub struct CostModel {
 impl Default for CostModel {
     fn default() -> Self {
         Self {
-            multiply_adds_per_element: 50.0,
+            multiply_adds_per_element: 200.0,
             backward: 2.0,
         }
     }
 }
 
 impl CostModel {
+    /// For convolutions by direct sums, as those of libtorch. Of a ResNet-20 training step on one Zen 5 core with oneDNN about 61 % went
+    /// into convolutions (40.6 M multiply-adds per sample forward) and the rest into its 492 thousand elements, hence
+    /// (39 / 61) · 40.6 M / 492 k ≈ 53.
+    pub const DIRECT_SUMS: Self = Self {
+        multiply_adds_per_element: 50.0,
+        backward: 2.0,
+    };
+
     /// The time of a forward pass, in multiply-adds.
     pub fn forward(&self, cost: &Cost) -> f64 {
         cost.multiply_adds as f64 + self.multiply_adds_per_element * cost.elementwise as f64
@@ -150,7 +159,8 @@ mod tests {
             elementwise: 10,
             ..Cost::default()
         };
-        assert_eq!(CostModel::default().forward(&cost), 1500.0);
+        assert_eq!(CostModel::default().forward(&cost), 3000.0);
+        assert_eq!(CostModel::DIRECT_SUMS.forward(&cost), 1500.0);
         let arithmetic = CostModel {
             multiply_adds_per_element: 0.0,
             ..CostModel::default()

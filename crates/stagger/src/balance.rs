@@ -2,11 +2,12 @@
 
 mod file;
 
-use stagger_model::{Balance, BlockCosts, Cut, StageWork};
+use stagger_model::{Balance, BlockCosts, CostModel, Cut, CutError, StageWork};
 
 use crate::block_times::{self, BlockTimes};
 use crate::error::Error;
-use crate::job::Job;
+use crate::job::{CPU, Job};
+use crate::options::TrainingOptions;
 use crate::ranks::Leader;
 
 pub use file::{ProfileMisfit, cut_by_profile};
@@ -23,11 +24,13 @@ const ROUNDS: usize = 3;
 pub(crate) fn first_cut(
     balance: &Balance,
     run: &ToCut<'_>,
+    estimate: &CostModel,
 ) -> Result<(Cut, Option<String>), Error> {
+    let estimated = BlockCosts::estimate(run.model, estimate).map_err(CutError::from)?;
     let work = |(stage, recompute)| StageWork {
         recompute,
         replicas: run.replicas.map_or(1, |replicas| replicas.of(stage)),
-        measured: None,
+        measured: Some(&estimated),
         memory: None,
     };
     let recomputes = run.schedule.recomputes().into_iter();
@@ -40,6 +43,16 @@ pub(crate) fn first_cut(
         Balance::Profile => (Balance::Auto.cut_for(run.model, &work)?, None),
         said => (said.cut_for(run.model, &work)?, None),
     })
+}
+
+/// How times are estimated for what these options run on.
+pub(crate) fn cost_model(options: &TrainingOptions) -> CostModel {
+    let is_cpu = options.engines.is_none() && options.engine.as_deref() == Some(CPU);
+    if options.emulate.is_some() || is_cpu && options.winograd == Some(true) {
+        CostModel::default()
+    } else {
+        CostModel::DIRECT_SUMS
+    }
 }
 
 /// Cuts the job's model again where its balance is to be measured: every process measures all blocks on each of its engines and
@@ -123,13 +136,18 @@ pub fn best(
     balance: &Balance,
 ) -> Result<(Cut, Vec<f64>), Error> {
     let recomputes = job.schedule.recomputes();
+    let estimated = BlockCosts::estimate(&job.model, &cost_model(&job.options));
+    let estimated = estimated.map_err(CutError::from)?;
     let stages = of_stages.iter().zip(&recomputes).enumerate();
     let work: Vec<StageWork<'_>> = stages
         .map(|(stage, (&measured, &recompute))| StageWork {
             recompute,
             replicas: job.replicas.of(stage),
             // Any other balance is to be what it is without them.
-            measured: (*balance == Balance::Profile).then_some(measured),
+            measured: Some(match balance {
+                Balance::Profile => measured,
+                _ => &estimated,
+            }),
             memory: None,
         })
         .collect();
@@ -177,7 +195,6 @@ fn milliseconds(seconds: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::TrainingOptions;
     use crate::training::Training;
 
     #[test]
@@ -197,5 +214,21 @@ mod tests {
         let measured: Vec<BlockCosts> = [2.0, 3.0, 9.0, 5.0, 4.0].map(costs).to_vec();
         let found = of_stages(&job, &measured);
         assert_eq!(found, [&measured[1], &measured[2], &measured[3]]);
+    }
+
+    /// Winograd's method makes blocks of many channels cheaper than those of few, so that a stage takes more of them.
+    #[test]
+    fn an_estimate_goes_by_how_sums_are_made() {
+        let cut = |winograd| {
+            let options = TrainingOptions {
+                model: Some("resnet110".to_owned()),
+                winograd: Some(winograd),
+                ..TrainingOptions::default()
+            };
+            let job = Training::new().options(options).check().unwrap();
+            job.cut.sizes()
+        };
+        assert_eq!(cut(true), [16, 40]);
+        assert_eq!(cut(false), [20, 36]);
     }
 }

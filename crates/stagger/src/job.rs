@@ -248,7 +248,8 @@ impl Job {
             batch_size,
             optimizer_slots: optimizer.slots().len(),
         };
-        let (cut, cut_note) = balance::first_cut(&balance, &to_cut)?;
+        let (cut, cut_note) =
+            balance::first_cut(&balance, &to_cut, &balance::cost_model(&options))?;
         if cut_note.is_some() {
             // A resumed run takes the cut from its config and does not read the profile.
             options.balance = Some(cut.to_string());

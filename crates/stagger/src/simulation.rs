@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stagger_model::{Balance, Cut};
+use stagger_model::{Balance, CostModel, Cut};
 use stagger_plan::{Distribution, LeastStaleness, Pipeline, Simulated, Step, Times, exact_period};
 use stagger_runtime::Straggler;
 use stagger_schedule::{Place, Replicas, Schedule};
@@ -141,7 +141,7 @@ impl Simulation {
                         let profile = read_profile(&other).map_err(DurationsError::from)?;
                         cut_of_profile(&profile, &other, &run)?.0
                     }
-                    Some(balance) => first_cut(&balance, &run)?.0,
+                    Some(balance) => first_cut(&balance, &run, &CostModel::default())?.0,
                 };
                 (Some(cut), Some(batch_size))
             }

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use stagger_model::{Balance, BlockCosts, CostModel, Cut, StageWork};
+use stagger_model::{Balance, BlockCosts, Cut, StageWork};
 use stagger_plan::{Distribution, HopTimes, Pipeline, StageTimes, Times, exact_period};
 use stagger_report::{RunSummary, StageSummary};
 
+use crate::balance::cost_model;
 use crate::job::Job;
 
 /// Fewer batches say little about the time of a stage.
@@ -54,7 +55,7 @@ pub fn advice(job: &Job, speed: &RunSummary) -> Option<String> {
 
 /// Estimated block times in seconds per micro-batch, scaled so that each stage takes what it has taken, without its artificial delays.
 fn scaled(job: &Job, speed: &RunSummary, recomputes: &[bool]) -> Option<BlockCosts> {
-    let mut costs = BlockCosts::estimate(&job.model, &CostModel::default()).ok()?;
+    let mut costs = BlockCosts::estimate(&job.model, &cost_model(&job.options)).ok()?;
     let micro_batches = (speed.batches * job.schedule.micro_batches()) as f64;
     let stages = job.cut.stages().iter().zip(&speed.stages).zip(recomputes);
     for ((blocks, summary), &recompute) in stages {
@@ -126,7 +127,7 @@ mod tests {
 
     /// A run in which every block has taken as long as it is estimated to.
     fn as_estimated(job: &Job, batches: usize) -> RunSummary {
-        let costs = BlockCosts::estimate(&job.model, &CostModel::default()).unwrap();
+        let costs = BlockCosts::estimate(&job.model, &cost_model(&job.options)).unwrap();
         let recomputes = job.schedule.recomputes();
         let times: Vec<f64> = (job.cut.stages().iter().zip(&recomputes))
             .map(|(blocks, &recompute)| costs.stage(blocks.clone(), recompute))
@@ -154,7 +155,7 @@ mod tests {
         let said = advice(&bad, &as_estimated(&bad, 100)).unwrap();
         assert_eq!(
             said,
-            "stage 0 works 14 %, stage 1 works 100 %: --balance 2,3 would give about 1.40 times the images/s"
+            "stage 0 works 20 %, stage 1 works 100 %: --balance 2,3 would give about 1.23 times the images/s"
         );
     }
 
