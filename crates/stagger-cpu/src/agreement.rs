@@ -84,11 +84,10 @@ proptest! {
         (height, width) in (3..12_usize, 3..20_usize),
         arch in prop::sample::select(archs()),
         biased: bool,
-        winograd: bool,
     ) {
         FORCED.set(Some(arch));
 
-        let geometry = Convolution { stride, padding, winograd };
+        let geometry = Convolution { stride, padding, winograd: false };
         let input = tensor("input", &[samples, channels, height, width]);
         let weight = tensor("weight", &[outputs, channels, kernel, kernel]);
         let bias = biased.then(|| tensor("bias", &[outputs]));
@@ -312,7 +311,6 @@ proptest! {
         outputs in 1..40_usize,
         arch in prop::sample::select(archs()),
         biased: bool,
-        winograd: bool,
     ) {
         FORCED.set(Some(arch));
         let (input, weight) = (tensor("input", &[samples, inputs]), tensor("weight", &[outputs, inputs]));

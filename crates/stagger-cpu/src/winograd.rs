@@ -130,3 +130,58 @@ impl Grid {
 fn spaced(len: usize) -> usize {
     len + CHANNELS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GEOMETRY: Convolution = Convolution {
+        stride: 1,
+        padding: 1,
+        winograd: true,
+    };
+
+    #[test]
+    fn tiles_are_those_of_the_fewest_multiplications() {
+        let of = |side| tile(GEOMETRY, [16, 16, 3, 3], [side, side]);
+        let found: Vec<_> = (1..=8).map(of).collect();
+        let (two, four) = (Some(Tile::Two), Some(Tile::Four));
+        assert_eq!(found, [None, two, four, four, two, two, four, four]);
+    }
+
+    #[test]
+    fn others_are_summed_directly() {
+        let sides = [8, 8];
+        for weight in [
+            [16, 16, 1, 1],
+            [16, 16, 5, 5],
+            [16, 3, 3, 3],
+            [24, 16, 3, 3],
+        ] {
+            assert_eq!(tile(GEOMETRY, weight, sides), None, "{weight:?}");
+        }
+        let weight = [16, 16, 3, 3];
+        for geometry in [
+            Convolution {
+                stride: 2,
+                ..GEOMETRY
+            },
+            Convolution {
+                padding: 3,
+                ..GEOMETRY
+            },
+            Convolution {
+                winograd: false,
+                ..GEOMETRY
+            },
+        ] {
+            assert_eq!(tile(geometry, weight, sides), None, "{geometry:?}");
+        }
+    }
+
+    #[test]
+    fn gradients_of_long_weights_have_small_tiles() {
+        let of = |channels| weight_tile(GEOMETRY, [channels, channels, 3, 3], [14, 14]);
+        assert_eq!((of(256), of(272)), (Some(Tile::Four), Some(Tile::Two)));
+    }
+}

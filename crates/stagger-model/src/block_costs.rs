@@ -14,8 +14,8 @@ pub struct CostModel {
     /// Multiply-adds that take as long as one element of normalisation, ReLU, residual addition or pooling.
     ///
     /// The default of 200 is a rough figure for engine `cpu`, whose convolutions take fewer multiplications than these, and transforms
-    /// per element instead: residual blocks of ResNet-20 with 16, 32 and 64 channels, which have as many multiply-adds (4.7 M) and 115,
-    /// 57 and 29 thousand elements, took 32.5, 18.4 and 13.4 ms per step on one Zen 4 core. Other machines differ; measured costs
+    /// per element instead: residual blocks of ResNet-20 with 16, 32 and 64 channels, which have as many multiply-adds (4.7 M) and 82,
+    /// 41 and 20 thousand elements, took 32.5, 18.4 and 13.4 ms per step on one Zen 4 core. Other machines differ; measured costs
     /// replace it.
     pub multiply_adds_per_element: f64,
     /// Time of the backward pass over that of the forward pass: 2, since a convolution forms the gradient of its

@@ -246,7 +246,7 @@ fn notes(cost_model: &CostModel, costs: &BlockCosts, times: &[f64], batch_size: 
 The busiest stage takes {} of the time, so that this cut gives at most {:.2}x the images/s of one stage.
 FLOPs: forward pass of one sample, two per multiply-add of convolutions and linear layers.
 activations: outputs of one sample, f32.
-time: estimated; a multiply-add costs 1, an element of any other layer {multiply_adds_per_element}, \
+time: estimated for engine cpu; a multiply-add costs 1, an element of any other layer {multiply_adds_per_element}, \
 backward {backward}x forward, recomputing 1x forward.
 memory: batch size {batch_size}, f32, without the engine's working memory.
   weights: with gradients and one optimizer buffer (momentum).

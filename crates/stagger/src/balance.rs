@@ -48,7 +48,7 @@ pub(crate) fn first_cut(
 /// How times are estimated for what these options run on.
 pub(crate) fn cost_model(options: &TrainingOptions) -> CostModel {
     let is_cpu = options.engines.is_none() && options.engine.as_deref() == Some(CPU);
-    if options.emulate.is_some() || is_cpu && options.winograd == Some(true) {
+    if is_cpu && options.winograd == Some(true) {
         CostModel::default()
     } else {
         CostModel::DIRECT_SUMS

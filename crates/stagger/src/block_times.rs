@@ -160,18 +160,19 @@ impl<S: Stage> Measured<S> {
     fn round(&mut self) -> Result<[f64; 4], EngineError> {
         let Self { stage, input, .. } = self;
         let started = Instant::now();
-        drop(stage.forward(input, 0)?);
+        // Any gradient of that shape will do for the backward pass, but not the graph's own output, of which it may keep a handle.
+        let grad = stage.forward(input, 0)?;
         wait(stage)?;
         let forward = started.elapsed().as_secs_f64();
         // A stage that recomputes leaves out what only its output needs. That is a part of its last block, and blocks are added up:
         // most of them are recomputed whole.
         let started = Instant::now();
         let (output, graph) = stage.record(input, 0)?;
+        drop(output);
         wait(stage)?;
         let recompute = started.elapsed().as_secs_f64();
         let started = Instant::now();
-        // Any gradient of that shape will do.
-        stage.backward(graph, output)?;
+        stage.backward(graph, grad)?;
         wait(stage)?;
         let backward = started.elapsed().as_secs_f64();
         // At a rate of 0 the optimizer computes all that it does, and weights stay what they are in any number of rounds.

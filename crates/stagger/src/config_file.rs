@@ -88,6 +88,7 @@ pub(crate) fn read_of_run(path: &Path) -> Result<TrainingOptions, ConfigError> {
         checksum::check_lines(text)
             .map_err(|what| format!("{what}: it is damaged, or was changed by hand; remove that line if the change is meant"))
     })
+    .map(TrainingOptions::or_as_it_ran)
 }
 
 /// Parses the text of a config file.

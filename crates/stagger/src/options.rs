@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::job::CPU;
+
 /// Defines [`TrainingOptions`]: every field optional.
 macro_rules! options {
     ($($(#[$meta:meta])* $name:ident: $kind:ty,)*) => {
@@ -22,11 +24,16 @@ macro_rules! options {
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
             /// The values said here, and for the rest those of `other`. Where one of `engine` and `engines` is said here, neither
-            /// of the other's counts, as both say the same thing.
+            /// of the other's counts, as both say the same thing; and where no stage is on engine `cpu` then, how that makes its sums
+            /// does not count either.
             #[must_use]
             pub fn or(self, mut other: Self) -> Self {
                 if self.engine.is_some() || self.engines.is_some() {
                     (other.engine, other.engines) = (None, None);
+                    let names = self.engine.iter().chain(self.engines.iter().flatten());
+                    if names.into_iter().all(|name| name != CPU) {
+                        other.winograd = None;
+                    }
                 }
                 Self { $($name: self.$name.or(other.$name)),* }
             }

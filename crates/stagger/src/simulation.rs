@@ -141,7 +141,7 @@ impl Simulation {
                         let profile = read_profile(&other).map_err(DurationsError::from)?;
                         cut_of_profile(&profile, &other, &run)?.0
                     }
-                    Some(balance) => first_cut(&balance, &run, &CostModel::default())?.0,
+                    Some(balance) => first_cut(&balance, &run, &CostModel::DIRECT_SUMS)?.0,
                 };
                 (Some(cut), Some(batch_size))
             }

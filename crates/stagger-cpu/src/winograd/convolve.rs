@@ -9,7 +9,7 @@ use crate::channels_last::arch;
 use crate::microkernel::{Taps, lanes, pixels, vectors};
 use crate::padded::{Frame, Framed};
 
-/// A 3×3 convolution of stride 1 over channels-last memory; channels and outputs as [`super::suits`] asks for.
+/// A 3×3 convolution of stride 1 over channels-last memory; channels and outputs as [`super::tile`] asks for.
 pub(crate) struct Convolve<'a, W> {
     pub input: &'a [f32],
     pub bias: Option<&'a [f32]>,

@@ -8,7 +8,7 @@ use crate::channels_last::arch;
 use crate::microkernel::{lanes, taps, vectors};
 use crate::padded::{Frame, Framed};
 
-/// The gradient of a 3×3 kernel of stride 1; channels and outputs as [`super::suits`] asks for.
+/// The gradient of a 3×3 kernel of stride 1; channels and outputs as [`super::tile`] asks for.
 pub(crate) struct WeightGrad<'a> {
     pub input: &'a [f32],
     pub output_grad: &'a [f32],

@@ -1,6 +1,7 @@
 //! Default values.
 
 use super::TrainingOptions;
+use crate::job::CPU;
 
 impl TrainingOptions {
     /// Default values that do not depend on other values. The default run is the shortest one that shows what stagger
@@ -69,5 +70,65 @@ impl TrainingOptions {
         if self.lr_schedule.as_deref() == Some("step") {
             self.lr_gamma.get_or_insert(0.1);
         }
+    }
+
+    /// The options of a run that may have been written when `adamw` left biases and normalisations alone, and engine `cpu` made direct sums,
+    /// as no option said so: those that are written today say which parameters decay, and how sums are made.
+    pub(crate) fn or_as_it_ran(mut self) -> Self {
+        if self.optimizer.as_deref() == Some("adamw") && self.weight_decay != Some(0.0) {
+            self.weight_decay_on
+                .get_or_insert_with(|| "weights".to_owned());
+        }
+        let has_cpu = match &self.engines {
+            Some(engines) => engines.iter().any(|engine| engine == CPU),
+            None => self.engine.as_deref() == Some(CPU),
+        };
+        if has_cpu {
+            self.winograd.get_or_insert(false);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_without_a_word_on_sums_continues_with_direct_ones() {
+        let of = |engine: &str, winograd| {
+            let options = TrainingOptions {
+                engine: Some(engine.to_owned()),
+                winograd,
+                ..TrainingOptions::default()
+            };
+            options.or_as_it_ran().winograd
+        };
+        assert_eq!(of("cpu", None), Some(false));
+        assert_eq!(of("cpu", Some(true)), Some(true));
+        assert_eq!(of("torch", None), None);
+        let mixed = TrainingOptions {
+            engines: Some(vec!["torch".to_owned(), "cpu".to_owned()]),
+            ..TrainingOptions::default()
+        };
+        assert_eq!(mixed.or_as_it_ran().winograd, Some(false));
+    }
+
+    #[test]
+    fn how_cpu_makes_its_sums_counts_only_for_that_engine() {
+        let config = TrainingOptions {
+            engine: Some("cpu".to_owned()),
+            winograd: Some(false),
+            ..TrainingOptions::default()
+        };
+        let with = |engine: &str| {
+            let said = TrainingOptions {
+                engine: Some(engine.to_owned()),
+                ..TrainingOptions::default()
+            };
+            said.or(config.clone()).winograd
+        };
+        assert_eq!(with("cpu"), Some(false));
+        assert_eq!(with("torch"), None);
     }
 }

@@ -169,7 +169,7 @@ pub fn reopen(
 ) -> Result<Reopened, Error> {
     let run = &place.run;
     let folder = RunFolder::reopen(run)?;
-    let stored = as_it_ran(config_file::read_of_run(&run.join(CONFIG_FILE))?);
+    let stored = config_file::read_of_run(&run.join(CONFIG_FILE))?;
     if stored.engine.as_deref() == Some(FORMER_CPU) {
         return Err(ResumeRefusal::Engine {
             run: run.clone(),
@@ -222,7 +222,7 @@ pub fn reopen(
             StartPoint::default()
         }
         Some(mut found) => {
-            found.options = as_it_ran(found.options);
+            found.options = found.options.or_as_it_ran();
             check_same(&job, &found, run)?;
             data_check::check(&job, &found, run, accept_changed_data, &mut notes)?;
             found.from.progress.drained_at = extension::drains(&job, &found.from, &found.options);
@@ -252,24 +252,6 @@ pub fn reopen(
         notes,
         folder,
     })
-}
-
-/// The options of a run that may have been written when `adamw` left biases and normalisations alone, and engine `cpu` made direct sums,
-/// as no option said so: those that are written today say which parameters decay, and how sums are made.
-fn as_it_ran(mut options: TrainingOptions) -> TrainingOptions {
-    if options.optimizer.as_deref() == Some("adamw") && options.weight_decay != Some(0.0) {
-        options
-            .weight_decay_on
-            .get_or_insert_with(|| "weights".to_owned());
-    }
-    let has_cpu = match &options.engines {
-        Some(engines) => engines.iter().any(|engine| engine == "cpu"),
-        None => options.engine.as_deref() == Some("cpu"),
-    };
-    if has_cpu {
-        options.winograd.get_or_insert(false);
-    }
-    options
 }
 
 /// The line on learning rates that the build which began the run would not have had.
@@ -429,29 +411,4 @@ pub fn initial_states(
         .collect();
     fits(&states)?;
     Ok(Some(states))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_without_a_word_on_sums_continues_with_direct_ones() {
-        let of = |engine: &str, winograd| {
-            let options = TrainingOptions {
-                engine: Some(engine.to_owned()),
-                winograd,
-                ..TrainingOptions::default()
-            };
-            as_it_ran(options).winograd
-        };
-        assert_eq!(of("cpu", None), Some(false));
-        assert_eq!(of("cpu", Some(true)), Some(true));
-        assert_eq!(of("torch", None), None);
-        let mixed = TrainingOptions {
-            engines: Some(vec!["torch".to_owned(), "cpu".to_owned()]),
-            ..TrainingOptions::default()
-        };
-        assert_eq!(as_it_ran(mixed).winograd, Some(false));
-    }
 }
