@@ -11,8 +11,8 @@ use stagger::schedule::Schedule;
 
 use crate::support::{Bench, Output};
 
-/// `mpirun` for so many ranks on this machine, however few cores it has.
-fn mpirun(bench: &Bench, ranks: usize, arguments: &str) -> Command {
+/// `mpirun` for so many ranks on this machine, however few cores it has; what each of them runs is still to be said.
+fn launcher(bench: &Bench, ranks: usize) -> Command {
     let mut command = Command::new("mpirun");
     command
         .current_dir(&bench.folder)
@@ -22,9 +22,15 @@ fn mpirun(bench: &Bench, ranks: usize, arguments: &str) -> Command {
         .env("PMIX_MCA_gds", "hash")
         .args(["--oversubscribe", "--bind-to", "none", "-n"])
         .arg(ranks.to_string())
-        .arg(assert_cmd::cargo::cargo_bin("stagger"))
-        .args(arguments.split_whitespace())
         .stdin(Stdio::null());
+    command
+}
+
+fn mpirun(bench: &Bench, ranks: usize, arguments: &str) -> Command {
+    let mut command = launcher(bench, ranks);
+    command
+        .arg(assert_cmd::cargo::cargo_bin("stagger"))
+        .args(arguments.split_whitespace());
     command
 }
 
@@ -170,17 +176,10 @@ fn what_is_wrong_is_said_once_and_ends_all_ranks() {
 /// Each rank through a script of its own, `$RANK` and `$STAGGER` set.
 fn scripted(bench: &Bench, ranks: usize, script: &str) -> Output {
     let script = format!("RANK=$OMPI_COMM_WORLD_RANK STAGGER=$0; {script}");
-    let mut command = Command::new("mpirun");
+    let mut command = launcher(bench, ranks);
     command
-        .current_dir(&bench.folder)
-        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
-        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-        .env("PMIX_MCA_gds", "hash")
-        .args(["--oversubscribe", "--bind-to", "none", "-n"])
-        .arg(ranks.to_string())
         .args(["sh", "-c", &script])
-        .arg(assert_cmd::cargo::cargo_bin("stagger"))
-        .stdin(Stdio::null());
+        .arg(assert_cmd::cargo::cargo_bin("stagger"));
     ended(command.output())
 }
 
