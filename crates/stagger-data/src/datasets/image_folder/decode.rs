@@ -2,6 +2,7 @@
 
 mod format;
 mod jpeg;
+mod tiff;
 
 use std::io::Cursor;
 use std::panic;
@@ -12,6 +13,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use crate::place::Colour;
 use crate::shown;
 use format::Format;
+use tiff::Tiff;
 
 /// Largest width and height in pixels.
 const MOST_SIDE: usize = 1 << 15;
@@ -54,6 +56,11 @@ fn header(bytes: &[u8]) -> Result<([usize; 2], Orientation), String> {
     let (size, orientation) = guarded(|| match Format::of(bytes)? {
         Format::Jpeg => jpeg::header(bytes),
         Format::Other(format) => {
+            if format == ImageFormat::Tiff
+                && let Some(tiff) = Tiff::open(bytes)?
+            {
+                return Ok((tiff.size(), tiff.orientation()));
+            }
             let mut decoder = decoder(bytes, format)?;
             let (width, height) = decoder.dimensions();
             Ok(([height as usize, width as usize], orientation(&mut decoder)))
@@ -75,6 +82,11 @@ pub(super) fn decode(bytes: &[u8], background: Colour) -> Result<RgbImage, Strin
     let mut image = guarded(|| match format {
         Format::Jpeg => jpeg::decode(bytes, size),
         Format::Other(format) => {
+            if format == ImageFormat::Tiff
+                && let Some(tiff) = Tiff::open(bytes)?
+            {
+                return tiff.decode();
+            }
             let decoder = decoder(bytes, format)?;
             if decoder.total_bytes() > MOST_BYTES {
                 return Err(format!(
