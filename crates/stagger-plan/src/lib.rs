@@ -12,7 +12,6 @@ mod simulation;
 mod staleness;
 pub mod theory;
 mod times;
-mod trace;
 
 pub use distribution::{Distribution, DistributionError};
 pub use grid::grid;
@@ -24,4 +23,3 @@ pub use rate::{RateError, exact_period};
 pub use simulation::{Simulated, Simulation, SimulationError, StageSimulated, Step};
 pub use staleness::{FoundStaleness, LeastStaleness, StalenessError};
 pub use times::{Direction, Slowdown, Times};
-pub use trace::TraceWriter;

@@ -9,6 +9,7 @@
 //! | [`WeightsFiles`] | `last.safetensors` and `best.safetensors`, with PyTorch's names | [`WeightsFiles::new`] |
 //! | [`LogSink`] | `run.log`: a line per epoch, with the time | [`RunLog::sink`] |
 //! | [`Console`] | the same lines, on the standard output or any other writer | [`Console::new`] |
+//! | [`trace::TraceFile`] | what every stage did when, for Perfetto | [`trace::TraceFile::new`] |
 //! | [`snapshot::SnapshotWriter`] | a folder per snapshot, in the background | [`snapshot::SnapshotWriter::start`] |
 //!
 //! The snapshot writer comes last, so that a snapshot on disk has its metrics and weights on disk. [`Sink`] shows how a
@@ -64,6 +65,7 @@ mod summary;
 mod table;
 mod timestamp;
 mod torch_file;
+pub mod trace;
 mod weights;
 mod weights_file;
 mod weights_reader;

@@ -1,13 +1,14 @@
 //! `stagger simulate`.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 use stagger::data::shown_text;
-use stagger::plan::{Simulated, StageSimulated, Step, TraceWriter, grid};
-use stagger::report::{NewFile, Table};
-use stagger::schedule::{Action, Replicas};
+use stagger::plan::{Simulated, StageSimulated, Step, grid};
+use stagger::report::{NewFile, Table, trace};
+use stagger::schedule::Replicas;
 use stagger::{DurationsChoice, PreparedSimulation, Simulation};
 
 use super::print;
@@ -83,7 +84,7 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     };
     let mut steps = Vec::new();
     let simulated = prepared.run(|step| {
-        if batch_of(step.action) < traced {
+        if trace::batch_or_version(step.action) < traced {
             steps.push(step);
         }
     })?;
@@ -120,31 +121,29 @@ fn share(text: &str) -> Result<f64, Failure> {
     }
 }
 
-/// The batch of an action, or the one that its version has just seen.
-fn batch_of(action: Action) -> usize {
-    match action {
-        Action::Forward { batch, .. }
-        | Action::Recompute { batch, .. }
-        | Action::Backward { batch, .. }
-        | Action::Learn { batch, .. } => batch,
-        Action::Update { version }
-        | Action::Evaluate { version }
-        | Action::Snapshot { version } => version,
-    }
-}
-
 /// The steps of the first batches, until the last of these batches is through.
 fn drawn(steps: &[Step], replicas: &Replicas, batches: usize) -> String {
-    let of_drawn = steps.iter().filter(|step| batch_of(step.action) < batches);
+    let of_drawn = steps
+        .iter()
+        .filter(|step| trace::batch_or_version(step.action) < batches);
     let until = of_drawn.map(|step| step.ends_at).max().unwrap_or_default();
     grid(steps, replicas, COLUMNS, until)
 }
 
 fn traced_steps(steps: &mut [Step], replicas: &Replicas) -> Result<Vec<u8>, Failure> {
     steps.sort_by_key(|step| (step.starts_at, step.stage, step.replica));
-    let mut writer = TraceWriter::new(Vec::new(), replicas).context("the trace")?;
+    let tracks = (0..replicas.places()).map(|place| replicas.place(place).to_string());
+    let mut writer = trace::TraceWriter::new(Vec::new(), tracks).context("the trace")?;
     for step in steps.iter() {
-        writer.add(step).context("the trace")?;
+        let slice = trace::Slice {
+            track: replicas.number(step.stage, step.replica),
+            name: &step.action.to_string(),
+            kind: trace::kind(step.action),
+            starts_at: Duration::from_nanos(step.starts_at),
+            ends_at: Duration::from_nanos(step.ends_at),
+            staleness: step.staleness,
+        };
+        writer.slice(&slice).context("the trace")?;
     }
     Ok(writer.end().context("the trace")?)
 }

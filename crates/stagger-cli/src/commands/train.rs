@@ -8,6 +8,8 @@ mod training_bar;
 use std::process;
 
 use anyhow::{Error, anyhow};
+use stagger::report::NewFile;
+use stagger::report::trace::TraceFile;
 use stagger::{Interrupt, Training, check_path, config_file};
 
 use crate::failure::Failure;
@@ -62,12 +64,17 @@ fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
         }
         None => said,
     };
-    let training = Training::new()
+    let trace = arguments.trace.as_deref().map(NewFile::at).transpose();
+    let trace = trace.map_err(stagger::Error::from)?;
+    let mut training = Training::new()
         .commit(option_env!("STAGGER_COMMIT"))
         .console_with(training_bar::lines_and_bar)
         .run_folder()
         .accept_changed_data(arguments.accept_changed_data)
         .profile_kernels(arguments.profile_ops);
+    if let Some(file) = trace {
+        training = training.sink(TraceFile::new(file));
+    }
     Ok(match arguments.resume {
         Some(path) if path.as_os_str() == "auto" => training.options(options).resume_or_start(),
         Some(path) => {

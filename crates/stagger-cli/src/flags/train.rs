@@ -25,6 +25,10 @@ pub struct TrainArgs {
     /// Time every kind of kernel, and print it at the end
     #[arg(long, help_heading = "Output")]
     pub profile_ops: bool,
+    /// Write what every stage does when in the first 1000 batches to this file, which must not exist; ui.perfetto.dev and chrome://tracing
+    /// show it
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub trace: Option<PathBuf>,
     /// Over several processes: end the run when a rank has not been heard of for so long; 0 waits for ever [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Pipeline")]
     pub rank_timeout: Option<Duration>,
@@ -267,12 +271,13 @@ mod tests {
     use crate::flags::{Cli, Command};
 
     /// Flags that are no options: they say where options are from, or how a run is watched.
-    const OTHERS: [&str; 6] = [
+    const OTHERS: [&str; 7] = [
         "config",
         "resume",
         "accept_changed_data",
         "profile_ops",
         "rank_timeout",
+        "trace",
         "help",
     ];
 

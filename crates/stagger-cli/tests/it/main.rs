@@ -6,6 +6,7 @@
 
 mod support;
 mod theory;
+mod trace;
 
 mod bench;
 mod changed_data;

@@ -1,0 +1,352 @@
+//! The trace of a run, as a sink of its events.
+
+use std::io;
+use std::time::Duration;
+
+use stagger_runtime::{Acted, Event, Outcome, RunError};
+use stagger_schedule::Action;
+
+use super::{ArrowEnd, Slice, TraceWriter, batch_or_version, kind};
+use crate::error::ReportError;
+use crate::new_file::NewFile;
+use crate::sink::Sink;
+
+/// Batches that are traced. Each has some five actions per stage, of some 100 bytes.
+const BATCHES: usize = 1000;
+
+/// Writes what every stage does in the first 1000 batches of a run, from where it starts or resumes: a track per stage, and arrows from
+/// where an activation or a gradient leaves to where it is taken. In front of an action, on the same track, is what it waited for its
+/// input, and behind it what it waited for room above or below. Of several replicas, the first.
+///
+/// The file is written when all stages have gone through these batches, or else when the run ends.
+#[derive(Debug)]
+pub struct TraceFile {
+    file: NewFile,
+    stages: usize,
+    /// The last batch to trace; of which the first action says where the run starts.
+    last: Option<usize>,
+    acted: Vec<Acted>,
+    /// Added to times: each go of a run that rolls back has a clock of its own.
+    offset: Duration,
+    /// Of each stage, whether it has come past the last batch.
+    is_through: Vec<bool>,
+    is_written: bool,
+}
+
+impl TraceFile {
+    /// A trace that goes to this file.
+    pub fn new(file: NewFile) -> Self {
+        Self {
+            file,
+            stages: 0,
+            last: None,
+            acted: Vec::new(),
+            offset: Duration::ZERO,
+            is_through: Vec::new(),
+            is_written: false,
+        }
+    }
+
+    fn start(&mut self, stages: usize) {
+        self.stages = stages;
+        self.is_through = vec![false; stages];
+        let ends = self.acted.iter().map(|acted| acted.ended_at);
+        self.offset = ends.max().unwrap_or_default();
+    }
+
+    fn add(&mut self, acted: &Acted) -> Result<(), ReportError> {
+        let at = batch_or_version(acted.action);
+        let last = *self.last.get_or_insert(at + BATCHES - 1);
+        if at > last {
+            self.is_through[acted.stage] = true;
+            if self.is_through.iter().all(|&is_through| is_through) {
+                return self.write();
+            }
+            return Ok(());
+        }
+        self.acted.push(Acted {
+            started_at: acted.started_at + self.offset,
+            ended_at: acted.ended_at + self.offset,
+            ..*acted
+        });
+        Ok(())
+    }
+
+    /// Writes the file, once.
+    fn write(&mut self) -> Result<(), ReportError> {
+        if self.is_written {
+            return Ok(());
+        }
+        self.is_written = true;
+        let mut acted = std::mem::take(&mut self.acted);
+        acted.sort_by_key(|acted| (acted.started_at, acted.stage));
+        let bytes = bytes(&acted, self.stages)
+            .map_err(|source| ReportError::io("write", self.file.path(), source))?;
+        self.file.write(&bytes)
+    }
+}
+
+impl Sink for TraceFile {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        match event {
+            Event::Started { stages } => {
+                self.start(*stages);
+                Ok(())
+            }
+            Event::Acted(acted) if !self.is_written => self.add(acted),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, _end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        self.write()
+    }
+}
+
+fn bytes(acted: &[Acted], stages: usize) -> io::Result<Vec<u8>> {
+    let tracks = (0..stages).map(|stage| format!("stage {stage}"));
+    let mut writer = TraceWriter::new(Vec::new(), tracks)?;
+    for acted in acted {
+        add(&mut writer, acted, stages)?;
+    }
+    writer.end()
+}
+
+/// The parts of an action: waiting for its input, the work, waiting until its output has room.
+fn add(writer: &mut TraceWriter<Vec<u8>>, acted: &Acted, stages: usize) -> io::Result<()> {
+    let track = acted.stage;
+    let (starts_at, ends_at) = (acted.started_at, acted.ended_at);
+    let begins = (starts_at + acted.waits.loader + acted.waits.receive).min(ends_at);
+    let ends = ends_at.saturating_sub(acted.waits.send).max(begins);
+    let name = acted.action.to_string();
+    let wait = Slice {
+        track,
+        name: if acted.waits.loader > acted.waits.receive {
+            "wait for images"
+        } else {
+            "wait"
+        },
+        kind: "wait",
+        starts_at,
+        ends_at: begins,
+        staleness: None,
+    };
+    writer.slice(&wait)?;
+    writer.slice(&Slice {
+        track,
+        name: &name,
+        kind: kind(acted.action),
+        starts_at: begins,
+        ends_at: ends,
+        staleness: acted.staleness,
+    })?;
+    writer.slice(&Slice {
+        name: "wait for room",
+        starts_at: ends,
+        ends_at,
+        ..wait
+    })?;
+    let (kind, to, from) = match acted.action {
+        Action::Forward { .. } => (
+            "activation",
+            (track + 1 < stages).then_some(track),
+            track.checked_sub(1),
+        ),
+        Action::Backward { .. } => (
+            "gradient",
+            track.checked_sub(1),
+            (track + 1 < stages).then_some(track),
+        ),
+        _ => return Ok(()),
+    };
+    // Hop h is between stages h and h + 1.
+    let id = |hop: usize| format!("{name}/{hop}");
+    if let Some(hop) = from {
+        let (id, at) = (&id(hop), begins);
+        writer.arrow_to(&ArrowEnd {
+            track,
+            at,
+            id,
+            kind,
+        })?;
+    }
+    if let Some(hop) = to {
+        // Within the work, and not in the wait behind it.
+        let at = ends.saturating_sub(Duration::from_nanos(1)).max(begins);
+        let id = &id(hop);
+        writer.arrow_from(&ArrowEnd {
+            track,
+            at,
+            id,
+            kind,
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use stagger_runtime::Waits;
+
+    use super::*;
+
+    fn acted(stage: usize, action: Action, from: u64, to: u64) -> Event {
+        Event::Acted(Acted {
+            stage,
+            action,
+            started_at: Duration::from_millis(from),
+            ended_at: Duration::from_millis(to),
+            waits: Waits::default(),
+            transfer: Duration::ZERO,
+            delayed: Duration::ZERO,
+            staleness: None,
+            gap: None,
+        })
+    }
+
+    fn events(file: &NewFile) -> Vec<serde_json::Value> {
+        let text = fs::read(file.path()).unwrap();
+        let read: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        read["traceEvents"].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn arrows_have_two_ends_within_slices() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = NewFile::at(&folder.path().join("trace.json")).unwrap();
+        let mut trace = TraceFile::new(file.clone());
+        trace.event(&Event::Started { stages: 3 }).unwrap();
+        let forward = Action::Forward { batch: 7, micro: 2 };
+        let backward = Action::Backward { batch: 7, micro: 2 };
+        for stage in 0..3 {
+            let at = 10 * stage as u64;
+            trace.event(&acted(stage, forward, at, at + 5)).unwrap();
+            let at = 90 - at;
+            trace.event(&acted(stage, backward, at, at + 5)).unwrap();
+        }
+        assert!(!file.path().exists());
+        trace.write().unwrap();
+        let events = events(&file);
+        let mut arrows = BTreeMap::new();
+        for event in &events {
+            let (Some(id), Some(phase)) = (event["id"].as_str(), event["ph"].as_str()) else {
+                continue;
+            };
+            let (track, at) = (
+                event["tid"].as_u64().unwrap(),
+                event["ts"].as_f64().unwrap(),
+            );
+            assert!(
+                events.iter().any(|slice| slice["ph"] == "X"
+                    && slice["tid"] == track
+                    && slice["ts"].as_f64().unwrap() <= at
+                    && at <= slice["ts"].as_f64().unwrap() + slice["dur"].as_f64().unwrap()),
+                "{event}"
+            );
+            let ends = arrows.entry(id.to_owned()).or_insert([None, None]);
+            ends[usize::from(phase == "f")] = Some(track);
+        }
+        let ends = |from, to| [Some(from), Some(to)];
+        let expected = [
+            ("B7.2/0", ends(1, 0)),
+            ("B7.2/1", ends(2, 1)),
+            ("F7.2/0", ends(0, 1)),
+            ("F7.2/1", ends(1, 2)),
+        ];
+        assert_eq!(
+            arrows,
+            expected.map(|(id, ends)| (id.to_owned(), ends)).into()
+        );
+    }
+
+    #[test]
+    fn waits_are_told_apart_from_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = NewFile::at(&folder.path().join("trace.json")).unwrap();
+        let mut trace = TraceFile::new(file.clone());
+        trace.event(&Event::Started { stages: 1 }).unwrap();
+        let mut event = acted(0, Action::Forward { batch: 0, micro: 0 }, 10, 30);
+        let Event::Acted(acted) = &mut event else {
+            unreachable!()
+        };
+        acted.waits.loader = Duration::from_millis(4);
+        acted.waits.send = Duration::from_millis(6);
+        trace.event(&event).unwrap();
+        trace.write().unwrap();
+        let slices: Vec<_> = events(&file)
+            .iter()
+            .filter(|event| event["ph"] == "X")
+            .map(|event| {
+                (
+                    event["name"].clone(),
+                    event["ts"].clone(),
+                    event["dur"].clone(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("wait for images", 10e3, 4e3),
+            ("F0", 14e3, 10e3),
+            ("wait for room", 24e3, 6e3),
+        ];
+        assert_eq!(
+            slices,
+            expected.map(|(name, at, lasts)| (name.into(), at.into(), lasts.into()))
+        );
+    }
+
+    #[test]
+    fn a_long_run_has_a_short_trace_before_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = NewFile::at(&folder.path().join("trace.json")).unwrap();
+        let mut trace = TraceFile::new(file.clone());
+        trace.event(&Event::Started { stages: 2 }).unwrap();
+        for batch in 40..40 + BATCHES + 1 {
+            for stage in 0..2 {
+                assert!(!file.path().exists());
+                let at = batch as u64;
+                let forward = Action::Forward { batch, micro: 0 };
+                trace.event(&acted(stage, forward, at, at + 1)).unwrap();
+            }
+        }
+        let slices = |events: &[serde_json::Value]| {
+            let slices = events.iter().filter(|event| event["ph"] == "X");
+            slices.count()
+        };
+        assert_eq!(slices(&events(&file)), 2 * BATCHES);
+        assert!(trace.acted.is_empty());
+        let late = acted(
+            0,
+            Action::Forward {
+                batch: 5000,
+                micro: 0,
+            },
+            9000,
+            9001,
+        );
+        trace.event(&late).unwrap();
+        trace.write().unwrap();
+        assert_eq!(slices(&events(&file)), 2 * BATCHES);
+    }
+
+    #[test]
+    fn a_go_after_a_rollback_comes_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = NewFile::at(&folder.path().join("trace.json")).unwrap();
+        let mut trace = TraceFile::new(file.clone());
+        for _ in 0..2 {
+            trace.event(&Event::Started { stages: 1 }).unwrap();
+            let update = Action::Update { version: 0 };
+            trace.event(&acted(0, update, 0, 8)).unwrap();
+        }
+        trace.write().unwrap();
+        let events = events(&file);
+        assert_eq!(
+            (&events[1]["ts"], &events[2]["ts"]),
+            (&0.0.into(), &8e3.into())
+        );
+    }
+}
