@@ -11,6 +11,7 @@ pub mod predict;
 pub mod profile;
 #[cfg_attr(not(feature = "mpi"), path = "commands/without_mpi.rs")]
 mod ranks;
+pub mod report;
 pub mod simulate;
 pub mod summary;
 pub mod theory;

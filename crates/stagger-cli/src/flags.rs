@@ -63,6 +63,9 @@ pub enum Command {
     Data(DataArgs),
     /// Print what a snapshot, a weights file or a run folder holds
     Inspect(InspectArgs),
+    /// Make a page of runs: curves, stages, epochs; also of a run that still trains
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// Copy weights to a safetensors file, under the names that another program has for them
     #[command(after_help = WEIGHTS_EXAMPLES)]
     Weights(WeightsArgs),
@@ -125,6 +128,11 @@ Examples:
   stagger train --resume runs/a
   stagger train --config configs/cifar10-resnet20.toml --data-dir ~/data/cifar-10-images";
 
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  stagger report runs/a
+  stagger report runs/a runs/b --output both.html";
+
 const WEIGHTS_EXAMPLES: &str = "\
 Examples:
   stagger weights runs/a a.safetensors --names torchvision
@@ -175,6 +183,17 @@ pub struct InspectArgs {
     /// A run folder, a snapshot's folder, or a safetensors file
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
+}
+
+/// Flags of `stagger report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Run folders
+    #[arg(value_name = "RUN", required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The page to write, which must not exist; it contains its charts and loads nothing
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub output: PathBuf,
 }
 
 /// Flags of `stagger weights`.

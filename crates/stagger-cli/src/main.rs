@@ -75,6 +75,7 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Command::Predict(arguments) => commands::predict::run(arguments),
         Command::Data(arguments) => commands::data::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Report(arguments) => commands::report::run(&arguments),
         Command::Weights(arguments) => commands::weights::run(arguments),
         Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Theory(arguments) => commands::theory::run(&arguments),

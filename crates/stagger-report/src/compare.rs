@@ -7,7 +7,6 @@
 //! Aggregation over seeds: the median of rates and times, the mean and standard deviation of accuracies, the maximum of
 //! memory and of the largest staleness, the mean of the rest.
 
-mod charts;
 mod csv;
 mod figures;
 mod html;
@@ -30,6 +29,7 @@ pub use progress::{Progress, Trained};
 pub use run::{PlannedRun, RunResult, RunState, error_file, read_run};
 pub use staleness::StageStaleness;
 pub use statistics::Spread;
+pub(crate) use table::mebibytes;
 pub use table::{main_table, slowdown_table};
 
 /// What stands wherever figures of a comparison are shown whose stages slept instead of computing.

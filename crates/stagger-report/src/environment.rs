@@ -6,6 +6,7 @@ use std::{env, thread};
 use serde::{Deserialize, Serialize};
 use stagger_data::foreign;
 
+use crate::compare::mebibytes;
 use crate::memory::entry;
 
 /// The host and the program of a run, as in its `environment.json`.
@@ -52,6 +53,30 @@ impl Environment {
             stagger_version: stagger_version.to_owned(),
             git_commit: git_commit.map(str::to_owned),
         }
+    }
+
+    /// What a report says of it: names and values.
+    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
+        let unknown = || "unknown".to_owned();
+        let memory = self.memory_bytes.map_or_else(unknown, mebibytes);
+        let commit = self.git_commit.clone().unwrap_or_else(unknown);
+        vec![
+            ("host", self.host.clone().unwrap_or_else(unknown)),
+            (
+                "processor",
+                format!(
+                    "{}, {} cores",
+                    self.cpu.clone().unwrap_or_else(unknown),
+                    self.cores
+                ),
+            ),
+            ("memory", memory),
+            ("system", format!("{}, {}", self.os, self.architecture)),
+            (
+                "stagger",
+                format!("{}, commit {commit}", self.stagger_version),
+            ),
+        ]
     }
 
     /// As indented JSON with a final line break: the content of `environment.json`.

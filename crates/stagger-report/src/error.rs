@@ -40,6 +40,15 @@ pub enum ReportError {
         /// The file.
         path: PathBuf,
     },
+    /// A folder is none of a run.
+    #[error(
+        "{} is no run folder: it has no metrics.jsonl; name the folder of a run that has begun to train",
+        shown_path(path)
+    )]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The name of a file does not say in which format it shall be.
     #[error(
         "{} does not say the format of the file; give it a name that ends with {expected}",

@@ -30,6 +30,7 @@
 
 mod atomic_file;
 mod available_memory;
+mod charts;
 pub mod checksum;
 pub mod compare;
 mod confusion;
@@ -55,6 +56,7 @@ mod prediction;
 mod progress;
 mod run_folder;
 mod run_lines;
+pub mod run_report;
 mod run_tally;
 mod safetensors_writer;
 mod seconds;

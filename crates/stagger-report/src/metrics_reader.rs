@@ -52,6 +52,19 @@ pub(crate) fn read_unfinished(path: &Path) -> Result<Vec<Record>, ReportError> {
     Ok(records)
 }
 
+/// Passes on each record up to the first line that is none, and says where that is: the file of a run in progress or of a killed run
+/// may end in such a line.
+pub(crate) fn each_record(
+    path: &Path,
+    mut take: impl FnMut(Record),
+) -> Result<ReadEnd, ReportError> {
+    keep_lines(path, |record, _| {
+        take(record.clone());
+        false
+    })
+    .map(|(_, end)| end)
+}
+
 /// Where reading ended.
 #[derive(Debug)]
 pub(crate) struct ReadEnd {

@@ -36,6 +36,7 @@ mod profile;
 mod python;
 mod real_data;
 mod refusals;
+mod report;
 mod resume;
 mod rollbacks;
 mod runs;

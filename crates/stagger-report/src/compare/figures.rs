@@ -1,24 +1,13 @@
 //! The charts of a report, and their captions.
 
-use super::charts::{Bars, ChartError, Line, bars, lines};
 use super::method::{Comparison, MethodResult};
 use super::progress::Trained;
 use super::run::RunResult;
 use super::table::mebibytes;
+use crate::charts::{Bars, ChartError, Figure, Line, bars, lines};
 
 /// Most points of a line of losses; neighbouring batches are averaged to get there.
 const POINTS: usize = 150;
-
-/// A chart with its caption.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
-    /// The title.
-    pub title: String,
-    /// The chart, as SVG.
-    pub svg: String,
-    /// The caption.
-    pub caption: String,
-}
 
 /// All charts that have numbers to show.
 pub fn figures(comparison: &Comparison) -> Result<Vec<Figure>, ChartError> {

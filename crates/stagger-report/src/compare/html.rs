@@ -4,11 +4,12 @@ use std::path::Path;
 
 use askama::Template;
 
-use super::figures::{Figure, figures};
+use super::figures::figures;
 use super::method::Comparison;
 use super::run::{PlannedRun, RunState};
-use super::table::{main_table, mebibytes, slowdown_table};
+use super::table::{main_table, slowdown_table};
 use super::{NO_BARRIERS, emulated_note};
+use crate::charts::Figure;
 use crate::environment::Environment;
 use crate::error::ReportError;
 use crate::table::Table;
@@ -57,7 +58,11 @@ pub fn to_html(comparison: &Comparison) -> Result<String, ReportError> {
             Some(said) => format!("{} {NO_BARRIERS}", emulated_note(said)),
             None => NO_BARRIERS.to_owned(),
         },
-        environments: comparison.environments.iter().map(facts).collect(),
+        environments: comparison
+            .environments
+            .iter()
+            .map(Environment::facts)
+            .collect(),
         tables,
         figures: figures(comparison).map_err(|error| encode(error.to_string()))?,
         failures: all().filter_map(failure).collect(),
@@ -65,32 +70,6 @@ pub fn to_html(comparison: &Comparison) -> Result<String, ReportError> {
         slowed: plan.slowdowns_percent != [0.0],
     };
     page.render().map_err(|error| encode(error.to_string()))
-}
-
-fn facts(environment: &Environment) -> Vec<(&'static str, String)> {
-    let unknown = || "unknown".to_owned();
-    let memory = environment.memory_bytes.map_or_else(unknown, mebibytes);
-    let commit = environment.git_commit.clone().unwrap_or_else(unknown);
-    vec![
-        ("host", environment.host.clone().unwrap_or_else(unknown)),
-        (
-            "processor",
-            format!(
-                "{}, {} cores",
-                environment.cpu.clone().unwrap_or_else(unknown),
-                environment.cores
-            ),
-        ),
-        ("memory", memory),
-        (
-            "system",
-            format!("{}, {}", environment.os, environment.architecture),
-        ),
-        (
-            "stagger",
-            format!("{}, commit {commit}", environment.stagger_version),
-        ),
-    ]
 }
 
 fn failure((run, state): (&PlannedRun, &RunState)) -> Option<Row> {

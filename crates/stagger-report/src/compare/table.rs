@@ -137,7 +137,7 @@ fn small_percent(share: f64) -> String {
 }
 
 /// Bytes in MiB.
-pub(super) fn mebibytes(bytes: u64) -> String {
+pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
 }
 

@@ -35,7 +35,18 @@ pub type ChartError = DrawingAreaErrorKind<std::io::Error>;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-/// One method in a line chart.
+/// A chart with its caption.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// The title.
+    pub title: String,
+    /// The chart, as SVG.
+    pub svg: String,
+    /// The caption.
+    pub caption: String,
+}
+
+/// One method or run in a line chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
     /// Its name.
@@ -82,6 +93,8 @@ pub fn lines(
             .bold_line_style(BLACK.mix(0.12))
             .axis_style(BLACK.mix(0.5))
             .label_style((FONT, FONT_SIZE))
+            .x_label_formatter(&|x| plain(*x))
+            .y_label_formatter(&|y| plain(*y))
             .x_desc(x)
             .y_desc(y)
             .draw()?;
@@ -168,6 +181,19 @@ pub fn bars(
         root.present()?;
     }
     Ok(Some(themed(&svg)))
+}
+
+/// A number of an axis without digits that say nothing.
+fn plain(number: f64) -> String {
+    let text = match number.abs() {
+        small if small > 0.0 && small < 1e-3 => return format!("{number:e}"),
+        _ => format!("{number:.6}"),
+    };
+    let short = text.trim_end_matches('0').trim_end_matches('.');
+    match short {
+        "-0" => "0".to_owned(),
+        _ => short.to_owned(),
+    }
 }
 
 fn color(at: usize) -> RGBColor {
@@ -271,6 +297,21 @@ mod tests {
         }
         // Two thin lines and the mean.
         assert_eq!(chart.matches("#3B82D6").count(), 4);
+    }
+
+    #[test]
+    fn numbers_of_axes_are_short() {
+        for (number, expected) in [
+            (20.0, "20"),
+            (0.0, "0"),
+            (-0.0, "0"),
+            (1.2, "1.2"),
+            (0.30000000000000004, "0.3"),
+            (100_000.0, "100000"),
+            (2e-4, "2e-4"),
+        ] {
+            assert_eq!(plain(number), expected);
+        }
     }
 
     #[test]

@@ -1,0 +1,15 @@
+//! Runs as one page, from their folders: also of a run that is in progress, or was killed.
+//!
+//! [`ReportedRun::read`] reads what a run folder holds and writes nothing; [`to_html`] makes a page that needs no network. Memory and page
+//! stay small however long a run is: neighbouring batches and epochs are averaged or left out, and the page says so.
+
+mod figures;
+mod page;
+mod reported_run;
+mod thinned;
+
+pub use page::to_html;
+pub use reported_run::ReportedRun;
+
+#[cfg(test)]
+mod tests;
