@@ -94,10 +94,54 @@ class PreactivationResNet(nn.Module):
         return self.fc(functional.relu(self.bn(x)).mean((2, 3)))
 
 
+class WideBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        if inputs != outputs:
+            self.convShortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x):
+        out = functional.relu(self.bn1(x))
+        shortcut = self.convShortcut(out) if hasattr(self, "convShortcut") else x
+        return self.conv2(functional.relu(self.bn2(self.conv1(out)))) + shortcut
+
+
+class WideResNet(nn.Module):
+    """Depth 6n + 4, with the names of xternalbz/WideResNet-pytorch."""
+
+    def __init__(self, depth, widening, classes):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        inputs = 16
+        for group, width in enumerate((16, 32, 64)):
+            blocks = []
+            for index in range((depth - 4) // 6):
+                blocks.append(WideBlock(inputs, widening * width, 2 if group and not index else 1))
+                inputs = widening * width
+            layers = nn.Module()
+            layers.layer = nn.Sequential(*blocks)
+            setattr(self, f"block{group + 1}", layers)
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.fc = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        x = self.conv1(x)
+        for block in (self.block1, self.block2, self.block3):
+            x = block.layer(x)
+        return self.fc(functional.relu(self.bn1(x)).mean((2, 3)))
+
+
 def build(name, classes):
     """The network of a zoo name."""
-    if name == "resnet164":
-        return PreactivationResNet(164, classes)
+    if name.startswith("wrn-"):
+        depth, widening = map(int, name.removeprefix("wrn-").split("-"))
+        return WideResNet(depth, widening, classes)
+    if name == "resnet164" or name.startswith("preact-resnet"):
+        return PreactivationResNet(int(name.split("resnet")[1]), classes)
     if name == "vgg16-bn":
         # stagger's has one linear layer instead of three, as usual for small images.
         model = torchvision.models.vgg16_bn(num_classes=classes)

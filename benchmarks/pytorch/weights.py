@@ -26,6 +26,9 @@ CASES = [
     ("vgg16-bn", 32, "torchvision"),
     ("resnet20", 32, "cifar"),
     ("resnet164", 32, "cifar"),
+    ("preact-resnet110", 32, "cifar"),
+    ("wrn-16-8", 32, "own"),
+    ("wrn-28-10", 32, "cifar"),
     ("resnet18-cifar", 32, "torchvision"),
 ]
 CLASSES = 10

@@ -8,7 +8,8 @@ use crate::shape::ShapeError;
 pub enum ModelError {
     /// The zoo has no model of this name.
     #[error(
-        "there is no model `{name}`{} The zoo has {} and every resnetN with N = 6n + 2 up to {deepest}",
+        "there is no model `{name}`{} The zoo has {}, and for N up to {deepest} every resnetN with N = 6n + 2, preact-resnetN with N = 9n + 2, and wrn-N-W with N = 6n + 4 \
+         and W up to {widest}",
         question(.suggestion), .known.join(", ")
     )]
     Unknown {
@@ -20,6 +21,8 @@ pub enum ModelError {
         known: Vec<&'static str>,
         /// The largest depth N of the general rule for `resnetN`.
         deepest: usize,
+        /// The most times the channels of a wide network.
+        widest: usize,
     },
     /// The images are too small for the number of times that the model halves them.
     #[error(

@@ -6,6 +6,7 @@ mod imagenet_resnet;
 mod names;
 mod preactivation_resnet;
 mod vgg;
+mod wide_resnet;
 
 use crate::block::Block;
 use crate::error::ModelError;
@@ -24,6 +25,8 @@ enum Network {
     CifarResnet18,
     /// Basic blocks or bottlenecks for large images, by its number of layers.
     ImagenetResnet { depth: usize },
+    /// Pre-activation basic blocks, 6n + 4 layers, and how many times the channels.
+    WideResnet { depth: usize, widening: usize },
     /// VGG with batch normalisation, by its number of layers.
     Vgg { depth: usize },
 }
@@ -32,9 +35,13 @@ impl Network {
     /// The name in the form that the zoo lists.
     fn name(self) -> String {
         match self {
-            Self::CifarResnet { depth }
-            | Self::PreactivationResnet { depth }
-            | Self::ImagenetResnet { depth } => format!("resnet{depth}"),
+            // Alone of its kind under the short name.
+            Self::PreactivationResnet { depth: 164 } => "resnet164".to_owned(),
+            Self::PreactivationResnet { depth } => format!("preact-resnet{depth}"),
+            Self::CifarResnet { depth } | Self::ImagenetResnet { depth } => {
+                format!("resnet{depth}")
+            }
+            Self::WideResnet { depth, widening } => format!("wrn-{depth}-{widening}"),
             Self::CifarResnet18 => "resnet18-cifar".to_owned(),
             Self::Vgg { depth } => format!("vgg{depth}-bn"),
         }
@@ -43,7 +50,9 @@ impl Network {
     /// How many times it halves the sides of the image.
     fn halvings(self) -> u32 {
         match self {
-            Self::CifarResnet { .. } | Self::PreactivationResnet { .. } => 2,
+            Self::CifarResnet { .. }
+            | Self::PreactivationResnet { .. }
+            | Self::WideResnet { .. } => 2,
             Self::CifarResnet18 => 3,
             Self::ImagenetResnet { .. } | Self::Vgg { .. } => 5,
         }
@@ -57,6 +66,9 @@ impl Network {
             }
             Self::CifarResnet18 => cifar_resnet18::blocks(channels, classes),
             Self::ImagenetResnet { depth } => imagenet_resnet::blocks(depth, channels, classes),
+            Self::WideResnet { depth, widening } => {
+                wide_resnet::blocks(depth, widening, channels, classes)
+            }
             Self::Vgg { depth } => vgg::blocks(depth, channels, classes),
         }
     }
@@ -68,7 +80,8 @@ impl Model {
     /// | names | network |
     /// | --- | --- |
     /// | `resnet8`, `resnet20`, …, every `resnetN` with N = 6n + 2 | basic blocks, 16/32/64 channels, option A shortcuts |
-    /// | `resnet164` | pre-activation bottlenecks, N = 9n + 2 |
+    /// | `preact-resnet110`, `resnet164`, `preact-resnet1001`, every `preact-resnetN` with N = 9n + 2 | pre-activation bottlenecks |
+    /// | `wrn-16-8`, `wrn-28-10`, every `wrn-N-W` with N = 6n + 4 | wide residual networks, W times 16/32/64 channels |
     /// | `resnet18-cifar` | ResNet-18 with a 3×3 stem and no pooling behind it |
     /// | `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152` | those of ImageNet, as in torchvision |
     /// | `vgg11-bn`, `vgg16-bn`, also `vgg11`, `vgg16` | VGG with batch normalisation and one linear classifier |

@@ -77,7 +77,8 @@ flags! {
     /// Network and images.
     #[command(next_help_heading = "Model and data")]
     pub struct DataFlags {
-        /// Network: resnet8 … resnet110, resnet164, resnet18-cifar, resnet18 … resnet152, vgg11-bn, vgg16-bn [default: resnet8]
+        /// Network: resnet8 … resnet110, preact-resnet110, resnet164, wrn-28-10, resnet18-cifar, resnet18 … resnet152, vgg11-bn, vgg16-bn
+        /// [default: resnet8]
         #[arg(long, value_name = "NAME")]
         model: String,
         /// Data set: shapes, cifar10, cifar100, mnist, fashion-mnist, emnist, kmnist, qmnist, image-folder [default: the one that

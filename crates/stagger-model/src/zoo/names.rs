@@ -3,8 +3,8 @@
 use super::{Network, imagenet_resnet};
 use crate::error::ModelError;
 
-/// The zoo's names in the order in which messages list them. Every other `resnetN` with N = 6n + 2 works too.
-pub const MODEL_NAMES: [&str; 17] = [
+/// The zoo's names in the order in which messages list them. Other depths and widths of the same families work too.
+pub const MODEL_NAMES: [&str; 21] = [
     "resnet8",
     "resnet14",
     "resnet20",
@@ -13,7 +13,11 @@ pub const MODEL_NAMES: [&str; 17] = [
     "resnet56",
     "resnet98",
     "resnet110",
+    "preact-resnet110",
     "resnet164",
+    "preact-resnet1001",
+    "wrn-16-8",
+    "wrn-28-10",
     "resnet18-cifar",
     "resnet18",
     "resnet34",
@@ -26,6 +30,8 @@ pub const MODEL_NAMES: [&str; 17] = [
 
 /// The deepest network of He et al. 2015 (§4.2). A limit at all, so that a slip of the finger does not fill memory.
 const DEEPEST: usize = 1202;
+/// The widest network of Zagoruyko and Komodakis has 12 times the channels.
+const WIDEST: usize = 20;
 
 /// The network of this name; upper and lower case, `-` and `_` make no difference.
 pub(super) fn network(name: &str) -> Result<Network, ModelError> {
@@ -37,6 +43,9 @@ pub(super) fn network(name: &str) -> Result<Network, ModelError> {
         "vgg16" | "vgg16-bn" => return Ok(Network::Vgg { depth: 16 }),
         _ => {}
     }
+    if let Some(network) = preactivation(&plain).or_else(|| wide(&plain)) {
+        return Ok(network);
+    }
     match depth(&plain) {
         Some(depth) if imagenet_resnet::DEPTHS.contains(&depth) => {
             Ok(Network::ImagenetResnet { depth })
@@ -47,6 +56,7 @@ pub(super) fn network(name: &str) -> Result<Network, ModelError> {
             suggestion: suggestion(&plain),
             known: MODEL_NAMES.to_vec(),
             deepest: DEEPEST,
+            widest: WIDEST,
         }),
     }
 }
@@ -54,6 +64,22 @@ pub(super) fn network(name: &str) -> Result<Network, ModelError> {
 /// N of `resnetN`.
 fn depth(plain: &str) -> Option<usize> {
     plain.strip_prefix("resnet")?.parse().ok()
+}
+
+/// The network of `preact-resnetN` with N = 9n + 2.
+fn preactivation(plain: &str) -> Option<Network> {
+    let depth: usize = plain.strip_prefix("preact-resnet")?.parse().ok()?;
+    let is_one = (11..=DEEPEST).contains(&depth) && depth % 9 == 2;
+    is_one.then_some(Network::PreactivationResnet { depth })
+}
+
+/// The network of `wrn-N-W` with N = 6n + 4.
+fn wide(plain: &str) -> Option<Network> {
+    let (depth, widening) = plain.strip_prefix("wrn-")?.split_once('-')?;
+    let (depth, widening) = (depth.parse().ok()?, widening.parse().ok()?);
+    let is_one =
+        (10..=DEEPEST).contains(&depth) && depth % 6 == 4 && (1..=WIDEST).contains(&widening);
+    is_one.then_some(Network::WideResnet { depth, widening })
 }
 
 fn is_basic(depth: usize) -> bool {
@@ -146,13 +172,45 @@ mod tests {
     }
 
     #[test]
+    fn other_families_have_depths_and_widths_of_their_own() {
+        let network = |name| network(name).ok();
+        assert_eq!(network("preact-resnet164"), network("resnet164"));
+        assert_eq!(
+            network("PreAct_ResNet29"),
+            Some(Network::PreactivationResnet { depth: 29 })
+        );
+        assert_eq!(
+            network("wrn-40-4"),
+            Some(Network::WideResnet {
+                depth: 40,
+                widening: 4
+            })
+        );
+        for wrong in [
+            "preact-resnet21",
+            "preact-resnet2",
+            "wrn-28",
+            "wrn-28-0",
+            "wrn-27-10",
+            "wrn-4-1",
+            "wrn-28-21",
+            "wrn-28-10-1",
+            "wrn--28-10",
+        ] {
+            assert_eq!(network(wrong), None, "{wrong}");
+        }
+        assert!(error("wrn-28-1O").contains("did you mean `wrn-28-10`?"));
+        assert!(error("preact-resnet111").contains("did you mean `preact-resnet110`?"));
+    }
+
+    #[test]
     fn an_unknown_name_gets_the_list_and_the_nearest_name() {
         assert_eq!(
             error("resnet21"),
             "there is no model `resnet21`; did you mean `resnet20`? The zoo has resnet8, resnet14, resnet20, \
-             resnet32, resnet44, resnet56, resnet98, resnet110, resnet164, resnet18-cifar, resnet18, resnet34, \
-             resnet50, resnet101, resnet152, vgg11-bn, vgg16-bn \
-             and every resnetN with N = 6n + 2 up to 1202"
+             resnet32, resnet44, resnet56, resnet98, resnet110, preact-resnet110, resnet164, preact-resnet1001, wrn-16-8, wrn-28-10, \
+             resnet18-cifar, resnet18, resnet34, resnet50, resnet101, resnet152, vgg11-bn, vgg16-bn, \
+             and for N up to 1202 every resnetN with N = 6n + 2, preact-resnetN with N = 9n + 2, and wrn-N-W with N = 6n + 4 and W up to 20"
         );
         assert!(error("resnt20").contains("did you mean `resnet20`"));
         assert!(error("vgg19").contains("did you mean `vgg11-bn`"));

@@ -77,6 +77,17 @@ fn the_other_families_are_named_like_their_ports() {
     assert_eq!(shape_of(&resnet164, "bn.weight"), [256]);
     assert_eq!(shape_of(&resnet164, "fc.weight"), [10, 256]);
     assert_eq!(resnet164.blocks.len(), 56);
+    let wide = model("wrn-16-8");
+    assert_eq!(
+        shape_of(&wide, "block1.layer.0.convShortcut.weight"),
+        [128, 16, 1, 1]
+    );
+    assert_eq!(
+        shape_of(&wide, "block3.layer.1.conv2.weight"),
+        [512, 512, 3, 3]
+    );
+    assert_eq!(shape_of(&wide, "bn1.weight"), [512]);
+    assert_eq!(wide.blocks.len(), 8);
 }
 
 #[test]

@@ -93,6 +93,29 @@ fn preactivation_resnet164() {
     assert!((flops / 4.99e8 - 1.0).abs() < 0.01, "{flops}");
 }
 
+/// He et al. 2016, "Identity Mappings in Deep Residual Networks", table 5: ResNet-1001 has 10.2 M parameters on CIFAR-10.
+#[test]
+fn preactivation_resnet1001() {
+    let found = zoo("preact-resnet1001", 10).parameter_count() as f64;
+    assert!((found / 10.2e6 - 1.0).abs() < 0.015, "{found}");
+}
+
+/// Zagoruyko, Komodakis 2016, "Wide Residual Networks", tables 4 and 5: 8.9, 11.0, 36.5 M parameters; 5.2 G multiply-adds for WRN-28-10 in
+/// Han et al. 2017, "Deep Pyramidal Residual Networks". To the unit: what the port xternalbz/WideResNet-pytorch prints.
+#[test]
+fn wide_resnets() {
+    for (name, exact, published) in [
+        ("wrn-16-8", 10_961_370, "11.0"),
+        ("wrn-28-10", 36_479_194, "36.5"),
+    ] {
+        let found = zoo(name, 10).parameter_count();
+        assert_eq!(found, exact, "{name}");
+        assert_millions(found, published);
+    }
+    assert_millions(zoo("wrn-40-4", 10).parameter_count(), "8.9");
+    assert_millions(multiply_adds(&zoo("wrn-28-10", 10)) / 1000, "5.2");
+}
+
 /// kuangliu/pytorch-cifar: the parameter totals that torchsummary prints, and multiply-adds of 0.56 G (ResNet-18),
 /// 153 M and 314 M (VGG-11, VGG-16) as in Sun et al., "NeuralFuse", table 7, which also counts normalisation or bias.
 #[test]
