@@ -27,7 +27,7 @@ CASES = [
     ("resnet20", 32, "cifar"),
     ("resnet164", 32, "cifar"),
     ("preact-resnet110", 32, "cifar"),
-    ("wrn-16-8", 32, "own"),
+    ("wrn-16-8", 32, "timm"),
     ("wrn-28-10", 32, "cifar"),
     ("resnet18-cifar", 32, "torchvision"),
 ]
