@@ -10,6 +10,7 @@
 //! | [`LogSink`] | `run.log`: a line per epoch, with the time | [`RunLog::sink`] |
 //! | [`Console`] | the same lines, on the standard output or any other writer | [`Console::new`] |
 //! | [`trace::TraceFile`] | what every stage did when, for Perfetto | [`trace::TraceFile::new`] |
+//! | [`TensorBoard`] | scalars for TensorBoard | [`TensorBoard::new`] |
 //! | [`snapshot::SnapshotWriter`] | a folder per snapshot, in the background | [`snapshot::SnapshotWriter::start`] |
 //!
 //! The snapshot writer comes last, so that a snapshot on disk has its metrics and weights on disk. [`Sink`] shows how a
@@ -65,6 +66,7 @@ pub mod snapshot;
 mod stage_tally;
 mod summary;
 mod table;
+mod tensorboard;
 mod timestamp;
 mod torch_file;
 pub mod trace;
@@ -102,6 +104,7 @@ pub use run_tally::RunTally;
 pub use sink::{Sink, Sinks};
 pub use summary::{EpochSummary, RunSummary, StageSummary};
 pub use table::Table;
+pub use tensorboard::TensorBoard;
 pub use weights::WeightsFiles;
 pub use weights_file::{MAX_WEIGHTS_BYTES, Weights, decode_weights, encode_weights, write_weights};
 pub use weights_reader::{

@@ -8,8 +8,8 @@ mod training_bar;
 use std::process;
 
 use anyhow::{Error, anyhow};
-use stagger::report::NewFile;
 use stagger::report::trace::TraceFile;
+use stagger::report::{NewFile, TensorBoard};
 use stagger::{Interrupt, Training, check_path, config_file};
 
 use crate::failure::Failure;
@@ -66,9 +66,18 @@ fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
     };
     let trace = arguments.trace.as_deref().map(NewFile::at).transpose();
     let trace = trace.map_err(stagger::Error::from)?;
+    let tensorboard = arguments.tensorboard;
+    if let Some(folder) = &tensorboard {
+        TensorBoard::check(folder).map_err(stagger::Error::from)?;
+    }
     let mut training = Training::new()
         .commit(option_env!("STAGGER_COMMIT"))
-        .console_with(training_bar::lines_and_bar)
+        .console_with(move |tally, sinks| {
+            if let Some(folder) = &tensorboard {
+                sinks.push(TensorBoard::new(folder, tally.clone()));
+            }
+            training_bar::lines_and_bar(tally, sinks)
+        })
         .run_folder()
         .accept_changed_data(arguments.accept_changed_data)
         .profile_kernels(arguments.profile_ops);

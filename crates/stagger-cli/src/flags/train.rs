@@ -29,6 +29,10 @@ pub struct TrainArgs {
     /// show it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub trace: Option<PathBuf>,
+    /// Write scalars for TensorBoard into this folder, beside event files that are there; a resumed run replaces its own from where it
+    /// resumes
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub tensorboard: Option<PathBuf>,
     /// Over several processes: end the run when a rank has not been heard of for so long; 0 waits for ever [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Pipeline")]
     pub rank_timeout: Option<Duration>,
@@ -272,13 +276,14 @@ mod tests {
     use crate::flags::{Cli, Command};
 
     /// Flags that are no options: they say where options are from, or how a run is watched.
-    const OTHERS: [&str; 7] = [
+    const OTHERS: [&str; 8] = [
         "config",
         "resume",
         "accept_changed_data",
         "profile_ops",
         "rank_timeout",
         "trace",
+        "tensorboard",
         "help",
     ];
 

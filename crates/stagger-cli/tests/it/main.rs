@@ -6,7 +6,6 @@
 
 mod support;
 mod theory;
-mod trace;
 
 mod bench;
 mod changed_data;
@@ -18,6 +17,7 @@ mod emulation;
 mod engines;
 mod faults;
 mod folders;
+mod for_others;
 mod foreign;
 mod going_back;
 mod help;

@@ -1,4 +1,4 @@
-//! `stagger train --trace`: what every stage did when.
+//! Files that `stagger train` writes for other programs: a trace, and scalars for TensorBoard.
 
 use std::fs;
 
@@ -70,4 +70,31 @@ fn a_trace_replaces_no_file() {
         "{}",
         output.stderr
     );
+}
+
+#[test]
+fn scalars_for_tensorboard_are_beside_those_of_before() {
+    let bench = Bench::new();
+    let run = RUN.replace("--trace trace.json", "--tensorboard board");
+    let output = bench.stagger(&format!("{run} --output run"));
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let output = bench.stagger("train --resume run --max-batches 14 --tensorboard board");
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let files: Vec<_> = fs::read_dir(bench.path("board")).unwrap().collect();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let bytes = fs::read(file.unwrap().path()).unwrap();
+        let has = |tag: &[u8]| bytes.windows(tag.len()).any(|found| found == tag);
+        assert!(has(b"brain.Event:2"));
+        assert!(has(b"loss/train"));
+    }
+    fs::write(bench.path("file"), "mine").unwrap();
+    let output = bench.stagger("train --tensorboard file --output other");
+    assert_eq!(output.status, 2);
+    assert!(
+        output.stderr.contains("a file already"),
+        "{}",
+        output.stderr
+    );
+    assert!(!bench.path("other").exists());
 }

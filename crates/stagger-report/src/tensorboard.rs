@@ -1,0 +1,239 @@
+//! A sink whose files TensorBoard reads.
+
+mod encoding;
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use stagger_runtime::{Event, Outcome, RunError};
+
+use self::encoding::{FILE_VERSION, Message, Scalar, record};
+use crate::disk_watch;
+use crate::epoch::EpochTally;
+use crate::error::ReportError;
+use crate::sink::Sink;
+use crate::summary::EpochSummary;
+
+/// Most points of a line over the batches of a run.
+const MOST_POINTS: usize = 10_000;
+/// What waits in memory is written after so long.
+const WRITTEN_EVERY: Duration = Duration::from_secs(2);
+
+/// Writes scalars to an event file in a folder, which TensorBoard shows as one run: loss, accuracy and learning rate over the batches;
+/// test scores, images per second, bubble, and busy share, staleness and gap of every stage over the epochs. The step of a batch is its
+/// number from 0, that of an epoch the number of its last batch.
+///
+/// A run of more than 10,000 batches has the mean of neighbouring ones. One that is resumed, or that rolls back, begins another file in
+/// the folder and tells TensorBoard from which step on it replaces what was there. What a snapshot covers is in the file before it.
+#[derive(Debug)]
+pub struct TensorBoard {
+    folder: PathBuf,
+    file: Option<(PathBuf, File)>,
+    tally: EpochTally,
+    /// Batches of a point.
+    group: usize,
+    means: Means,
+    /// What is not written yet.
+    waiting: Vec<u8>,
+    written_at: Duration,
+}
+
+/// Sums over the batches of a point.
+#[derive(Debug, Default)]
+struct Means {
+    samples: usize,
+    loss: f64,
+    correct: usize,
+}
+
+impl TensorBoard {
+    /// A sink that writes into `folder`, beside other event files that may be there; see [`TensorBoard::check`]. `tally` is that of the
+    /// run.
+    #[must_use]
+    pub fn new(folder: &Path, tally: EpochTally) -> Self {
+        let group = tally.plan().batches.div_ceil(MOST_POINTS).max(1);
+        Self {
+            folder: folder.to_owned(),
+            file: None,
+            tally,
+            group,
+            means: Means::default(),
+            waiting: Vec::new(),
+            written_at: Duration::ZERO,
+        }
+    }
+
+    /// Checks, before there is anything to write, that `folder` is one, or that it can be made in one.
+    ///
+    /// # Errors
+    /// [`ReportError::Occupied`] when it is a file, [`ReportError::NoFolder`] when the folder that it would be in is missing.
+    pub fn check(folder: &Path) -> Result<(), ReportError> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        if folder.symlink_metadata().is_ok() {
+            return Err(ReportError::Occupied {
+                path: folder.to_owned(),
+                what: "a file already",
+            });
+        }
+        let parent = match folder.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            parent => parent.unwrap_or(Path::new("")),
+        };
+        match parent.is_dir() {
+            true => Ok(()),
+            false => Err(ReportError::NoFolder {
+                path: folder.to_owned(),
+            }),
+        }
+    }
+
+    /// Creates the file. It replaces everything from the step on at which the run starts.
+    fn open(&mut self) -> Result<(), ReportError> {
+        match fs::create_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => {
+                made.map_err(|source| ReportError::io("create the folder", &self.folder, source))?
+            }
+        }
+        let now = now();
+        // Files are read in the order of their names.
+        let name = format!(
+            "events.out.tfevents.{:010}.{:09}.stagger",
+            now.as_secs(),
+            now.subsec_nanos()
+        );
+        let path = self.folder.join(name);
+        let file = disk_watch::during("create", &path, || File::create_new(&path))
+            .map_err(|source| ReportError::io("create", &path, source))?;
+        self.file = Some((path, file));
+        self.add(0, Message::FileVersion(FILE_VERSION));
+        let start = self.tally.start_version();
+        if start > 0 {
+            self.add(start, Message::Restart);
+        }
+        self.write()
+    }
+
+    fn add(&mut self, step: usize, message: Message<'_>) {
+        let event = encoding::event(now().as_secs_f64(), step, message);
+        self.waiting.extend(record(&event));
+    }
+
+    fn scalar(&mut self, step: usize, tag: &str, value: f64) {
+        let value = value as f32;
+        self.add(step, Message::Scalar(Scalar { tag, value }));
+    }
+
+    fn trained(
+        &mut self,
+        batch: usize,
+        [samples, correct]: [usize; 2],
+        loss: f32,
+        learning_rate: f64,
+    ) {
+        let means = &mut self.means;
+        means.samples += samples;
+        means.loss += f64::from(loss) * samples as f64;
+        means.correct += correct;
+        let is_last = batch + 1 == self.tally.plan().batches;
+        // At the same batches whether the run is resumed or not.
+        if !(batch + 1).is_multiple_of(self.group) && !is_last {
+            return;
+        }
+        let Means {
+            samples,
+            loss,
+            correct,
+        } = std::mem::take(means);
+        let samples = samples.max(1) as f64;
+        if !self.tally.plan().emulated {
+            self.scalar(batch, "loss/train", loss / samples);
+            self.scalar(batch, "accuracy/train", 100.0 * correct as f64 / samples);
+            self.scalar(batch, "learning_rate", learning_rate);
+        }
+    }
+
+    fn epoch(&mut self, epoch: &EpochSummary) {
+        let step = epoch.version.saturating_sub(1);
+        let learned = [
+            ("loss/test", epoch.test_loss),
+            ("accuracy/test", epoch.test_top1),
+        ];
+        for (tag, value) in learned {
+            if let Some(value) = value.filter(|_| !epoch.emulated) {
+                self.scalar(step, tag, value);
+            }
+        }
+        self.scalar(step, "images_per_second", epoch.images_per_second);
+        self.scalar(step, "bubble", epoch.bubble_share);
+        for (number, stage) in epoch.stages.iter().enumerate() {
+            self.scalar(step, &format!("busy/stage_{number}"), stage.busy_share);
+            self.scalar(
+                step,
+                &format!("staleness/stage_{number}"),
+                stage.staleness_mean,
+            );
+            if let Some(gap) = stage.gap_mean {
+                self.scalar(step, &format!("gap/stage_{number}"), gap);
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<(), ReportError> {
+        let Some((path, file)) = &mut self.file else {
+            return Ok(());
+        };
+        let bytes = std::mem::take(&mut self.waiting);
+        disk_watch::during("write", path, || file.write_all(&bytes))
+            .map_err(|source| ReportError::io("write", path, source))
+    }
+}
+
+impl Sink for TensorBoard {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        if self.file.is_none() {
+            self.open()?;
+        }
+        let mut is_due = matches!(event, Event::Snapshot { .. });
+        if let Event::Trained {
+            batch,
+            samples,
+            loss,
+            correct_top1,
+            learning_rate,
+            at,
+            ..
+        } = *event
+        {
+            self.trained(batch, [samples, correct_top1], loss, learning_rate);
+            is_due |= at >= self.written_at + WRITTEN_EVERY;
+            if is_due {
+                self.written_at = at;
+            }
+        }
+        if let Some(epoch) = self.tally.event(event) {
+            self.epoch(&epoch);
+            is_due = true;
+        }
+        match is_due {
+            true => self.write(),
+            false => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, _end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        self.write()
+    }
+}
+
+fn now() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

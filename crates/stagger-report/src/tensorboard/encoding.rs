@@ -1,0 +1,140 @@
+//! The bytes of an event file: records of TFRecord, each a protocol buffer `Event` (tensorflow/core/util/event.proto and
+//! tensorflow/core/framework/summary.proto). What a scalar needs of them is a dozen fields; a library for all of them would bring the
+//! crates of protocol buffers along.
+
+use crc::{CRC_32_ISCSI, Crc};
+
+/// CRC-32C.
+const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+
+/// The content of the first event.
+pub(super) const FILE_VERSION: &str = "brain.Event:2";
+
+/// What an event says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Message<'a> {
+    /// The format, in the first event.
+    FileVersion(&'a str),
+    /// A value.
+    Scalar(Scalar<'a>),
+    /// What has this step or a later one in earlier files is no longer so.
+    Restart,
+}
+
+/// A value of a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scalar<'a> {
+    pub tag: &'a str,
+    pub value: f32,
+}
+
+/// An `Event` at a time in seconds since 1970.
+pub(super) fn event(seconds: f64, step: usize, message: Message<'_>) -> Vec<u8> {
+    let mut event = Vec::new();
+    key(&mut event, 1, Wire::Eight);
+    event.extend(seconds.to_le_bytes());
+    key(&mut event, 2, Wire::Varint);
+    varint(&mut event, step as u64);
+    match message {
+        Message::FileVersion(version) => bytes(&mut event, 3, version.as_bytes()),
+        Message::Scalar(Scalar { tag, value }) => {
+            let mut of_tag = Vec::new();
+            bytes(&mut of_tag, 1, tag.as_bytes());
+            key(&mut of_tag, 2, Wire::Four);
+            of_tag.extend(value.to_le_bytes());
+            let mut summary = Vec::new();
+            bytes(&mut summary, 1, &of_tag);
+            bytes(&mut event, 5, &summary);
+        }
+        Message::Restart => {
+            // A `SessionLog` whose status is START.
+            let mut log = Vec::new();
+            key(&mut log, 1, Wire::Varint);
+            varint(&mut log, 1);
+            bytes(&mut event, 7, &log);
+        }
+    }
+    event
+}
+
+/// A record of TFRecord: length, checksum of the length, data, checksum of the data.
+pub(super) fn record(data: &[u8]) -> Vec<u8> {
+    let length = (data.len() as u64).to_le_bytes();
+    let mut record = length.to_vec();
+    record.extend(masked(&length).to_le_bytes());
+    record.extend(data);
+    record.extend(masked(data).to_le_bytes());
+    record
+}
+
+/// The checksum as TFRecord stores it.
+pub(super) fn masked(data: &[u8]) -> u32 {
+    let checksum = CHECKSUM.checksum(data);
+    checksum.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// How a field is encoded.
+enum Wire {
+    Varint = 0,
+    Eight = 1,
+    Bytes = 2,
+    Four = 5,
+}
+
+fn key(to: &mut Vec<u8>, field: u64, wire: Wire) {
+    varint(to, field << 3 | wire as u64);
+}
+
+fn bytes(to: &mut Vec<u8>, field: u64, content: &[u8]) {
+    key(to, field, Wire::Bytes);
+    varint(to, content.len() as u64);
+    to.extend(content);
+}
+
+fn varint(to: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        to.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_masked_castagnoli_ones() {
+        // RFC 3720, B.4: 32 zeros.
+        assert_eq!(CHECKSUM.checksum(&[0; 32]), 0x8a91_36aa);
+        let checksum = masked(&[0; 32]);
+        assert_eq!(
+            checksum.wrapping_sub(0xa282_ead8).rotate_left(15),
+            0x8a91_36aa
+        );
+    }
+
+    #[test]
+    fn an_event_is_a_protocol_buffer() {
+        let event = event(
+            1.5,
+            300,
+            Message::Scalar(Scalar {
+                tag: "ab",
+                value: 2.0,
+            }),
+        );
+        let expected = [
+            &[0x09][..],
+            &1.5_f64.to_le_bytes(),
+            &[0x10, 0xac, 0x02],
+            &[0x2a, 11, 0x0a, 9, 0x0a, 2, b'a', b'b', 0x15],
+            &2.0_f32.to_le_bytes(),
+        ]
+        .concat();
+        assert_eq!(event, expected);
+        let record = record(&event);
+        assert_eq!(record.len(), 8 + 4 + event.len() + 4);
+        assert_eq!(record[..8], (event.len() as u64).to_le_bytes());
+    }
+}

@@ -1,0 +1,180 @@
+use std::fs;
+
+use super::encoding::masked;
+use super::*;
+use crate::epoch::EpochPlan;
+
+/// Steps, tags and values of all files in a folder, in the order of their names; "restart" for a restart.
+fn read(folder: &Path) -> Vec<(u64, String, f32)> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+        .iter()
+        .flat_map(|file| read_file(&fs::read(file).unwrap()))
+        .collect()
+}
+
+fn read_file(mut rest: &[u8]) -> Vec<(u64, String, f32)> {
+    let mut found = Vec::new();
+    let mut is_first = true;
+    while !rest.is_empty() {
+        let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+        let checksum = |at: usize| u32::from_le_bytes(rest[at..at + 4].try_into().unwrap());
+        assert_eq!(checksum(8), masked(&rest[..8]));
+        let data = &rest[12..12 + length];
+        assert_eq!(checksum(12 + length), masked(data));
+        rest = &rest[16 + length..];
+        // Time and step, then one field.
+        assert_eq!((data[0], data[9]), (0x09, 0x10));
+        let (step, data) = varint(&data[10..]);
+        match (data[0], is_first) {
+            (0x1a, true) => assert_eq!(&data[2..], b"brain.Event:2"),
+            (0x3a, false) => {
+                assert_eq!(data[1..], [2, 0x08, 1]);
+                found.push((step, "restart".to_owned(), 0.0));
+            }
+            (0x2a, false) => {
+                // Keys and lengths of summary, value and tag.
+                let length = usize::from(data[5]);
+                let tag = String::from_utf8(data[6..6 + length].to_vec()).unwrap();
+                let value = data[7 + length..].try_into().unwrap();
+                found.push((step, tag, f32::from_le_bytes(value)));
+            }
+            other => panic!("{other:?}"),
+        }
+        is_first = false;
+    }
+    found
+}
+
+fn varint(bytes: &[u8]) -> (u64, &[u8]) {
+    let length = 1 + bytes.iter().position(|byte| byte & 0x80 == 0).unwrap();
+    let number = bytes[..length].iter().rev();
+    let number = number.fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f));
+    (number, &bytes[length..])
+}
+
+fn tally(batches: usize, emulated: bool) -> EpochTally {
+    EpochTally::new(EpochPlan {
+        batches_per_epoch: 4,
+        batches,
+        evaluate_at: Default::default(),
+        emulated,
+    })
+}
+
+fn trained(batch: usize, loss: f32) -> Event {
+    Event::Trained {
+        batch,
+        samples: 8,
+        loss,
+        correct_top1: 2,
+        correct_top5: 5,
+        learning_rate: 0.25,
+        at: Duration::from_millis(batch as u64),
+    }
+}
+
+fn sink(folder: &Path, batches: usize) -> TensorBoard {
+    TensorBoard::new(folder, tally(batches, false))
+}
+
+#[test]
+fn batches_become_points() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("board");
+    let mut board = sink(&folder, 8);
+    assert!(!folder.exists());
+    board.event(&Event::Started { stages: 1 }).unwrap();
+    board.event(&trained(0, 2.0)).unwrap();
+    board.event(&trained(1, 1.5)).unwrap();
+    board.write().unwrap();
+    let of = |step, loss| {
+        [
+            (step, "loss/train".to_owned(), loss),
+            (step, "accuracy/train".to_owned(), 25.0),
+            (step, "learning_rate".to_owned(), 0.25),
+        ]
+    };
+    assert_eq!(read(&folder), [of(0, 2.0), of(1, 1.5)].concat());
+}
+
+#[test]
+fn a_long_run_has_bounded_lines_of_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let batches = 2 * MOST_POINTS + 1;
+    let mut board = sink(folder.path(), batches);
+    for batch in 0..batches {
+        board.event(&trained(batch, (batch % 3) as f32)).unwrap();
+    }
+    board.write().unwrap();
+    let losses: Vec<(u64, f32)> = read(folder.path())
+        .into_iter()
+        .filter(|(_, tag, _)| tag == "loss/train")
+        .map(|(step, _, loss)| (step, loss))
+        .collect();
+    assert_eq!(losses.len(), batches.div_ceil(3));
+    assert_eq!(losses[0], (2, 1.0));
+    assert_eq!(losses.last().unwrap().0, batches as u64 - 1);
+}
+
+#[test]
+fn emulated_stages_have_learned_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut board = TensorBoard::new(folder.path(), tally(8, true));
+    board.event(&trained(0, 2.0)).unwrap();
+    board.write().unwrap();
+    let learned = ["loss/train", "accuracy/train", "learning_rate", "loss/test"];
+    let found = read(folder.path());
+    assert!(
+        found
+            .iter()
+            .all(|(_, tag, _)| !learned.contains(&tag.as_str())),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_run_that_resumes_replaces_what_comes_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut board = sink(folder.path(), 8);
+    for batch in 0..6 {
+        board.event(&trained(batch, 1.0)).unwrap();
+    }
+    board.write().unwrap();
+    let progress = crate::progress::EpochProgress {
+        version: 4,
+        ..Default::default()
+    };
+    let plan = tally(8, false).plan().clone();
+    let mut board = TensorBoard::new(folder.path(), EpochTally::resumed(plan, progress));
+    board.event(&trained(4, 0.5)).unwrap();
+    board.write().unwrap();
+    let found = read(folder.path());
+    let restart = found
+        .iter()
+        .position(|(_, tag, _)| tag == "restart")
+        .unwrap();
+    assert_eq!(found[restart].0, 4);
+    assert_eq!(found[restart + 1], (4, "loss/train".to_owned(), 0.5));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_place_that_cannot_be_a_folder_is_refused() {
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    let message = |path: &Path| TensorBoard::check(path).unwrap_err().to_string();
+    assert!(
+        message(&file).contains("a file already"),
+        "{}",
+        message(&file)
+    );
+    let nowhere = parent.path().join("no/board");
+    assert!(message(&nowhere).contains("its folder is not there"));
+    assert!(TensorBoard::check(parent.path()).is_ok());
+}
