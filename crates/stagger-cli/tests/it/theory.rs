@@ -256,3 +256,27 @@ fn a_run_that_diverges_is_a_failure() {
     assert!(output.stderr.contains("diverge"), "{}", output.stderr);
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
 }
+
+/// What the theorems leave out is refused before images are looked for.
+#[test]
+fn what_can_be_known_before_is_said_before() {
+    let bench = Bench::new();
+    for (arguments, expected) in [
+        ("--schedule gpipe(4)", "proves nothing of gpipe(4)"),
+        ("--schedule dp(2)", "proves nothing of dp(2)"),
+        ("--replicas 2", "there are 2 replicas"),
+        ("--optimizer adamw", "proves nothing of optimizer adamw"),
+    ] {
+        let output = bench.stagger(&format!("theory {arguments} --data-dir nowhere"));
+        assert_eq!(
+            (output.status, output.stdout.as_str()),
+            (2, ""),
+            "{arguments}"
+        );
+        assert!(
+            output.stderr.contains(expected),
+            "{arguments}: {}",
+            output.stderr
+        );
+    }
+}
