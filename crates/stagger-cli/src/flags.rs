@@ -76,6 +76,8 @@ pub enum Command {
         allow_negative_numbers = true,
         mut_arg("schedule", |schedule| schedule.help(theory::SCHEDULE)),
         mut_arg("optimizer", |optimizer| optimizer.help(theory::OPTIMIZER)),
+        mut_arg("epochs", |epochs| epochs.help(theory::EPOCHS)),
+        mut_arg("max_batches", |batches| batches.help(theory::MAX_BATCHES)),
         mut_arg("lr", |rate| rate.help(theory::LR)),
         mut_arg("lr_schedule", |schedule| schedule.help(theory::LR_SCHEDULE)),
         mut_arg("warmup_batches", |batches| batches.help(theory::WARMUP_BATCHES)),
@@ -100,7 +102,8 @@ pub enum Command {
     #[command(
         after_help = profile::EXAMPLES,
         allow_negative_numbers = true,
-        mut_arg("balance", |balance| balance.help(profile::BALANCE))
+        mut_arg("balance", |balance| balance.help(profile::BALANCE)),
+        mut_arg("emulate", |emulate| emulate.hide(true))
     )]
     Profile(ProfileArgs),
     /// Compare methods: speed, accuracy, memory, staleness; as tables, files and a report
@@ -221,6 +224,9 @@ pub struct SummaryArgs {
     /// How blocks are assigned to stages: auto, uniform, a FILE of stagger profile, or counts such as 7,4
     #[arg(long, value_name = "CUT", default_value = "auto")]
     pub balance: String,
+    /// The engine that times are estimated for.
+    #[command(flatten)]
+    pub compute: pipeline::ComputeFlags,
     /// Samples per batch
     #[arg(short, long, value_name = "N", default_value_t = 64)]
     pub batch_size: usize,

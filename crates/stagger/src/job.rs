@@ -27,7 +27,7 @@ use crate::refusal::{Refusal, check_path};
 use ends::{horizon, stall_timeout, time_limit};
 
 pub(crate) use batches::samples_of_share;
-pub(crate) use engine::{CPU, FORMER_CPU};
+pub(crate) use engine::{CPU, FORMER_CPU, choose_engines};
 pub use engine::{EngineChoice, PlaceEngine};
 pub use failures::{OnNan, Rhythm};
 pub(crate) use given::Given;
