@@ -87,13 +87,20 @@ pub enum Command {
     )]
     Theory(TheoryArgs),
     /// Print a model's layers and what each stage costs
-    #[command(allow_negative_numbers = true)]
+    #[command(
+        allow_negative_numbers = true,
+        mut_arg("engine", |engine| engine.help(pipeline::ESTIMATED_ENGINE))
+    )]
     Summary(SummaryArgs),
     /// Find the method, cut and staleness that are fastest on given devices, by a profile
     #[command(after_help = plan::EXAMPLES, allow_negative_numbers = true)]
     Plan(PlanArgs),
     /// Simulate a schedule: what it would reach with given durations
-    #[command(after_help = simulate::EXAMPLES, allow_negative_numbers = true)]
+    #[command(
+        after_help = simulate::EXAMPLES,
+        allow_negative_numbers = true,
+        mut_arg("engine", |engine| engine.help(simulate::ENGINE))
+    )]
     Simulate(SimulateArgs),
     /// Measure the speed of a pipeline on fixed random images
     #[command(after_help = bench::EXAMPLES, allow_negative_numbers = true)]
@@ -224,9 +231,6 @@ pub struct SummaryArgs {
     /// How blocks are assigned to stages: auto, uniform, a FILE of stagger profile, or counts such as 7,4
     #[arg(long, value_name = "CUT", default_value = "auto")]
     pub balance: String,
-    /// The engine that times are estimated for.
-    #[command(flatten)]
-    pub compute: pipeline::ComputeFlags,
     /// Samples per batch
     #[arg(short, long, value_name = "N", default_value_t = 64)]
     pub batch_size: usize,
@@ -236,4 +240,7 @@ pub struct SummaryArgs {
     /// Number of classes
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub classes: usize,
+    /// The engine that times are estimated for.
+    #[command(flatten)]
+    pub compute: pipeline::ComputeFlags,
 }

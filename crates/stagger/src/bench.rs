@@ -12,7 +12,6 @@ use stagger_runtime::{Acted, Event, Interrupt};
 use stagger_schedule::{Action, Horizon};
 
 use crate::balance;
-use crate::durations;
 use crate::error::Error;
 use crate::job::{Given, Job};
 use crate::limits;
@@ -142,8 +141,6 @@ pub(crate) fn job(said: TrainingOptions, shape: [usize; 3], classes: usize) -> R
         }
         .into());
     }
-    said.batch_size
-        .map_or(Ok(()), durations::check_batch_size)?;
     let fixed = TrainingOptions {
         epochs: Some(1),
         optimizer: Some("momentum".into()),

@@ -70,7 +70,7 @@ pub enum DurationsError {
     Pipeline(#[from] PipelineError),
 }
 
-/// Makes sure that a batch where nothing is computed has samples, and no more than can be shared out.
+/// Makes sure that a batch has samples, and no more than can be shared out.
 ///
 /// # Errors
 /// [`Refusal::Zero`], [`Refusal::Value`].
@@ -82,7 +82,7 @@ pub(crate) fn check_batch_size(found: usize) -> Result<(), Refusal> {
         _ => Err(Refusal::Value {
             option,
             found: found.to_string(),
-            kind: "a batch size that anything is measured or planned with",
+            kind: "a batch size",
             expected: "at most 4294967295",
         }),
     }

@@ -121,7 +121,10 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     }
     let exact = prepared.exact_batches_per_second()?;
     if arguments.json {
-        print(&format!("{}\n", object(&prepared, &simulated, exact)))?;
+        print(&format!(
+            "{}\n",
+            object(&prepared, &simulated, exact, &simulation)
+        ))?;
         return Ok(());
     }
     let mut text = note;
@@ -192,7 +195,12 @@ fn traced_steps(steps: &mut [Step], replicas: &Replicas) -> Result<Vec<u8>, Fail
     Ok(writer.end().context("the trace")?)
 }
 
-fn object(prepared: &PreparedSimulation, simulated: &Simulated, exact: f64) -> Value {
+fn object(
+    prepared: &PreparedSimulation,
+    simulated: &Simulated,
+    exact: f64,
+    request: &Simulation,
+) -> Value {
     let stage = |stage: &StageSimulated| {
         json!({
             "replicas": stage.replicas,
@@ -215,6 +223,8 @@ fn object(prepared: &PreparedSimulation, simulated: &Simulated, exact: f64) -> V
         "cut": prepared.cut.as_ref().map(|cut| cut.sizes()),
         "batch_size": prepared.batch_size,
         "batches": simulated.batches,
+        "evaluations": request.evaluations.map(|of| json!({"every": of.every, "batches": of.batches})),
+        "snapshots": request.snapshots.map(|of| json!({"every": of.every, "seconds": of.seconds})),
         "batches_per_second": simulated.batches_per_second,
         "lasting_batches_per_second": simulated.lasting_batches_per_second(),
         "images_per_second": prepared.batch_size.map(|size| size as f64 * simulated.batches_per_second),
@@ -266,6 +276,20 @@ fn table(
             .batch_size
             .map_or(String::new(), |size| format!(" of {size}"))
     );
+    if let Some(SimulatedEvaluations { every, batches }) = request.evaluations {
+        let _ = writeln!(
+            text,
+            "after every {every} updates each stage evaluates {batches} {}",
+            if batches == 1 { "batch" } else { "batches" }
+        );
+    }
+    if let Some(SimulatedSnapshots { every, seconds }) = request.snapshots {
+        let _ = writeln!(
+            text,
+            "after every {every} updates a snapshot holds each stage up for {} ms",
+            digits(1e3 * seconds)
+        );
+    }
     let rate = simulated.batches_per_second;
     let _ = write!(text, "{} batches/s", digits(rate));
     if let Some(size) = prepared.batch_size {

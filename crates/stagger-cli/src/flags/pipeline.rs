@@ -77,6 +77,9 @@ flags! {
     }
 }
 
+pub const ESTIMATED_ENGINE: &str =
+    "Engine that times, and so the cut, are estimated for: cpu, torch [default: cpu]";
+
 /// What computes, and where.
 #[derive(Args, Clone, Debug)]
 pub struct EngineFlags {

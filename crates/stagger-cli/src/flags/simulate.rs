@@ -18,6 +18,9 @@ Examples:
   stagger simulate dsp --stages 2 --evaluate-every 100 --evaluation-batches 20
   stagger simulate dsp --stages 2 --profile resnet20.json --trace trace.json";
 
+pub const ENGINE: &str =
+    "Engine that --balance auto estimates times for: cpu, torch [default: cpu]";
+
 /// Flags of `stagger simulate`.
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
@@ -37,9 +40,6 @@ pub struct SimulateArgs {
     /// 7,4 [default: profile]
     #[arg(long, value_name = "CUT")]
     pub balance: Option<String>,
-    /// The engine that the estimate of --balance auto is for.
-    #[command(flatten)]
-    pub compute: ComputeFlags,
     /// Samples per batch [default: those of the profile's micro-batch]
     #[arg(short, long, value_name = "N")]
     pub batch_size: Option<usize>,
@@ -87,4 +87,7 @@ pub struct SimulateArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+    /// The engine that the estimate of --balance auto is for.
+    #[command(flatten)]
+    pub compute: ComputeFlags,
 }

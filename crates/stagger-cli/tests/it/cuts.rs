@@ -121,6 +121,14 @@ fn engines_of_no_estimate_are_refused() {
         ("summary resnet8 --engines cpu".to_owned(), "--engines"),
         ("summary resnet8 --balance profile".to_owned(), "profile"),
         (
+            "summary resnet8 --batch-size 0".to_owned(),
+            "--batch-size is 0; give a whole number of at least 1",
+        ),
+        (
+            "summary resnet8 --batch-size 18446744073709551615".to_owned(),
+            "is not a batch size",
+        ),
+        (
             format!("{simulate} --winograd false"),
             "--winograd does nothing with --profile equal:…",
         ),

@@ -345,7 +345,7 @@ fn what_means_nothing_in_an_emulated_run_is_refused() {
         ),
         (
             "--batch-size 18446744073709551615",
-            "is not a batch size that anything",
+            "is not a batch size; give at most",
         ),
     ] {
         let output = bench.stagger(&format!("bench --emulate equal:1ms {flags}"));
@@ -374,6 +374,10 @@ fn what_means_nothing_in_an_emulated_run_is_refused() {
             "two neighbours need equal numbers",
         ),
         ("equal:1ms -k 64", "too few for 64 stages"),
+        (
+            "equal:1ms --replicas 2 --batch-size 18446744073709551615",
+            "--batch-size 18446744073709551615 is not a batch size; give at most 4294967295",
+        ),
     ] {
         let output = bench.stagger(&format!("train --emulate {flags} --output run"));
         assert_eq!(output.status, 2, "{flags}: {}", output.stderr);

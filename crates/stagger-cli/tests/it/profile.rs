@@ -410,7 +410,7 @@ fn what_is_no_profile_of_the_run_is_refused_in_one_sentence() {
         ),
         (
             "--batch-size 18446744073709551615",
-            "is not a batch size that anything is measured or planned with; give at most 4294967295",
+            "is not a batch size; give at most 4294967295",
         ),
         ("--batch-size 100000000", "the run needs at least "),
         ("--input 3x99999999x99999999", "the run needs at least "),

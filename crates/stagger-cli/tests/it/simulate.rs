@@ -259,6 +259,15 @@ fn evaluations_and_snapshots_take_their_time() {
         "25.00 if everything always took its mean time without evaluations and snapshots";
     assert!(output.stdout.contains(expected), "{}", output.stdout);
     assert!(output.stdout.contains('E'), "{}", output.stdout);
+    for expected in [
+        "after every 50 updates each stage evaluates 6 batches\n",
+        "after every 50 updates a snapshot holds each stage up for 20.00 ms\n",
+    ] {
+        assert!(output.stdout.contains(expected), "{}", output.stdout);
+    }
+    let found = json_of(&bench, &format!("dsp(1,0;2,0) --batches 200 {pauses}"));
+    assert_eq!(found["evaluations"], json!({"every": 50, "batches": 6}));
+    assert_eq!(found["snapshots"], json!({"every": 50, "seconds": 0.02}));
 }
 
 #[test]

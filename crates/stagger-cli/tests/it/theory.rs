@@ -177,6 +177,7 @@ fn wrong_requests_are_one_sentence() {
         "--data-dir nowhere",
         "--model resnet9",
         "--batch-size 0",
+        "--batch-size 18446744073709551615",
         "--epochs 0",
         "--output run",
         "--resume run",

@@ -4,6 +4,7 @@ use stagger_model::{Balance, CostModel, Cut, CutError, Model};
 use stagger_schedule::Schedule;
 
 use super::{ToCut, first_cut};
+use crate::durations::check_batch_size;
 use crate::error::Error;
 use crate::job::{self, CPU};
 use crate::options::TrainingOptions;
@@ -92,7 +93,7 @@ pub(crate) fn cost_model(options: &TrainingOptions) -> CostModel {
 /// The cut that a run with momentum takes of a model, without measuring anything.
 ///
 /// # Errors
-/// When the balance does not fit model or schedule, when the profile in its file is one of something else, and for
+/// When the batch size is none, when the balance does not fit model or schedule, when the profile in its file is one of something else, and for
 /// [`Balance::Profile`], which is measured.
 pub fn cut_without_measuring(
     balance: &Balance,
@@ -101,6 +102,7 @@ pub fn cut_without_measuring(
     batch_size: usize,
     estimate: &CostModel,
 ) -> Result<Cut, Error> {
+    check_batch_size(batch_size)?;
     if *balance == Balance::Profile {
         return Err(CutError::NotMeasured {
             balance: balance.to_string(),
