@@ -40,3 +40,27 @@ impl Pauses {
         Some((seconds * 1e9).round() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_come_at_their_versions_and_last_as_long_as_each_place_takes() {
+        let pauses = Pauses {
+            evaluate_every: 3,
+            evaluation: vec![0.5, 0.25],
+            snapshot_every: 0,
+            snapshot: 0.001,
+        };
+        let horizon = pauses.horizon(9);
+        assert_eq!((horizon.batches, horizon.evaluate_at), (9, vec![3, 6, 9]));
+        assert!(horizon.snapshot_at.is_empty());
+        let evaluate = Action::Evaluate { version: 3 };
+        assert_eq!(pauses.action(1, evaluate), Some(250_000_000));
+        assert_eq!(pauses.action(2, evaluate), Some(0));
+        let snapshot = Action::Snapshot { version: 3 };
+        assert_eq!(pauses.action(0, snapshot), Some(1_000_000));
+        assert_eq!(pauses.action(0, Action::Update { version: 3 }), None);
+    }
+}
