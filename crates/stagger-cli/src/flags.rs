@@ -79,6 +79,8 @@ pub enum Command {
         allow_negative_numbers = true,
         mut_arg("schedule", |schedule| schedule.help(theory::SCHEDULE)),
         mut_arg("optimizer", |optimizer| optimizer.help(theory::OPTIMIZER)),
+        mut_arg("epochs", |epochs| epochs.help(theory::EPOCHS)),
+        mut_arg("max_batches", |batches| batches.help(theory::MAX_BATCHES)),
         mut_arg("lr", |rate| rate.help(theory::LR)),
         mut_arg("lr_schedule", |schedule| schedule.help(theory::LR_SCHEDULE)),
         mut_arg("warmup_batches", |batches| batches.help(theory::WARMUP_BATCHES)),
@@ -88,13 +90,20 @@ pub enum Command {
     )]
     Theory(TheoryArgs),
     /// Print a model's layers and what each stage costs
-    #[command(allow_negative_numbers = true)]
+    #[command(
+        allow_negative_numbers = true,
+        mut_arg("engine", |engine| engine.help(pipeline::ESTIMATED_ENGINE))
+    )]
     Summary(SummaryArgs),
     /// Find the method, cut and staleness that are fastest on given devices, by a profile
     #[command(after_help = plan::EXAMPLES, allow_negative_numbers = true)]
     Plan(PlanArgs),
     /// Simulate a schedule: what it would reach with given durations
-    #[command(after_help = simulate::EXAMPLES, allow_negative_numbers = true)]
+    #[command(
+        after_help = simulate::EXAMPLES,
+        allow_negative_numbers = true,
+        mut_arg("engine", |engine| engine.help(simulate::ENGINE))
+    )]
     Simulate(SimulateArgs),
     /// Measure the speed of a pipeline on fixed random images
     #[command(after_help = bench::EXAMPLES, allow_negative_numbers = true)]
@@ -103,7 +112,8 @@ pub enum Command {
     #[command(
         after_help = profile::EXAMPLES,
         allow_negative_numbers = true,
-        mut_arg("balance", |balance| balance.help(profile::BALANCE))
+        mut_arg("balance", |balance| balance.help(profile::BALANCE)),
+        mut_arg("emulate", |emulate| emulate.hide(true))
     )]
     Profile(ProfileArgs),
     /// Compare methods: speed, accuracy, memory, staleness; as tables, files and a report
@@ -249,4 +259,7 @@ pub struct SummaryArgs {
     /// Number of classes
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub classes: usize,
+    /// The engine that times are estimated for.
+    #[command(flatten)]
+    pub compute: pipeline::ComputeFlags,
 }

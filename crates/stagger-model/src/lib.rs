@@ -48,6 +48,6 @@ pub use memory_limit::MemoryLimit;
 pub use model::Model;
 pub use parameter::{Buffer, BufferKind, Parameter, ParameterKind};
 pub use shape::{ShapeError, elements, output_shape};
-pub use summary::{StageMemory, StageSummaryInput, summary};
+pub use summary::{StageMemory, StageSummaryInput, SummaryTime, summary};
 pub use synthesizer::{SYNTHESIZER_BLOCK, synthesizer};
 pub use zoo::MODEL_NAMES;

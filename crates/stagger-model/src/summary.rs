@@ -69,10 +69,18 @@ impl StageMemory {
     }
 }
 
+/// What a summary estimates times by.
+#[derive(Clone, Copy, Debug)]
+pub struct SummaryTime<'a> {
+    /// What layers take.
+    pub costs: &'a CostModel,
+    /// What that is an estimate of, for the note below the tables: `engine cpu`.
+    pub of: &'a str,
+}
+
 /// A table per stage with a row per layer, then a table of the stages. `batch_size` counts samples.
 ///
-/// Runs of blocks that differ in nothing but their name are shown once, so that deep networks stay readable. Time is
-/// that of [`CostModel::default`].
+/// Runs of blocks that differ in nothing but their name are shown once, so that deep networks stay readable.
 ///
 /// # Errors
 /// [`CutError`] when the cut is one of another model, when `stages` has another number of stages than the cut, or
@@ -82,6 +90,7 @@ pub fn summary(
     cut: &Cut,
     stages: &[StageSummaryInput],
     batch_size: usize,
+    time: SummaryTime<'_>,
 ) -> Result<String, CutError> {
     if stages.len() != cut.stages().len() {
         let (expected, found) = (stages.len(), cut.stages().len());
@@ -93,8 +102,8 @@ pub fn summary(
     }
     // A cut of another model of the same number of blocks does no harm.
     let cut = &Cut::new(model, &cut.sizes())?;
-    let cost_model = CostModel::default();
-    let costs = BlockCosts::estimate(model, &cost_model)?;
+    let cost_model = time.costs;
+    let costs = BlockCosts::estimate(model, cost_model)?;
     let times = cut.stages().iter().zip(stages);
     let times: Vec<f64> = times
         .map(|(blocks, stage)| costs.stage(blocks.clone(), stage.recompute))
@@ -122,7 +131,7 @@ pub fn summary(
     }
     text.push('\n');
     text.push_str(&stage_table(model, cut, stages, &times, batch_size)?);
-    text.push_str(&notes(&cost_model, &costs, &times, batch_size));
+    text.push_str(&notes(time, &costs, &times, batch_size));
     Ok(text)
 }
 
@@ -233,20 +242,21 @@ fn stage_table(
     Ok(table.render())
 }
 
-fn notes(cost_model: &CostModel, costs: &BlockCosts, times: &[f64], batch_size: usize) -> String {
+fn notes(time: SummaryTime<'_>, costs: &BlockCosts, times: &[f64], batch_size: usize) -> String {
     let total: f64 = times.iter().sum();
     let busiest = times.iter().copied().fold(0.0, f64::max);
     let alone = costs.stage(0..costs.forward.len(), false);
     let CostModel {
         multiply_adds_per_element,
         backward,
-    } = cost_model;
+    } = time.costs;
+    let of = time.of;
     format!(
         "
 The busiest stage takes {} of the time, so that this cut gives at most {:.2}x the images/s of one stage.
 FLOPs: forward pass of one sample, two per multiply-add of convolutions and linear layers.
 activations: outputs of one sample, f32.
-time: estimated for engine cpu; a multiply-add costs 1, an element of any other layer {multiply_adds_per_element}, \
+time: estimated for {of}; a multiply-add costs 1, an element of any other layer {multiply_adds_per_element}, \
 backward {backward}x forward, recomputing 1x forward.
 memory: batch size {batch_size}, f32, without the engine's working memory.
   weights: with gradients and one optimizer buffer (momentum).

@@ -17,9 +17,10 @@ pub use distribution::{Distribution, DistributionError};
 pub use grid::grid;
 pub use pipeline::{HopTimes, Pipeline, PipelineError, RingTimes};
 pub use profile::{
-    BlockSize, DeviceProfile, LinkProfile, MeasuredStages, Profile, ProfileError, StageTimes,
+    BlockSize, DeviceProfile, LinkProfile, MOST_SAMPLES, MeasuredStages, Profile, ProfileError,
+    StageTimes,
 };
 pub use rate::{RateError, exact_period};
-pub use simulation::{Simulated, Simulation, SimulationError, StageSimulated, Step};
+pub use simulation::{Pauses, Simulated, Simulation, SimulationError, StageSimulated, Step};
 pub use staleness::{FoundStaleness, LeastStaleness, StalenessError};
 pub use times::{Direction, Slowdown, Times};

@@ -128,6 +128,9 @@ fn no_time() -> Distribution {
     Distribution::ZERO
 }
 
+/// Samples that a batch has at most where nothing is computed: those of all replicas are counted together.
+pub const MOST_SAMPLES: usize = u32::MAX as usize;
+
 /// Why a text is no [`Profile`].
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
@@ -139,6 +142,12 @@ pub enum ProfileError {
     Format {
         /// What it says.
         found: u32,
+    },
+    /// Its micro-batches are larger than any.
+    #[error("its micro-batches have {found} samples, and at most {MOST_SAMPLES} are planned with")]
+    Samples {
+        /// Samples.
+        found: usize,
     },
     /// Nothing was measured.
     #[error("its micro-batches have 0 samples")]
@@ -194,6 +203,10 @@ impl Profile {
     fn check(&self) -> Result<(), ProfileError> {
         if self.samples == 0 {
             return Err(ProfileError::NoSamples);
+        }
+        if self.samples > MOST_SAMPLES {
+            let found = self.samples;
+            return Err(ProfileError::Samples { found });
         }
         if self.devices.is_empty() {
             return Err(ProfileError::NoDevices);

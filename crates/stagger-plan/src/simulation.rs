@@ -8,6 +8,7 @@
 //! of all replicas' gradients.
 
 mod lane;
+mod pauses;
 mod ring;
 mod tally;
 
@@ -24,6 +25,7 @@ use lane::{Lane, Transfer};
 use ring::Ring;
 use tally::Tally;
 
+pub use pauses::Pauses;
 pub use tally::{Simulated, StageSimulated};
 
 /// An action of a simulated run. Times are nanoseconds since its start.
@@ -79,12 +81,24 @@ impl Simulation<'_> {
     /// # Errors
     /// [`SimulationError`].
     pub fn run(&self, on_step: impl FnMut(Step)) -> Result<Simulated, SimulationError> {
+        self.run_with(&Pauses::default(), on_step)
+    }
+
+    /// The same with evaluations and snapshots. What a place takes for them is work of its.
+    ///
+    /// # Errors
+    /// [`SimulationError`].
+    pub fn run_with(
+        &self,
+        pauses: &Pauses,
+        on_step: impl FnMut(Step),
+    ) -> Result<Simulated, SimulationError> {
         let (expected, found) = (self.schedule.stages(), self.times.stages());
         if expected != found {
             return Err(SimulationError::Stages { expected, found });
         }
-        let horizon = Horizon::of(self.batches);
-        let mut network = Network::new(self, &horizon, on_step);
+        let horizon = pauses.horizon(self.batches);
+        let mut network = Network::new(self, pauses, &horizon, on_step);
         network.run();
         if network.places.iter().any(|place| place.next.is_some()) {
             // The interpreter names what each stage waits for.
@@ -99,6 +113,7 @@ impl Simulation<'_> {
 
 struct Network<'a, F> {
     times: &'a Times,
+    pauses: &'a Pauses,
     places: Vec<Running>,
     /// Each link between two places of neighbouring stages, as [`Times::transfer`] numbers them.
     activations: Vec<Lane>,
@@ -143,7 +158,12 @@ struct Taken {
 }
 
 impl<'a, F: FnMut(Step)> Network<'a, F> {
-    fn new(simulation: &'a Simulation<'_>, horizon: &Horizon, on_step: F) -> Self {
+    fn new(
+        simulation: &'a Simulation<'_>,
+        pauses: &'a Pauses,
+        horizon: &Horizon,
+        on_step: F,
+    ) -> Self {
         let Simulation {
             schedule, times, ..
         } = simulation;
@@ -171,6 +191,7 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
         };
         let mut network = Self {
             times,
+            pauses,
             places: (0..replicas.places()).map(place).collect(),
             activations: Vec::with_capacity(times.links()),
             gradients: Vec::with_capacity(times.links()),
@@ -298,7 +319,9 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
                 lane.take(at);
             }
         }
-        let ends_at = (start.at).saturating_add(self.times.action(number, action));
+        let pause = self.pauses.action(number, action);
+        let lasts = pause.unwrap_or_else(|| self.times.action(number, action));
+        let ends_at = start.at.saturating_add(lasts);
         match action {
             Action::Forward { batch, micro } => {
                 self.send(above, Direction::Up, batch, micro, ends_at);

@@ -1,15 +1,17 @@
 //! Cutting a model by what its blocks take where they will run: measured now (`balance = "profile"`), or read from a file.
 
+mod estimate;
 mod file;
 
 use stagger_model::{Balance, BlockCosts, CostModel, Cut, CutError, StageWork};
 
 use crate::block_times::{self, BlockTimes};
 use crate::error::Error;
-use crate::job::{CPU, Job};
-use crate::options::TrainingOptions;
+use crate::job::Job;
 use crate::ranks::Leader;
 
+pub(crate) use estimate::cost_model;
+pub use estimate::{Estimate, EstimateFor, cut_without_measuring};
 pub use file::{ProfileMisfit, cut_by_profile};
 pub(crate) use file::{ToCut, check_profile, cut_of_profile, read_profile};
 
@@ -43,16 +45,6 @@ pub(crate) fn first_cut(
         Balance::Profile => (Balance::Auto.cut_for(run.model, &work)?, None),
         said => (said.cut_for(run.model, &work)?, None),
     })
-}
-
-/// How times are estimated for what these options run on.
-pub(crate) fn cost_model(options: &TrainingOptions) -> CostModel {
-    let is_cpu = options.engines.is_none() && options.engine.as_deref() == Some(CPU);
-    if is_cpu && options.winograd == Some(true) {
-        CostModel::default()
-    } else {
-        CostModel::DIRECT_SUMS
-    }
 }
 
 /// Cuts the job's model again where its balance is to be measured: every process measures all blocks on each of its engines and
@@ -195,6 +187,7 @@ fn milliseconds(seconds: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::TrainingOptions;
     use crate::training::Training;
 
     #[test]

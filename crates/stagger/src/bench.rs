@@ -14,11 +14,16 @@ use stagger_schedule::{Action, Horizon};
 use crate::balance;
 use crate::error::Error;
 use crate::job::{Given, Job};
+use crate::limits;
 use crate::options::TrainingOptions;
+use crate::refusal::Refusal;
 use crate::stages;
 
 /// Batches after which memory has reached what a run needs.
 const SETTLED: usize = 100;
+
+/// Each class has a name, and a column in the last layer.
+const MOST_CLASSES: usize = 1_000_000;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -66,7 +71,9 @@ impl Bench {
     pub fn run(&self) -> Result<Measured, Error> {
         let total = self.batches.saturating_add(self.warmup);
         let mut job = job(self.options.clone(), self.shape, self.classes)?;
-        stages::check(&job, 0..job.replicas.places())?;
+        let places = 0..job.replicas.places();
+        stages::check(&job, places.clone())?;
+        limits::check(&job, places, false)?;
         balance::resolve(&mut job, None, None)?;
 
         reset_peak_resident();
@@ -121,7 +128,19 @@ impl Bench {
 }
 
 /// A job on random images, with what does not matter for its speed fixed.
+///
+/// # Errors
+/// As [`Job::new`], and when batches or classes are more than can be held.
 pub(crate) fn job(said: TrainingOptions, shape: [usize; 3], classes: usize) -> Result<Job, Error> {
+    if classes > MOST_CLASSES {
+        return Err(Refusal::Value {
+            option: "classes",
+            found: classes.to_string(),
+            kind: "a number of classes to measure with",
+            expected: "at most 1000000",
+        }
+        .into());
+    }
     let fixed = TrainingOptions {
         epochs: Some(1),
         optimizer: Some("momentum".into()),

@@ -5,10 +5,13 @@ use std::str::FromStr;
 
 use stagger_data::shown_text;
 use stagger_model::{Cut, Model};
-use stagger_plan::{Distribution, DistributionError, Pipeline, PipelineError, Profile};
+use stagger_plan::{
+    Distribution, DistributionError, MOST_SAMPLES, Pipeline, PipelineError, Profile,
+};
 use stagger_schedule::{Replicas, Schedule};
 
 use crate::balance::{ProfileMisfit, read_profile};
+use crate::refusal::Refusal;
 
 /// What stands before a time that all stages take.
 const EQUAL: &str = "equal:";
@@ -53,9 +56,36 @@ pub enum DurationsError {
     /// The file is no profile, or one of something else.
     #[error(transparent)]
     Profile(#[from] ProfileMisfit),
+    /// Nothing that is simulated takes any time.
+    #[error(
+        "{} takes no time, and so there is no rate to tell; give the blocks or the links times above 0",
+        shown_text(what)
+    )]
+    NoTime {
+        /// What takes none.
+        what: String,
+    },
     /// It does not fit the stages.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+}
+
+/// Makes sure that a batch has samples, and no more than can be shared out.
+///
+/// # Errors
+/// [`Refusal::Zero`], [`Refusal::Value`].
+pub(crate) fn check_batch_size(found: usize) -> Result<(), Refusal> {
+    let option = "batch_size";
+    match found {
+        0 => Err(Refusal::Zero { option }),
+        1..=MOST_SAMPLES => Ok(()),
+        _ => Err(Refusal::Value {
+            option,
+            found: found.to_string(),
+            kind: "a batch size",
+            expected: "at most 4294967295",
+        }),
+    }
 }
 
 impl FromStr for DurationsChoice {

@@ -21,13 +21,14 @@ use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 use stagger_transport::wire::Format;
 
 use crate::balance;
+use crate::durations::check_batch_size;
 use crate::error::Error;
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
 use ends::{horizon, stall_timeout, time_limit};
 
 pub(crate) use batches::samples_of_share;
-pub(crate) use engine::{CPU, FORMER_CPU};
+pub(crate) use engine::{CPU, FORMER_CPU, choose_engines};
 pub use engine::{EngineChoice, PlaceEngine};
 pub use failures::{OnNan, Rhythm};
 pub(crate) use given::Given;
@@ -236,6 +237,7 @@ impl Job {
         let batch_size = batch_size
             .checked_mul(schedule.accumulated_batches())
             .ok_or(Refusal::AccumulatedBatchSize)?;
+        check_batch_size(batch_size)?;
 
         let split = images::open(&mut options, given)?;
         let model = model(&options, given, &split)?;

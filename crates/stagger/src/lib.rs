@@ -68,7 +68,7 @@ mod training;
 mod weights_copy;
 mod weights_fit;
 
-pub use balance::{ProfileMisfit, cut_by_profile};
+pub use balance::{Estimate, EstimateFor, ProfileMisfit, cut_by_profile, cut_without_measuring};
 pub use choice::Choice;
 pub use durations::{Durations, DurationsChoice, DurationsError};
 pub use error::{Error, Source};
@@ -81,7 +81,7 @@ pub use ranks::{RanksError, dismiss};
 pub use refusal::{Refusal, Spelling, check_path};
 pub use resume_refusal::ResumeRefusal;
 pub use run_weights::RunWeights;
-pub use simulation::{PreparedSimulation, Simulation};
+pub use simulation::{PreparedSimulation, SimulatedEvaluations, SimulatedSnapshots, Simulation};
 pub use stagger_report::{Guess, Prediction, ReportError, Sink};
 pub use stagger_runtime::{Event, Interrupt};
 pub use training::{FinalTest, Prepared, Run, SnapshotCost, Stalled, TestScores, Training};

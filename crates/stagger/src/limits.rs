@@ -118,7 +118,9 @@ fn least_bytes(
         tensors.weight_bytes,
         tensors.kept_input_bytes,
         tensors.graph_bytes / 2,
-        image.saturating_mul(4 * job.batch_size as u64),
+        image.saturating_mul((job.batch_size as u64).saturating_mul(4)),
+        // Labels.
+        (job.batch_size as u64).saturating_mul(size_of::<usize>() as u64),
         of_thread.saturating_mul(threads as u64),
     ]
     .into_iter()

@@ -43,10 +43,21 @@ impl TensorMemory {
             };
             let part = StageMemory::estimate(&cost, &shape, input, job.batch_size);
             // Replicas have a copy of the weights each, and share a batch.
-            let weights = cost.parameter_bytes() * (copies + facts.weight_copies as u64);
-            sum.weight_bytes += weights.saturating_mul(counted);
-            sum.kept_input_bytes += part.kept_input_bytes / all.max(1) * counted;
-            sum.graph_bytes += part.graph_bytes / all.max(1) * counted;
+            let copies = copies + facts.weight_copies as u64;
+            let weights = cost.parameter_bytes().saturating_mul(copies);
+            for (sum, bytes) in [
+                (&mut sum.weight_bytes, weights.saturating_mul(counted)),
+                (
+                    &mut sum.kept_input_bytes,
+                    part.kept_input_bytes / all.max(1) * counted,
+                ),
+                (
+                    &mut sum.graph_bytes,
+                    part.graph_bytes / all.max(1) * counted,
+                ),
+            ] {
+                *sum = sum.saturating_add(bytes);
+            }
         }
         sum
     }

@@ -1,18 +1,23 @@
 //! Which method, cut and staleness are fastest on given devices, by what was measured.
 
+mod candidate;
 mod change;
 mod devices;
+mod layouts;
 mod search;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
 use stagger_model::{Cut, CutError, Model};
 use stagger_plan::Distribution;
+use stagger_schedule::Replicas;
 
 use crate::balance::read_profile;
-use crate::durations::DurationsError;
+use crate::durations::{DurationsError, check_batch_size};
 use crate::error::Error;
-use crate::refusal::Refusal;
 pub use change::DeviceChange;
 use search::Search;
 
@@ -51,7 +56,7 @@ pub struct Candidate {
     /// Stages; 1 for data parallelism.
     pub stages: usize,
     /// Copies of each stage.
-    pub replicas: usize,
+    pub replicas: Replicas,
     /// The devices that it uses, by their numbers: those of stage 0 and its replicas first.
     pub devices: Vec<usize>,
     /// Blocks of each stage.
@@ -74,23 +79,32 @@ pub struct Candidate {
 pub struct Planned {
     /// The network.
     pub model: Model,
+    /// Format in which the profile was measured: `f32`, `bf16`.
+    pub dtype: String,
     /// Samples per batch.
     pub batch_size: usize,
     /// Devices that there are.
     pub devices: usize,
-    /// Everything that fits, the fastest first.
+    /// What fits and was simulated, the fastest first. Of a method with several numbers of micro-batches on the same stages it is the one with
+    /// the fewest of those that are as fast as its fastest but for a hundredth.
     pub candidates: Vec<Candidate>,
     /// The one to take, by its place among the candidates: of those that are as fast as the fastest but for a hundredth, the one with
     /// the least staleness, then the fewest devices, the largest micro-batches, and the least memory.
     pub best: usize,
     /// Images per second of backpropagation on the fastest device alone, whether it fits there or not.
     pub alone_images_per_second: f64,
+    /// How many were simulated.
+    pub simulated: usize,
     /// Methods that fit no devices.
     pub too_large: Vec<String>,
+    /// Methods, or numbers of replicas with all their methods, that were not simulated: those of different numbers of replicas that
+    /// cannot be as fast as others by the times of their stages, and those beside the most promising ones.
+    pub left_out: usize,
 }
 
 impl Planning {
-    /// Simulates every method on 1 to all devices, with and without replicas.
+    /// Simulates every method on 1 to all devices: with one of each stage, with as many replicas of each, and with different numbers
+    /// of them where these promise as much.
     ///
     /// # Errors
     /// When the profile is wrong, or the devices or stragglers do not fit it; and when nothing fits into memory.
@@ -99,12 +113,7 @@ impl Planning {
         let model = Model::by_name(&profile.model, profile.input, profile.classes)?;
         let profile = self.with_devices(profile)?;
         let batch_size = self.batch_size.unwrap_or(profile.samples);
-        if batch_size == 0 {
-            return Err(Refusal::Zero {
-                option: "batch_size",
-            }
-            .into());
-        }
+        check_batch_size(batch_size)?;
         let search = Search {
             planning: self,
             model: &model,
@@ -140,9 +149,12 @@ impl Planning {
             best: best.map_or(0, |(at, _)| at),
             batch_size,
             devices: profile.devices.len(),
+            dtype: profile.dtype,
             candidates,
             alone_images_per_second: alone,
+            simulated: found.simulated,
             too_large: found.too_large,
+            left_out: found.left_out,
             model,
         })
     }

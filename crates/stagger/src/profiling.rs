@@ -15,6 +15,7 @@ use crate::bench::{self, synthetic};
 use crate::block_times::{BlockTimes, micro_batch};
 use crate::error::Error;
 use crate::job::{Job, TransportChoice};
+use crate::limits;
 use crate::options::TrainingOptions;
 use crate::ranks::{self, Leader};
 use crate::refusal::Refusal;
@@ -27,6 +28,10 @@ use stage_times::StageSamples;
 /// Times that messages go over a hop and back.
 const ROUND_TRIPS: usize = 30;
 
+/// All that is measured stands in the file, which has to be read again.
+const MOST_ROUNDS: usize = 10_000;
+const MOST_BATCHES: usize = 100_000;
+
 /// What to measure. Nothing is written.
 #[derive(Clone, Debug)]
 pub struct Profiling {
@@ -37,9 +42,9 @@ pub struct Profiling {
     pub shape: [usize; 3],
     /// Number of classes, at least 1.
     pub classes: usize,
-    /// Times that each block is measured, at least 1.
+    /// Times that each block is measured, 1 to 10,000.
     pub rounds: usize,
-    /// Batches of the run that whole stages are measured in, at least 1.
+    /// Batches of the run that whole stages are measured in, 1 to 100,000.
     pub batches: usize,
     /// Batches before those, which do not count.
     pub warmup: usize,
@@ -107,12 +112,28 @@ impl Profiling {
                 return Err(Refusal::Zero { option }.into());
             }
         }
+        for (option, found, most, expected) in [
+            ("rounds", self.rounds, MOST_ROUNDS, "at most 10000"),
+            ("batches", self.batches, MOST_BATCHES, "at most 100000"),
+            ("warmup", self.warmup, MOST_BATCHES, "at most 100000"),
+        ] {
+            if found > most {
+                return Err(Refusal::Value {
+                    option,
+                    found: found.to_string(),
+                    kind: "a number that anything is measured in",
+                    expected,
+                }
+                .into());
+            }
+        }
         let mut job = bench::job(options, self.shape, self.classes)?;
         let places = match leader {
             Some(leader) => leader.places(&job)?,
             None => 0..job.replicas.places(),
         };
-        stages::check(&job, places)?;
+        stages::check(&job, places.clone())?;
+        limits::check(&job, places, false)?;
 
         let commit = self.commit.as_deref();
         let measured = balance::measure(&job, leader, commit, self.rounds)?;
@@ -294,4 +315,54 @@ fn forecasts(job: &Job, profile: &Profile) -> Result<Vec<Forecast>, Error> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use stagger_runtime::{Acted, Waits};
+    use stagger_schedule::Action;
+
+    use super::*;
+
+    /// What one of two replicas takes for its half of a micro-batch is half of what a device takes for all of it; an update is the same
+    /// on every replica.
+    #[test]
+    fn times_of_replicas_become_those_of_whole_micro_batches() {
+        let options = TrainingOptions {
+            model: Some("resnet8".to_owned()),
+            schedule: Some("bp".to_owned()),
+            replicas: Some(vec![2, 1]),
+            batch_size: Some(8),
+            ..TrainingOptions::default()
+        };
+        let job = bench::job(options, [1, 8, 8], 10).unwrap();
+        assert_eq!(micro_batch(&job), 8);
+        let mut samples = StageSamples::new(2, 0);
+        let (batch, micro) = (0, 0);
+        for stage in [0, 1] {
+            for (action, seconds) in [
+                (Action::Forward { batch, micro }, 3),
+                (Action::Backward { batch, micro }, 5),
+                (Action::Update { version: 0 }, 7),
+            ] {
+                samples.add(&Acted {
+                    stage,
+                    action,
+                    started_at: Duration::ZERO,
+                    ended_at: Duration::from_secs(seconds),
+                    waits: Waits::default(),
+                    transfer: Duration::ZERO,
+                    delayed: Duration::ZERO,
+                    staleness: None,
+                    gap: None,
+                });
+            }
+        }
+        let found = whole_stages(&job, samples).into_iter().map(|times| {
+            [times.forward, times.recompute, times.backward, times.update].map(|time| time.mean())
+        });
+        assert!(found.eq([[6.0, 6.0, 10.0, 7.0], [3.0, 3.0, 5.0, 7.0]]));
+    }
 }

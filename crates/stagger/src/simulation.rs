@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
-use stagger_model::{Balance, CostModel, Cut};
-use stagger_plan::{Distribution, LeastStaleness, Pipeline, Simulated, Step, Times, exact_period};
+use stagger_model::{Balance, Cut};
+use stagger_plan::{
+    Distribution, LeastStaleness, Pauses, Pipeline, Simulated, Step, Times, exact_period,
+};
 use stagger_runtime::Straggler;
 use stagger_schedule::{Place, Replicas, Schedule};
 
-use crate::balance::{ToCut, check_profile, cut_of_profile, first_cut, read_profile};
-use crate::durations::{Durations, DurationsChoice, DurationsError, Stages};
+use crate::balance::{EstimateFor, ToCut, check_profile, cut_of_profile, first_cut, read_profile};
+use crate::durations::{self, Durations, DurationsChoice, DurationsError, Stages};
 use crate::error::Error;
 use crate::job::{replicas, stragglers};
 use crate::refusal::Refusal;
 
 /// What momentum keeps, in values per parameter.
 const MOMENTUM_SLOTS: usize = 1;
+
+/// Far more batches than there are between evaluations, or in one.
+const MOST_PAUSE_BATCHES: usize = 1_000_000_000;
 
 /// What to simulate.
 ///
@@ -45,6 +50,8 @@ pub struct Simulation {
     pub durations: DurationsChoice,
     /// How a profile's blocks are cut: `profile` (by itself), `uniform`, `auto` (by an estimate), or numbers of blocks.
     pub balance: Option<String>,
+    /// The engine that the estimate of balance `auto` is for. Nothing else goes by it.
+    pub estimate_for: EstimateFor,
     /// Samples per batch; those of the profile's micro-batch where it is not said.
     pub batch_size: Option<usize>,
     /// From the end of sending to arrival, for all messages, instead of what a profile says.
@@ -54,6 +61,10 @@ pub struct Simulation {
     pub transfer: Option<Distribution>,
     /// Stages that are slowed down, each as [`Straggler`] reads it: all replicas of a stage at the same batches.
     pub stragglers: Vec<String>,
+    /// Evaluations, and how often; none without it.
+    pub evaluations: Option<SimulatedEvaluations>,
+    /// Snapshots, and how often; none without it.
+    pub snapshots: Option<SimulatedSnapshots>,
     /// Batches that are counted.
     pub batches: usize,
     /// Batches before those.
@@ -70,15 +81,37 @@ impl Default for Simulation {
             replicas: None,
             durations: DurationsChoice::Equal(0.040),
             balance: None,
+            estimate_for: EstimateFor::default(),
             batch_size: None,
             latency: None,
             transfer: None,
             stragglers: Vec::new(),
+            evaluations: None,
+            snapshots: None,
             batches: 1000,
             warmup: 100,
             seed: 0,
         }
     }
+}
+
+/// Evaluations of a simulated run. Each stage takes the time of its forward passes for all of their batches, and does not wait for the
+/// others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SimulatedEvaluations {
+    /// Batches of training from one to the next.
+    pub every: usize,
+    /// Batches of an evaluation, as large as those of training.
+    pub batches: usize,
+}
+
+/// Snapshots of a simulated run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SimulatedSnapshots {
+    /// Batches from one to the next.
+    pub every: usize,
+    /// How long each stage is held up by one, in seconds.
+    pub seconds: f64,
 }
 
 /// A simulation of which everything is known.
@@ -108,15 +141,14 @@ impl Simulation {
     pub fn prepare(&self) -> Result<PreparedSimulation, Error> {
         let schedule = Schedule::parse(&self.schedule, self.stages)?;
         let replicas = replicas(self.replicas.as_deref(), &schedule)?;
-        for (option, value) in [
-            ("batches", Some(self.batches)),
-            ("batch_size", self.batch_size),
-        ] {
-            if value == Some(0) {
-                return Err(Refusal::Zero { option }.into());
-            }
+        if self.batches == 0 {
+            return Err(Refusal::Zero { option: "batches" }.into());
         }
+        self.batch_size
+            .map_or(Ok(()), durations::check_batch_size)?;
+        self.check_pauses()?;
         let stragglers = stragglers(&self.stragglers, schedule.stages())?;
+        self.refuse_idle_engines()?;
         let durations = self.durations.read()?;
         let model = durations.model()?;
         let (cut, batch_size) = match (&durations, &model) {
@@ -141,7 +173,10 @@ impl Simulation {
                         let profile = read_profile(&other).map_err(DurationsError::from)?;
                         cut_of_profile(&profile, &other, &run)?.0
                     }
-                    Some(balance) => first_cut(&balance, &run, &CostModel::DIRECT_SUMS)?.0,
+                    Some(balance) => {
+                        let estimate = self.estimate_for.estimate(schedule.stages())?;
+                        first_cut(&balance, &run, &estimate.costs)?.0
+                    }
                 };
                 (Some(cut), Some(batch_size))
             }
@@ -196,12 +231,59 @@ impl Simulation {
     }
 }
 
+impl Simulation {
+    fn check_pauses(&self) -> Result<(), Refusal> {
+        let evaluations = self.evaluations.as_ref();
+        let snapshots = self.snapshots.as_ref();
+        for (option, found) in [
+            ("evaluate_every", evaluations.map(|of| of.every)),
+            ("evaluation_batches", evaluations.map(|of| of.batches)),
+            ("snapshot_every", snapshots.map(|of| of.every)),
+        ] {
+            match found {
+                Some(0) => return Err(Refusal::Zero { option }),
+                Some(batches) if batches > MOST_PAUSE_BATCHES => {
+                    return Err(Refusal::Value {
+                        option,
+                        found: batches.to_string(),
+                        kind: "a number of batches to simulate",
+                        expected: "at most 1000000000",
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what is said of engines where nothing is estimated.
+    fn refuse_idle_engines(&self) -> Result<(), Error> {
+        let Some(option) = self.estimate_for.first_said() else {
+            return Ok(());
+        };
+        let balance = self.balance.as_deref().map(str::parse).transpose()?;
+        let (beside, found, expected) = match (&self.durations, balance) {
+            (DurationsChoice::Equal(_), _) => ("profile", "equal:…".to_owned(), "FILE"),
+            (DurationsChoice::File(_), Some(Balance::Auto)) => return Ok(()),
+            (DurationsChoice::File(_), None) => ("balance", Balance::Profile.to_string(), "auto"),
+            (DurationsChoice::File(_), Some(said)) => ("balance", said.to_string(), "auto"),
+        };
+        Err(Refusal::Unused {
+            option,
+            beside,
+            found,
+            expected,
+        }
+        .into())
+    }
+}
+
 impl PreparedSimulation {
     /// Simulates the run, and tells `on_step` of every action: those of one stage in their order, those of different stages not
     /// in the order of time.
     ///
     /// # Errors
-    /// When the schedule's programs do not fit together, which no parsed schedule's do.
+    /// When nothing takes any time; and when the schedule's programs do not fit together, which no parsed schedule's do.
     pub fn run(&self, on_step: impl FnMut(Step)) -> Result<Simulated, Error> {
         let Simulation {
             batches, warmup, ..
@@ -214,7 +296,31 @@ impl PreparedSimulation {
             batches: batches.saturating_add(warmup).saturating_add(drain),
             warmup,
         };
-        Ok(simulation.run(on_step)?)
+        let simulated = simulation.run_with(&self.pauses(), on_step)?;
+        if simulated.wall_seconds <= 0.0 {
+            let what = "everything that is simulated".to_owned();
+            return Err(DurationsError::NoTime { what }.into());
+        }
+        Ok(simulated)
+    }
+
+    /// What each place takes for evaluations and snapshots.
+    fn pauses(&self) -> Pauses {
+        let Simulation {
+            evaluations,
+            snapshots,
+            ..
+        } = &self.request;
+        let micro_batches = self.schedule.micro_batches() as f64;
+        let batches = evaluations.map_or(0, |evaluations| evaluations.batches) as f64;
+        let forwards = self.pipeline.places.iter();
+        let evaluation = forwards.map(|place| batches * micro_batches * place.forward.mean());
+        Pauses {
+            evaluate_every: evaluations.map_or(0, |evaluations| evaluations.every),
+            evaluation: evaluation.collect(),
+            snapshot_every: snapshots.map_or(0, |snapshots| snapshots.every),
+            snapshot: snapshots.map_or(0.0, |snapshots| snapshots.seconds),
+        }
     }
 
     /// The same durations under DSP with the least staleness that keeps the busiest stage working for this share of the time, and
@@ -239,7 +345,7 @@ impl PreparedSimulation {
         Ok((prepared, found.is_enough))
     }
 
-    /// Batches per second in the long run if everything always took its mean time, without stragglers.
+    /// Batches per second in the long run if everything always took its mean time, without stragglers, evaluations and snapshots.
     ///
     /// # Errors
     /// When the schedule does not do the same for every batch.

@@ -7,6 +7,7 @@
 mod error;
 mod memory;
 mod meter;
+mod method;
 mod outside;
 mod point;
 mod versions;
@@ -14,7 +15,7 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
-use stagger_engine::{Decay, Optimizer};
+use stagger_engine::Decay;
 use stagger_plan::theory::{Bound, Constants, Momentum, Run};
 use stagger_schedule::Convergence;
 
@@ -113,17 +114,17 @@ impl Theory {
     /// As [`Training::run`](crate::Training::run), and [`TheoryError`] for methods and optimizers that the theorems leave out, where the
     /// run is too short to see stale weights, where probe batches do not fit into memory, and where the run diverges.
     pub fn run(&self) -> Result<Measured, Error> {
+        self.run_on(&Given::default())
+    }
+
+    fn run_on(&self, given: &Given) -> Result<Measured, Error> {
         self.check()?;
-        let mut job = Job::new(with_constant_rate(&self.options), &Given::default())?;
-        let convergence = Convergence::of(&job.schedule).map_err(|why| TheoryError::Method {
-            schedule: job.schedule.to_string(),
-            why,
-        })?;
-        let momentum = momentum(&job.optimizer)?;
-        if job.replicas.any() {
-            let found = job.replicas.to_string();
-            return Err(TheoryError::Replicas { found }.into());
-        }
+        // What the theorems leave out is said before any image is looked at.
+        method::check(&self.options)?;
+        let mut job = Job::new(with_constant_rate(&self.options), given)?;
+        let convergence = method::convergence(&job.schedule)?;
+        let momentum = method::momentum(&job.optimizer)?;
+        method::refuse_replicas(&job.replicas)?;
         let steps = self.steps_of(&job)?;
         let places = 0..job.replicas.places();
         stages::check(&job, places.clone())?;
@@ -133,8 +134,9 @@ impl Theory {
         notes.extend(balance::resolve(&mut job, None, None)?);
         let states = initial_states(&job, &mut notes)?;
 
-        let versions = Versions::train(&job, convergence, states.as_deref(), steps)?;
+        // Images that cannot be read are found before anything is computed.
         let probes = Probe::read(&job, steps, self.probe_batches)?;
+        let versions = Versions::train(&job, convergence, states.as_deref(), steps)?;
         let measured = Measured {
             convergence,
             momentum,
@@ -146,17 +148,7 @@ impl Theory {
             notes,
             job,
         };
-        if measured.smoothness().largest == 0.0 {
-            return Err(TheoryError::Still.into());
-        }
-        // Without a value of S nothing says how much less than 1/L the rate has to be.
-        if measured.spread().is_none() && is_stale(&measured.job) {
-            return Err(TheoryError::NothingStale {
-                schedule: measured.job.schedule.to_string(),
-                steps,
-            }
-            .into());
-        }
+        measured.check()?;
         Ok(measured)
     }
 
@@ -253,17 +245,22 @@ fn with_constant_rate(said: &TrainingOptions) -> TrainingOptions {
     }
 }
 
-fn momentum(optimizer: &Optimizer) -> Result<Momentum, TheoryError> {
-    match *optimizer {
-        Optimizer::Sgd { .. } => Ok(Momentum::default()),
-        Optimizer::Momentum { beta, nesterov, .. } => Ok(Momentum { beta, nesterov }),
-        Optimizer::AdamW { .. } => Err(TheoryError::Optimizer {
-            found: optimizer.name(),
-        }),
-    }
-}
-
 impl Measured {
+    /// Makes sure that there is something to see of every constant, which only the measured weights tell.
+    fn check(&self) -> Result<(), TheoryError> {
+        if self.smoothness().largest == 0.0 {
+            return Err(TheoryError::Still);
+        }
+        // Without a value of S nothing says how much less than 1/L the rate has to be.
+        if self.spread().is_none() && is_stale(&self.job) {
+            return Err(TheoryError::StaleStill {
+                schedule: self.job.schedule.to_string(),
+                steps: self.steps,
+            });
+        }
+        Ok(())
+    }
+
     /// `L` of (11), from below: how fast the gradient turns along an update.
     #[must_use]
     pub fn smoothness(&self) -> Estimates {

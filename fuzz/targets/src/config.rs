@@ -1,7 +1,7 @@
 //! TOML files: values of `stagger train`, and models.
 
 use stagger::config_file;
-use stagger::model::{Balance, Model, StageSummaryInput, summary};
+use stagger::model::{Balance, CostModel, Model, StageSummaryInput, SummaryTime, summary};
 
 use crate::bounded;
 
@@ -42,6 +42,10 @@ fn describe(model: &Model) {
             kept_micro_batches: 2,
             weight_copies: 1,
         };
-        summary(model, &cut, &vec![stage; stages], 8).unwrap();
+        let time = SummaryTime {
+            costs: &CostModel::default(),
+            of: "engine cpu",
+        };
+        summary(model, &cut, &vec![stage; stages], 8, time).unwrap();
     }
 }

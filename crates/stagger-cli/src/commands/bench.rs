@@ -8,14 +8,14 @@ use stagger::bench::Bench;
 
 use super::print;
 use crate::failure::Failure;
-use crate::flags::{BenchArgs, input_shape};
+use crate::flags::BenchArgs;
 
 /// Trains on fixed random images, and says how fast.
 pub fn run(arguments: &BenchArgs) -> Result<(), Failure> {
-    let shape = input_shape(&arguments.input)?;
+    let shape = arguments.images.shape()?;
     for (flag, value) in [
         ("--batches", arguments.batches),
-        ("--classes", arguments.classes),
+        ("--classes", arguments.images.classes),
     ] {
         if value == 0 {
             return Err(anyhow!("{flag} is 0; give a whole number of at least 1").into());
@@ -25,19 +25,16 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Failure> {
         return Err(anyhow!("--batches and --warmup are too large").into());
     }
     let own = TrainingOptions {
-        model: Some(arguments.model.clone()),
-        batch_size: Some(arguments.batch_size),
         lr: Some(arguments.lr),
-        seed: Some(arguments.seed),
         straggler: Some(arguments.straggler.clone()),
-        ..TrainingOptions::default()
+        ..arguments.images.options()
     };
     let measured = Bench {
         options: own
             .or(arguments.pipeline.options())
             .or(arguments.engine.options()),
         shape,
-        classes: arguments.classes,
+        classes: arguments.images.classes,
         batches: arguments.batches,
         warmup: arguments.warmup,
         profile_kernels: arguments.profile_ops,

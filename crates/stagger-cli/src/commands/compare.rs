@@ -33,7 +33,10 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
     let label = jobs.first().map_or_else(String::new, |job| {
         format!("compare-{}-{}", job.model.name, job.split.train.name())
     });
-    let title = jobs.first().map_or_else(String::new, title);
+    let title = jobs.first().map_or_else(String::new, |job| {
+        let is_like_first = |other: &Job| other.with_replicas() == job.with_replicas();
+        title(job, jobs.iter().all(is_like_first))
+    });
     let emulated = jobs.first().and_then(Job::emulated).map(shown_text);
     let is_bp = |job: &Job| job.schedule.to_string() == "bp";
     let baseline = jobs.iter().position(is_bp).unwrap_or(0);
@@ -219,8 +222,8 @@ fn run_all(
     Ok(End::Ended)
 }
 
-/// What the methods have in common.
-fn title(job: &Job) -> String {
+/// What the methods have in common, their replicas among it where they all have the same.
+fn title(job: &Job, with_replicas: bool) -> String {
     let stages = job.schedule.stages();
     let budget = match (job.options.max_seconds, job.options.max_batches) {
         (Some(seconds), _) => format!("{seconds} s"),
@@ -239,10 +242,14 @@ fn title(job: &Job) -> String {
         None => format!("{engines} {} {}", job.engine_name(), job.precision),
     };
     format!(
-        "{} on {} · {stages} {} · {computes} · {budget}, batches of {}",
+        "{} on {} · {stages} {}{} · {computes} · {budget}, batches of {}",
         job.model.name,
         job.split.train.name(),
         if stages == 1 { "stage" } else { "stages" },
+        match with_replicas {
+            true => job.with_replicas(),
+            false => String::new(),
+        },
         job.batch_size,
     )
 }

@@ -16,6 +16,9 @@ use crate::flags::PlanArgs;
 /// Images and classes of the data set that is built in.
 const BUILT_IN_DATA: ([usize; 3], usize) = ([3, 32, 32], 10);
 
+/// Plans that are too large and named in a table.
+const MOST_TOO_LARGE: usize = 12;
+
 /// Finds the fastest way to train on given devices.
 pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
     if arguments.top == 0 {
@@ -83,12 +86,16 @@ fn command(planned: &Planned, one: &Candidate) -> String {
     );
     if !one.schedule.starts_with("dp(") {
         let _ = write!(text, " --stages {} --balance {}", one.stages, one.cut);
-        if one.replicas > 1 {
+        if one.replicas.any() {
             let _ = write!(text, " --replicas {}", one.replicas);
         }
     }
+    // Engine `cpu` computes in f32 alone.
+    if planned.dtype == "bf16" {
+        text.push_str(" --engine torch --dtype bf16");
+    }
     // A last batch that is smaller may have too few samples for all shares.
-    if one.replicas > 1 || one.micro_batches > 1 {
+    if one.replicas.any() || one.micro_batches > 1 {
         text.push_str(" --drop-last");
     }
     // Without a data set it trains on the built-in one.
@@ -98,12 +105,21 @@ fn command(planned: &Planned, one: &Candidate) -> String {
     text
 }
 
+/// Copies of each stage.
+fn replicas_of_stages(one: &Candidate) -> Vec<usize> {
+    let replicas = &one.replicas;
+    (0..replicas.stages())
+        .map(|stage| replicas.of(stage))
+        .collect()
+}
+
 fn object(planned: &Planned, top: usize) -> Value {
     let plan = |one: &Candidate| {
         json!({
             "schedule": one.schedule,
             "stages": one.stages,
-            "replicas": one.replicas,
+            "replicas": replicas_of_stages(one),
+            "micro_batches": one.micro_batches,
             "devices": one.devices,
             "cut": one.cut.sizes(),
             "images_per_second": one.images_per_second,
@@ -121,6 +137,8 @@ fn object(planned: &Planned, top: usize) -> Value {
         "one_device_images_per_second": planned.alone_images_per_second,
         "best": plan(best(planned)),
         "plans": planned.candidates.iter().take(top).map(plan).collect::<Vec<_>>(),
+        "simulated_plans": planned.simulated,
+        "left_out": planned.left_out,
         "too_large": planned.too_large,
     })
 }
@@ -168,14 +186,28 @@ fn table(planned: &Planned, top: usize) -> String {
         rows: shown.iter().copied().map(row).collect(),
     };
     let mut text = format!(
-        "simulated: {}, batches of {}; backpropagation on the fastest device alone: {:.0} images/s\n\n{table}",
-        planned.model.name, planned.batch_size, planned.alone_images_per_second
+        "simulated: {}, batches of {}, {} {}; backpropagation on the fastest device alone: {:.0} images/s\n\n{table}",
+        planned.model.name,
+        planned.batch_size,
+        planned.simulated,
+        if planned.simulated == 1 {
+            "plan"
+        } else {
+            "plans"
+        },
+        planned.alone_images_per_second
     );
     if !planned.too_large.is_empty() {
+        let named = &planned.too_large[..planned.too_large.len().min(MOST_TOO_LARGE)];
+        let more = planned.too_large.len() - named.len();
         let _ = writeln!(
             text,
-            "\ntoo large for the memory: {}",
-            planned.too_large.join("; ")
+            "\ntoo large for the memory: {}{}",
+            named.join("; "),
+            match more {
+                0 => String::new(),
+                more => format!("; and {more} more"),
+            }
         );
     }
     text.push_str(

@@ -13,7 +13,7 @@ use stagger::{TrainingOptions, check_path};
 
 use super::print;
 use crate::failure::Failure;
-use crate::flags::{ProfileArgs, input_shape};
+use crate::flags::ProfileArgs;
 use crate::terminal::say;
 
 pub use ranks::run as run_ranks;
@@ -72,33 +72,30 @@ fn check(arguments: &ProfileArgs) -> Result<(Profiling, Option<NewFile>), Failur
 }
 
 fn profiling(arguments: &ProfileArgs) -> Result<Profiling, Failure> {
-    let shape = input_shape(&arguments.input)?;
+    let shape = arguments.images.shape()?;
     for (flag, value) in [
         ("--rounds", arguments.rounds),
         ("--batches", arguments.batches),
-        ("--classes", arguments.classes),
+        ("--classes", arguments.images.classes),
     ] {
         if value == 0 {
             return Err(anyhow!("{flag} is 0; give a whole number of at least 1").into());
         }
     }
-    if arguments.batches.checked_add(arguments.warmup).is_none() {
-        return Err(anyhow!("--batches and --warmup are too large").into());
+    let said = arguments.engine.options();
+    if said.emulate.is_some() {
+        let sentence = "--emulate: stages that sleep take what they are told, and there is nothing to measure; leave it out";
+        return Err(anyhow!(sentence).into());
     }
     let own = TrainingOptions {
-        model: Some(arguments.model.clone()),
-        batch_size: Some(arguments.batch_size),
         // So small that random labels do not drive the loss to infinity.
         lr: Some(0.01),
-        seed: Some(arguments.seed),
-        ..TrainingOptions::default()
+        ..arguments.images.options()
     };
     Ok(Profiling {
-        options: own
-            .or(arguments.pipeline.options())
-            .or(arguments.engine.options()),
+        options: own.or(arguments.pipeline.options()).or(said),
         shape,
-        classes: arguments.classes,
+        classes: arguments.images.classes,
         rounds: arguments.rounds,
         batches: arguments.batches,
         warmup: arguments.warmup,

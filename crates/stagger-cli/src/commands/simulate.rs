@@ -6,10 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 use stagger::data::shown_text;
-use stagger::plan::{Simulated, StageSimulated, Step, grid};
+use stagger::plan::{Distribution, Simulated, StageSimulated, Step, grid};
 use stagger::report::{NewFile, Table, trace};
 use stagger::schedule::Replicas;
-use stagger::{DurationsChoice, PreparedSimulation, Simulation};
+use stagger::{
+    DurationsChoice, PreparedSimulation, SimulatedEvaluations, SimulatedSnapshots, Simulation,
+};
 
 use super::print;
 use crate::failure::Failure;
@@ -33,6 +35,11 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
         )
         .into());
     }
+    if arguments.grid.is_some() && arguments.json {
+        let sentence =
+            "--grid draws, and --json prints one object and nothing else; leave one of them out";
+        return Err(anyhow!(sentence).into());
+    }
     for (flag, batches) in [
         ("--batches", arguments.batches),
         ("--warmup", arguments.warmup),
@@ -43,6 +50,25 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
             );
         }
     }
+    let evaluations = both(
+        ("--evaluate-every", arguments.evaluate_every),
+        ("--evaluation-batches", arguments.evaluation_batches),
+    )?
+    .map(|(every, batches)| SimulatedEvaluations { every, batches });
+    let snapshots = both(
+        ("--snapshot-every", arguments.snapshot_every),
+        ("--snapshot-time", arguments.snapshot_time),
+    )?;
+    let snapshots = match snapshots {
+        None => None,
+        Some((every, Distribution::Constant(seconds))) => {
+            Some(SimulatedSnapshots { every, seconds })
+        }
+        Some(_) => {
+            let sentence = "--snapshot-time is a time that is always the same, such as 20ms";
+            return Err(anyhow!(sentence).into());
+        }
+    };
     let schedule = arguments.schedule.clone();
     let trace = arguments.trace.as_deref().map(NewFile::at).transpose()?;
     let simulation = Simulation {
@@ -51,10 +77,13 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
         replicas: arguments.replicas,
         durations,
         balance: arguments.balance,
+        estimate_for: arguments.compute.estimate_for(),
         batch_size: arguments.batch_size,
         latency: arguments.latency,
         transfer: arguments.transfer,
         stragglers: arguments.straggler,
+        evaluations,
+        snapshots,
         batches: arguments.batches,
         warmup: arguments.warmup,
         seed: arguments.seed,
@@ -93,7 +122,10 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     }
     let exact = prepared.exact_batches_per_second()?;
     if arguments.json {
-        print(&format!("{}\n", object(&prepared, &simulated, exact)))?;
+        print(&format!(
+            "{}\n",
+            object(&prepared, &simulated, exact, &simulation)
+        ))?;
         return Ok(());
     }
     let mut text = note;
@@ -104,6 +136,20 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     }
     print(&text)?;
     Ok(())
+}
+
+/// Two flags of which neither means anything without the other.
+fn both<A, B>(
+    (one, first): (&str, Option<A>),
+    (other, second): (&str, Option<B>),
+) -> Result<Option<(A, B)>, Failure> {
+    let (given, missing) = match (first, second) {
+        (Some(first), Some(second)) => return Ok(Some((first, second))),
+        (None, None) => return Ok(None),
+        (Some(_), None) => (one, other),
+        (None, Some(_)) => (other, one),
+    };
+    Err(anyhow!("{given} needs {missing} beside it; give both, or neither").into())
 }
 
 /// A share such as `99%` or `0.99`.
@@ -148,7 +194,12 @@ fn traced_steps(steps: &mut [Step], replicas: &Replicas) -> Result<Vec<u8>, Fail
     Ok(writer.end().context("the trace")?)
 }
 
-fn object(prepared: &PreparedSimulation, simulated: &Simulated, exact: f64) -> Value {
+fn object(
+    prepared: &PreparedSimulation,
+    simulated: &Simulated,
+    exact: f64,
+    request: &Simulation,
+) -> Value {
     let stage = |stage: &StageSimulated| {
         json!({
             "replicas": stage.replicas,
@@ -171,6 +222,8 @@ fn object(prepared: &PreparedSimulation, simulated: &Simulated, exact: f64) -> V
         "cut": prepared.cut.as_ref().map(|cut| cut.sizes()),
         "batch_size": prepared.batch_size,
         "batches": simulated.batches,
+        "evaluations": request.evaluations.map(|of| json!({"every": of.every, "batches": of.batches})),
+        "snapshots": request.snapshots.map(|of| json!({"every": of.every, "seconds": of.seconds})),
         "batches_per_second": simulated.batches_per_second,
         "lasting_batches_per_second": simulated.lasting_batches_per_second(),
         "images_per_second": prepared.batch_size.map(|size| size as f64 * simulated.batches_per_second),
@@ -211,12 +264,31 @@ fn table(
     }
     let _ = writeln!(
         text,
-        " · {} batches{}",
+        " · {} {}{}",
         simulated.batches,
+        if simulated.batches == 1 {
+            "batch"
+        } else {
+            "batches"
+        },
         prepared
             .batch_size
             .map_or(String::new(), |size| format!(" of {size}"))
     );
+    if let Some(SimulatedEvaluations { every, batches }) = request.evaluations {
+        let _ = writeln!(
+            text,
+            "after every {every} updates each stage evaluates {batches} {}",
+            if batches == 1 { "batch" } else { "batches" }
+        );
+    }
+    if let Some(SimulatedSnapshots { every, seconds }) = request.snapshots {
+        let _ = writeln!(
+            text,
+            "after every {every} updates a snapshot holds each stage up for {} ms",
+            digits(1e3 * seconds)
+        );
+    }
     let rate = simulated.batches_per_second;
     let _ = write!(text, "{} batches/s", digits(rate));
     if let Some(size) = prepared.batch_size {
@@ -234,11 +306,7 @@ fn table(
         text,
         "; {} if everything always took its mean time{}; bubble {:.1} %",
         digits(exact),
-        if !request.stragglers.is_empty() {
-            " without stragglers"
-        } else {
-            ""
-        },
+        without(request),
         100.0 * simulated.bubble_share()
     );
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
@@ -286,8 +354,27 @@ fn table(
     text
 }
 
+/// What the rate of means leaves out of the request.
+fn without(request: &Simulation) -> String {
+    let left_out = [
+        ("stragglers", !request.stragglers.is_empty()),
+        ("evaluations", request.evaluations.is_some()),
+        ("snapshots", request.snapshots.is_some()),
+    ];
+    let named = left_out.into_iter().filter(|(_, is_said)| *is_said);
+    let named: Vec<&str> = named.map(|(what, _)| what).collect();
+    match named.as_slice() {
+        [] => String::new(),
+        [one] => format!(" without {one}"),
+        [others @ .., last] => format!(" without {} and {last}", others.join(", ")),
+    }
+}
+
 /// Four digits of a number.
 fn digits(number: f64) -> String {
+    if number != 0.0 && number.abs() < 0.01 {
+        return format!("{number:.3e}");
+    }
     let decimals = match number.abs() {
         n if n >= 1000.0 => 0,
         n if n >= 100.0 => 1,

@@ -1,9 +1,9 @@
 //! `stagger summary`.
 
 use anyhow::Context;
-use stagger::cut_by_profile;
+use stagger::cut_without_measuring;
 use stagger::job::summary_inputs;
-use stagger::model::{Balance, Model, summary};
+use stagger::model::{Balance, Model, SummaryTime, summary};
 
 use super::{explain, print};
 use crate::failure::Failure;
@@ -21,11 +21,21 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
         input_shape(&arguments.input)?,
         arguments.classes,
     )?;
-    let cut = match &balance {
-        Balance::File(path) => cut_by_profile(path, &model, &schedule, arguments.batch_size)?,
-        said => said.cut(&model, &schedule.recomputes(), None)?,
-    };
+    let estimate = arguments.compute.estimate_for();
+    let estimate = estimate.estimate(schedule.stages());
+    let estimate = estimate.map_err(stagger::Error::from)?;
+    let cut = cut_without_measuring(
+        &balance,
+        &model,
+        &schedule,
+        arguments.batch_size,
+        &estimate.costs,
+    )?;
     let stages = summary_inputs(&schedule);
-    print(&summary(&model, &cut, &stages, arguments.batch_size)?)?;
+    let time = SummaryTime {
+        costs: &estimate.costs,
+        of: &estimate.computes,
+    };
+    print(&summary(&model, &cut, &stages, arguments.batch_size, time)?)?;
     Ok(())
 }

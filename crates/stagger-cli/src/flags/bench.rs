@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::pipeline::{EngineFlags, PipelineFlags};
+use super::shape::RandomImageFlags;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -15,24 +16,12 @@ Examples:
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What runs")]
 pub struct BenchArgs {
-    /// The network, such as resnet20
-    #[arg(long, value_name = "NAME", default_value = "resnet20")]
-    pub model: String,
-    /// Shape of one image: channels x height x width
-    #[arg(long, value_name = "CxHxW", default_value = "3x32x32")]
-    pub input: String,
-    /// Number of classes
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub classes: usize,
-    /// Samples per batch
-    #[arg(short, long, value_name = "N", default_value_t = 128)]
-    pub batch_size: usize,
+    /// What runs.
+    #[command(flatten)]
+    pub images: RandomImageFlags,
     /// Learning rate; small, so that random labels do not drive the loss to infinity
     #[arg(long, value_name = "RATE", default_value_t = 0.01)]
     pub lr: f64,
-    /// Seed of weights and images
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    pub seed: u64,
     /// The stages.
     #[command(flatten)]
     pub pipeline: PipelineFlags,

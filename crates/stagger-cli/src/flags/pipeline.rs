@@ -1,7 +1,7 @@
 //! Flags that several verbs have.
 
 use clap::{ArgAction, Args};
-use stagger::TrainingOptions;
+use stagger::{EstimateFor, TrainingOptions};
 
 use super::options::flags;
 
@@ -32,26 +32,29 @@ flags! {
 }
 
 flags! {
-    /// What computes, and where.
+    /// Which engine computes, and how: what estimates of time go by.
     #[command(next_help_heading = "Engine")]
-    pub struct EngineFlags {
-        /// Compute nothing: stages sleep as long as a profile (a JSON file) says of such devices, or all equally long for a batch, as
-        /// in equal:40ms, and messages take their time; measures schedule and runtime, and learns nothing
-        #[arg(long, value_name = "PROFILE")]
-        emulate: String,
+    pub struct ComputeFlags {
         /// Engine: cpu (pure Rust), torch (libtorch; built with --features torch) [default: cpu]
         #[arg(long, value_name = "NAME")]
         engine: String,
         /// Engine of each stage, such as cpu,torch; replicas of a stage have one
         #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Set)]
         engines: Vec<String>,
-        /// Number format of the passes: f32, or with engine torch for all stages bf16 [default: f32]
-        #[arg(long, value_name = "NAME")]
-        dtype: String,
         /// Let engine cpu make the sums of 3x3 convolutions by Winograd's method: fewer multiplications, other rounding [default:
         /// true]
         #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         winograd: bool,
+    }
+}
+
+flags! {
+    /// Where it computes, and in which numbers; or that nothing does.
+    #[command(next_help_heading = "Engine")]
+    pub struct DeviceFlags {
+        /// Number format of the passes: f32, or with engine torch for all stages bf16 [default: f32]
+        #[arg(long, value_name = "NAME")]
+        dtype: String,
         /// Device of all stages on engine torch: cpu, cuda, cuda:1 [default: cpu]
         #[arg(long, value_name = "NAME")]
         device: String,
@@ -67,5 +70,39 @@ flags! {
         /// Give the same bits every time on GPUs too, at some cost in speed [default: true]
         #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         deterministic: bool,
+        /// Compute nothing: stages sleep as long as a profile (a JSON file) says of such devices, or all equally long for a batch, as
+        /// in equal:40ms, and messages take their time; measures schedule and runtime, and learns nothing
+        #[arg(long, value_name = "PROFILE")]
+        emulate: String,
+    }
+}
+
+pub const ESTIMATED_ENGINE: &str =
+    "Engine that times, and so the cut, are estimated for: cpu, torch [default: cpu]";
+
+/// What computes, and where.
+#[derive(Args, Clone, Debug)]
+pub struct EngineFlags {
+    #[command(flatten)]
+    compute: ComputeFlags,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+impl EngineFlags {
+    /// What they say.
+    pub fn options(&self) -> TrainingOptions {
+        self.compute.options().or(self.device.options())
+    }
+}
+
+impl ComputeFlags {
+    /// What times are estimated for.
+    pub fn estimate_for(&self) -> EstimateFor {
+        EstimateFor {
+            engine: self.engine.clone(),
+            engines: self.engines.clone(),
+            winograd: self.winograd,
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::pipeline::{EngineFlags, PipelineFlags};
+use super::shape::RandomImageFlags;
 use super::train::seconds;
 
 pub const EXAMPLES: &str = "\
@@ -23,21 +24,9 @@ pub const BALANCE: &str = "How blocks are assigned to the stages that are measur
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What runs")]
 pub struct ProfileArgs {
-    /// The network, such as resnet20
-    #[arg(long, value_name = "NAME", default_value = "resnet20")]
-    pub model: String,
-    /// Shape of one image: channels x height x width
-    #[arg(long, value_name = "CxHxW", default_value = "3x32x32")]
-    pub input: String,
-    /// Number of classes
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub classes: usize,
-    /// Samples per batch
-    #[arg(short, long, value_name = "N", default_value_t = 128)]
-    pub batch_size: usize,
-    /// Seed of weights and images
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    pub seed: u64,
+    /// What runs.
+    #[command(flatten)]
+    pub images: RandomImageFlags,
     /// The stages.
     #[command(flatten)]
     pub pipeline: PipelineFlags,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 use stagger::plan::Distribution;
 
+use super::pipeline::ComputeFlags;
+
 pub const EXAMPLES: &str = "\
 Examples:
   stagger simulate dsp --stages 4
@@ -13,7 +15,11 @@ Examples:
   stagger simulate dsp --stages 4 --latency 50ms --keep-busy 99%
   stagger simulate 'gpipe(8)' --stages 4 --latency 'pareto(50ms,2.5)' --transfer 20ms
   stagger simulate dsp --stages 2 --replicas 2,1 --profile resnet20.json
+  stagger simulate dsp --stages 2 --evaluate-every 100 --evaluation-batches 20
   stagger simulate dsp --stages 2 --profile resnet20.json --trace trace.json";
+
+pub const ENGINE: &str =
+    "Engine that --balance auto estimates times for: cpu, torch [default: cpu]";
 
 /// Flags of `stagger simulate`.
 #[derive(Debug, Args)]
@@ -48,6 +54,18 @@ pub struct SimulateArgs {
     /// Slow stages down: stage=1,probability=0.33,slowdown=100% (stage=* for all); may be given several times
     #[arg(long, value_name = "SPEC")]
     pub straggler: Vec<String>,
+    /// Evaluate every so many batches, which takes each stage the time of its forward passes for --evaluation-batches
+    #[arg(long, value_name = "N")]
+    pub evaluate_every: Option<usize>,
+    /// Batches of an evaluation, as large as those of training
+    #[arg(long, value_name = "N")]
+    pub evaluation_batches: Option<usize>,
+    /// Take a snapshot every so many batches, which holds each stage up for --snapshot-time
+    #[arg(long, value_name = "N")]
+    pub snapshot_every: Option<usize>,
+    /// How long a snapshot holds each stage up, such as 20ms
+    #[arg(long, value_name = "TIME")]
+    pub snapshot_time: Option<Distribution>,
     /// Take the least staleness of dsp that keeps the busiest stage working for this share of the time, such as 99%
     #[arg(long, value_name = "SHARE")]
     pub keep_busy: Option<String>,
@@ -69,4 +87,7 @@ pub struct SimulateArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+    /// The engine that the estimate of --balance auto is for.
+    #[command(flatten)]
+    pub compute: ComputeFlags,
 }

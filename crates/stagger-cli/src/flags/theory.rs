@@ -7,7 +7,7 @@ use stagger::TrainingOptions;
 
 use super::options::flags;
 use super::pipeline::{EngineFlags, PipelineFlags};
-use super::train::{DataFlags, OptimizerFlags};
+use super::train::{BatchFlags, DataFlags, LossFlags, OptimizerFlags};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +18,11 @@ Examples:
 pub const SCHEDULE: &str = "Method, one of those that the theorems are about: bp, dsp, dsp(m=4,2,0), fr, pipedream, ddg, fdg [default: dsp]";
 
 pub const OPTIMIZER: &str = "Optimizer: sgd, momentum [default: momentum]";
+
+pub const EPOCHS: &str =
+    "Passes over the training set of the run that the bound is for [default: 4]";
+
+pub const MAX_BATCHES: &str = "End that run after this many batches, whatever --epochs says";
 
 pub const LR: &str = "Learning rate [default: 0.1]";
 
@@ -37,9 +42,11 @@ pub struct TheoryArgs {
     #[command(flatten)]
     engine: EngineFlags,
     #[command(flatten)]
-    run: RunFlags,
+    batches: BatchFlags,
     #[command(flatten)]
     optimizer: OptimizerFlags,
+    #[command(flatten)]
+    loss: LossFlags,
     #[command(flatten)]
     start: StartFlags,
 
@@ -65,44 +72,17 @@ impl TheoryArgs {
         (self.data.options())
             .or(self.pipeline.options())
             .or(self.engine.options())
-            .or(self.run.options())
+            .or(self.batches.options())
             .or(self.optimizer.options())
+            .or(self.loss.options())
             .or(self.start.options())
     }
 }
 
 flags! {
-    /// The run that the bound is for.
-    #[command(next_help_heading = "Training")]
-    pub struct RunFlags {
-        /// Passes over the training set of the run that the bound is for [default: 4]
-        #[arg(long, value_name = "N")]
-        epochs: usize,
-        /// End that run after this many batches, whatever --epochs says
-        #[arg(long, value_name = "N")]
-        max_batches: usize,
-        /// Samples per batch [default: 64]
-        #[arg(short, long, value_name = "N")]
-        batch_size: usize,
-        /// Leave out the last batch of an epoch when it is smaller [default: false]
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-        drop_last: bool,
-    }
-}
-
-flags! {
-    /// What it starts from, and what else belongs to its loss.
+    /// What it starts from.
     #[command(next_help_heading = "Training")]
     pub struct StartFlags {
-        /// Label smoothing, 0 to below 1 [default: 0]
-        #[arg(long, value_name = "SHARE")]
-        label_smoothing: f64,
-        /// Scale a stage's gradient down to this norm when it is larger
-        #[arg(long, value_name = "NORM")]
-        clip_norm: f64,
-        /// Seed of initial weights, order of samples, augmentation and dropout [default: 1]
-        #[arg(long, value_name = "N")]
-        seed: u64,
         /// Start from the weights of a file (safetensors, .pth), a run or a snapshot, without optimizer state
         #[arg(long, value_name = "FILE")]
         pretrained: PathBuf,

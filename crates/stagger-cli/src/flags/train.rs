@@ -58,9 +58,13 @@ pub struct TrainFlags {
     #[command(flatten)]
     engine: EngineFlags,
     #[command(flatten)]
+    batches: BatchFlags,
+    #[command(flatten)]
     run: RunFlags,
     #[command(flatten)]
     optimizer: OptimizerFlags,
+    #[command(flatten)]
+    loss: LossFlags,
     #[command(flatten)]
     keep: KeepFlags,
 }
@@ -71,8 +75,10 @@ impl TrainFlags {
         (self.data.options())
             .or(self.pipeline.options())
             .or(self.engine.options())
+            .or(self.batches.options())
             .or(self.run.options())
             .or(self.optimizer.options())
+            .or(self.loss.options())
             .or(self.keep.options())
     }
 }
@@ -128,7 +134,26 @@ flags! {
 }
 
 flags! {
-    /// How long, and how fast.
+    /// The batches of a run.
+    #[command(next_help_heading = "Training")]
+    pub struct BatchFlags {
+        /// Passes over the training set [default: 4]
+        #[arg(long, value_name = "N")]
+        epochs: usize,
+        /// End after this many batches, whatever --epochs says
+        #[arg(long, value_name = "N")]
+        max_batches: usize,
+        /// Samples per batch [default: 64]
+        #[arg(short, long, value_name = "N")]
+        batch_size: usize,
+        /// Leave out the last batch of an epoch when it is smaller [default: false]
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        drop_last: bool,
+    }
+}
+
+flags! {
+    /// How else it ends, and what is done beside training.
     #[command(next_help_heading = "Training")]
     pub struct RunFlags {
         /// Batches of backpropagation on the same stages, timed before the run for comparison; 0 for
@@ -152,24 +177,12 @@ flags! {
         #[arg(long, value_name = "N", help_heading = "Pipeline")]
         gap_every: usize,
 
-        /// Passes over the training set [default: 4]
-        #[arg(long, value_name = "N")]
-        epochs: usize,
-        /// End after this many batches, whatever --epochs says
-        #[arg(long, value_name = "N")]
-        max_batches: usize,
         /// End after this many seconds of training, as if the run had been planned to end there; a resumed run has as many again
         #[arg(long, visible_alias = "seconds", value_name = "SECONDS")]
         max_seconds: f64,
         /// Evaluate after every epoch and at the end [default: true]
         #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         evaluate: bool,
-        /// Samples per batch [default: 64]
-        #[arg(short, long, value_name = "N")]
-        batch_size: usize,
-        /// Leave out the last batch of an epoch when it is smaller [default: false]
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-        drop_last: bool,
         /// Samples per batch of the evaluation [default: the batch size]
         #[arg(long, value_name = "N")]
         eval_batch_size: usize,
@@ -214,15 +227,9 @@ flags! {
 }
 
 flags! {
-    /// What else is done to the network, and what is left of the run.
+    /// What else belongs to the loss and its gradient.
     #[command(next_help_heading = "Training")]
-    pub struct KeepFlags {
-        /// Fine-tuning: the first so many stages keep their weights and running statistics [default: 0]
-        #[arg(long, value_name = "N")]
-        freeze_stages: usize,
-        /// Fine-tuning: what the learning rate of the last linear layer is multiplied by [default: 1]
-        #[arg(long, value_name = "FACTOR")]
-        head_lr_factor: f64,
+    pub struct LossFlags {
         /// Label smoothing, 0 to below 1 [default: 0]
         #[arg(long, value_name = "SHARE")]
         label_smoothing: f64,
@@ -232,7 +239,19 @@ flags! {
         /// Seed of initial weights, order of samples, augmentation and dropout [default: 1]
         #[arg(long, value_name = "N")]
         seed: u64,
+    }
+}
 
+flags! {
+    /// What else is done to the network, and what is left of the run.
+    #[command(next_help_heading = "Training")]
+    pub struct KeepFlags {
+        /// Fine-tuning: the first so many stages keep their weights and running statistics [default: 0]
+        #[arg(long, value_name = "N")]
+        freeze_stages: usize,
+        /// Fine-tuning: what the learning rate of the last linear layer is multiplied by [default: 1]
+        #[arg(long, value_name = "FACTOR")]
+        head_lr_factor: f64,
         /// Take snapshots every so many batches, or in such intervals (s, min, h), or both, as in 500,10min; the end of every
         /// epoch has one anyway
         #[arg(

@@ -340,6 +340,25 @@ fn what_means_nothing_in_an_emulated_run_is_refused() {
     }
     for (flags, expected) in [
         (
+            "--classes 18446744073709551615",
+            "is not a number of classes to measure with",
+        ),
+        (
+            "--batch-size 18446744073709551615",
+            "is not a batch size; give at most",
+        ),
+    ] {
+        let output = bench.stagger(&format!("bench --emulate equal:1ms {flags}"));
+        assert_eq!((output.status, output.stdout.as_str()), (2, ""), "{flags}");
+        assert!(
+            output.stderr.contains(expected),
+            "{flags}: {}",
+            output.stderr
+        );
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    }
+    for (flags, expected) in [
+        (
             "equal:40",
             "--emulate: `equal:` needs one time, as in `equal:40ms`",
         ),
@@ -355,6 +374,10 @@ fn what_means_nothing_in_an_emulated_run_is_refused() {
             "two neighbours need equal numbers",
         ),
         ("equal:1ms -k 64", "too few for 64 stages"),
+        (
+            "equal:1ms --replicas 2 --batch-size 18446744073709551615",
+            "--batch-size 18446744073709551615 is not a batch size; give at most 4294967295",
+        ),
     ] {
         let output = bench.stagger(&format!("train --emulate {flags} --output run"));
         assert_eq!(output.status, 2, "{flags}: {}", output.stderr);
@@ -500,5 +523,51 @@ fn a_comparison_says_that_it_is_emulated() {
             .contains("--engine means nothing in an emulated run"),
         "{}",
         refused.stderr
+    );
+}
+
+#[test]
+fn a_comparison_shows_replicas() {
+    let bench = Bench::new();
+    let flags = "--emulate equal:1ms --batch-size 500 --max-batches 4";
+    let compare = |arguments: &str| {
+        let output = bench.stagger(&format!("compare {arguments} {flags}"));
+        assert_eq!(output.status, 0, "{}", output.stderr);
+        output.stdout
+    };
+    let row = |text: &str, method: &str| {
+        let begins = |line: &&str| line.starts_with(method);
+        let line = text
+            .lines()
+            .find(begins)
+            .unwrap_or_else(|| panic!("{method}: {text}"));
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let all = compare("bp dsp --replicas 2,1 --output all");
+    assert!(
+        all.contains(" · 2 stages with 2,1 replicas · emulated"),
+        "{all}"
+    );
+    assert_eq!(row(&all, "method")[1], "replicas");
+    assert_eq!(
+        (&*row(&all, "bp ")[1], &*row(&all, "dsp ")[1]),
+        ("2,1", "2,1")
+    );
+    let some = compare("bp dp(2) --output some");
+    assert!(some.contains(" · 2 stages · emulated"), "{some}");
+    assert_eq!(
+        (&*row(&some, "bp ")[1], &*row(&some, "dp(2) ")[1]),
+        ("1", "2")
+    );
+    let none = compare("bp dsp --output none");
+    assert!(!none.contains("replicas"), "{none}");
+    let csv = fs::read_to_string(bench.path("some/compare.csv")).unwrap();
+    assert!(csv.contains("\ndp(2),dp(2),2,"), "{csv}");
+    let page = fs::read_to_string(bench.path("all/report.html")).unwrap();
+    assert!(
+        page.contains("with 2,1 replicas") && page.contains("2,1</td>"),
+        "{page}"
     );
 }

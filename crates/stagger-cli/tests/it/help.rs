@@ -19,6 +19,7 @@ fn help_lists_verbs_and_flags() {
     insta::assert_snapshot!("plan_help", bench.stagger("plan --help").stdout);
     insta::assert_snapshot!("simulate_help", bench.stagger("simulate --help").stdout);
     insta::assert_snapshot!("theory_help", bench.stagger("theory --help").stdout);
+    insta::assert_snapshot!("summary_help", bench.stagger("summary --help").stdout);
     insta::assert_snapshot!("explain_help", bench.stagger("explain --help").stdout);
 }
 

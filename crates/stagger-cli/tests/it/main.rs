@@ -11,6 +11,7 @@ mod bench;
 mod changed_data;
 mod compare;
 mod control_characters;
+mod cuts;
 mod data;
 mod disks;
 mod emulation;

@@ -80,9 +80,10 @@ fn rates_are_those_of_the_simulator() {
 
 fn with_replicas<'a>(planned: &'a Value, schedule: &str, replicas: usize) -> &'a Value {
     let plans = planned["plans"].as_array().unwrap();
-    let found = plans
-        .iter()
-        .find(|plan| plan["schedule"] == schedule && plan["replicas"] == replicas);
+    let found = plans.iter().find(|plan| {
+        let counts = plan["replicas"].as_array().unwrap();
+        plan["schedule"] == schedule && counts.iter().all(|count| *count == replicas)
+    });
     found.unwrap_or_else(|| panic!("{schedule} with {replicas} replicas in {planned}"))
 }
 
@@ -116,6 +117,58 @@ fn stages_with_replicas_are_planned_and_can_be_run() {
         "{command} --max-batches 2 --calibration-batches 0 --output run"
     ));
     assert_eq!(run.status, 0, "{}", run.stderr);
+}
+
+/// Where one block takes most of the time, and the others have the parameters, that block is shared out and the others are not.
+#[test]
+fn replicas_of_one_stage_are_planned_and_can_be_run() {
+    let bench = with_profile(|profile| {
+        for pass in ["forward", "recompute", "backward"] {
+            profile["devices"][0][pass] = json!([0.012, 0.001, 0.001, 0.001, 0.001]);
+        }
+        for block in 1..5 {
+            profile["blocks"][block]["parameter_bytes"] = json!(40_000_000);
+        }
+        profile["links"] = json!([{"latency": 0.0001, "per_megabyte": 0.001}]);
+    });
+    let found = planned(&bench, "--speeds 1,1,1 --batch-size 16");
+    let best = &found["best"];
+    assert_eq!(best["replicas"], json!([2, 1]), "{best}");
+    assert!(found["simulated_plans"].as_u64().unwrap() < 100, "{found}");
+    let command = best["command"].as_str().unwrap();
+    assert!(command.contains(" --replicas 2,1 "), "{command}");
+    let command = command.strip_prefix("stagger ").unwrap().replace('\'', "");
+    let run = bench.stagger(&format!(
+        "{command} --max-batches 2 --calibration-batches 0 --output run"
+    ));
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let table = bench.stagger("plan --profile p.json --speeds 1,1,1");
+    assert!(table.stdout.contains("  2,1  "), "{}", table.stdout);
+}
+
+/// Of a method with micro-batches a plan names one number of them, which is no larger than it has to be.
+#[test]
+fn numbers_of_micro_batches_are_tried() {
+    let bench = with_profile(|_| ());
+    let of = |batch_size: usize, method: &str| {
+        let found = planned(&bench, &format!("--speeds 1,1 --batch-size {batch_size}"));
+        let plans = found["plans"].as_array().unwrap().iter();
+        let schedules = plans.map(|plan| plan["schedule"].as_str().unwrap().to_owned());
+        schedules
+            .filter(|schedule| schedule.starts_with(method))
+            .collect::<Vec<_>>()
+    };
+    // Micro-batches have at least a sixteenth of the 64 samples that were measured.
+    assert_eq!(of(64, "gpipe"), ["gpipe(16)"]);
+    assert_eq!(of(32, "1f1b"), ["1f1b(8)"]);
+    assert_eq!(of(8, "gpipe"), ["gpipe(2)"]);
+    assert_eq!(of(7, "gpipe"), [""; 0]);
+    // It never waits, whatever their number is.
+    assert_eq!(of(64, "2bw"), ["2bw(2)"]);
+    let bf16 = with_profile(|profile| profile["dtype"] = json!("bf16"));
+    let found = planned(&bf16, "");
+    let command = found["best"]["command"].as_str().unwrap();
+    assert!(command.contains("--engine torch --dtype bf16"), "{command}");
 }
 
 /// Replicas wait for the slowest of them: those of a stage are equally fast where that can be.
@@ -237,18 +290,21 @@ fn an_added_device_is_like_the_one_that_is_named() {
     let expected = planned(&even, "--speeds 1,1,1,0.1");
     let found = what_if(&bench, &[], "+1 device like 1");
     assert_eq!(rate(&found["what_if"]["best"]), rate(&expected["best"]));
-    let refused = bench.stagger_words(&[
-        "plan",
-        "--profile",
-        "p.json",
-        "--speeds",
-        "1,1",
-        "--what-if",
-        "+1 device like 2",
-    ]);
-    assert_eq!((refused.status, refused.stdout.as_str()), (2, ""));
-    let expected = "--what-if: there is no device 2; devices count from 0 to 1";
-    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    for (change, expected) in [
+        (
+            "+1 device like 2",
+            "--what-if: there is no device 2; devices count from 0 to 1",
+        ),
+        (
+            "+64 devices like 0",
+            "--what-if with 66 devices in all is not a number of devices that can be planned for; give at most 64",
+        ),
+    ] {
+        let plan = ["plan", "--profile", "p.json", "--speeds", "1,1"];
+        let refused = bench.stagger_words(&[&plan[..], &["--what-if", change]].concat());
+        assert_eq!((refused.status, refused.stdout.as_str()), (2, ""));
+        assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    }
 }
 
 /// The devices to use are those that are fast by the profile and by what slows them down, too.
@@ -336,8 +392,16 @@ fn times_that_no_clock_counts_are_refused() {
 #[test]
 fn wrong_requests_are_one_sentence() {
     let bench = with_profile(|_| ());
+    let mut nothing = profile();
+    for pass in ["forward", "recompute", "backward", "update"] {
+        nothing["devices"][0][pass] = json!([0, 0, 0, 0, 0]);
+    }
+    fs::write(bench.path("nothing.json"), nothing.to_string()).unwrap();
     let cases = [
         "--profile nowhere.json",
+        "--profile nothing.json",
+        "--profile p.json --speeds 1,1e300",
+        "--profile p.json --batch-size 18446744073709551615",
         "--profile p.json --speeds 1,0",
         "--profile p.json --speeds 1,fast",
         "--profile p.json --speeds 1,NaN",

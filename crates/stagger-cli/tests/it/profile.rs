@@ -169,6 +169,30 @@ fn stages_that_are_measured_whole_are_cut_as_asked() {
     }
 }
 
+/// A profile that was measured over replicas is one of whole micro-batches, as any other: it cuts and simulates the same run, and runs
+/// without replicas.
+#[test]
+fn a_profile_is_measured_over_replicas() {
+    let bench = Bench::new();
+    let profile = measured(&bench, "--replicas 2,1");
+    assert_eq!((profile.samples, profile.devices.len()), (8, 1));
+    let whole = profile.stages.expect("whole stages");
+    assert_eq!(whole.times.len(), 2);
+    // One of the replicas stands for its stage: no sample is counted twice.
+    for times in &whole.times {
+        assert!(matches!(&times.update, Distribution::Samples(all) if all.len() == 3));
+    }
+    for replicas in ["", "--replicas 2,1"] {
+        let cut = cut_of_bench(&bench, replicas);
+        let simulated = bench.stagger(&format!(
+            "simulate dsp --stages 2 --profile p.json --batches 10 --json {replicas}"
+        ));
+        assert_eq!(simulated.status, 0, "{}", simulated.stderr);
+        let found: Value = serde_json::from_str(&simulated.stdout).expect("one JSON object");
+        assert_eq!(found["cut"].to_string(), format!("[{cut}]"));
+    }
+}
+
 #[test]
 fn people_get_tables() {
     let bench = Bench::new();
@@ -368,6 +392,28 @@ fn what_is_no_profile_of_the_run_is_refused_in_one_sentence() {
             "--classes is 0; give a whole number of at least 1",
         ),
         ("--model nonsense", "nonsense"),
+        (
+            "--rounds 18446744073709551615",
+            "--rounds 18446744073709551615 is not a number that anything is measured in; give at most 10000",
+        ),
+        (
+            "--warmup 18446744073709551615",
+            "--warmup 18446744073709551615 is not a number that anything is measured in; give at most 100000",
+        ),
+        (
+            "--emulate equal:1ms",
+            "--emulate: stages that sleep take what they are told, and there is nothing to measure; leave it out",
+        ),
+        (
+            "--classes 18446744073709551615",
+            "is not a number of classes to measure with; give at most 1000000",
+        ),
+        (
+            "--batch-size 18446744073709551615",
+            "is not a batch size; give at most 4294967295",
+        ),
+        ("--batch-size 100000000", "the run needs at least "),
+        ("--input 3x99999999x99999999", "the run needs at least "),
         (
             "--output missing/p.json",
             "missing/p.json cannot be written: its folder is not there",

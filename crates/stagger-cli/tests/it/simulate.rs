@@ -224,6 +224,52 @@ fn the_least_staleness_is_found() {
     );
 }
 
+/// Stages of 40 ms, of which forward passes have a third where nothing is recomputed, evaluate 6 batches and take a snapshot of 20 ms after
+/// every 50.
+#[test]
+fn evaluations_and_snapshots_take_their_time() {
+    let bench = Bench::new();
+    let pauses =
+        "--evaluate-every 50 --evaluation-batches 6 --snapshot-every 50 --snapshot-time 20ms";
+    for (schedule, pause) in [
+        ("bp --stages 1", 6.0 * 0.040 / 3.0 + 0.020),
+        // Each replica has half of every batch.
+        ("dp(2)", 6.0 * 0.020 / 3.0 + 0.020),
+        // The stage above evaluates first, and then waits for the one below.
+        ("bp --stages 2", 6.0 * 0.040 / 3.0 + 0.020),
+    ] {
+        let rate = |pauses: &str| {
+            let flags = format!("{schedule} --warmup 200 --batches 1000 {pauses}");
+            let found = json_of(&bench, &flags);
+            found["batches_per_second"].as_f64().unwrap()
+        };
+        let (without, with) = (rate(""), rate(pauses));
+        let longer = 50.0 / with - 50.0 / without;
+        let about = 0.8 * pause..1.05 * pause;
+        assert!(
+            about.contains(&longer),
+            "{schedule}: {longer} instead of {pause}"
+        );
+    }
+    let output = bench.stagger(&format!(
+        "simulate dsp(1,0;2,0) --batches 200 {pauses} --grid 60"
+    ));
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let expected =
+        "25.00 if everything always took its mean time without evaluations and snapshots";
+    assert!(output.stdout.contains(expected), "{}", output.stdout);
+    assert!(output.stdout.contains('E'), "{}", output.stdout);
+    for expected in [
+        "after every 50 updates each stage evaluates 6 batches\n",
+        "after every 50 updates a snapshot holds each stage up for 20.00 ms\n",
+    ] {
+        assert!(output.stdout.contains(expected), "{}", output.stdout);
+    }
+    let found = json_of(&bench, &format!("dsp(1,0;2,0) --batches 200 {pauses}"));
+    assert_eq!(found["evaluations"], json!({"every": 50, "batches": 6}));
+    assert_eq!(found["snapshots"], json!({"every": 50, "seconds": 0.02}));
+}
+
 #[test]
 fn a_trace_is_written_once() {
     let bench = Bench::new();
@@ -272,6 +318,14 @@ fn wrong_requests_are_one_sentence() {
     write("blocks.json", &|profile| {
         profile["model"] = json!("resnet14");
     });
+    write("samples.json", &|profile| {
+        profile["samples"] = json!(u64::MAX);
+    });
+    write("nothing.json", &|profile| {
+        for pass in ["forward", "recompute", "backward", "update"] {
+            profile["devices"][0][pass] = json!([0, 0, 0, 0, 0]);
+        }
+    });
     fs::write(bench.path("half.json"), "{\"format\": 1,").unwrap();
     let cases = [
         "dsp",
@@ -316,6 +370,15 @@ fn wrong_requests_are_one_sentence() {
         "dsp --stages 2 --batches 18446744073709551615",
         "dsp(m=4,0) --keep-busy 99%",
         "dsp --stages 2 --trace nowhere/trace.json",
+        "dsp --stages 2 --grid --json",
+        "dsp --stages 2 --evaluate-every 5",
+        "dsp --stages 2 --evaluate-every 0 --evaluation-batches 3",
+        "dsp --stages 2 --evaluate-every 5 --evaluation-batches 18446744073709551615",
+        "dsp --stages 2 --snapshot-time 5ms",
+        "dsp --stages 2 --snapshot-every 5 --snapshot-time exponential(5ms)",
+        "dp(2) --batch-size 18446744073709551615",
+        "dsp --stages 2 --profile samples.json",
+        "dsp --stages 2 --profile nothing.json",
     ];
     let said: Vec<String> = (cases.iter())
         .map(|case| {

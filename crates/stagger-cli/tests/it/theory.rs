@@ -177,6 +177,7 @@ fn wrong_requests_are_one_sentence() {
         "--data-dir nowhere",
         "--model resnet9",
         "--batch-size 0",
+        "--batch-size 18446744073709551615",
         "--epochs 0",
         "--output run",
         "--resume run",
@@ -255,4 +256,28 @@ fn a_run_that_diverges_is_a_failure() {
     assert_eq!((output.status, output.stdout.as_str()), (1, ""));
     assert!(output.stderr.contains("diverge"), "{}", output.stderr);
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+}
+
+/// What the theorems leave out is refused before images are looked for.
+#[test]
+fn what_can_be_known_before_is_said_before() {
+    let bench = Bench::new();
+    for (arguments, expected) in [
+        ("--schedule gpipe(4)", "proves nothing of gpipe(4)"),
+        ("--schedule dp(2)", "proves nothing of dp(2)"),
+        ("--replicas 2", "there are 2 replicas"),
+        ("--optimizer adamw", "proves nothing of optimizer adamw"),
+    ] {
+        let output = bench.stagger(&format!("theory {arguments} --data-dir nowhere"));
+        assert_eq!(
+            (output.status, output.stdout.as_str()),
+            (2, ""),
+            "{arguments}"
+        );
+        assert!(
+            output.stderr.contains(expected),
+            "{arguments}: {}",
+            output.stderr
+        );
+    }
 }

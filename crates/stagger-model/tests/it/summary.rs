@@ -1,6 +1,6 @@
 //! The printed summary of a model and its cut.
 
-use stagger_model::{Balance, Cut, Model, StageSummaryInput, summary};
+use stagger_model::{Balance, CostModel, Cut, Model, StageSummaryInput, SummaryTime, summary};
 
 const STALE: StageSummaryInput = StageSummaryInput {
     staleness: 2,
@@ -17,18 +17,29 @@ const LAST: StageSummaryInput = StageSummaryInput {
     weight_copies: 1,
 };
 
+fn time() -> SummaryTime<'static> {
+    const COSTS: CostModel = CostModel {
+        multiply_adds_per_element: 200.0,
+        backward: 2.0,
+    };
+    SummaryTime {
+        costs: &COSTS,
+        of: "engine cpu",
+    }
+}
+
 #[test]
 fn resnet8_in_two_stages() {
     let model = Model::by_name("resnet8", [3, 32, 32], 10).unwrap();
     let cut = Balance::Auto.cut(&model, &[true, false], None).unwrap();
-    insta::assert_snapshot!(summary(&model, &cut, &[STALE, LAST], 128).unwrap());
+    insta::assert_snapshot!(summary(&model, &cut, &[STALE, LAST], 128, time()).unwrap());
 }
 
 #[test]
 fn runs_of_equal_blocks_are_shown_once() {
     let model = Model::by_name("resnet110", [3, 32, 32], 10).unwrap();
     let cut = Balance::Uniform.cut(&model, &[true, false], None).unwrap();
-    let text = summary(&model, &cut, &[STALE, LAST], 128).unwrap();
+    let text = summary(&model, &cut, &[STALE, LAST], 128, time()).unwrap();
     assert!(
         text.contains("layer1.1 to layer1.17, each like layer1.0"),
         "{text}"
@@ -63,14 +74,16 @@ fn a_cut_that_does_not_fit_is_refused() {
     let small = Model::by_name("resnet8", [3, 32, 32], 10).unwrap();
     let large = Model::by_name("resnet20", [3, 32, 32], 10).unwrap();
     let cut = Cut::new(&large, &[7, 4]).unwrap();
-    let message = summary(&small, &cut, &[STALE, LAST], 1)
+    let message = summary(&small, &cut, &[STALE, LAST], 1, time())
         .unwrap_err()
         .to_string();
     assert!(
         message.starts_with("the balance `7,4` deals out 11 blocks"),
         "{message}"
     );
-    let message = summary(&large, &cut, &[LAST], 1).unwrap_err().to_string();
+    let message = summary(&large, &cut, &[LAST], 1, time())
+        .unwrap_err()
+        .to_string();
     assert!(
         message.starts_with("the balance `7,4` is for 2 stages but there are 1"),
         "{message}"

@@ -3,9 +3,10 @@
 use super::method::{Comparison, MethodResult};
 use super::statistics::Spread;
 
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 22] = [
     "method",
     "schedule",
+    "replicas",
     "slowdown_percent",
     "runs",
     "done",
@@ -44,13 +45,14 @@ pub fn to_csv(comparison: &Comparison) -> String {
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
-fn line(comparison: &Comparison, result: &MethodResult) -> [String; 21] {
+fn line(comparison: &Comparison, result: &MethodResult) -> [String; 22] {
     let deviation = |spread: Option<Spread>| number(spread.and_then(|spread| spread.deviation));
     let mean = |spread: Option<Spread>| number(spread.map(|spread| spread.mean));
     let gap = |gap: &Option<f64>| gap.map_or("-".to_owned(), |gap| gap.to_string());
     [
         result.method.clone(),
         result.schedule.clone().unwrap_or_default(),
+        result.replicas.clone().unwrap_or_default(),
         result.slowdown_percent.to_string(),
         result.runs.to_string(),
         result.done.to_string(),

@@ -17,6 +17,7 @@ use crate::summary::{EpochSummary, StageSummary};
 /// A run of batches of ten samples, whose accuracy is 50 % after the first epoch and 10 % higher after each further one.
 pub struct FixtureRun {
     pub schedule: &'static str,
+    pub replicas: Option<&'static str>,
     pub epochs: usize,
     pub batches_per_epoch: usize,
     /// Time at which the loss of the first batch is known.
@@ -32,6 +33,7 @@ impl Default for FixtureRun {
     fn default() -> Self {
         Self {
             schedule: "dsp(1,0;2,0)",
+            replicas: None,
             epochs: 1,
             batches_per_epoch: 10,
             start_seconds: 1.0,
@@ -45,7 +47,10 @@ impl Default for FixtureRun {
 
 impl FixtureRun {
     pub fn records(&self) -> Vec<Record> {
-        let facts = Map::from_iter([("schedule".to_owned(), self.schedule.into())]);
+        let mut facts = Map::from_iter([("schedule".to_owned(), self.schedule.into())]);
+        if let Some(replicas) = self.replicas {
+            facts.insert("replicas".to_owned(), replicas.into());
+        }
         let mut records = vec![Record::Run(RunRecord {
             format_version: METRICS_FORMAT,
             facts,
@@ -183,6 +188,23 @@ pub fn comparison() -> (TempDir, Comparison) {
     let failed = planned(base.path(), "dsp", 0.0, 3);
     fs::write(error_file(&failed.folder), "error: out of memory\n").unwrap();
     runs.push(failed);
+    let comparison = Comparison::read(plan(&["bp", "dsp"], &[0.0], runs));
+    (base, comparison)
+}
+
+/// `bp` without replicas, and `dsp` with two of its first stage.
+pub fn replicated() -> (TempDir, Comparison) {
+    let base = tempfile::tempdir().unwrap();
+    let mut runs = Vec::new();
+    for (method, replicas) in [("bp", None), ("dsp", Some("2,1"))] {
+        let run = planned(base.path(), method, 0.0, 1);
+        FixtureRun {
+            replicas,
+            ..FixtureRun::default()
+        }
+        .write(&run.folder);
+        runs.push(run);
+    }
     let comparison = Comparison::read(plan(&["bp", "dsp"], &[0.0], runs));
     (base, comparison)
 }

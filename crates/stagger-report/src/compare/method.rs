@@ -57,6 +57,8 @@ pub struct MethodResult {
     pub method: String,
     /// The same in full notation, from its runs.
     pub schedule: Option<String>,
+    /// Copies of each stage, from its runs, too: `1`, or `2,1` where stages differ.
+    pub replicas: Option<String>,
     /// Slow-down of the stages in percent; 0 for none.
     pub slowdown_percent: f64,
     /// Number of runs in the plan.
@@ -175,6 +177,7 @@ impl Comparison {
         MethodResult {
             method: method.to_owned(),
             schedule: done.first().and_then(|(_, run)| run.schedule.clone()),
+            replicas: done.first().map(|(_, run)| run.replicas.clone()),
             slowdown_percent,
             runs: self.of(method, slowdown_percent).count(),
             done: done.len(),

@@ -60,6 +60,8 @@ impl RunState {
 pub struct RunResult {
     /// The schedule in full notation.
     pub schedule: Option<String>,
+    /// Copies of each stage: `1`, or `2,1` where stages differ.
+    pub replicas: String,
     /// Its batches and evaluations.
     pub progress: Progress,
     /// Share of its training time in which each stage computed.
@@ -157,12 +159,13 @@ fn result(records: &[Record], end: &EndRecord, environment: Option<Environment>)
     } else {
         &epochs
     };
-    let schedule = match records.first() {
-        Some(Record::Run(run)) => run.facts.get("schedule").and_then(Value::as_str),
+    let fact = |name: &str| match records.first() {
+        Some(Record::Run(run)) => run.facts.get(name).and_then(Value::as_str),
         _ => None,
     };
     RunResult {
-        schedule: schedule.map(str::to_owned),
+        schedule: fact("schedule").map(str::to_owned),
+        replicas: fact("replicas").unwrap_or("1").to_owned(),
         progress: Progress::of(records),
         busy_shares: (0..stages)
             .map(|stage| busy_share(settled, stage))

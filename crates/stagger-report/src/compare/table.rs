@@ -11,7 +11,17 @@ const NOTHING: &str = "–";
 pub fn main_table(comparison: &Comparison) -> Table {
     let slowed = comparison.plan.slowdowns_percent != [0.0];
     let target = comparison.plan.target_top1;
+    let is_replicated = |result: &MethodResult| {
+        result
+            .replicas
+            .as_ref()
+            .is_some_and(|replicas| replicas != "1")
+    };
+    let has_replicas = comparison.results.iter().any(is_replicated);
     let mut headers = vec!["method".to_owned()];
+    if has_replicas {
+        headers.push("replicas".into());
+    }
     if slowed {
         headers.push("slow-down".into());
     }
@@ -40,6 +50,14 @@ pub fn main_table(comparison: &Comparison) -> Table {
         .iter()
         .map(|result| {
             let mut row = vec![result.method.clone()];
+            if has_replicas {
+                row.push(
+                    result
+                        .replicas
+                        .clone()
+                        .unwrap_or_else(|| NOTHING.to_owned()),
+                );
+            }
             if slowed {
                 row.push(format!("{} %", result.slowdown_percent));
             }
@@ -173,7 +191,7 @@ fn time(result: &MethodResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::fixtures::{comparison, straggling};
+    use crate::compare::fixtures::{comparison, replicated, straggling};
 
     #[test]
     fn columns_align() {
@@ -191,5 +209,23 @@ mod tests {
             slowdown_table(&comparison).unwrap()
         );
         insta::assert_snapshot!("slowdown_table", both);
+    }
+
+    #[test]
+    fn replicas_have_a_column_where_there_are_any() {
+        let (_folder, comparison) = replicated();
+        let table = main_table(&comparison);
+        assert_eq!(table.headers[1], "replicas");
+        let column: Vec<&str> = table.rows.iter().map(|row| row[1].as_str()).collect();
+        assert_eq!(column, ["1", "2,1"]);
+        let html = crate::compare::to_html(&comparison).unwrap();
+        assert!(html.contains("replicas") && html.contains("2,1"), "{html}");
+        let csv = crate::compare::to_csv(&comparison);
+        assert!(csv.contains(r#"dsp,"dsp(1,0;2,0)","2,1",0,"#), "{csv}");
+        assert!(csv.contains(r#"bp,"dsp(1,0;2,0)",1,0,"#), "{csv}");
+        let json = crate::compare::to_json(&comparison);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["results"][0]["replicas"], "1");
+        assert_eq!(json["results"][1]["replicas"], "2,1");
     }
 }

@@ -198,6 +198,15 @@ pub fn choose(
     Ok((EngineChoice::Cpu, precision))
 }
 
+/// Reads the engines of so many stages without replicas, and how they make their sums, and nothing else.
+///
+/// # Errors
+/// As [`choose`].
+pub(crate) fn choose_engines(values: &mut TrainingOptions, stages: usize) -> Result<(), Refusal> {
+    let engines = engines(values, stages)?;
+    choose_sums(values, &engines)
+}
+
 /// Fills in how engine `cpu` makes the sums of convolutions; only that engine has the choice.
 fn choose_sums(values: &mut TrainingOptions, engines: &[Engine]) -> Result<(), Refusal> {
     if engines.contains(&Engine::Cpu) {

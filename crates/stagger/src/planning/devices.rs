@@ -9,6 +9,9 @@ use crate::refusal::Refusal;
 /// Devices that a plan is made for at most: the methods on all of them are tried within minutes.
 const MOST_DEVICES: usize = 64;
 
+/// The least speed in multiples of a measured one. The largest is one over that.
+const LEAST_SPEED: f64 = 1e-6;
+
 impl Planning {
     /// The profile with the devices and links that are asked for.
     pub(super) fn with_devices(&self, mut profile: Profile) -> Result<Profile, Error> {
@@ -26,8 +29,11 @@ impl Planning {
         };
         if wanted + self.added.len() > MOST_DEVICES {
             return Err(Refusal::Value {
-                option: "speeds",
-                found: format!("{} devices", wanted + self.added.len()),
+                option: match self.added.is_empty() {
+                    true => "speeds",
+                    false => "what_if",
+                },
+                found: format!("with {} devices in all", wanted + self.added.len()),
                 kind: "a number of devices that can be planned for",
                 expected: "at most 64",
             }
@@ -46,13 +52,16 @@ impl Planning {
         }
         if let Some(speed) = speeds
             .iter()
-            .find(|speed| !(speed.is_finite() && **speed > 0.0))
+            .find(|speed| !(LEAST_SPEED..=1.0 / LEAST_SPEED).contains(*speed))
         {
             return Err(Refusal::Value {
                 option: "speeds",
-                found: speed.to_string(),
+                found: match speed.abs() {
+                    size if size > 1e9 || (size > 0.0 && size < 1e-9) => format!("{speed:e}"),
+                    _ => speed.to_string(),
+                },
                 kind: "a speed",
-                expected: "a number above 0, such as 0.5 for a device that takes twice as long",
+                expected: "a number from 1e-6 to 1e6, such as 0.5 for a device that takes twice as long",
             }
             .into());
         }

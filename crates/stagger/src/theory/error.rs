@@ -48,7 +48,7 @@ pub enum TheoryError {
         /// Probe batches.
         found: usize,
     },
-    /// No measured version has weights that are stale and have moved since, so nothing is known of the bias that they cause.
+    /// No version that is to be measured has weights that are stale, so nothing would be known of the bias that they cause.
     #[error(
         "within {updates} of {schedule} no stale weights have moved, so their bias cannot be measured; give `steps` of at least 2, such \
          as 64, and a run of as many batches by `epochs` or `max_batches` where the rate changes",
@@ -111,6 +111,18 @@ pub enum TheoryError {
         /// The version.
         version: usize,
     },
+    /// Weights that are stale have not moved since, in any measured version.
+    #[error(
+        "in {updates} of {schedule} the weights of the stages that use stale ones have not moved, so that nothing is seen of the bias \
+         which that causes; give more `steps`, or start from other weights",
+        updates = counted(*.steps, "update", "updates")
+    )]
+    StaleStill {
+        /// The schedule.
+        schedule: String,
+        /// Updates along which it was measured.
+        steps: usize,
+    },
     /// The gradient is the same at all versions.
     #[error(
         "weights, or gradients, did not change in any measured update, so there is nothing to learn of the loss's smoothness"
@@ -144,7 +156,11 @@ impl TheoryError {
     pub(crate) fn is_refusal(&self) -> bool {
         !matches!(
             self,
-            Self::Gradient { .. } | Self::Images { .. } | Self::NotFinite { .. } | Self::Still
+            Self::Gradient { .. }
+                | Self::Images { .. }
+                | Self::NotFinite { .. }
+                | Self::StaleStill { .. }
+                | Self::Still
         )
     }
 }

@@ -1,4 +1,7 @@
-use stagger_engine::{EngineError, HostTensor, Stage, StageState, WeightDecay};
+use std::sync::Arc;
+
+use stagger_data::{Augmentation, DataError, Dataset, Normalization, Split};
+use stagger_engine::{EngineError, HostTensor, Optimizer, Stage, StageState, WeightDecay};
 
 use super::meter::{Found, Meter, Places, Sum};
 use super::*;
@@ -185,4 +188,99 @@ fn what_follows_from_what_was_measured() {
     let decayed = theory(decayed).run().unwrap();
     assert!(decayed.smoothness().median > 50.0, "{:?}", decayed.points);
     assert!(decayed.height() > 100.0 * fresh.height());
+}
+
+/// What was measured says so where weights that are stale did not move, and where none did.
+#[test]
+fn what_shows_nothing_is_no_constant() {
+    let theory = Theory {
+        options: options("dsp(m=2,1,0)"),
+        steps: Some(2),
+        probe_batches: 2,
+    };
+    let mut measured = theory.run().unwrap();
+    measured
+        .points
+        .iter_mut()
+        .for_each(|point| point.moved = 0.0);
+    let error = measured.check().unwrap_err();
+    assert!(!error.is_refusal());
+    let sentence = error.to_string();
+    let begin =
+        "in 2 updates of dsp(m=2,1,0) the weights of the stages that use stale ones have not moved";
+    assert!(sentence.starts_with(begin), "{sentence}");
+    measured
+        .points
+        .iter_mut()
+        .for_each(|point| point.curvature = None);
+    assert!(matches!(measured.check(), Err(TheoryError::Still)));
+}
+
+/// Images that are gone.
+struct Gone(Vec<String>);
+
+impl Dataset for Gone {
+    fn name(&self) -> &str {
+        "gone"
+    }
+
+    fn len(&self) -> usize {
+        100
+    }
+
+    fn classes(&self) -> usize {
+        self.0.len()
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.0
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        [3, 8, 8]
+    }
+
+    fn label(&self, index: usize) -> usize {
+        index % self.0.len()
+    }
+
+    fn image(&self, _: usize, _: &mut [u8]) -> Result<(), DataError> {
+        Err(DataError::UnknownDataset {
+            name: "gone".to_owned(),
+            known: String::new(),
+        })
+    }
+
+    fn fingerprint(&self) -> u64 {
+        0
+    }
+}
+
+/// Images that cannot be read are found before anything is trained.
+#[test]
+fn probe_batches_are_read_first() {
+    let images: Arc<dyn Dataset> = Arc::new(Gone(vec!["a".to_owned(), "b".to_owned()]));
+    let given = Given {
+        split: Some(Split {
+            final_test: None,
+            train: Arc::clone(&images),
+            test: images,
+            normalization: Normalization::cifar10(),
+            augmentation: Augmentation::NONE,
+            inventory: None,
+            notes: Vec::new(),
+        }),
+        ..Given::default()
+    };
+    let theory = Theory {
+        options: options("bp"),
+        steps: Some(2),
+        probe_batches: 2,
+    };
+    let error = theory.run_on(&given).unwrap_err();
+    let sentence = error.to_string();
+    assert!(
+        sentence.starts_with("the probe batches cannot be read: "),
+        "{sentence}"
+    );
 }
