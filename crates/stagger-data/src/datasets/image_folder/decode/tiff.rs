@@ -48,6 +48,7 @@ impl<'a> Tiff<'a> {
     /// # Errors
     /// One sentence without the file's name.
     pub fn open(file: &'a [u8]) -> Result<Option<Self>, String> {
+        refuse_long_values(file)?;
         let mut decoder = reader(Cow::Borrowed(file))?;
         refuse_unread(&mut decoder)?;
         refuse_large_segments(&mut decoder, file)?;
@@ -264,10 +265,11 @@ fn kind(decoder: &mut Reader<'_>) -> Result<Option<Kind>, String> {
 
 /// Opens the file again with another word for what its samples mean.
 fn show_as_grey(decoder: &mut Reader<'_>) -> Result<(), String> {
-    let order = decoder.byte_order();
-    let is_little = matches!(order, tiff::tags::ByteOrder::LittleEndian);
     let mut bytes = std::mem::take(decoder.inner().get_mut()).into_owned();
-    let entry = entry(&bytes, is_little, PHOTOMETRIC_INTERPRETATION);
+    let numbers = Numbers::of(&bytes);
+    let is_little = numbers.is_little;
+    let is_wanted = |&entry: &usize| numbers.short(entry) == Some(PHOTOMETRIC_INTERPRETATION);
+    let entry = numbers.entries().find(is_wanted);
     let entry = entry.ok_or("its directory is incomplete")?;
     let grey = match is_little {
         true => 1_u16.to_le_bytes(),
@@ -278,23 +280,65 @@ fn show_as_grey(decoder: &mut Reader<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Where a tag's entry of 12 bytes lies in the first directory of a file.
-fn entry(bytes: &[u8], is_little: bool, tag: u16) -> Option<usize> {
-    let short = |at: usize| {
-        let bytes = bytes.get(at..at + 2)?.try_into().ok()?;
-        Some(match is_little {
+/// Numbers of a file, in its order of bytes.
+#[derive(Clone, Copy)]
+struct Numbers<'a> {
+    bytes: &'a [u8],
+    is_little: bool,
+}
+
+impl<'a> Numbers<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        let is_little = bytes.starts_with(b"II");
+        Self { bytes, is_little }
+    }
+
+    fn short(self, at: usize) -> Option<u16> {
+        let bytes = self.bytes.get(at..at.checked_add(2)?)?.try_into().ok()?;
+        Some(match self.is_little {
             true => u16::from_le_bytes(bytes),
             false => u16::from_be_bytes(bytes),
         })
-    };
-    let long: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
-    let directory = match is_little {
-        true => u32::from_le_bytes(long),
-        false => u32::from_be_bytes(long),
-    } as usize;
-    let entries = usize::from(short(directory)?);
-    let mut places = (0..entries).map(|entry| directory + 2 + 12 * entry);
-    places.find(|&place| short(place) == Some(tag) && place + 12 <= bytes.len())
+    }
+
+    fn long(self, at: usize) -> Option<usize> {
+        let bytes = self.bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
+        let number = match self.is_little {
+            true => u32::from_le_bytes(bytes),
+            false => u32::from_be_bytes(bytes),
+        };
+        usize::try_from(number).ok()
+    }
+
+    /// Where the whole entries of the first directory are; each has 12 bytes.
+    fn entries(self) -> impl Iterator<Item = usize> {
+        let directory = self.long(4).unwrap_or(usize::MAX);
+        let count = self.short(directory).map_or(0, usize::from);
+        let places = (0..count).map(move |entry| directory + 2 + 12 * entry);
+        places.take_while(move |place| place + 12 <= self.bytes.len())
+    }
+}
+
+/// Refuses entries that claim more values than the file has bytes for: decoders make room for them before they look.
+fn refuse_long_values(file: &[u8]) -> Result<(), String> {
+    let numbers = Numbers::of(file);
+    for place in numbers.entries() {
+        let bytes_each = match numbers.short(place + 2) {
+            Some(3 | 8) => 2,
+            Some(4 | 9 | 11 | 13) => 4,
+            Some(5 | 10 | 12 | 16..=18) => 8,
+            _ => 1,
+        };
+        let count = numbers.long(place + 4).unwrap_or(usize::MAX);
+        if count.saturating_mul(bytes_each) > file.len() {
+            let tag = numbers.short(place).unwrap_or_default();
+            return Err(format!(
+                "entry {tag} of its directory claims {count} values, more than its {} bytes can hold",
+                file.len()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses compressed parts that declare more pixels than their part of the picture has, before anything is allocated for them.

@@ -224,6 +224,24 @@ fn a_part_does_not_declare_more_than_its_place() {
 }
 
 #[test]
+fn an_entry_does_not_claim_more_than_the_file_has() {
+    for (kind, count) in [
+        (3_u16, 1_000_000_u32),
+        (4, 7_208_961),
+        (12, u32::MAX),
+        (1, 5000),
+    ] {
+        let mut bytes = File::new(1, [1, 1], &[8], &[0]).bytes();
+        // The first entry, behind the pixel and the number of entries.
+        bytes[10 + 2 + 2..10 + 2 + 4].copy_from_slice(&kind.to_le_bytes());
+        bytes[10 + 2 + 4..10 + 2 + 8].copy_from_slice(&count.to_le_bytes());
+        let error = dimensions(&bytes).unwrap_err();
+        let expected = format!("entry 256 of its directory claims {count} values");
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
 fn what_is_not_read_says_what_to_do() {
     let plain = File::new(1, [1, 1], &[8], &[0]);
     let error = |file: File| dimensions(&file.bytes()).unwrap_err();
