@@ -125,6 +125,7 @@ impl fmt::Debug for EmulatedStage {
 impl Stage for EmulatedStage {
     type Activation = Rows;
     type Graph = EmulatedGraph;
+    type Pending = usize;
     type Weights = ();
     type Position = ();
     type Statistics = ();
@@ -162,6 +163,16 @@ impl Stage for EmulatedStage {
         graph: EmulatedGraph,
         output_grad: Rows,
     ) -> Result<Option<Rows>, EngineError> {
+        let (input_grad, pending) = self.backward_input(graph, output_grad)?;
+        self.backward_weights(pending)?;
+        Ok(input_grad)
+    }
+
+    fn backward_input(
+        &mut self,
+        graph: EmulatedGraph,
+        output_grad: Rows,
+    ) -> Result<(Option<Rows>, usize), EngineError> {
         if output_grad != graph.rows {
             let shape = |rows: Rows| vec![rows.0, 1];
             return Err(EngineError::Rows {
@@ -172,10 +183,15 @@ impl Stage for EmulatedStage {
         self.pulled_back = Some(graph.pass);
         let (batch, micro) = self.unit(graph.pass);
         if self.part == Part::Synthesizer {
-            return Ok(None);
+            return Ok((None, graph.pass));
         }
         self.take(Action::Backward { batch, micro })?;
-        Ok((self.place.stage > 0).then_some(graph.rows))
+        let input_grad = (self.place.stage > 0).then_some(graph.rows);
+        Ok((input_grad, graph.pass))
+    }
+
+    fn backward_weights(&mut self, _pass: usize) -> Result<(), EngineError> {
+        Ok(())
     }
 
     fn loss(
