@@ -119,6 +119,7 @@ struct Running {
     program: Box<dyn Program>,
     next: Option<Action>,
     gradient: GradientSource,
+    splits: bool,
     /// When it has ended its last action.
     free: u64,
     version: usize,
@@ -162,6 +163,7 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
                 next: program.next(),
                 program,
                 gradient: policies[place.stage].gradient,
+                splits: policies[place.stage].split.is_some(),
                 forward_weights: policies[place.stage].forward_weights,
                 free: 0,
                 version: 0,
@@ -298,7 +300,11 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
                 lane.take(at);
             }
         }
-        let ends_at = (start.at).saturating_add(self.times.action(number, action));
+        let ends_at = (start.at).saturating_add(self.times.action(
+            number,
+            action,
+            self.places[number].splits,
+        ));
         match action {
             Action::Forward { batch, micro } => {
                 self.send(above, Direction::Up, batch, micro, ends_at);
@@ -390,6 +396,7 @@ impl Running {
             }
             Action::Learn { .. } => (Direction::Down, &self.above),
             Action::Backward { .. }
+            | Action::WeightGradients { .. }
             | Action::Recompute { .. }
             | Action::Update { .. }
             | Action::Evaluate { .. }

@@ -124,6 +124,7 @@ fn kind(action: Action) -> &'static str {
         Action::Forward { .. } => "forward",
         Action::Recompute { .. } => "recompute",
         Action::Backward { .. } => "backward",
+        Action::WeightGradients { .. } => "weights",
         Action::Learn { .. } => "learn",
         Action::Update { .. } => "update",
         Action::Evaluate { .. } => "evaluate",

@@ -36,6 +36,7 @@ impl StageTally {
             Action::Recompute { .. } => sums.recompute += busy,
             // A synthesizer learns so that its stage need not wait for the gradient of a backward pass.
             Action::Backward { .. } | Action::Learn { .. } => sums.backward += busy,
+            Action::WeightGradients { .. } => sums.weights += busy,
             Action::Update { .. } => sums.update += busy,
             Action::Evaluate { .. } | Action::Snapshot { .. } => {
                 if self.began.is_some() {
@@ -102,7 +103,14 @@ impl StageTally {
 
     pub fn summary(&self) -> StageSummary {
         let sums = &self.sums;
-        let computed = sums.forward + sums.recompute + sums.backward + sums.update;
+        let computed = [
+            sums.forward,
+            sums.recompute,
+            sums.backward,
+            sums.weights,
+            sums.update,
+        ];
+        let computed: Duration = computed.into_iter().sum();
         let busy = computed + sums.transfer;
         let waited = sums.loader + sums.receive + sums.send;
         let wall = self.wall();
@@ -114,6 +122,7 @@ impl StageTally {
             forward: sums.forward,
             recompute: sums.recompute,
             backward: sums.backward,
+            weights: sums.weights,
             update: sums.update,
             transfer: sums.transfer,
             waited,

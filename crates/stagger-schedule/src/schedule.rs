@@ -126,12 +126,13 @@ impl Schedule {
             .collect()
     }
 
-    /// Whether a run by this schedule gives the numbers of a run by the other one: they differ in the lengths of queues at
-    /// most (docs/algorithm.md, "Facts" 2), or in name.
+    /// Whether a run by this schedule gives the numbers of a run by the other one: they differ at most in the lengths of queues
+    /// (docs/algorithm.md, "Facts" 2), in whether backward passes are split, or in name.
     pub fn gives_the_numbers_of(&self, other: &Schedule) -> bool {
         let without_queues = |policy: StagePolicy| StagePolicy {
             forward_queue: 0,
             backward_queue: 0,
+            split: None,
             ..policy
         };
         let numbers = |schedule: &Schedule| {

@@ -126,6 +126,7 @@ fn batch_of(action: Action) -> usize {
         Action::Forward { batch, .. }
         | Action::Recompute { batch, .. }
         | Action::Backward { batch, .. }
+        | Action::WeightGradients { batch, .. }
         | Action::Learn { batch, .. } => batch,
         Action::Update { version }
         | Action::Evaluate { version }

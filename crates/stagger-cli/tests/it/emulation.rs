@@ -187,6 +187,7 @@ fn every_method_is_emulated() {
         ("dsp+gap-aware", 1, true),
         ("gpipe(2)", 2, false),
         ("1f1b(2)", 2, false),
+        ("zb(2)", 2, false),
         ("pipedream", 1, false),
         ("2bw(3)", 3, false),
         ("pipemare", 1, true),

@@ -97,6 +97,7 @@ fn runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
             "dsp",
             "gpipe(4)",
             "1f1b(4)",
+            "zb(4)",
             "pipedream",
             "fr",
             "ddg",
@@ -141,6 +142,7 @@ fn runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
                     forward,
                     recompute,
                     backward,
+                    weights_share: Some(0.25),
                     update,
                     learn: Distribution::ZERO,
                 }
