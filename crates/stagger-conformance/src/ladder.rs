@@ -140,6 +140,9 @@ pub fn methods_that_are_one_give_the_same_bits<K: Engine>() {
         ("adl(1, beta=1)", "fdg(beta=1)"),
         ("dsp(m=3,2,1,0)", "fr"),
         ("pipedream", "ddg"),
+        ("dsp + split", "dsp"),
+        ("bp + split", "bp"),
+        ("adl(2) + split", "adl(2)"),
         ("adl(2, beta=1)", "fdg(beta=1) + accumulate(2)"),
     ] {
         let (found, expected) = (run_threads::<K>(one, 4, 5), run_threads::<K>(other, 4, 6));

@@ -39,6 +39,7 @@ mod policy;
 mod program;
 mod replicas;
 mod schedule;
+mod split_program;
 mod stale_program;
 mod timeline;
 

@@ -13,7 +13,7 @@ const STAGES: usize = 4;
 const BATCHES: usize = 10;
 const SIDE: usize = 8;
 const SAMPLES: usize = 8;
-const METHODS: [&str; 15] = [
+const METHODS: [&str; 17] = [
     "bp",
     "gpipe(2)",
     "1f1b(4)",
@@ -29,6 +29,8 @@ const METHODS: [&str; 15] = [
     "dsp + accumulate(2)",
     "dsp + predict",
     "dni",
+    "dsp + split",
+    "pipedream + split",
 ];
 
 struct Noise;
