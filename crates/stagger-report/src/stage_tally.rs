@@ -202,6 +202,28 @@ mod tests {
         assert_eq!(summary.unaccounted, Duration::from_secs(1));
     }
 
+    /// The field is there only where passes are split: files of other methods are what they were.
+    #[test]
+    fn second_halves_of_backward_passes_are_counted_apart() {
+        let mut tally = StageTally::default();
+        let (batch, micro) = (0, 0);
+        tally.add(acted(Action::Backward { batch, micro }, 0, 5, 1));
+        let whole = serde_json::to_string(&tally.summary()).unwrap();
+        assert!(!whole.contains("weights_seconds"), "{whole}");
+        tally.add(acted(Action::WeightGradients { batch, micro }, 5, 8, 0));
+        let summary = tally.summary();
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            (summary.backward, summary.weights),
+            (seconds(4), seconds(3))
+        );
+        assert_eq!(summary.busy_share, 7.0 / 8.0);
+        let split = serde_json::to_string(&summary).unwrap();
+        assert!(split.contains(r#""weights_seconds":3.0"#), "{split}");
+        let again = StageTally::resumed(&tally.progress()).summary();
+        assert_eq!(again.weights, seconds(3));
+    }
+
     #[test]
     fn every_second_is_counted_once() {
         let mut tally = StageTally::default();

@@ -1,5 +1,6 @@
 //! A stage that runs its layers over an engine's kernels.
 
+mod backward;
 mod exchange;
 mod frozen;
 mod statistics;
@@ -24,9 +25,9 @@ use super::activation::LayeredActivation;
 use super::kernels::{Kernels, ParameterStep};
 use super::layer::{Building, Pass, Sequence, SequencePullback};
 use super::parameters::{Gradients, RunningStatistics, Trained};
-use super::product::{Collected, LateProduct};
 use super::timing;
 
+pub use backward::LayeredPending;
 pub use statistics::Statistics;
 use weights::Drift;
 pub use weights::{Position, Weights};
@@ -66,10 +67,6 @@ enum Recorded<K: Kernels> {
     /// The shape of a frozen stage's input.
     Frozen(Vec<usize>),
 }
-
-/// What [`Stage::backward_input`] keeps for [`Stage::backward_weights`]: of each convolution and each linear layer the input and
-/// the gradient of the output, and a handle of its weight.
-pub struct LayeredPending<K: Kernels>(Vec<LateProduct<K>>);
 
 impl<K: Kernels> LayeredStage<K> {
     /// Builds the stage on a device, with initial weights drawn by (seed, parameter name). Call it on the thread that
@@ -188,21 +185,6 @@ impl<K: Kernels> LayeredStage<K> {
         Ok(LayeredActivation::from_tensor(output))
     }
 
-    /// A gradient that has come in. Dropping its handle lets kernels write into its memory.
-    fn output_grad(&self, grad: LayeredActivation<K>) -> Result<K::Tensor, EngineError> {
-        self.checked("output gradient", &self.output_shape, grad.tensor())
-    }
-
-    /// The gradient that goes out, if it is for anyone.
-    fn input_grad(
-        &self,
-        grad: Option<K::Tensor>,
-    ) -> Result<Option<LayeredActivation<K>>, EngineError> {
-        grad.filter(|_| !self.first)
-            .map(|grad| self.output(grad))
-            .transpose()
-    }
-
     /// Clips the gradient.
     fn clip(&self, gradients: &mut Gradients<K>) -> Result<UpdateReport, EngineError> {
         let mut report = UpdateReport::default();
@@ -288,14 +270,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         graph: Self::Graph,
         output_grad: Self::Activation,
     ) -> Result<Option<Self::Activation>, EngineError> {
-        let grad = self.output_grad(output_grad)?;
-        let graph = match graph.0 {
-            Recorded::Pass(graph) => graph,
-            Recorded::Frozen(shape) => return self.no_gradient(&shape),
-        };
-        let mut gradients = Collected::whole(&mut self.gradients);
-        let input_grad = graph.pull(grad, &mut gradients, !self.first)?;
-        self.input_grad(input_grad)
+        self.pull_back(graph, output_grad)
     }
 
     fn backward_input(
@@ -303,22 +278,11 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         graph: Self::Graph,
         output_grad: Self::Activation,
     ) -> Result<(Option<Self::Activation>, Self::Pending), EngineError> {
-        let grad = self.output_grad(output_grad)?;
-        let mut late = Vec::new();
-        let input_grad = match graph.0 {
-            Recorded::Pass(graph) => {
-                let mut gradients = Collected::first_half(&mut self.gradients, &mut late);
-                let input_grad = graph.pull(grad, &mut gradients, !self.first)?;
-                self.input_grad(input_grad)?
-            }
-            Recorded::Frozen(shape) => self.no_gradient(&shape)?,
-        };
-        Ok((input_grad, LayeredPending(late)))
+        self.pull_back_input(graph, output_grad)
     }
 
     fn backward_weights(&mut self, pending: Self::Pending) -> Result<(), EngineError> {
-        let mut late = pending.0.into_iter();
-        late.try_for_each(|product| product.add_to(&mut self.gradients))
+        self.add_late_gradients(pending)
     }
 
     fn loss(
