@@ -100,7 +100,11 @@ impl Operands {
     /// Seconds and results of the three passes. The gradient of the input is what a backward pass with it takes more than one without.
     fn passes(&self, geometry: Convolution) -> Result<([f64; 3], [CpuTensor; 3]), EngineError> {
         let backward = |input| {
-            let wants = ProductWants { input, bias: false };
+            let wants = ProductWants {
+                input,
+                weight: true,
+                bias: false,
+            };
             let [x, weight, grad] = [&self.input, &self.weight, &self.grad].map(Clone::clone);
             Cpu::convolution_backward(x, weight, grad, geometry, wants)
         };
@@ -114,9 +118,10 @@ impl Operands {
         let with = backward(true)?;
         let both = start.elapsed().as_secs_f64();
         let input_grad = with.input.unwrap_or_else(|| output.clone());
+        let weight_grad = without.weight.unwrap_or_else(|| output.clone());
         Ok((
             [forward, both - weight, weight],
-            [output, input_grad, without.weight],
+            [output, input_grad, weight_grad],
         ))
     }
 }
@@ -134,11 +139,13 @@ fn errors([_, channels, outputs, side]: [usize; 4]) -> Result<[[f64; 3]; 2], Eng
     let output = Reference::convolution(input.clone(), weight.clone(), None, DIRECT)?;
     let wants = ProductWants {
         input: true,
+        weight: true,
         bias: false,
     };
     let grads = Reference::convolution_backward(input, weight, grad, DIRECT, wants)?;
     let input_grad = grads.input.unwrap_or_else(|| output.clone());
-    let exact = [output, input_grad, grads.weight].map(|tensor| Reference::values(&tensor));
+    let weight_grad = grads.weight.unwrap_or_else(|| output.clone());
+    let exact = [output, input_grad, weight_grad].map(|tensor| Reference::values(&tensor));
     let mut errors = [[0.0; 3]; 2];
     for (geometry, errors) in [DIRECT, WINOGRAD].into_iter().zip(&mut errors) {
         let (_, found) = operands.passes(geometry)?;

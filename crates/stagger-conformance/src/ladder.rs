@@ -123,8 +123,8 @@ fn accumulating_loop<K: Engine>(of: usize) -> (Vec<f32>, StageState) {
 
 pub fn micro_batches_equal_accumulation_in_a_plain_loop<K: Engine>() {
     let (losses, state) = accumulating_loop::<K>(2);
-    for schedule in ["gpipe(2)", "1f1b(2)", "bp + accumulate(2)"] {
-        for stages in [1, 2, 4] {
+    for schedule in ["gpipe(2)", "1f1b(2)", "zb(2)", "bp + accumulate(2)"] {
+        for stages in [1, 2, 3, 4] {
             let trace = run_threads::<K>(schedule, stages, 3);
             assert_eq!(trace.losses, losses, "{schedule} on {stages} stages");
             assert_eq!(whole(&trace), state, "{schedule} on {stages} stages");
@@ -136,9 +136,13 @@ pub fn micro_batches_equal_accumulation_in_a_plain_loop<K: Engine>() {
 pub fn methods_that_are_one_give_the_same_bits<K: Engine>() {
     for (one, other) in [
         ("1f1b(2)", "gpipe(2)"),
+        ("zb(2)", "gpipe(2)"),
         ("adl(1, beta=1)", "fdg(beta=1)"),
         ("dsp(m=3,2,1,0)", "fr"),
         ("pipedream", "ddg"),
+        ("dsp + split", "dsp"),
+        ("bp + split", "bp"),
+        ("adl(2) + split", "adl(2)"),
         ("adl(2, beta=1)", "fdg(beta=1) + accumulate(2)"),
     ] {
         let (found, expected) = (run_threads::<K>(one, 4, 5), run_threads::<K>(other, 4, 6));
@@ -148,10 +152,11 @@ pub fn methods_that_are_one_give_the_same_bits<K: Engine>() {
 }
 
 /// One of each, with every correction somewhere.
-const METHODS: [&str; 17] = [
+const METHODS: [&str; 18] = [
     "bp",
     "gpipe(2)",
     "1f1b(2)",
+    "zb(2)",
     "pipedream",
     "pipemare(anneal=4, decay=0.3, sync=2)",
     "ddg",
@@ -179,7 +184,7 @@ pub fn every_method_equals_the_interpreter<K: Engine>() {
     let reference = run_sequential::<K>("2bw(2)", 2);
     assert_eq!(run_threads::<K>("2bw(2)", 2, 42), reference);
     // They are not all the same thing.
-    let same = ["gpipe(2)", "1f1b(2)", "pipedream", "ddg"];
+    let same = ["gpipe(2)", "1f1b(2)", "zb(2)", "pipedream", "ddg"];
     for (one, schedule) in METHODS.iter().enumerate() {
         for other in 0..one {
             let both = [*schedule, METHODS[other]].map(|method| same.contains(&method));

@@ -28,6 +28,8 @@ pub mod gradients;
 #[allow(missing_docs, reason = "the name of a check says what it checks")]
 pub mod cuts;
 #[allow(missing_docs, reason = "the name of a check says what it checks")]
+pub mod halves;
+#[allow(missing_docs, reason = "the name of a check says what it checks")]
 pub mod ladder;
 #[allow(missing_docs, reason = "the name of a check says what it checks")]
 pub mod passes;
@@ -52,6 +54,7 @@ pub use reference::{Reference, ReferenceTensor};
 macro_rules! conformance {
     ($kernels:ty) => {
         $crate::conformance!(@module $kernels, cuts: every_cut_starts_from_the_same_weights every_cut_trains_to_the_same_bits same_bits_beside_other_threads a_part_of_the_whole_state_loads_into_a_part_of_the_model blocks_outside_the_model_are_errors);
+        $crate::conformance!(@module $kernels, halves: both_halves_have_the_bits_of_the_whole halves_of_several_passes_wait_side_by_side a_pending_half_keeps_the_weights_of_its_graph training_in_halves_leaves_the_same_state a_gradient_of_a_wrong_shape_is_refused_by_the_first_half);
         $crate::conformance!(@module $kernels, passes: record_gives_the_bits_of_forward recompute_gives_the_bits_of_record dropout_is_keyed_by_the_batch_and_absent_in_evaluation running_statistics evaluation_meets_training a_kept_graph_outlives_an_update replaced_weights_are_the_ones_that_run a_detour_over_host_memory_changes_nothing batch_of_one_needs_more_than_one_pixel wrong_shapes_are_errors a_nan_in_the_input_shows_in_the_loss);
         $crate::conformance!(@module $kernels, replicas: shares_normalised_together_are_the_whole_batch a_whole_batch_of_one_value_is_refused);
         $crate::conformance!(@module $kernels, shares: a_share_of_the_loss_scales_its_gradient scaled_gradients_are_a_scaled_learning_rate gradients_and_statistics_cross_as_values scaling_leaves_other_handles_alone mse_loss_by_hand);

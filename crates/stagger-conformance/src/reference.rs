@@ -455,7 +455,9 @@ impl Kernels for Reference {
             input: wants
                 .input
                 .then(|| ReferenceTensor::new(input_grad, &input.shape)),
-            weight: ReferenceTensor::new(weight_grad, &weight.shape),
+            weight: wants
+                .weight
+                .then(|| ReferenceTensor::new(weight_grad, &weight.shape)),
             bias: wants.bias.then(|| ReferenceTensor::new(bias, &[outputs])),
         })
     }

@@ -102,7 +102,7 @@ proptest! {
         same(&forward(channels_last(input.clone())), &output)?;
 
         let grad = tensor("grad", output.shape());
-        let all = ProductWants { input: true, bias: true };
+        let all = ProductWants { input: true, weight: true, bias: true };
         let run = |input: CpuTensor, grad: CpuTensor| {
             Cpu::convolution_backward(input, weight.clone(), grad, geometry, all).unwrap()
         };
@@ -112,16 +112,23 @@ proptest! {
         ).unwrap();
         let input_grad = grads.input.unwrap();
         agree("input gradient", &input_grad, &expected.input.unwrap())?;
-        agree("weight gradient", &grads.weight, &expected.weight)?;
+        agree("weight gradient", grads.weight.as_ref().unwrap(), &expected.weight.unwrap())?;
         agree("bias gradient", &grads.bias.unwrap(), &expected.bias.unwrap())?;
 
         let again = run(channels_last(input.clone()), channels_last(grad.clone()));
         same(&again.input.unwrap(), &input_grad)?;
-        same(&again.weight, &grads.weight)?;
-        let none = ProductWants { input: false, bias: false };
-        let without = Cpu::convolution_backward(input, weight, grad, geometry, none).unwrap();
-        prop_assert!(without.input.is_none() && without.bias.is_none());
-        same(&without.weight, &grads.weight)?;
+        same(&again.weight.unwrap(), grads.weight.as_ref().unwrap())?;
+        let only = |input_grad| {
+            let wants = ProductWants { input: input_grad, weight: !input_grad, bias: false };
+            let (input, weight, grad) = (input.clone(), weight.clone(), grad.clone());
+            Cpu::convolution_backward(input, weight, grad, geometry, wants).unwrap()
+        };
+        let of_input = only(true);
+        prop_assert!(of_input.weight.is_none() && of_input.bias.is_none());
+        same(&of_input.input.unwrap(), &input_grad)?;
+        let of_weight = only(false);
+        prop_assert!(of_weight.input.is_none() && of_weight.bias.is_none());
+        same(&of_weight.weight.unwrap(), &grads.weight.unwrap())?;
     }
 
     #[test]
@@ -150,11 +157,11 @@ proptest! {
         prop_assert_eq!(same(&output, &by_sums).is_err(), has_tile);
 
         let grad = tensor("grad", output.shape());
-        let all = ProductWants { input: true, bias: true };
+        let all = ProductWants { input: true, weight: true, bias: true };
         let expected = Reference::convolution_backward(wide_input, wide_weight, wide(&grad), geometry, all).unwrap();
         let grads = Cpu::convolution_backward(input.clone(), weight.clone(), grad, geometry, all).unwrap();
         agree_within(WINOGRAD, "input gradient", &grads.input.unwrap(), &expected.input.unwrap())?;
-        agree_within(WINOGRAD, "weight gradient", &grads.weight, &expected.weight)?;
+        agree_within(WINOGRAD, "weight gradient", &grads.weight.unwrap(), &expected.weight.unwrap())?;
         agree_within(WINOGRAD, "bias gradient", &grads.bias.unwrap(), &expected.bias.unwrap())?;
 
         // A sample's bits do not depend on those that run beside it.
@@ -319,11 +326,11 @@ proptest! {
         let found = Cpu::linear(input.clone(), weight.clone(), bias).unwrap();
         agree("output", &found, &Reference::linear(wide(&input), wide(&weight), wide_bias).unwrap())?;
         let grad = tensor("grad", &[samples, outputs]);
-        let wants = ProductWants { input: true, bias: biased };
+        let wants = ProductWants { input: true, weight: true, bias: biased };
         let expected = Reference::linear_backward(wide(&input), wide(&weight), wide(&grad), wants).unwrap();
         let found = Cpu::linear_backward(input, weight, grad, wants).unwrap();
         agree("input gradient", &found.input.unwrap(), &expected.input.unwrap())?;
-        agree("weight gradient", &found.weight, &expected.weight)?;
+        agree("weight gradient", &found.weight.unwrap(), &expected.weight.unwrap())?;
         prop_assert_eq!(found.bias.is_some(), biased);
         if let (Some(found), Some(expected)) = (&found.bias, &expected.bias) {
             agree("bias gradient", found, expected)?;

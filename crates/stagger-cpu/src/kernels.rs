@@ -84,8 +84,9 @@ impl Kernels for Cpu {
     ) -> Result<ProductGrads<CpuTensor>> {
         let (input, output_grad) = (input.into_channels_last(), output_grad.into_channels_last());
         let [outputs, _, kernel, _] = weight.sides();
-        let weight_grad =
-            correlate_weight::weight_grad(&input, weight.sides(), &output_grad, geometry);
+        let weight_grad = wants
+            .weight
+            .then(|| correlate_weight::weight_grad(&input, weight.sides(), &output_grad, geometry));
         let sides = input.sides();
         drop(input);
         let input_grad = wants.input.then(|| {

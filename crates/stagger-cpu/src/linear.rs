@@ -35,7 +35,9 @@ pub(crate) fn backward(
     wants: ProductWants,
 ) -> ProductGrads<CpuTensor> {
     let (input, weight, output_grad) = (pixel(input), pixel(weight), pixel(output_grad));
-    let weight_grad = weight_grad(&input, weight.sides(), &output_grad, POINTWISE);
+    let weight_grad = wants
+        .weight
+        .then(|| weight_grad(&input, weight.sides(), &output_grad, POINTWISE));
     let bias = wants.bias.then(|| {
         let [_, outputs, ..] = output_grad.sides();
         let mut sums = vec![0.0; outputs];
@@ -51,7 +53,7 @@ pub(crate) fn backward(
         .input
         .then(|| input_grad(sides, weight, &output_grad, POINTWISE));
     ProductGrads {
-        weight: flat(weight_grad),
+        weight: weight_grad.map(flat),
         bias,
         input: input_grad.map(flat),
     }

@@ -106,7 +106,7 @@ mod tests {
         let emulation = Emulation::new(Pipeline::equal(&gpipe, 0.010), 4, 1);
         let forward = |schedule: &Schedule| {
             let action = Action::Forward { batch: 0, micro: 0 };
-            emulation.under(schedule).times.action(1, action)
+            emulation.under(schedule).times.action(1, action, false)
         };
         let bp = Schedule::parse("bp", Some(2)).unwrap();
         let (of_gpipe, of_bp) = (forward(&gpipe) as f64, forward(&bp) as f64);

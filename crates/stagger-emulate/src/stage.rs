@@ -84,11 +84,39 @@ impl EmulatedStage {
 
     /// Lasts as long as an action does.
     fn take(&mut self, action: Action) -> Result<(), EngineError> {
-        let time = Duration::from_nanos(self.times.action(self.number, action));
+        self.last_as(action, false)
+    }
+
+    /// The same, where a backward pass may be the first half of one.
+    fn last_as(&mut self, action: Action, halves: bool) -> Result<(), EngineError> {
+        let time = Duration::from_nanos(self.times.action(self.number, action, halves));
         if let Some(profile) = &mut self.profile {
             profile.add(name(action), time);
         }
         self.sleeper.sleep(time)
+    }
+
+    /// Pulls a gradient back, whole or by the first half of the pass.
+    fn pull_back(
+        &mut self,
+        graph: EmulatedGraph,
+        output_grad: Rows,
+        halves: bool,
+    ) -> Result<Option<Rows>, EngineError> {
+        if output_grad != graph.rows {
+            let shape = |rows: Rows| vec![rows.0, 1];
+            return Err(EngineError::Rows {
+                expected: shape(graph.rows),
+                found: shape(output_grad),
+            });
+        }
+        self.pulled_back = Some(graph.pass);
+        let (batch, micro) = self.unit(graph.pass);
+        if self.part == Part::Synthesizer {
+            return Ok(None);
+        }
+        self.last_as(Action::Backward { batch, micro }, halves)?;
+        Ok((self.place.stage > 0).then_some(graph.rows))
     }
 
     /// The name of its only tensor.
@@ -107,6 +135,7 @@ fn name(action: Action) -> &'static str {
         Action::Forward { .. } => "emulated forward",
         Action::Recompute { .. } => "emulated recompute",
         Action::Backward { .. } => "emulated backward",
+        Action::WeightGradients { .. } => "emulated weights",
         Action::Learn { .. } => "emulated learn",
         Action::Update { .. } => "emulated update",
         Action::Evaluate { .. } | Action::Snapshot { .. } => "emulated rest",
@@ -125,6 +154,7 @@ impl fmt::Debug for EmulatedStage {
 impl Stage for EmulatedStage {
     type Activation = Rows;
     type Graph = EmulatedGraph;
+    type Pending = usize;
     type Weights = ();
     type Position = ();
     type Statistics = ();
@@ -162,20 +192,23 @@ impl Stage for EmulatedStage {
         graph: EmulatedGraph,
         output_grad: Rows,
     ) -> Result<Option<Rows>, EngineError> {
-        if output_grad != graph.rows {
-            let shape = |rows: Rows| vec![rows.0, 1];
-            return Err(EngineError::Rows {
-                expected: shape(graph.rows),
-                found: shape(output_grad),
-            });
+        self.pull_back(graph, output_grad, false)
+    }
+
+    fn backward_input(
+        &mut self,
+        graph: EmulatedGraph,
+        output_grad: Rows,
+    ) -> Result<(Option<Rows>, usize), EngineError> {
+        Ok((self.pull_back(graph, output_grad, true)?, graph.pass))
+    }
+
+    fn backward_weights(&mut self, pass: usize) -> Result<(), EngineError> {
+        let (batch, micro) = self.unit(pass);
+        match self.part {
+            Part::Synthesizer => Ok(()),
+            Part::Layers { .. } => self.take(Action::WeightGradients { batch, micro }),
         }
-        self.pulled_back = Some(graph.pass);
-        let (batch, micro) = self.unit(graph.pass);
-        if self.part == Part::Synthesizer {
-            return Ok(None);
-        }
-        self.take(Action::Backward { batch, micro })?;
-        Ok((self.place.stage > 0).then_some(graph.rows))
     }
 
     fn loss(

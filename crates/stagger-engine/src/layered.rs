@@ -10,6 +10,7 @@ mod activation;
 mod kernels;
 pub(crate) mod layer;
 pub(crate) mod parameters;
+mod product;
 mod stage;
 pub(crate) mod timing;
 
@@ -18,4 +19,4 @@ pub use kernels::{
     Convolution, Kernels, Normalization, NormalizationGrads, NormalizationTape, Normalized,
     ParameterStep, ProductGrads, ProductWants, Subsample, Window,
 };
-pub use stage::{LayeredGraph, LayeredStage, Position, Statistics, Weights};
+pub use stage::{LayeredGraph, LayeredPending, LayeredStage, Position, Statistics, Weights};

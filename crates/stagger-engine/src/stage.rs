@@ -187,6 +187,9 @@ pub trait Stage {
     type Activation: Activation;
     /// What a recorded pass keeps for its backward.
     type Graph: Send;
+    /// What [`Stage::backward_input`] keeps for [`Stage::backward_weights`]: the inputs and the output gradients of all
+    /// convolutions and linear layers.
+    type Pending: Send;
     /// Handles of all parameters at one version, in the format of the passes. Cheap: values are copied only when an
     /// update has to write to weights that another handle still refers to.
     type Weights: Clone + Send;
@@ -267,6 +270,26 @@ pub trait Stage {
         graph: Self::Graph,
         output_grad: Self::Activation,
     ) -> Result<Option<Self::Activation>, EngineError>;
+
+    /// The first half of [`Stage::backward`]: the gradient of the input, without the gradients of the weights and biases of
+    /// convolutions and linear layers, which [`Stage::backward_weights`] adds. Those of batch normalisations are added here.
+    ///
+    /// Both halves of all passes, each in the order of the passes, leave the bits of as many calls of [`Stage::backward`].
+    ///
+    /// # Errors
+    /// As [`Stage::backward`].
+    fn backward_input(
+        &mut self,
+        graph: Self::Graph,
+        output_grad: Self::Activation,
+    ) -> Result<(Option<Self::Activation>, Self::Pending), EngineError>;
+
+    /// The second half of [`Stage::backward`]: adds the gradients of weights and biases that the first half has put off. They
+    /// are those at the weights that the graph was recorded with, whatever the stage has done since.
+    ///
+    /// # Errors
+    /// [`EngineError::Backend`] when the device fails.
+    fn backward_weights(&mut self, pending: Self::Pending) -> Result<(), EngineError>;
 
     /// Mean cross-entropy of logits `[N, classes]` by the spec's label smoothing; see [`crate::cross_entropy`]. The
     /// gradient is that of the value times `share`, the part of the whole batch that these samples are; a share of 1

@@ -82,6 +82,7 @@ fn letter(action: Action) -> char {
         Action::Forward { .. } => 'F',
         Action::Recompute { .. } => 'R',
         Action::Backward { .. } => 'B',
+        Action::WeightGradients { .. } => 'W',
         Action::Learn { .. } => 'L',
         Action::Update { .. } => 'U',
         Action::Evaluate { .. } => 'E',

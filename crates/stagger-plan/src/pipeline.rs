@@ -7,7 +7,7 @@ use std::ops::Range;
 use stagger_schedule::{Place, Replicas, Schedule};
 
 use crate::distribution::Distribution;
-use crate::profile::{LinkProfile, Profile, StageTimes};
+use crate::profile::{DeviceProfile, LinkProfile, Profile, StageTimes};
 use crate::times::ring_steps;
 
 pub use error::PipelineError;
@@ -92,6 +92,7 @@ impl Pipeline {
                 forward: Distribution::Constant(part),
                 recompute: Distribution::Constant(part),
                 backward: Distribution::Constant(2.0 * part),
+                weights_share: None,
                 update: Distribution::ZERO,
                 learn: Distribution::ZERO,
             }
@@ -257,6 +258,7 @@ impl Pipeline {
             forward: mean(&times.forward),
             recompute: mean(&times.recompute),
             backward: mean(&times.backward),
+            weights_share: times.weights_share,
             update: mean(&times.update),
             learn: mean(&times.learn),
         };
@@ -323,20 +325,16 @@ impl Whole<'_> {
                 true => &times.forward,
                 false => &times.recompute,
             };
+            let of_blocks = || self.weights_share(self.device(place, stage).ok()?, stage);
             return Ok(StageTimes {
                 forward: forward.times(scale),
                 recompute: times.recompute.times(scale),
                 backward: times.backward.times(scale),
+                weights_share: times.weights_share.or_else(of_blocks),
                 ..times.clone()
             });
         }
-        let device = match profile.devices.len() {
-            1 => 0,
-            found if found == cut.len() => stage,
-            found if found == self.replicas.places() => place,
-            found => return Err(PipelineError::devices(found, self.replicas)),
-        };
-        let device = &profile.devices[device];
+        let device = self.device(place, stage)?;
         let blocks = &cut[stage];
         let sum = |of: &[Distribution]| Distribution::sum(&of[blocks.clone()]);
         let forward = match self.recomputes[stage] {
@@ -347,9 +345,32 @@ impl Whole<'_> {
             forward: sum(forward).times(scale),
             recompute: sum(&device.recompute).times(scale),
             backward: sum(&device.backward).times(scale),
+            weights_share: self.weights_share(device, stage),
             update: sum(&device.update),
             learn: Distribution::ZERO,
         })
+    }
+
+    fn device(&self, place: usize, stage: usize) -> Result<&DeviceProfile, PipelineError> {
+        let devices = &self.profile.devices;
+        let number = match devices.len() {
+            1 => 0,
+            found if found == self.cut.len() => stage,
+            found if found == self.replicas.places() => place,
+            found => return Err(PipelineError::devices(found, self.replicas)),
+        };
+        Ok(&devices[number])
+    }
+
+    /// The part of a stage's backward pass that gradients of weights are, where it was measured of its blocks.
+    fn weights_share(&self, device: &DeviceProfile, stage: usize) -> Option<f64> {
+        let (mut weights, mut all) = (0.0_f64, 0.0_f64);
+        for block in self.cut[stage].clone() {
+            let backward = device.backward[block].mean();
+            weights += device.weights_share.get(block)? * backward;
+            all += backward;
+        }
+        (all > 0.0).then_some((weights / all).min(1.0))
     }
 
     /// The links above a stage.

@@ -65,6 +65,9 @@ pub struct DeviceProfile {
     pub recompute: Vec<Distribution>,
     /// Backward pass.
     pub backward: Vec<Distribution>,
+    /// The part of it, 0 to 1, that the gradients of the block's weights are; empty where that was not measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights_share: Vec<f64>,
     /// Update.
     pub update: Vec<Distribution>,
     /// What the stage on it may take of its memory, in bytes; without it, any amount. It is not measured, but read: a cut by the
@@ -103,6 +106,9 @@ pub struct StageTimes {
     pub recompute: Distribution,
     /// A backward pass.
     pub backward: Distribution,
+    /// The part of it, 0 to 1, that the gradients of weights are; without it, see [`StageTimes::weights_share`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_share: Option<f64>,
     /// An update.
     pub update: Distribution,
     /// Training the synthesizer on a gradient.
@@ -111,6 +117,12 @@ pub struct StageTimes {
 }
 
 impl StageTimes {
+    /// The part of a backward pass that the gradients of weights are: half of it, where nothing is known.
+    #[must_use]
+    pub fn weights_share(&self) -> f64 {
+        self.weights_share.unwrap_or(0.5)
+    }
+
     /// What a replica takes whose share of each micro-batch this is. An update is one of all parameters, whatever the share.
     #[must_use]
     pub fn for_share(&self, share: f64) -> Self {
@@ -118,9 +130,17 @@ impl StageTimes {
             forward: self.forward.times(share),
             recompute: self.recompute.times(share),
             backward: self.backward.times(share),
+            weights_share: self.weights_share,
             update: self.update.clone(),
             learn: self.learn.times(share),
         }
+    }
+}
+
+fn check_shares(shares: &[f64]) -> Result<(), ProfileError> {
+    match shares.iter().find(|share| !(0.0..=1.0).contains(*share)) {
+        Some(&found) => Err(ProfileError::Share { found }),
+        None => Ok(()),
     }
 }
 
@@ -152,6 +172,12 @@ pub enum ProfileError {
     /// Nothing was measured.
     #[error("its micro-batches have 0 samples")]
     NoSamples,
+    /// A part of a backward pass is none.
+    #[error("a share of weights is {found}; it has to be from 0 to 1")]
+    Share {
+        /// What it says.
+        found: f64,
+    },
     /// It is of no device.
     #[error("it has no devices")]
     NoDevices,
@@ -231,6 +257,11 @@ impl Profile {
                 let what = format!("{pass} times of device {number}");
                 lengths("blocks", blocks, what, times.len())?;
             }
+            if !device.weights_share.is_empty() {
+                let what = format!("shares of weights of device {number}");
+                lengths("blocks", blocks, what, device.weights_share.len())?;
+            }
+            check_shares(&device.weights_share)?;
         }
         if let Some(stages) = &self.stages {
             let what = "measured stages".to_owned();
@@ -245,6 +276,8 @@ impl Profile {
                 .iter()
                 .fold(0_usize, |sum, &n| sum.saturating_add(n));
             lengths("blocks", blocks, "blocks in its cut".to_owned(), cut)?;
+            let shares = stages.times.iter().filter_map(|times| times.weights_share);
+            check_shares(&shares.collect::<Vec<_>>())?;
         }
         Ok(())
     }
@@ -305,6 +338,7 @@ mod tests {
                 forward: times(1.0),
                 recompute: times(1.5),
                 backward: times(2.0),
+                weights_share: vec![0.25, 0.75],
                 update: times(0.5),
                 memory_bytes: None,
             }],
@@ -319,6 +353,7 @@ mod tests {
                         forward: Distribution::Constant(1.0),
                         recompute: Distribution::Constant(1.0),
                         backward: Distribution::Constant(1.0),
+                        weights_share: None,
                         update: Distribution::Constant(1.0),
                         learn: Distribution::ZERO,
                     };
@@ -332,6 +367,18 @@ mod tests {
     fn a_profile_is_read_back() {
         let written = profile().to_json().unwrap();
         assert_eq!(Profile::from_json(&written).unwrap(), profile());
+    }
+
+    /// A file that says nothing of halves, as all did before there were any.
+    #[test]
+    fn halves_that_were_not_measured_are_equal() {
+        let mut profile = profile();
+        profile.devices[0].weights_share.clear();
+        let written = profile.to_json().unwrap();
+        assert!(!written.contains("weights_share"), "{written}");
+        let read = Profile::from_json(&written).unwrap();
+        assert_eq!(read, profile);
+        assert_eq!(read.stages.unwrap().times[0].weights_share(), 0.5);
     }
 
     #[test]
@@ -365,6 +412,14 @@ mod tests {
         assert_eq!(
             told(&|profile| profile.stages.as_mut().unwrap().cut = vec![1, 2]),
             "it has 2 blocks, but 3 blocks in its cut"
+        );
+        assert_eq!(
+            told(&|profile| profile.devices[0].weights_share.truncate(1)),
+            "it has 2 blocks, but 1 shares of weights of device 0"
+        );
+        assert_eq!(
+            told(&|profile| profile.devices[0].weights_share[1] = 1.5),
+            "a share of weights is 1.5; it has to be from 0 to 1"
         );
         assert_eq!(
             told(&|profile| profile.samples = 0),

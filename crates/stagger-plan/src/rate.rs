@@ -109,9 +109,11 @@ impl MarkedGraph {
         let mut places: Vec<Vec<Node>> = Vec::with_capacity(replicas.places());
         for stage in 0..schedule.stages() {
             let actions = period(schedule, stage, first, &horizon)?;
+            let splits = schedule.policy(stage).split.is_some();
+            let durations = |place, action| times.action(place, action, splits) as f64;
             let from = places.len();
             for place in replicas.places_of(stage..stage + 1) {
-                places.push(graph.nodes_of(place, &actions, first, times));
+                places.push(graph.nodes_of(place, &actions, first, durations));
             }
             if replicas.of(stage) > 1 {
                 graph.add_sum(stage, &mut places[from..], first, times);
@@ -165,14 +167,14 @@ impl MarkedGraph {
         place: usize,
         actions: &[Action],
         first: usize,
-        times: &Times,
+        duration: impl Fn(usize, Action) -> f64,
     ) -> Vec<Node> {
         let count = actions.len();
         let start = self.more(count);
         let node = |(at, &action): (usize, &Action)| Node {
             number: start + at,
             action: relative(action, first),
-            time: times.action(place, action) as f64,
+            time: duration(place, action),
             next: start + (at + 1) % count,
             next_period: i64::from(at + 1 == count),
         };
@@ -359,6 +361,10 @@ fn relative(action: Action, first: usize) -> Action {
             batch: batch.wrapping_sub(first),
             micro,
         },
+        Action::WeightGradients { batch, micro } => Action::WeightGradients {
+            batch: batch.wrapping_sub(first),
+            micro,
+        },
         Action::Learn { batch, micro } => Action::Learn {
             batch: batch.wrapping_sub(first),
             micro,
@@ -381,6 +387,7 @@ fn batch_of(node: &Node) -> i64 {
         Action::Forward { batch, .. }
         | Action::Recompute { batch, .. }
         | Action::Backward { batch, .. }
+        | Action::WeightGradients { batch, .. }
         | Action::Learn { batch, .. } => batch.cast_signed() as i64,
         Action::Update { version }
         | Action::Evaluate { version }

@@ -134,6 +134,7 @@ struct Running {
     program: Box<dyn Program>,
     next: Option<Action>,
     gradient: GradientSource,
+    splits: bool,
     /// When it has ended its last action.
     free: u64,
     version: usize,
@@ -182,6 +183,7 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
                 next: program.next(),
                 program,
                 gradient: policies[place.stage].gradient,
+                splits: policies[place.stage].split.is_some(),
                 forward_weights: policies[place.stage].forward_weights,
                 free: 0,
                 version: 0,
@@ -320,7 +322,8 @@ impl<'a, F: FnMut(Step)> Network<'a, F> {
             }
         }
         let pause = self.pauses.action(number, action);
-        let lasts = pause.unwrap_or_else(|| self.times.action(number, action));
+        let splits = self.places[number].splits;
+        let lasts = pause.unwrap_or_else(|| self.times.action(number, action, splits));
         let ends_at = start.at.saturating_add(lasts);
         match action {
             Action::Forward { batch, micro } => {
@@ -413,6 +416,7 @@ impl Running {
             }
             Action::Learn { .. } => (Direction::Down, &self.above),
             Action::Backward { .. }
+            | Action::WeightGradients { .. }
             | Action::Recompute { .. }
             | Action::Update { .. }
             | Action::Evaluate { .. }

@@ -24,6 +24,8 @@ pub struct LeastStaleness {
     pub warmup: usize,
     /// The largest difference in staleness of two neighbours that is tried.
     pub most_per_hop: usize,
+    /// Whether stages send the gradient of their input before they compute those of their weights: `dsp + split`.
+    pub split: bool,
 }
 
 impl Default for LeastStaleness {
@@ -33,6 +35,7 @@ impl Default for LeastStaleness {
             batches: 20_000,
             warmup: 1000,
             most_per_hop: 256,
+            split: false,
         }
     }
 }
@@ -139,7 +142,7 @@ impl LeastStaleness {
         times: &Times,
         ceiling: Option<f64>,
     ) -> Result<FoundStaleness, StalenessError> {
-        let schedule = dsp(gaps)?;
+        let schedule = dsp(gaps, self.split && !gaps.is_empty())?;
         let batches = self.batches.min((MOST_WORK / schedule.stages()).max(2000));
         let simulated = Simulation {
             schedule: &schedule,
@@ -160,12 +163,13 @@ impl LeastStaleness {
 }
 
 /// DSP whose neighbours differ in staleness by these numbers, from the lowest hop up.
-fn dsp(gaps: &[usize]) -> Result<Schedule, NotationError> {
+fn dsp(gaps: &[usize], split: bool) -> Result<Schedule, NotationError> {
     let mut staleness: Vec<String> = vec!["0".to_owned()];
     let mut sum = 0;
     for gap in gaps.iter().rev() {
         sum += gap;
         staleness.insert(0, sum.to_string());
     }
-    Schedule::parse(&format!("dsp(m={})", staleness.join(",")), None)
+    let split = if split { " + split" } else { "" };
+    Schedule::parse(&format!("dsp(m={}){split}", staleness.join(",")), None)
 }

@@ -16,7 +16,7 @@ pub type Slowdown = Arc<dyn Fn(Place, usize) -> f64 + Send + Sync>;
 #[derive(Clone)]
 pub struct Times {
     replicas: Replicas,
-    places: Vec<(Place, [Drawn; 5])>,
+    places: Vec<PlaceTimes>,
     /// Each link between stages, with what tells it from others.
     hops: Vec<(u64, [Drawn; 3])>,
     /// Of each stage.
@@ -24,6 +24,16 @@ pub struct Times {
     micro_batches: usize,
     seed: u64,
     slowdown: Option<Slowdown>,
+}
+
+/// How long the actions of a place take.
+#[derive(Clone)]
+struct PlaceTimes {
+    place: Place,
+    /// Forward, recompute, backward, learn, update.
+    drawn: [Drawn; 5],
+    /// The part of a backward that the gradients of weights are.
+    weights_share: f64,
 }
 
 /// A duration that is always the same is not drawn each time.
@@ -90,7 +100,11 @@ impl Times {
                 &times.update,
             ]
             .map(Drawn::of);
-            (replicas.place(number), drawn)
+            PlaceTimes {
+                place: replicas.place(number),
+                drawn,
+                weights_share: times.weights_share(),
+            }
         };
         let between = 0..replicas.stages().saturating_sub(1);
         let keys = between.flat_map(|stage| {
@@ -135,22 +149,45 @@ impl Times {
     }
 
     /// How long the action takes at a place once it has what it needs. Without replicas places are stages. Evaluations and snapshots
-    /// take no time.
+    /// take no time. Where the stage `splits` its backward passes, `Backward` is the first half of one; the halves of a pass
+    /// together always take what the whole one would.
     ///
     /// # Panics
     /// When there is no such place.
     #[must_use]
-    pub fn action(&self, place: usize, action: Action) -> u64 {
+    pub fn action(&self, place: usize, action: Action, splits: bool) -> u64 {
+        let whole = |action| self.whole(place, action);
+        let second_half = |pass: u64| {
+            let share = self.places[place].weights_share;
+            ((pass as f64 * share).round() as u64).min(pass)
+        };
+        match action {
+            Action::WeightGradients { batch, micro } => {
+                second_half(whole(Action::Backward { batch, micro }))
+            }
+            Action::Backward { .. } if splits => {
+                let pass = whole(action);
+                pass - second_half(pass)
+            }
+            _ => whole(action),
+        }
+    }
+
+    fn whole(&self, place: usize, action: Action) -> u64 {
         let (kind, batch, micro) = match action {
             Action::Forward { batch, micro } => (0, batch, micro),
             Action::Recompute { batch, micro } => (1, batch, micro),
-            Action::Backward { batch, micro } => (2, batch, micro),
+            Action::Backward { batch, micro } | Action::WeightGradients { batch, micro } => {
+                (2, batch, micro)
+            }
             Action::Learn { batch, micro } => (3, batch, micro),
             Action::Update { version } => (4, version, 0),
             Action::Evaluate { .. } | Action::Snapshot { .. } => return 0,
         };
-        let (who, times) = &self.places[place];
-        let time = times[kind].draw(|| {
+        let PlaceTimes {
+            place: who, drawn, ..
+        } = &self.places[place];
+        let time = drawn[kind].draw(|| {
             let unit = self.unit(batch, micro);
             self.key(kind, whose(who.stage, who.replica), unit)
         });

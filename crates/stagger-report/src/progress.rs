@@ -71,9 +71,17 @@ pub struct StageProgress {
     /// Recomputed forward passes.
     #[serde(rename = "recompute_seconds", with = "seconds")]
     pub recompute: Duration,
-    /// Backward passes.
+    /// Backward passes, or the first halves of them.
     #[serde(rename = "backward_seconds", with = "seconds")]
     pub backward: Duration,
+    /// Gradients of weights, where backward passes are split.
+    #[serde(
+        rename = "weights_seconds",
+        with = "seconds",
+        default,
+        skip_serializing_if = "Duration::is_zero"
+    )]
+    pub weights: Duration,
     /// Optimizer steps.
     #[serde(rename = "update_seconds", with = "seconds")]
     pub update: Duration,

@@ -36,6 +36,7 @@ impl StageTally {
             Action::Recompute { .. } => sums.recompute += busy,
             // A synthesizer learns so that its stage need not wait for the gradient of a backward pass.
             Action::Backward { .. } | Action::Learn { .. } => sums.backward += busy,
+            Action::WeightGradients { .. } => sums.weights += busy,
             Action::Update { .. } => sums.update += busy,
             Action::Evaluate { .. } | Action::Snapshot { .. } => {
                 if self.began.is_some() {
@@ -102,7 +103,14 @@ impl StageTally {
 
     pub fn summary(&self) -> StageSummary {
         let sums = &self.sums;
-        let computed = sums.forward + sums.recompute + sums.backward + sums.update;
+        let computed = [
+            sums.forward,
+            sums.recompute,
+            sums.backward,
+            sums.weights,
+            sums.update,
+        ];
+        let computed: Duration = computed.into_iter().sum();
         let busy = computed + sums.transfer;
         let waited = sums.loader + sums.receive + sums.send;
         let wall = self.wall();
@@ -114,6 +122,7 @@ impl StageTally {
             forward: sums.forward,
             recompute: sums.recompute,
             backward: sums.backward,
+            weights: sums.weights,
             update: sums.update,
             transfer: sums.transfer,
             waited,
@@ -191,6 +200,28 @@ mod tests {
         assert_eq!(summary.busy_share, 6.0 / 8.0);
         // The second between the evaluation and the backward belongs to no action.
         assert_eq!(summary.unaccounted, Duration::from_secs(1));
+    }
+
+    /// The field is there only where passes are split: files of other methods are what they were.
+    #[test]
+    fn second_halves_of_backward_passes_are_counted_apart() {
+        let mut tally = StageTally::default();
+        let (batch, micro) = (0, 0);
+        tally.add(acted(Action::Backward { batch, micro }, 0, 5, 1));
+        let whole = serde_json::to_string(&tally.summary()).unwrap();
+        assert!(!whole.contains("weights_seconds"), "{whole}");
+        tally.add(acted(Action::WeightGradients { batch, micro }, 5, 8, 0));
+        let summary = tally.summary();
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            (summary.backward, summary.weights),
+            (seconds(4), seconds(3))
+        );
+        assert_eq!(summary.busy_share, 7.0 / 8.0);
+        let split = serde_json::to_string(&summary).unwrap();
+        assert!(split.contains(r#""weights_seconds":3.0"#), "{split}");
+        let again = StageTally::resumed(&tally.progress()).summary();
+        assert_eq!(again.weights, seconds(3));
     }
 
     #[test]

@@ -18,9 +18,17 @@ pub struct StageSummary {
     /// Recomputed forward passes. JSON: `recompute_seconds`.
     #[serde(rename = "recompute_seconds", with = "seconds")]
     pub recompute: Duration,
-    /// Backward passes. JSON: `backward_seconds`.
+    /// Backward passes, or the first halves of them where they are split. JSON: `backward_seconds`.
     #[serde(rename = "backward_seconds", with = "seconds")]
     pub backward: Duration,
+    /// The second halves: gradients of weights. JSON: `weights_seconds`, left out where backward passes are whole.
+    #[serde(
+        rename = "weights_seconds",
+        with = "seconds",
+        default,
+        skip_serializing_if = "Duration::is_zero"
+    )]
+    pub weights: Duration,
     /// Optimizer steps. JSON: `update_seconds`.
     #[serde(rename = "update_seconds", with = "seconds")]
     pub update: Duration,

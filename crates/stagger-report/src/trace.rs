@@ -196,6 +196,7 @@ pub fn kind(action: Action) -> &'static str {
         Action::Forward { .. } => "forward",
         Action::Recompute { .. } => "recompute",
         Action::Backward { .. } => "backward",
+        Action::WeightGradients { .. } => "weights",
         Action::Learn { .. } => "learn",
         Action::Update { .. } => "update",
         Action::Evaluate { .. } => "evaluate",
@@ -209,6 +210,7 @@ pub fn batch_or_version(action: Action) -> usize {
         Action::Forward { batch, .. }
         | Action::Recompute { batch, .. }
         | Action::Backward { batch, .. }
+        | Action::WeightGradients { batch, .. }
         | Action::Learn { batch, .. } => batch,
         Action::Update { version }
         | Action::Evaluate { version }

@@ -54,7 +54,9 @@ impl Doing {
     fn has_snapshot(&self, version: usize) -> bool {
         let is_past = |action: &Action| match *action {
             Action::Evaluate { version: at } => at >= version,
-            Action::Backward { batch, .. } | Action::Recompute { batch, .. } => batch >= version,
+            Action::Backward { batch, .. }
+            | Action::WeightGradients { batch, .. }
+            | Action::Recompute { batch, .. } => batch >= version,
             _ => false,
         };
         let taken = Action::Snapshot { version };

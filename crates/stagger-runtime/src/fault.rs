@@ -160,6 +160,7 @@ fn phrase(action: &Action, at: usize) -> String {
         Action::Forward { batch, .. } => of_batch("forward", batch),
         Action::Recompute { batch, .. } => of_batch("recompute", batch),
         Action::Backward { batch, .. } => of_batch("backward", batch),
+        Action::WeightGradients { batch, .. } => of_batch("gradients of weights", batch),
         Action::Learn { batch, .. } => of_batch("lesson", batch),
         Action::Update { version } => of_batch("update", version),
         Action::Evaluate { version } => format!("the evaluation of version {version}"),

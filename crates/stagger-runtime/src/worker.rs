@@ -252,6 +252,9 @@ impl<S: Stage> Worker<S> {
             Action::Backward { batch, micro } => {
                 return self.backward(Unit { batch, micro }, times);
             }
+            Action::WeightGradients { batch, micro } => {
+                self.complete(Unit { batch, micro }, times)?;
+            }
             Action::Recompute { batch, micro } => self.recompute(Unit { batch, micro }, times)?,
             Action::Learn { batch, micro } => self.learn(Unit { batch, micro }, times)?,
             Action::Update { version } => return self.update(version, times),
@@ -285,6 +288,11 @@ impl<S: Stage> Worker<S> {
         if version != self.version {
             return Err(Fault::Program {
                 what: "an update out of turn",
+            });
+        }
+        if !self.kept.halves.is_empty() {
+            return Err(Fault::Program {
+                what: "an update without all gradients of weights",
             });
         }
         let mut batch = std::mem::take(&mut self.batch);

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// A batch is what one update sees. It travels in micro-batches, or whole, as micro-batch 0.
 /// Batches, micro-batches and versions count from 0. `w^n` are the parameters of the stage after
-/// `n` updates. [`Display`](fmt::Display) prints a letter and the number: `F7`, `R3`, `B3`, `L3`,
-/// `U3`, `E4`, `S4`; and `F7.2` for micro-batch 2 of batch 7.
+/// `n` updates. [`Display`](fmt::Display) prints a letter and the number: `F7`, `R3`, `B3`, `W3`,
+/// `L3`, `U3`, `E4`, `S4`; and `F7.2` for micro-batch 2 of batch 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// Take the activation of the micro-batch from the stage below (the input data at stage 0),
@@ -32,7 +32,9 @@ pub enum Action {
     },
     /// Take the gradient of the micro-batch from the stage above (from the loss at the last stage,
     /// from the synthesizer where [`GradientSource::Synthetic`](crate::GradientSource)), pull it
-    /// back through the graph, send the gradient of the input down (except at stage 0).
+    /// back through the graph, send the gradient of the input down (except at stage 0). Where
+    /// [`StagePolicy::split`](crate::StagePolicy::split), without the gradients of the weights and
+    /// biases of convolutions and linear layers.
     Backward {
         /// Index of the batch.
         batch: usize,
@@ -64,6 +66,16 @@ pub enum Action {
         /// The version that is written.
         version: usize,
     },
+    /// Add the gradients of weights and biases that `Backward` of the same micro-batch has left
+    /// out. Nothing is sent or received. Only where
+    /// [`StagePolicy::split`](crate::StagePolicy::split), in the order of the micro-batches, and
+    /// before the update of the batch.
+    WeightGradients {
+        /// Index of the batch.
+        batch: usize,
+        /// Index of the micro-batch in it.
+        micro: usize,
+    },
 }
 
 impl fmt::Display for Action {
@@ -72,6 +84,7 @@ impl fmt::Display for Action {
             Action::Forward { batch, micro } => ('F', batch, micro),
             Action::Recompute { batch, micro } => ('R', batch, micro),
             Action::Backward { batch, micro } => ('B', batch, micro),
+            Action::WeightGradients { batch, micro } => ('W', batch, micro),
             Action::Learn { batch, micro } => ('L', batch, micro),
             Action::Update { version } => ('U', version, 0),
             Action::Evaluate { version } => ('E', version, 0),

@@ -5,11 +5,11 @@ mod measure;
 mod speed;
 
 pub use locks::{Lock, Locks};
-pub use measure::{measured_staleness, most_kept};
+pub use measure::{measured_staleness, most_held, most_kept, most_pending};
 pub use speed::{ideal_speedup, step_cost};
 
 use crate::{
-    BackwardWeights, ForwardWeights, GradientSource, Horizon, Kept, Schedule, StagePolicy,
+    BackwardWeights, ForwardWeights, GradientSource, Horizon, Kept, Program, Schedule, StagePolicy,
 };
 
 /// What a schedule removes and what it costs.
@@ -53,6 +53,11 @@ pub struct StageFacts {
     pub kept_micro_batches: usize,
     /// What it holds of each: the input, or the graph.
     pub kept: Kept,
+    /// Micro-batches of which the stage holds the pending half of a split backward pass at the same
+    /// time. See [`most_pending`].
+    pub pending_micro_batches: usize,
+    /// Micro-batches of which it holds the input, the graph or a pending half at the same time.
+    pub held_micro_batches: usize,
     /// Which parameters the forward pass uses.
     pub forward_weights: ForwardWeights,
     /// Which parameters the backward pass uses.
@@ -78,8 +83,12 @@ impl Facts {
                 forward_queue: policy.forward_queue,
                 backward_queue: policy.backward_queue,
                 in_flight: policy.in_flight,
-                kept_micro_batches: kept_micro_batches(schedule, stage),
+                kept_micro_batches: counted(schedule, stage, most_kept),
                 kept: policy.kept,
+                pending_micro_batches: counted(schedule, stage, most_pending),
+                held_micro_batches: counted(schedule, stage, |program| {
+                    most_held(program, policy.split.is_some())
+                }),
                 forward_weights: policy.forward_weights,
                 backward_weights: policy.backward_weights,
                 gradient: policy.gradient,
@@ -107,9 +116,13 @@ impl Facts {
 }
 
 /// Counted in the program, over a run that is long enough to reach the steady state.
-fn kept_micro_batches(schedule: &Schedule, stage: usize) -> usize {
+fn counted(
+    schedule: &Schedule,
+    stage: usize,
+    count: impl FnOnce(Box<dyn Program>) -> usize,
+) -> usize {
     let steady = schedule.policy(stage).staleness + 2;
-    most_kept(schedule.steady_program(stage, &Horizon::of(2 * steady)))
+    count(schedule.steady_program(stage, &Horizon::of(2 * steady)))
 }
 
 fn weight_copies(policy: &StagePolicy, damped: bool) -> usize {
@@ -180,6 +193,31 @@ mod tests {
         assert_eq!(held("gpipe(8)"), (8, Kept::Graph, 1));
         assert_eq!(held("1f1b(8)"), (3, Kept::Graph, 1));
         assert_eq!(held("1f1b(2)"), (2, Kept::Graph, 1));
+    }
+
+    /// Of three stages: graphs, pending halves, and both together.
+    #[test]
+    fn zero_bubble_holds_no_more_anywhere_than_its_lowest_stage() {
+        let held = |notation: &str| -> Vec<_> {
+            let stages = facts(notation).stages.into_iter();
+            let of = |stage: StageFacts| {
+                let StageFacts {
+                    kept_micro_batches,
+                    pending_micro_batches,
+                    held_micro_batches,
+                    ..
+                } = stage;
+                (
+                    kept_micro_batches,
+                    pending_micro_batches,
+                    held_micro_batches,
+                )
+            };
+            stages.map(of).collect()
+        };
+        assert_eq!(held("zb(8)"), [(3, 1, 3), (2, 2, 3), (1, 3, 3)]);
+        assert_eq!(held("zb(2)"), [(2, 1, 2), (2, 2, 2), (1, 2, 2)]);
+        assert_eq!(held("1f1b(8)"), [(3, 0, 3), (2, 0, 2), (1, 0, 1)]);
     }
 
     #[test]

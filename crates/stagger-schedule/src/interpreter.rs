@@ -10,6 +10,8 @@ mod deadlock;
 
 pub use deadlock::{Deadlock, Wait, Waiting};
 
+use std::collections::VecDeque;
+
 use crate::action::Unit;
 use crate::{Action, GradientSource, Horizon, Program, Schedule, StagePolicy};
 use channel::Channel;
@@ -27,6 +29,7 @@ type Choose = Box<dyn FnMut(&[usize]) -> usize + Send>;
 /// | `Forward` | the next activation from stage k−1, if k > 0 | an activation to k+1, if k < K−1 |
 /// | `Recompute` | – | – |
 /// | `Backward` | the next gradient from stage k+1, if k < K−1 and no synthesizer guesses it | a gradient to k−1, if k > 0 |
+/// | `WeightGradients` | what `Backward` of the same micro-batch has put off | – |
 /// | `Learn` | the next gradient from stage k+1 | – |
 /// | `Update` | – | – |
 /// | `Evaluate` | evaluation outputs of stage k−1 at the same version | the same for stage k+1 |
@@ -66,6 +69,9 @@ pub struct Interpreter {
 struct Running {
     program: Box<dyn Program>,
     gradient: GradientSource,
+    splits: bool,
+    /// Micro-batches whose backward pass has run its first half, in order.
+    pending: VecDeque<Unit>,
     next: Option<Action>,
     /// The version this stage has evaluated last.
     evaluated: Option<usize>,
@@ -112,6 +118,8 @@ impl Interpreter {
             next: program.next(),
             program,
             gradient: policy.gradient,
+            splits: policy.split.is_some(),
+            pending: VecDeque::new(),
             evaluated: None,
         };
         Interpreter {
@@ -165,11 +173,20 @@ impl Interpreter {
                 GradientSource::Above => gradient(batch, micro),
                 GradientSource::Synthetic => None,
             },
+            Action::WeightGradients { batch, micro } => {
+                let pending = self.stages[stage].pending.front();
+                (pending != Some(&Unit { batch, micro }))
+                    .then_some(Wait::FirstHalf { batch, micro })
+            }
             Action::Learn { batch, micro } => gradient(batch, micro),
             Action::Evaluate { version } => below
                 .filter(|_| self.stages[stage - 1].evaluated < Some(version))
                 .map(|_| Wait::Evaluation { version }),
-            Action::Recompute { .. } | Action::Update { .. } | Action::Snapshot { .. } => None,
+            Action::Update { .. } => {
+                let pending = self.stages[stage].pending.front();
+                pending.map(|&Unit { batch, micro }| Wait::SecondHalf { batch, micro })
+            }
+            Action::Recompute { .. } | Action::Snapshot { .. } => None,
         }
     }
 
@@ -191,6 +208,12 @@ impl Interpreter {
                 if stage > 0 {
                     self.hops[stage - 1].gradients.send(Unit { batch, micro });
                 }
+                if self.stages[stage].splits {
+                    self.stages[stage].pending.push_back(Unit { batch, micro });
+                }
+            }
+            Action::WeightGradients { .. } => {
+                self.stages[stage].pending.pop_front();
             }
             Action::Learn { .. } => self.take_gradient(stage),
             Action::Evaluate { version } => self.stages[stage].evaluated = Some(version),

@@ -39,6 +39,7 @@ mod policy;
 mod program;
 mod replicas;
 mod schedule;
+mod split_program;
 mod stale_program;
 mod timeline;
 
@@ -49,7 +50,8 @@ pub use corrections::{
 };
 pub use explain::explain;
 pub use facts::{
-    Facts, Lock, Locks, StageFacts, ideal_speedup, measured_staleness, most_kept, step_cost,
+    Facts, Lock, Locks, StageFacts, ideal_speedup, measured_staleness, most_held, most_kept,
+    most_pending, step_cost,
 };
 pub use interpreter::{Deadlock, Interpreter, Wait, Waiting};
 pub use method::{Method, Relation, delayed_policy};

@@ -126,7 +126,7 @@ pub(crate) fn delayed_program<M: Method + ?Sized>(
         synchronous_batches,
     };
     let policy = method.policy(stage, micro_batches);
-    let program = StaleProgram::new(rhythm, policy.kept, policy.gradient, horizon);
+    let program = StaleProgram::new(rhythm, &policy, horizon);
     Box::new(program)
 }
 

@@ -18,6 +18,7 @@ mod one_f_one_b;
 mod pipedream;
 mod pipemare;
 mod two_bw;
+mod zero_bubble;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ const REGISTRY: &[Entry] = &[
     entry("dp", dp::example, dp::build),
     entry("gpipe", gpipe::example, gpipe::build),
     entry("1f1b", one_f_one_b::example, one_f_one_b::build),
+    entry("zb", zero_bubble::example, zero_bubble::build),
     entry("pipedream", pipedream::example, pipedream::build),
     entry("2bw", two_bw::example, two_bw::build),
     entry("pipemare", pipemare::example, pipemare::build),

@@ -138,6 +138,28 @@ const REGISTRY: &[Mitigation] = &[
             Ok(())
         },
     },
+    Mitigation {
+        name: "split",
+        is_in: |schedule| schedule.split,
+        refused: |schedule| {
+            let method = schedule.method_name();
+            if schedule.stages() == 1 {
+                return Some(
+                    "there is no stage below that would get its gradient sooner".to_owned(),
+                );
+            }
+            let own = schedule
+                .policies()
+                .iter()
+                .any(|policy| policy.split.is_some());
+            own.then(|| format!("`{method}` splits its backward passes already"))
+        },
+        add: |arguments, schedule| {
+            arguments.none("split")?;
+            schedule.split = true;
+            Ok(())
+        },
+    },
 ];
 
 /// Adds a mitigation to a schedule.
@@ -161,7 +183,7 @@ pub(crate) fn add(call: &Call, schedule: &mut Schedule) -> Result<(), Fault> {
 }
 
 /// What stands behind the method, in canonical form: ` + accumulate(4) + predict`.
-pub(crate) fn notation(accumulated: usize, added: &Corrections) -> String {
+pub(crate) fn notation(accumulated: usize, added: &Corrections, split: bool) -> String {
     let accumulate = (accumulated > 1).then(|| format!("accumulate({accumulated})"));
     let predict = added.prediction.map(|form| match form {
         Prediction::Linear => "predict".to_owned(),
@@ -179,8 +201,9 @@ pub(crate) fn notation(accumulated: usize, added: &Corrections) -> String {
             format!("look-ahead({})", look_ahead.largest_momentum)
         }
     });
+    let split = split.then(|| "split".to_owned());
     [
-        accumulate, predict, shrink, reschedule, gap_aware, look_ahead,
+        accumulate, predict, shrink, reschedule, gap_aware, look_ahead, split,
     ]
     .into_iter()
     .flatten()

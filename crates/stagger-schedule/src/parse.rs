@@ -14,6 +14,7 @@ impl Schedule {
     /// | --- | --- |
     /// | `bp` | backpropagation, one stage at a time |
     /// | `gpipe(4)`, `1f1b(4)` | a batch travels in 4 micro-batches, with a flush after each batch |
+    /// | `zb(4)` | the order of `1f1b(4)`, with split backward passes |
     /// | `pipedream`, `ddg` | stale by K−1−k, with stashed weights |
     /// | `2bw(4)` | PipeDream-2BW: an update every 4 micro-batches, two weight buffers |
     /// | `pipemare(anneal=2000, decay=0.5, sync=0)` | stale by K−1−k, with PipeMare's T1, T2, T3 |
@@ -35,6 +36,7 @@ impl Schedule {
     /// | `+ reschedule(2000)` | smaller learning rates at first: [`Rescheduling`] |
     /// | `+ gap-aware` | smaller gradients the further weights have moved: [`Damping`] |
     /// | `+ look-ahead`, `+ look-ahead(0.95)` | momentum that rises with staleness: [`LookAhead`] |
+    /// | `+ split` | the gradient of the input goes down before those of weights are computed |
     ///
     /// Letter case and white space do not matter.
     ///
@@ -82,7 +84,7 @@ impl Schedule {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let added = mitigations::notation(self.accumulated, &self.added);
+        let added = mitigations::notation(self.accumulated, &self.added, self.split);
         f.pad(&(self.method.notation() + &added))
     }
 }

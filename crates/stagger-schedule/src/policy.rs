@@ -71,6 +71,9 @@ pub struct StagePolicy {
     pub kept: Kept,
     /// Where the backward pass takes its gradient from.
     pub gradient: GradientSource,
+    /// How many micro-batches of a batch the gradients of weights are behind those of inputs at the most, where a backward
+    /// pass is split in two: `Backward` and, later, `WeightGradients`. `None` where it is whole.
+    pub split: Option<usize>,
 }
 
 impl StagePolicy {
@@ -94,6 +97,7 @@ impl StagePolicy {
             // Without staleness the graph of the forward pass is still the right one.
             kept: if delay == 0 { Kept::Graph } else { Kept::Input },
             gradient: GradientSource::Above,
+            split: None,
         }
     }
 

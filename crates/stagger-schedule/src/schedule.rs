@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::action::Action;
 use crate::method::delayed_program;
+use crate::split_program::SplitProgram;
 use crate::{Corrections, ForwardWeights, GradientSource, Horizon, Method, Program, StagePolicy};
 
 /// The largest number of stages.
@@ -29,6 +30,8 @@ pub struct Schedule {
     pub(crate) accumulated: usize,
     /// Corrections beside the method's own.
     pub(crate) added: Corrections,
+    /// Whether backward passes that the method does not split are split.
+    pub(crate) split: bool,
 }
 
 impl Schedule {
@@ -85,6 +88,11 @@ impl Schedule {
         Some(look_ahead.momentum(base, own, largest))
     }
 
+    /// Whether the notation says that backward passes are split which the method itself does not split.
+    pub fn is_split(&self) -> bool {
+        self.split
+    }
+
     /// Whether stages guess gradients with a synthesizer instead of waiting for them.
     pub fn synthesizes(&self) -> bool {
         let synthetic = |stage| self.policy(stage).gradient == GradientSource::Synthetic;
@@ -100,6 +108,9 @@ impl Schedule {
         let mut policy = self.method.policy(stage, self.micro_batches());
         if self.corrections().prediction.is_some() && policy.staleness > 0 {
             policy.forward_weights = ForwardWeights::Predicted;
+        }
+        if self.split {
+            policy.split = policy.split.or(Some(0));
         }
         policy
     }
@@ -126,12 +137,13 @@ impl Schedule {
             .collect()
     }
 
-    /// Whether a run by this schedule gives the numbers of a run by the other one: they differ in the lengths of queues at
-    /// most (docs/algorithm.md, "Facts" 2), or in name.
+    /// Whether a run by this schedule gives the numbers of a run by the other one: they differ at most in the lengths of queues
+    /// (docs/algorithm.md, "Facts" 2), in whether backward passes are split, or in name.
     pub fn gives_the_numbers_of(&self, other: &Schedule) -> bool {
         let without_queues = |policy: StagePolicy| StagePolicy {
             forward_queue: 0,
             backward_queue: 0,
+            split: None,
             ..policy
         };
         let numbers = |schedule: &Schedule| {
@@ -153,14 +165,25 @@ impl Schedule {
     ///
     /// If `stage` is not below [`stages`](Schedule::stages).
     pub fn program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
-        self.method.program(stage, self.micro_batches(), horizon)
+        self.taken_apart(self.method.program(stage, self.micro_batches(), horizon))
+    }
+
+    /// The program with the backward passes split that shall be.
+    fn taken_apart(&self, program: Box<dyn Program>) -> Box<dyn Program> {
+        match self.split {
+            true => Box::new(SplitProgram::new(program)),
+            false => program,
+        }
     }
 
     /// The same without the synchronous batches that the schedule may begin with.
     pub fn steady_program(&self, stage: usize, horizon: &Horizon) -> Box<dyn Program> {
         match self.method.synchronous_batches() {
             0 | usize::MAX => self.program(stage, horizon),
-            _ => delayed_program(&*self.method, stage, self.micro_batches(), 0, horizon),
+            _ => {
+                let (method, micro_batches) = (&*self.method, self.micro_batches());
+                self.taken_apart(delayed_program(method, stage, micro_batches, 0, horizon))
+            }
         }
     }
 
@@ -194,6 +217,7 @@ impl From<Arc<dyn Method>> for Schedule {
             method,
             accumulated: 1,
             added: Corrections::default(),
+            split: false,
         }
     }
 }

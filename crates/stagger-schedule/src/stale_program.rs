@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::action::Unit;
-use crate::{Action, GradientSource, Horizon, Kept, Program};
+use crate::{Action, GradientSource, Horizon, Kept, Program, StagePolicy};
 
 /// How far ahead the forward passes of a stage run, and when it updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +28,15 @@ pub(crate) struct Rhythm {
 ///
 /// With synthetic gradients, the stage learns, after every update, from all gradients of the batch
 /// before; and at the very end from those that are left.
+///
+/// With split backward passes, the gradients of weights follow those of inputs, so many micro-batches
+/// behind, and all of a batch come before its update.
 #[derive(Debug)]
 pub(crate) struct StaleProgram {
     rhythm: Rhythm,
     kept: Kept,
     gradient: GradientSource,
+    split: Option<usize>,
     batches: usize,
     /// The version to end at, with what is in flight; later than any when there is none.
     halt_at: usize,
@@ -43,6 +47,8 @@ pub(crate) struct StaleProgram {
     forwarded: usize,
     /// The number of micro-batches learned from so far.
     learned: usize,
+    /// The number of second halves of backward passes so far.
+    completed: usize,
     /// The number of updates so far, which is also the batch to pull back next.
     version: usize,
     /// The micro-batch of that batch to pull back next.
@@ -51,8 +57,8 @@ pub(crate) struct StaleProgram {
     part: Part,
 }
 
-/// The parts of a stage's work at one version, in order; those from `Forward` to `Backward` come
-/// once per micro-batch.
+/// The parts of a stage's work at one version, in order; those from `Forward` to
+/// `WeightGradients` come once per micro-batch.
 #[derive(Debug, PartialEq)]
 enum Part {
     Learn,
@@ -62,25 +68,21 @@ enum Part {
     Forward,
     Recompute,
     Backward,
+    WeightGradients,
     Update,
 }
 
 impl StaleProgram {
-    /// The program of a stage with this rhythm, that keeps `kept` and pulls back what `gradient`
-    /// says.
-    pub(crate) fn new(
-        rhythm: Rhythm,
-        kept: Kept,
-        gradient: GradientSource,
-        horizon: &Horizon,
-    ) -> Self {
+    /// The program of a stage with this rhythm, which keeps, pulls back and splits as the policy says.
+    pub(crate) fn new(rhythm: Rhythm, policy: &StagePolicy, horizon: &Horizon) -> Self {
         StaleProgram {
             rhythm: Rhythm {
                 micro_batches: rhythm.micro_batches.max(1),
                 ..rhythm
             },
-            kept,
-            gradient,
+            kept: policy.kept,
+            gradient: policy.gradient,
+            split: policy.split,
             batches: horizon.batches,
             halt_at: usize::MAX,
             evaluate_at: horizon.evaluate_at.iter().copied().collect(),
@@ -88,6 +90,7 @@ impl StaleProgram {
             drain_at: horizon.drain_at.iter().copied().collect(),
             forwarded: 0,
             learned: 0,
+            completed: 0,
             version: 0,
             micro: 0,
             part: Part::Learn,
@@ -127,6 +130,17 @@ impl StaleProgram {
     fn next_to_learn(&self, batches: usize) -> Option<Unit> {
         let next = self.unit(self.learned);
         (self.gradient == GradientSource::Synthetic && next.batch < batches).then_some(next)
+    }
+
+    /// The micro-batch to complete before the stage goes on, if there is one.
+    fn next_to_complete(&self) -> Option<Unit> {
+        let pulled_back = self.version * self.rhythm.micro_batches + self.micro;
+        let behind = match self.micro < self.rhythm.micro_batches {
+            true => self.split?,
+            // The update waits for all of the batch.
+            false => self.split.map(|_| 0)?,
+        };
+        (self.completed.saturating_add(behind) < pulled_back).then(|| self.unit(self.completed))
     }
 }
 
@@ -180,14 +194,21 @@ impl Iterator for StaleProgram {
                     return Some(Action::Recompute { batch, micro });
                 }
                 Part::Backward => {
-                    self.part = if micro + 1 < self.rhythm.micro_batches {
-                        self.micro += 1;
+                    self.micro += 1;
+                    self.part = Part::WeightGradients;
+                    return Some(Action::Backward { batch, micro });
+                }
+                Part::WeightGradients => {
+                    if let Some(Unit { batch, micro }) = self.next_to_complete() {
+                        self.completed += 1;
+                        return Some(Action::WeightGradients { batch, micro });
+                    }
+                    self.part = if self.micro < self.rhythm.micro_batches {
                         Part::Forward
                     } else {
                         self.micro = 0;
                         Part::Update
                     };
-                    return Some(Action::Backward { batch, micro });
                 }
                 Part::Update => {
                     self.part = Part::Learn;
@@ -215,13 +236,13 @@ mod tests {
     use super::*;
 
     fn program(delay: usize, horizon: &Horizon) -> StaleProgram {
-        let kept = if delay == 0 { Kept::Graph } else { Kept::Input };
+        let policy = StagePolicy::of_delay(delay, None, 1);
         let rhythm = Rhythm {
             delay,
             micro_batches: 1,
             synchronous_batches: 0,
         };
-        StaleProgram::new(rhythm, kept, GradientSource::Above, horizon)
+        StaleProgram::new(rhythm, &policy, horizon)
     }
 
     fn graphs(delay: usize, micro_batches: usize, synchronous_batches: usize) -> StaleProgram {
@@ -230,7 +251,7 @@ mod tests {
             micro_batches,
             synchronous_batches,
         };
-        StaleProgram::new(rhythm, Kept::Graph, GradientSource::Above, &Horizon::of(3))
+        StaleProgram::new(rhythm, &StagePolicy::of_flush(1, true), &Horizon::of(3))
     }
 
     fn text(program: impl Iterator<Item = Action>) -> String {
@@ -359,6 +380,27 @@ mod tests {
     }
 
     #[test]
+    fn second_halves_follow_so_many_micro_batches_behind_and_all_before_the_update() {
+        let split = |behind| {
+            let rhythm = Rhythm {
+                delay: 1,
+                micro_batches: 3,
+                synchronous_batches: usize::MAX,
+            };
+            let policy = StagePolicy {
+                split: Some(behind),
+                ..StagePolicy::of_flush(1, true)
+            };
+            text(StaleProgram::new(rhythm, &policy, &Horizon::of(1)))
+        };
+        assert_eq!(split(0), "F0 F0.1 B0 W0 F0.2 B0.1 W0.1 B0.2 W0.2 U0");
+        assert_eq!(split(1), "F0 F0.1 B0 F0.2 B0.1 W0 B0.2 W0.1 W0.2 U0");
+        let late = "F0 F0.1 B0 F0.2 B0.1 B0.2 W0 W0.1 W0.2 U0";
+        assert_eq!(split(2), late);
+        assert_eq!(split(usize::MAX), late);
+    }
+
+    #[test]
     fn synthesizers_learn_from_the_batch_before_and_at_the_end_from_the_rest() {
         let rhythm = Rhythm {
             delay: 0,
@@ -371,7 +413,11 @@ mod tests {
             snapshot_at: vec![3],
             ..Horizon::default()
         };
-        let learns = StaleProgram::new(rhythm, Kept::Graph, GradientSource::Synthetic, &horizon);
+        let policy = StagePolicy {
+            gradient: GradientSource::Synthetic,
+            ..StagePolicy::of_delay(0, None, 1)
+        };
+        let learns = StaleProgram::new(rhythm, &policy, &horizon);
         assert_eq!(text(learns), "F0 B0 U0 F1 B1 U1 L0 E2 F2 B2 U2 L1 S3 L2");
     }
 }

@@ -111,6 +111,7 @@ impl<D: Fn(usize, Action) -> u64> Timeline<D> {
             Action::Learn { .. } if has_above => Some(&mut self.gradients[stage]),
             Action::Backward { .. }
             | Action::Learn { .. }
+            | Action::WeightGradients { .. }
             | Action::Recompute { .. }
             | Action::Update { .. }
             | Action::Evaluate { .. }
@@ -126,6 +127,7 @@ impl<D: Fn(usize, Action) -> u64> Timeline<D> {
             Action::Backward { .. } => below.map(|below| &mut self.gradients[below]),
             Action::Forward { .. }
             | Action::Learn { .. }
+            | Action::WeightGradients { .. }
             | Action::Recompute { .. }
             | Action::Update { .. }
             | Action::Evaluate { .. }

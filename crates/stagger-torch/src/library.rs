@@ -40,16 +40,17 @@ pub(super) fn convolution_backward(
     let padding = [integer(geometry.padding); 2];
     let wants = ThreeWants {
         input: wants.input,
-        weight: true,
+        weight: wants.weight,
         bias: wants.bias,
     };
     let grads = shim::convolution_backward(output_grad, input, weight, stride, padding, wants)?;
-    let weight = grads
-        .weight
-        .ok_or_else(|| missing("the gradient of a weight"))?;
+    if wants.weight && grads.weight.is_none() {
+        return Err(missing("the gradient of a weight"));
+    }
+    let weight_grad = grads.weight.map(ordered).transpose()?;
     Ok(ProductGrads {
         input: grads.input.map(TorchTensor::from),
-        weight: ordered(weight)?.into(),
+        weight: weight_grad.map(TorchTensor::from),
         bias: grads.bias.map(TorchTensor::from),
     })
 }
@@ -256,14 +257,12 @@ pub(super) fn linear_backward(
         .bias
         .then(|| output_grad.f_sum_dim_intlist([0_i64].as_slice(), false, None::<Kind>));
     let input_grad = wants.input.then(|| output_grad.f_mm(weight));
+    let weight_grad = wants
+        .weight
+        .then(|| output_grad.f_transpose(0, 1)?.f_mm(input));
     Ok(ProductGrads {
         input: input_grad.transpose().or_failure()?.map(TorchTensor::from),
-        weight: output_grad
-            .f_transpose(0, 1)
-            .or_failure()?
-            .f_mm(input)
-            .or_failure()?
-            .into(),
+        weight: weight_grad.transpose().or_failure()?.map(TorchTensor::from),
         bias: bias.transpose().or_failure()?.map(TorchTensor::from),
     })
 }

@@ -159,6 +159,7 @@ impl Picture {
             Action::Forward { batch, .. } => ("#4c86c6", Some(batch)),
             Action::Recompute { batch, .. } => ("#9cc2e8", Some(batch)),
             Action::Backward { batch, .. } => ("#e08a3c", Some(batch)),
+            Action::WeightGradients { batch, .. } => ("#eebb8a", Some(batch)),
             _ => ("#777777", None),
         };
         if width < 0.5 {

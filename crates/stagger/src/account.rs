@@ -6,11 +6,12 @@ use stagger_engine::Profile;
 use stagger_report::StageSummary;
 
 /// Where the time of a stage went, by name, in seconds.
-pub fn account(stage: &StageSummary) -> [(&'static str, f64); 9] {
+pub fn account(stage: &StageSummary) -> [(&'static str, f64); 10] {
     [
         ("forward", stage.forward.as_secs_f64()),
         ("recompute", stage.recompute.as_secs_f64()),
         ("backward", stage.backward.as_secs_f64()),
+        ("weights", stage.weights.as_secs_f64()),
         ("update", stage.update.as_secs_f64()),
         ("transfer", stage.transfer.as_secs_f64()),
         ("loader", stage.loader.as_secs_f64()),

@@ -20,6 +20,8 @@ pub(crate) struct BlockTimes {
     pub forward: Vec<Vec<f64>>,
     pub recompute: Vec<Vec<f64>>,
     pub backward: Vec<Vec<f64>>,
+    /// The part of each block's backward that the gradients of its weights are.
+    pub weights_share: Vec<f64>,
     pub update: Vec<Vec<f64>>,
 }
 
@@ -32,6 +34,7 @@ impl BlockTimes {
             forward: all(self.forward),
             recompute: all(self.recompute),
             backward: all(self.backward),
+            weights_share: self.weights_share,
             update: all(self.update),
             memory_bytes: None,
         }
@@ -45,7 +48,7 @@ impl BlockTimes {
             ("backward", &self.backward),
             ("update", &self.update),
         ];
-        passes.into_iter().find_map(|(pass, times)| {
+        let of_passes = passes.into_iter().find_map(|(pass, times)| {
             let is_time = |seconds: &f64| seconds.is_finite() && *seconds >= 0.0;
             let is_sound = |times: &Vec<f64>| !times.is_empty() && times.iter().all(is_time);
             if times.len() != blocks {
@@ -54,6 +57,12 @@ impl BlockTimes {
             }
             let at = times.iter().position(|times| !is_sound(times))?;
             Some(format!("no {pass} times of block {at}"))
+        });
+        of_passes.or_else(|| {
+            let is_share = |share: &f64| (0.0..=1.0).contains(share);
+            let are_sound =
+                self.weights_share.len() == blocks && self.weights_share.iter().all(is_share);
+            (!are_sound).then(|| format!("no shares of weights for {blocks} blocks"))
         })
     }
 }
@@ -96,7 +105,12 @@ struct Measured<S: Stage> {
     input: S::Activation,
     /// Of forward, recompute, backward and update.
     times: [Vec<f64>; 4],
+    /// Seconds of all first halves of backward passes that were measured, and of the second halves.
+    halves: [f64; 2],
 }
+
+/// In one of so many rounds a backward pass is run in halves, too: what is asked of it is which part of a pass they are.
+const HALVES_EVERY: usize = 4;
 
 /// Measures blocks that `build` builds as stages of their own, on this thread: one after the other, in so many rounds, so that what
 /// else the machine does meets all of them alike. A round before these, in which engines make what they keep, does not count.
@@ -126,11 +140,15 @@ pub(crate) fn measure_with<S: Stage>(
             stage,
             input,
             times,
+            halves: [0.0; 2],
         });
     }
     for round in 0..=rounds {
         for block in &mut blocks {
             let found = block.round()?;
+            if round % HALVES_EVERY == 1 {
+                block.halve()?;
+            }
             if round > 0 {
                 for (times, seconds) in block.times.iter_mut().zip(found) {
                     times.push(seconds);
@@ -143,6 +161,7 @@ pub(crate) fn measure_with<S: Stage>(
         forward: Vec::new(),
         recompute: Vec::new(),
         backward: Vec::new(),
+        weights_share: Vec::new(),
         update: Vec::new(),
     };
     for block in blocks {
@@ -151,6 +170,12 @@ pub(crate) fn measure_with<S: Stage>(
         found.recompute.push(recompute);
         found.backward.push(backward);
         found.update.push(update);
+        let [inputs, weights] = block.halves;
+        let share = weights / (inputs + weights);
+        found.weights_share.push(match share.is_finite() {
+            true => share,
+            false => 0.5,
+        });
     }
     Ok(found)
 }
@@ -181,6 +206,30 @@ impl<S: Stage> Measured<S> {
         wait(stage)?;
         let update = started.elapsed().as_secs_f64();
         Ok([forward, recompute, backward, update])
+    }
+
+    /// Measures both halves of a backward pass.
+    fn halve(&mut self) -> Result<(), EngineError> {
+        let Self {
+            stage,
+            input,
+            halves: [inputs, weights],
+            ..
+        } = self;
+        let grad = stage.forward(input, 0)?;
+        let (output, graph) = stage.record(input, 0)?;
+        drop(output);
+        wait(stage)?;
+        let started = Instant::now();
+        let (_, pending) = stage.backward_input(graph, grad)?;
+        wait(stage)?;
+        *inputs += started.elapsed().as_secs_f64();
+        let started = Instant::now();
+        stage.backward_weights(pending)?;
+        wait(stage)?;
+        *weights += started.elapsed().as_secs_f64();
+        stage.discard_gradients();
+        Ok(())
     }
 }
 
@@ -227,6 +276,13 @@ mod tests {
             assert!(times.iter().all(|times| times.len() == 3));
             assert!(times.iter().flatten().all(|&seconds| seconds > 0.0));
         }
+        // The head has a linear layer, and all other blocks have convolutions.
+        let shares = &found[0].weights_share;
+        assert_eq!(shares.len(), job.model.blocks.len());
+        assert!(
+            shares.iter().all(|share| (0.0..1.0).contains(share)),
+            "{shares:?}"
+        );
         assert_eq!(found[0].fault(job.model.blocks.len()), None);
     }
 
@@ -235,6 +291,10 @@ mod tests {
         let blocks = job().model.blocks.len();
         let mut times = measure(&job(), 0..1, 1).unwrap().remove(0);
         assert_eq!(times.fault(7).unwrap(), "5 forward times for 7 blocks");
+        let share = std::mem::replace(&mut times.weights_share[1], 2.0);
+        let fault = times.fault(blocks).unwrap();
+        assert_eq!(fault, "no shares of weights for 5 blocks");
+        times.weights_share[1] = share;
         times.backward[3][0] = f64::NAN;
         assert_eq!(times.fault(blocks).unwrap(), "no backward times of block 3");
         times.backward[3].clear();

@@ -107,6 +107,7 @@ impl<A: Activation, B: Activation> Activation for Either<A, B> {
 impl<A: Stage, B: Stage> Stage for Either<A, B> {
     type Activation = Either<A::Activation, B::Activation>;
     type Graph = Either<A::Graph, B::Graph>;
+    type Pending = Either<A::Pending, B::Pending>;
     type Weights = Either<A::Weights, B::Weights>;
     type Position = Either<A::Position, B::Position>;
     type Statistics = Either<A::Statistics, B::Statistics>;
@@ -170,6 +171,22 @@ impl<A: Stage, B: Stage> Stage for Either<A, B> {
             let grad = near(stage, output_grad)?;
             stage.backward(part(graph)?, grad)?.map(Own)
         }))
+    }
+
+    fn backward_input(
+        &mut self,
+        graph: Self::Graph,
+        output_grad: Self::Activation,
+    ) -> Result<(Option<Self::Activation>, Self::Pending), EngineError> {
+        Ok(either!(self, stage => {
+            let grad = near(stage, output_grad)?;
+            let (input_grad, pending) = stage.backward_input(part(graph)?, grad)?;
+            (input_grad.map(Own), Own(pending))
+        }))
+    }
+
+    fn backward_weights(&mut self, pending: Self::Pending) -> Result<(), EngineError> {
+        either!(self, stage => stage.backward_weights(part(pending)?))
     }
 
     fn loss(

@@ -384,7 +384,8 @@ pub fn summary_inputs(schedule: &Schedule) -> Vec<StageSummaryInput> {
         staleness: stage.staleness,
         recompute: stage.kept == Kept::Input,
         micro_batches: schedule.micro_batches(),
-        kept_micro_batches: stage.kept_micro_batches,
+        // A pending half holds less than a graph, and counts as one.
+        kept_micro_batches: stage.held_micro_batches,
         weight_copies: stage.weight_copies,
     };
     Facts::of(schedule).stages.iter().map(input).collect()

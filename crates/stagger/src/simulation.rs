@@ -324,7 +324,7 @@ impl PreparedSimulation {
     }
 
     /// The same durations under DSP with the least staleness that keeps the busiest stage working for this share of the time, and
-    /// whether there is one.
+    /// whether there is one. It splits its backward passes if the schedule does.
     ///
     /// # Errors
     /// When the stages cannot be simulated.
@@ -335,6 +335,7 @@ impl PreparedSimulation {
             share,
             batches: self.request.batches.max(usual.batches),
             warmup: self.request.warmup.max(usual.warmup),
+            split: self.schedule.is_split(),
             ..usual
         };
         let found = search.search(&self.times)?;

@@ -12,8 +12,8 @@ flags! {
         /// Number of stages, each on a device of its own; a schedule's notation may say it [default: 2]
         #[arg(short = 'k', long, value_name = "K")]
         stages: usize,
-        /// Method: bp, dsp, dsp(m=4,2,0), dp(2), gpipe(4), 1f1b(4), pipedream, 2bw(4), pipemare, ddg, fr, fdg, adl(4), dni; with
-        /// corrections as in 'dsp + predict' (see stagger explain) [default: dsp]
+        /// Method: bp, dsp, dsp(m=4,2,0), dp(2), gpipe(4), 1f1b(4), zb(4), pipedream, 2bw(4), pipemare, ddg, fr, fdg, adl(4), dni;
+        /// with corrections as in 'dsp + predict' (see stagger explain) [default: dsp]
         #[arg(short, long, value_name = "METHOD")]
         schedule: String,
         /// How blocks are assigned to stages: auto (by an estimate), profile (by a short measurement), FILE (by what stagger

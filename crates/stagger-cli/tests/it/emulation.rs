@@ -187,6 +187,8 @@ fn every_method_is_emulated() {
         ("dsp+gap-aware", 1, true),
         ("gpipe(2)", 2, false),
         ("1f1b(2)", 2, false),
+        ("zb(2)", 2, false),
+        ("dsp+split", 1, true),
         ("pipedream", 1, false),
         ("2bw(3)", 3, false),
         ("pipemare", 1, true),
@@ -214,6 +216,9 @@ fn every_method_is_emulated() {
                 "{method}, stage {stage}"
             );
             assert_eq!(calls("update"), 8, "{method}, stage {stage}");
+            let splits = method.starts_with("zb") || method.ends_with("split");
+            let halves = if splits { 8 * micro_batches } else { 0 };
+            assert_eq!(calls("weights"), halves, "{method}, stage {stage}");
             assert_eq!(
                 calls("recompute") > 0,
                 recomputes && stage < 2,

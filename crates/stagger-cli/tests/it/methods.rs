@@ -19,6 +19,7 @@ fn every_method_trains() {
     for (schedule, staleness) in [
         ("gpipe(2)", [0, 0]),
         ("1f1b(3)", [0, 0]),
+        ("zb(3)", [0, 0]),
         ("pipedream", [1, 0]),
         ("2bw(2)", [1, 1]),
         ("pipemare(sync=1)", [1, 0]),

@@ -87,7 +87,9 @@ pub(super) fn backward(
         input: wants
             .input
             .then(|| ReferenceTensor::new(input_grad, &input.shape)),
-        weight: ReferenceTensor::new(weight_grad, &weight.shape),
+        weight: wants
+            .weight
+            .then(|| ReferenceTensor::new(weight_grad, &weight.shape)),
         bias: wants
             .bias
             .then(|| ReferenceTensor::new(output_grad.channel_sums(), &[outputs])),

@@ -64,6 +64,27 @@ fn passes_take_what_the_actions_of_their_program_take() {
 }
 
 #[test]
+fn halves_take_together_what_a_backward_takes() {
+    let rows = Rows(2);
+    let mut upper = stage("zb(4)", 1);
+    let (_, graph) = upper.record(&rows, 5).unwrap();
+    let (input_grad, pending) = upper.backward_input(graph, rows).unwrap();
+    assert_eq!(input_grad, Some(rows));
+    upper.backward_weights(pending).unwrap();
+    upper.update(0.1).unwrap();
+    let (_, whole) = upper.record(&rows, 6).unwrap();
+    upper.backward(whole, rows).unwrap();
+    let expected = [
+        // A half, and a whole.
+        ("emulated backward", 2, 4 + 8),
+        ("emulated forward", 2, 8),
+        ("emulated update", 1, 0),
+        ("emulated weights", 1, 4),
+    ];
+    assert_eq!(slept(&mut upper), entries(&expected));
+}
+
+#[test]
 fn an_update_needs_a_backward_and_is_that_of_its_batch() {
     let mut stage = stage("gpipe(4)", 1);
     assert!(stage.update(0.1).is_err());
@@ -118,7 +139,7 @@ fn a_replica_sleeps_for_its_share_of_the_right_batch() {
     // What is drawn for micro-batch 1 of batch 3, of the second replica.
     pipeline.places[1].backward = "exponential(50us)".parse().unwrap();
     let times = Times::new(&pipeline, 2, 1);
-    let backward = times.action(1, Action::Backward { batch: 3, micro: 1 });
+    let backward = times.action(1, Action::Backward { batch: 3, micro: 1 }, false);
     let place = Place {
         stage: 0,
         replica: 1,

@@ -97,6 +97,7 @@ fn runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
             "dsp",
             "gpipe(4)",
             "1f1b(4)",
+            "zb(4)",
             "pipedream",
             "fr",
             "ddg",
@@ -105,6 +106,7 @@ fn runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
             "adl(2)",
             "dni",
             "dsp + accumulate(2)",
+            "dsp + split",
             "2bw(8)",
         ])
         .prop_map(str::to_owned),
@@ -127,7 +129,12 @@ fn runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
     };
     let replicas = (1_usize..=3, prop::collection::vec(any::<bool>(), 5));
     (notations, 1_usize..=5, replicas).prop_flat_map(move |(notation, stages, (most, has_most))| {
-        let stages = if notation.contains("m=") { 5 } else { stages };
+        let stages = match notation.contains("m=") {
+            true => 5,
+            // There has to be a stage below.
+            false if notation.ends_with("split") => stages.max(2),
+            false => stages,
+        };
         let schedule = Schedule::parse(&notation, Some(stages)).unwrap();
         let counts = has_most[..stages].iter();
         let counts: Vec<usize> = match schedule.synthesizes() {
@@ -141,6 +148,7 @@ fn runs() -> impl Strategy<Value = (Schedule, Pipeline)> {
                     forward,
                     recompute,
                     backward,
+                    weights_share: Some(0.25),
                     update,
                     learn: Distribution::ZERO,
                 }

@@ -23,17 +23,19 @@ pub struct Convolution {
 pub struct ProductGrads<T> {
     /// Of the input, if it was asked for.
     pub input: Option<T>,
-    /// Of the weight, in its shape.
-    pub weight: T,
+    /// Of the weight, in its shape, if it was asked for.
+    pub weight: Option<T>,
     /// Of the bias, `[out]`, if it was asked for.
     pub bias: Option<T>,
 }
 
-/// Which gradients of a convolution or a linear layer are wanted, besides that of its weight.
+/// Which gradients of a convolution or a linear layer are wanted. Each has the same bits whichever others are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProductWants {
     /// That of the input.
     pub input: bool,
+    /// That of the weight.
+    pub weight: bool,
     /// That of the bias.
     pub bias: bool,
 }

@@ -20,7 +20,8 @@ use crate::precision::Precision;
 use crate::replicas::AcrossReplicas;
 
 use super::kernels::Kernels;
-use super::parameters::{Gradients, RunningStatistics};
+use super::parameters::RunningStatistics;
+use super::product::Collected;
 
 /// What a pass gives its layers besides their input.
 pub(crate) struct Pass<'a, K: Kernels> {
@@ -90,7 +91,7 @@ pub(crate) type Recorded<K> = (<K as Kernels>::Tensor, Pullback<K>);
 pub(crate) type Pullback<K> = Box<
     dyn FnOnce(
             <K as Kernels>::Tensor,
-            &mut Gradients<K>,
+            &mut Collected<'_, K>,
             bool,
         ) -> Result<Option<<K as Kernels>::Tensor>, EngineError>
         + Send,

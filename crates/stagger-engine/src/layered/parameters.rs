@@ -8,7 +8,7 @@ use crate::layered::timing::timed;
 use crate::precision::Precision;
 use crate::tensor::HostTensor;
 
-use super::kernels::{Kernels, ProductGrads};
+use super::kernels::Kernels;
 use super::layer::BatchStatistics;
 
 /// One parameter with its optimizer state. Its value is held by the stage, in the format of its passes.
@@ -86,20 +86,6 @@ impl<K: Kernels> Gradients<K> {
             None => gradient,
         });
         Ok(())
-    }
-
-    /// Adds the gradients of a product's weight and bias, and gives that of its input.
-    pub(crate) fn add_product(
-        &mut self,
-        weight: usize,
-        bias: Option<usize>,
-        grads: ProductGrads<K::Tensor>,
-    ) -> Result<Option<K::Tensor>, EngineError> {
-        if let (Some(bias), Some(gradient)) = (bias, grads.bias) {
-            self.add(bias, gradient)?;
-        }
-        self.add(weight, grads.weight)?;
-        Ok(grads.input)
     }
 
     /// The Euclidean norm over all of them.

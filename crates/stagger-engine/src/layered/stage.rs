@@ -1,5 +1,6 @@
 //! A stage that runs its layers over an engine's kernels.
 
+mod backward;
 mod exchange;
 mod frozen;
 mod statistics;
@@ -26,6 +27,7 @@ use super::layer::{Building, Pass, Sequence, SequencePullback};
 use super::parameters::{Gradients, RunningStatistics, Trained};
 use super::timing;
 
+pub use backward::LayeredPending;
 pub use statistics::Statistics;
 use weights::Drift;
 pub use weights::{Position, Weights};
@@ -201,6 +203,7 @@ impl<K: Kernels> LayeredStage<K> {
 impl<K: Kernels> Stage for LayeredStage<K> {
     type Activation = LayeredActivation<K>;
     type Graph = LayeredGraph<K>;
+    type Pending = LayeredPending<K>;
     type Weights = Weights<K>;
     type Position = Position<K>;
     type Statistics = Statistics<K>;
@@ -267,19 +270,19 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         graph: Self::Graph,
         output_grad: Self::Activation,
     ) -> Result<Option<Self::Activation>, EngineError> {
-        let (what, tensor) = ("output gradient", output_grad.tensor());
-        // Dropping the handle that came in lets kernels write into its memory.
-        let grad = self.checked(what, &self.output_shape, tensor)?;
-        drop(output_grad);
-        let graph = match graph.0 {
-            Recorded::Pass(graph) => graph,
-            Recorded::Frozen(shape) => return self.no_gradient(&shape),
-        };
-        let input_grad = graph.pull(grad, &mut self.gradients, !self.first)?;
-        input_grad
-            .filter(|_| !self.first)
-            .map(|grad| self.output(grad))
-            .transpose()
+        self.pull_back(graph, output_grad)
+    }
+
+    fn backward_input(
+        &mut self,
+        graph: Self::Graph,
+        output_grad: Self::Activation,
+    ) -> Result<(Option<Self::Activation>, Self::Pending), EngineError> {
+        self.pull_back_input(graph, output_grad)
+    }
+
+    fn backward_weights(&mut self, pending: Self::Pending) -> Result<(), EngineError> {
+        self.add_late_gradients(pending)
     }
 
     fn loss(

@@ -54,6 +54,7 @@ fn equal_stages_run_at_the_ideal_speed() {
             "pipedream",
             "gpipe(4)",
             "1f1b(4)",
+            "zb(4)",
             "fr",
             "ddg",
             "dni",

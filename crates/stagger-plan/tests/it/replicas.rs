@@ -72,8 +72,8 @@ proptest! {
         let [alone, shared] = [alone, shared].map(|pipeline| Times::new(&pipeline, 1, seed));
         let action = Action::Backward { batch, micro: 0 };
         for stage in 0..2 {
-            let drawn: Vec<u64> = (0..3).map(|replica| shared.action(3 * stage + replica, action)).collect();
-            prop_assert_eq!(drawn[0], alone.action(stage, action));
+            let drawn: Vec<u64> = (0..3).map(|replica| shared.action(3 * stage + replica, action, false)).collect();
+            prop_assert_eq!(drawn[0], alone.action(stage, action, false));
             prop_assert!(drawn[0] != drawn[1] && drawn[1] != drawn[2] && drawn[0] != drawn[2], "{:?}", drawn);
         }
         let latency = |times: &Times, link| times.transfer(link, stagger_plan::Direction::Up, batch, 0).1;

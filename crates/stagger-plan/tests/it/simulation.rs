@@ -140,6 +140,67 @@ fn shares_add_up_and_staleness_is_counted() {
     assert!(simulated.stages[0].activations_mean > 0.9);
 }
 
+/// With the same seed, the halves of a pass take what the whole pass takes, split as the stage says.
+#[test]
+fn halves_are_parts_of_the_pass_that_is_drawn() {
+    let schedule = Schedule::parse("zb(3)", Some(2)).unwrap();
+    let mut pipeline = Pipeline::equal(&schedule, 0.012);
+    pipeline.places[1].backward = "lognormal(8ms,0.5)".parse().unwrap();
+    pipeline.places[1].weights_share = Some(0.25);
+    let times = Times::new(&pipeline, 3, 7);
+    for place in 0..2 {
+        for (batch, micro) in [(0, 0), (0, 2), (5, 1)] {
+            let backward = Action::Backward { batch, micro };
+            let half = Action::WeightGradients { batch, micro };
+            let whole = times.action(place, backward, false);
+            let halves = [
+                times.action(place, backward, true),
+                times.action(place, half, true),
+            ];
+            assert_eq!(halves.iter().sum::<u64>(), whole);
+            let share = [0.5, 0.25][place];
+            let found = halves[1] as f64 / whole as f64;
+            assert!((found - share).abs() < 1e-6, "{found}");
+        }
+    }
+}
+
+/// The gradient goes down before the gradients of weights are computed, so the stage below does not wait for these.
+#[test]
+fn a_first_half_sends_its_gradient() {
+    let schedule = Schedule::parse("zb(1)", Some(2)).unwrap();
+    let second = |seconds: f64| Distribution::Constant(seconds);
+    let mut pipeline = Pipeline::equal(&schedule, 0.003);
+    for place in &mut pipeline.places {
+        (place.forward, place.backward) = (second(1.0), second(2.0));
+    }
+    let times = Times::new(&pipeline, 1, 0);
+    let at: Vec<(String, u64, u64)> = steps(&schedule, &times, 1)
+        .iter()
+        .flatten()
+        .map(|step| {
+            let name = format!("{}:{}", step.stage, step.action);
+            (
+                name,
+                step.starts_at / 1_000_000_000,
+                step.ends_at / 1_000_000_000,
+            )
+        })
+        .collect();
+    let expected = [
+        ("0:F0", 0, 1),
+        ("0:B0", 3, 4),
+        ("0:W0", 4, 5),
+        ("0:U0", 5, 5),
+        ("1:F0", 1, 2),
+        ("1:B0", 2, 3),
+        ("1:W0", 3, 4),
+        ("1:U0", 4, 4),
+    ];
+    let expected = expected.map(|(name, start, end)| (name.to_owned(), start, end));
+    assert_eq!(at, expected);
+}
+
 #[test]
 fn times_of_another_number_of_stages_are_refused() {
     let schedules = [2, 3].map(|stages| Schedule::parse("dsp", Some(stages)).unwrap());

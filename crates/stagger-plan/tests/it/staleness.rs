@@ -41,6 +41,35 @@ fn transfers_ask_for_more() {
     assert!(found[4] >= 9, "{found:?}");
 }
 
+/// A gradient that does not wait for those of weights is back sooner: never more is in flight, and less where the time of a message
+/// takes it over a step.
+#[test]
+fn a_split_backward_pass_asks_for_no_more_and_sometimes_less() {
+    let least = |split: bool, latency: f64| {
+        let mut pipeline = equal(4);
+        pipeline.set_latency(&Distribution::Constant(latency));
+        let search = LeastStaleness {
+            split,
+            batches: 2000,
+            ..LeastStaleness::default()
+        };
+        let found = search.search(&Times::new(&pipeline, 1, 3)).unwrap();
+        assert!(found.is_enough);
+        assert_eq!(found.schedule.is_split(), split);
+        found.schedule.policy(0).staleness
+    };
+    let latencies = [0.0, 0.003, 0.006, 0.009, 0.012, 0.020, 0.030, 0.040];
+    let found = latencies.map(|latency| (least(false, latency), least(true, latency)));
+    assert!(
+        found.iter().all(|(whole, split)| split <= whole),
+        "{found:?}"
+    );
+    assert!(
+        found.iter().any(|(whole, split)| split < whole),
+        "{found:?}"
+    );
+}
+
 #[test]
 fn jitter_asks_for_more() {
     let with_jitter = |variation: f64| {

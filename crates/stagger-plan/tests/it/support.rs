@@ -45,13 +45,14 @@ pub fn pipelines(stages: usize) -> impl Strategy<Value = Pipeline> {
 }
 
 fn stage_times() -> impl Strategy<Value = StageTimes> {
-    prop::array::uniform5(0_u16..200).prop_map(|times| {
+    (prop::array::uniform5(0_u16..200), 0_u8..=4).prop_map(|(times, share)| {
         let [forward, recompute, backward, update, learn] = times.map(microseconds);
         StageTimes {
             // Something has to take time.
             forward: microseconds(1 + (forward.mean() * 1e6) as u16),
             recompute,
             backward,
+            weights_share: Some(f64::from(share) / 4.0),
             update,
             learn,
         }

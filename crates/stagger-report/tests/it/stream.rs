@@ -177,6 +177,7 @@ impl StageClock {
                 (1, 0, None)
             }
             Action::Backward { .. } | Action::Learn { .. } => (2, 0, None),
+            Action::WeightGradients { .. } => (1, 0, None),
             Action::Evaluate { .. } | Action::Snapshot { .. } => (10, 0, None),
         };
         self.now += Duration::from_millis(busy + waited);
@@ -189,7 +190,7 @@ impl StageClock {
                     self.push(trained(batch, at));
                 }
             }
-            Action::Recompute { .. } | Action::Learn { .. } => {}
+            Action::Recompute { .. } | Action::Learn { .. } | Action::WeightGradients { .. } => {}
             Action::Backward { batch, .. } => {
                 staleness = self
                     .forward_version

@@ -13,6 +13,8 @@ pub(super) struct Kept<S: Stage> {
     pub inputs: VecDeque<KeptInput<S>>,
     /// To be pulled back.
     pub graphs: VecDeque<KeptGraph<S>>,
+    /// Pulled back, with the gradients of weights put off. Their updates wait for them, so there are none at a version.
+    pub halves: VecDeque<KeptHalf<S>>,
 }
 
 /// What is kept of a forward until its recompute.
@@ -32,6 +34,13 @@ pub(super) struct KeptGraph<S: Stage> {
     pub output_grad: OutputGrad<S::Activation>,
     /// What the graph was built from, where graphs outlive an update and so are part of snapshots.
     pub recorded: Option<Recorded<S>>,
+}
+
+/// What is kept of the first half of a backward until the second.
+pub(super) struct KeptHalf<S: Stage> {
+    pub unit: Unit,
+    /// `None` where the loss is not finite, so that nothing was pulled back.
+    pub pending: Option<S::Pending>,
 }
 
 /// At which weights a forward ran, for the backward to compare with.
@@ -84,6 +93,14 @@ impl<S: Stage> Kept<S> {
             what: "a backward without a graph",
         })
     }
+
+    /// The pending half of a micro-batch, which has to be the oldest.
+    pub fn take_half(&mut self, unit: Unit) -> Result<KeptHalf<S>, Fault> {
+        let oldest = self.halves.pop_front().filter(|kept| kept.unit == unit);
+        oldest.ok_or(Fault::Program {
+            what: "gradients of weights without the backward before",
+        })
+    }
 }
 
 impl<S: Stage> Default for Kept<S> {
@@ -91,6 +108,7 @@ impl<S: Stage> Default for Kept<S> {
         Self {
             inputs: VecDeque::new(),
             graphs: VecDeque::new(),
+            halves: VecDeque::new(),
         }
     }
 }

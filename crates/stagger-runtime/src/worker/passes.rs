@@ -1,10 +1,10 @@
-//! Forward, recompute and backward of a micro-batch.
+//! Forward, recompute and backward of a micro-batch, whole or in two halves.
 
 use stagger_engine::Stage;
 use stagger_schedule as schedule;
 use stagger_transport::{Content, Header, Lane, Mark};
 
-use super::kept::{KeptGraph, KeptInput, Origin, OutputGrad, Recorded};
+use super::kept::{KeptGraph, KeptHalf, KeptInput, Origin, OutputGrad, Recorded};
 use super::micro_batch::{LabelledShare, Unit};
 use super::times::{Times, timed};
 use super::{Done, Worker};
@@ -229,25 +229,49 @@ impl<S: Stage> Worker<S> {
             OutputGrad::Void => None,
             OutputGrad::FromAbove => self.take_gradient(unit, times)?,
         };
+        let splits = self.policy.split.is_some();
         let Some(output_grad) = output_grad else {
+            if splits {
+                let pending = None;
+                self.kept.halves.push_back(KeptHalf { unit, pending });
+            }
             self.batch.is_void = true;
             let header = self.header(Lane::Gradient, unit);
             self.hops.send(header, Content::Void, times)?;
             return Ok(done);
         };
         let shrinking = self.shrinking;
-        let input_grad = self.compute(unit, times, |stage| {
-            let grad = stage.backward(graph, output_grad)?;
-            match (grad, shrinking) {
-                (Some(grad), Some(beta)) => stage.scaled(grad, beta).map(Some),
-                (grad, _) => Ok(grad),
-            }
+        let (input_grad, pending) = self.compute(unit, times, |stage| {
+            let (grad, pending) = match splits {
+                true => {
+                    let (grad, pending) = stage.backward_input(graph, output_grad)?;
+                    (grad, Some(pending))
+                }
+                false => (stage.backward(graph, output_grad)?, None),
+            };
+            let grad = match (grad, shrinking) {
+                (Some(grad), Some(beta)) => Some(stage.scaled(grad, beta)?),
+                (grad, _) => grad,
+            };
+            Ok((grad, pending))
         })?;
+        if splits {
+            self.kept.halves.push_back(KeptHalf { unit, pending });
+        }
         if let Some(grad) = input_grad {
             let header = self.header(Lane::Gradient, unit);
             self.hops.send(header, Content::Payload(grad), times)?;
         }
         Ok(done)
+    }
+
+    /// The second half of a backward. Of a void micro-batch there is nothing to add.
+    pub(super) fn complete(&mut self, unit: Unit, times: &mut Times) -> Result<(), Fault> {
+        let KeptHalf { pending, .. } = self.kept.take_half(unit)?;
+        if let Some(pending) = pending {
+            self.compute(unit, times, |stage| stage.backward_weights(pending))?;
+        }
+        Ok(())
     }
 
     /// The gradient of this stage's output, from above; `None` when the batch is void.

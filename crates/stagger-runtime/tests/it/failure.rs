@@ -31,6 +31,7 @@ struct Flaky {
 impl Stage for Flaky {
     type Activation = ToyTensor;
     type Graph = <ToyStage as Stage>::Graph;
+    type Pending = <ToyStage as Stage>::Pending;
     type Weights = <ToyStage as Stage>::Weights;
     type Position = <ToyStage as Stage>::Position;
     type Statistics = <ToyStage as Stage>::Statistics;
@@ -61,6 +62,16 @@ impl Stage for Flaky {
         output_grad: ToyTensor,
     ) -> Result<Option<ToyTensor>, EngineError> {
         self.inner.backward(graph, output_grad)
+    }
+    fn backward_input(
+        &mut self,
+        graph: Self::Graph,
+        output_grad: ToyTensor,
+    ) -> Result<(Option<ToyTensor>, Self::Pending), EngineError> {
+        self.inner.backward_input(graph, output_grad)
+    }
+    fn backward_weights(&mut self, pending: Self::Pending) -> Result<(), EngineError> {
+        self.inner.backward_weights(pending)
     }
     fn loss(
         &self,

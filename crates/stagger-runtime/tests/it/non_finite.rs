@@ -98,6 +98,7 @@ fn threads_leave_out_what_the_sequential_executor_leaves_out() {
         "bp",
         "gpipe(2)",
         "1f1b(3)",
+        "zb(3)",
         "pipemare",
         "fr",
         "dsp",
@@ -144,7 +145,7 @@ fn a_batch_left_out_is_a_batch_that_was_never_there() {
         learning_rate: std::sync::Arc::new(|_| 0.1),
         ..skipping(schedule, 3, batches)
     };
-    for schedule in ["bp", "gpipe(2)", "1f1b(2)"] {
+    for schedule in ["bp", "gpipe(2)", "1f1b(2)", "zb(2)"] {
         let skipped = on_threads(&constant(schedule, 9), with).unwrap();
         let never = on_threads(&constant(schedule, 8), without).unwrap();
         assert_eq!(skipped.skipped, [4]);
@@ -278,7 +279,7 @@ mod running_statistics {
             (batch != 2).then_some(batch)
         }
         // With micro-batches, one of the two is finite. Stale methods are compared in the numbers of batches alone.
-        for schedule in ["bp", "gpipe(2)", "1f1b(2)"] {
+        for schedule in ["bp", "gpipe(2)", "1f1b(2)", "zb(2)"] {
             let skipped = states(schedule, 5, with);
             let never = states(schedule, 4, without);
             assert_eq!(skipped.skipped, [2], "{schedule}");

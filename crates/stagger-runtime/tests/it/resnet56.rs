@@ -13,10 +13,11 @@ const STAGES: usize = 4;
 const BATCHES: usize = 10;
 const SIDE: usize = 8;
 const SAMPLES: usize = 8;
-const METHODS: [&str; 14] = [
+const METHODS: [&str; 17] = [
     "bp",
     "gpipe(2)",
     "1f1b(4)",
+    "zb(4)",
     "pipedream",
     "2bw(4)",
     "pipemare",
@@ -28,6 +29,8 @@ const METHODS: [&str; 14] = [
     "dsp + accumulate(2)",
     "dsp + predict",
     "dni",
+    "dsp + split",
+    "pipedream + split",
 ];
 
 struct Noise;
@@ -80,6 +83,61 @@ fn every_method_finishes_with_the_bits_of_the_interpreter() {
 #[ignore = "long: .ci/nightly"]
 fn every_method_finishes_with_the_bits_of_the_interpreter_on_a_deep_network() {
     check("resnet56");
+}
+
+/// A run on threads of this many batches, with gradients clipped to a length that they are above.
+fn clipped(model: &Model, method: &str, stages: usize) -> Trace {
+    let schedule = Schedule::parse(method, Some(stages)).expect("a valid schedule");
+    let cut = Balance::Uniform
+        .cut(model, &schedule.recomputes(), None)
+        .expect("enough blocks");
+    let horizon = Horizon {
+        batches: 4,
+        evaluate_at: vec![2],
+        snapshot_at: vec![2, 4],
+        ..Horizon::default()
+    };
+    let optimizer = Optimizer::Momentum {
+        beta: 0.9,
+        nesterov: 0.0,
+        weight_decay: WeightDecay::everywhere(1e-4),
+    };
+    let plan = Plan::new(schedule, horizon, optimizer, |_| 0.05);
+    let build = |place: Place, optimizer| {
+        let spec = StageSpec {
+            optimizer,
+            clip_norm: Some(0.1),
+            ..StageSpec::new(model, cut.stages()[place.stage].clone(), 5)
+        };
+        CpuStage::new(&spec, Default::default())
+    };
+    let mut trace = Trace::new(stages);
+    let ended = threads::run(&plan, build, feeds(), &Interrupt::new(), |event| {
+        trace.take(event)
+    });
+    ended.expect("the run succeeds");
+    trace
+}
+
+/// Losses, weights, optimizer states and running statistics, with numbers of micro-batches below and above that of stages.
+#[test]
+fn split_backward_passes_give_the_bits_of_gpipe() {
+    let model = Model::by_name("resnet8", [3, SIDE, SIDE], 10).expect("a model");
+    for micro_batches in [1, 3, 8] {
+        for stages in 1..=4 {
+            let [whole, split] = ["gpipe", "zb"]
+                .map(|method| clipped(&model, &format!("{method}({micro_batches})"), stages));
+            assert_eq!(whole.losses.len(), 4);
+            assert_eq!(
+                split.losses, whole.losses,
+                "M = {micro_batches}, K = {stages}"
+            );
+            assert_eq!(
+                split.states, whole.states,
+                "M = {micro_batches}, K = {stages}"
+            );
+        }
+    }
 }
 
 fn check(model: &str) {

@@ -238,6 +238,7 @@ fn every_method_goes_on_from_every_version_on_a_real_engine() {
         "bp",
         "gpipe(2)",
         "1f1b(4)",
+        "zb(4)",
         "pipedream",
         "2bw(4)",
         "pipemare(anneal=4,sync=3)",

@@ -141,6 +141,7 @@ pub const SPOILT: usize = usize::MAX;
 impl Stage for ToyStage {
     type Activation = ToyTensor;
     type Graph = (Weights, Rows);
+    type Pending = Weights;
     type Weights = Weights;
     type Position = Weights;
     type Statistics = f32;
@@ -177,15 +178,30 @@ impl Stage for ToyStage {
 
     fn backward(
         &mut self,
-        (weights, inputs): Self::Graph,
+        graph: Self::Graph,
         output_grad: ToyTensor,
     ) -> Result<Option<ToyTensor>, EngineError> {
+        let (input_grad, pending) = self.backward_input(graph, output_grad)?;
+        self.backward_weights(pending)?;
+        Ok(input_grad)
+    }
+
+    fn backward_input(
+        &mut self,
+        (weights, inputs): Self::Graph,
+        output_grad: ToyTensor,
+    ) -> Result<(Option<ToyTensor>, Weights), EngineError> {
         let output_grads = self.centre(output_grad.0)?;
         let (input_grads, weight_grad) = toy::pull_back(&weights, &inputs, &output_grads);
-        for (sum, grad) in self.grad.iter_mut().zip(weight_grad) {
+        let input_grad = (!self.first).then_some(ToyTensor(input_grads));
+        Ok((input_grad, weight_grad))
+    }
+
+    fn backward_weights(&mut self, pending: Weights) -> Result<(), EngineError> {
+        for (sum, grad) in self.grad.iter_mut().zip(pending) {
             *sum += grad;
         }
-        Ok((!self.first).then_some(ToyTensor(input_grads)))
+        Ok(())
     }
 
     fn loss(

@@ -169,6 +169,7 @@ fn a_batch_that_is_void_on_one_replica_is_skipped_on_all() {
         ("dsp", 3),
         ("gpipe(2)", 3),
         ("1f1b(3)", 3),
+        ("zb(3)", 3),
         ("gpipe(2)", 2),
     ] {
         let alone = Plan {

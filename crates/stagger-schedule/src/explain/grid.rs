@@ -87,13 +87,13 @@ pub(super) fn clocked(schedule: &Schedule, batches: usize) -> String {
 }
 
 /// The grid of any other schedule: a forward pass takes a tick, a backward pass with its recompute
-/// another, and each starts as soon as it can.
+/// another, or a tick for each half of it, and each starts as soon as it can.
 pub(super) fn dataflow(schedule: &Schedule, batches: usize) -> String {
     // Every micro-batch takes a tick at least, so no later batch appears in the ticks shown.
     let micro_batches = schedule.micro_batches();
     let simulated = batches.min(MOST_TICKS.div_ceil(micro_batches));
     let events: Vec<_> = Timeline::new(schedule, simulated, |_, action| match action {
-        Action::Forward { .. } | Action::Backward { .. } => 1,
+        Action::Forward { .. } | Action::Backward { .. } | Action::WeightGradients { .. } => 1,
         _ => 0,
     })
     .filter(|event| event.end > event.start)
@@ -110,16 +110,22 @@ pub(super) fn dataflow(schedule: &Schedule, batches: usize) -> String {
             *cell = event.action.to_string();
         }
     }
-    let busy = 2 * simulated * micro_batches;
+    let splits = schedule.policy(0).split.is_some();
+    let busy = (if splits { 3 } else { 2 }) * simulated * micro_batches;
     let rows = cells
         .into_iter()
         .enumerate()
         .map(|(stage, cells)| (format!("stage {stage}"), cells))
         .collect();
     let mut text = paragraph(&format!(
-        "A run of {}, if a forward pass (F) takes one tick and a backward pass with its recompute \
-         (B) another, and transfers take none. {NOTHING} is a bubble: the stage waits.{}",
+        "A run of {}, if a forward pass (F) takes one tick and {}, and transfers take none. \
+         {NOTHING} is a bubble: the stage waits.{}",
         count(batches, "batch", "batches"),
+        match splits {
+            true =>
+                "so does each half of a backward pass, the gradients of inputs (B) and those of weights (W)",
+            false => "a backward pass with its recompute (B) another",
+        },
         if micro_batches > 1 {
             " F3.1 is the forward pass of micro-batch 1 of batch 3, and F3 that of micro-batch 0."
         } else {

@@ -150,6 +150,15 @@ pub(super) fn costs(facts: &Facts, replicas: usize) -> String {
         (held(Kept::Input), "stage input", "stage inputs"),
         (held(Kept::Graph), "graph", "graphs"),
         (
+            facts
+                .stages
+                .iter()
+                .map(|stage| stage.pending_micro_batches)
+                .sum(),
+            "pending half of a backward pass",
+            "pending halves of backward passes",
+        ),
+        (
             facts.stages.iter().map(|stage| stage.in_flight).sum(),
             "activation in flight",
             "activations in flight",

@@ -142,8 +142,16 @@ pub(super) fn mitigations(schedule: &Schedule) -> String {
     .iter()
     .flatten()
     .map(|(name, text)| term(name, text))
+    .chain(split(schedule))
     .chain(warm_up(schedule))
     .collect()
+}
+
+/// Says that backward passes are split which the method does not split.
+fn split(schedule: &Schedule) -> Option<String> {
+    let text = "a stage sends the gradient of its input down before it computes those of its weights; numbers are \
+                the same.";
+    schedule.is_split().then(|| term("split", text))
 }
 
 /// Says that a schedule begins synchronously.

@@ -35,10 +35,7 @@ pub(super) fn stages(facts: &Facts) -> String {
                 held.forward_queue.to_string(),
                 held.backward_queue.to_string(),
                 held.in_flight.to_string(),
-                match held.kept {
-                    Kept::Input => count(held.kept_micro_batches, "input", "inputs"),
-                    Kept::Graph => count(held.kept_micro_batches, "graph", "graphs"),
-                },
+                kept(held),
                 count(held.weight_copies, "copy", "copies"),
                 if held.kept == Kept::Input {
                     "yes"
@@ -92,11 +89,34 @@ pub(super) fn stages(facts: &Facts) -> String {
             },
         ),
     ];
-    let legend: String = legend
+    let most_held = facts.stages.iter().map(|stage| stage.held_micro_batches);
+    let halves = facts
+        .stages
         .iter()
-        .map(|(name, meaning)| term(name, meaning))
-        .collect();
+        .any(|stage| stage.pending_micro_batches > 0);
+    let halves = halves.then(|| {
+        let most = count(most_held.max().unwrap_or_default(), "micro-batch", "micro-batches");
+        let text = format!(
+            "pending halves of backward passes: inputs and output gradients of convolutions and linear layers. Graphs \
+             and halves together are those of {most} at the most."
+        );
+        ("half", text)
+    });
+    let legend = legend.iter().map(|&(name, meaning)| term(name, meaning));
+    let halves = halves.map(|(name, meaning)| term(name, &meaning));
+    let legend: String = legend.chain(halves).collect();
     format!("{}\n{legend}", table(&header, &rows))
+}
+
+fn kept(held: &StageFacts) -> String {
+    let whole = match held.kept {
+        Kept::Input => count(held.kept_micro_batches, "input", "inputs"),
+        Kept::Graph => count(held.kept_micro_batches, "graph", "graphs"),
+    };
+    match held.pending_micro_batches {
+        0 => whole,
+        halves => format!("{whole}, {}", count(halves, "half", "halves")),
+    }
 }
 
 /// Which version of each stage enters the gradient of batch j (docs/algorithm.md, "Facts" 3).

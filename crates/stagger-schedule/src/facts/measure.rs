@@ -32,6 +32,7 @@ pub fn measured_staleness(program: impl Iterator<Item = Action>) -> Vec<usize> {
             }
             Action::Update { .. } => updates += 1,
             Action::Recompute { .. }
+            | Action::WeightGradients { .. }
             | Action::Learn { .. }
             | Action::Evaluate { .. }
             | Action::Snapshot { .. } => {}
@@ -46,18 +47,61 @@ pub fn measured_staleness(program: impl Iterator<Item = Action>) -> Vec<usize> {
 /// For DSP that is `m_k + 1` (for a run long enough): while batch `n` is at work, the inputs of
 /// batches `n` to `n + m_k` are held.
 pub fn most_kept(program: impl Iterator<Item = Action>) -> usize {
-    let (mut kept, mut most) = (0_usize, 0);
-    for action in program {
+    let mut held = Held::default();
+    program.fold(0, |most, action| {
+        held.pass(action);
+        most.max(held.kept)
+    })
+}
+
+/// The largest number of micro-batches that have run the first half of a split backward pass and not the second, with the one at
+/// work: those of which the stage holds inputs and output gradients of its convolutions and linear layers. 0 where passes are
+/// whole.
+pub fn most_pending(program: impl Iterator<Item = Action>) -> usize {
+    let mut held = Held::default();
+    program.fold(0, |most, action| {
+        // Only what waits for a second half counts.
+        let pending = held.pending;
+        held.pass(action);
         match action {
-            Action::Forward { .. } => kept += 1,
-            Action::Backward { .. } => kept = kept.saturating_sub(1),
+            Action::WeightGradients { .. } => most.max(pending),
+            _ => most,
+        }
+    })
+}
+
+/// The largest number of micro-batches of which a stage holds the input or the graph, as [`most_kept`], or the pending half, as
+/// [`most_pending`], at the same time. `splits` says whether its backward passes are split.
+pub fn most_held(program: impl Iterator<Item = Action>, splits: bool) -> usize {
+    let mut held = Held::default();
+    program.fold(0, |most, action| {
+        held.pass(action);
+        let pending = if splits { held.pending } else { 0 };
+        most.max(held.kept + pending)
+    })
+}
+
+/// Micro-batches between two halves of their way.
+#[derive(Default)]
+struct Held {
+    kept: usize,
+    pending: usize,
+}
+
+impl Held {
+    fn pass(&mut self, action: Action) {
+        match action {
+            Action::Forward { .. } => self.kept += 1,
+            Action::Backward { .. } => {
+                self.kept = self.kept.saturating_sub(1);
+                self.pending += 1;
+            }
+            Action::WeightGradients { .. } => self.pending = self.pending.saturating_sub(1),
             Action::Recompute { .. }
             | Action::Learn { .. }
             | Action::Update { .. }
             | Action::Evaluate { .. }
             | Action::Snapshot { .. } => {}
         }
-        most = most.max(kept);
     }
-    most
 }

@@ -71,7 +71,13 @@ fn busy_share(schedule: &Schedule, policies: &[StagePolicy]) -> f64 {
         let forward = STEP / u64::from(step_cost(&policies[stage]));
         match action {
             Action::Forward { .. } | Action::Recompute { .. } => forward,
-            Action::Backward { .. } => u64::from(BACKWARD) * forward,
+            Action::Backward { .. } if policies[stage].split.is_none() => {
+                u64::from(BACKWARD) * forward
+            }
+            // Both halves of a split backward pass cost the same.
+            Action::Backward { .. } | Action::WeightGradients { .. } => {
+                u64::from(BACKWARD) * forward / 2
+            }
             Action::Learn { .. }
             | Action::Update { .. }
             | Action::Evaluate { .. }
@@ -163,6 +169,17 @@ mod tests {
             assert_close(speedup(notation, 3), 3.0 * 4.0 / 6.0);
         }
         assert_close(speedup("gpipe(1)", 3), 1.0);
+    }
+
+    /// `(K−1)(F+B−W)` of `M(F+B+W) + (K−1)(F+B−W)`, with `F = B = W`.
+    #[test]
+    fn split_backward_passes_leave_a_third_of_it() {
+        for (stages, micro_batches) in [(2, 2), (3, 4), (4, 4), (4, 8), (5, 7)] {
+            let (k, m) = (stages as f64, micro_batches as f64);
+            let busy = 3.0 * m / (3.0 * m + k - 1.0);
+            assert_close(speedup(&format!("zb({micro_batches})"), stages), k * busy);
+        }
+        assert_close(speedup("zb(4)", 1), 1.0);
     }
 
     #[test]

@@ -45,6 +45,20 @@ pub enum Wait {
         /// Index of the micro-batch in it.
         micro: usize,
     },
+    /// Its own `Backward` of a micro-batch, whose `WeightGradients` it shall run.
+    FirstHalf {
+        /// Index of the batch.
+        batch: usize,
+        /// Index of the micro-batch in it.
+        micro: usize,
+    },
+    /// Its own `WeightGradients` of a micro-batch, without which it shall not update.
+    SecondHalf {
+        /// Index of the batch.
+        batch: usize,
+        /// Index of the micro-batch in it.
+        micro: usize,
+    },
     /// Room for the activation that it sends up.
     RoomAbove,
     /// Room for the gradient that it sends down.
@@ -75,6 +89,17 @@ impl fmt::Display for Wait {
             }
             Wait::Gradient { batch, micro } => {
                 write!(f, "the gradient of batch {}", Unit { batch, micro })
+            }
+            Wait::FirstHalf { batch, micro } => {
+                write!(
+                    f,
+                    "its own backward pass of batch {}",
+                    Unit { batch, micro }
+                )
+            }
+            Wait::SecondHalf { batch, micro } => {
+                let unit = Unit { batch, micro };
+                write!(f, "its own gradients of weights of batch {unit}")
             }
             Wait::RoomAbove => write!(f, "room in the queue of activations"),
             Wait::RoomBelow => write!(f, "room in the queue of gradients"),

@@ -88,6 +88,11 @@ impl Method for OneForwardOneBackward {
                  down, so it holds M graphs per stage.",
             ),
             Relation::new(
+                format!("zb({m})"),
+                "The same numbers, bit for bit, with backward passes in two halves, of which the \
+                 second fills the bubble at the end of a batch.",
+            ),
+            Relation::new(
                 format!("2bw({})", m.max(self.stages)),
                 "The same order without the flush: no bubble, gradients that are one update stale, \
                  and a second copy of the weights.",

@@ -27,7 +27,7 @@ pub fn dsp() -> impl Strategy<Value = Schedule> {
 
 /// Any method of the registry on 1 to 5 stages, with any numbers and mitigations that it takes.
 pub fn schedule() -> impl Strategy<Value = Schedule> {
-    let draw = (1..=5_usize, any::<usize>(), vec(0..=7_usize, 6), 0..64_u32);
+    let draw = (1..=5_usize, any::<usize>(), vec(0..=7_usize, 6), 0..128_u32);
     let other = draw.prop_map(|(stages, method, numbers, mitigations)| {
         let notations = notations(stages);
         let mut text = with_numbers(&notations[method % notations.len()], stages, &numbers);
@@ -38,6 +38,7 @@ pub fn schedule() -> impl Strategy<Value = Schedule> {
             "reschedule(100)".to_owned(),
             "gap-aware".to_owned(),
             "look-ahead".to_owned(),
+            "split".to_owned(),
         ];
         for (bit, mitigation) in added.iter().enumerate() {
             let longer = format!("{text} + {mitigation}");

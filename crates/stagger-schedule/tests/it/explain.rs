@@ -37,6 +37,11 @@ fn one_forward_one_backward_on_three_stages() {
 }
 
 #[test]
+fn zero_bubble_on_three_stages() {
+    insta::assert_snapshot!(text("zb(4)", 3, 2));
+}
+
+#[test]
 fn pipedream_on_three_stages() {
     insta::assert_snapshot!(text("pipedream", 3, 6));
 }

@@ -4,7 +4,7 @@ use crate::drawn;
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use stagger_schedule::{Action, Deadlock, GradientSource, Horizon, Interpreter, Schedule};
+use stagger_schedule::{Action, Deadlock, GradientSource, Horizon, Interpreter, Program, Schedule};
 
 /// The order of a run, or the deadlock it ends in.
 fn order(interpreter: Interpreter) -> Result<Vec<(usize, Action)>, Deadlock> {
@@ -155,4 +155,53 @@ fn programs_that_do_not_fit_together_end_in_an_explained_deadlock() {
          the activation of batch 1 before F1"
     );
     assert!(run.next().is_none(), "a deadlock is reported once");
+}
+
+/// Runs one stage whose program is written by hand, with split backward passes.
+fn by_hand(actions: Vec<Action>) -> Result<Vec<(usize, Action)>, Deadlock> {
+    struct ByHand(std::vec::IntoIter<Action>);
+    impl Iterator for ByHand {
+        type Item = Action;
+        fn next(&mut self) -> Option<Action> {
+            self.0.next()
+        }
+    }
+    impl Program for ByHand {
+        fn snapshot_at(&mut self, _: usize) {}
+        fn halt_at(&mut self, _: usize) {}
+    }
+    let policy = Schedule::parse("zb(2)", Some(1)).unwrap().policy(0);
+    let program: Box<dyn Program> = Box::new(ByHand(actions.into_iter()));
+    order(Interpreter::of_programs(vec![(policy, program)], |_| 0))
+}
+
+#[test]
+fn a_second_half_follows_its_first_in_order_and_comes_before_the_update() {
+    let batch = 0;
+    let [f0, f1] = [0, 1].map(|micro| Action::Forward { batch, micro });
+    let [b0, b1] = [0, 1].map(|micro| Action::Backward { batch, micro });
+    let [w0, w1] = [0, 1].map(|micro| Action::WeightGradients { batch, micro });
+    let u0 = Action::Update { version: 0 };
+    for right in [
+        vec![f0, b0, f1, b1, w0, w1, u0],
+        vec![f0, b0, w0, f1, b1, w1, u0],
+    ] {
+        assert_eq!(
+            by_hand(right.clone()).map(|order| order.len()),
+            Ok(right.len())
+        );
+    }
+    let text = |actions| by_hand(actions).unwrap_err().to_string();
+    assert_eq!(
+        text(vec![f0, w0, b0, u0]),
+        "no stage can go on: stage 0 waits for its own backward pass of batch 0 before W0"
+    );
+    assert_eq!(
+        text(vec![f0, f1, b0, b1, w1, w0, u0]),
+        "no stage can go on: stage 0 waits for its own backward pass of batch 0.1 before W0.1"
+    );
+    assert_eq!(
+        text(vec![f0, f1, b0, b1, w0, u0, w1]),
+        "no stage can go on: stage 0 waits for its own gradients of weights of batch 0.1 before U0"
+    );
 }

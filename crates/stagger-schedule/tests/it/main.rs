@@ -11,4 +11,5 @@ mod facts;
 mod interpreter;
 mod methods;
 mod notation;
+mod split;
 mod toy_method;

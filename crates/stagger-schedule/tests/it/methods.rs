@@ -34,6 +34,11 @@ fn programs_on_three_stages() {
         "F0 F0.1 B0 F0.2 B0.1 F0.3 B0.2 B0.3 U0",
         "F0 B0 F0.1 B0.1 F0.2 B0.2 F0.3 B0.3 U0",
     ]);
+    assert_eq!(lines("zb(4)", 3, 1), [
+        "F0 F0.1 F0.2 B0 W0 F0.3 B0.1 W0.1 B0.2 W0.2 B0.3 W0.3 U0",
+        "F0 F0.1 B0 F0.2 B0.1 W0 F0.3 B0.2 W0.1 B0.3 W0.2 W0.3 U0",
+        "F0 B0 F0.1 B0.1 F0.2 B0.2 W0 F0.3 B0.3 W0.1 W0.2 W0.3 U0",
+    ]);
     assert_eq!(lines("pipedream", 3, 3), [
         "F0 F1 F2 B0 U0 B1 U1 B2 U2",
         "F0 F1 B0 U0 F2 B1 U1 B2 U2",
@@ -83,6 +88,7 @@ fn policies_on_three_stages() {
     use Kept::{Graph, Input};
     assert_eq!(summary("gpipe(4)"), [(0, 0, Current, Graph); 3]);
     assert_eq!(summary("1f1b(4)"), [(0, 0, Current, Graph); 3]);
+    assert_eq!(summary("zb(4)"), [(0, 0, Current, Graph); 3]);
     assert_eq!(summary("ddg"), [(2, 1, Stashed, Graph), (1, 1, Stashed, Graph), (0, 0, Current, Graph)]);
     assert_eq!(summary("fr"), [(2, 1, Current, Input), (1, 1, Current, Input), (0, 0, Current, Graph)]);
     assert_eq!(summary("pipemare"), [(2, 1, Corrected, Input), (1, 1, Corrected, Input), (0, 0, Current, Graph)]);
@@ -171,6 +177,10 @@ fn one_forward_one_backward_is_gpipe_in_another_order() {
     }
 }
 
+fn is_completion(action: &Action) -> bool {
+    matches!(action, Action::WeightGradients { .. })
+}
+
 fn is_forward(action: &Action) -> bool {
     matches!(action, Action::Forward { .. })
 }
@@ -215,11 +225,28 @@ proptest! {
                 .map(|(batch, micro)| Action::Learn { batch, micro })
                 .collect();
             prop_assert_eq!(filtered(is_learn), learns);
-            // An update comes right after the last backward pass of its batch.
+            let completions: Vec<_> = units()
+                .filter(|_| policy.split.is_some())
+                .map(|(batch, micro)| Action::WeightGradients { batch, micro })
+                .collect();
+            prop_assert_eq!(filtered(is_completion), completions);
+            // An update comes right after the last backward pass of its batch, or the last half of one.
             for (before, after) in program.iter().zip(&program[1.min(program.len())..]) {
-                if let Action::Update { version } = *after {
-                    prop_assert_eq!(*before, Action::Backward { batch: version, micro: m - 1 });
+                if let Action::Update { version: batch } = *after {
+                    let micro = m - 1;
+                    prop_assert_eq!(*before, match policy.split {
+                        Some(_) => Action::WeightGradients { batch, micro },
+                        None => Action::Backward { batch, micro },
+                    });
                 }
+            }
+            // A second half comes after its first, and no further behind than the policy says.
+            let (mut first, mut second) = (0, 0);
+            for action in program {
+                first += usize::from(is_backward(action));
+                second += usize::from(is_completion(action));
+                let behind = if is_completion(action) || policy.split.is_none() { usize::MAX } else { policy.split.unwrap_or(0) + 1 };
+                prop_assert!(policy.split.is_none() || (second <= first && first - second <= behind));
             }
             let updates: Vec<_> =
                 (0..horizon.batches).map(|version| Action::Update { version }).collect();
@@ -360,6 +387,7 @@ fn the_lead_is_that_of_the_stage_that_runs_furthest_ahead() {
         ("bp", 0),
         ("gpipe(4)", 0),
         ("1f1b(4)", 0),
+        ("zb(4)", 0),
         ("pipedream", 2),
         ("dsp", 4),
         ("dsp(2,1,0;6,3,0)", 6),

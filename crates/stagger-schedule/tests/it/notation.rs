@@ -66,6 +66,11 @@ fn mitigations_print_in_one_order() {
     assert_eq!(canonical("ddg + predict(linear)", 2), "ddg + predict");
     assert_eq!(canonical("bp + accumulate(3)", 2), "bp + accumulate(3)");
     assert_eq!(canonical("dsp + accumulate(1)", 2), "dsp(1,0;2,0)");
+    assert_eq!(
+        canonical("DSP + SPLIT + predict", 2),
+        "dsp(1,0;2,0) + predict + split"
+    );
+    assert_eq!(canonical("bp + split", 2), "bp + split");
 }
 
 #[test]
@@ -160,6 +165,12 @@ fn wrong_strings_are_explained() {
         ("dni + accumulate(2)", Some(2)),
         ("dni + look-ahead", Some(2)),
         ("dsp + shrink(0.5) + shrink(0.5)", Some(2)),
+        ("dsp + split + split", Some(2)),
+        ("dsp + split(2)", Some(2)),
+        ("bp + split", Some(1)),
+        ("zb(4) + split", Some(2)),
+        ("zb(4) + accumulate(2)", Some(2)),
+        ("zb", Some(2)),
         ("bp", None),
         ("bp(2)", Some(2)),
         ("dsp(1,0;2,0\u{7}\u{301})", None),
@@ -232,7 +243,7 @@ proptest! {
     #[test]
     fn no_text_that_looks_like_a_schedule_panics(
         text in "(dsp|bp|gpipe|1f1b|2bw|adl|fdg|pipemare|x)? ?\\(?((m|c|M|beta|decay|sync)?=?[0-9.]{0,5}[,; ]?){0,8}\\)?\
-            ( ?\\+ ?(accumulate|predict|shrink|reschedule|gap-aware|look-ahead|y)?(\\([0-9.]{0,4}\\))?){0,3}",
+            ( ?\\+ ?(accumulate|predict|shrink|reschedule|gap-aware|look-ahead|split|y)?(\\([0-9.]{0,4}\\))?){0,3}",
         stages in proptest::option::of(0..8_usize),
     ) {
         match Schedule::parse(&text, stages) {

@@ -82,6 +82,7 @@ impl Planning {
                 forward: scaled(&own.forward),
                 recompute: scaled(&own.recompute),
                 backward: scaled(&own.backward),
+                weights_share: own.weights_share.clone(),
                 update: scaled(&own.update),
                 memory_bytes: memory.or(own.memory_bytes),
             }

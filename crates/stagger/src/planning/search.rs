@@ -160,6 +160,7 @@ impl Search<'_> {
         for micro_batches in self.micro_batches(most)? {
             notations.push(format!("gpipe({micro_batches})"));
             notations.push(format!("1f1b({micro_batches})"));
+            notations.push(format!("zb({micro_batches})"));
             if micro_batches >= stages {
                 notations.push(format!("2bw({micro_batches})"));
             }

@@ -18,6 +18,8 @@ struct Samples {
     forward: Vec<f64>,
     recompute: Vec<f64>,
     backward: Vec<f64>,
+    /// Second halves of backward passes, in the order of the first halves.
+    weights: Vec<f64>,
     learn: Vec<f64>,
     update: Vec<f64>,
     /// Bringing inputs of forward passes to the device.
@@ -40,6 +42,7 @@ impl StageSamples {
             Action::Forward { batch, .. } => (batch, &mut stage.forward),
             Action::Recompute { batch, .. } => (batch, &mut stage.recompute),
             Action::Backward { batch, .. } => (batch, &mut stage.backward),
+            Action::WeightGradients { batch, .. } => (batch, &mut stage.weights),
             Action::Learn { batch, .. } => (batch, &mut stage.learn),
             Action::Update { version } => (version, &mut stage.update),
             Action::Evaluate { .. } | Action::Snapshot { .. } => return,
@@ -62,7 +65,8 @@ impl StageSamples {
     /// As a profile has them. A stage that does not recompute makes one forward pass, which builds the graph: it stands for both.
     pub fn times(self) -> Vec<StageTimes> {
         let stages = self.stages.into_iter();
-        let times = |stage: Samples| {
+        let times = |mut stage: Samples| {
+            let weights_share = stage.join_halves();
             let recompute = match stage.recompute.is_empty() {
                 true => stage.forward.clone(),
                 false => stage.recompute,
@@ -71,11 +75,24 @@ impl StageSamples {
                 forward: distribution(stage.forward),
                 recompute: distribution(recompute),
                 backward: distribution(stage.backward),
+                weights_share,
                 update: distribution(stage.update),
                 learn: distribution(stage.learn),
             }
         };
         stages.map(times).collect()
+    }
+}
+
+impl Samples {
+    /// Makes whole passes of halves. Gives the part of them that the second halves are, if there are any.
+    fn join_halves(&mut self) -> Option<f64> {
+        let weights: f64 = self.weights.iter().sum();
+        for (pass, half) in self.backward.iter_mut().zip(self.weights.drain(..)) {
+            *pass += half;
+        }
+        let whole: f64 = self.backward.iter().sum();
+        (weights > 0.0).then(|| (weights / whole).min(1.0))
     }
 }
 
@@ -136,6 +153,7 @@ mod tests {
             forward: one(7.0),
             recompute: one(7.0),
             backward: one(17.0),
+            weights_share: None,
             update: one(2.0),
             learn: Distribution::ZERO,
         };
@@ -145,5 +163,20 @@ mod tests {
             ..whole
         };
         assert_eq!(times[0], recomputes);
+    }
+
+    #[test]
+    fn both_halves_of_a_backward_make_a_whole() {
+        let mut samples = StageSamples::new(1, 0);
+        for micro in [0, 1] {
+            samples.add(&acted(0, Action::Backward { batch: 0, micro }, 0, 12));
+        }
+        for (micro, ends_at) in [(0, 6), (1, 12)] {
+            let action = Action::WeightGradients { batch: 0, micro };
+            samples.add(&acted(0, action, 0, ends_at));
+        }
+        let times = samples.times();
+        assert_eq!(times[0].backward, Distribution::Samples(vec![12.0, 18.0]));
+        assert_eq!(times[0].weights_share, Some(0.4));
     }
 }

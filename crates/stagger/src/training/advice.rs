@@ -83,6 +83,7 @@ fn worked(summary: &StageSummary) -> f64 {
         summary.forward,
         summary.recompute,
         summary.backward,
+        summary.weights,
         summary.update,
     ];
     let all: f64 = parts.iter().map(std::time::Duration::as_secs_f64).sum();
@@ -99,6 +100,7 @@ fn pipeline(costs: &BlockCosts, cut: &Cut, recomputes: &[bool]) -> Pipeline {
         },
         recompute: sum(&costs.recompute, blocks),
         backward: sum(&costs.backward, blocks),
+        weights_share: None,
         update: Distribution::ZERO,
         learn: Distribution::ZERO,
     };

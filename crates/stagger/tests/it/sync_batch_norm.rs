@@ -84,6 +84,7 @@ fn replicas_on_ranks_give_the_numbers_of_one_process() {
         ("dp(3)", 1, vec![], 3),
         ("dsp", 2, vec![2], 4),
         ("1f1b(2)", 3, vec![2, 1, 1], 4),
+        ("zb(2)", 3, vec![2, 1, 1], 4),
         ("ddg", 2, vec![2, 1], 2),
         ("pipedream", 2, vec![1, 2], 3),
     ] {

@@ -115,6 +115,10 @@ pub fn table(measured: &Measured) -> String {
     let accounts: Vec<_> = summary.stages.iter().map(account).collect();
     let names = account(&StageSummary::default()).map(|(name, _)| name);
     for (row, name) in names.iter().enumerate() {
+        // Most methods do not split their backward passes.
+        if *name == "weights" && accounts.iter().all(|account| account[row].1 == 0.0) {
+            continue;
+        }
         let _ = write!(text, "{name:<12}");
         for account in &accounts {
             let wall: f64 = account.iter().map(|(_, seconds)| seconds).sum();

@@ -4,7 +4,7 @@ mod across;
 
 use crate::error::EngineError;
 use crate::layered::kernels::{Kernels, Normalization, NormalizationTape, Normalized};
-use crate::layered::parameters::Gradients;
+use crate::layered::product::Collected;
 use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded, sides};
@@ -188,7 +188,7 @@ impl<K: Kernels> BatchNormPullback<K> {
     pub(super) fn pull_plus(
         self,
         output_grad: K::Tensor,
-        gradients: &mut Gradients<K>,
+        gradients: &mut Collected<'_, K>,
     ) -> Result<(K::Tensor, Option<K::Tensor>), EngineError> {
         let normalized = self.share.map(|share| {
             let NormalizationTape { input, result, .. } = &self.tape;

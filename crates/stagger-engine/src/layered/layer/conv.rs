@@ -1,7 +1,8 @@
 //! Convolution.
 
 use crate::error::EngineError;
-use crate::layered::kernels::{Convolution, Kernels, ProductWants};
+use crate::layered::kernels::{Convolution, Kernels};
+use crate::layered::product::Product;
 use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
@@ -16,16 +17,15 @@ pub(super) struct Conv {
 
 impl Conv {
     fn pullback<K: Kernels>(&self, input: K::Tensor, pass: &Pass<'_, K>) -> Pullback<K> {
-        let (layer, weight) = (*self, pass.weights[self.weight].clone());
+        let product = Product {
+            geometry: Some(self.geometry),
+            weight_at: self.weight,
+            bias_at: self.bias,
+            input,
+            weight: pass.weights[self.weight].clone(),
+        };
         Box::new(move |output_grad, gradients, wants_input| {
-            let wants = ProductWants {
-                input: wants_input,
-                bias: layer.bias.is_some(),
-            };
-            let grads = timed("convolution backward", || {
-                K::convolution_backward(input, weight, output_grad, layer.geometry, wants)
-            })?;
-            gradients.add_product(layer.weight, layer.bias, grads)
+            gradients.pull(product, output_grad, wants_input)
         })
     }
 }

@@ -1,7 +1,8 @@
 //! Fully connected layer.
 
 use crate::error::EngineError;
-use crate::layered::kernels::{Kernels, ProductWants};
+use crate::layered::kernels::Kernels;
+use crate::layered::product::Product;
 use crate::layered::timing::timed;
 
 use super::{BatchStatistics, Layer, Pass, Pullback, Recorded};
@@ -27,16 +28,15 @@ impl<K: Kernels> Layer<K> for Linear {
         _: &mut Vec<BatchStatistics<K>>,
     ) -> Result<Recorded<K>, EngineError> {
         let output = self.forward(input.clone(), pass)?;
-        let (layer, weight) = (*self, pass.weights[self.weight].clone());
+        let product = Product {
+            geometry: None,
+            weight_at: self.weight,
+            bias_at: self.bias,
+            input,
+            weight: pass.weights[self.weight].clone(),
+        };
         let pullback: Pullback<K> = Box::new(move |output_grad, gradients, wants_input| {
-            let wants = ProductWants {
-                input: wants_input,
-                bias: layer.bias.is_some(),
-            };
-            let grads = timed("linear backward", || {
-                K::linear_backward(input, weight, output_grad, wants)
-            })?;
-            gradients.add_product(layer.weight, layer.bias, grads)
+            gradients.pull(product, output_grad, wants_input)
         });
         Ok((output, pullback))
     }

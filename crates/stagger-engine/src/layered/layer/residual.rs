@@ -2,7 +2,7 @@
 
 use crate::error::EngineError;
 use crate::layered::kernels::Kernels;
-use crate::layered::parameters::Gradients;
+use crate::layered::product::Collected;
 use crate::layered::timing::timed;
 
 use super::batch_norm::{BatchNorm, BatchNormPullback, wanted};
@@ -35,7 +35,7 @@ impl<K: Kernels> JoinPullback<K> {
     fn pull(
         self,
         output_grad: K::Tensor,
-        gradients: &mut Gradients<K>,
+        gradients: &mut Collected<'_, K>,
     ) -> Result<(K::Tensor, K::Tensor), EngineError> {
         let grad = match self {
             Self::Sum(None) => output_grad,

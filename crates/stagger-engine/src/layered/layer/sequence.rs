@@ -4,7 +4,7 @@ use stagger_model::Layer as ModelLayer;
 
 use crate::error::EngineError;
 use crate::layered::kernels::{Convolution, Kernels, Subsample, Window};
-use crate::layered::parameters::Gradients;
+use crate::layered::product::Collected;
 
 use super::batch_norm::BatchNorm;
 use super::conv::Conv;
@@ -216,7 +216,7 @@ impl<K: Kernels> SequencePullback<K> {
     pub(crate) fn pull(
         self,
         output_grad: K::Tensor,
-        gradients: &mut Gradients<K>,
+        gradients: &mut Collected<'_, K>,
         wants_input: bool,
     ) -> Result<Option<K::Tensor>, EngineError> {
         let mut grad = Some(output_grad);

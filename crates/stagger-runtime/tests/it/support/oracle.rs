@@ -269,6 +269,7 @@ pub fn methods(stages: usize, m: usize) -> Vec<(String, Rule)> {
     vec![
         (format!("gpipe({m})"), flushed.clone()),
         (format!("1f1b({m})"), flushed.clone()),
+        (format!("zb({m})"), flushed.clone()),
         (format!("bp + accumulate({m})"), flushed),
         ("pipedream".into(), stashed(1)),
         ("ddg".into(), stashed(1)),

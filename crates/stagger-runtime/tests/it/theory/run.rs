@@ -152,6 +152,7 @@ const NOT_ASKED: &str = "DSP does not ask for this";
 impl stagger_engine::Stage for SmoothStage {
     type Activation = Rows;
     type Graph = (Stage, Rows);
+    type Pending = ();
     type Weights = Stage;
     type Position = Stage;
     type Statistics = ();
@@ -185,6 +186,18 @@ impl stagger_engine::Stage for SmoothStage {
         });
         let input_grads = Rows(input_grads.collect());
         Ok((self.stage > 0).then_some(input_grads))
+    }
+
+    fn backward_input(
+        &mut self,
+        _: Self::Graph,
+        _: Rows,
+    ) -> Result<(Option<Rows>, ()), EngineError> {
+        unimplemented!("{NOT_ASKED}")
+    }
+
+    fn backward_weights(&mut self, (): ()) -> Result<(), EngineError> {
+        unimplemented!("{NOT_ASKED}")
     }
 
     fn loss(&self, logits: &Rows, labels: &[usize], share: f64) -> Result<Loss<Rows>, EngineError> {
