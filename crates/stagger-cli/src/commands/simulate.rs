@@ -92,7 +92,8 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     let mut note = String::new();
     if let Some(text) = &arguments.keep_busy {
         let share = share(text)?;
-        if schedule.trim() != "dsp" {
+        let words: String = schedule.split_whitespace().collect();
+        if !matches!(words.as_str(), "dsp" | "dsp+split") {
             return Err(anyhow!(
                 "--keep-busy finds the staleness of dsp, and the schedule is {}; give dsp --stages K",
                 shown_text(&schedule)

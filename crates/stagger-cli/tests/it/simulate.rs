@@ -216,6 +216,14 @@ fn the_least_staleness_is_found() {
         found["stages"][0]["staleness_max"].as_u64().unwrap() > 3,
         "{found}"
     );
+    // Gradients that go down first make the round trip of a message and its answer shorter.
+    for (method, found) in [
+        ("dsp", "dsp(m=6,4,2,0)"),
+        ("dsp+split", "dsp(m=3,2,1,0) + split"),
+    ] {
+        let arguments = format!("{method} --stages 4 --keep-busy 99% --latency 10ms");
+        assert_eq!(json_of(&bench, &arguments)["schedule"], found);
+    }
     let never = bench.stagger("simulate dsp --stages 2 --keep-busy 99% --transfer 80ms");
     assert!(
         never.stdout.starts_with("no staleness keeps"),
