@@ -65,7 +65,10 @@ impl Schedule {
         let example = methods::default_example(stages);
         let (call, added) = notation::read(text).map_err(|fault| fault.in_text(text, &example))?;
         let entry = methods::find(&call.name).map_err(|fault| fault.in_text(text, &example))?;
-        let example = (entry.example)(stages);
+        let example = match is_right((entry.example)(stages).as_str(), entry, stages) {
+            true => (entry.example)(stages),
+            false => example,
+        };
         let mut schedule = check_stages(stages)
             .and_then(|()| (entry.build)(&call.arguments, stages))
             .map(Schedule::from)
@@ -80,6 +83,14 @@ impl Schedule {
     pub fn examples(stages: Option<usize>) -> Vec<String> {
         methods::examples(stages)
     }
+}
+
+/// Whether a method's example fits the number of stages that is asked for, if any.
+fn is_right(example: &str, entry: &methods::Entry, stages: Option<usize>) -> bool {
+    if stages.is_none() || check_stages(stages).is_err() {
+        return true;
+    }
+    notation::read(example).is_ok_and(|(call, _)| (entry.build)(&call.arguments, stages).is_ok())
 }
 
 impl fmt::Display for Schedule {
