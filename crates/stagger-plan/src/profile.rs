@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(Profile::from_json(&written).unwrap(), profile());
     }
 
-    /// A file that says nothing of halves, as all did before there were any.
+    /// A file that says nothing of halves.
     #[test]
     fn halves_that_were_not_measured_are_equal() {
         let mut profile = profile();

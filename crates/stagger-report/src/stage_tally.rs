@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(summary.unaccounted, Duration::from_secs(1));
     }
 
-    /// The field is there only where passes are split: files of other methods are what they were.
+    /// The field is there only where passes are split.
     #[test]
     fn second_halves_of_backward_passes_are_counted_apart() {
         let mut tally = StageTally::default();

@@ -16,8 +16,8 @@ use crate::error::ReportError;
 use crate::sink::Sink;
 use crate::summary::EpochSummary;
 
-/// Most points of a line over the batches of a run.
-const MOST_POINTS: usize = 10_000;
+/// Up to here every batch is a point.
+const SINGLE_POINTS: usize = 10_000;
 /// What waits in memory is written after so long.
 const WRITTEN_EVERY: Duration = Duration::from_secs(2);
 
@@ -25,15 +25,15 @@ const WRITTEN_EVERY: Duration = Duration::from_secs(2);
 /// test scores, images per second, bubble, and busy share, staleness and gap of every stage over the epochs. The step of a batch is its
 /// number from 0, that of an epoch the number of its last batch.
 ///
-/// A run of more than 10,000 batches has the mean of neighbouring ones. One that is resumed, or that rolls back, begins another file in
-/// the folder and tells TensorBoard from which step on it replaces what was there. What a snapshot covers is in the file before it.
+/// From batch 10,000 on a point is the mean of two neighbouring batches, from 20,000 on of four, and so on. Where the folder has event files
+/// already, as after a resume or a rollback, another one begins, and tells TensorBoard that it replaces what they have from its first step
+/// on. What a snapshot covers is in the file before it. An epoch that the end of the run cuts short has the step behind its last batch, so
+/// that it is replaced if the run becomes longer.
 #[derive(Debug)]
 pub struct TensorBoard {
     folder: PathBuf,
     file: Option<(PathBuf, File)>,
     tally: EpochTally,
-    /// Batches of a point.
-    group: usize,
     means: Means,
     /// What is not written yet.
     waiting: Vec<u8>,
@@ -43,9 +43,11 @@ pub struct TensorBoard {
 /// Sums over the batches of a point.
 #[derive(Debug, Default)]
 struct Means {
+    last_batch: usize,
     samples: usize,
     loss: f64,
     correct: usize,
+    learning_rate: f64,
 }
 
 impl TensorBoard {
@@ -53,12 +55,10 @@ impl TensorBoard {
     /// run.
     #[must_use]
     pub fn new(folder: &Path, tally: EpochTally) -> Self {
-        let group = tally.plan().batches.div_ceil(MOST_POINTS).max(1);
         Self {
             folder: folder.to_owned(),
             file: None,
             tally,
-            group,
             means: Means::default(),
             waiting: Vec::new(),
             written_at: Duration::ZERO,
@@ -99,6 +99,7 @@ impl TensorBoard {
                 made.map_err(|source| ReportError::io("create the folder", &self.folder, source))?
             }
         }
+        let is_first = !self.has_event_files()?;
         let now = now();
         // Files are read in the order of their names.
         let name = format!(
@@ -111,11 +112,21 @@ impl TensorBoard {
             .map_err(|source| ReportError::io("create", &path, source))?;
         self.file = Some((path, file));
         self.add(0, Message::FileVersion(FILE_VERSION));
-        let start = self.tally.start_version();
-        if start > 0 {
-            self.add(start, Message::Restart);
+        if !is_first {
+            self.add(self.tally.start_version(), Message::Restart);
         }
         self.write()
+    }
+
+    fn has_event_files(&self) -> Result<bool, ReportError> {
+        let unreadable = |source| ReportError::io("read the folder", &self.folder, source);
+        for entry in fs::read_dir(&self.folder).map_err(unreadable)? {
+            let name = entry.map_err(unreadable)?.file_name();
+            if name.to_string_lossy().contains("tfevents") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn add(&mut self, step: usize, message: Message<'_>) {
@@ -136,29 +147,34 @@ impl TensorBoard {
         learning_rate: f64,
     ) {
         let means = &mut self.means;
+        means.last_batch = batch;
         means.samples += samples;
         means.loss += f64::from(loss) * samples as f64;
         means.correct += correct;
-        let is_last = batch + 1 == self.tally.plan().batches;
+        means.learning_rate = learning_rate;
         // At the same batches whether the run is resumed or not.
-        if !(batch + 1).is_multiple_of(self.group) && !is_last {
-            return;
-        }
-        let Means {
-            samples,
-            loss,
-            correct,
-        } = std::mem::take(means);
-        let samples = samples.max(1) as f64;
-        if !self.tally.plan().emulated {
-            self.scalar(batch, "loss/train", loss / samples);
-            self.scalar(batch, "accuracy/train", 100.0 * correct as f64 / samples);
-            self.scalar(batch, "learning_rate", learning_rate);
+        if (batch + 1).is_multiple_of(group(batch)) {
+            self.point();
         }
     }
 
-    fn epoch(&mut self, epoch: &EpochSummary) {
-        let step = epoch.version.saturating_sub(1);
+    /// Adds a point for the batches since the last one, if there are any.
+    fn point(&mut self) {
+        let means = std::mem::take(&mut self.means);
+        if means.samples == 0 || self.tally.plan().emulated {
+            return;
+        }
+        let (batch, samples) = (means.last_batch, means.samples as f64);
+        self.scalar(batch, "loss/train", means.loss / samples);
+        self.scalar(
+            batch,
+            "accuracy/train",
+            100.0 * means.correct as f64 / samples,
+        );
+        self.scalar(batch, "learning_rate", means.learning_rate);
+    }
+
+    fn epoch(&mut self, epoch: &EpochSummary, step: usize) {
         let learned = [
             ("loss/test", epoch.test_loss),
             ("accuracy/test", epoch.test_top1),
@@ -216,7 +232,7 @@ impl Sink for TensorBoard {
             }
         }
         if let Some(epoch) = self.tally.event(event) {
-            self.epoch(&epoch);
+            self.epoch(&epoch, epoch.version.saturating_sub(1));
             is_due = true;
         }
         match is_due {
@@ -225,9 +241,25 @@ impl Sink for TensorBoard {
         }
     }
 
-    fn finish(&mut self, _end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+    fn finish(&mut self, end: Result<&Outcome, &RunError>) -> Result<(), ReportError> {
+        if self.file.is_none() {
+            return Ok(());
+        }
+        self.point();
+        let cut_short = self.tally.flush();
+        // One that is interrupted or fails will be whole once the run is resumed.
+        if end.is_ok_and(|outcome| !outcome.interrupted) {
+            for epoch in cut_short {
+                self.epoch(&epoch, epoch.version);
+            }
+        }
         self.write()
     }
+}
+
+/// How many batches are a point at this one.
+fn group(batch: usize) -> usize {
+    ((batch + 1).div_ceil(SINGLE_POINTS)).next_power_of_two()
 }
 
 fn now() -> Duration {

@@ -19,6 +19,9 @@ use crate::refusal::Refusal;
 const MOMENTUM_SLOTS: usize = 1;
 
 /// Far more batches than there are between evaluations, or in one.
+/// Most evaluations, and most snapshots, of a simulation: each is listed in the memory of every stage.
+const MOST_PAUSES: usize = 1_000_000;
+
 const MOST_PAUSE_BATCHES: usize = 1_000_000_000;
 
 /// What to simulate.
@@ -253,6 +256,21 @@ impl Simulation {
                 _ => {}
             }
         }
+        for (option, every) in [
+            ("evaluate_every", evaluations.map(|of| of.every)),
+            ("snapshot_every", snapshots.map(|of| of.every)),
+        ] {
+            let least = self.batches.saturating_add(self.warmup) / MOST_PAUSES;
+            let is_seen = |every: usize| every <= self.batches && every > least;
+            if let Some(every) = every.filter(|&every| !is_seen(every)) {
+                return Err(Refusal::Value {
+                    option,
+                    found: every.to_string(),
+                    kind: "a number of batches from one to the next",
+                    expected: "at most the batches that are simulated, and no less than a millionth of them",
+                });
+            }
+        }
         Ok(())
     }
 
@@ -324,7 +342,7 @@ impl PreparedSimulation {
     }
 
     /// The same durations under DSP with the least staleness that keeps the busiest stage working for this share of the time, and
-    /// whether there is one. It splits its backward passes if the schedule does.
+    /// whether there is one. It splits its backward passes if the schedule does. Evaluations and snapshots are left out of the search.
     ///
     /// # Errors
     /// When the stages cannot be simulated.

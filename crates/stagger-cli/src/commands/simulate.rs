@@ -92,13 +92,17 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     let mut note = String::new();
     if let Some(text) = &arguments.keep_busy {
         let share = share(text)?;
-        let words: String = schedule.split_whitespace().collect();
+        let words: String = schedule.to_lowercase().split_whitespace().collect();
         if !matches!(words.as_str(), "dsp" | "dsp+split") {
             return Err(anyhow!(
-                "--keep-busy finds the staleness of dsp, and the schedule is {}; give dsp --stages K",
+                "--keep-busy finds the staleness of dsp and of dsp + split, and the schedule is {}; give dsp --stages K",
                 shown_text(&schedule)
             )
             .into());
+        }
+        if simulation.evaluations.is_some() || simulation.snapshots.is_some() {
+            let sentence = "--keep-busy looks for the staleness of training alone; leave out --evaluate-every and --snapshot-every";
+            return Err(anyhow!(sentence).into());
         }
         let (found, is_enough) = prepared.with_least_staleness(share)?;
         prepared = found;
@@ -137,6 +141,13 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     }
     print(&text)?;
     Ok(())
+}
+
+fn updates(every: usize) -> String {
+    match every {
+        1 => "update".to_owned(),
+        every => format!("{every} updates"),
+    }
 }
 
 /// Two flags of which neither means anything without the other.
@@ -279,14 +290,16 @@ fn table(
     if let Some(SimulatedEvaluations { every, batches }) = request.evaluations {
         let _ = writeln!(
             text,
-            "after every {every} updates each stage evaluates {batches} {}",
+            "after every {} each stage evaluates {batches} {}",
+            updates(every),
             if batches == 1 { "batch" } else { "batches" }
         );
     }
     if let Some(SimulatedSnapshots { every, seconds }) = request.snapshots {
         let _ = writeln!(
             text,
-            "after every {every} updates a snapshot holds each stage up for {} ms",
+            "after every {} a snapshot holds each stage up for {} ms",
+            updates(every),
             digits(1e3 * seconds)
         );
     }

@@ -25,12 +25,12 @@ pub struct TrainArgs {
     /// Time every kind of kernel, and print it at the end
     #[arg(long, help_heading = "Output")]
     pub profile_ops: bool,
-    /// Write what every stage does when in the first 1000 batches to this file, which must not exist; ui.perfetto.dev and chrome://tracing
-    /// show it
+    /// Write what every stage does when in the first 1000 batches (fewer, with many micro-batches) to this file, which must not exist;
+    /// ui.perfetto.dev and chrome://tracing show it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub trace: Option<PathBuf>,
-    /// Write scalars for TensorBoard into this folder, beside event files that are there; a resumed run replaces its own from where it
-    /// resumes
+    /// Write scalars for TensorBoard into this folder; what event files there have from the first step of this run on is replaced, as after
+    /// a resume
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub tensorboard: Option<PathBuf>,
     /// Over several processes: end the run when a rank has not been heard of for so long; 0 waits for ever [default: 10]

@@ -65,7 +65,12 @@ pub(super) fn common(runs: &[ReportedRun]) -> Result<Vec<Figure>, ChartError> {
     add(
         "Learning rate",
         lines("batch", "learning rate", true, &rates)?,
-        "That of each batch, after warm-up, schedule and rollbacks.".to_owned(),
+        match most {
+            1 => "That of each batch, after warm-up, schedule and rollbacks.".to_owned(),
+            _ => format!(
+                "Mean of {most} neighbouring batches, after warm-up, schedule and rollbacks."
+            ),
+        },
     );
     let throughputs: Vec<Line> = runs
         .iter()

@@ -16,6 +16,9 @@ use crate::table::Table;
 /// Most rows of a table of epochs.
 const MOST_ROWS: usize = 100;
 
+/// The column of the second halves of backward passes.
+const WEIGHTS: usize = 4;
+
 /// The page. The template engine escapes all texts but the charts.
 #[derive(Template)]
 #[template(path = "run_report/page.html")]
@@ -129,6 +132,7 @@ fn stage_table(epochs: &[EpochSummary]) -> Table {
         "forward",
         "recompute",
         "backward",
+        "weights",
         "update",
         "transfer",
         "loader",
@@ -136,10 +140,11 @@ fn stage_table(epochs: &[EpochSummary]) -> Table {
         "send",
         "between",
     ];
-    let parts: [fn(&StageSummary) -> Duration; 9] = [
+    let parts: [fn(&StageSummary) -> Duration; 10] = [
         |stage| stage.forward,
         |stage| stage.recompute,
         |stage| stage.backward,
+        |stage| stage.weights,
         |stage| stage.update,
         |stage| stage.transfer,
         |stage| stage.loader,
@@ -160,10 +165,20 @@ fn stage_table(epochs: &[EpochSummary]) -> Table {
             .chain(sums.map(share))
             .collect()
     };
-    Table {
+    let mut table = Table {
         headers: names.map(str::to_owned).to_vec(),
         rows: (0..stages).map(row).collect(),
+    };
+    // Only where backward passes are split.
+    let has_halves = |epoch: &EpochSummary| epoch.stages.iter().any(|of| !of.weights.is_zero());
+    if !epochs.iter().any(has_halves) {
+        table.headers.remove(WEIGHTS);
+        table
+            .rows
+            .iter_mut()
+            .for_each(|row| drop(row.remove(WEIGHTS)));
     }
+    table
 }
 
 /// The epochs, and how many are left out.

@@ -77,6 +77,19 @@ fn a_page_has_what_the_run_has() {
 }
 
 #[test]
+fn second_halves_of_backward_passes_have_a_column() {
+    let split = metrics(30, "").replace(
+        r#""backward_seconds":4.0"#,
+        r#""backward_seconds":2.0,"weights_seconds":2.0"#,
+    );
+    let whole = page(&metrics(30, ""));
+    assert!(!whole.contains(r#"<th scope="col">weights</th>"#));
+    let page = page(&split);
+    assert!(page.contains(r#"<th scope="col">weights</th>"#));
+    assert!(page.contains("<td>0</td><td>25.0 %</td><td>6.2 %</td><td>25.0 %</td><td>25.0 %</td>"));
+}
+
+#[test]
 fn a_page_needs_no_network() {
     let page = page(&metrics(30, ""));
     let addresses = page.replace("http://www.w3.org/2000/svg", "");

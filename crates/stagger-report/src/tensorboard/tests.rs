@@ -1,5 +1,8 @@
 use std::fs;
 
+use stagger_runtime::{Acted, Waits};
+use stagger_schedule::Action;
+
 use super::encoding::masked;
 use super::*;
 use crate::epoch::EpochPlan;
@@ -78,6 +81,22 @@ fn trained(batch: usize, loss: f32) -> Event {
     }
 }
 
+/// The only stage has updated with a batch.
+fn updated(batch: usize) -> Event {
+    let at = Duration::from_millis(batch as u64);
+    Event::Acted(Acted {
+        stage: 0,
+        action: Action::Update { version: batch },
+        started_at: at,
+        ended_at: at + Duration::from_millis(1),
+        waits: Waits::default(),
+        transfer: Duration::ZERO,
+        delayed: Duration::ZERO,
+        staleness: None,
+        gap: None,
+    })
+}
+
 fn sink(folder: &Path, batches: usize) -> TensorBoard {
     TensorBoard::new(folder, tally(batches, false))
 }
@@ -103,22 +122,73 @@ fn batches_become_points() {
 }
 
 #[test]
-fn a_long_run_has_bounded_lines_of_means() {
+fn a_long_run_has_means_of_more_and_more_batches() {
     let folder = tempfile::tempdir().unwrap();
-    let batches = 2 * MOST_POINTS + 1;
-    let mut board = sink(folder.path(), batches);
+    let batches = 4 * SINGLE_POINTS + 1;
+    let mut board = sink(folder.path(), 10 * batches);
     for batch in 0..batches {
-        board.event(&trained(batch, (batch % 3) as f32)).unwrap();
+        board.event(&trained(batch, (batch % 2) as f32)).unwrap();
     }
-    board.write().unwrap();
+    let outcome = Outcome {
+        version: batches,
+        interrupted: true,
+        wall: Duration::from_secs(1),
+    };
+    board.finish(Ok(&outcome)).unwrap();
     let losses: Vec<(u64, f32)> = read(folder.path())
         .into_iter()
         .filter(|(_, tag, _)| tag == "loss/train")
         .map(|(step, _, loss)| (step, loss))
         .collect();
-    assert_eq!(losses.len(), batches.div_ceil(3));
-    assert_eq!(losses[0], (2, 1.0));
-    assert_eq!(losses.last().unwrap().0, batches as u64 - 1);
+    assert_eq!(
+        losses.len(),
+        SINGLE_POINTS + SINGLE_POINTS / 2 + SINGLE_POINTS / 2 + 1
+    );
+    assert_eq!(losses[SINGLE_POINTS - 1], (SINGLE_POINTS as u64 - 1, 1.0));
+    assert_eq!(losses[SINGLE_POINTS], (SINGLE_POINTS as u64 + 1, 0.5));
+    // What the end left of a point.
+    assert_eq!(losses.last().unwrap(), &(batches as u64 - 1, 0.0));
+}
+
+#[test]
+fn an_epoch_that_the_end_cuts_short_is_told_once() {
+    for (interrupted, expected) in [(false, 1), (true, 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut board = sink(folder.path(), 8);
+        board.event(&Event::Started { stages: 1 }).unwrap();
+        for batch in 0..6 {
+            board.event(&trained(batch, 1.0)).unwrap();
+            board.event(&updated(batch)).unwrap();
+        }
+        let outcome = Outcome {
+            version: 6,
+            interrupted,
+            wall: Duration::from_secs(1),
+        };
+        board.finish(Ok(&outcome)).unwrap();
+        let found = read(folder.path());
+        let of_epochs = found
+            .iter()
+            .filter(|(_, tag, _)| tag == "images_per_second");
+        let steps: Vec<u64> = of_epochs.map(|(step, ..)| *step).collect();
+        assert_eq!(steps, [3, 6][..1 + expected], "{found:?}");
+    }
+}
+
+#[test]
+fn a_go_from_the_start_replaces_all_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let mut board = sink(folder.path(), 8);
+        board.event(&Event::Started { stages: 1 }).unwrap();
+        board.event(&trained(0, 1.0)).unwrap();
+        board.write().unwrap();
+    }
+    let found = read(folder.path());
+    let tags: Vec<&str> = found.iter().map(|(_, tag, _)| tag.as_str()).collect();
+    let of_a_go = ["loss/train", "accuracy/train", "learning_rate"];
+    assert_eq!(tags, [&of_a_go[..], &["restart"], &of_a_go].concat());
+    assert_eq!(found[3].0, 0);
 }
 
 #[test]

@@ -11,11 +11,13 @@ use crate::error::ReportError;
 use crate::new_file::NewFile;
 use crate::sink::Sink;
 
-/// Batches that are traced. Each has some five actions per stage, of some 100 bytes.
+/// Most batches that are traced.
 const BATCHES: usize = 1000;
+/// Most actions, but for those of batches that are on their way by then: some 20 MB.
+const ACTIONS: usize = 100_000;
 
-/// Writes what every stage does in the first 1000 batches of a run, from where it starts or resumes: a track per stage, and arrows from
-/// where an activation or a gradient leaves to where it is taken. In front of an action, on the same track, is what it waited for its
+/// Writes what every stage does in the first 1000 batches of a run, from where it starts or resumes, or in fewer where these would be more
+/// than some 100,000 actions: a track per stage, and arrows from where an activation or a gradient leaves to where it is taken. In front of an action, on the same track, is what it waited for its
 /// input, and behind it what it waited for room above or below. Of several replicas, the first.
 ///
 /// The file is written when all stages have gone through these batches, or else when the run ends.
@@ -28,7 +30,9 @@ pub struct TraceFile {
     acted: Vec<Acted>,
     /// Added to times: each go of a run that rolls back has a clock of its own.
     offset: Duration,
-    /// Of each stage, whether it has come past the last batch.
+    /// The newest batch that has an action.
+    newest: usize,
+    /// Of each stage, whether it has made the update behind that of the last batch: with that, all of the last batch is done.
     is_through: Vec<bool>,
     is_written: bool,
 }
@@ -41,6 +45,7 @@ impl TraceFile {
             stages: 0,
             last: None,
             acted: Vec::new(),
+            newest: 0,
             offset: Duration::ZERO,
             is_through: Vec::new(),
             is_written: false,
@@ -58,11 +63,19 @@ impl TraceFile {
         let at = batch_or_version(acted.action);
         let last = *self.last.get_or_insert(at + BATCHES - 1);
         if at > last {
+            // A stage that runs ahead forwards batches before it has pulled the last one back.
+            let Action::Update { .. } = acted.action else {
+                return Ok(());
+            };
             self.is_through[acted.stage] = true;
             if self.is_through.iter().all(|&is_through| is_through) {
                 return self.write();
             }
             return Ok(());
+        }
+        self.newest = self.newest.max(at);
+        if self.acted.len() >= ACTIONS {
+            self.last = Some(self.newest);
         }
         self.acted.push(Acted {
             started_at: acted.started_at + self.offset,
@@ -298,38 +311,84 @@ mod tests {
         );
     }
 
+    fn slices(file: &NewFile) -> Vec<String> {
+        let slices = events(file).into_iter().filter(|event| event["ph"] == "X");
+        slices
+            .map(|event| format!("{}/{}", event["name"].as_str().unwrap(), event["tid"]))
+            .collect()
+    }
+
+    /// Stage 0 runs two batches ahead of its updates, and stage 1 none.
+    fn run_to(trace: &mut TraceFile, first: usize, batches: usize) {
+        for batch in first..first + batches {
+            let at = 10 * batch as u64;
+            let forward = Action::Forward { batch, micro: 0 };
+            let update = |version| Action::Update { version };
+            trace.event(&acted(0, forward, at, at + 1)).unwrap();
+            trace.event(&acted(1, forward, at + 1, at + 2)).unwrap();
+            trace
+                .event(&acted(1, update(batch), at + 2, at + 3))
+                .unwrap();
+            if let Some(version) = batch.checked_sub(2).filter(|&version| version >= first) {
+                trace
+                    .event(&acted(0, update(version), at + 3, at + 4))
+                    .unwrap();
+            }
+        }
+    }
+
     #[test]
-    fn a_long_run_has_a_short_trace_before_it_ends() {
+    fn a_long_run_has_a_short_whole_trace_before_it_ends() {
         let folder = tempfile::tempdir().unwrap();
         let file = NewFile::at(&folder.path().join("trace.json")).unwrap();
         let mut trace = TraceFile::new(file.clone());
         trace.event(&Event::Started { stages: 2 }).unwrap();
-        for batch in 40..40 + BATCHES + 1 {
-            for stage in 0..2 {
-                assert!(!file.path().exists());
-                let at = batch as u64;
-                let forward = Action::Forward { batch, micro: 0 };
-                trace.event(&acted(stage, forward, at, at + 1)).unwrap();
-            }
-        }
-        let slices = |events: &[serde_json::Value]| {
-            let slices = events.iter().filter(|event| event["ph"] == "X");
-            slices.count()
+        run_to(&mut trace, 40, BATCHES + 2);
+        assert!(!file.path().exists());
+        run_to(&mut trace, 40 + BATCHES + 2, 1);
+        // That was the update of stage 0 behind those that are traced.
+        let late = Action::Update {
+            version: 40 + BATCHES,
         };
-        assert_eq!(slices(&events(&file)), 2 * BATCHES);
+        trace.event(&acted(0, late, 99_000, 99_001)).unwrap();
+        let found = slices(&file);
+        assert_eq!(found.len(), 4 * BATCHES);
+        let last = 40 + BATCHES - 1;
+        for expected in [
+            format!("F{last}/0"),
+            format!("U{last}/0"),
+            format!("U{last}/1"),
+        ] {
+            assert_eq!(
+                found.iter().filter(|name| **name == expected).count(),
+                1,
+                "{expected}"
+            );
+        }
         assert!(trace.acted.is_empty());
-        let late = acted(
-            0,
-            Action::Forward {
-                batch: 5000,
-                micro: 0,
-            },
-            9000,
-            9001,
-        );
-        trace.event(&late).unwrap();
         trace.write().unwrap();
-        assert_eq!(slices(&events(&file)), 2 * BATCHES);
+        assert_eq!(slices(&file).len(), 4 * BATCHES);
+    }
+
+    #[test]
+    fn many_micro_batches_make_a_trace_of_fewer_batches() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = NewFile::at(&folder.path().join("trace.json")).unwrap();
+        let mut trace = TraceFile::new(file.clone());
+        trace.event(&Event::Started { stages: 1 }).unwrap();
+        for batch in 0..=ACTIONS / 250 + 1 {
+            let at = batch as u64;
+            for micro in 0..250 {
+                let forward = Action::Forward { batch, micro };
+                trace.event(&acted(0, forward, at, at + 1)).unwrap();
+            }
+            let update = Action::Update { version: batch };
+            trace.event(&acted(0, update, at, at + 1)).unwrap();
+        }
+        // The batch that fills it up is whole.
+        let found = slices(&file).len();
+        assert!((ACTIONS..ACTIONS + 2 * 251).contains(&found), "{found}");
+        assert_eq!(found % 251, 0);
     }
 
     #[test]

@@ -95,10 +95,14 @@ pub(super) fn stages(facts: &Facts) -> String {
         .iter()
         .any(|stage| stage.pending_micro_batches > 0);
     let halves = halves.then(|| {
-        let most = count(most_held.max().unwrap_or_default(), "micro-batch", "micro-batches");
+        let (one, several) = match whole {
+            true => ("batch", "batches"),
+            false => ("micro-batch", "micro-batches"),
+        };
+        let most = count(most_held.max().unwrap_or_default(), one, several);
         let text = format!(
-            "pending halves of backward passes: inputs and output gradients of convolutions and linear layers. Graphs \
-             and halves together are those of {most} at the most."
+            "pending halves of backward passes: inputs and output gradients of convolutions and linear layers. What a \
+             stage holds is of {most} at the most."
         );
         ("half", text)
     });

@@ -65,6 +65,7 @@ fn by_trying_everything(path: &std::path::Path, devices: usize) -> (f64, String)
             for micro_batches in [2, 4, 8, 16] {
                 methods.push(format!("gpipe({micro_batches})"));
                 methods.push(format!("1f1b({micro_batches})"));
+                methods.push(format!("zb({micro_batches})"));
                 if micro_batches >= stages {
                     methods.push(format!("2bw({micro_batches})"));
                 }

@@ -177,7 +177,17 @@ fn decoder(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder + '_, 
 
 #[allow(clippy::needless_pass_by_value, reason = "it is mapped over results")]
 fn sentence(error: ImageError) -> String {
-    error.to_string()
+    match error {
+        ImageError::Unsupported(error) => unread(&error),
+        error => error.to_string(),
+    }
+}
+
+/// What is said of a kind of picture that no decoder reads.
+fn unread(error: &impl std::fmt::Display) -> String {
+    format!(
+        "a picture of its kind is not read ({error}); save it with 8 bits per channel, or as PNG"
+    )
 }
 
 /// Makes a panic of a decoder, which no bytes should cause, an error like the others, and of what decoders say one line.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageBuffer, LumaA, RgbImage};
+use image::{DynamicImage, GrayImage, ImageBuffer, LumaA, RgbImage, Rgba, RgbaImage};
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 use zune_core::bytestream::ZCursor;
@@ -26,7 +26,12 @@ enum Kind {
     /// Levels of grey, of 2 or 4 bits.
     Grey { bits: u16 },
     /// Grey and opacity, of 8 or 16 bits each.
-    GreyAlpha { is_black_first: bool },
+    GreyAlpha {
+        is_black_first: bool,
+        is_multiplied: bool,
+    },
+    /// Colours that are multiplied by their opacity, of 8 or 16 bits each.
+    MultipliedColours,
     /// Numbers of colours, of 1, 2, 4 or 8 bits.
     Palette { bits: u16 },
     /// Luma and two of chroma, of 8 bits each, where the chroma has the resolution of the luma once it is decompressed.
@@ -56,7 +61,8 @@ impl<'a> Tiff<'a> {
             return Ok(None);
         };
         let (width, height) = decoder.dimensions().map_err(sentence)?;
-        let orientation = number(&mut decoder, Tag::Orientation, 1)?;
+        // Data about a picture that cannot be read do not spoil it.
+        let orientation = number(&mut decoder, Tag::Orientation, 1).unwrap_or(1);
         let orientation = u8::try_from(orientation)
             .ok()
             .and_then(Orientation::from_exif);
@@ -93,21 +99,46 @@ impl<'a> Tiff<'a> {
                 let grey = levels.into_iter().map(|level| level * scale).collect();
                 GrayImage::from_raw(width, height, grey).map(DynamicImage::from)
             }
-            Kind::GreyAlpha { is_black_first } => match self.samples()? {
+            Kind::GreyAlpha {
+                is_black_first,
+                is_multiplied,
+            } => match self.samples()? {
                 DecodingResult::U8(mut samples) => {
-                    if !is_black_first {
-                        let grey = samples.iter_mut().step_by(2);
-                        grey.for_each(|level| *level = 255 - *level);
+                    for pixel in samples.chunks_exact_mut(2) {
+                        if is_multiplied {
+                            divide(pixel, u8::MAX);
+                        }
+                        if !is_black_first {
+                            pixel[0] = u8::MAX - pixel[0];
+                        }
                     }
                     ImageBuffer::<LumaA<u8>, _>::from_raw(width, height, samples)
                         .map(DynamicImage::from)
                 }
                 DecodingResult::U16(mut samples) => {
-                    if !is_black_first {
-                        let grey = samples.iter_mut().step_by(2);
-                        grey.for_each(|level| *level = u16::MAX - *level);
+                    for pixel in samples.chunks_exact_mut(2) {
+                        if is_multiplied {
+                            divide(pixel, u16::MAX);
+                        }
+                        if !is_black_first {
+                            pixel[0] = u16::MAX - pixel[0];
+                        }
                     }
                     ImageBuffer::<LumaA<u16>, _>::from_raw(width, height, samples)
+                        .map(DynamicImage::from)
+                }
+                _ => None,
+            },
+            Kind::MultipliedColours => match self.samples()? {
+                DecodingResult::U8(mut samples) => {
+                    let pixels = samples.chunks_exact_mut(4);
+                    pixels.for_each(|pixel| divide(pixel, u8::MAX));
+                    RgbaImage::from_raw(width, height, samples).map(DynamicImage::from)
+                }
+                DecodingResult::U16(mut samples) => {
+                    let pixels = samples.chunks_exact_mut(4);
+                    pixels.for_each(|pixel| divide(pixel, u16::MAX));
+                    ImageBuffer::<Rgba<u16>, _>::from_raw(width, height, samples)
                         .map(DynamicImage::from)
                 }
                 _ => None,
@@ -215,7 +246,8 @@ fn refuse_unread(decoder: &mut Reader<'_>) -> Result<(), String> {
     let bits = numbers(decoder, Tag::BitsPerSample)?;
     let formats = numbers(decoder, Tag::SampleFormat)?;
     // Of colours as floats, 1 is white in all programs; of grey ones it may be anything.
-    if number(decoder, Tag::SamplesPerPixel, 1)? >= 3 && formats.iter().all(|&format| format == 3) {
+    let is_float = !formats.is_empty() && formats.iter().all(|&format| format == 3);
+    if number(decoder, Tag::SamplesPerPixel, 1)? >= 3 && is_float {
         return Ok(());
     }
     let is_whole = |&format: &u16| format == 1 || format == 4;
@@ -248,11 +280,18 @@ fn kind(decoder: &mut Reader<'_>) -> Result<Option<Kind>, String> {
     Ok(match (photometric, samples, bits) {
         (0 | 1, 1, 2 | 4) => Some(Kind::Grey { bits }),
         (0 | 1, 2, 8 | 16) if matches!(numbers(decoder, Tag::ExtraSamples)?[..], [1 | 2]) => {
+            let is_multiplied = numbers(decoder, Tag::ExtraSamples)? == [1];
             let is_black_first = photometric == 1;
             if !is_black_first {
                 show_as_grey(decoder)?;
             }
-            Some(Kind::GreyAlpha { is_black_first })
+            Some(Kind::GreyAlpha {
+                is_black_first,
+                is_multiplied,
+            })
+        }
+        (2, 4, 8 | 16) if numbers(decoder, Tag::ExtraSamples)? == [1] => {
+            Some(Kind::MultipliedColours)
         }
         (3, 1, 1 | 2 | 4 | 8) => {
             show_as_grey(decoder)?;
@@ -375,6 +414,19 @@ fn refuse_large_segments(decoder: &mut Reader<'_>, file: &[u8]) -> Result<(), St
     Ok(())
 }
 
+/// Colours from what is multiplied by the opacity, the last sample, of which `most` is all.
+fn divide<T: Copy + TryFrom<u32> + Into<u32>>(pixel: &mut [T], most: T) {
+    let Some((opacity, colours)) = pixel.split_last_mut() else {
+        return;
+    };
+    let (opacity, most_level): (u32, u32) = ((*opacity).into(), most.into());
+    for colour in colours {
+        let multiplied: u32 = (*colour).into();
+        let level = (multiplied * most_level + opacity / 2).checked_div(opacity);
+        *colour = T::try_from(level.unwrap_or(0)).unwrap_or(most);
+    }
+}
+
 /// The formula of JFIF, which is that of TIFF's default coefficients.
 fn rgb_of_luma_and_chroma(pixel: &[u8]) -> [u8; 3] {
     let [luma, blue, red] = [pixel[0], pixel[1], pixel[2]].map(f32::from);
@@ -404,7 +456,10 @@ fn numbers_u64(decoder: &mut Reader<'_>, tag: Tag) -> Result<Vec<u64>, String> {
 
 #[allow(clippy::needless_pass_by_value, reason = "it is mapped over results")]
 fn sentence(error: tiff::TiffError) -> String {
-    error.to_string()
+    match error {
+        tiff::TiffError::UnsupportedError(error) => super::unread(&error),
+        error => error.to_string(),
+    }
 }
 
 #[cfg(test)]

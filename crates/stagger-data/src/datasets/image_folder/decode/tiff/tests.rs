@@ -177,6 +177,33 @@ fn grey_lies_over_the_background() {
 }
 
 #[test]
+fn what_is_multiplied_by_its_opacity_is_divided_again() {
+    // White that lets half through, and nothing.
+    let file = File::new(1, [1, 2], &[8, 8], &[128, 128, 0, 0]).with(EXTRA_SAMPLES, &[1]);
+    assert_eq!(levels(&file), [255, 255]);
+    let file = file.with(EXTRA_SAMPLES, &[2]);
+    assert_eq!(levels(&file), [191, 255]);
+    let pixels = [100, 50, 0, 200, 255, 255, 255, 0];
+    let file = File::new(2, [1, 2], &[8; 4], &pixels).with(EXTRA_SAMPLES, &[1]);
+    let picture = decode(&file.bytes(), Colour::WHITE).unwrap();
+    // 128, 64 and 0 at 200/255 over white.
+    assert_eq!(picture.as_raw(), &[155, 105, 55, 255, 255, 255]);
+    let deep: Vec<u8> = [0x8080_u16; 2]
+        .iter()
+        .flat_map(|level| level.to_le_bytes())
+        .collect();
+    let file = File::new(1, [1, 1], &[16, 16], &deep).with(EXTRA_SAMPLES, &[1]);
+    assert_eq!(levels(&file), [255]);
+}
+
+#[test]
+fn data_about_a_picture_do_not_spoil_it() {
+    let mut file = File::new(3, [1, 1], &[8], &[0]).with(COLOUR_MAP, &[9; 3 << 8]);
+    file.entries.push((ORIENTATION, vec![70, 80, 90]));
+    assert_eq!(levels(&file), [9]);
+}
+
+#[test]
 fn luma_and_chroma_become_colours() {
     let plain = File::new(
         6,
@@ -252,6 +279,22 @@ fn what_is_not_read_says_what_to_do() {
     assert!(error(File::new(8, [1, 1], &[8; 3], &[0; 3])).contains("L*a*b*"));
     let float = File::new(1, [1, 1], &[32], &[0; 4]).with(SAMPLE_FORMAT, &[3]);
     assert!(error(float).contains("what is white"));
+    // Colours of 32 bits that are whole numbers, as without a word they are.
+    let whole = File::new(2, [1, 1], &[32; 3], &[0; 12]);
+    assert!(error(whole.clone()).contains("what is white"));
+    assert!(dimensions(&whole.with(SAMPLE_FORMAT, &[3; 3]).bytes()).is_ok());
+    for other in [
+        File::new(1, [1, 1], &[12], &[0; 2]),
+        File::new(1, [1, 1], &[8, 8], &[0; 2]),
+        File::new(3, [1, 1], &[16], &[0; 2]),
+        File::new(6, [2, 2], &[8; 3], &[0; 12]).with(530, &[2, 2]),
+    ] {
+        let result = decode(&other.bytes(), Colour::WHITE).unwrap_err();
+        assert!(
+            result.contains("a picture of its kind is not read ("),
+            "{result}"
+        );
+    }
     assert!(dimensions(&plain.bytes()).is_ok());
 }
 
