@@ -54,13 +54,13 @@ pub struct SimulateArgs {
     /// Slow stages down: stage=1,probability=0.33,slowdown=100% (stage=* for all); may be given several times
     #[arg(long, value_name = "SPEC")]
     pub straggler: Vec<String>,
-    /// Evaluate every so many batches, which takes each stage the time of its forward passes for --evaluation-batches
+    /// Evaluate after every N batches; each stage then spends its forward time on --evaluation-batches batches
     #[arg(long, value_name = "N")]
     pub evaluate_every: Option<usize>,
     /// Batches of an evaluation, as large as those of training
     #[arg(long, value_name = "N")]
     pub evaluation_batches: Option<usize>,
-    /// Take a snapshot every so many batches, which holds each stage up for --snapshot-time
+    /// Take a snapshot after every N batches; it stops each stage for --snapshot-time
     #[arg(long, value_name = "N")]
     pub snapshot_every: Option<usize>,
     /// How long a snapshot holds each stage up, such as 20ms

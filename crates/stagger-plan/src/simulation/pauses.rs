@@ -17,7 +17,7 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// A run of so many batches with them.
+    /// The horizon of a run of `batches` batches with these pauses.
     pub(super) fn horizon(&self, batches: usize) -> Horizon {
         let every = |versions: usize| match versions {
             0 => Vec::new(),

@@ -8,7 +8,7 @@ use crate::run_folder::METRICS_FILE;
 
 const EMULATED: &str = r#""emulated":"equal:40ms","#;
 
-/// The metrics of a run over 2 stages and so many batches, 10 of an epoch, without an end.
+/// The metrics of an unfinished run of `batches` batches on 2 stages, with 10 batches per epoch.
 fn metrics(batches: usize, facts: &str) -> String {
     let mut text =
         format!(r#"{{"kind":"run","format_version":1,"facts":{{{facts}"model":"resnet8"}}}}"#)

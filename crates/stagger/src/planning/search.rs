@@ -178,7 +178,7 @@ impl Search<'_> {
         Ok(powers.take_while(|&m| m <= most).collect())
     }
 
-    /// Tries all methods on a layout, but for those that cannot reach so many batches per second.
+    /// Tries all methods on a layout, except those that cannot reach `needed` batches per second.
     fn try_all(
         &self,
         layout: Layout<'_>,
