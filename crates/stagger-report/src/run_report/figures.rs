@@ -8,14 +8,7 @@ use crate::summary::{EpochSummary, StageSummary};
 /// Charts in which all runs are.
 pub(super) fn common(runs: &[ReportedRun]) -> Result<Vec<Figure>, ChartError> {
     let mut figures = Vec::new();
-    let mut add = |title: &str, svg: Option<String>, caption: String| {
-        let title = title.to_owned();
-        figures.extend(svg.map(|svg| Figure {
-            title,
-            svg,
-            caption,
-        }));
-    };
+    let mut add = |title, svg, caption| figures.extend(figure(title, svg, caption));
     // Emulated stages learn nothing.
     let learning = || runs.iter().filter(|run| !run.is_emulated);
     let losses: Vec<Line> = learning()
@@ -93,14 +86,7 @@ pub(super) fn common(runs: &[ReportedRun]) -> Result<Vec<Figure>, ChartError> {
 /// Charts of the stages of one run.
 pub(super) fn of_stages(run: &ReportedRun) -> Result<Vec<Figure>, ChartError> {
     let mut figures = Vec::new();
-    let mut add = |title: &str, svg: Option<String>, caption: String| {
-        let title = title.to_owned();
-        figures.extend(svg.map(|svg| Figure {
-            title,
-            svg,
-            caption,
-        }));
-    };
+    let mut add = |title, svg, caption| figures.extend(figure(title, svg, caption));
     let stages = run.epochs.first().map_or(0, |epoch| epoch.stages.len());
     let one = std::slice::from_ref(run);
     let each_stage = |value: fn(&StageSummary) -> Option<f64>| -> Vec<Line> {
@@ -166,6 +152,16 @@ fn line(run: &ReportedRun, mean: Vec<(f64, f64)>) -> Line {
         mean,
         each: Vec::new(),
     }
+}
+
+/// A chart with its caption, where there is something to draw.
+fn figure(title: &str, svg: Option<String>, caption: String) -> Option<Figure> {
+    let title = title.to_owned();
+    svg.map(|svg| Figure {
+        title,
+        svg,
+        caption,
+    })
 }
 
 /// Every how many epochs a chart has a point.
