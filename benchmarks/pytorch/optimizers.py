@@ -7,7 +7,6 @@ Every batch holds all pictures, so that their order makes a difference of roundi
 
 import argparse
 import json
-import math
 import pathlib
 import subprocess
 import tempfile
@@ -17,10 +16,13 @@ import safetensors.torch
 import torch
 from PIL import Image
 from torch.nn import functional
+from torch.optim import lr_scheduler
 
 import models
 
 PICTURES, CLASSES, BATCHES, WARMUP, RATE, DECAY = 32, 4, 10, 4, 0.01, 0.1
+#: Of LARS.
+TRUST = 0.5
 
 #: Name; flags of stagger; the optimizer over groups of parameters.
 CASES = [
@@ -32,6 +34,53 @@ CASES = [
      lambda groups: torch.optim.SGD(groups, lr=RATE, momentum=0.9, weight_decay=DECAY)),
     ("adamw, all, head", ["--optimizer", "adamw", "--head-lr-factor", "5"],
      lambda groups: torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY)),
+]
+
+
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of Chen et al. 2023."""
+
+    def __init__(self, groups):
+        super().__init__(groups, {"lr": RATE, "weight_decay": DECAY})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                mean = self.state[weight].setdefault("mean", torch.zeros_like(weight))
+                direction = torch.sign(0.9 * mean + 0.1 * weight.grad)
+                weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * direction)
+                mean.mul_(0.99).add_(weight.grad, alpha=0.01)
+
+
+class Lars(torch.optim.SGD):
+    """PyTorch's SGD with the gradients of You et al. 2017."""
+
+    def __init__(self, groups):
+        super().__init__(groups, lr=RATE, momentum=0.9, weight_decay=DECAY)
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                length, gradient, decay = weight.norm(), weight.grad.norm(), group["weight_decay"]
+                if weight.dim() > 1 and length > 0 and gradient > 0:
+                    ratio = TRUST * length / (gradient + decay * length)
+                    # SGD adds the decay again.
+                    weight.grad.copy_(ratio * (weight.grad + decay * weight) - decay * weight)
+        super().step()
+
+
+CASES += [
+    ("lars, all", ["--optimizer", "lars", "--trust", str(TRUST)], Lars),
+    ("lars, weights", ["--optimizer", "lars", "--trust", str(TRUST), "--weight-decay-on", "weights"], Lars),
+    ("lion, all", ["--optimizer", "lion"], Lion),
+    ("one cycle", ["--optimizer", "momentum", "--lr-schedule", "one-cycle"],
+     lambda groups: torch.optim.SGD(groups, lr=RATE, momentum=0.9, weight_decay=DECAY)),
+    ("restarts", ["--optimizer", "momentum", "--lr-schedule", "restarts", "--lr-restart", "1,2", "--lr-last", str(0.1 * RATE)],
+     lambda groups: torch.optim.SGD(groups, lr=RATE, momentum=0.9, weight_decay=DECAY)),
+    ("polynomial", ["--optimizer", "momentum", "--lr-schedule", "polynomial", "--lr-power", "2"],
+     lambda groups: torch.optim.SGD(groups, lr=RATE, momentum=0.9, weight_decay=DECAY)),
 ]
 
 
@@ -51,11 +100,24 @@ def draw(folder):
     return (torch.stack(images) - 0.5) / 0.25, torch.tensor(labels)
 
 
-def rate(batch):
-    """docs/training.md: warm-up, then half a cosine."""
-    if batch < WARMUP:
-        return (batch + 1) / (WARMUP + 1)
-    return 0.5 * (1 + math.cos(math.pi * (batch - WARMUP) / (BATCHES - WARMUP)))
+def rates(flags):
+    """docs/training.md: warm-up, then half a cosine; other curves are PyTorch's own, from the end of the warm-up on."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    if "one-cycle" in flags:
+        curve = lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=BATCHES, pct_start=WARMUP / BATCHES)
+    elif "restarts" in flags:
+        curve = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=1, T_mult=2, eta_min=0.1)
+    elif "polynomial" in flags:
+        curve = lr_scheduler.PolynomialLR(optimizer, total_iters=BATCHES - WARMUP, power=2.0)
+    else:
+        curve = lr_scheduler.CosineAnnealingLR(optimizer, T_max=BATCHES - WARMUP)
+    warmup = 0 if "one-cycle" in flags else WARMUP
+    found = [(batch + 1) / (warmup + 1) for batch in range(warmup)]
+    while len(found) < BATCHES:
+        found.append(curve.get_last_lr()[0])
+        optimizer.step()
+        curve.step()
+    return found
 
 
 def groups(model, flags):
@@ -76,9 +138,9 @@ def train(start, flags, make, images, labels):
     model.train()
     optimizer = make(list(groups(model, flags)))
     losses = []
-    for batch in range(BATCHES):
+    for rate in rates(flags):
         for group in optimizer.param_groups:
-            group["lr"] = RATE * rate(batch) * group["factor"]
+            group["lr"] = RATE * rate * group["factor"]
         loss = functional.cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()

@@ -8,7 +8,7 @@ use stagger_engine::layered::{
     Convolution, Kernels, Normalization, NormalizationGrads, NormalizationTape, Normalized,
     ParameterStep, ProductGrads, ProductWants, Subsample, Window,
 };
-use stagger_engine::{EngineError, HostTensor, Optimizer, Precision};
+use stagger_engine::{EngineError, HostTensor, Optimizer, Precision, StepOf};
 
 use crate::DoublePrecision;
 
@@ -495,20 +495,23 @@ impl Kernels for Reference {
     ) -> Result<()> {
         for each in parameters {
             let dimensions = each.weight.shape.len();
+            let norms = [&*each.weight, &each.gradient].map(|tensor| {
+                let squares = tensor.values.iter().map(|value| value * value);
+                squares.sum::<f64>().sqrt()
+            });
+            let of = StepOf {
+                number,
+                learning_rate,
+                dimensions,
+                trust_ratio: optimizer.trust_ratio(norms[0], norms[1], dimensions),
+            };
             for (at, &gradient) in each.gradient.values.iter().enumerate() {
                 let mut state = [0.0; 2];
                 for (state, slot) in state.iter_mut().zip(&*each.slots) {
                     *state = slot.values[at];
                 }
                 let weight = &mut Arc::make_mut(&mut each.weight.values)[at];
-                optimizer.reference_step(
-                    weight,
-                    gradient,
-                    &mut state,
-                    number,
-                    learning_rate,
-                    dimensions,
-                );
+                optimizer.reference_step(weight, gradient, &mut state, of);
                 for (slot, state) in each.slots.iter_mut().zip(state) {
                     Arc::make_mut(&mut slot.values)[at] = state;
                 }

@@ -35,7 +35,9 @@ fn with<K: Engine>(model: &Model, optimizer: Optimizer, seed: u64) -> [LayeredSt
 
 pub fn a_stage_goes_on_from_an_imported_state_as_if_nothing_had_happened<K: Engine>() {
     let model = resnet8();
-    for optimizer in [momentum(), adamw()] {
+    let decay = WeightDecay::everywhere(0.01);
+    let others = [Optimizer::lars(0.9, decay), Optimizer::lion(decay)];
+    for optimizer in [momentum(), adamw()].into_iter().chain(others) {
         let mut first = with::<K>(&model, optimizer.clone(), 1);
         for round in 0..3 {
             train(&mut first, 3, round);

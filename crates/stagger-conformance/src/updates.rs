@@ -92,6 +92,24 @@ pub fn optimizers_by_hand<K: Engine>() {
         weight_decay: none,
     };
     close(&run(adamw), &[0.8, 0.8, 1.2, 1.2]);
+    // So does one of Lion.
+    close(&run(Optimizer::lion(none)), &[0.8, 0.8, 1.2, 1.2]);
+    // Weights of length 2 move by 0.1·2 along a gradient of length √10, which does not turn: v = 2/√10 · g, then as much again with half of
+    // the first step and the length that the weights have by then.
+    let lars = Optimizer::Lars {
+        beta: 0.5,
+        trust: 1.0,
+        weight_decay: none,
+    };
+    let gradient = [1.0, 2.0, -1.0, -2.0_f64];
+    let length = 10.0_f64.sqrt();
+    let first = 2.0 / length;
+    let moved = gradient.map(|gradient| 1.0 - 0.1 * first * gradient);
+    let second = 0.5 * first + moved.iter().map(|value| value * value).sum::<f64>().sqrt() / length;
+    let expected: Vec<f64> = (moved.iter().zip(gradient))
+        .map(|(moved, gradient)| moved - 0.1 * second * gradient)
+        .collect();
+    close(&run(lars), &expected);
 }
 
 pub fn clipping<K: Engine>() {

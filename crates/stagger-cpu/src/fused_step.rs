@@ -72,7 +72,52 @@ pub fn fused_step<G: Element>(
             };
             apply(rule, parameter, parallel);
         }
+        Optimizer::Lars { beta, .. } => {
+            let ratio = if optimizer.reads_norms(parameter.dimensions) {
+                let norms = [
+                    square_sum(parameter.weights),
+                    square_sum(parameter.gradients),
+                ];
+                let [weight, gradient] = norms.map(f64::sqrt);
+                optimizer.trust_ratio(weight, gradient, parameter.dimensions)
+            } else {
+                1.0
+            };
+            let rule = Lars {
+                ratio: ratio as f32,
+                decay: decay as f32,
+                beta: beta as f32,
+                rate: learning_rate as f32,
+            };
+            apply(rule, parameter, parallel);
+        }
+        Optimizer::Lion { beta1, beta2, .. } => {
+            let rule = Lion {
+                keep: (1.0 - learning_rate * decay) as f32,
+                beta1: beta1 as f32,
+                rest1: (1.0 - beta1) as f32,
+                beta2: beta2 as f32,
+                rest2: (1.0 - beta2) as f32,
+                rate: learning_rate as f32,
+            };
+            apply(rule, parameter, parallel);
+        }
     }
+}
+
+/// Partial sums of [`square_sum`]: enough for its additions not to wait for one another.
+const SUMS: usize = 8;
+
+/// The sum of squares in 64 bits, always added up in the same order.
+fn square_sum<E: Element>(values: &[E]) -> f64 {
+    let mut sums = [0.0_f64; SUMS];
+    for chunk in values.chunks(SUMS) {
+        for (sum, &value) in sums.iter_mut().zip(chunk) {
+            let value = f64::from(value.to_f32());
+            *sum += value * value;
+        }
+    }
+    sums.iter().sum()
 }
 
 /// The step of one value that has `N` slots.
@@ -130,6 +175,44 @@ impl Rule<2> for AdamW {
         let square = self.beta2 * square + self.rest2 * (gradient * gradient);
         let root = (square * self.unbias2).sqrt() + self.epsilon;
         (self.keep * weight - self.rate * mean / root, [mean, square])
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Lars {
+    ratio: f32,
+    decay: f32,
+    beta: f32,
+    rate: f32,
+}
+
+impl Rule<1> for Lars {
+    #[inline(always)]
+    fn step(self, weight: f32, gradient: f32, [velocity]: [f32; 1]) -> (f32, [f32; 1]) {
+        let gradient = self.ratio * (gradient + self.decay * weight);
+        let velocity = self.beta * velocity + gradient;
+        (weight - self.rate * velocity, [velocity])
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Lion {
+    keep: f32,
+    beta1: f32,
+    rest1: f32,
+    beta2: f32,
+    rest2: f32,
+    rate: f32,
+}
+
+impl Rule<1> for Lion {
+    #[inline(always)]
+    fn step(self, weight: f32, gradient: f32, [mean]: [f32; 1]) -> (f32, [f32; 1]) {
+        let direction = self.beta1 * mean + self.rest1 * gradient;
+        // `signum` of 0 is 1.
+        let sign = f32::from(direction > 0.0) - f32::from(direction < 0.0);
+        let mean = self.beta2 * mean + self.rest2 * gradient;
+        (self.keep * weight - self.rate * sign, [mean])
     }
 }
 
@@ -237,9 +320,9 @@ mod tests {
     use super::*;
     use crate::channels_last::Serial;
     use crate::channels_last::agreement::{FORCED, archs};
-    use stagger_engine::WeightDecay;
+    use stagger_engine::{StepOf, WeightDecay};
 
-    fn optimizers(rate: f64) -> [Optimizer; 3] {
+    fn optimizers(rate: f64) -> [Optimizer; 5] {
         let weight_decay = WeightDecay::matrices(rate);
         [
             Optimizer::Sgd { weight_decay },
@@ -254,7 +337,17 @@ mod tests {
                 epsilon: 1e-6,
                 weight_decay,
             },
+            Optimizer::Lars {
+                beta: 0.9,
+                trust: 0.5,
+                weight_decay,
+            },
+            Optimizer::lion(weight_decay),
         ]
+    }
+
+    fn norm(values: impl Iterator<Item = f64>) -> f64 {
+        values.map(|value| value * value).sum::<f64>().sqrt()
     }
 
     fn follows<G: Element>(optimizer: &Optimizer, len: usize, dimensions: usize) {
@@ -276,10 +369,17 @@ mod tests {
                 dimensions,
             };
             fused_step(optimizer, parameter, step, rate, &Serial);
+            let gradients: Vec<f64> = gradients.iter().map(|each| each.to_f32().into()).collect();
+            let norms = [&expected, &gradients].map(|values| norm(values.iter().copied()));
+            let of = StepOf {
+                number: step,
+                learning_rate: rate,
+                dimensions,
+                trust_ratio: optimizer.trust_ratio(norms[0], norms[1], dimensions),
+            };
             for index in 0..len {
                 let (weight, slots) = (&mut expected[index], &mut state[index]);
-                let gradient = gradients[index].to_f32().into();
-                optimizer.reference_step(weight, gradient, slots, step, rate, dimensions);
+                optimizer.reference_step(weight, gradients[index], slots, of);
             }
         }
         for index in 0..len {

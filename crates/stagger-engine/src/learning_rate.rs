@@ -46,6 +46,68 @@ pub enum Decay {
         #[serde(default)]
         last: f64,
     },
+    /// Cosines one after another (Loshchilov and Hutter 2017, eq. 5, with warm restarts): the first takes `period` batches, and each
+    /// later one `growth` times as many as the one before. As PyTorch's `CosineAnnealingWarmRestarts`.
+    Restarts {
+        /// The batch at which the first begins, usually the first one after warm-up.
+        #[serde(default)]
+        from: usize,
+        /// Batches of the first, at least 1.
+        period: usize,
+        /// What each length is multiplied by, at least 1.
+        #[serde(default = "one")]
+        growth: usize,
+        /// The rate that each ends at, at least 0.
+        #[serde(default)]
+        last: f64,
+    },
+    /// `last + (base − last)·(1 − t)^power`, with the `t` of [`Decay::Cosine`]. `power` 1 is a line.
+    Polynomial {
+        /// The batch at which it begins, usually the first one after warm-up.
+        #[serde(default)]
+        from: usize,
+        /// The batch at which `last` is reached, at least 1.
+        batches: usize,
+        /// The exponent, above 0.
+        #[serde(default = "line")]
+        power: f64,
+        /// The rate at the end, at least 0.
+        #[serde(default)]
+        last: f64,
+    },
+    /// Half a cosine up and half a cosine down (Smith and Topin 2019, "Super-Convergence"; the curve and the shares of PyTorch's
+    /// `OneCycleLR`): from `base / 25` at batch 0 to `base` at batch `rise − 1`, and from there to `base / 250000` at batch
+    /// `batches − 1`. It is its own warm-up.
+    #[serde(rename = "one-cycle")]
+    OneCycle {
+        /// Batches of the way up, at least 1.
+        rise: usize,
+        /// Batches of both ways.
+        batches: usize,
+    },
+}
+
+fn one() -> usize {
+    1
+}
+
+fn line() -> f64 {
+    1.0
+}
+
+/// Shares of the peak that [`Decay::OneCycle`] begins and ends with: PyTorch's `div_factor` of 25, and below that its
+/// `final_div_factor` of 10⁴.
+const ONE_CYCLE_ENDS: [f64; 2] = [1.0 / 25.0, 1.0 / 25e4];
+
+/// From 1 at time 0 or before to 0 at time 1 or after.
+fn half_cosine(time: f64) -> f64 {
+    0.5 * (1.0 + (std::f64::consts::PI * time.clamp(0.0, 1.0)).cos())
+}
+
+/// How much of the way from batch `from` to batch `until` is behind a batch, in `[0, 1]`.
+fn share_of_way(batch: usize, from: usize, until: usize) -> f64 {
+    let (past, whole) = (batch.saturating_sub(from), until.saturating_sub(from));
+    (past as f64 / whole.max(1) as f64).min(1.0)
 }
 
 /// A linear start: batch `j` of the first `batches` is scaled by
@@ -88,9 +150,44 @@ impl LearningRate {
                 batches,
                 last,
             } => {
-                let (past, whole) = (batch.saturating_sub(*from), batches.saturating_sub(*from));
-                let time = (past as f64 / whole.max(1) as f64).min(1.0);
-                last + (self.base - last) * 0.5 * (1.0 + (std::f64::consts::PI * time).cos())
+                let time = share_of_way(batch, *from, *batches);
+                last + (self.base - last) * half_cosine(time)
+            }
+            Decay::Restarts {
+                from,
+                period,
+                growth,
+                last,
+            } => {
+                let (mut past, mut length) = (batch.saturating_sub(*from), (*period).max(1));
+                if *growth <= 1 {
+                    past %= length;
+                }
+                while past >= length {
+                    past -= length;
+                    length = length.saturating_mul(*growth);
+                }
+                let time = past as f64 / length as f64;
+                last + (self.base - last) * half_cosine(time)
+            }
+            Decay::Polynomial {
+                from,
+                batches,
+                power,
+                last,
+            } => {
+                let rest = 1.0 - share_of_way(batch, *from, *batches);
+                last + (self.base - last) * rest.powf(*power)
+            }
+            Decay::OneCycle { rise, batches } => {
+                let [first, last] = ONE_CYCLE_ENDS;
+                let (peak, end) = (rise.saturating_sub(1), batches.saturating_sub(1));
+                let share = if batch < peak {
+                    first + (1.0 - first) * (1.0 - half_cosine(share_of_way(batch, 0, peak)))
+                } else {
+                    last + (1.0 - last) * half_cosine(share_of_way(batch, peak, end))
+                };
+                self.base * share
             }
         }
     }
@@ -158,7 +255,130 @@ mod tests {
         }
     }
 
+    /// What PyTorch's `OneCycleLR(max_lr=1, total_steps=10, pct_start=0.4)`, `CosineAnnealingWarmRestarts(T_0=2, T_mult=2,
+    /// eta_min=0.1)` and `PolynomialLR(total_iters=4, power=2)` give.
+    #[test]
+    fn pytorchs_rates() {
+        let one_cycle = Decay::OneCycle {
+            rise: 4,
+            batches: 10,
+        };
+        let restarts = Decay::Restarts {
+            from: 0,
+            period: 2,
+            growth: 2,
+            last: 0.1,
+        };
+        let polynomial = Decay::Polynomial {
+            from: 0,
+            batches: 4,
+            power: 2.0,
+            last: 0.0,
+        };
+        let expected: [(Decay, &[f64]); 3] = [
+            (
+                one_cycle,
+                &[
+                    0.04,
+                    0.28,
+                    0.76,
+                    1.0,
+                    0.933_012_969_841_411_8,
+                    0.750_001,
+                    0.500_002,
+                    0.250_003,
+                    0.066_991_030_158_588_22,
+                    4e-6,
+                ],
+            ),
+            (
+                restarts,
+                &[
+                    1.0,
+                    0.55,
+                    1.0,
+                    0.868_198_051_533_946_4,
+                    0.55,
+                    0.231_801_948_466_053_65,
+                    1.0,
+                    0.965_745_789_630_079_1,
+                    0.868_198_051_533_946_4,
+                ],
+            ),
+            (polynomial, &[1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]),
+        ];
+        for (decay, expected) in expected {
+            let mut schedule = LearningRate::constant(1.0);
+            schedule.decay = decay;
+            let found = rates(&schedule, expected.len());
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(
+                    (found - expected).abs() < 1e-12,
+                    "{found} is not {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn ends_of_ranges_have_rates() {
+        let decays = [
+            Decay::OneCycle {
+                rise: 1,
+                batches: 1,
+            },
+            Decay::OneCycle {
+                rise: usize::MAX,
+                batches: 3,
+            },
+            Decay::Restarts {
+                from: 0,
+                period: usize::MAX,
+                growth: 2,
+                last: 0.0,
+            },
+            Decay::Restarts {
+                from: 0,
+                period: 1,
+                growth: usize::MAX,
+                last: 0.0,
+            },
+            Decay::Restarts {
+                from: 5,
+                period: 0,
+                growth: 0,
+                last: 0.0,
+            },
+        ];
+        for decay in decays {
+            let mut schedule = LearningRate::constant(1.0);
+            schedule.decay = decay;
+            for batch in [0, 1, 2, 10, usize::MAX] {
+                let rate = schedule.at(batch);
+                assert!((0.0..=1.0).contains(&rate), "{schedule:?}, {batch}: {rate}");
+            }
+        }
+    }
+
     proptest! {
+        /// Each cosine begins at the rate itself, and is as much longer than the one before as it should be.
+        #[test]
+        fn restarts_begin_at_the_full_rate(
+            from in 0..50_usize,
+            period in 1..50_usize,
+            growth in 1..4_usize,
+            cycles in 1..5_u32,
+        ) {
+            let schedule = LearningRate {
+                decay: Decay::Restarts { from, period, growth, last: 0.0 },
+                ..LearningRate::constant(2.0)
+            };
+            let lengths = (0..cycles).map(|cycle| period * growth.pow(cycle));
+            let start = from + lengths.sum::<usize>();
+            prop_assert_eq!(schedule.at(start), 2.0);
+            prop_assert_eq!(schedule.at(start.saturating_sub(1)) < 2.0, period > 1 || growth > 1 && cycles > 1);
+        }
+
         #[test]
         fn stays_between_the_ends(
             base in 1e-4..10.0_f64,

@@ -24,7 +24,7 @@ pub use error::EngineError;
 pub use initial::initial_values;
 pub use learning_rate::{Decay, LearningRate, Warmup};
 pub use loss::{Loss, LossOnHost, MseLoss, Score, cross_entropy};
-pub use optimizer::{Optimizer, OptimizerError, WeightDecay};
+pub use optimizer::{Optimizer, OptimizerError, StepOf, WeightDecay};
 pub use precision::{Precision, UnknownPrecision};
 pub use profile::Profile;
 pub use random::dropout_mask;

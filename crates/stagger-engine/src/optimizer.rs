@@ -55,6 +55,57 @@ pub enum Optimizer {
         #[serde(default)]
         weight_decay: WeightDecay,
     },
+    /// LARS (You, Gitman, Ginsburg 2017, "Large Batch Training of Convolutional Networks", [arXiv
+    /// 1708.03888](https://arxiv.org/abs/1708.03888)): the heavy ball, with every parameter's gradient brought to a length in
+    /// proportion to the parameter's own:
+    ///
+    /// ```text
+    /// q = trust · ‖w‖ / (‖g‖ + λ·‖w‖);   g ← q·(g + λ·w);   v ← β·v + g;   w ← w − η·v
+    /// ```
+    ///
+    /// `q` is [`Optimizer::trust_ratio`]. The rate is outside of `v`, as in PyTorch's SGD and unlike in the paper, which differs
+    /// where the rate changes.
+    Lars {
+        /// `β`, at least 0 and below 1.
+        #[serde(default = "default_beta1")]
+        beta: f64,
+        /// How far a parameter moves at rate 1 as a share of its length, above 0.
+        #[serde(default = "default_trust")]
+        trust: f64,
+        /// Weight decay `λ`, coupled: it enters through the gradient.
+        #[serde(default)]
+        weight_decay: WeightDecay,
+    },
+    /// Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", [arXiv
+    /// 2302.06675](https://arxiv.org/abs/2302.06675), algorithm 2), with `sign(0) = 0`:
+    ///
+    /// ```text
+    /// w ← w − η·λ·w − η·sign( β₁·m + (1 − β₁)·g );   m ← β₂·m + (1 − β₂)·g
+    /// ```
+    Lion {
+        /// `β₁`, at least 0 and below 1.
+        #[serde(default = "default_beta1")]
+        beta1: f64,
+        /// `β₂`, at least 0 and below 1.
+        #[serde(default = "default_lion_beta2")]
+        beta2: f64,
+        /// Weight decay `λ`, decoupled: it acts on the weight, not on the gradient.
+        #[serde(default)]
+        weight_decay: WeightDecay,
+    },
+}
+
+/// What a step on a value depends on besides the value, its gradient and its state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOf {
+    /// Which step it is, from 1.
+    pub number: u64,
+    /// `η`.
+    pub learning_rate: f64,
+    /// The number of dimensions of the parameter.
+    pub dimensions: usize,
+    /// The parameter's [`Optimizer::trust_ratio`] in this step.
+    pub trust_ratio: f64,
 }
 
 /// How much weights are pulled towards 0, and which.
@@ -107,6 +158,14 @@ fn default_epsilon() -> f64 {
     1e-8
 }
 
+fn default_lion_beta2() -> f64 {
+    0.99
+}
+
+fn default_trust() -> f64 {
+    0.01
+}
+
 /// A setting of an optimizer outside its range.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("optimizer `{optimizer}` expects {setting} to be {expected} but it is {found}")]
@@ -132,12 +191,36 @@ impl Optimizer {
         }
     }
 
-    /// Its name: `sgd`, `momentum` or `adamw`.
+    /// LARS with a trust of 0.01, ten times the paper's: parameters of one dimension, which it does not hold for, then have a rate that suits
+    /// them.
+    pub fn lars(beta: f64, weight_decay: WeightDecay) -> Self {
+        Self::Lars {
+            beta,
+            trust: default_trust(),
+            weight_decay,
+        }
+    }
+
+    /// Lion with the settings of the paper.
+    pub fn lion(weight_decay: WeightDecay) -> Self {
+        Self::Lion {
+            beta1: default_beta1(),
+            beta2: default_lion_beta2(),
+            weight_decay,
+        }
+    }
+
+    /// The names of all.
+    pub const NAMES: [&str; 5] = ["sgd", "momentum", "adamw", "lars", "lion"];
+
+    /// Its name, one of [`Optimizer::NAMES`].
     pub fn name(&self) -> &'static str {
         match self {
             Self::Sgd { .. } => "sgd",
             Self::Momentum { .. } => "momentum",
             Self::AdamW { .. } => "adamw",
+            Self::Lars { .. } => "lars",
+            Self::Lion { .. } => "lion",
         }
     }
 
@@ -146,7 +229,9 @@ impl Optimizer {
         match *self {
             Self::Sgd { weight_decay }
             | Self::Momentum { weight_decay, .. }
-            | Self::AdamW { weight_decay, .. } => weight_decay,
+            | Self::AdamW { weight_decay, .. }
+            | Self::Lars { weight_decay, .. }
+            | Self::Lion { weight_decay, .. } => weight_decay,
         }
     }
 
@@ -154,8 +239,9 @@ impl Optimizer {
     pub fn slots(&self) -> &'static [&'static str] {
         match self {
             Self::Sgd { .. } => &[],
-            Self::Momentum { .. } => &["momentum_buffer"],
+            Self::Momentum { .. } | Self::Lars { .. } => &["momentum_buffer"],
             Self::AdamW { .. } => &["exp_avg", "exp_avg_sq"],
+            Self::Lion { .. } => &["exp_avg"],
         }
     }
 
@@ -206,33 +292,57 @@ impl Optimizer {
                 let holds = epsilon.is_finite() && epsilon > 0.0;
                 check(holds, "epsilon", "finite and above 0", epsilon)
             }
+            Self::Lars { beta, trust, .. } => {
+                fraction("beta", beta)?;
+                let holds = trust.is_finite() && trust > 0.0;
+                check(holds, "trust", "finite and above 0", trust)
+            }
+            Self::Lion { beta1, beta2, .. } => {
+                fraction("beta1", beta1)?;
+                fraction("beta2", beta2)
+            }
+        }
+    }
+
+    /// Whether [`Optimizer::trust_ratio`] reads the norms of a parameter with this many dimensions and of its gradient.
+    pub fn reads_norms(&self, dimensions: usize) -> bool {
+        matches!(self, Self::Lars { .. }) && dimensions > 1
+    }
+
+    /// What LARS multiplies a parameter's gradient by, decay included, from the Euclidean norms of both. 1 where one of them is 0, for parameters
+    /// of one dimension (biases, scales and shifts, whose lengths say little), and with all other optimizers.
+    pub fn trust_ratio(&self, weight_norm: f64, gradient_norm: f64, dimensions: usize) -> f64 {
+        match *self {
+            Self::Lars {
+                trust,
+                weight_decay,
+                ..
+            } if dimensions > 1 && weight_norm > 0.0 && gradient_norm > 0.0 => {
+                let decay = weight_decay.rate_for(dimensions);
+                trust * weight_norm / (gradient_norm + decay * weight_norm)
+            }
+            _ => 1.0,
         }
     }
 
     /// One step on one value, in `f64`: the specification that engines are tested against.
     ///
-    /// `slots` holds the value's state in the order of [`Optimizer::slots`]; `step` counts from 1; `dimensions` is
-    /// the parameter's number of dimensions.
+    /// `slots` holds the value's state in the order of [`Optimizer::slots`].
     ///
     /// # Panics
     /// When `slots` is shorter than [`Optimizer::slots`].
-    pub fn reference_step(
-        &self,
-        weight: &mut f64,
-        gradient: f64,
-        slots: &mut [f64],
-        step: u64,
-        learning_rate: f64,
-        dimensions: usize,
-    ) {
-        let decay = self.weight_decay().rate_for(dimensions);
+    pub fn reference_step(&self, weight: &mut f64, gradient: f64, slots: &mut [f64], of: StepOf) {
+        let (rate, decay) = (
+            of.learning_rate,
+            self.weight_decay().rate_for(of.dimensions),
+        );
         match *self {
-            Self::Sgd { .. } => *weight -= learning_rate * (gradient + decay * *weight),
+            Self::Sgd { .. } => *weight -= rate * (gradient + decay * *weight),
             Self::Momentum { beta, nesterov, .. } => {
                 let gradient = gradient + decay * *weight;
                 slots[0] = beta * slots[0] + gradient;
                 let velocity_share = 1.0 - nesterov * (1.0 - beta);
-                *weight -= learning_rate * (nesterov * gradient + velocity_share * slots[0]);
+                *weight -= rate * (nesterov * gradient + velocity_share * slots[0]);
             }
             Self::AdamW {
                 beta1,
@@ -240,12 +350,26 @@ impl Optimizer {
                 epsilon,
                 ..
             } => {
-                *weight -= learning_rate * decay * *weight;
+                *weight -= rate * decay * *weight;
                 slots[0] = beta1 * slots[0] + (1.0 - beta1) * gradient;
                 slots[1] = beta2 * slots[1] + (1.0 - beta2) * gradient * gradient;
-                let mean = slots[0] / (1.0 - beta1.powf(step as f64));
-                let square = slots[1] / (1.0 - beta2.powf(step as f64));
-                *weight -= learning_rate * mean / (square.sqrt() + epsilon);
+                let mean = slots[0] / (1.0 - beta1.powf(of.number as f64));
+                let square = slots[1] / (1.0 - beta2.powf(of.number as f64));
+                *weight -= rate * mean / (square.sqrt() + epsilon);
+            }
+            Self::Lars { beta, .. } => {
+                slots[0] = beta * slots[0] + of.trust_ratio * (gradient + decay * *weight);
+                *weight -= rate * slots[0];
+            }
+            Self::Lion { beta1, beta2, .. } => {
+                let direction = beta1 * slots[0] + (1.0 - beta1) * gradient;
+                let sign = if direction == 0.0 {
+                    0.0
+                } else {
+                    direction.signum()
+                };
+                *weight -= rate * decay * *weight + rate * sign;
+                slots[0] = beta2 * slots[0] + (1.0 - beta2) * gradient;
             }
         }
     }
@@ -257,12 +381,19 @@ mod tests {
 
     use super::*;
 
+    /// Weights of a parameter of one value, which is 1 at the start, after each step.
     fn run(optimizer: &Optimizer, gradients: &[f64], rate: f64) -> Vec<f64> {
-        let (mut weight, mut slots) = (1.0, [0.0; 2]);
+        let (mut weight, mut slots) = (1.0_f64, [0.0; 2]);
         let steps = gradients.iter().zip(1..);
         steps
-            .map(|(&gradient, step)| {
-                optimizer.reference_step(&mut weight, gradient, &mut slots, step, rate, 2);
+            .map(|(&gradient, number)| {
+                let of = StepOf {
+                    number,
+                    learning_rate: rate,
+                    dimensions: 2,
+                    trust_ratio: optimizer.trust_ratio(weight.abs(), gradient.abs(), 2),
+                };
+                optimizer.reference_step(&mut weight, gradient, &mut slots, of);
                 weight
             })
             .collect()
@@ -305,6 +436,34 @@ mod tests {
         };
         let found = run(&adamw, &[3.0], 0.1)[0];
         assert!((found - 0.85).abs() < 1e-9, "{found}");
+        // A step of trust · η in the direction of the gradient, however long that is: q = 0.5·1/(4 + 1·1) = 0.1 makes 0.1·(4 + 1)
+        // of it; then v = 0.5·0.5 + (0.5·0.95/(9.5 + 0.95))·(9.5 + 0.95).
+        let lars = Optimizer::Lars {
+            beta: 0.5,
+            trust: 0.5,
+            weight_decay: WeightDecay::everywhere(1.0),
+        };
+        close(&run(&lars, &[4.0, 9.5], 0.1), &[0.95, 0.95 - 0.1 * 0.725]);
+        // Signs of 0.1·3, of 0.9·0.03 − 0.1·0.2 and of 0.9·0.0277 − 0.1·1, after a decay of a twentieth each.
+        let lion = Optimizer::lion(WeightDecay::everywhere(0.5));
+        close(
+            &run(&lion, &[3.0, -0.2, -1.0], 0.1),
+            &[0.85, 0.85 * 0.95 - 0.1, (0.85 * 0.95 - 0.1) * 0.95 + 0.1],
+        );
+        close(
+            &run(&Optimizer::lion(WeightDecay::default()), &[0.0], 0.1),
+            &[1.0],
+        );
+    }
+
+    #[test]
+    fn trust_is_for_gradients_and_weights_that_have_a_length() {
+        let lars = Optimizer::lars(0.9, WeightDecay::everywhere(1.0));
+        assert_eq!(lars.trust_ratio(2.0, 6.0, 4), 0.01 * 2.0 / 8.0);
+        for (weight, gradient, dimensions) in [(0.0, 1.0, 4), (1.0, 0.0, 4), (2.0, 6.0, 1)] {
+            assert_eq!(lars.trust_ratio(weight, gradient, dimensions), 1.0);
+        }
+        assert_eq!(momentum(0.9, 0.0).trust_ratio(2.0, 6.0, 4), 1.0);
     }
 
     #[test]
@@ -313,9 +472,15 @@ mod tests {
             weight_decay: WeightDecay::matrices(0.5),
         };
         let mut bias = 1.0;
-        optimizer.reference_step(&mut bias, 0.0, &mut [], 1, 0.1, 1);
+        let of = |dimensions| StepOf {
+            number: 1,
+            learning_rate: 0.1,
+            dimensions,
+            trust_ratio: 1.0,
+        };
+        optimizer.reference_step(&mut bias, 0.0, &mut [], of(1));
         assert_eq!(bias, 1.0);
-        optimizer.reference_step(&mut bias, 0.0, &mut [], 1, 0.1, 2);
+        optimizer.reference_step(&mut bias, 0.0, &mut [], of(2));
         assert_eq!(bias, 0.95);
     }
 

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use stagger_engine::layered::{
     Normalization, NormalizationGrads, NormalizationTape, Normalized, ParameterStep, Subsample,
 };
-use stagger_engine::{Optimizer, WeightDecay};
+use stagger_engine::{Optimizer, StepOf, WeightDecay};
 
 use super::order::ordered;
 use super::tensor::sides;
@@ -325,6 +325,12 @@ fn optimizers() -> Vec<Optimizer> {
             epsilon: 1e-6,
             weight_decay,
         });
+        optimizers.push(Optimizer::Lars {
+            beta: 0.8,
+            trust: 0.3,
+            weight_decay,
+        });
+        optimizers.push(Optimizer::lion(weight_decay));
     }
     optimizers
 }
@@ -393,9 +399,19 @@ fn follows(optimizer: &Optimizer, run: Step, kinds: [Kind; 2], share: f64) {
         }
         for (which, shape) in shapes.iter().enumerate() {
             let gradients = values(&gradients[which]);
+            let norms = [&expected[which], &gradients].map(|values| {
+                let squares = values.iter().map(|value| value * value);
+                squares.sum::<f64>().sqrt()
+            });
+            let of = StepOf {
+                number,
+                learning_rate: rate,
+                dimensions: shape.len(),
+                trust_ratio: optimizer.trust_ratio(norms[0], norms[1], shape.len()),
+            };
             for (at, gradient) in gradients.into_iter().enumerate() {
                 let (weight, slots) = (&mut expected[which][at], &mut state[which][at]);
-                optimizer.reference_step(weight, gradient, slots, number, rate, shape.len());
+                optimizer.reference_step(weight, gradient, slots, of);
             }
             let close = |found: &TorchTensor, expected: &mut dyn Iterator<Item = f64>| {
                 for (found, expected) in values(found.as_tensor()).into_iter().zip(expected) {

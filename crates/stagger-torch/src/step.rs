@@ -140,13 +140,7 @@ pub(super) fn foreach(
             },
             [means, squares],
         ) => {
-            for (weight, decay) in weights.iter_mut().zip(&decays) {
-                if *decay != 0.0 {
-                    let _ = weight
-                        .f_mul_scalar_(1.0 - learning_rate * decay)
-                        .or_failure()?;
-                }
-            }
+            shrink(&mut weights, learning_rate, &decays)?;
             shim::foreach_mul_scalar(means, *beta1)?;
             shim::foreach_add(means, &gradients, 1.0 - beta1)?;
             shim::foreach_mul_scalar(squares, *beta2)?;
@@ -157,6 +151,30 @@ pub(super) fn foreach(
             shim::foreach_add_scalar(&mut roots, *epsilon)?;
             let rate = learning_rate * unbias(*beta1);
             shim::foreach_addcdiv(&mut weights, means, &roots, -rate)?;
+        }
+        (Optimizer::Lars { beta, trust, .. }, [velocities]) => {
+            let ratios = trust_ratios(optimizer, *trust, &weights, &gradients, &decays)?;
+            let mut gradients = decayed(gradients, &weights, &decays)?;
+            for (gradient, ratio) in gradients.iter_mut().zip(&ratios) {
+                if let Some(ratio) = ratio {
+                    let _ = gradient.f_mul_(ratio).or_failure()?;
+                }
+            }
+            shim::foreach_mul_scalar(velocities, *beta)?;
+            shim::foreach_add(velocities, &gradients, 1.0)?;
+            shim::foreach_add(&mut weights, velocities, -learning_rate)?;
+        }
+        (Optimizer::Lion { beta1, beta2, .. }, [means]) => {
+            let signs = means.iter().zip(&gradients).map(|(mean, gradient)| {
+                let kept = mean.f_mul_scalar(*beta1).or_failure()?;
+                let added = gradient.f_mul_scalar(1.0 - beta1).or_failure()?;
+                kept.f_add(&added).and_then(|sum| sum.f_sign()).or_failure()
+            });
+            let signs = signs.collect::<Result<Vec<_>, _>>()?;
+            shrink(&mut weights, learning_rate, &decays)?;
+            shim::foreach_add(&mut weights, &signs, -learning_rate)?;
+            shim::foreach_mul_scalar(means, *beta2)?;
+            shim::foreach_add(means, &gradients, 1.0 - beta2)?;
         }
         _ => {
             let gradients = decayed(gradients, &weights, &decays)?;
@@ -177,6 +195,43 @@ pub(super) fn foreach(
         }
     }
     Ok(())
+}
+
+/// `w − η·λ·w`: decay that does not go through the gradient.
+fn shrink(weights: &mut [Tensor], learning_rate: f64, decays: &[f64]) -> Result<(), EngineError> {
+    for (weight, decay) in weights.iter_mut().zip(decays) {
+        if *decay != 0.0 {
+            let _ = weight
+                .f_mul_scalar_(1.0 - learning_rate * decay)
+                .or_failure()?;
+        }
+    }
+    Ok(())
+}
+
+/// [`Optimizer::trust_ratio`] of each parameter, `[]` on its device, so that nothing waits for its value; `None` where that is 1 anyway.
+fn trust_ratios(
+    optimizer: &Optimizer,
+    trust: f64,
+    weights: &[Tensor],
+    gradients: &[Tensor],
+    decays: &[f64],
+) -> Result<Vec<Option<Tensor>>, EngineError> {
+    let ratio = |weight: &Tensor, gradient: &Tensor, decay: f64| {
+        let (weight, gradient) = (weight.f_norm()?, gradient.f_norm()?);
+        let below = gradient.f_add(&weight.f_mul_scalar(decay)?)?;
+        let ratio = weight.f_mul_scalar(trust)?.f_div(&below)?;
+        let have_lengths = weight.f_mul(&gradient)?.f_gt(0.0)?;
+        ratio.f_where_self(&have_lengths, &ratio.f_ones_like()?)
+    };
+    let each = weights.iter().zip(gradients).zip(decays);
+    each.map(|((weight, gradient), &decay)| {
+        let reads = optimizer.reads_norms(weight.dim());
+        reads
+            .then(|| ratio(weight, gradient, decay).or_failure())
+            .transpose()
+    })
+    .collect()
 }
 
 /// `g + λ·w`, for those whose λ is not 0.

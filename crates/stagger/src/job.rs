@@ -25,7 +25,7 @@ use crate::durations::check_batch_size;
 use crate::error::Error;
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
-use ends::{horizon, stall_timeout, time_limit};
+use ends::{check_goals, horizon, stall_timeout, time_limit};
 
 pub(crate) use batches::samples_of_share;
 pub(crate) use engine::{CPU, FORMER_CPU, choose_engines};
@@ -199,6 +199,7 @@ impl Job {
             at_least_one(Some(batches), "max_batches")?;
         }
         let time_limit = options.max_seconds.map(time_limit).transpose()?;
+        check_goals(&options)?;
         let (transport, wire_format) = transport::choose(&options)?;
         let schedule = match &given.schedule {
             Some(schedule) => schedule.clone(),

@@ -127,6 +127,10 @@ options! {
     /// run that is resumed has as many again, or no limit where this is not said.
     #[serde(alias = "seconds")]
     max_seconds: f64,
+    /// End when an evaluation has this top-1 accuracy, in percent, as if the run had been planned to end there.
+    target: f64,
+    /// End when so many evaluations in a row have not been better than the best before them, as if the run had been planned to end there.
+    patience: usize,
     /// Evaluate after every epoch and at the end. Default: true.
     evaluate: bool,
     /// Samples per batch. Default: 64.
@@ -135,24 +139,34 @@ options! {
     drop_last: bool,
     /// Samples per batch of the evaluation. Default: the batch size.
     eval_batch_size: usize,
-    /// Optimizer: `sgd`, `momentum`, `adamw`. Default: `momentum`.
+    /// Optimizer: [`Optimizer::NAMES`](stagger_engine::Optimizer::NAMES). Default: `momentum`.
     #[serde(alias = "opt")]
     optimizer: String,
-    /// Peak learning rate. Default: 0.1; for `adamw` 0.001.
+    /// Peak learning rate. Default: 0.1; for `adamw` 0.001, for `lion` 0.0003, for `lars` 1.
     lr: f64,
-    /// Learning rate over time: `constant`, `step`, `cosine`. Default: `cosine`.
+    /// Learning rate over time: `constant`, `step`, `cosine`, `restarts` (cosines one after another), `polynomial`, `one-cycle`.
+    /// Default: `cosine`.
     lr_schedule: String,
     /// Epochs at which the step schedule lowers the rate. Default: half and three quarters.
     lr_steps: Vec<usize>,
     /// Factor of each step. Default: 0.1.
     lr_gamma: f64,
+    /// Rate at the end of `cosine`, of `polynomial`, and of each cosine of `restarts`, at most `lr`. Default: 0.
+    lr_last: f64,
+    /// Exponent of `polynomial`: 1 for a line. Default: 1.
+    lr_power: f64,
+    /// Epochs of the first cosine of `restarts`, and what each length after it is multiplied by (1 without that). Default: half of the run,
+    /// 1.
+    lr_restart: Vec<usize>,
     /// Batches of warm-up, w: batch j of them has (j + 1)/(w + 1) of the rate, and batch w is the first at the full rate. Default: a
-    /// tenth of the run, at most 200.
+    /// tenth of the run, at most 200. With `one-cycle` those of its way up. Default there: three tenths of the run.
     warmup_batches: usize,
-    /// Momentum. Default: 0.9.
+    /// Momentum of `momentum` and `lars`. Default: 0.9.
     momentum: f64,
     /// Nesterov momentum. Default: false.
     nesterov: bool,
+    /// How far `lars` moves the weights of a layer at rate 1, as a share of their length. Default: 0.01.
+    trust: f64,
     /// Weight decay. Default: 0.0005.
     #[serde(alias = "wd")]
     weight_decay: f64,

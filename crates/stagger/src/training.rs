@@ -4,6 +4,7 @@ mod advice;
 mod calibration;
 mod closing;
 mod data_check;
+mod early_end;
 mod extension;
 mod final_test;
 mod journal;
@@ -18,7 +19,6 @@ mod session;
 mod snapshots;
 pub(crate) use snapshots::with_class_names;
 mod stall;
-mod time_limit;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -37,6 +37,7 @@ use crate::job::{Given, Job};
 use crate::options::TrainingOptions;
 use crate::ranks;
 
+pub use early_end::EarlyEnd;
 pub use final_test::{FinalTest, TestScores};
 pub use prepared::Prepared;
 pub(crate) use prepared::set_stages;

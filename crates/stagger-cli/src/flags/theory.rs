@@ -26,8 +26,7 @@ pub const MAX_BATCHES: &str = "End that run after this many batches, whatever --
 
 pub const LR: &str = "Learning rate [default: 0.1]";
 
-pub const LR_SCHEDULE: &str =
-    "Learning rate over time: constant, step, cosine [default: constant, as in the theorems]";
+pub const LR_SCHEDULE: &str = "Learning rate over time: constant, step, cosine, restarts, polynomial, one-cycle [default: constant, as in the theorems]";
 
 pub const WARMUP_BATCHES: &str = "Batches over which the rate rises linearly, batch j of w having (j+1)/(w+1) of it [default: 0; with \
                                   --lr-schedule a tenth of the run, at most 200]";

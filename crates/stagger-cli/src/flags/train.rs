@@ -180,6 +180,12 @@ flags! {
         /// End after this many seconds of training, as if the run had been planned to end there; a resumed run has as many again
         #[arg(long, visible_alias = "seconds", value_name = "SECONDS")]
         max_seconds: f64,
+        /// End when an evaluation reaches this accuracy
+        #[arg(long, value_name = "PERCENT")]
+        target: f64,
+        /// End when so many evaluations in a row are not better than the best before them
+        #[arg(long, value_name = "N")]
+        patience: usize,
         /// Evaluate after every epoch and at the end [default: true]
         #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         evaluate: bool,
@@ -193,13 +199,14 @@ flags! {
     /// How gradients become updates.
     #[command(next_help_heading = "Training")]
     pub struct OptimizerFlags {
-        /// Optimizer: sgd, momentum, adamw [default: momentum]
+        /// Optimizer: sgd, momentum, adamw, lars, lion [default: momentum]
         #[arg(long, visible_alias = "opt", value_name = "NAME")]
         optimizer: String,
-        /// Peak learning rate [default: 0.1; for adamw 0.001]
+        /// Peak learning rate [default: 0.1; for adamw 0.001, for lion 0.0003, for lars 1]
         #[arg(long, value_name = "RATE")]
         lr: f64,
-        /// Learning rate over time: constant, step, cosine [default: cosine]
+        /// Learning rate over time: constant, step, cosine, restarts (cosines one after another), polynomial, one-cycle [default:
+        /// cosine]
         #[arg(long, value_name = "NAME")]
         lr_schedule: String,
         /// Epochs at which the step schedule lowers the rate [default: half and three quarters]
@@ -208,15 +215,29 @@ flags! {
         /// Factor of each step [default: 0.1]
         #[arg(long, value_name = "FACTOR")]
         lr_gamma: f64,
-        /// Batches over which the rate rises linearly, batch j of w having (j+1)/(w+1) of it [default: a tenth of the run, at most 200]
+        /// Rate at the end of cosine, of polynomial, and of each cosine of restarts [default: 0]
+        #[arg(long, value_name = "RATE")]
+        lr_last: f64,
+        /// Exponent of polynomial [default: 1]
+        #[arg(long, value_name = "POWER")]
+        lr_power: f64,
+        /// Epochs of the first cosine of restarts, and what each length after it is multiplied by, such as 10,2 [default: half of the run,
+        /// 1]
+        #[arg(long, value_name = "EPOCHS,FACTOR", value_delimiter = ',', action = ArgAction::Set)]
+        lr_restart: Vec<usize>,
+        /// Batches over which the rate rises linearly, batch j of w having (j+1)/(w+1) of it [default: a tenth of the run, at most 200];
+        /// with one-cycle those of its way up [default: three tenths]
         #[arg(long, value_name = "N")]
         warmup_batches: usize,
-        /// Momentum [default: 0.9]
+        /// Momentum of momentum and lars [default: 0.9]
         #[arg(long, value_name = "FACTOR")]
         momentum: f64,
         /// Nesterov momentum [default: false]
         #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         nesterov: bool,
+        /// How far lars moves the weights of a layer at rate 1, as a share of their length [default: 0.01]
+        #[arg(long, value_name = "SHARE")]
+        trust: f64,
         /// Weight decay [default: 0.0005]
         #[arg(long, visible_alias = "wd", value_name = "FACTOR")]
         weight_decay: f64,

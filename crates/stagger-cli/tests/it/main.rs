@@ -20,6 +20,7 @@ mod faults;
 mod folders;
 mod for_others;
 mod foreign;
+mod goals;
 mod going_back;
 mod help;
 mod kill;

@@ -22,6 +22,35 @@ pub(super) fn time_limit(seconds: f64) -> Result<Duration, Refusal> {
     }
 }
 
+/// Goals need evaluations, and have to be within reach.
+pub(super) fn check_goals(options: &TrainingOptions) -> Result<(), Refusal> {
+    for (option, given) in [
+        ("target", options.target.is_some()),
+        ("patience", options.patience.is_some()),
+    ] {
+        if given && options.evaluate == Some(false) {
+            return Err(Refusal::Unused {
+                option,
+                beside: "evaluate",
+                found: "false".to_owned(),
+                expected: "true",
+            });
+        }
+    }
+    if options.patience == Some(0) {
+        return Err(Refusal::Zero { option: "patience" });
+    }
+    match options.target {
+        Some(target) if !(target > 0.0 && target <= 100.0) => Err(Refusal::Value {
+            option: "target",
+            found: target.to_string(),
+            kind: "an accuracy",
+            expected: "percent above 0 and up to 100, such as 84",
+        }),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn stall_timeout(options: &TrainingOptions) -> Result<Option<Duration>, Refusal> {
     let seconds = options.stall_timeout.unwrap_or_default();
     match Duration::try_from_secs_f64(seconds) {

@@ -30,11 +30,15 @@ impl Given {
         for (option, given, by) in [
             ("momentum", said.momentum.is_some(), optimizer),
             ("nesterov", said.nesterov.is_some(), optimizer),
+            ("trust", said.trust.is_some(), optimizer),
             ("weight_decay", said.weight_decay.is_some(), optimizer),
             ("weight_decay_on", said.weight_decay_on.is_some(), optimizer),
             ("lr_schedule", said.lr_schedule.is_some(), rate),
             ("lr_steps", said.lr_steps.is_some(), rate),
             ("lr_gamma", said.lr_gamma.is_some(), rate),
+            ("lr_last", said.lr_last.is_some(), rate),
+            ("lr_power", said.lr_power.is_some(), rate),
+            ("lr_restart", said.lr_restart.is_some(), rate),
             ("warmup_batches", said.warmup_batches.is_some(), rate),
         ] {
             if let Some(by) = by.filter(|_| given) {
@@ -76,7 +80,7 @@ impl Given {
 
 fn name_optimizer(optimizer: &Optimizer, options: &mut TrainingOptions) {
     options.optimizer = Some(optimizer.name().to_owned());
-    (options.momentum, options.nesterov) = (None, None);
+    (options.momentum, options.nesterov, options.trust) = (None, None, None);
     let decay = match optimizer {
         Optimizer::Momentum {
             beta,
@@ -87,7 +91,18 @@ fn name_optimizer(optimizer: &Optimizer, options: &mut TrainingOptions) {
             options.nesterov = Some(*nesterov != 0.0);
             weight_decay
         }
-        Optimizer::Sgd { weight_decay } | Optimizer::AdamW { weight_decay, .. } => weight_decay,
+        Optimizer::Lars {
+            beta,
+            trust,
+            weight_decay,
+        } => {
+            options.momentum = Some(*beta);
+            options.trust = Some(*trust);
+            weight_decay
+        }
+        Optimizer::Sgd { weight_decay }
+        | Optimizer::AdamW { weight_decay, .. }
+        | Optimizer::Lion { weight_decay, .. } => weight_decay,
     };
     options.weight_decay = Some(decay.rate);
     options.weight_decay_on = decay.matrices_only.then(|| "weights".to_owned());
@@ -97,12 +112,29 @@ fn name_rate(rate: &LearningRate, options: &mut TrainingOptions) {
     options.lr = Some(rate.base);
     options.warmup_batches = Some(rate.warmup.batches);
     (options.lr_steps, options.lr_gamma) = (None, None);
+    (options.lr_last, options.lr_power, options.lr_restart) = (None, None, None);
     let name = match &rate.decay {
         Decay::Constant => "constant",
-        Decay::Cosine { .. } => "cosine",
+        Decay::Cosine { last, .. } => {
+            options.lr_last = Some(*last);
+            "cosine"
+        }
         Decay::Step { factor, .. } => {
             options.lr_gamma = Some(*factor);
             "step"
+        }
+        // In batches, which the option does not say.
+        Decay::Restarts { last, .. } => {
+            options.lr_last = Some(*last);
+            "restarts"
+        }
+        Decay::Polynomial { power, last, .. } => {
+            (options.lr_power, options.lr_last) = (Some(*power), Some(*last));
+            "polynomial"
+        }
+        Decay::OneCycle { rise, .. } => {
+            options.warmup_batches = Some(*rise);
+            "one-cycle"
         }
         _ => return,
     };

@@ -11,37 +11,50 @@ use crate::refusal::Refusal;
 pub(super) fn refuse_unused(values: &TrainingOptions) -> Result<(), Refusal> {
     let optimizer = values.optimizer.as_deref().unwrap_or_default();
     let schedule = values.lr_schedule.as_deref().unwrap_or_default();
-    for (option, given, beside, expected, found) in [
+    let optimizers: [(_, _, &[&str], _); 3] = [
         (
             "momentum",
             values.momentum.is_some(),
-            "optimizer",
-            "momentum",
-            optimizer,
+            &["momentum", "lars"],
+            "momentum or lars",
         ),
         (
             "nesterov",
             values.nesterov.is_some(),
-            "optimizer",
+            &["momentum"],
             "momentum",
-            optimizer,
+        ),
+        ("trust", values.trust.is_some(), &["lars"], "lars"),
+    ];
+    let with_last: &[&str] = &["cosine", "polynomial", "restarts"];
+    let schedules: [(_, _, &[&str], _); 5] = [
+        ("lr_steps", values.lr_steps.is_some(), &["step"], "step"),
+        ("lr_gamma", values.lr_gamma.is_some(), &["step"], "step"),
+        (
+            "lr_last",
+            values.lr_last.is_some(),
+            with_last,
+            "cosine, polynomial or restarts",
         ),
         (
-            "lr_steps",
-            values.lr_steps.is_some(),
-            "lr_schedule",
-            "step",
-            schedule,
+            "lr_power",
+            values.lr_power.is_some(),
+            &["polynomial"],
+            "polynomial",
         ),
         (
-            "lr_gamma",
-            values.lr_gamma.is_some(),
-            "lr_schedule",
-            "step",
-            schedule,
+            "lr_restart",
+            values.lr_restart.is_some(),
+            &["restarts"],
+            "restarts",
         ),
-    ] {
-        if given && found != expected {
+    ];
+    let each = (optimizers
+        .map(|it| (it, "optimizer", optimizer))
+        .into_iter())
+    .chain(schedules.map(|it| (it, "lr_schedule", schedule)));
+    for ((option, given, fits, expected), beside, found) in each {
+        if given && !fits.contains(&found) {
             return Err(Refusal::Unused {
                 option,
                 beside,
@@ -92,11 +105,17 @@ pub(super) fn optimizer(values: &TrainingOptions) -> Result<Optimizer, Error> {
             epsilon: 1e-8,
             weight_decay,
         },
+        "lars" => Optimizer::Lars {
+            beta: values.momentum.unwrap_or_default(),
+            trust: values.trust.unwrap_or_default(),
+            weight_decay,
+        },
+        "lion" => Optimizer::lion(weight_decay),
         other => {
             return Err(Refusal::Unknown {
                 kind: "optimizer",
                 found: other.to_owned(),
-                expected: "sgd, momentum or adamw",
+                expected: "sgd, momentum, adamw, lars or lion",
             }
             .into());
         }
@@ -134,13 +153,63 @@ pub(crate) fn learning_rate(
 ) -> Result<LearningRate, Refusal> {
     let base = values.lr.unwrap_or_default();
     positive("lr", base, "a learning rate")?;
-    let warmup_batches = *values.warmup_batches.get_or_insert((batches / 10).min(200));
+    let last = values.lr_last.unwrap_or_default();
+    if !(0.0..=base).contains(&last) {
+        return Err(Refusal::Value {
+            option: "lr_last",
+            found: last.to_string(),
+            kind: "a learning rate",
+            expected: "a number from 0 to that of --lr",
+        });
+    }
+    let is_one_cycle = values.lr_schedule.as_deref() == Some("one-cycle");
+    let usual_warmup = match is_one_cycle {
+        true => batches * 3 / 10,
+        false => (batches / 10).min(200),
+    };
+    let warmup_batches = *values.warmup_batches.get_or_insert(usual_warmup);
     let decay = match values.lr_schedule.as_deref().unwrap_or_default() {
         "constant" => Decay::Constant,
         "cosine" => Decay::Cosine {
             from: warmup_batches,
             batches,
-            last: 0.0,
+            last,
+        },
+        "polynomial" => {
+            let power = values.lr_power.unwrap_or_default();
+            positive("lr_power", power, "an exponent")?;
+            Decay::Polynomial {
+                from: warmup_batches,
+                batches,
+                power,
+                last,
+            }
+        }
+        "restarts" => {
+            let restart = (values.lr_restart).get_or_insert_with(|| vec![epochs.div_ceil(2), 1]);
+            let (period, growth) = match restart[..] {
+                [period] if period > 0 => (period, 1),
+                [period, growth] if period > 0 && growth > 0 => (period, growth),
+                _ => {
+                    let numbers: Vec<String> = restart.iter().map(usize::to_string).collect();
+                    return Err(Refusal::Value {
+                        option: "lr_restart",
+                        found: numbers.join(","),
+                        kind: "lengths of cosines",
+                        expected: "epochs and a factor, each at least 1, such as 10,2",
+                    });
+                }
+            };
+            Decay::Restarts {
+                from: warmup_batches,
+                period: period.saturating_mul(per_epoch),
+                growth,
+                last,
+            }
+        }
+        "one-cycle" => Decay::OneCycle {
+            rise: warmup_batches.max(1),
+            batches,
         },
         "step" => {
             let steps = values
@@ -163,7 +232,7 @@ pub(crate) fn learning_rate(
             return Err(Refusal::Unknown {
                 kind: "learning-rate schedule",
                 found: other.to_owned(),
-                expected: "constant, step or cosine",
+                expected: "constant, step, cosine, restarts, polynomial or one-cycle",
             });
         }
     };
@@ -171,7 +240,8 @@ pub(crate) fn learning_rate(
         base,
         decay,
         warmup: Warmup {
-            batches: warmup_batches,
+            // One cycle begins with a way up of its own.
+            batches: if is_one_cycle { 0 } else { warmup_batches },
             first: 0.0,
         },
     })

@@ -56,6 +56,16 @@ impl TrainingOptions {
                 self.momentum.get_or_insert(0.9);
                 self.nesterov.get_or_insert(false);
             }
+            Some("lars") => {
+                self.momentum.get_or_insert(0.9);
+                self.trust.get_or_insert(0.01);
+                // Steps are this times the trust as a share of the weights' length.
+                self.lr.get_or_insert(1.0);
+            }
+            // Each step of each weight is as long as the rate says.
+            Some("lion") => {
+                self.lr.get_or_insert(3e-4);
+            }
             // Adam's steps do not shrink with the gradient.
             Some("adamw") => {
                 self.lr.get_or_insert(1e-3);
@@ -67,8 +77,14 @@ impl TrainingOptions {
             _ => {}
         }
         self.lr.get_or_insert(0.1);
-        if self.lr_schedule.as_deref() == Some("step") {
-            self.lr_gamma.get_or_insert(0.1);
+        match self.lr_schedule.as_deref() {
+            Some("step") => {
+                self.lr_gamma.get_or_insert(0.1);
+            }
+            Some("polynomial") => {
+                self.lr_power.get_or_insert(1.0);
+            }
+            _ => {}
         }
     }
 

@@ -54,9 +54,11 @@ pub(super) fn momentum(optimizer: &Optimizer) -> Result<Momentum, TheoryError> {
     match *optimizer {
         Optimizer::Sgd { .. } => Ok(Momentum::default()),
         Optimizer::Momentum { beta, nesterov, .. } => Ok(Momentum { beta, nesterov }),
-        Optimizer::AdamW { .. } => Err(TheoryError::Optimizer {
-            found: optimizer.name(),
-        }),
+        Optimizer::AdamW { .. } | Optimizer::Lars { .. } | Optimizer::Lion { .. } => {
+            Err(TheoryError::Optimizer {
+                found: optimizer.name(),
+            })
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use stagger_report::RunSummary;
 use stagger_schedule::Facts;
 
 use super::advice::advice;
+use super::early_end::EarlyEnd;
 use super::run::Run;
 use crate::account;
 use crate::job::Job;
@@ -83,22 +84,34 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
     lines
 }
 
-/// Which limit ended the run before its last epoch, and how to go on.
+/// What ended the run before its last epoch, and how to go on.
 fn limited(job: &Job, run: &Run) -> Option<String> {
     if run.interrupted {
         return None;
     }
+    let options = &job.options;
     let batches = job.horizon.batches;
     let all = all_epochs(job);
-    let (what, of, more) = if run.version < batches {
-        let seconds = job.options.max_seconds?;
-        let more = format!("--max-seconds {seconds}");
-        (format!("the time limit of {seconds} s"), batches, more)
-    } else if batches < all {
-        let more = format!("--max-batches {}", all.min(batches.saturating_mul(2)));
-        (format!("--max-batches {batches}"), all, more)
-    } else {
-        return None;
+    let (what, of, more) = match run.ended_by {
+        Some(EarlyEnd::TimeLimit) => {
+            let seconds = options.max_seconds?;
+            let more = format!("--max-seconds {seconds}");
+            (format!("the time limit of {seconds} s"), batches, more)
+        }
+        Some(EarlyEnd::Target) => {
+            let what = format!("--target {}", options.target?);
+            (what, batches, "--target 100".to_owned())
+        }
+        Some(EarlyEnd::Patience) => {
+            let most = options.patience?;
+            let more = format!("--patience {}", most.saturating_mul(2));
+            (format!("--patience {most}"), batches, more)
+        }
+        None if batches < all => {
+            let more = format!("--max-batches {}", all.min(batches.saturating_mul(2)));
+            (format!("--max-batches {batches}"), all, more)
+        }
+        None => return None,
     };
     let ended = format!("{what} ended the run at version {} of {of}", run.version);
     // An emulated run has no weights to go on from.
@@ -107,14 +120,14 @@ fn limited(job: &Job, run: &Run) -> Option<String> {
         return Some(ended);
     };
     let path = shown(folder);
-    Some(match (&job.snapshots, run.version < batches) {
+    Some(match (&job.snapshots, run.ended_by) {
         (None, _) => format!(
             "{ended}, and it keeps no snapshots; start a new run from its last weights with: stagger train --resume-weights {path}"
         ),
-        (Some(_), true) => format!(
+        (Some(_), Some(EarlyEnd::TimeLimit)) => format!(
             "{ended}; go on for as long again with: stagger train --resume {path} {more}, or to the end without --max-seconds"
         ),
-        (Some(_), false) => format!("{ended}; go on with: stagger train --resume {path} {more}"),
+        (Some(_), _) => format!("{ended}; go on with: stagger train --resume {path} {more}"),
     })
 }
 
@@ -124,11 +137,14 @@ fn all_epochs(job: &Job) -> usize {
     epochs.saturating_mul(job.sampler.batches_per_epoch())
 }
 
-/// The line on a resumed run that has nothing left to do.
-pub fn finished(job: &Job, folder: &Path, version: usize) -> String {
-    let (limit, value) = match job.options.max_batches {
-        Some(batches) if batches < all_epochs(job) => ("--max-batches", batches),
-        _ => ("--epochs", job.options.epochs.unwrap_or_default()),
+/// The line on a resumed run that has nothing left to do, which `met` may have ended.
+pub fn finished(job: &Job, folder: &Path, version: usize, met: Option<EarlyEnd>) -> String {
+    let options = &job.options;
+    let (limit, value) = match (met, options.target, options.patience, options.max_batches) {
+        (Some(EarlyEnd::Target), Some(target), ..) => ("--target", target.to_string()),
+        (Some(EarlyEnd::Patience), _, Some(most), _) => ("--patience", most.to_string()),
+        (.., Some(batches)) if batches < all_epochs(job) => ("--max-batches", batches.to_string()),
+        _ => ("--epochs", options.epochs.unwrap_or_default().to_string()),
     };
     format!(
         "{}: finished at version {version}; nothing is left to do; to train on, resume it with {limit} above {value}",

@@ -13,9 +13,12 @@ use crate::options::TrainingOptions;
 const LENGTH: [&str; 2] = ["epochs", "max-batches"];
 
 /// Options that say its learning rates. A run that is at its end may go on with others.
-const RATE: [&str; 5] = [
+const RATE: [&str; 8] = [
     "lr",
     "lr-gamma",
+    "lr-last",
+    "lr-power",
+    "lr-restart",
     "lr-schedule",
     "lr-steps",
     "warmup-batches",
@@ -31,7 +34,13 @@ pub fn still_holds(stored: &TrainingOptions, said: &TrainingOptions) -> Training
     }
     let is_other = |said: &String| Some(said) != stored.lr_schedule.as_ref();
     if said.lr_schedule.as_ref().is_some_and(is_other) {
+        let before = stored.lr_schedule.as_deref();
+        // Its way up is no warm-up of another schedule, and theirs is not its way up.
+        if [before, said.lr_schedule.as_deref()].contains(&Some("one-cycle")) {
+            stored.warmup_batches = None;
+        }
         (stored.lr_steps, stored.lr_gamma) = (None, None);
+        (stored.lr_last, stored.lr_power, stored.lr_restart) = (None, None, None);
     }
     stored
 }

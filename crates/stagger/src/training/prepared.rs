@@ -12,6 +12,7 @@ use stagger_runtime::RunError;
 use stagger_schedule::Schedule;
 
 use super::calibration::{self, Calibration};
+use super::early_end::{EarlyEnd, Goals};
 use super::journal::Journal;
 use super::resume::{self, Place};
 use super::rollback;
@@ -152,9 +153,16 @@ impl<'a> Prepared<'a> {
         let Folder::Reopened(folder) = &self.folder else {
             return None;
         };
-        let is_at_end = self.from.version() >= self.job.horizon.batches;
+        let is_at_end = self.from.version() >= self.job.horizon.batches || self.met().is_some();
         // One that was killed on its last steps takes them now.
         (is_at_end && resume::ended_well(&folder.file(METRICS_FILE))).then(|| folder.path())
+    }
+
+    /// Which goal a resumed run has reached already.
+    fn met(&self) -> Option<EarlyEnd> {
+        let evaluate_at = &self.job.horizon.evaluate_at;
+        let (best, version) = (self.from.progress.best, self.from.version());
+        Goals::of(&self.job.options).met(best, version, evaluate_at)
     }
 
     /// Trains.
@@ -167,7 +175,7 @@ impl<'a> Prepared<'a> {
         if let Some(path) = self.finished() {
             let version = self.from.version();
             let journal = Journal::open(None, &self.job, None, console)?;
-            journal.print(&closing::finished(&self.job, path, version));
+            journal.print(&closing::finished(&self.job, path, version, self.met()));
             let finished = Run::finished(path, &self.job, &self.from);
             return Ok(finished.printed(&journal));
         }

@@ -15,6 +15,7 @@ use toml::{Table, Value};
 
 use super::Resume;
 use super::data_check;
+use super::early_end::Goals;
 use super::extension::{self, Extension};
 use super::rolled_back::RolledBack;
 use super::session::StartPoint;
@@ -137,12 +138,12 @@ fn cannot(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Er
 
 /// Whether the run that wrote these metrics ended as it was asked to.
 pub fn ended_well(metrics: &Path) -> bool {
-    end_version(metrics).is_some()
+    end_of(&read_metrics(metrics).unwrap_or_default()).is_some()
 }
 
 /// The version at which it did.
-fn end_version(metrics: &Path) -> Option<usize> {
-    match read_metrics(metrics).unwrap_or_default().last() {
+fn end_of(records: &[Record]) -> Option<usize> {
+    match records.last() {
         Some(Record::End(EndRecord {
             interrupted: false,
             error: None,
@@ -153,10 +154,35 @@ fn end_version(metrics: &Path) -> Option<usize> {
     }
 }
 
-/// Whether a run has trained on all of its batches. One that its time limit has ended has more of them.
+/// Whether a run has trained on all of its batches, or reached a goal. One that its time limit has ended has more of them.
 fn is_finished(run: &Path) -> bool {
-    let ended = end_version(&run.join(METRICS_FILE));
-    ended.is_some_and(|version| snapshots::planned(run).is_none_or(|planned| version >= planned))
+    let records = read_metrics(&run.join(METRICS_FILE)).unwrap_or_default();
+    let Some(version) = end_of(&records) else {
+        return false;
+    };
+    snapshots::planned(run).is_none_or(|planned| version >= planned)
+        || met_a_goal(run, &records, version)
+}
+
+/// Whether the evaluations that a run has in its metrics reach what its config asks for.
+fn met_a_goal(run: &Path, records: &[Record], version: usize) -> bool {
+    let Ok(options) = config_file::read_of_run(&run.join(CONFIG_FILE)) else {
+        return false;
+    };
+    let (mut marks, mut best) = (Vec::new(), None::<(usize, f64)>);
+    for record in records {
+        let Record::Epoch(epoch) = record else {
+            continue;
+        };
+        let Some(top1) = epoch.test_top1 else {
+            continue;
+        };
+        marks.push(epoch.version);
+        if best.is_none_or(|(_, best)| top1 > best) {
+            best = Some((epoch.version, top1));
+        }
+    }
+    Goals::of(&options).met(best, version, &marks).is_some()
 }
 
 /// Opens a run folder, and finds out where the run continues and whether it is the run that it was.
@@ -267,7 +293,7 @@ fn later_cosine(job: &Job, found: &Found) -> Option<String> {
 }
 
 /// Options that may change when a run is resumed: they move time, files and failures, not numbers.
-const FREE: [&str; 14] = [
+const FREE: [&str; 16] = [
     "allow-left-out",
     "calibration-batches",
     "cache-bytes",
@@ -276,11 +302,13 @@ const FREE: [&str; 14] = [
     "max-seconds",
     "on-nan",
     "output",
+    "patience",
     // Which ones they are is part of the fingerprint of the data.
     "skip-bad-images",
     "snapshot-every",
     "stall-timeout",
     "straggler",
+    "target",
     "transport",
     "workers",
 ];

@@ -2,11 +2,11 @@
 
 use stagger_runtime::{Fault, Outcome, RunError};
 
+use super::early_end::Ending;
 use super::journal::Journal;
 use super::rolled_back::RolledBack;
 use super::session::{Session, StartPoint, Stretch};
 use super::snapshots;
-use super::time_limit::TimeLimit;
 use crate::error::Error;
 use crate::job::OnNan;
 
@@ -24,12 +24,12 @@ pub fn run(
     if let Some(folder) = session.folder {
         RolledBack::forget_later(folder, &from)?;
     }
-    let mut limit = TimeLimit::new(job.time_limit, session.interrupt);
+    let mut ending = Ending::new(job, session.interrupt);
     let mut has_trained = !is_new;
     loop {
         // What has been trained is kept, whatever goes wrong from there on.
         let stretch =
-            (session.run(&from, &mut limit, journal)).map_err(|error| match has_trained {
+            (session.run(&from, &mut ending, journal)).map_err(|error| match has_trained {
                 true => error.in_training(),
                 false => error,
             })?;

@@ -10,6 +10,7 @@ use stagger_report::{
     peak_resident_bytes, read_metrics, read_weights_inside,
 };
 
+use super::early_end::EarlyEnd;
 use super::final_test::FinalTest;
 use super::journal::Journal;
 use super::session::{StartPoint, Stretch};
@@ -27,6 +28,8 @@ pub struct Run {
     pub version: usize,
     /// Whether an interrupt ended it early.
     pub interrupted: bool,
+    /// What ended it before its last batch, where that was one of its options.
+    pub ended_by: Option<EarlyEnd>,
     /// From the first batch to the end of the last stage, evaluations included; since the run was resumed.
     pub wall: Duration,
     /// The last epoch: its losses and accuracies.
@@ -81,6 +84,7 @@ impl Run {
             folder: folder.map(|folder| folder.path().to_owned()),
             version: outcome.version,
             interrupted: outcome.interrupted,
+            ended_by: stretch.ended_by,
             wall: outcome.wall,
             last_epoch: stretch.last_epoch,
             best: stretch.summary.best_test_top1,
@@ -140,6 +144,7 @@ impl Run {
             folder: None,
             version: 0,
             interrupted: false,
+            ended_by: None,
             wall: Duration::ZERO,
             last_epoch: None,
             best: None,

@@ -17,11 +17,11 @@ use stagger_runtime::{Event, Interrupt, OnNonFinite, Outcome, Plan, RunError};
 use stagger_schedule::Action;
 
 use super::calibration::WARMUP_BATCHES;
+use super::early_end::{EarlyEnd, Ending};
 use super::journal::Journal;
 use super::last_weights::LastWeights;
 use super::run::SnapshotCost;
 use super::stall::{Ended, Stalled};
-use super::time_limit::TimeLimit;
 use super::{ConsoleHook, OnStall, labels, resume, snapshots};
 use crate::error::Error;
 use crate::evaluation;
@@ -103,6 +103,8 @@ pub struct Session<'a, 's> {
 /// What came of a stretch.
 pub struct Stretch {
     pub ended: Result<Outcome, RunError>,
+    /// What ended it before its last batch.
+    pub ended_by: Option<EarlyEnd>,
     /// Whether everything that is written at the end was.
     pub finished: Result<(), ReportError>,
     pub summary: RunSummary,
@@ -133,10 +135,13 @@ impl<'s> Session<'_, 's> {
     pub fn run(
         &self,
         from: &StartPoint,
-        limit: &mut TimeLimit<'_>,
+        ending: &mut Ending<'_>,
         journal: &Journal,
     ) -> Result<Stretch, Error> {
         let (job, version) = (self.job, from.version());
+        if let Some(line) = ending.begin(from) {
+            journal.say(&line)?;
+        }
         let tally = self.tally(from);
         let skipped = (version + WARMUP_BATCHES).min(job.horizon.batches - 1);
         let progress = Rc::new(RefCell::new(Progress {
@@ -176,8 +181,14 @@ impl<'s> Session<'_, 's> {
             stages::feeds(job, batches)?,
             self.interrupt,
             |event| {
-                limit.look();
+                ending.look();
                 progress.borrow_mut().take(&event);
+                if let Event::Evaluated { version, .. } = event {
+                    let best = progress.borrow().run.best();
+                    if let Some(line) = ending.evaluated(best, version) {
+                        journal.say(&line)?;
+                    }
+                }
                 sinks.event(&event)?;
                 match event {
                     Event::Profiled { stage, profile } => profiles.push((stage, profile)),
@@ -199,9 +210,8 @@ impl<'s> Session<'_, 's> {
         );
         has_ended.set();
         let mut evaluated = Ok(());
-        if let Ok(outcome) = &mut ended
-            && limit.ended_the_run(outcome)
-        {
+        let ended_by = ended.as_ref().ok().and_then(|outcome| ending.of(outcome));
+        if let (Ok(outcome), Some(_)) = (&mut ended, ended_by) {
             // The run has done what was asked for: it was not cut short.
             outcome.interrupted = false;
             let last = outcome.version;
@@ -219,6 +229,7 @@ impl<'s> Session<'_, 's> {
         let mut progress = progress.borrow_mut();
         Ok(Stretch {
             ended,
+            ended_by,
             finished,
             summary: progress.run.summary(),
             profiles,
@@ -228,7 +239,7 @@ impl<'s> Session<'_, 's> {
         })
     }
 
-    /// Evaluates a run that ends at its time limit, wherever that is, as any other.
+    /// Evaluates a run that ends early, wherever that is, as any other.
     fn evaluate_the_end(
         &self,
         last: usize,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use stagger_engine::{
     Activation, Distance, EngineError, HostTensor, Loss, MseLoss, Optimizer, Score, StageState,
-    UpdateReport, WeightDecay,
+    StepOf, UpdateReport, WeightDecay,
 };
 use stagger_plan::theory::Momentum;
 use stagger_runtime::{FeedError, Feeds, Inputs, Labels, Place, Plan, sequential};
@@ -223,8 +223,13 @@ impl stagger_engine::Stage for SmoothStage {
         for i in 0..SIZE {
             let (weight, gradient) = (&mut self.weights[i], self.grad[i]);
             let slots = &mut self.velocity[i..=i];
-            self.optimizer
-                .reference_step(weight, gradient, slots, 1, learning_rate, 2);
+            let of = StepOf {
+                number: 1,
+                learning_rate,
+                dimensions: 2,
+                trust_ratio: 1.0,
+            };
+            self.optimizer.reference_step(weight, gradient, slots, of);
         }
         kept.weights.push(self.weights);
         kept.velocity.push(self.velocity);

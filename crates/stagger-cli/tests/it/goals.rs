@@ -1,0 +1,147 @@
+//! Runs that end where they have reached what was asked for.
+
+use std::fs;
+
+use stagger::report::Record;
+
+use crate::support::{Bench, Output};
+
+/// Three batches per epoch.
+const RUN: &str = "--batch-size 8 --calibration-batches 0 --schedule dsp --stages 2 --lr 0.01 --lr-schedule constant --warmup-batches 0";
+
+fn succeeds(output: &Output, expected: &str) {
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    assert!(output.stdout.contains(expected), "{}", output.stdout);
+}
+
+/// Version and accuracy of every evaluation.
+fn evaluations(bench: &Bench, run: &str) -> Vec<(usize, f64)> {
+    let of = |record: &Record| match record {
+        Record::Epoch(epoch) => Some((epoch.version, epoch.test_top1?)),
+        _ => None,
+    };
+    bench.metrics(run).iter().filter_map(of).collect()
+}
+
+/// The first of the best.
+fn best(evaluations: &[(usize, f64)]) -> (usize, f64) {
+    let better = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
+    evaluations.iter().copied().reduce(better).expect("one")
+}
+
+fn version(output: &Output) -> usize {
+    let said = output.stdout.split("ended the run at version ").nth(1);
+    let said = said.and_then(|rest| rest.split(' ').next());
+    said.expect("its end").parse().expect("a version")
+}
+
+#[test]
+fn a_run_ends_at_its_target() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = format!("train {data} {RUN} --epochs 30");
+    succeeds(
+        &bench.stagger(&format!("{run} --output whole")),
+        "done at version 90 ",
+    );
+    let all = evaluations(&bench, "whole");
+    let (reached, target) = best(&all);
+
+    fs::create_dir(bench.path("runs")).unwrap();
+    let output = bench.stagger(&format!("{run} --target {target} --output runs/a"));
+    succeeds(
+        &output,
+        &format!(
+            "the test accuracy of version {reached}, {target:.1} %, is enough: the run ends\n"
+        ),
+    );
+    succeeds(
+        &output,
+        "; go on with: stagger train --resume runs/a --target 100\n",
+    );
+    let end = version(&output);
+    assert!((reached..90).contains(&end), "{end}");
+    let found = evaluations(&bench, "runs/a");
+    let until = all.iter().position(|&(at, _)| at == reached).unwrap();
+    assert_eq!(found[..=until], all[..=until]);
+
+    succeeds(
+        &bench.stagger("train --resume runs/a"),
+        &format!(
+            "runs/a: finished at version {end}; nothing is left to do; to train on, resume it with --target above {target}\n"
+        ),
+    );
+    // What has reached it is finished: the next job begins a run of its own.
+    let output = bench.stagger(&format!("{run} --max-batches 3 --resume auto"));
+    succeeds(&output, "done at version 3 ");
+    // One that was killed on its last steps takes them now.
+    let metrics = bench.path("runs/a/metrics.jsonl");
+    let text = fs::read_to_string(&metrics).unwrap();
+    let without_end = text.trim_end().rsplit_once('\n').unwrap().0;
+    fs::write(&metrics, format!("{without_end}\n")).unwrap();
+    succeeds(
+        &bench.stagger("train --resume runs/a"),
+        "is enough: the run ends\n",
+    );
+    // With more to reach, it is the run without a target.
+    if target < 100.0 {
+        succeeds(
+            &bench.stagger("train --resume runs/a --target 100"),
+            "done at version 90 ",
+        );
+        assert_eq!(bench.weights("runs/a"), bench.weights("whole"));
+    }
+}
+
+#[test]
+fn a_run_ends_when_its_accuracy_no_longer_rises() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let output = bench.stagger(&format!(
+        "train {data} {RUN} --epochs 1000 --patience 3 --output run"
+    ));
+    succeeds(&output, "is still the best: the run ends\n");
+    succeeds(
+        &output,
+        "; go on with: stagger train --resume run --patience 6\n",
+    );
+    let end = version(&output);
+    let all = evaluations(&bench, "run");
+    let marks: Vec<_> = all.iter().filter(|(at, _)| at % 3 == 0).copied().collect();
+    let (at, _) = best(&marks[..marks.len()]);
+    // Three evaluations after the best, and what was on its way by then.
+    assert!((at + 9..at + 15).contains(&end), "{all:?}, {end}");
+    succeeds(
+        &bench.stagger("train --resume run"),
+        "nothing is left to do; to train on, resume it with --patience above 3\n",
+    );
+    succeeds(
+        &bench.stagger(&format!(
+            "train --resume run --patience 900 --max-batches {}",
+            end + 30
+        )),
+        &format!("done at version {} ", end + 30),
+    );
+}
+
+#[test]
+fn goals_need_evaluations() {
+    let bench = Bench::new();
+    for (flags, expected) in [
+        ("--target 0", "--target 0 is not an accuracy"),
+        ("--target 101", "--target 101 is not an accuracy"),
+        ("--target NaN", "--target NaN is not an accuracy"),
+        ("--patience 0", "--patience"),
+        ("--target 50 --evaluate false", "--target"),
+        ("--patience 2 --emulate equal:10ms", "--patience"),
+    ] {
+        let output = bench.stagger(&format!("train {flags}"));
+        assert_eq!(output.status, 2, "{flags}: {}", output.stdout);
+        assert!(
+            output.stderr.contains(expected),
+            "{flags}: {}",
+            output.stderr
+        );
+        assert!(output.stdout.is_empty(), "{flags}: {}", output.stdout);
+    }
+}

@@ -1,0 +1,152 @@
+//! Ending a run before its last batch as if it had been planned to end there: after some time, at an accuracy, or when that no
+//! longer rises.
+
+use std::time::{Duration, Instant};
+
+use stagger_runtime::{Interrupt, Outcome};
+
+use super::session::StartPoint;
+use crate::job::Job;
+use crate::options::TrainingOptions;
+
+/// What ended a run before its last batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EarlyEnd {
+    /// It has trained for [`TrainingOptions::max_seconds`].
+    TimeLimit,
+    /// An evaluation has reached [`TrainingOptions::target`].
+    Target,
+    /// As many evaluations as [`TrainingOptions::patience`] says have not been better than the best before them.
+    Patience,
+}
+
+/// The accuracy that is enough, and for how long one is waited for that is better than the best.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Goals {
+    /// Top-1 accuracy, in percent.
+    target: Option<f64>,
+    /// Evaluations.
+    patience: Option<usize>,
+}
+
+impl Goals {
+    pub fn of(options: &TrainingOptions) -> Self {
+        Self {
+            target: options.target,
+            patience: options.patience,
+        }
+    }
+
+    /// Which of them the evaluations up to `version` have met; `best` is the version and the top-1 accuracy, in percent, of the best of
+    /// them, and `evaluate_at` has the versions of all.
+    pub fn met(
+        self,
+        best: Option<(usize, f64)>,
+        version: usize,
+        evaluate_at: &[usize],
+    ) -> Option<EarlyEnd> {
+        let (at, top1) = best?;
+        if self.target.is_some_and(|target| top1 >= target) {
+            return Some(EarlyEnd::Target);
+        }
+        let since = |mark: &&usize| at < **mark && **mark <= version;
+        let worse = evaluate_at.iter().filter(since).count();
+        (self.patience.is_some_and(|most| worse >= most)).then_some(EarlyEnd::Patience)
+    }
+}
+
+/// Asks a run to end when it should.
+pub struct Ending<'a> {
+    limit: Option<Duration>,
+    began: Instant,
+    goals: Goals,
+    evaluate_at: &'a [usize],
+    interrupt: &'a Interrupt,
+    /// What was the first to ask.
+    asked: Option<EarlyEnd>,
+}
+
+impl<'a> Ending<'a> {
+    /// Time is counted from now. What the run has trained before it was resumed does not count: the limit is that of this
+    /// process, as batch systems give it.
+    pub fn new(job: &'a Job, interrupt: &'a Interrupt) -> Self {
+        Self {
+            limit: job.time_limit,
+            began: Instant::now(),
+            goals: Goals::of(&job.options),
+            evaluate_at: &job.horizon.evaluate_at,
+            interrupt,
+            asked: None,
+        }
+    }
+
+    /// To be called before training, as a run that was killed may have had all that it was to reach. Gives the line on that.
+    pub fn begin(&mut self, from: &StartPoint) -> Option<String> {
+        self.evaluated(from.progress.best, from.version())
+    }
+
+    /// To be called now and then.
+    pub fn look(&mut self) {
+        if self
+            .limit
+            .is_some_and(|limit| self.began.elapsed() >= limit)
+        {
+            self.limit = None;
+            self.ask(EarlyEnd::TimeLimit);
+        }
+    }
+
+    /// To be called after every evaluation, with the best so far. Gives the line on why the run ends, where it is to end now.
+    pub fn evaluated(&mut self, best: Option<(usize, f64)>, version: usize) -> Option<String> {
+        let end = self.goals.met(best, version, self.evaluate_at)?;
+        let (at, top1) = best?;
+        self.ask(end).then(|| match end {
+            EarlyEnd::Patience => format!(
+                "the test accuracy of version {at}, {top1:.1} %, is still the best: the run ends"
+            ),
+            _ => format!("the test accuracy of version {at}, {top1:.1} %, is enough: the run ends"),
+        })
+    }
+
+    /// Whether this is the first that asks; an interrupt from outside may have been before it.
+    fn ask(&mut self, end: EarlyEnd) -> bool {
+        let is_first = !self.interrupt.request();
+        if is_first {
+            self.asked = Some(end);
+        }
+        is_first
+    }
+
+    /// What cut the run short, if it was none of the interrupts from outside.
+    pub fn of(&self, outcome: &Outcome) -> Option<EarlyEnd> {
+        self.asked.filter(|_| outcome.interrupted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goals_are_met_by_the_best_evaluation_and_by_those_after_it() {
+        let marks = [10, 20, 30, 40];
+        let goals = |target, patience| Goals { target, patience };
+        let target = goals(Some(80.0), None);
+        assert_eq!(target.met(None, 10, &marks), None);
+        assert_eq!(target.met(Some((10, 79.9)), 40, &marks), None);
+        assert_eq!(
+            target.met(Some((20, 80.0)), 20, &marks),
+            Some(EarlyEnd::Target)
+        );
+        let patience = goals(None, Some(2));
+        assert_eq!(patience.met(Some((10, 50.0)), 20, &marks), None);
+        assert_eq!(patience.met(Some((10, 50.0)), 29, &marks), None);
+        assert_eq!(
+            patience.met(Some((10, 50.0)), 30, &marks),
+            Some(EarlyEnd::Patience)
+        );
+        assert_eq!(patience.met(Some((30, 50.0)), 30, &marks), None);
+        assert_eq!(Goals::default().met(Some((10, 100.0)), 40, &marks), None);
+    }
+}
