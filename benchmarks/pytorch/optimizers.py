@@ -16,13 +16,15 @@ import safetensors.torch
 import torch
 from PIL import Image
 from torch.nn import functional
-from torch.optim import lr_scheduler
+from torch.optim import lr_scheduler, swa_utils
 
 import models
 
 PICTURES, CLASSES, BATCHES, WARMUP, RATE, DECAY = 32, 4, 10, 4, 0.01, 0.1
 #: Of LARS.
 TRUST = 0.5
+#: Share of the mean so far in every update.
+EMA = 0.7
 
 #: Name; flags of stagger; the optimizer over groups of parameters.
 CASES = [
@@ -79,6 +81,8 @@ CASES += [
      lambda groups: torch.optim.SGD(groups, lr=RATE, momentum=0.9, weight_decay=DECAY)),
     ("restarts", ["--optimizer", "momentum", "--lr-schedule", "restarts", "--lr-restart", "1,2", "--lr-last", str(0.1 * RATE)],
      lambda groups: torch.optim.SGD(groups, lr=RATE, momentum=0.9, weight_decay=DECAY)),
+    ("mean of weights", ["--optimizer", "momentum", "--ema", str(EMA)],
+     lambda groups: torch.optim.SGD(groups, lr=RATE, momentum=0.9, weight_decay=DECAY)),
     ("polynomial", ["--optimizer", "momentum", "--lr-schedule", "polynomial", "--lr-power", "2"],
      lambda groups: torch.optim.SGD(groups, lr=RATE, momentum=0.9, weight_decay=DECAY)),
 ]
@@ -132,11 +136,12 @@ def groups(model, flags):
 
 
 def train(start, flags, make, images, labels):
-    """A plain loop; the losses, and the weights at its end."""
+    """A plain loop; the losses, and the weights at its end and their running mean."""
     model = models.build("resnet8", CLASSES)
     model.load_state_dict(start)
     model.train()
     optimizer = make(list(groups(model, flags)))
+    average = swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(EMA))
     losses = []
     for rate in rates(flags):
         for group in optimizer.param_groups:
@@ -145,8 +150,9 @@ def train(start, flags, make, images, labels):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        average.update_parameters(model)
         losses.append(loss.item())
-    return losses, model.state_dict()
+    return losses, model.state_dict(), average.module.state_dict()
 
 
 def main():
@@ -163,7 +169,7 @@ def main():
         # Sums as PyTorch makes them: AdamW divides by small gradients, and so magnifies how others are rounded.
         sums = ["--winograd", "false"] if arguments.engine == "cpu" else []
         for number, (name, flags, make) in enumerate(CASES):
-            losses, weights = train(start, flags, make, images, labels)
+            losses, weights, average = train(start, flags, make, images, labels)
             run = work / f"run{number}"
             subprocess.run(
                 [arguments.stagger, "train", "--model", "resnet8", "--dataset", "image-folder", "--data-dir", work / "pictures",
@@ -176,6 +182,8 @@ def main():
             found = [record["loss"] for record in records if record["kind"] == "batch"]
             apart = max(abs(ours - theirs) for ours, theirs in zip(found, losses, strict=True))
             ours = safetensors.torch.load_file(run / "last.safetensors")
+            if "--ema" in flags:
+                ours, weights = safetensors.torch.load_file(run / "average.safetensors"), average
             # What a tensor moved by, of which rounding is a small part.
             off = max(((ours[key] - weights[key]).norm() / (weights[key] - start[key]).norm().clamp_min(1e-3)).item()
                       for key in weights if weights[key].is_floating_point())

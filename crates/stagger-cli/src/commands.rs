@@ -27,6 +27,7 @@ fn run_weights(which: &str) -> RunWeights {
     match which {
         "best" => RunWeights::Best,
         "last" => RunWeights::Last,
+        "average" => RunWeights::Average,
         path => RunWeights::File(path.into()),
     }
 }

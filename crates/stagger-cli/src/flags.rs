@@ -124,6 +124,7 @@ pub enum Command {
         mut_arg("schedule", |schedule| schedule.hide(true)),
         mut_arg("seed", |seed| seed.hide(true)),
         mut_arg("calibration_batches", |batches| batches.hide(true)),
+        mut_arg("target", |target| target.help(compare::TARGET).help_heading("Comparison")),
         mut_arg("output", |output| output.help(compare::OUTPUT))
     )]
     Compare(CompareArgs),
@@ -160,7 +161,7 @@ pub struct EvalArgs {
     /// The run folder
     #[arg(long, value_name = "DIR")]
     pub run: PathBuf,
-    /// Which weights: best, last, or a safetensors file
+    /// Which weights: best, last, average (of a run with --ema), or a safetensors file
     #[arg(long, value_name = "WHICH", default_value = "best")]
     pub weights: String,
     /// Where the data set's files are, if not where the run found them

@@ -61,7 +61,7 @@ macro_rules! conformance {
         $crate::conformance!(@module $kernels, states: a_stage_goes_on_from_an_imported_state_as_if_nothing_had_happened names_are_pytorchs weights_alone_start_the_optimizer_anew states_that_do_not_fit_are_refused_and_change_nothing);
         $crate::conformance!(@module $kernels, synthesizers: a_synthesizer_learns_a_linear_target);
         $crate::conformance!(@module $kernels, updates: optimizers_by_hand clipping gradients_add_up_until_the_update a_stage_without_parameters_updates_to_nothing training_lowers_the_loss);
-        $crate::conformance!(@module $kernels, weights: predictions_follow_the_momentum drift_follows_the_updates a_stage_goes_on_from_imported_drift drift_that_does_not_fit other_weights_leave_no_trace a_graph_keeps_the_weights_it_was_recorded_with distance_is_that_of_exported_weights what_is_not_kept_cannot_be_asked_for);
+        $crate::conformance!(@module $kernels, weights: predictions_follow_the_momentum drift_follows_the_updates a_stage_goes_on_from_imported_drift means_follow_the_weights a_stage_goes_on_from_imported_means drift_that_does_not_fit other_weights_leave_no_trace a_graph_keeps_the_weights_it_was_recorded_with distance_is_that_of_exported_weights what_is_not_kept_cannot_be_asked_for);
     };
     (@module $kernels:ty, $module:ident: $($check:ident)*) => {
         mod $module {

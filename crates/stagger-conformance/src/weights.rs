@@ -98,6 +98,69 @@ pub fn predictions_follow_the_momentum<K: Engine>() {
     }
 }
 
+pub fn means_follow_the_weights<K: Engine>() {
+    let model = resnet8();
+    let keep = 0.75;
+    for precision in precisions::<K>() {
+        let mut stage = build::<K>(&model, precision);
+        stage.track_average(keep);
+        assert!(stage.averaged_weights().unwrap().is_none(), "no update yet");
+        let mut states = Vec::new();
+        for round in 0..3 {
+            stage = train_on(stage, round..round + 1);
+            states.push(stage.export().unwrap());
+        }
+        let averaged = states[2].averaged().expect("a mean");
+        for name in parameter_names(&model) {
+            let mut expected: Vec<f64> = Vec::new();
+            for state in &states {
+                let now = state.tensors[&name].data.iter().copied().map(f64::from);
+                expected = match expected.is_empty() {
+                    true => now.collect(),
+                    false => (expected.iter().zip(now))
+                        .map(|(mean, now)| keep * mean + (1.0 - keep) * now)
+                        .collect(),
+                };
+            }
+            for (found, expected) in averaged.tensors[&name].data.iter().zip(expected) {
+                let error = (f64::from(*found) - expected).abs();
+                assert!(error <= 1e-6, "{name}: {found} is not {expected}");
+            }
+        }
+        // Passes on the mean are those of a stage that has it as its weights, at the same running statistics.
+        let mean = stage.averaged_weights().unwrap().expect("a mean");
+        let mut other = build::<K>(&model, precision);
+        other.import(&averaged).unwrap();
+        let found = logits_of(&mut stage, mean);
+        assert_eq!(found, logits(&mut other), "{precision}");
+        assert_ne!(found, logits(&mut stage));
+        // Following the weights does not change where they go.
+        let untracked = train_on(build::<K>(&model, precision), 0..3);
+        let state = untracked.export().unwrap();
+        assert_eq!(state.averaged(), None);
+        assert_eq!(
+            state.without_optimizer(),
+            states[2].clone().without_optimizer()
+        );
+    }
+}
+
+pub fn a_stage_goes_on_from_imported_means<K: Engine>() {
+    let model = resnet8();
+    let tracked = || {
+        let mut stage = build::<K>(&model, Precision::F32);
+        stage.track_average(0.75);
+        stage
+    };
+    let first = train_on(tracked(), 0..2);
+    let state = first.export().unwrap();
+    let mut second = tracked();
+    second.import(&state).unwrap();
+    assert_eq!(second.export().unwrap(), state);
+    let (first, second) = (train_on(first, 2..3), train_on(second, 2..3));
+    assert_eq!(first.export().unwrap(), second.export().unwrap());
+}
+
 pub fn drift_follows_the_updates<K: Engine>() {
     let model = resnet8();
     let keep = 0.75;

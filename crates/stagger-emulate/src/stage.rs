@@ -291,6 +291,12 @@ impl Stage for EmulatedStage {
 
     fn track_drift(&mut self, _keep: f64) {}
 
+    fn track_average(&mut self, _keep: f64) {}
+
+    fn averaged_weights(&self) -> Result<Option<()>, EngineError> {
+        Ok(None)
+    }
+
     fn drifted_weights(&self, _steps: f64) -> Result<(), EngineError> {
         Ok(())
     }

@@ -381,6 +381,16 @@ pub trait Stage {
     /// [`EngineError::NoDrift`] without [`Stage::track_drift`].
     fn drifted_weights(&self, steps: f64) -> Result<Self::Weights, EngineError>;
 
+    /// From now on every update takes the new weights into a running mean, `a ← keep·a + (1 − keep)·w`, which the first update starts at `w`.
+    /// It is part of the state: a stage that shall import it has to track it before.
+    fn track_average(&mut self, keep: f64);
+
+    /// That mean, for passes; `None` without [`Stage::track_average`] or before the first update.
+    ///
+    /// # Errors
+    /// [`EngineError::Backend`] when the library or the device fails.
+    fn averaged_weights(&self) -> Result<Option<Self::Weights>, EngineError>;
+
     /// The exact parameters at present, to measure from later.
     fn position(&self) -> Self::Position;
 

@@ -14,7 +14,8 @@ const OPTIMIZER: &str = "optimizer.";
 
 /// Everything a stage has learnt, by name. Parameters and buffers have PyTorch's names and memory layouts
 /// (`layer1.0.conv1.weight`, `bn1.running_mean`); optimizer state is `optimizer.<parameter>.<slot>` with the slots of
-/// [`crate::Optimizer::slots`], `drift` where [`crate::Stage::track_drift`] was called, and for optimizers that count
+/// [`crate::Optimizer::slots`], `drift` where [`crate::Stage::track_drift`] was called, `average` where
+/// [`crate::Stage::track_average`] was, and for optimizers that count
 /// steps `optimizer.<parameter>.step`, `[1]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageState {
@@ -28,6 +29,23 @@ impl StageState {
     /// The name of a parameter's optimizer state.
     pub fn optimizer_name(parameter: &str, slot: &str) -> String {
         format!("{OPTIMIZER}{parameter}.{slot}")
+    }
+
+    /// The slot of a parameter's running mean.
+    pub(crate) const AVERAGE: &'static str = "average";
+
+    /// Parameters by their running means, with buffers and counters as they are; `None` where no parameter has one. A parameter without
+    /// one, as of a stage that keeps its weights, is as it is.
+    pub fn averaged(&self) -> Option<Self> {
+        let mut averaged = self.clone().without_optimizer();
+        let mut any = false;
+        for (name, tensor) in &mut averaged.tensors {
+            if let Some(mean) = self.tensors.get(&Self::optimizer_name(name, Self::AVERAGE)) {
+                tensor.clone_from(mean);
+                any = true;
+            }
+        }
+        any.then_some(averaged)
     }
 
     /// Whether any optimizer state is in it.

@@ -83,6 +83,8 @@ struct PendingEpoch {
     ended: Vec<Option<StageTally>>,
     trained: TrainedSums,
     test: Option<TestScore>,
+    /// The same by the mean of the weights.
+    average: Option<TestScore>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -209,13 +211,23 @@ impl EpochTally {
                 correct_top5,
                 ..
             } => {
-                let epoch = self.plan.epoch_of(version.saturating_sub(1));
-                let end_of_the_run = self.interrupted_at == Some(version);
-                let ends = version > 0 && (end_of_the_run || self.plan.end_of(epoch) == version);
-                if let Some(epoch) = self.pending(epoch).filter(|_| ends) {
+                if let Some(epoch) = self.ending_at(version) {
                     let top1 = percent(correct_top1, samples);
                     let top5 = percent(correct_top5, samples);
                     epoch.test = Some(TestScore { loss, top1, top5 });
+                }
+            }
+            Event::EvaluatedAverage {
+                version,
+                samples,
+                loss,
+                correct_top1,
+                correct_top5,
+            } => {
+                if let Some(epoch) = self.ending_at(version) {
+                    let top1 = percent(correct_top1, samples);
+                    let top5 = percent(correct_top5, samples);
+                    epoch.average = Some(TestScore { loss, top1, top5 });
                 }
             }
             Event::Snapshot { stage, version, .. } => self.capture(stage, version),
@@ -271,6 +283,7 @@ impl EpochTally {
                     ended: of_stages.collect(),
                     trained: ended.trained,
                     test: None,
+                    average: None,
                 });
                 epoch + 1
             }
@@ -375,6 +388,14 @@ impl EpochTally {
         }
     }
 
+    /// The epoch that ends at this version, by plan or as the run ends there.
+    fn ending_at(&mut self, version: usize) -> Option<&mut PendingEpoch> {
+        let epoch = self.plan.epoch_of(version.saturating_sub(1));
+        let end_of_the_run = self.interrupted_at == Some(version);
+        let ends = version > 0 && (end_of_the_run || self.plan.end_of(epoch) == version);
+        self.pending(epoch).filter(|_| ends)
+    }
+
     /// The sums of an epoch counted from 0; `None` when its summary is out already.
     fn pending(&mut self, epoch: usize) -> Option<&mut PendingEpoch> {
         let at = epoch.checked_sub(self.first_pending)?;
@@ -403,6 +424,7 @@ impl EpochTally {
             ended,
             trained: sums,
             test,
+            average,
         } = {
             let ended = self.pending.pop_front().unwrap_or_default();
             let ended_at = self.plan.end_of(self.first_pending);
@@ -431,6 +453,8 @@ impl EpochTally {
             test_loss: test.map(|test| test.loss),
             test_top1: test.map(|test| test.top1),
             test_top5: test.map(|test| test.top5),
+            average_loss: average.map(|average| average.loss),
+            average_top1: average.map(|average| average.top1),
             images_per_second: rate(sums.samples, wall),
             wall,
             bubble_share: bubble_share(&stages),

@@ -10,7 +10,7 @@ use crate::summary::{EpochSummary, StageSummary};
 ///
 /// The loss is a mean over samples, `train` and `test` are top-1 accuracies, the learning rate is that of the last batch.
 /// `busy` is the share of each stage's time in which it computed, `bubble` one minus the mean of these, `staleness` the mean
-/// of each stage. `gap`, where it was measured, is how far each stage's weights move between forward and backward, as a
+/// of each stage. `average`, where the mean of the weights is kept, is its top-1 test accuracy. `gap`, where it was measured, is how far each stage's weights move between forward and backward, as a
 /// share of their norm. A run whose stages only sleep has `emulated` in the place of everything that it would have learned.
 pub fn format_epoch(summary: &EpochSummary) -> String {
     let digits = summary.epochs.to_string().len();
@@ -71,7 +71,12 @@ fn loss(mean: f64) -> String {
 /// ` 93.2 % (top-5  99.7 %)`, or a dash of the same width.
 fn test_scores(summary: &EpochSummary) -> String {
     match (summary.test_top1, summary.test_top5) {
-        (Some(top1), Some(top5)) => format!("{top1:5.1} % (top-5 {top5:5.1} %)"),
+        (Some(top1), Some(top5)) => {
+            let average = summary
+                .average_top1
+                .map_or_else(String::new, |top1| format!(", average {top1:5.1} %"));
+            format!("{top1:5.1} % (top-5 {top5:5.1} %{average})")
+        }
         _ => format!("{:>5}{:18}", "–", ""),
     }
 }
@@ -123,6 +128,8 @@ mod tests {
             test_loss: Some(0.2),
             test_top1: Some(93.21),
             test_top5: Some(99.7),
+            average_loss: None,
+            average_top1: None,
             images_per_second: 511.8,
             wall: Duration::from_secs(25),
             stages: vec![stage(0.98, 1.98), stage(0.96, 0.0)],
@@ -140,6 +147,19 @@ mod tests {
         assert_eq!(
             format_epoch(&emulated),
             "epoch  2/12 · emulated ·    512 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0"
+        );
+    }
+
+    #[test]
+    fn the_mean_of_the_weights_has_an_accuracy_of_its_own() {
+        let averaged = EpochSummary {
+            average_top1: Some(94.04),
+            ..summary()
+        };
+        let line = format_epoch(&averaged);
+        assert!(
+            line.contains(" · test  93.2 % (top-5  99.7 %, average  94.0 %) · "),
+            "{line}"
         );
     }
 

@@ -97,8 +97,9 @@ pub use new_file::NewFile;
 pub use prediction::{Guess, Prediction};
 pub use progress::{EndedEpoch, EpochProgress, StageProgress, TrainedSums};
 pub use run_folder::{
-    BEST_WEIGHTS_FILE, CONFIG_FILE, DATA_FILE, DEFAULT_BASE, ENVIRONMENT_FILE, LAST_WEIGHTS_FILE,
-    LOG_FILE, METRICS_FILE, ROLLBACK_FILE, RunFolder, TEST_FILE, default_path,
+    AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, CONFIG_FILE, DATA_FILE, DEFAULT_BASE,
+    ENVIRONMENT_FILE, LAST_WEIGHTS_FILE, LOG_FILE, METRICS_FILE, ROLLBACK_FILE, RunFolder,
+    TEST_FILE, default_path,
 };
 pub use run_tally::RunTally;
 pub use sink::{Sink, Sinks};

@@ -29,6 +29,8 @@ pub const METRICS_FILE: &str = "metrics.jsonl";
 pub const LAST_WEIGHTS_FILE: &str = "last.safetensors";
 /// Name of the weights with the highest test accuracy.
 pub const BEST_WEIGHTS_FILE: &str = "best.safetensors";
+/// Name of the running mean of the weights, where it is kept.
+pub const AVERAGE_WEIGHTS_FILE: &str = "average.safetensors";
 /// Name of the accuracies on images that chose nothing, as JSON.
 pub const TEST_FILE: &str = "test.json";
 /// Name of the last rollback of a run that goes back to snapshots.
@@ -36,13 +38,14 @@ pub const ROLLBACK_FILE: &str = "rollback.json";
 /// Name of the facts about host and program, see [`crate::Environment`].
 pub const ENVIRONMENT_FILE: &str = "environment.json";
 
-const ALL_FILES: [&str; 9] = [
+const ALL_FILES: [&str; 10] = [
     CONFIG_FILE,
     DATA_FILE,
     LOG_FILE,
     METRICS_FILE,
     LAST_WEIGHTS_FILE,
     BEST_WEIGHTS_FILE,
+    AVERAGE_WEIGHTS_FILE,
     TEST_FILE,
     ROLLBACK_FILE,
     ENVIRONMENT_FILE,

@@ -96,6 +96,12 @@ pub struct EpochSummary {
     pub test_top1: Option<f64>,
     /// Test samples whose label was among the five highest scores, in percent.
     pub test_top5: Option<f64>,
+    /// `test_loss` by the running mean of the weights, where it is kept. JSON: only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_loss: Option<f64>,
+    /// `test_top1` by the running mean of the weights, where it is kept. JSON: only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_top1: Option<f64>,
     /// Samples of the epoch per second of `wall`.
     pub images_per_second: f64,
     /// Training time of the last stage. JSON: `wall_seconds`.

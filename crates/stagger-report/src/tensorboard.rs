@@ -178,6 +178,8 @@ impl TensorBoard {
         let learned = [
             ("loss/test", epoch.test_loss),
             ("accuracy/test", epoch.test_top1),
+            ("loss/average", epoch.average_loss),
+            ("accuracy/average", epoch.average_top1),
         ];
         for (tag, value) in learned {
             if let Some(value) = value.filter(|_| !epoch.emulated) {

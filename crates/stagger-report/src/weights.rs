@@ -7,7 +7,7 @@ use stagger_engine::StageState;
 use stagger_runtime::Event;
 
 use crate::error::ReportError;
-use crate::run_folder::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder};
+use crate::run_folder::{AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder};
 use crate::sink::Sink;
 use crate::snapshot::{Complete, Evaluation, Known, SnapshotParts};
 use crate::weights_file::{Weights, write_weights};
@@ -16,10 +16,12 @@ use crate::weights_file::{Weights, write_weights};
 const WEIGHTS_FORMAT: &str = "1";
 
 /// Writes the weights of all stages as one model: to `last.safetensors` at every snapshot, and to `best.safetensors` when the
-/// top-1 test accuracy of a snapshot's version is higher than that of all versions before it.
+/// top-1 test accuracy of a snapshot's version is higher than that of all versions before it. Where stages keep the running mean of their
+/// weights, that goes to `average.safetensors` at every snapshot.
 pub struct WeightsFiles {
     last: PathBuf,
     best: PathBuf,
+    average: PathBuf,
     metadata: BTreeMap<String, String>,
     snapshots: SnapshotParts,
     /// Those of the last snapshot, until its version is evaluated.
@@ -38,6 +40,7 @@ impl WeightsFiles {
         Self {
             last: folder.file(LAST_WEIGHTS_FILE),
             best: folder.file(BEST_WEIGHTS_FILE),
+            average: folder.file(AVERAGE_WEIGHTS_FILE),
             metadata,
             snapshots: SnapshotParts::evaluated_at(evaluate_at),
             unevaluated: None,
@@ -62,10 +65,15 @@ impl WeightsFiles {
     }
 
     fn taken(&mut self, Complete { version, stages }: Complete) -> Result<(), ReportError> {
-        let mut state = StageState::default();
+        let mut whole = StageState::default();
         for stage in &stages {
-            state.merge(stage.state.clone().without_optimizer());
+            whole.merge(stage.state.clone());
         }
+        if let Some(averaged) = whole.averaged() {
+            let weights = Weights::of_version(&self.metadata, version, averaged, None);
+            write_weights(&self.average, &weights)?;
+        }
+        let state = whole.without_optimizer();
         let weights = Weights::of_version(&self.metadata, version, state, None);
         write_weights(&self.last, &weights)?;
         self.unevaluated = Some((version, weights.state));

@@ -119,6 +119,20 @@ pub enum Event {
         /// When.
         at: Duration,
     },
+    /// The same by the running mean of the weights ([`Plan::average`](crate::Plan::average)). It comes before [`Event::Evaluated`] of the
+    /// version.
+    EvaluatedAverage {
+        /// Version of the parameters.
+        version: usize,
+        /// Samples in the test set.
+        samples: usize,
+        /// Mean loss over them, without label smoothing.
+        loss: f64,
+        /// Samples whose label had the highest score.
+        correct_top1: usize,
+        /// Samples whose label was among the five highest scores.
+        correct_top5: usize,
+    },
     /// A stage has trained its synthesizer on the true gradient of a batch.
     Synthesized {
         /// The stage.

@@ -29,6 +29,9 @@ pub struct Plan {
     /// Learning rate of a batch, the same for all stages: a function of the batch index alone (docs/algorithm.md, "Semantics
     /// that are easy to get wrong").
     pub learning_rate: Arc<dyn Fn(usize) -> f64 + Send + Sync>,
+    /// `keep` of the running mean of the weights ([`Stage::track_average`](stagger_engine::Stage::track_average)), by which every evaluation is
+    /// made, too: [`Event::EvaluatedAverage`](crate::Event::EvaluatedAverage). `None` for no mean.
+    pub average: Option<f64>,
     /// Whether the last stage emits the logits of every batch of an evaluation as [`Event::Logits`](crate::Event::Logits).
     pub logits: bool,
     /// Sampling interval of the gap, in batches; 0 disables it. The gap is how far a stage's weights move from forward to
@@ -88,6 +91,7 @@ impl Plan {
             horizon,
             optimizer,
             learning_rate: Arc::new(learning_rate),
+            average: None,
             logits: false,
             gap_every: 0,
             stragglers: Vec::new(),

@@ -63,6 +63,8 @@ pub(crate) struct Worker<S: Stage> {
     disturbance: Disturbance,
     /// Whether it emits the logits of evaluations.
     tells_logits: bool,
+    /// Whether evaluations are also made by the running mean of the weights.
+    has_average: bool,
     stop: StopSignal,
     version: usize,
     kept: Kept<S>,
@@ -137,6 +139,9 @@ impl<S: Stage> Worker<S> {
         if let Some(keep) = versions.drift(policy.staleness) {
             stage.track_drift(keep);
         }
+        if let Some(keep) = plan.average {
+            stage.track_average(keep);
+        }
         let synthesis = (policy.gradient == GradientSource::Synthetic && !ports.above.is_empty())
             .then(|| Synthesis::of(&stage))
             .transpose()?;
@@ -189,6 +194,7 @@ impl<S: Stage> Worker<S> {
             versions,
             synthesis,
             tells_logits: plan.logits,
+            has_average: plan.average.is_some(),
             disturbance: Disturbance::new(&plan.stragglers, plan.seed, index),
             stop,
             version: 0,

@@ -273,6 +273,14 @@ impl<A: Stage, B: Stage> Stage for Either<A, B> {
         Ok(either!(self, stage => Own(stage.drifted_weights(steps)?)))
     }
 
+    fn track_average(&mut self, keep: f64) {
+        either!(self, stage => stage.track_average(keep));
+    }
+
+    fn averaged_weights(&self) -> Result<Option<Self::Weights>, EngineError> {
+        Ok(either!(self, stage => stage.averaged_weights()?.map(Own)))
+    }
+
     fn position(&self) -> Self::Position {
         either!(self, stage => Own(stage.position()))
     }

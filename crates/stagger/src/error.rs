@@ -118,6 +118,17 @@ pub enum Error {
         /// The missing file.
         file: &'static str,
     },
+    /// A run has no running mean of its weights.
+    #[error(
+        "{} has no {file}: the run keeps no running mean of its weights (ema), or has no snapshot yet",
+        shown_path(run)
+    )]
+    NoAverageWeights {
+        /// The run folder.
+        run: PathBuf,
+        /// The missing file.
+        file: &'static str,
+    },
     /// An evaluation ended without a result.
     #[error("not evaluated")]
     NotEvaluated,

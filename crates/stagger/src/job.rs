@@ -63,6 +63,8 @@ pub struct Job {
     pub time_limit: Option<Duration>,
     /// How gradients become updates.
     pub optimizer: Optimizer,
+    /// `keep` of the running mean of the weights; `None` for no mean.
+    pub average: Option<f64>,
     /// Learning rate of each batch.
     pub learning_rate: LearningRate,
     /// Whether that was given as an object, instead of by options.
@@ -200,6 +202,7 @@ impl Job {
         }
         let time_limit = options.max_seconds.map(time_limit).transpose()?;
         check_goals(&options)?;
+        let average = optimization::average(&options)?;
         let (transport, wire_format) = transport::choose(&options)?;
         let schedule = match &given.schedule {
             Some(schedule) => schedule.clone(),
@@ -249,7 +252,7 @@ impl Job {
             schedule: &schedule,
             replicas: Some(&replicas),
             batch_size,
-            optimizer_slots: optimizer.slots().len(),
+            optimizer_slots: optimizer.slots().len() + usize::from(average.is_some()),
         };
         let (cut, cut_note) =
             balance::first_cut(&balance, &to_cut, &balance::cost_model(&options))?;
@@ -337,6 +340,7 @@ impl Job {
             horizon,
             time_limit,
             optimizer,
+            average,
             learning_rate,
             has_given_rate: given.learning_rate.is_some(),
             batch_size,

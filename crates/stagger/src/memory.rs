@@ -22,7 +22,7 @@ impl TensorMemory {
         if job.emulated().is_some() {
             return Self::default();
         }
-        let copies = 1 + job.optimizer.slots().len() as u64;
+        let copies = 1 + job.optimizer.slots().len() as u64 + u64::from(job.average.is_some());
         let facts = Facts::of(&job.schedule);
         let inputs = job::summary_inputs(&job.schedule);
         let stages = job.cut.stages().iter().zip(&facts.stages).zip(inputs);

@@ -177,6 +177,9 @@ options! {
     freeze_stages: usize,
     /// Fine-tuning: what the learning rate of the last linear layer is multiplied by. Default: 1.
     head_lr_factor: f64,
+    /// Keep the running mean of the weights, with this share of the mean so far in every update, above 0 and below 1, such as 0.999; evaluate it
+    /// beside the weights, and write it.
+    ema: f64,
     /// Label smoothing, 0 to below 1. Default: 0.
     label_smoothing: f64,
     /// Scale a stage's gradient down to this norm when it is larger.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
 use stagger_report::{
-    BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights, read_weights_inside,
+    AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights,
+    read_weights_inside,
 };
 
 use crate::error::Error;
@@ -22,6 +23,8 @@ pub enum RunWeights {
     Best,
     /// Those at the end.
     Last,
+    /// Their running mean at the end, of a run that keeps one (option `ema`).
+    Average,
     /// Those in a safetensors file.
     File(PathBuf),
 }
@@ -41,6 +44,7 @@ impl RunWeights {
         let path = match self {
             Self::Best => folder.file(BEST_WEIGHTS_FILE),
             Self::Last => folder.file(LAST_WEIGHTS_FILE),
+            Self::Average => folder.file(AVERAGE_WEIGHTS_FILE),
             Self::File(path) => path.clone(),
         };
         if *self == Self::Best && !foreign::is_there(&path) {
@@ -49,9 +53,15 @@ impl RunWeights {
                 file: BEST_WEIGHTS_FILE,
             });
         }
+        if *self == Self::Average && !foreign::is_there(&path) {
+            return Err(Error::NoAverageWeights {
+                run: folder.path().to_owned(),
+                file: AVERAGE_WEIGHTS_FILE,
+            });
+        }
         let found = match self {
             Self::File(_) => read_weights(&path)?,
-            Self::Best | Self::Last => read_weights_inside(&path)?,
+            Self::Best | Self::Last | Self::Average => read_weights_inside(&path)?,
         };
         let (state, there) = with_class_names(found);
         let here = job.split.train.class_names();

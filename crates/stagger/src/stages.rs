@@ -349,6 +349,7 @@ pub fn plan(job: &Job, schedule: Schedule, horizon: Horizon, rate_factor: f64) -
         seed: job.seed,
         replicas: job.replicas.clone(),
         sync_batch_norm: job.sync_batch_norm,
+        average: job.average,
         ..Plan::new(schedule, horizon, job.optimizer.clone(), move |batch| {
             learning_rate.at(batch) * rate_factor
         })

@@ -22,10 +22,8 @@ use request::Request;
 
 /// Compares methods. `words` is the command line, for the report.
 pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
-    if arguments
-        .target
-        .is_some_and(|target| !(0.0..=100.0).contains(&target))
-    {
+    let target = request::target(arguments)?;
+    if target.is_some_and(|target| !(0.0..=100.0).contains(&target)) {
         return Err(anyhow!("--target is not an accuracy; give a percentage from 0 to 100").into());
     }
     let request = Request::new(arguments)?;
@@ -63,7 +61,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         methods: request.methods.clone(),
         slowdowns_percent: request.slowdowns.clone(),
         emulated,
-        target_top1: arguments.target,
+        target_top1: target,
         runs: planned(&request, &folder).map_err(Failure::Run)?,
     };
     // The runs go on when it cannot be said how.

@@ -24,6 +24,8 @@ so the baselines run at their best.";
 pub const OUTPUT: &str = "Folder of the comparison; must not exist, or hold the same one [default: \
                                  runs/TIME-compare-MODEL-DATASET]";
 
+pub const TARGET: &str = "Show the time to this test accuracy";
+
 /// Flags of `stagger compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
@@ -55,9 +57,6 @@ pub struct CompareArgs {
     /// How often a stage is slowed down: a probability [default: 0.3333]
     #[arg(long, value_name = "SHARE", help_heading = "Comparison")]
     pub straggler_probability: Option<f64>,
-    /// Show the time to this test accuracy
-    #[arg(long, value_name = "PERCENT", help_heading = "Comparison")]
-    pub target: Option<f64>,
     /// Read values from a TOML file for `stagger train`, which these flags override; its schedule, seed and output are
     /// left aside
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]

@@ -35,7 +35,7 @@ pub struct PredictArgs {
     /// Write the scores before softmax to a new safetensors file: a tensor `logits` with a row per predicted picture
     #[arg(long, value_name = "FILE")]
     pub logits: Option<PathBuf>,
-    /// Which weights: best, last, or a safetensors file
+    /// Which weights: best, last, average (of a run with --ema), or a safetensors file
     #[arg(long, value_name = "WHICH", default_value = "best")]
     pub weights: String,
     /// What is seen through transparent parts of pictures, if not as in the run

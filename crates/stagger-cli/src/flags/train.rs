@@ -251,6 +251,10 @@ flags! {
     /// What else belongs to the loss and its gradient.
     #[command(next_help_heading = "Training")]
     pub struct LossFlags {
+        /// Keep the running mean of the weights (EMA), with this share of the mean so far in every update, such as 0.999; it is evaluated beside
+        /// the weights and written to average.safetensors
+        #[arg(long, value_name = "SHARE")]
+        ema: f64,
         /// Label smoothing, 0 to below 1 [default: 0]
         #[arg(long, value_name = "SHARE")]
         label_smoothing: f64,

@@ -7,6 +7,7 @@
 mod support;
 mod theory;
 
+mod averages;
 mod bench;
 mod changed_data;
 mod compare;

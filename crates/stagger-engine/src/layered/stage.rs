@@ -29,7 +29,7 @@ use super::timing;
 
 pub use backward::LayeredPending;
 pub use statistics::Statistics;
-use weights::Drift;
+use weights::RunningMean;
 pub use weights::{Position, Weights};
 
 /// A slice of a model on one device, by the kernels `K`; see [`Stage`].
@@ -41,7 +41,8 @@ pub struct LayeredStage<K: Kernels> {
     weights: Vec<K::Tensor>,
     gradients: Gradients<K>,
     statistics: Vec<RunningStatistics<K>>,
-    drift: Drift<K>,
+    drift: RunningMean<K>,
+    average: RunningMean<K>,
     optimizer: Optimizer,
     /// Updates since the optimizer started.
     steps: u64,
@@ -104,7 +105,8 @@ impl<K: Kernels> LayeredStage<K> {
             trained,
             weights,
             statistics,
-            drift: Drift::untracked(),
+            drift: RunningMean::untracked(),
+            average: RunningMean::untracked(),
             optimizer: spec.optimizer.clone(),
             steps: 0,
             clip_norm: spec.clip_norm,
@@ -442,6 +444,14 @@ impl<K: Kernels> Stage for LayeredStage<K> {
 
     fn drifted_weights(&self, steps: f64) -> Result<Weights<K>, EngineError> {
         self.extrapolate_back(steps)
+    }
+
+    fn track_average(&mut self, keep: f64) {
+        self.average.track(keep, self.weights.len());
+    }
+
+    fn averaged_weights(&self) -> Result<Option<Weights<K>>, EngineError> {
+        self.average()
     }
 
     fn position(&self) -> Position<K> {

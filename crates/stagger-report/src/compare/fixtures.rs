@@ -106,6 +106,8 @@ impl FixtureRun {
             test_loss: Some(1.0),
             test_top1: Some(50.0 + 10.0 * epoch as f64 + self.bonus),
             test_top5: Some(90.0),
+            average_loss: None,
+            average_top1: None,
             images_per_second: 10.0 / self.batch_seconds,
             wall: Duration::from_secs_f64(self.batch_seconds * self.batches_per_epoch as f64),
             stages: if stale {

@@ -209,6 +209,13 @@ mod tests {
                 correct_top5: 6,
                 at,
             },
+            Event::EvaluatedAverage {
+                version: 5,
+                samples: 10,
+                loss: 0.5,
+                correct_top1: 3,
+                correct_top5: 6,
+            },
             Event::Synthesized {
                 stage: 0,
                 batch: 1,

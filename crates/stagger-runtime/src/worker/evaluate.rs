@@ -26,18 +26,56 @@ fn whole(batch: usize) -> Unit {
 }
 
 impl<S: Stage> Worker<S> {
-    /// Passes the whole test set through this stage at its current parameters. Training queues
-    /// keep their content. The first replica does it, at the mean of all replicas' running statistics.
+    /// Passes the whole test set through this stage at its current parameters, and before that at the mean of those so far where that is kept.
+    /// Training queues keep their content. The first replica does it, at the mean of all replicas' running statistics.
     pub(super) fn evaluate(&mut self, version: usize, times: &mut Times) -> Result<(), Fault> {
         let pass = |worker: &mut Self, times: &mut Times| match worker.place.is_first() {
-            true => worker.pass_test_set(version, times),
+            true => worker.evaluate_here(version, times),
             false => Ok(()),
         };
         self.at_mean_statistics(version, times, pass)?;
         Ok(())
     }
 
-    fn pass_test_set(&mut self, version: usize, times: &mut Times) -> Result<(), Fault> {
+    fn evaluate_here(&mut self, version: usize, times: &mut Times) -> Result<(), Fault> {
+        // Version 0 has no mean.
+        if self.has_average && version > 0 {
+            // A stage that keeps its weights has none either.
+            let own =
+                (self.stage.averaged_weights()?).map(|average| self.stage.replace_weights(average));
+            let passed = self.pass_test_set(false, times);
+            if let Some(own) = own {
+                self.stage.replace_weights(own);
+            }
+            if let Some(tally) = passed? {
+                self.emit(Event::EvaluatedAverage {
+                    version,
+                    samples: tally.samples,
+                    loss: tally.loss_sum / tally.samples as f64,
+                    correct_top1: tally.correct_top1,
+                    correct_top5: tally.correct_top5,
+                });
+            }
+        }
+        if let Some(tally) = self.pass_test_set(self.tells_logits, times)? {
+            self.emit(Event::Evaluated {
+                version,
+                samples: tally.samples,
+                loss: tally.loss_sum / tally.samples as f64,
+                correct_top1: tally.correct_top1,
+                correct_top5: tally.correct_top5,
+                at: self.clock.elapsed(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The sums over the test set, in the last stage.
+    fn pass_test_set(
+        &mut self,
+        tells_logits: bool,
+        times: &mut Times,
+    ) -> Result<Option<Tally>, Fault> {
         let mut tally = Tally::default();
         for batch in 0.. {
             self.check_stop()?;
@@ -59,24 +97,14 @@ impl<S: Stage> Worker<S> {
                     tally.loss_sum += f64::from(score.loss) * labels.len() as f64;
                     tally.correct_top1 += score.correct_top1;
                     tally.correct_top5 += score.correct_top5;
-                    if self.tells_logits {
+                    if tells_logits {
                         let logits = output.to_host()?;
                         self.emit(Event::Logits { batch, logits });
                     }
                 }
             }
         }
-        if self.labels.is_some() {
-            self.emit(Event::Evaluated {
-                version,
-                samples: tally.samples,
-                loss: tally.loss_sum / tally.samples as f64,
-                correct_top1: tally.correct_top1,
-                correct_top5: tally.correct_top5,
-                at: self.clock.elapsed(),
-            });
-        }
-        Ok(())
+        Ok(self.labels.is_some().then_some(tally))
     }
 
     fn take_evaluation_input(

@@ -128,6 +128,14 @@ impl Stage for Flaky {
     fn predicted_weights(&self, coefficient: f64) -> Result<Self::Weights, EngineError> {
         self.inner.predicted_weights(coefficient)
     }
+    fn track_average(&mut self, _keep: f64) {
+        unreachable!("no plan here asks for a mean")
+    }
+
+    fn averaged_weights(&self) -> Result<Option<<ToyStage as Stage>::Weights>, EngineError> {
+        Ok(None)
+    }
+
     fn track_drift(&mut self, keep: f64) {
         self.inner.track_drift(keep);
     }

@@ -293,6 +293,14 @@ impl Stage for ToyStage {
         Ok(toy::displaced(&self.weights, &self.velocity, -coefficient))
     }
 
+    fn track_average(&mut self, _keep: f64) {
+        unreachable!("no plan here asks for a mean")
+    }
+
+    fn averaged_weights(&self) -> Result<Option<Weights>, EngineError> {
+        Ok(None)
+    }
+
     fn track_drift(&mut self, keep: f64) {
         self.drift_keep = Some(keep);
     }

@@ -83,6 +83,7 @@ pub(super) fn refuse_unused(options: &TrainingOptions) -> Result<(), Refusal> {
             no_weights,
         ),
         ("pretrained", options.pretrained.is_some(), no_weights),
+        ("ema", options.ema.is_some(), no_weights),
         ("evaluate", options.evaluate == Some(true), no_numbers),
         (
             "sync_batch_norm",

@@ -124,6 +124,19 @@ pub(super) fn optimizer(values: &TrainingOptions) -> Result<Optimizer, Error> {
     Ok(optimizer)
 }
 
+/// `keep` of the running mean of the weights.
+pub(super) fn average(values: &TrainingOptions) -> Result<Option<f64>, Refusal> {
+    match values.ema {
+        Some(keep) if !(keep > 0.0 && keep < 1.0) => Err(Refusal::Value {
+            option: "ema",
+            found: keep.to_string(),
+            kind: "a share",
+            expected: "a number above 0 and below 1, such as 0.999",
+        }),
+        keep => Ok(keep),
+    }
+}
+
 /// Frozen stages and the rate of the head.
 pub(super) fn check_fine_tuning(
     values: &TrainingOptions,

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use stagger_engine::{Profile, StageState};
 use stagger_report::snapshot::{SnapshotStore, SnapshotWriter};
 use stagger_report::{
-    Console, EpochPlan, EpochProgress, EpochSummary, EpochTally, LAST_WEIGHTS_FILE, METRICS_FILE,
-    MetricsFile, MetricsSeals, ReportError, RunFolder, RunSummary, RunTally, Sink, Sinks,
-    WeightsFiles, read_weights_inside,
+    AVERAGE_WEIGHTS_FILE, Console, EpochPlan, EpochProgress, EpochSummary, EpochTally,
+    LAST_WEIGHTS_FILE, METRICS_FILE, MetricsFile, MetricsSeals, ReportError, RunFolder, RunSummary,
+    RunTally, Sink, Sinks, WeightsFiles, read_weights_inside,
 };
 use stagger_runtime::snapshot::Snapshot;
 use stagger_runtime::{Event, Interrupt, OnNonFinite, Outcome, Plan, RunError};
@@ -215,12 +215,12 @@ impl<'s> Session<'_, 's> {
             // The run has done what was asked for: it was not cut short.
             outcome.interrupted = false;
             let last = outcome.version;
-            evaluated = (self.evaluate_the_end(last, last_weights.state())).and_then(|event| {
-                let Some(event) = event else {
-                    return Ok(());
-                };
-                progress.borrow_mut().take(&event);
-                Ok(sinks.event(&event)?)
+            evaluated = (self.evaluate_the_end(last, last_weights.state())).and_then(|events| {
+                for event in events {
+                    progress.borrow_mut().take(&event);
+                    sinks.event(&event)?;
+                }
+                Ok(())
             });
         }
         // What is on its way to the disk gets there in any case.
@@ -244,21 +244,42 @@ impl<'s> Session<'_, 's> {
         &self,
         last: usize,
         state: Option<StageState>,
-    ) -> Result<Option<Event>, Error> {
+    ) -> Result<Vec<Event>, Error> {
         let job = self.job;
         let due = job.options.evaluate != Some(false);
         if !due || last == 0 || job.horizon.evaluate_at.contains(&last) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
+        let mut events = Vec::new();
         let state = match self.folder {
             Some(folder) => read_weights_inside(&folder.file(LAST_WEIGHTS_FILE))?.state,
             None => state.ok_or(Error::NoWeights)?,
         };
+        if let (Some(folder), Some(_)) = (self.folder, job.average) {
+            let averaged = read_weights_inside(&folder.file(AVERAGE_WEIGHTS_FILE))?.state;
+            if let Some(Event::Evaluated {
+                samples,
+                loss,
+                correct_top1,
+                correct_top5,
+                ..
+            }) = self.evaluate(job, &averaged)?
+            {
+                events.push(Event::EvaluatedAverage {
+                    version: last,
+                    samples,
+                    loss,
+                    correct_top1,
+                    correct_top5,
+                });
+            }
+        }
         let mut evaluated = self.evaluate(job, &state)?;
         if let Some(Event::Evaluated { version, .. }) = &mut evaluated {
             *version = last;
         }
-        Ok(evaluated)
+        events.extend(evaluated);
+        Ok(events)
     }
 
     /// Evaluates weights on the test images of `job`, when all stages have ended.

@@ -86,6 +86,8 @@ impl Request {
                 ..TrainingOptions::default()
             });
         }
+        // Runs that ended there would not be equally long; the report says when each was there.
+        values.target = None;
         if let Some(folder) = &mut values.data_dir {
             // The request has to mean the same from everywhere.
             *folder = std::path::absolute(&*folder).context("--data-dir")?;
@@ -364,6 +366,18 @@ fn counted(count: usize, noun: &str) -> String {
 fn twice<T: PartialEq>(list: &[T]) -> Option<&T> {
     let mut entries = list.iter().enumerate();
     entries.find_map(|(at, entry)| list[..at].contains(entry).then_some(entry))
+}
+
+/// The accuracy to which the report shows the time, which no run depends on.
+pub fn target(arguments: &CompareArgs) -> anyhow::Result<Option<f64>> {
+    let said = arguments.flags.options().target;
+    match (&arguments.config, said) {
+        (Some(path), None) => {
+            stagger::check_path("config", path).map_err(stagger::Error::from)?;
+            Ok(config_file::read(path)?.target)
+        }
+        _ => Ok(said),
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ use super::LayeredStage;
 /// Slot name of the drift of a parameter, of which a state holds all, some or none.
 const DRIFT: &str = "drift";
 
+/// Slot name of the running mean of a parameter, likewise.
+const AVERAGE: &str = StageState::AVERAGE;
+
 /// Slot name of the step counter, in PyTorch's spelling.
 const STEP: &str = "step";
 
@@ -45,11 +48,13 @@ impl<K: Kernels> LayeredStage<K> {
         expected
     }
 
-    /// Names and shapes of the drift that this state holds.
-    fn drifts(&self, state: &StageState) -> BTreeMap<String, Vec<usize>> {
-        let each = self.trained.iter().map(|each| {
-            let name = StageState::optimizer_name(&each.info.name, DRIFT);
-            (name, each.info.shape.clone())
+    /// Names and shapes of the drift and the means that this state holds.
+    fn running_means(&self, state: &StageState) -> BTreeMap<String, Vec<usize>> {
+        let each = self.trained.iter().flat_map(|each| {
+            [DRIFT, AVERAGE].map(|slot| {
+                let name = StageState::optimizer_name(&each.info.name, slot);
+                (name, each.info.shape.clone())
+            })
         });
         each.filter(|(name, _)| state.tensors.contains_key(name))
             .collect()
@@ -88,6 +93,13 @@ impl<K: Kernels> LayeredStage<K> {
             };
             state.tensors.insert(name, tensor);
         }
+        for (each, average) in self.trained.iter().zip(&self.average.values) {
+            if let Some(average) = average {
+                let name = StageState::optimizer_name(&each.info.name, AVERAGE);
+                let tensor = timed("download", || K::download(average))?;
+                state.tensors.insert(name, tensor);
+            }
+        }
         if self.optimizer.counts_steps() {
             for each in &self.trained {
                 let name = StageState::optimizer_name(&each.info.name, STEP);
@@ -106,13 +118,13 @@ impl<K: Kernels> LayeredStage<K> {
     }
 
     pub(super) fn import_state(&mut self, state: &StageState) -> Result<(), EngineError> {
-        let drifts = self.drifts(state);
-        // Drift belongs to the method of training: alone it is no state of the optimizer.
+        let running_means = self.running_means(state);
+        // They belong to the method of training: alone they are no state of the optimizer.
         let with_optimizer = state
             .optimizer_names()
-            .any(|name| !drifts.contains_key(name));
+            .any(|name| !running_means.contains_key(name));
         let mut expected = self.expected(with_optimizer);
-        expected.extend(drifts);
+        expected.extend(running_means);
         state.check(&self.label, &expected)?;
         let counters: Vec<String> = self
             .statistics
@@ -152,10 +164,12 @@ impl<K: Kernels> LayeredStage<K> {
                 self.steps = step as u64;
             }
         }
-        for (each, drift) in self.trained.iter().zip(&mut self.drift.values) {
-            let name = StageState::optimizer_name(&each.info.name, DRIFT);
-            let held = state.tensors.contains_key(&name);
-            *drift = held.then(|| read(&name)).transpose()?;
+        for (slot, means) in [(DRIFT, &mut self.drift), (AVERAGE, &mut self.average)] {
+            for (each, mean) in self.trained.iter().zip(&mut means.values) {
+                let name = StageState::optimizer_name(&each.info.name, slot);
+                let held = state.tensors.contains_key(&name);
+                *mean = held.then(|| read(&name)).transpose()?;
+            }
         }
         self.gradients = Gradients::none(self.weights.len());
         Ok(())

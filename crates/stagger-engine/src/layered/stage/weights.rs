@@ -71,15 +71,15 @@ impl<K: Kernels> Position<K> {
     }
 }
 
-/// How the weights move from update to update.
-pub(super) struct Drift<K: Kernels> {
-    /// Weight of the past in the running mean; `None` when it is not tracked.
+/// A running mean over updates, of how the weights move or of the weights themselves.
+pub(super) struct RunningMean<K: Kernels> {
+    /// Weight of the past in it; `None` when it is not tracked.
     keep: Option<f64>,
-    /// δ per parameter; `None` is 0.
+    /// Of each parameter; `None` before the first update.
     pub(super) values: Vec<Option<K::Tensor>>,
 }
 
-impl<K: Kernels> Drift<K> {
+impl<K: Kernels> RunningMean<K> {
     pub(super) fn untracked() -> Self {
         let (keep, values) = (None, Vec::new());
         Self { keep, values }
@@ -136,6 +136,22 @@ impl<K: Kernels> LayeredStage<K> {
             Some((velocity, -coefficient * trained.rate_factor))
         });
         self.displaced(velocities)
+    }
+
+    /// The mean of the weights as passes take it.
+    pub(super) fn average(&self) -> Result<Option<Weights<K>>, EngineError> {
+        let Some(means) = (self.average.values.iter().cloned()).collect::<Option<Vec<_>>>() else {
+            return Ok(None);
+        };
+        if !self.average.is_tracked() {
+            return Ok(None);
+        }
+        let each = self.trained.iter().zip(means);
+        let weights = each.map(|(trained, mean)| match trained.master {
+            Some(_) => K::cast(&mean, self.precision),
+            None => Ok(mean),
+        });
+        Ok(Some(Weights(weights.collect::<Result<_, _>>()?)))
     }
 
     pub(super) fn extrapolate_back(&self, steps: f64) -> Result<Weights<K>, EngineError> {
@@ -231,8 +247,17 @@ impl<K: Kernels> LayeredStage<K> {
         self.drift.is_tracked().then(|| self.exact_position())
     }
 
-    /// Follows the weights with their drift.
+    /// Follows the weights with their drift and their mean.
     pub(super) fn after_update(&mut self, before: Option<Position<K>>) -> Result<(), EngineError> {
+        if let Some(keep) = self.average.keep {
+            let now = self.exact_position();
+            for (average, now) in self.average.values.iter_mut().zip(now.0) {
+                *average = Some(match average.take() {
+                    Some(mean) => timed("weighted sum", || K::blend(mean, keep, now, 1.0 - keep))?,
+                    None => now,
+                });
+            }
+        }
         let (Some(keep), Some(before)) = (self.drift.keep, before) else {
             return Ok(());
         };

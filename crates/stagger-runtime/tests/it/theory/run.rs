@@ -273,6 +273,14 @@ impl stagger_engine::Stage for SmoothStage {
         unreachable!("{NOT_ASKED}")
     }
 
+    fn track_average(&mut self, _keep: f64) {
+        unreachable!("no plan here asks for a mean")
+    }
+
+    fn averaged_weights(&self) -> Result<Option<Stage>, EngineError> {
+        Ok(None)
+    }
+
     fn track_drift(&mut self, _keep: f64) {
         unreachable!("{NOT_ASKED}")
     }
