@@ -43,5 +43,6 @@ mod rollbacks;
 mod runs;
 mod signals;
 mod simulate;
+mod transforms;
 mod weights;
 mod words;
