@@ -69,10 +69,9 @@ impl Stream {
         (self.next_u64() >> 40) as f32 * (1.0 / 16_777_216.0)
     }
 
-    /// Uniform in [low, high), in 53 bits.
-    pub(crate) fn between_f64(&mut self, low: f64, high: f64) -> f64 {
-        let unit = (self.next_u64() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0);
-        low + (high - low) * unit
+    /// Uniform in [0, 1), a multiple of 2⁻⁵³.
+    pub(crate) fn unit_f64(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
     }
 
     /// Uniform in [low, high).

@@ -56,7 +56,7 @@ impl ColorJitter {
 
 impl ColorChange {
     /// Makes the change in an image of three planes.
-    pub(super) fn apply(self, image: &mut [u8]) {
+    pub fn apply(self, image: &mut [u8]) {
         match self {
             Self::Brightness(factor) => colour::brightness(image, factor),
             Self::Contrast(factor) => colour::contrast(image, factor),

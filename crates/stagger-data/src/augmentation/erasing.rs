@@ -23,20 +23,23 @@ pub(super) fn draw(
     if stream.unit() >= probability {
         return None;
     }
-    let area = (height * width) as f64;
-    let [part_height, part_width] = (0..TRIES).find_map(|_| {
-        let part = area * stream.between_f64(AREA.0, AREA.1);
-        let aspect = exp(stream.between_f64(LOG_ASPECT.0, LOG_ASPECT.1));
-        let part_height = (part * aspect).sqrt().round_ties_even() as usize;
-        let part_width = (part / aspect).sqrt().round_ties_even() as usize;
-        (part_height < height && part_width < width).then_some([part_height, part_width])
-    })?;
+    let [part_height, part_width] =
+        (0..TRIES).find_map(|_| part([stream.unit_f64(), stream.unit_f64()], [height, width]))?;
     Some(Region {
         top: stream.below((height - part_height) as u64 + 1) as usize,
         left: stream.below((width - part_width) as u64 + 1) as usize,
         height: part_height,
         width: part_width,
     })
+}
+
+/// Height and width of the part that two numbers, uniform in [0, 1), stand for, if it is lower and narrower than the image.
+fn part([area, aspect]: [f64; 2], [height, width]: [usize; 2]) -> Option<[usize; 2]> {
+    let part = (height * width) as f64 * (AREA.0 + (AREA.1 - AREA.0) * area);
+    let aspect = exp(LOG_ASPECT.0 + (LOG_ASPECT.1 - LOG_ASPECT.0) * aspect);
+    let part_height = (part * aspect).sqrt().round_ties_even() as usize;
+    let part_width = (part / aspect).sqrt().round_ties_even() as usize;
+    (part_height < height && part_width < width).then_some([part_height, part_width])
 }
 
 /// Writes `values`, one for each channel, into the part of an image of this height and width.
@@ -68,6 +71,23 @@ mod tests {
         assert_eq!(erased(0.0), 0);
         assert!((1990..=2000).contains(&erased(1.0)));
         assert!((420..580).contains(&erased(0.25)), "{}", erased(0.25));
+    }
+
+    /// What `RandomErasing.get_params` of torchvision 0.26 makes of the same random numbers.
+    #[test]
+    fn the_same_numbers_give_the_part_of_torchvision() {
+        for (size, numbers, expected) in [
+            (
+                [224, 224],
+                [[0.75, 0.359375], [0.859375, 0.40625]],
+                [95, 134],
+            ),
+            ([32, 32], [[0.203125, 0.125], [0.765625, 0.25]], [6, 14]),
+            ([64, 20], [[0.8125, 0.375], [0.875, 0.296875]], [6, 7]),
+        ] {
+            let found = numbers.into_iter().find_map(|units| part(units, size));
+            assert_eq!(found, Some(expected), "{size:?}");
+        }
     }
 
     #[test]

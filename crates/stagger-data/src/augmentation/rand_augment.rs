@@ -102,7 +102,10 @@ impl RandAugment {
 
 impl Operation {
     /// Makes the operation in an image of three planes of this height and width; `next` is as long and is written over.
-    pub(super) fn apply(self, size: [usize; 2], image: &mut Vec<u8>, next: &mut Vec<u8>) {
+    ///
+    /// # Panics
+    /// If one of them has another length.
+    pub fn apply(self, size: [usize; 2], image: &mut Vec<u8>, next: &mut Vec<u8>) {
         let warp = match self {
             Self::Identity => return,
             Self::ShearX(share) => Warp::ShearX(share),

@@ -16,13 +16,8 @@ const TRIES: usize = 10;
 /// Draws the part of a picture of `size` (height and width) that is cut out.
 pub(super) fn draw(seed: u64, epoch: usize, index: usize, size: [usize; 2]) -> Region {
     let mut stream = Stream::new(seed, Purpose::ResizedCrop, epoch as u64, index as u64);
-    let mut shape = || {
-        [
-            stream.between_f64(AREA.0, AREA.1),
-            exp(stream.between_f64(-LOG_ASPECT, LOG_ASPECT)),
-        ]
-    };
-    let found = (0..TRIES).find_map(|_| part(shape(), size));
+    let mut units = || [stream.unit_f64(), stream.unit_f64()];
+    let found = (0..TRIES).find_map(|_| part(shape(units()), size));
     match found {
         Some([height, width]) => Region {
             top: stream.below((size[0] - height) as u64 + 1) as usize,
@@ -32,6 +27,14 @@ pub(super) fn draw(seed: u64, epoch: usize, index: usize, size: [usize; 2]) -> R
         },
         None => centre(size),
     }
+}
+
+/// Share of the area and aspect, of two numbers that are uniform in [0, 1): the aspect is uniform in its logarithm.
+fn shape([area, aspect]: [f64; 2]) -> [f64; 2] {
+    [
+        AREA.0 + (AREA.1 - AREA.0) * area,
+        exp(LOG_ASPECT * (2.0 * aspect - 1.0)),
+    ]
 }
 
 /// Height and width of a part with this share of the area and this aspect, if it is within the picture.
@@ -79,6 +82,43 @@ mod tests {
         // Higher than the picture, and of no width.
         assert_eq!(part([1.0, 0.75], [100, 100]), None);
         assert_eq!(part([0.08, 1.0], [1, 1]), None);
+    }
+
+    /// What `RandomResizedCrop.get_params` of torchvision 0.26 makes of the same random numbers.
+    #[test]
+    fn the_same_numbers_give_the_part_of_torchvision() {
+        for (size, numbers, expected) in [
+            (
+                [375, 500],
+                [[0.625, 0.265625], [0.75, 0.359375]],
+                [375, 328],
+            ),
+            (
+                [500, 333],
+                [[0.90625, 0.171875], [0.125, 0.375]],
+                [187, 174],
+            ),
+            (
+                [224, 224],
+                [[0.78125, 0.390625], [0.171875, 0.765625]],
+                [207, 194],
+            ),
+            (
+                [100, 100],
+                [[0.90625, 0.390625], [0.3125, 0.03125]],
+                [99, 93],
+            ),
+            (
+                [30, 17],
+                [[0.34375, 0.078125], [0.3125, 0.359375]],
+                [16, 13],
+            ),
+        ] {
+            let found = numbers
+                .into_iter()
+                .find_map(|units| part(shape(units), size));
+            assert_eq!(found, Some(expected), "{size:?}");
+        }
     }
 
     #[test]
