@@ -1,16 +1,56 @@
-//! Random crop and flip, a function of (seed, epoch, image) alone.
+//! What varies training images, a function of (seed, epoch, image) alone.
 
+mod augmenter;
+mod color_jitter;
+mod colour;
+mod erasing;
+mod exact;
+mod rand_augment;
+mod resized_crop;
+mod warp;
+
+use crate::error::DataError;
 use crate::random::{Purpose, Stream};
+use erasing::erase;
 
-/// What is done to a training image: shift by up to `pad` pixels in each direction (pad with
-/// black, crop to the old size at a random place) and, if `flip`, mirror it left to right with
-/// probability ½. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, §4.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) use augmenter::Augmenter;
+pub use color_jitter::{ColorChange, ColorJitter};
+pub use rand_augment::{Operation, RandAugment};
+
+/// What is done to a training image, in this order: a crop, of the picture or of the padded image; mirroring; changes of its
+/// colours; RandAugment; and, when it has been normalised, erasing of a part.
+///
+/// The crop of the padded image is that of He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, §4.2: a shift by
+/// up to `pad` pixels in each direction. The crop of the picture is that of networks for ImageNet: 8 % to 100 % of its area with an
+/// aspect of 3/4 to 4/3, at a random place, resized to the image.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Augmentation {
-    /// Pixels of padding on each side; 0 for no crop.
+    /// Whether images are random parts of their pictures, of any size and brought to the shape.
+    pub resized_crop: bool,
+    /// Pixels of padding on each side; 0 for no crop of the padded image.
     pub pad: usize,
-    /// Whether images are mirrored.
+    /// Whether images are mirrored left to right with probability ½.
     pub flip: bool,
+    /// How far colours are changed.
+    pub color_jitter: Option<ColorJitter>,
+    /// Operations that are drawn for each image.
+    pub rand_augment: Option<RandAugment>,
+    /// The probability with which a part becomes 0 after normalisation, which is the mean of all images: 2 % to 33 % of the image,
+    /// with a height of 0.3 to 3.3 times its width.
+    pub erasing: f32,
+}
+
+/// A part of a picture or an image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// The first row.
+    pub top: usize,
+    /// The first column.
+    pub left: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
 }
 
 /// The outcome of the draw for one image in one epoch.
@@ -27,8 +67,19 @@ pub struct Placement {
 impl Augmentation {
     /// Leaves images as they are.
     pub const NONE: Self = Self {
+        resized_crop: false,
         pad: 0,
         flip: false,
+        color_jitter: None,
+        rand_augment: None,
+        erasing: 0.0,
+    };
+
+    /// Random resized crops, mirrored or not.
+    pub const IMAGENET: Self = Self {
+        resized_crop: true,
+        flip: true,
+        ..Self::NONE
     };
 
     /// The usual padding for images of this shape (C, H, W): 4 pixels for a side of 32, an eighth
@@ -37,6 +88,7 @@ impl Augmentation {
         Self {
             pad: (shape[1].min(shape[2]) / 8).max(4),
             flip,
+            ..Self::NONE
         }
     }
 
@@ -45,7 +97,74 @@ impl Augmentation {
         *self == Self::NONE
     }
 
-    /// Draws for image `index` in `epoch`.
+    /// Refuses what is for colour pictures where images have another number of channels.
+    ///
+    /// # Errors
+    /// [`DataError::AugmentedChannels`].
+    pub(crate) fn check_channels(&self, dataset: &str, found: usize) -> Result<(), DataError> {
+        let for_colours = [
+            (self.resized_crop, "a random resized crop"),
+            (self.color_jitter.is_some(), "color jitter"),
+            (self.rand_augment.is_some(), "RandAugment"),
+        ];
+        let mut for_colours = for_colours.into_iter();
+        match for_colours.find_map(|(is_asked_for, what)| is_asked_for.then_some(what)) {
+            Some(what) if found != 3 => Err(DataError::AugmentedChannels {
+                what,
+                dataset: dataset.to_owned(),
+                found,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Draws the part of image `index` in `epoch`, whose picture has this height and width, that is seen; all of it where there is
+    /// no resized crop.
+    pub fn draw_part(&self, seed: u64, epoch: usize, index: usize, size: [usize; 2]) -> Region {
+        match self.resized_crop {
+            true => resized_crop::draw(seed, epoch, index, size),
+            false => Region {
+                top: 0,
+                left: 0,
+                height: size[0],
+                width: size[1],
+            },
+        }
+    }
+
+    /// Draws the changes of the colours of image `index` in `epoch`, in the order in which they are made.
+    pub fn draw_colors(&self, seed: u64, epoch: usize, index: usize) -> Vec<ColorChange> {
+        let jitter = self.color_jitter.as_ref();
+        jitter.map_or(Vec::new(), |jitter| jitter.draw(seed, epoch, index))
+    }
+
+    /// Draws the operations of RandAugment for image `index` in `epoch`, of this height and width.
+    pub fn draw_operations(
+        &self,
+        seed: u64,
+        epoch: usize,
+        index: usize,
+        size: [usize; 2],
+    ) -> Vec<Operation> {
+        let rand_augment = self.rand_augment.as_ref();
+        rand_augment.map_or(Vec::new(), |drawn| drawn.draw(seed, epoch, index, size))
+    }
+
+    /// Draws the part of image `index` in `epoch`, of this height and width, that is erased.
+    pub fn draw_erased(
+        &self,
+        seed: u64,
+        epoch: usize,
+        index: usize,
+        size: [usize; 2],
+    ) -> Option<Region> {
+        match self.erasing > 0.0 {
+            true => erasing::draw(self.erasing, seed, epoch, index, size),
+            false => None,
+        }
+    }
+
+    /// Draws shift and mirroring of image `index` in `epoch`.
     pub fn draw(&self, seed: u64, epoch: usize, index: usize) -> Placement {
         let mut stream = Stream::new(seed, Purpose::Augment, epoch as u64, index as u64);
         let mut shift = || stream.below(2 * self.pad as u64 + 1) as isize - self.pad as isize;
@@ -139,7 +258,14 @@ mod tests {
     #[test]
     fn draws_depend_on_the_key_and_nothing_else() {
         let standard = Augmentation::crop([3, 32, 32], true);
-        assert_eq!(standard, Augmentation { pad: 4, flip: true });
+        assert_eq!(
+            standard,
+            Augmentation {
+                pad: 4,
+                flip: true,
+                ..Augmentation::NONE
+            }
+        );
         let drawn = standard.draw(1, 2, 3);
         assert_eq!(drawn, standard.draw(1, 2, 3));
         let others = [(2, 2, 3), (1, 3, 3), (1, 2, 4)];
@@ -152,7 +278,11 @@ mod tests {
 
     #[test]
     fn every_shift_and_both_sides_occur_about_equally() {
-        let standard = Augmentation { pad: 4, flip: true };
+        let standard = Augmentation {
+            pad: 4,
+            flip: true,
+            ..Augmentation::NONE
+        };
         let mut down = [0; 9];
         let mut right = [0; 9];
         let mut mirrored = 0;

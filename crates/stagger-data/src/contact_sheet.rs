@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use image::{ImageFormat, Rgb, RgbImage};
 
+use crate::augmentation::Augmenter;
 use crate::error::DataError;
 use crate::sampler::Sampler;
 use crate::split::Split;
@@ -66,20 +67,18 @@ impl ContactSheet {
         // Which images make up a batch does not depend on its size.
         let mut sampler = Sampler::new(train.len(), train.len(), seed)?;
         let order = sampler.indices(epoch).to_vec();
-        let mut image = vec![0; shape.iter().product()];
+        split.augmentation.check_channels(train.name(), shape[0])?;
+        let mean = split.normalization.mean_bytes();
+        let mut augmenter = Augmenter::new(split.augmentation, shape, seed);
         for index in order {
             let row = &mut rows[train.label(index)];
             if row.indices.len() == samples {
                 continue;
             }
-            train.image(index, &mut image)?;
-            let mut seen = image.clone();
-            if !split.augmentation.is_none() {
-                let placement = split.augmentation.draw(seed, epoch, index);
-                placement.apply(shape, &image, &mut seen);
-            }
+            let mut sample = augmenter.image(train, epoch, index)?.to_vec();
+            augmenter.erase(epoch, index, &mut sample, &mean);
             row.indices.push(index);
-            row.samples.push(seen);
+            row.samples.push(sample);
         }
         Ok(Self { shape, rows })
     }
@@ -160,7 +159,11 @@ mod tests {
             InMemory::new("x", ["even", "odd"], [1, 4, 4], labels, pixels).unwrap()
         };
         let mut split = Split::new(set(), set()).unwrap();
-        split.augmentation = Augmentation { pad: 2, flip: true };
+        split.augmentation = Augmentation {
+            pad: 2,
+            flip: true,
+            ..Augmentation::NONE
+        };
         split
     }
 

@@ -1,7 +1,9 @@
 //! What a data set offers.
 
 use crate::error::DataError;
+use crate::framing::Framing;
 use crate::parallel;
+use crate::picture::Picture;
 
 /// Labelled images of one size.
 ///
@@ -32,6 +34,22 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// If `index` or the length of `pixels` is wrong, or the image's file cannot be read.
     fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError>;
+    /// The picture of an image as it was before it was brought to the shape, for crops of any size; `None` where images are of the
+    /// shape and nothing else is known of them.
+    ///
+    /// # Errors
+    /// If `index` is wrong or the image's file cannot be read.
+    fn picture(&self, index: usize) -> Result<Option<Picture>, DataError> {
+        let len = self.len();
+        match index < len {
+            true => Ok(None),
+            false => Err(DataError::IndexOutOfRange { index, len }),
+        }
+    }
+    /// How [`Dataset::image`] brings pictures to the shape, where they have sizes of their own.
+    fn framing(&self) -> Framing {
+        Framing::default()
+    }
     /// Height and width in pixels that the picture of an image had before it was brought to the shape of the set. That is
     /// only known where pictures are decoded on demand; of others it is the shape.
     ///

@@ -12,6 +12,7 @@ mod search;
 pub mod shapes;
 
 use crate::error::DataError;
+use crate::framing::Framing;
 use crate::place::{EvaluationPart, OpenOptions};
 use crate::split::Split;
 use crate::trained_on::TrainedOn;
@@ -64,6 +65,11 @@ pub fn open(name: &str, options: &OpenOptions) -> Result<Split, DataError> {
     })?;
     if options.val_split.is_some() && entry.name != image_folder::NAME {
         return Err(DataError::NoValSplit {
+            dataset: entry.name,
+        });
+    }
+    if options.framing == Framing::CentreCrop && entry.name != image_folder::NAME {
+        return Err(DataError::NoPictures {
             dataset: entry.name,
         });
     }

@@ -70,6 +70,37 @@ pub enum DataError {
         /// The largest side.
         most: usize,
     },
+    /// Pictures are to be cropped to a size that is not said.
+    #[error("crops of pictures were asked for and no image size; give one, such as 224")]
+    NoImageSize,
+    /// Pictures are to be cropped of a data set whose images have one size.
+    #[error(
+        "{dataset} has images of one size, and crops of pictures were asked for; take an image folder, or leave them out"
+    )]
+    NoPictures {
+        /// Name of the data set.
+        dataset: &'static str,
+    },
+    /// An augmentation of colour pictures, and the images have another number of channels.
+    #[error(
+        "{what} needs images of three channels, and those of {dataset} have {found}; leave it out, or take another data set"
+    )]
+    AugmentedChannels {
+        /// The augmentation.
+        what: &'static str,
+        /// Name of the data set.
+        dataset: String,
+        /// Its channels.
+        found: usize,
+    },
+    /// A picture cannot be brought to another size.
+    #[error("image {index} cannot be resized: {reason}")]
+    Resize {
+        /// The image.
+        index: usize,
+        /// Why not.
+        reason: String,
+    },
     /// A file or folder cannot be read.
     #[error("cannot read {}: {source}", shown(.path))]
     Io {

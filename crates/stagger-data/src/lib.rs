@@ -39,28 +39,35 @@ mod error;
 mod file;
 mod fingerprint;
 pub mod foreign;
+mod framing;
 mod inventory;
 mod loader;
 mod memory;
 mod normalization;
 mod parallel;
+mod picture;
 mod place;
 mod random;
+mod resize;
 mod sampler;
 mod shown;
 mod split;
 mod trained_on;
 
-pub use augmentation::{Augmentation, Placement};
+pub use augmentation::{
+    Augmentation, ColorChange, ColorJitter, Operation, Placement, RandAugment, Region,
+};
 pub use contact_sheet::{ContactRow, ContactSheet};
 pub use dataset::{Dataset, labels, source_sizes};
 pub use datasets::recognise::{Recognised, recognise};
 pub use datasets::{NAMES, cifar, idx, image_folder, open, open_for_evaluation, shapes};
 pub use error::DataError;
+pub use framing::Framing;
 pub use inventory::{Inventory, InventoryPart, LeftOut, LeftOutReason};
 pub use loader::{ImageBatch, Images, Loader, LoaderOptions};
 pub use memory::InMemory;
 pub use normalization::Normalization;
+pub use picture::Picture;
 pub use place::{Colour, EvaluationPart, NotAColour, OpenOptions, ValSplit};
 pub use sampler::Sampler;
 pub use shown::{

@@ -112,8 +112,8 @@ impl Loader {
     /// order of `sampler`.
     ///
     /// # Errors
-    /// [`DataError::SamplerLength`] or [`DataError::NormalizationChannels`] if `sampler` or the
-    /// normalisation do not fit the data set, [`DataError::Spawn`].
+    /// [`DataError::SamplerLength`], [`DataError::AugmentedChannels`] or [`DataError::NormalizationChannels`] if `sampler`,
+    /// augmentation or normalisation do not fit the data set, [`DataError::Spawn`].
     pub fn start(
         images: Images,
         sampler: Sampler,
@@ -217,6 +217,9 @@ fn check(images: &Images, sampler: &Sampler) -> Result<(), DataError> {
         });
     }
     let [channels, ..] = dataset.shape();
+    images
+        .augmentation
+        .check_channels(dataset.name(), channels)?;
     images.normalization.check_channels(channels)
 }
 

@@ -3,6 +3,7 @@
 use crate::dataset::{Dataset, check_image};
 use crate::error::DataError;
 use crate::fingerprint::Fingerprint;
+use crate::framing::Framing;
 
 /// Labelled images in memory; what most readers of this crate return, and the simplest way to
 /// bring one's own images: two of them make a [`Split`](crate::Split::new).
@@ -15,6 +16,7 @@ pub struct InMemory {
     pixels: Vec<u8>,
     fingerprint: u64,
     content: Option<u64>,
+    framing: Framing,
 }
 
 impl InMemory {
@@ -82,7 +84,13 @@ impl InMemory {
             pixels,
             fingerprint,
             content: None,
+            framing: Framing::default(),
         })
+    }
+
+    /// Says how its pictures were brought to the shape.
+    pub(crate) fn framed(self, framing: Framing) -> Self {
+        Self { framing, ..self }
     }
 
     /// Replaces the fingerprints, for sets whose identity is not their pixels alone.
@@ -125,6 +133,10 @@ impl Dataset for InMemory {
         let size = pixels.len();
         pixels.copy_from_slice(&self.pixels[index * size..(index + 1) * size]);
         Ok(())
+    }
+
+    fn framing(&self) -> Framing {
+        self.framing
     }
 
     fn resident_bytes(&self) -> u64 {

@@ -106,6 +106,12 @@ impl Normalization {
         Ok(())
     }
 
+    /// The bytes that come nearest to the means, and to 0 when they are normalised.
+    pub(crate) fn mean_bytes(&self) -> Vec<u8> {
+        let bytes = self.mean.iter().map(|mean| (mean * 255.0).round() as u8);
+        bytes.collect()
+    }
+
     /// Normalises one image: `pixels` (C, H, W) of bytes into `out` of the same length.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::datasets::{archive, recognise};
 use crate::error::DataError;
+use crate::framing::Framing;
 
 /// Where a data set is and how it is read.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,9 +14,12 @@ pub struct OpenOptions {
     pub data_dir: Option<PathBuf>,
     /// Side in pixels that images of an image folder are brought to; others have a fixed size.
     pub image_size: Option<usize>,
+    /// How pictures of an image folder are brought to that size; [`Framing::CentreCrop`] asks for an image size.
+    pub framing: Framing,
     /// What is seen through transparent parts of an image folder's pictures; white without it. Other sets have no such parts.
     pub background: Option<Colour>,
-    /// An image folder is kept in memory, decoded, if it takes no more bytes than this.
+    /// An image folder is kept in memory, decoded, if it takes no more bytes than this. With [`Framing::CentreCrop`] only its images to
+    /// evaluate on are.
     pub cache_bytes: u64,
     /// A share of the images of an image folder to evaluate on, where no folder holds others for that.
     pub val_split: Option<ValSplit>,
@@ -57,6 +61,7 @@ impl Default for OpenOptions {
         Self {
             data_dir: None,
             image_size: None,
+            framing: Framing::default(),
             background: None,
             cache_bytes: 1 << 30,
             val_split: None,

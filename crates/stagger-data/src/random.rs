@@ -15,6 +15,10 @@ pub(crate) enum Purpose {
     DrawTest = 4,
     SetAside = 5,
     Content = 6,
+    ResizedCrop = 7,
+    ColorJitter = 8,
+    RandAugment = 9,
+    Erasing = 10,
 }
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -63,6 +67,11 @@ impl Stream {
     /// Uniform in [0, 1), a multiple of 2⁻²⁴, hence exact in f32.
     pub(crate) fn unit(&mut self) -> f32 {
         (self.next_u64() >> 40) as f32 * (1.0 / 16_777_216.0)
+    }
+
+    /// Uniform in [0, 1), a multiple of 2⁻⁵³.
+    pub(crate) fn unit_f64(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
     }
 
     /// Uniform in [low, high).

@@ -43,7 +43,7 @@ impl Split {
     /// let train = set(vec![0, 10, 20, 10, 255, 245, 250, 235])?;
     /// let test = set(vec![5, 5, 15, 25, 240, 250, 255, 255])?;
     /// let mut split = Split::new(train, test)?;
-    /// split.augmentation = Augmentation { pad: 0, flip: true };
+    /// split.augmentation = Augmentation { flip: true, ..Augmentation::NONE };
     /// # Ok::<(), stagger_data::DataError>(())
     /// ```
     ///
@@ -74,11 +74,11 @@ impl Split {
     }
 
     /// Checks what training relies on: no set is empty, all have one shape and the same classes, every label is
-    /// a class, and the normalisation has as many channels as the images.
+    /// a class, the augmentation is one of such images, and the normalisation has as many channels as they.
     ///
     /// # Errors
-    /// [`DataError::Empty`], [`DataError::TestShape`], [`DataError::TestClasses`], [`DataError::LabelOutOfRange`] or
-    /// [`DataError::NormalizationChannels`], for the first of these that does not hold.
+    /// [`DataError::Empty`], [`DataError::TestShape`], [`DataError::TestClasses`], [`DataError::LabelOutOfRange`],
+    /// [`DataError::AugmentedChannels`] or [`DataError::NormalizationChannels`], for the first of these that does not hold.
     pub fn validate(&self) -> Result<(), DataError> {
         let sets = || {
             [&self.train, &self.test]
@@ -117,7 +117,18 @@ impl Split {
                 });
             }
         }
+        self.validate_augmentation()?;
         self.normalization.check_channels(expected[0])
+    }
+
+    /// Checks that the augmentation is one of images with so many channels.
+    ///
+    /// # Errors
+    /// [`DataError::AugmentedChannels`].
+    pub fn validate_augmentation(&self) -> Result<(), DataError> {
+        let [channels, ..] = self.train.shape();
+        self.augmentation
+            .check_channels(self.train.name(), channels)
     }
 }
 

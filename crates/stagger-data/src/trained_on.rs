@@ -2,6 +2,7 @@
 
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::framing::Framing;
 use crate::normalization::Normalization;
 use crate::split::Split;
 
@@ -16,6 +17,8 @@ pub struct TrainedOn {
     pub class_names: Vec<String>,
     /// Channels, height and width in pixels of every image.
     pub shape: [usize; 3],
+    /// How pictures of other sizes are brought to that shape.
+    pub framing: Framing,
     /// What pixels were normalised with.
     pub normalization: Normalization,
     /// Number of images to train on.
@@ -30,6 +33,7 @@ impl Split {
             dataset: self.train.name().to_owned(),
             class_names: self.train.class_names().to_vec(),
             shape: self.train.shape(),
+            framing: self.train.framing(),
             normalization: self.normalization.clone(),
             images: self.train.len(),
         }
@@ -100,6 +104,10 @@ impl Dataset for Absent {
 
     fn shape(&self) -> [usize; 3] {
         self.0.shape
+    }
+
+    fn framing(&self) -> Framing {
+        self.0.framing
     }
 
     fn label(&self, _index: usize) -> usize {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use stagger_data::{Normalization, Split, TrainedOn, foreign};
+use stagger_data::{Framing, Normalization, Split, TrainedOn, foreign};
 use stagger_report::checksum;
 
 use crate::error::Error;
@@ -21,6 +21,9 @@ struct Content {
     class_names: Vec<String>,
     /// Channels, height and width.
     shape: [usize; 3],
+    /// Where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    framing: Option<String>,
     /// Of pixels scaled to 0…1, by channel.
     mean: Vec<f32>,
     std: Vec<f32>,
@@ -37,6 +40,7 @@ pub(crate) fn write(split: &Split) -> Vec<u8> {
         dataset,
         class_names,
         shape,
+        framing,
         normalization: Normalization { mean, std },
         images: training_images,
     } = split.trained_on();
@@ -44,6 +48,7 @@ pub(crate) fn write(split: &Split) -> Vec<u8> {
         dataset,
         class_names,
         shape,
+        framing: (framing != Framing::default()).then(|| framing.name().to_owned()),
         mean,
         std,
         training_images,
@@ -72,15 +77,21 @@ pub(crate) fn read(path: &Path) -> Result<Option<TrainedOn>, Error> {
         dataset,
         class_names,
         shape,
+        framing,
         mean,
         std,
         training_images,
         ..
     } = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let framing = framing.map_or(Ok(Framing::default()), |name| {
+        let unknown = || format!("it says framing {name:?}, which this version does not know");
+        Framing::of(&name).ok_or_else(|| wrong(unknown()))
+    })?;
     let trained_on = TrainedOn {
         dataset,
         class_names,
         shape,
+        framing,
         normalization: Normalization { mean, std },
         images: training_images,
     };

@@ -5,7 +5,7 @@ mod words;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use stagger_data::{ContactSheet, Dataset, Split, source_sizes};
+use stagger_data::{Augmentation, ContactSheet, Dataset, Split, source_sizes};
 use stagger_report::{ContactPageRow, contact_page};
 
 use crate::error::Error;
@@ -181,10 +181,31 @@ impl InspectedData {
             },
             "mean": shortest(&split.normalization.mean),
             "std": shortest(&split.normalization.std),
-            "augmentation": { "pad": split.augmentation.pad, "flip": split.augmentation.flip },
+            "augmentation": augmentation_json(&split.augmentation),
+            "framing": split.train.framing().name(),
             "seed": seed,
         })
     }
+}
+
+fn augmentation_json(augmentation: &Augmentation) -> Value {
+    let jitter = augmentation.color_jitter.map(|jitter| {
+        shortest(&[
+            jitter.brightness,
+            jitter.contrast,
+            jitter.saturation,
+            jitter.hue,
+        ])
+    });
+    let drawn = augmentation.rand_augment;
+    json!({
+        "resized_crop": augmentation.resized_crop,
+        "pad": augmentation.pad,
+        "flip": augmentation.flip,
+        "color_jitter": jitter,
+        "rand_augment": drawn.map(|drawn| [drawn.operations, drawn.magnitude]),
+        "random_erasing": shortest(&[augmentation.erasing])[0],
+    })
 }
 
 /// Numbers that are written with the digits that tell them apart, as in `data.json`, and not with those of their 64 bits.

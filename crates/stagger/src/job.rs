@@ -1,5 +1,6 @@
 //! Options, complete and checked, as something that can run.
 
+mod augmentation;
 mod batches;
 mod emulation;
 mod ends;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::{fs, io, thread};
 
-use stagger_data::shapes;
+use stagger_data::{Framing, shapes};
 use stagger_model::quantity;
 use stagger_report::{AvailableMemory, MemoryLimit, available_memory};
 
@@ -59,7 +59,11 @@ pub fn cache_bytes(wanted: u64) -> u64 {
 /// The line on pictures that are decoded anew in every epoch though the options would keep them.
 pub fn cache_note(job: &Job) -> Option<String> {
     let (train, test) = (&job.split.train, &job.split.test);
-    if job.options.dataset.as_deref() != Some("image-folder") || train.resident_bytes() > 0 {
+    let is_cropped = train.framing() == Framing::CentreCrop;
+    if job.options.dataset.as_deref() != Some("image-folder")
+        || train.resident_bytes() > 0
+        || is_cropped
+    {
         return None;
     }
     let image: u64 = train.shape().iter().map(|&side| side as u64).product();

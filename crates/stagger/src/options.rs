@@ -1,5 +1,6 @@
 //! What a training run can be told.
 
+mod augment;
 mod defaults;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::job::CPU;
+pub use augment::Augment;
 
 /// Defines [`TrainingOptions`]: every field optional.
 macro_rules! options {
@@ -66,8 +68,15 @@ options! {
     skip_bad_images: bool,
     /// Keep decoded images in memory when they fit into this many bytes. Default: 1 GiB.
     cache_bytes: u64,
-    /// Random crops and flips of the training images. Default: true.
-    augment: bool,
+    /// How training images are varied: random crops and flips, or as is usual for ImageNet. Default: [`Augment::CropAndFlip`].
+    augment: Augment,
+    /// How far the colours of training images are changed: factors of brightness, contrast and saturation differ from 1 by so much at
+    /// most, and the hue turns by so much of the circle, at most 0.5.
+    color_jitter: Vec<f64>,
+    /// RandAugment of the training images: how many operations, and their magnitude from 0 to 30.
+    rand_augment: Vec<usize>,
+    /// The probability with which a part of a training image is erased. Default: 0.
+    random_erasing: f64,
     /// Threads that load and augment images. Default: 1.
     workers: usize,
     /// Number of stages, K. Default: that of the schedule, where its notation says it; else 2.

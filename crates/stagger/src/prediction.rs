@@ -251,6 +251,7 @@ impl LogitsOf {
 mod tests {
     use super::*;
     use crate::evaluation::PreparedEvaluation;
+    use crate::options::Augment;
     use crate::training::Training;
     use image::{Rgb, RgbImage};
 
@@ -274,6 +275,12 @@ mod tests {
     /// Logits are those of the evaluation, to the bit: by the same preprocessing and the same stages, in batches of any size.
     #[test]
     fn logits_are_those_of_the_evaluation() {
+        for augment in [Augment::CropAndFlip, Augment::ImageNet] {
+            logits_agree(augment);
+        }
+    }
+
+    fn logits_agree(augment: Augment) {
         let folder = tempfile::tempdir().unwrap();
         let (data, run) = (folder.path().join("d"), folder.path().join("run"));
         pictures(&data);
@@ -282,6 +289,7 @@ mod tests {
                 dataset: Some("image-folder".to_owned()),
                 data_dir: Some(data.clone()),
                 image_size: Some(16),
+                augment: Some(augment),
                 batch_size: Some(4),
                 epochs: Some(2),
                 output: Some(run.clone()),
@@ -314,7 +322,10 @@ mod tests {
                     Ok(())
                 })
                 .unwrap();
-            assert_eq!(predicted, evaluated, "in batches of {batch_size}");
+            assert_eq!(
+                predicted, evaluated,
+                "{augment}: in batches of {batch_size}"
+            );
         }
     }
 }

@@ -118,6 +118,13 @@ pub enum Refusal {
         /// The value with which `option` has an effect.
         expected: &'static str,
     },
+    /// Crops of pictures are asked for of a data set whose images have one size.
+    NoPictures {
+        /// The data set.
+        dataset: String,
+    },
+    /// Crops of pictures are asked for without a size to bring them to.
+    NoImageSize,
     /// An option that is fixed already by an object that was given.
     Fixed {
         /// The option.

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
-use stagger::TrainingOptions;
+use clap::{ArgAction, Args, Subcommand};
+use stagger::{Augment, TrainingOptions};
+
+use super::train::augment;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -51,9 +53,18 @@ pub struct InspectDataArgs {
     /// Leave out pictures that do not decode; every picture is decoded to find them
     #[arg(long)]
     pub skip_bad_images: bool,
-    /// Random crops and flips of the training images [default: true]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    pub augment: Option<bool>,
+    /// How training images are varied: true, false, imagenet; see stagger train --help [default: true]
+    #[arg(long, value_name = "WORD", num_args = 0..=1, default_missing_value = "true", value_parser = augment())]
+    pub augment: Option<Augment>,
+    /// Changes of brightness, contrast, saturation and hue, such as 0.4,0.4,0.4,0.1
+    #[arg(long, value_name = "B,C,S,H", value_delimiter = ',', action = ArgAction::Set)]
+    pub color_jitter: Option<Vec<f64>>,
+    /// RandAugment: N operations of magnitude M (0 to 30), such as 2,9
+    #[arg(long, value_name = "N,M", value_delimiter = ',', action = ArgAction::Set)]
+    pub rand_augment: Option<Vec<usize>>,
+    /// The probability with which a part is erased [default: 0]
+    #[arg(long, value_name = "P")]
+    pub random_erasing: Option<f64>,
     /// Seed of order, augmentation and what is set aside [default: 1]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -84,6 +95,9 @@ impl InspectDataArgs {
             allow_left_out: self.allow_left_out.then_some(true),
             skip_bad_images: self.skip_bad_images.then_some(true),
             augment: self.augment,
+            color_jitter: self.color_jitter.clone(),
+            rand_augment: self.rand_augment.clone(),
+            random_erasing: self.random_erasing,
             seed: self.seed,
             ..TrainingOptions::default()
         }

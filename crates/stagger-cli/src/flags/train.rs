@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
-use stagger::TrainingOptions;
+use stagger::{Augment, TrainingOptions};
 
 use super::options::flags;
 use super::pipeline::{EngineFlags, PipelineFlags};
@@ -39,6 +40,11 @@ pub struct TrainArgs {
     /// The options.
     #[command(flatten)]
     pub flags: TrainFlags,
+}
+
+/// Reads a word of `--augment`, and lists them all where it is none.
+pub(super) fn augment() -> impl TypedValueParser<Value = Augment> {
+    PossibleValuesParser::new(Augment::WORDS).try_map(|word| word.parse::<Augment>())
 }
 
 /// Reads a number of seconds.
@@ -124,9 +130,20 @@ flags! {
         /// Keep decoded images in memory when they fit into this many bytes [default: 1 GiB]
         #[arg(long, value_name = "BYTES")]
         cache_bytes: u64,
-        /// Random crops and flips of the training images [default: true]
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-        augment: bool,
+        /// How training images are varied: true for random crops and flips, false for not at all, imagenet for random resized crops
+        /// of an image folder's pictures and flips, evaluated on the centre of the resized picture [default: true]
+        #[arg(long, value_name = "WORD", num_args = 0..=1, default_missing_value = "true", value_parser = augment())]
+        augment: Augment,
+        /// Change brightness, contrast and saturation of training images by factors that differ from 1 by so much at most, and turn
+        /// their hue by so much of the circle (0 to 0.5), in random order; such as 0.4,0.4,0.4,0.1
+        #[arg(long, value_name = "B,C,S,H", value_delimiter = ',', action = ArgAction::Set)]
+        color_jitter: Vec<f64>,
+        /// RandAugment: N of 14 operations on each training image, of magnitude M (0 to 30); such as 2,9
+        #[arg(long, value_name = "N,M", value_delimiter = ',', action = ArgAction::Set)]
+        rand_augment: Vec<usize>,
+        /// Erase a random part of a training image, after normalisation, with this probability [default: 0]
+        #[arg(long, value_name = "P")]
+        random_erasing: f64,
         /// Threads that load and augment images [default: 1]
         #[arg(short = 'j', long, value_name = "N")]
         workers: usize,

@@ -45,5 +45,6 @@ mod rollbacks;
 mod runs;
 mod signals;
 mod simulate;
+mod transforms;
 mod weights;
 mod words;

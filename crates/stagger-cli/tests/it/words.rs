@@ -246,7 +246,7 @@ fn configs() {
         ),
         (
             "augment = \"true\"",
-            "invalid type: string \"true\", expected true or false, without quotes",
+            "invalid type: string \"true\", expected true or false, without quotes, or \"imagenet\"",
         ),
     ] {
         fs::write(

@@ -5,8 +5,8 @@
 //! names. What is left out is counted, see [`Inventory`](crate::Inventory).
 //!
 //! The size of all images is the one asked for; else, if all files have one size of at most
-//! 512×512, that one; else 224×224. Images of another size are cut to the centre and resized. The
-//! set is decoded once and kept in memory if it fits, else each image is decoded when it is used. Images that do not decode are
+//! 512×512, that one; else 224×224. Images of another size are cut to the centre and resized, or resized and cut
+//! ([`Framing`](crate::Framing)). The set is decoded once and kept in memory if it fits, else each image is decoded when it is used. Images that do not decode are
 //! told of by name, or left out where the options say so.
 
 mod class_name;
@@ -26,14 +26,19 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use image::RgbImage;
+
 use crate::augmentation::Augmentation;
 use crate::dataset::{Dataset, check_image};
 use crate::error::DataError;
 use crate::file;
+use crate::framing::Framing;
 use crate::memory::InMemory;
 use crate::normalization::Normalization;
 use crate::parallel::fill_images;
+use crate::picture::Picture;
 use crate::place::{Colour, OpenOptions, Place};
+use crate::resize::Resize;
 use crate::split::Split;
 use damage::Depth;
 pub(crate) use evaluation::open_for_evaluation;
@@ -78,17 +83,40 @@ pub fn image_size(bytes: &[u8]) -> Result<[usize; 2], String> {
 /// # Panics
 /// If `pixels` has another length.
 pub fn decode_image(bytes: &[u8], size: [usize; 2], pixels: &mut [u8]) -> Result<(), String> {
-    decode_onto(Colour::WHITE, bytes, size, pixels)
+    fit::fit(&decode::decode(bytes, Colour::WHITE)?, size, pixels);
+    Ok(())
 }
 
-fn decode_onto(
-    background: Colour,
-    bytes: &[u8],
+/// What pictures are brought to.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    /// Height and width.
     size: [usize; 2],
+    framing: Framing,
+}
+
+/// Brings a picture to `size`.
+fn frame(
+    picture: RgbImage,
+    size: [usize; 2],
+    framing: Framing,
     pixels: &mut [u8],
 ) -> Result<(), String> {
-    fit::fit(&decode::decode(bytes, background)?, size, pixels);
-    Ok(())
+    match framing {
+        Framing::LargestPart => {
+            fit::fit(&picture, size, pixels);
+            Ok(())
+        }
+        Framing::CentreCrop => Resize::default().centre(&picture_of(picture), size, pixels),
+    }
+}
+
+fn picture_of(picture: RgbImage) -> Picture {
+    let (width, height) = picture.dimensions();
+    Picture {
+        size: [height as usize, width as usize],
+        rgb: picture.into_raw(),
+    }
 }
 
 /// Reads the set in the folder of the options, kept in memory if training and evaluation images together take no more
@@ -129,32 +157,47 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
             });
         }
         Some(side) => [side, side],
+        None if options.framing == Framing::CentreCrop => {
+            return Err(DataError::NoImageSize);
+        }
         None => common_size(&seen)
             .map_err(|error| damaged(depth(file_bytes <= options.cache_bytes), error))?
             .unwrap_or([DEFAULT_SIDE; 2]),
     };
     let background = options.background.unwrap_or(Colour::WHITE);
     let fits = |images: usize| (images * 3 * size[0] * size[1]) as u64 <= options.cache_bytes;
-    let (is_kept, is_all_kept) = (fits(seen.len()), fits(all.len()));
+    // Crops of a picture are of any part and size of it, so that those to train on cannot be kept at one size.
+    let beside = match options.framing {
+        Framing::LargestPart => 0,
+        Framing::CentreCrop => train.len(),
+    };
+    let (is_kept, is_all_kept) = (fits(seen.len() - beside), fits(all.len() - beside));
+    let is_train_kept = is_kept && beside == 0;
     let part = |items: &[Item], is_kept: bool| {
         Folder::new(
             class_names.clone(),
             items.to_vec(),
-            size,
+            Target {
+                size,
+                framing: options.framing,
+            },
             background,
             skipped,
         )
         .opened(is_kept)
         .map_err(|error| damaged(depth(is_kept), error))
     };
-    let (train, test) = (part(&train, is_kept)?, part(&test, is_kept)?);
+    let (train, test) = (part(&train, is_train_kept)?, part(&test, is_kept)?);
     let final_test = match final_test.is_empty() {
         true => None,
         false => Some(part(&final_test, is_all_kept)?),
     };
-    let normalization =
-        Normalization::measure(train.as_ref()).map_err(|error| damaged(depth(is_kept), error))?;
-    let augmentation = Augmentation::crop(train.shape(), true);
+    let normalization = Normalization::measure(train.as_ref())
+        .map_err(|error| damaged(depth(is_train_kept), error))?;
+    let augmentation = match options.framing {
+        Framing::LargestPart => Augmentation::crop(train.shape(), true),
+        Framing::CentreCrop => Augmentation::IMAGENET,
+    };
     Ok(Split {
         train,
         test,
@@ -200,7 +243,7 @@ fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
 struct Folder {
     class_names: Vec<String>,
     items: Vec<Item>,
-    size: [usize; 2],
+    target: Target,
     background: Colour,
     fingerprint: u64,
 }
@@ -209,17 +252,29 @@ impl Folder {
     fn new(
         class_names: Vec<String>,
         items: Vec<Item>,
-        size: [usize; 2],
+        target: Target,
         background: Colour,
         skipped: Option<u64>,
     ) -> Self {
         Self {
-            fingerprint: scan::fingerprint(&class_names, &items, size, background, skipped),
+            fingerprint: scan::fingerprint(&class_names, &items, target, background, skipped),
             class_names,
             items,
-            size,
+            target,
             background,
         }
+    }
+
+    /// Reads and decodes one picture.
+    fn decode(&self, index: usize) -> Result<RgbImage, DataError> {
+        let len = self.len();
+        let item = self.items.get(index);
+        let path = &item
+            .ok_or(DataError::IndexOutOfRange { index, len })?
+            .image
+            .path;
+        let bytes = file::read(path, FILE_LIMIT_BYTES)?;
+        decode::decode(&bytes, self.background).map_err(|reason| DataError::decode(path, &reason))
     }
 
     /// In memory, or to be decoded image by image.
@@ -239,7 +294,8 @@ impl Folder {
         })?;
         let labels = self.items.iter().map(|item| item.label).collect();
         let shape = self.shape();
-        let set = InMemory::new(NAME, self.class_names, shape, labels, pixels)?;
+        let framing = self.framing();
+        let set = InMemory::new(NAME, self.class_names, shape, labels, pixels)?.framed(framing);
         Ok(set.with_fingerprints(self.fingerprint, content::fingerprint(&self.items)?))
     }
 }
@@ -262,7 +318,8 @@ impl Dataset for Folder {
     }
 
     fn shape(&self) -> [usize; 3] {
-        [3, self.size[0], self.size[1]]
+        let [height, width] = self.target.size;
+        [3, height, width]
     }
 
     fn label(&self, index: usize) -> usize {
@@ -271,10 +328,17 @@ impl Dataset for Folder {
 
     fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError> {
         check_image(index, self.len(), self.shape(), pixels)?;
-        let path = &self.items[index].image.path;
-        let bytes = file::read(path, FILE_LIMIT_BYTES)?;
-        decode_onto(self.background, &bytes, self.size, pixels)
-            .map_err(|reason| DataError::decode(path, &reason))
+        let Target { size, framing } = self.target;
+        frame(self.decode(index)?, size, framing, pixels)
+            .map_err(|reason| DataError::decode(&self.items[index].image.path, &reason))
+    }
+
+    fn picture(&self, index: usize) -> Result<Option<Picture>, DataError> {
+        self.decode(index).map(picture_of).map(Some)
+    }
+
+    fn framing(&self) -> Framing {
+        self.target.framing
     }
 
     fn source_size(&self, index: usize) -> Result<[usize; 2], DataError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{ImageBatch, Images};
+use crate::augmentation::Augmenter;
 use crate::error::DataError;
 use crate::sampler::Sampler;
 
@@ -12,20 +13,17 @@ pub(super) struct Preparer {
     images: Images,
     sampler: Sampler,
     stop: Arc<AtomicBool>,
-    fetched: Vec<u8>,
-    placed: Vec<u8>,
+    augmenter: Augmenter,
 }
 
 impl Preparer {
     pub(super) fn new(images: Images, sampler: Sampler, stop: Arc<AtomicBool>) -> Self {
-        let image_bytes = images.dataset.shape().iter().product();
-        let (fetched, placed) = (vec![0; image_bytes], vec![0; image_bytes]);
+        let shape = images.dataset.shape();
         Self {
+            augmenter: Augmenter::new(images.augmentation, shape, sampler.seed()),
             images,
             sampler,
             stop,
-            fetched,
-            placed,
         }
     }
 
@@ -34,27 +32,21 @@ impl Preparer {
         let Images {
             dataset,
             normalization,
-            augmentation,
+            ..
         } = &self.images;
-        let shape @ [channels, height, width] = dataset.shape();
-        let (seed, epoch) = (self.sampler.seed(), self.sampler.epoch_of(batch));
+        let [channels, height, width] = dataset.shape();
+        let image_bytes = channels * height * width;
+        let epoch = self.sampler.epoch_of(batch);
         let indices = self.sampler.indices(batch);
-        let mut pixels = vec![0.0; indices.len() * self.fetched.len()];
-        for (&index, out) in indices
-            .iter()
-            .zip(pixels.chunks_exact_mut(self.fetched.len()))
-        {
+        let zeros = vec![0.0; channels];
+        let mut pixels = vec![0.0; indices.len() * image_bytes];
+        for (&index, out) in indices.iter().zip(pixels.chunks_exact_mut(image_bytes)) {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            dataset.image(index, &mut self.fetched)?;
-            if augmentation.is_none() {
-                normalization.apply(&self.fetched, out);
-            } else {
-                let placement = augmentation.draw(seed, epoch, index);
-                placement.apply(shape, &self.fetched, &mut self.placed);
-                normalization.apply(&self.placed, out);
-            }
+            let image = self.augmenter.image(dataset.as_ref(), epoch, index)?;
+            normalization.apply(image, out);
+            self.augmenter.erase(epoch, index, out, &zeros);
         }
         let shape = [indices.len(), channels, height, width];
         Ok(Some(ImageBatch {

@@ -80,7 +80,11 @@ fn images(odd: Odd) -> Images {
             mean: vec![0.5],
             std: vec![0.25],
         },
-        augmentation: Augmentation { pad: 1, flip: true },
+        augmentation: Augmentation {
+            pad: 1,
+            flip: true,
+            ..Augmentation::NONE
+        },
     }
 }
 

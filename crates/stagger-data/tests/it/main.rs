@@ -14,3 +14,4 @@ mod loader;
 mod mnist;
 mod real_data;
 mod shapes;
+mod transforms;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use stagger_data::shown_text;
+use stagger_data::{RandAugment, shown_text};
 use stagger_report::Table;
 
 use super::{ClassCounts, InspectedData};
@@ -24,14 +24,38 @@ impl InspectedData {
 
     fn augmentation_words(&self) -> String {
         let augmentation = self.split.augmentation;
-        let flip = if augmentation.flip {
-            " and mirrored at random"
-        } else {
-            ""
-        };
-        match augmentation.is_none() {
-            true => "as they are, without augmentation".to_owned(),
-            false => format!("shifted by up to {} pixels{flip}", augmentation.pad),
+        if augmentation.is_none() {
+            return "as they are, without augmentation".to_owned();
+        }
+        let mut steps = Vec::new();
+        if augmentation.resized_crop {
+            steps.push("parts of 8 % to 100 % of each picture, resized".to_owned());
+        }
+        if augmentation.pad > 0 {
+            steps.push(format!("shifted by up to {} pixels", augmentation.pad));
+        }
+        if augmentation.flip {
+            steps.push("mirrored at random".to_owned());
+        }
+        if augmentation.color_jitter.is_some() {
+            steps.push("with colours changed".to_owned());
+        }
+        if let Some(RandAugment {
+            operations,
+            magnitude,
+        }) = augmentation.rand_augment
+        {
+            steps.push(format!(
+                "with {operations} of 14 operations of magnitude {magnitude}"
+            ));
+        }
+        if augmentation.erasing > 0.0 {
+            let percent = 100.0 * augmentation.erasing;
+            steps.push(format!("with a part erased in {percent} % of them"));
+        }
+        match steps.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+            _ => steps.concat(),
         }
     }
 

@@ -1,10 +1,8 @@
 //! The data set.
 
-use stagger_data::{
-    Augmentation, Colour, EvaluationPart, NAMES, OpenOptions, Split, TrainedOn, ValSplit,
-};
+use stagger_data::{Colour, EvaluationPart, NAMES, OpenOptions, Split, TrainedOn, ValSplit};
 
-use super::Given;
+use super::{Given, augmentation};
 use crate::error::Error;
 use crate::limits;
 use crate::options::TrainingOptions;
@@ -61,9 +59,7 @@ pub(crate) fn open(options: &mut TrainingOptions, given: &Given) -> Result<Split
             *to = by_channel(option, said, channels)?;
         }
     }
-    if options.augment == Some(false) {
-        split.augmentation = Augmentation::NONE;
-    }
+    augmentation::apply(options, &mut split)?;
     Ok(split)
 }
 
@@ -86,6 +82,7 @@ fn files(options: &TrainingOptions) -> Result<OpenOptions, Refusal> {
     Ok(OpenOptions {
         data_dir: options.data_dir.clone(),
         image_size: options.image_size,
+        framing: augmentation::framing(options),
         background: background(options)?,
         cache_bytes: limits::cache_bytes(options.cache_bytes.unwrap_or_default()),
         val_split: options.val_split.map(|share| ValSplit { share, seed }),
@@ -136,7 +133,9 @@ fn refuse_unused(options: &TrainingOptions, name: &str, given: &Given) -> Result
             expected: "image-folder, or another one that reads files",
         });
     }
-    if name == IMAGE_FOLDER || (given.split.is_none() && !NAMES.contains(&name)) {
+    let is_unknown = given.split.is_none() && !NAMES.contains(&name);
+    augmentation::refuse_unused(options, name, name == IMAGE_FOLDER || is_unknown, given)?;
+    if name == IMAGE_FOLDER || is_unknown {
         return Ok(());
     }
     for (option, is_said) in [

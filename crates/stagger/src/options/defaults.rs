@@ -1,6 +1,6 @@
 //! Default values.
 
-use super::TrainingOptions;
+use super::{Augment, TrainingOptions};
 use crate::job::CPU;
 
 impl TrainingOptions {
@@ -12,7 +12,7 @@ impl TrainingOptions {
             model: Some("resnet8".into()),
             dataset: Some("shapes".into()),
             cache_bytes: Some(1 << 30),
-            augment: Some(true),
+            augment: Some(Augment::CropAndFlip),
             workers: Some(1),
             stages: Some(2),
             schedule: Some("dsp".into()),

@@ -102,6 +102,17 @@ impl Refusal {
                     "{option} does nothing with {beside} {found}; leave it out, or use {beside} {expected}"
                 )
             }
+            Self::NoPictures { dataset } => format!(
+                "{augment} imagenet crops pictures of any size, and the images of {dataset} have one size; use {augment} true, or \
+                 {} image-folder",
+                name("dataset"),
+                augment = name("augment")
+            ),
+            Self::NoImageSize => format!(
+                "{} imagenet needs a size to bring its crops to; give one, such as {} 224",
+                name("augment"),
+                name("image_size")
+            ),
             Self::Fixed { option, by } => format!(
                 "{} does nothing with an object as {by}, which has its own; leave it out",
                 name(option)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use stagger_data::Framing;
 
 use crate::job::Job;
 
@@ -113,7 +114,7 @@ pub fn metadata(job: &Job) -> BTreeMap<String, String> {
     let entry = |name: &str, value: String| (name.to_owned(), value);
     let trained_on = job.split.trained_on();
     let [channels, height, width] = trained_on.shape;
-    BTreeMap::from([
+    let mut metadata = BTreeMap::from([
         entry("model", job.model.name.clone()),
         entry("dataset", job.split.train.name().to_owned()),
         entry("classes", job.model.classes.to_string()),
@@ -123,5 +124,9 @@ pub fn metadata(job: &Job) -> BTreeMap<String, String> {
         entry("std", json!(trained_on.normalization.std).to_string()),
         entry("schedule", job.schedule.to_string()),
         entry("seed", job.seed.to_string()),
-    ])
+    ]);
+    if trained_on.framing != Framing::default() {
+        metadata.extend([entry("framing", trained_on.framing.name().to_owned())]);
+    }
+    metadata
 }

@@ -110,7 +110,7 @@ fn what_is_not_frozen_sees_features_of_an_evaluation() {
     }
     let options = TrainingOptions {
         balance: Some("2,3".to_owned()),
-        augment: Some(false),
+        augment: Some(false.into()),
         weight_decay: Some(0.0),
         ..frozen(1)
     };

@@ -12,7 +12,7 @@ use super::scan::{self, Item};
 use super::tally::Tally;
 use super::val_split::{self, set_aside};
 use super::walk::{self, Class};
-use super::{Folder, PLACE};
+use super::{Folder, PLACE, Target};
 use crate::augmentation::Augmentation;
 use crate::error::DataError;
 use crate::inventory::{Inventory, LeftOutReason};
@@ -103,7 +103,10 @@ pub(crate) fn open_for_evaluation(
     let test = Folder::new(
         trained_on.class_names.clone(),
         items.clone(),
-        [height, width],
+        Target {
+            size: [height, width],
+            framing: trained_on.framing,
+        },
         options.background.unwrap_or(Colour::WHITE),
         skipped,
     )

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::tally::Tally;
-use super::{FILE_LIMIT_BYTES, decode, fit, walk};
+use super::{FILE_LIMIT_BYTES, decode, walk};
 use crate::augmentation::Augmentation;
 use crate::dataset::{Dataset, check_image};
 use crate::error::DataError;
 use crate::file;
 use crate::fingerprint::Fingerprint;
+use crate::framing::Framing;
 use crate::inventory::{Inventory, LeftOut};
 use crate::place::Colour;
 use crate::shown;
@@ -131,12 +132,15 @@ impl Pictures {
                 path: path.to_path_buf(),
                 reason,
             })?;
+        let frame = |pixels: &mut [u8]| {
+            super::frame(picture, [height, width], self.trained_on.framing, pixels)
+                .map_err(|reason| DataError::decode(path, &reason))
+        };
         if channels == 3 {
-            fit::fit(&picture, [height, width], pixels);
-            return Ok(());
+            return frame(pixels);
         }
         let mut planes = vec![0; 3 * height * width];
-        fit::fit(&picture, [height, width], &mut planes);
+        frame(&mut planes)?;
         luminance(&planes, pixels);
         Ok(())
     }
@@ -172,6 +176,10 @@ impl Dataset for Pictures {
 
     fn shape(&self) -> [usize; 3] {
         self.trained_on.shape
+    }
+
+    fn framing(&self) -> Framing {
+        self.trained_on.framing
     }
 
     fn label(&self, _index: usize) -> usize {
@@ -215,6 +223,7 @@ mod tests {
             dataset: "tones".to_owned(),
             class_names: vec!["dark".to_owned(), "light".to_owned()],
             shape: [channels, 2, 2],
+            framing: Framing::LargestPart,
             normalization: Normalization {
                 mean: vec![0.5; channels],
                 std: vec![0.25; channels],

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::Target;
 use super::class_name::{Key, near};
 use super::damage;
 use super::locate::Layout;
@@ -11,6 +12,7 @@ use super::val_split::set_aside;
 use super::walk::{self, Class, Image, SplitFolder};
 use crate::error::DataError;
 use crate::fingerprint::Fingerprint;
+use crate::framing::Framing;
 use crate::inventory::{Inventory, InventoryPart, LeftOutReason};
 use crate::place::{Colour, OpenOptions};
 use crate::shown;
@@ -367,13 +369,16 @@ pub(super) fn items(label: usize, images: &[Image]) -> impl Iterator<Item = Item
 pub(super) fn fingerprint(
     class_names: &[String],
     items: &[Item],
-    size: [usize; 2],
+    Target { size, framing }: Target,
     background: Colour,
     skipped: Option<u64>,
 ) -> u64 {
     let mut hash = Fingerprint::default()
         .number(size[0] as u64)
         .number(size[1] as u64);
+    if framing != Framing::LargestPart {
+        hash = hash.bytes(framing.name().as_bytes());
+    }
     if background != Colour::WHITE {
         hash = hash.bytes(&background.0);
     }
