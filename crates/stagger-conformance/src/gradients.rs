@@ -129,14 +129,21 @@ fn stage<K: DoublePrecision>(layers: &[Layer], input: &[usize]) -> LayeredStage<
 }
 
 fn conv(kernel: usize, stride: usize, padding: usize, bias: bool) -> Layer {
-    let name = "conv".into();
+    grouped([2, 3], 1, [kernel, stride, padding], bias)
+}
+
+/// From and to so many channels, in groups; kernel, stride and padding.
+fn grouped(channels: [usize; 2], groups: usize, window: [usize; 3], bias: bool) -> Layer {
+    let [in_channels, out_channels] = channels;
+    let [kernel, stride, padding] = window;
     Layer::Conv2d {
-        name,
-        in_channels: 2,
-        out_channels: 3,
+        name: "conv".into(),
+        in_channels,
+        out_channels,
         kernel,
         stride,
         padding,
+        groups,
         bias,
         zero_weight: false,
     }
@@ -157,6 +164,16 @@ pub fn convolutions<K: DoublePrecision>() {
         (2, 3, 1),
     ] {
         Subject::new(vec![conv(kernel, stride, padding, true)], &[2, 2, 6, 5]).check::<K>(60);
+    }
+}
+
+/// Groups of channels, as many as there are channels too, of several kernels, strides and paddings.
+pub fn grouped_convolutions<K: DoublePrecision>() {
+    for (channels, groups) in [([4, 6], 2), ([6, 3], 3), ([3, 3], 3), ([2, 4], 2)] {
+        for window in [[3, 1, 1], [3, 2, 1], [1, 1, 0], [2, 3, 1]] {
+            let layer = grouped(channels, groups, window, true);
+            Subject::new(vec![layer], &[2, channels[0], 5, 4]).check::<K>(30);
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod normalize;
 mod operands;
 mod parallel;
 mod rows;
+mod run;
 mod subsample;
 mod walk;
 
@@ -35,6 +36,7 @@ pub use gradient::{Cut, GradientSums, Line, gradient_sums, mask_gradient_sums, p
 pub use moments::{Moments, channel_sums, moments};
 pub use normalize::{Affine, normalize, normalize_add};
 pub use parallel::{Parallel, Serial};
+pub use run::{Run, put_run, take_run};
 pub use subsample::{Subsample, subsample, subsample_backward};
 
 pub(crate) use parallel::{part_len, spread};

@@ -82,6 +82,7 @@ impl<K: Kernels> Sequence<K> {
                 ModelLayer::Conv2d {
                     stride,
                     padding,
+                    groups,
                     bias,
                     ..
                 } => Box::new(Conv {
@@ -90,6 +91,7 @@ impl<K: Kernels> Sequence<K> {
                     geometry: Convolution {
                         stride: *stride,
                         padding: *padding,
+                        groups: *groups,
                         winograd: building.winograd,
                     },
                 }),
