@@ -181,6 +181,8 @@ class CifarResNeXt(nn.Module):
 
 def build(name, classes):
     """The network of a zoo name."""
+    if name == "mobilenet-v2":
+        return torchvision.models.mobilenet_v2(num_classes=classes)
     if name == "resnext50-32x4d":
         return torchvision.models.resnext50_32x4d(num_classes=classes)
     if name.startswith("resnext"):

@@ -184,9 +184,13 @@ pub fn batch_normalisation<K: DoublePrecision>() {
     Subject::new(vec![norm(2)], &[1, 2, 2, 2]).check::<K>(40);
 }
 
-/// ReLU and dropout.
+/// ReLU, ReLU6 and dropout.
 pub fn element_wise<K: DoublePrecision>() {
     Subject::new(vec![Layer::Relu], &[2, 2, 3, 3]).check::<K>(40);
+    let mut wider = Subject::new(vec![Layer::Relu6], &[2, 2, 3, 3]);
+    // Some on either side of both cuts.
+    wider.points[0].iter_mut().for_each(|value| *value *= 10.0);
+    wider.check::<K>(40);
     Subject::new(
         vec![Layer::Dropout {
             name: "drop".into(),

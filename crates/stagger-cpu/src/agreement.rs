@@ -328,6 +328,12 @@ proptest! {
         agree("relu", &Cpu::relu(a.clone()).unwrap(), &Reference::relu(wide(&a)).unwrap())?;
         let found = Cpu::relu_backward(a.clone(), channels_last(b.clone())).unwrap();
         agree("relu backward", &found, &Reference::relu_backward(wide(&a), wide(&b)).unwrap())?;
+        let wider = Cpu::scale(a.clone(), 10.0).unwrap();
+        let output = Cpu::relu6(wider.clone()).unwrap();
+        agree("relu6", &output, &Reference::relu6(wide(&wider)).unwrap())?;
+        let expected = Reference::relu6_backward(wide(&output), wide(&b)).unwrap();
+        let found = Cpu::relu6_backward(output, channels_last(b.clone())).unwrap();
+        agree("relu6 backward", &found, &expected)?;
         let found = Cpu::sum(channels_last(a.clone()), b.clone(), relu).unwrap();
         agree("sum", &found, &Reference::sum(wide(&a), wide(&b), relu).unwrap())?;
         let expected = Reference::blend(wide(&a), 0.75, wide(&b), -1.3).unwrap();

@@ -30,7 +30,7 @@ use pulp::Arch;
 
 pub use average_pool::{average_pool, average_pool_backward};
 pub use element::{Bf16, Element};
-pub use elementwise::{blend, cast, relu, relu_backward, sum};
+pub use elementwise::{blend, cast, relu, relu_backward, relu6, relu6_backward, sum};
 pub use formula::{Binary, Unary};
 pub use gradient::{Cut, GradientSums, Line, gradient_sums, mask_gradient_sums, pull};
 pub use moments::{Moments, channel_sums, moments};

@@ -132,6 +132,14 @@ impl Kernels for Cpu {
         Ok(elementwise::relu_backward(output, output_grad))
     }
 
+    fn relu6(input: CpuTensor) -> Result<CpuTensor> {
+        Ok(elementwise::relu6(input))
+    }
+
+    fn relu6_backward(output: CpuTensor, output_grad: CpuTensor) -> Result<CpuTensor> {
+        Ok(elementwise::relu6_backward(output, output_grad))
+    }
+
     fn sum(a: CpuTensor, b: CpuTensor, relu: bool) -> Result<CpuTensor> {
         Ok(elementwise::sum(a, b, relu))
     }

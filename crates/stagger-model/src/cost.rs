@@ -125,6 +125,7 @@ impl Layer {
             // The addition works on the ends of the branches, not on the input.
             Self::Residual { .. } => elementwise(0, 0),
             Self::Relu
+            | Self::Relu6
             | Self::MaxPool2d { .. }
             | Self::GlobalAvgPool
             | Self::Dropout { .. }

@@ -57,6 +57,8 @@ pub enum Layer {
     },
     /// `max(x, 0)`, any shape.
     Relu,
+    /// `min(max(x, 0), 6)`, any shape.
+    Relu6,
     /// `body(x) + shortcut(x)`, where an empty list is the identity. A ReLU after the sum is a layer of its own.
     Residual {
         /// The layers of the main branch.
@@ -229,6 +231,7 @@ impl Layer {
             Self::Conv2d { .. } => "conv2d",
             Self::BatchNorm2d { .. } => "batch-norm2d",
             Self::Relu => "relu",
+            Self::Relu6 => "relu6",
             Self::Residual { .. } => "residual",
             Self::MaxPool2d { .. } => "max-pool2d",
             Self::GlobalAvgPool => "global-avg-pool",
@@ -247,6 +250,7 @@ impl Layer {
             | Self::Linear { name, .. }
             | Self::Dropout { name, .. } => Some(name),
             Self::Relu
+            | Self::Relu6
             | Self::Residual { .. }
             | Self::MaxPool2d { .. }
             | Self::GlobalAvgPool
@@ -277,6 +281,7 @@ impl Layer {
             Self::Conv2d { .. }
             | Self::BatchNorm2d { .. }
             | Self::Relu
+            | Self::Relu6
             | Self::MaxPool2d { .. }
             | Self::GlobalAvgPool
             | Self::Flatten

@@ -111,6 +111,7 @@ impl Layer {
             Self::BatchNorm2d { name, channels, .. } => Some((name, *channels)),
             Self::Conv2d { .. }
             | Self::Relu
+            | Self::Relu6
             | Self::Residual { .. }
             | Self::MaxPool2d { .. }
             | Self::GlobalAvgPool
@@ -173,6 +174,7 @@ impl Layer {
                 }
             }
             Self::Relu
+            | Self::Relu6
             | Self::Residual { .. }
             | Self::MaxPool2d { .. }
             | Self::GlobalAvgPool

@@ -126,7 +126,7 @@ impl Layer {
                 self.within("momentum", *momentum, share, "a number from 0 to 1")?;
                 Ok(self.image(input, Some(*channels))?.to_vec())
             }
-            Self::Relu => Ok(input.to_vec()),
+            Self::Relu | Self::Relu6 => Ok(input.to_vec()),
             Self::Residual { body, shortcut } => {
                 let main = output_shape(body, input)?;
                 let other = output_shape(shortcut, input)?;

@@ -3,6 +3,7 @@
 mod cifar_resnet;
 mod cifar_resnet18;
 mod imagenet_resnet;
+mod mobilenet_v2;
 mod names;
 mod preactivation_resnet;
 mod resnext;
@@ -38,6 +39,8 @@ enum Network {
     },
     /// Pre-activation basic blocks, 6n + 4 layers, and how many times the channels.
     WideResnet { depth: usize, widening: usize },
+    /// Inverted residuals with depthwise convolutions.
+    MobilenetV2,
     /// VGG with batch normalisation, by its number of layers.
     Vgg { depth: usize },
 }
@@ -74,6 +77,7 @@ impl Network {
             }
             Self::WideResnet { depth, widening } => format!("wrn-{depth}-{widening}"),
             Self::CifarResnet18 => "resnet18-cifar".to_owned(),
+            Self::MobilenetV2 => "mobilenet-v2".to_owned(),
             Self::Vgg { depth } => format!("vgg{depth}-bn"),
         }
     }
@@ -86,7 +90,10 @@ impl Network {
             | Self::Resnext { .. }
             | Self::WideResnet { .. } => 2,
             Self::CifarResnet18 => 3,
-            Self::ImagenetResnet { .. } | Self::ImagenetResnext { .. } | Self::Vgg { .. } => 5,
+            Self::ImagenetResnet { .. }
+            | Self::ImagenetResnext { .. }
+            | Self::MobilenetV2
+            | Self::Vgg { .. } => 5,
         }
     }
 
@@ -109,6 +116,7 @@ impl Network {
             Self::WideResnet { depth, widening } => {
                 wide_resnet::blocks(depth, widening, channels, classes)
             }
+            Self::MobilenetV2 => mobilenet_v2::blocks(channels, classes),
             Self::Vgg { depth } => vgg::blocks(depth, channels, classes),
         }
     }
@@ -126,6 +134,7 @@ impl Model {
     /// | `resnext50-32x4d`, every `resnextN-CxWd` with N = 50, 101 or 152 | those of ImageNet, as in torchvision |
     /// | `resnet18-cifar` | ResNet-18 with a 3×3 stem and no pooling behind it |
     /// | `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152` | those of ImageNet, as in torchvision |
+    /// | `mobilenet-v2` | MobileNet-V2, as in torchvision |
     /// | `vgg11-bn`, `vgg16-bn`, also `vgg11`, `vgg16` | VGG with batch normalisation and one linear classifier |
     ///
     /// Upper and lower case, `-` and `_` make no difference.

@@ -250,6 +250,15 @@ pub trait Kernels: Sized + 'static {
         output_grad: Self::Tensor,
     ) -> Result<Self::Tensor, EngineError>;
 
+    /// `min(max(x, 0), 6)`.
+    fn relu6(input: Self::Tensor) -> Result<Self::Tensor, EngineError>;
+
+    /// The gradient where the output is above 0 and below 6, else 0.
+    fn relu6_backward(
+        output: Self::Tensor,
+        output_grad: Self::Tensor,
+    ) -> Result<Self::Tensor, EngineError>;
+
     /// `a + b`, cut off at 0 if `relu`.
     fn sum(a: Self::Tensor, b: Self::Tensor, relu: bool) -> Result<Self::Tensor, EngineError>;
 

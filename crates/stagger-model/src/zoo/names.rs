@@ -4,7 +4,7 @@ use super::{Cardinality, Network, imagenet_resnet};
 use crate::error::ModelError;
 
 /// The zoo's names in the order in which messages list them. Other depths and widths of the same families work too.
-pub const MODEL_NAMES: [&str; 23] = [
+pub const MODEL_NAMES: [&str; 24] = [
     "resnet8",
     "resnet14",
     "resnet20",
@@ -26,6 +26,7 @@ pub const MODEL_NAMES: [&str; 23] = [
     "resnet101",
     "resnet152",
     "resnext50-32x4d",
+    "mobilenet-v2",
     "vgg11-bn",
     "vgg16-bn",
 ];
@@ -45,6 +46,7 @@ pub(super) fn network(name: &str) -> Result<Network, ModelError> {
     match plain.as_str() {
         "resnet164" => return Ok(Network::PreactivationResnet { depth: 164 }),
         "resnet18-cifar" => return Ok(Network::CifarResnet18),
+        "mobilenet-v2" | "mobilenetv2" => return Ok(Network::MobilenetV2),
         "vgg11" | "vgg11-bn" => return Ok(Network::Vgg { depth: 11 }),
         "vgg16" | "vgg16-bn" => return Ok(Network::Vgg { depth: 16 }),
         _ => {}
@@ -176,6 +178,8 @@ mod tests {
             Network::CifarResnet { depth: 20 }
         );
         assert_eq!(network("resnet18_cifar").unwrap(), Network::CifarResnet18);
+        assert_eq!(network("MobileNet_V2").unwrap(), Network::MobilenetV2);
+        assert_eq!(network("mobilenetv2").unwrap(), Network::MobilenetV2);
         assert_eq!(network("vgg11").unwrap(), network("VGG11_bn").unwrap());
     }
 
@@ -272,7 +276,7 @@ mod tests {
             error("resnet21"),
             "there is no model `resnet21`; did you mean `resnet20`? The zoo has resnet8, resnet14, resnet20, \
              resnet32, resnet44, resnet56, resnet98, resnet110, preact-resnet110, resnet164, preact-resnet1001, wrn-16-8, wrn-28-10, \
-             resnext29-8x64d, resnet18-cifar, resnet18, resnet34, resnet50, resnet101, resnet152, resnext50-32x4d, vgg11-bn, vgg16-bn, \
+             resnext29-8x64d, resnet18-cifar, resnet18, resnet34, resnet50, resnet101, resnet152, resnext50-32x4d, mobilenet-v2, vgg11-bn, vgg16-bn, \
              and for N up to 1202 every resnetN with N = 6n + 2, preact-resnetN and resnextN-CxWd with N = 9n + 2, and wrn-N-W with N = 6n + 4 and W up to 20"
         );
         assert!(error("resnt20").contains("did you mean `resnet20`"));

@@ -111,6 +111,26 @@ fn the_other_families_are_named_like_their_ports() {
 }
 
 #[test]
+fn mobilenet_is_numbered_like_torchvision() {
+    let model = model("mobilenet-v2");
+    for (name, shape) in [
+        ("features.0.0.weight", &[32, 3, 3, 3][..]),
+        ("features.1.conv.0.0.weight", &[32, 1, 3, 3]),
+        ("features.1.conv.1.weight", &[16, 32, 1, 1]),
+        ("features.1.conv.2.bias", &[16]),
+        ("features.2.conv.0.0.weight", &[96, 16, 1, 1]),
+        ("features.17.conv.1.0.weight", &[960, 1, 3, 3]),
+        ("features.17.conv.2.weight", &[320, 960, 1, 1]),
+        ("features.18.1.weight", &[1280]),
+        ("classifier.1.weight", &[10, 1280]),
+    ] {
+        assert_eq!(shape_of(&model, name), shape, "{name}");
+    }
+    assert_eq!(model.blocks.len(), 20);
+    assert_eq!(model.head(), Some("classifier.1"));
+}
+
+#[test]
 fn vgg_is_numbered_like_torchvision() {
     let weights = |name| -> Vec<String> {
         let all = names(&model(name)).into_iter();

@@ -195,3 +195,11 @@ fn figures_of_imagenet_resnexts() {
         assert_millions(multiply_adds(&model) / 1000, published);
     }
 }
+
+/// torchvision's documentation: 3,504,872 parameters and 0.30 G multiply-adds at 224 x 224; Sandler et al. 2018, table 4: 3.4 M, 300 M.
+#[test]
+fn figures_of_mobilenet_v2() {
+    let model = Model::by_name("mobilenet-v2", [3, 224, 224], 1000).unwrap();
+    assert_eq!(model.parameter_count(), 3_504_872);
+    assert_millions(multiply_adds(&model) / 1000, "0.30");
+}

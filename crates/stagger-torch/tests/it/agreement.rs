@@ -167,6 +167,7 @@ fn small_models() -> Vec<Model> {
         vec![norm(3)],
         vec![norm(3), Layer::Relu],
         vec![Layer::Relu],
+        vec![conv(3, 8, 3, 1, true), norm(8), Layer::Relu6],
         vec![residual(vec![conv(3, 3, 3, 1, false), norm(3)], vec![])],
         vec![
             residual(vec![conv(3, 3, 3, 1, false), norm(3)], vec![]),
@@ -258,7 +259,7 @@ fn every_kind_of_layer() {
         }
     }
     findings.check();
-    assert_eq!(kinds.len(), 10, "kinds of layers: {kinds:?}");
+    assert_eq!(kinds.len(), 11, "kinds of layers: {kinds:?}");
 }
 
 /// Name, side of the images, batches. Training is chaotic: after ten batches, deep networks are apart whatever the engine.

@@ -35,6 +35,8 @@ impl Names {
             Self::Own => Some(name.to_owned()),
             // Their own names are those of the ports, and networks of ImageNet's size have another stem there.
             Self::Cifar => (!is_of_imagenet(model)).then(|| name.to_owned()),
+            // It calls all of its tensors otherwise.
+            Self::Timm if model == "mobilenet-v2" => None,
             Self::Timm if is_vgg => Some(as_layer(name, "classifier", "head.fc")),
             Self::Torchvision | Self::Timm => {
                 let name = name.replace(".shortcut.", ".downsample.");
@@ -46,7 +48,7 @@ impl Names {
 
 /// Whether a network of the zoo is one of ImageNet's size.
 fn is_of_imagenet(model: &str) -> bool {
-    let starts = ["resnext50-", "resnext101-", "resnext152-"];
+    let starts = ["resnext50-", "resnext101-", "resnext152-", "mobilenet-"];
     matches!(
         model,
         "resnet18" | "resnet34" | "resnet50" | "resnet101" | "resnet152"
@@ -120,10 +122,13 @@ mod tests {
             let own = state(&model);
             for (names, _) in Names::ALL {
                 let Ok(other) = renamed(own.clone(), names, name) else {
-                    assert_eq!(names, Names::Cifar, "{name}");
+                    assert!(names == Names::Cifar || name == "mobilenet-v2", "{name}");
                     let large =
                         ["18", "34", "50", "101", "152"].map(|depth| format!("resnet{depth}"));
-                    assert!(large.iter().any(|of| of == name) || name == "resnext50-32x4d");
+                    assert!(
+                        large.iter().any(|of| of == name)
+                            || ["resnext50-32x4d", "mobilenet-v2"].contains(&name)
+                    );
                     continue;
                 };
                 let back = weights_fit::fit(&model, other, "w", &mut Vec::new()).unwrap();

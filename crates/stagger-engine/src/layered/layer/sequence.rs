@@ -12,7 +12,7 @@ use super::dropout::Dropout;
 use super::flatten::Flatten;
 use super::linear::Linear;
 use super::pool::{GlobalAvgPool, MaxPool};
-use super::relu::Relu;
+use super::relu::{Relu, Relu6};
 use super::residual::{Join, Residual};
 use super::subsample_pad::SubsamplePad;
 use super::{BatchStatistics, Layer, Pass, Pullback};
@@ -99,6 +99,7 @@ impl<K: Kernels> Sequence<K> {
                     Box::new(building.batch_norm(name, *epsilon, takes_relu()))
                 }
                 ModelLayer::Relu => Box::new(Relu),
+                ModelLayer::Relu6 => Box::new(Relu6),
                 ModelLayer::Residual { body, shortcut } => {
                     Box::new(residual(body, shortcut, takes_relu(), building))
                 }
