@@ -27,6 +27,7 @@ const PASSES: [&str; 3] = ["forward", "input gradient", "weight gradient"];
 const DIRECT: Convolution = Convolution {
     stride: 1,
     padding: 1,
+    groups: 1,
     winograd: false,
 };
 

@@ -135,8 +135,59 @@ class WideResNet(nn.Module):
         return self.fc(functional.relu(self.bn1(x)).mean((2, 3)))
 
 
+class ResNeXtBottleneck(nn.Module):
+    def __init__(self, inputs, inner, outputs, groups, stride):
+        super().__init__()
+        self.conv_reduce = nn.Conv2d(inputs, inner, 1, bias=False)
+        self.bn_reduce = nn.BatchNorm2d(inner)
+        self.conv_conv = nn.Conv2d(inner, inner, 3, stride, 1, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(inner)
+        self.conv_expand = nn.Conv2d(inner, outputs, 1, bias=False)
+        self.bn_expand = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if inputs != outputs:
+            self.shortcut.add_module("shortcut_conv", nn.Conv2d(inputs, outputs, 1, stride, bias=False))
+            self.shortcut.add_module("shortcut_bn", nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        out = functional.relu(self.bn_reduce(self.conv_reduce(x)))
+        out = functional.relu(self.bn(self.conv_conv(out)))
+        return functional.relu(self.bn_expand(self.conv_expand(out)) + self.shortcut(x))
+
+
+class CifarResNeXt(nn.Module):
+    """Depth 9n + 2, with the names of prlz77/ResNeXt.pytorch."""
+
+    def __init__(self, depth, groups, width, classes):
+        super().__init__()
+        self.conv_1_3x3 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        self.bn_1 = nn.BatchNorm2d(64)
+        inputs = 64
+        for stage, factor in enumerate((1, 2, 4), start=1):
+            blocks = nn.Sequential()
+            for index in range((depth - 2) // 9):
+                stride = 2 if stage > 1 and not index else 1
+                block = ResNeXtBottleneck(inputs, factor * groups * width, factor * 256, groups, stride)
+                blocks.add_module(f"stage_{stage}_bottleneck_{index}", block)
+                inputs = factor * 256
+            setattr(self, f"stage_{stage}", blocks)
+        self.classifier = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        x = functional.relu(self.bn_1(self.conv_1_3x3(x)))
+        x = self.stage_3(self.stage_2(self.stage_1(x)))
+        return self.classifier(x.mean((2, 3)))
+
+
 def build(name, classes):
     """The network of a zoo name."""
+    if name == "mobilenet-v2":
+        return torchvision.models.mobilenet_v2(num_classes=classes)
+    if name == "resnext50-32x4d":
+        return torchvision.models.resnext50_32x4d(num_classes=classes)
+    if name.startswith("resnext"):
+        depth, rest = name.removeprefix("resnext").removesuffix("d").split("-")
+        return CifarResNeXt(int(depth), *map(int, rest.split("x")), classes)
     if name.startswith("wrn-"):
         depth, widening = map(int, name.removeprefix("wrn-").split("-"))
         return WideResNet(depth, widening, classes)

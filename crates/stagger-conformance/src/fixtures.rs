@@ -27,6 +27,29 @@ pub fn resnet8() -> Model {
     Model::by_name("resnet8", [3, 8, 8], 10).unwrap()
 }
 
+/// Layers of networks for small processors, for images of 3×8×8 and 10 classes.
+pub fn mobile() -> Model {
+    let body = vec![
+        Layer::conv1x1("wide", 4, 12, 1),
+        Layer::batch_norm("wide.bn", 12),
+        Layer::Relu6,
+        Layer::grouped3x3("depthwise", 12, 12, 12, 1),
+        Layer::batch_norm("depthwise.bn", 12),
+        Layer::Relu6,
+        Layer::conv1x1("narrow", 12, 4, 1),
+        Layer::batch_norm("narrow.bn", 4),
+    ];
+    let shortcut = vec![];
+    let layers = vec![
+        Layer::conv3x3("conv", 3, 4, 1),
+        Layer::Residual { body, shortcut },
+        Layer::grouped3x3("grouped", 4, 6, 2, 2),
+        Layer::Flatten,
+        Layer::linear("fc", 96, 10),
+    ];
+    single([3, 8, 8], 10, layers)
+}
+
 /// A model of one block.
 pub fn single(input: [usize; 3], classes: usize, layers: Vec<Layer>) -> Model {
     Model::new("single", input, classes, vec![Block::new("only", layers)]).unwrap()

@@ -129,14 +129,21 @@ fn stage<K: DoublePrecision>(layers: &[Layer], input: &[usize]) -> LayeredStage<
 }
 
 fn conv(kernel: usize, stride: usize, padding: usize, bias: bool) -> Layer {
-    let name = "conv".into();
+    grouped([2, 3], 1, [kernel, stride, padding], bias)
+}
+
+/// From and to so many channels, in groups; kernel, stride and padding.
+fn grouped(channels: [usize; 2], groups: usize, window: [usize; 3], bias: bool) -> Layer {
+    let [in_channels, out_channels] = channels;
+    let [kernel, stride, padding] = window;
     Layer::Conv2d {
-        name,
-        in_channels: 2,
-        out_channels: 3,
+        name: "conv".into(),
+        in_channels,
+        out_channels,
         kernel,
         stride,
         padding,
+        groups,
         bias,
         zero_weight: false,
     }
@@ -160,6 +167,16 @@ pub fn convolutions<K: DoublePrecision>() {
     }
 }
 
+/// Groups of channels, as many as there are channels too, of several kernels, strides and paddings.
+pub fn grouped_convolutions<K: DoublePrecision>() {
+    for (channels, groups) in [([4, 6], 2), ([6, 3], 3), ([3, 3], 3), ([2, 4], 2)] {
+        for window in [[3, 1, 1], [3, 2, 1], [1, 1, 0], [2, 3, 1]] {
+            let layer = grouped(channels, groups, window, true);
+            Subject::new(vec![layer], &[2, channels[0], 5, 4]).check::<K>(30);
+        }
+    }
+}
+
 /// Batch normalisation, with and without a ReLU.
 pub fn batch_normalisation<K: DoublePrecision>() {
     Subject::new(vec![norm(3)], &[2, 3, 3, 2]).check::<K>(40);
@@ -167,9 +184,13 @@ pub fn batch_normalisation<K: DoublePrecision>() {
     Subject::new(vec![norm(2)], &[1, 2, 2, 2]).check::<K>(40);
 }
 
-/// ReLU and dropout.
+/// ReLU, ReLU6 and dropout.
 pub fn element_wise<K: DoublePrecision>() {
     Subject::new(vec![Layer::Relu], &[2, 2, 3, 3]).check::<K>(40);
+    let mut wider = Subject::new(vec![Layer::Relu6], &[2, 2, 3, 3]);
+    // Some on either side of both cuts.
+    wider.points[0].iter_mut().for_each(|value| *value *= 10.0);
+    wider.check::<K>(40);
     Subject::new(
         vec![Layer::Dropout {
             name: "drop".into(),

@@ -16,6 +16,7 @@ fn products() -> Model {
         kernel: 3,
         stride,
         padding: 1,
+        groups: 1,
         bias,
         zero_weight: false,
     };

@@ -79,7 +79,7 @@ macro_rules! conformance {
 #[macro_export]
 macro_rules! gradient_checks {
     ($kernels:ty) => {
-        $crate::conformance!(@module $kernels, gradients: convolutions batch_normalisation element_wise
+        $crate::conformance!(@module $kernels, gradients: convolutions grouped_convolutions batch_normalisation element_wise
             pools_and_linear residuals whole_models pool_ties);
     };
 }

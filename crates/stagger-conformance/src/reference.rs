@@ -337,6 +337,23 @@ impl Kernels for Reference {
         ))
     }
 
+    fn relu6(input: ReferenceTensor) -> Result<ReferenceTensor> {
+        Ok(input.map(|value| relu(if value > 6.0 { 6.0 } else { value })))
+    }
+
+    fn relu6_backward(
+        output: ReferenceTensor,
+        output_grad: ReferenceTensor,
+    ) -> Result<ReferenceTensor> {
+        let is_between = |output: f64| output > 0.0 && output < 6.0;
+        Ok(output.with(
+            &output_grad,
+            |output, grad| {
+                if is_between(output) { grad } else { 0.0 }
+            },
+        ))
+    }
+
     fn sum(a: ReferenceTensor, b: ReferenceTensor, cut: bool) -> Result<ReferenceTensor> {
         Ok(a.with(&b, |a, b| if cut { relu(a + b) } else { a + b }))
     }

@@ -29,7 +29,7 @@ fn channels_last(tensor: CpuTensor) -> CpuTensor {
 
 /// Equal to `f32` accuracy, relative to the largest value.
 fn agree(what: &str, found: &CpuTensor, expected: &ReferenceTensor) -> Result<(), TestCaseError> {
-    agree_within(3e-5, what, found, expected)
+    agree_within(DIRECT, what, found, expected)
 }
 
 /// Equal to this share of the largest value.
@@ -53,6 +53,9 @@ fn agree_within(
     Ok(())
 }
 
+/// What direct sums in `f32` are off by at most, as a share of the largest value.
+const DIRECT: f64 = 3e-5;
+
 /// What Winograd's method is off by at most, as a share of the largest value: tiles of 4×4 multiply by up to 8 and 1/24.
 const WINOGRAD: f64 = 1e-4;
 
@@ -67,6 +70,80 @@ fn same(found: &CpuTensor, expected: &CpuTensor) -> Result<(), TestCaseError> {
             .collect()
     };
     prop_assert_eq!(bits(found), bits(expected));
+    Ok(())
+}
+
+/// A convolution and its gradients agree with their definition, whatever the memory order, and whichever gradients are asked for.
+fn convolves(
+    input: [usize; 4],
+    weight: [usize; 4],
+    biased: bool,
+    geometry: Convolution,
+) -> Result<(), TestCaseError> {
+    let (input, weight) = (tensor("input", &input), tensor("weight", &weight));
+    let bias = biased.then(|| tensor("bias", &weight.shape()[..1]));
+    let share = if geometry.winograd { WINOGRAD } else { DIRECT };
+    let forward =
+        |input: CpuTensor| Cpu::convolution(input, weight.clone(), bias.clone(), geometry).unwrap();
+    let output = forward(input.clone());
+    let wide_bias = bias.as_ref().map(wide);
+    let expected =
+        Reference::convolution(wide(&input), wide(&weight), wide_bias, geometry).unwrap();
+
+    agree_within(share, "output", &output, &expected)?;
+    same(&forward(channels_last(input.clone())), &output)?;
+
+    let grad = tensor("grad", output.shape());
+    let all = ProductWants {
+        input: true,
+        weight: true,
+        bias: true,
+    };
+    let run = |input: CpuTensor, grad: CpuTensor| {
+        Cpu::convolution_backward(input, weight.clone(), grad, geometry, all).unwrap()
+    };
+    let grads = run(input.clone(), grad.clone());
+    let expected =
+        Reference::convolution_backward(wide(&input), wide(&weight), wide(&grad), geometry, all)
+            .unwrap();
+    let input_grad = grads.input.unwrap();
+    agree_within(
+        share,
+        "input gradient",
+        &input_grad,
+        &expected.input.unwrap(),
+    )?;
+    agree_within(
+        share,
+        "weight gradient",
+        grads.weight.as_ref().unwrap(),
+        &expected.weight.unwrap(),
+    )?;
+    agree_within(
+        share,
+        "bias gradient",
+        &grads.bias.unwrap(),
+        &expected.bias.unwrap(),
+    )?;
+
+    let again = run(channels_last(input.clone()), channels_last(grad.clone()));
+    same(&again.input.unwrap(), &input_grad)?;
+    same(&again.weight.unwrap(), grads.weight.as_ref().unwrap())?;
+    let only = |input_grad| {
+        let wants = ProductWants {
+            input: input_grad,
+            weight: !input_grad,
+            bias: false,
+        };
+        let (input, weight, grad) = (input.clone(), weight.clone(), grad.clone());
+        Cpu::convolution_backward(input, weight, grad, geometry, wants).unwrap()
+    };
+    let of_input = only(true);
+    prop_assert!(of_input.weight.is_none() && of_input.bias.is_none());
+    same(&of_input.input.unwrap(), &input_grad)?;
+    let of_weight = only(false);
+    prop_assert!(of_weight.input.is_none() && of_weight.bias.is_none());
+    same(&of_weight.weight.unwrap(), &grads.weight.unwrap())?;
     Ok(())
 }
 
@@ -87,48 +164,43 @@ proptest! {
     ) {
         FORCED.set(Some(arch));
 
-        let geometry = Convolution { stride, padding, winograd: false };
-        let input = tensor("input", &[samples, channels, height, width]);
-        let weight = tensor("weight", &[outputs, channels, kernel, kernel]);
-        let bias = biased.then(|| tensor("bias", &[outputs]));
-        let forward = |input: CpuTensor| {
-            Cpu::convolution(input, weight.clone(), bias.clone(), geometry).unwrap()
-        };
-        let output = forward(input.clone());
-        let wide_bias = bias.as_ref().map(wide);
-        let expected = Reference::convolution(wide(&input), wide(&weight), wide_bias, geometry).unwrap();
+        let geometry = Convolution { stride, padding, groups: 1, winograd: false };
+        let weight = [outputs, channels, kernel, kernel];
+        convolves([samples, channels, height, width], weight, biased, geometry)?;
+    }
 
-        agree("output", &output, &expected)?;
-        same(&forward(channels_last(input.clone())), &output)?;
+    #[test]
+    fn depthwise_convolution(
+        samples in 1..4_usize,
+        channels in 1..70_usize,
+        kernel in 1..6_usize,
+        stride in 1..4_usize,
+        padding in 0..4_usize,
+        (height, width) in (5..12_usize, 5..20_usize),
+        arch in prop::sample::select(archs()),
+        biased: bool,
+    ) {
+        FORCED.set(Some(arch));
+        let geometry = Convolution { stride, padding, groups: channels, winograd: true };
+        let weight = [channels, 1, kernel, kernel];
+        convolves([samples, channels, height, width], weight, biased, geometry)?;
+    }
 
-        let grad = tensor("grad", output.shape());
-        let all = ProductWants { input: true, weight: true, bias: true };
-        let run = |input: CpuTensor, grad: CpuTensor| {
-            Cpu::convolution_backward(input, weight.clone(), grad, geometry, all).unwrap()
-        };
-        let grads = run(input.clone(), grad.clone());
-        let expected = Reference::convolution_backward(
-            wide(&input), wide(&weight), wide(&grad), geometry, all,
-        ).unwrap();
-        let input_grad = grads.input.unwrap();
-        agree("input gradient", &input_grad, &expected.input.unwrap())?;
-        agree("weight gradient", grads.weight.as_ref().unwrap(), &expected.weight.unwrap())?;
-        agree("bias gradient", &grads.bias.unwrap(), &expected.bias.unwrap())?;
-
-        let again = run(channels_last(input.clone()), channels_last(grad.clone()));
-        same(&again.input.unwrap(), &input_grad)?;
-        same(&again.weight.unwrap(), grads.weight.as_ref().unwrap())?;
-        let only = |input_grad| {
-            let wants = ProductWants { input: input_grad, weight: !input_grad, bias: false };
-            let (input, weight, grad) = (input.clone(), weight.clone(), grad.clone());
-            Cpu::convolution_backward(input, weight, grad, geometry, wants).unwrap()
-        };
-        let of_input = only(true);
-        prop_assert!(of_input.weight.is_none() && of_input.bias.is_none());
-        same(&of_input.input.unwrap(), &input_grad)?;
-        let of_weight = only(false);
-        prop_assert!(of_weight.input.is_none() && of_weight.bias.is_none());
-        same(&of_weight.weight.unwrap(), &grads.weight.unwrap())?;
+    #[test]
+    fn convolution_in_groups(
+        samples in 1..4_usize,
+        (groups, inputs, outputs) in (1..6_usize, 1..12_usize, 1..12_usize),
+        kernel in 1..4_usize,
+        stride in 1..4_usize,
+        padding in 0..4_usize,
+        (height, width) in (3..12_usize, 3..20_usize),
+        arch in prop::sample::select(archs()),
+        (biased, winograd) in any::<(bool, bool)>(),
+    ) {
+        FORCED.set(Some(arch));
+        let geometry = Convolution { stride, padding, groups, winograd };
+        let weight = [groups * outputs, inputs, kernel, kernel];
+        convolves([samples, groups * inputs, height, width], weight, biased, geometry)?;
     }
 
     #[test]
@@ -142,7 +214,7 @@ proptest! {
         biased: bool,
     ) {
         FORCED.set(Some(arch));
-        let geometry = Convolution { stride: 1, padding, winograd: true };
+        let geometry = Convolution { stride: 1, padding, groups: 1, winograd: true };
         let input = tensor("input", &[samples, channels, height, width]);
         let weight = tensor("weight", &[outputs, channels, 3, 3]);
         let bias = biased.then(|| tensor("bias", &[outputs]));
@@ -256,6 +328,12 @@ proptest! {
         agree("relu", &Cpu::relu(a.clone()).unwrap(), &Reference::relu(wide(&a)).unwrap())?;
         let found = Cpu::relu_backward(a.clone(), channels_last(b.clone())).unwrap();
         agree("relu backward", &found, &Reference::relu_backward(wide(&a), wide(&b)).unwrap())?;
+        let wider = Cpu::scale(a.clone(), 10.0).unwrap();
+        let output = Cpu::relu6(wider.clone()).unwrap();
+        agree("relu6", &output, &Reference::relu6(wide(&wider)).unwrap())?;
+        let expected = Reference::relu6_backward(wide(&output), wide(&b)).unwrap();
+        let found = Cpu::relu6_backward(output, channels_last(b.clone())).unwrap();
+        agree("relu6 backward", &found, &expected)?;
         let found = Cpu::sum(channels_last(a.clone()), b.clone(), relu).unwrap();
         agree("sum", &found, &Reference::sum(wide(&a), wide(&b), relu).unwrap())?;
         let expected = Reference::blend(wide(&a), 0.75, wide(&b), -1.3).unwrap();

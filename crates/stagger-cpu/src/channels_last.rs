@@ -19,6 +19,7 @@ mod normalize;
 mod operands;
 mod parallel;
 mod rows;
+mod run;
 mod subsample;
 mod walk;
 
@@ -29,12 +30,13 @@ use pulp::Arch;
 
 pub use average_pool::{average_pool, average_pool_backward};
 pub use element::{Bf16, Element};
-pub use elementwise::{blend, cast, relu, relu_backward, sum};
+pub use elementwise::{blend, cast, relu, relu_backward, relu6, relu6_backward, sum};
 pub use formula::{Binary, Unary};
 pub use gradient::{Cut, GradientSums, Line, gradient_sums, mask_gradient_sums, pull};
 pub use moments::{Moments, channel_sums, moments};
 pub use normalize::{Affine, normalize, normalize_add};
 pub use parallel::{Parallel, Serial};
+pub use run::{Run, put_run, take_run};
 pub use subsample::{Subsample, subsample, subsample_backward};
 
 pub(crate) use parallel::{part_len, spread};

@@ -80,7 +80,7 @@ pub(crate) struct Lattice {
 
 impl Lattice {
     /// All pixels.
-    fn whole(image: (usize, usize)) -> Self {
+    pub(crate) fn whole(image: (usize, usize)) -> Self {
         Self {
             image,
             first: (0, 0),
@@ -90,7 +90,7 @@ impl Lattice {
     }
 
     /// Where the channels of each pixel start in `samples` images, row by row.
-    fn starts(&self, samples: usize, channels: usize) -> Vec<usize> {
+    pub(crate) fn starts(&self, samples: usize, channels: usize) -> Vec<usize> {
         let (height, width) = self.image;
         let mut starts = Vec::with_capacity(samples * self.sides.0 * self.sides.1);
         for sample in 0..samples {

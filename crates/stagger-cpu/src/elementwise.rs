@@ -21,6 +21,24 @@ pub(crate) fn relu_backward(output: CpuTensor, output_grad: CpuTensor) -> CpuTen
     grad
 }
 
+/// `min(max(x, 0), 6)`; NaN stays NaN.
+pub(crate) fn relu6(input: CpuTensor) -> CpuTensor {
+    input
+        .into_channels_last()
+        .change(|values| loops::relu6(values, &Serial))
+}
+
+/// The gradient where the output is above 0 and below 6, or NaN; else 0.
+pub(crate) fn relu6_backward(output: CpuTensor, output_grad: CpuTensor) -> CpuTensor {
+    let output = output.into_channels_last();
+    let grad = output_grad.into_channels_last();
+    let grad = grad.change_with(&output, |both| {
+        loops::relu6_backward(both.swapped(), &Serial);
+    });
+    drop(output);
+    grad
+}
+
 /// `a + b`, cut off at 0 if `relu`; shapes are the same.
 pub(crate) fn sum(a: CpuTensor, b: CpuTensor, relu: bool) -> CpuTensor {
     let (a, b) = alike(a, b);

@@ -8,7 +8,7 @@ use crate::correlate::{Correlation, Lattice};
 use crate::padded::Frame;
 use crate::winograd::{self, Convolve};
 
-/// The gradient of an input of these sides; `output_grad` has to be channels-last, and the padding smaller than the kernel.
+/// The gradient of an input of these sides; `output_grad` has to be channels-last.
 ///
 /// It is a convolution of the output's gradient with the kernel turned round. With a stride, a pixel of the input has met only those
 /// taps that lie a multiple of the stride apart: the pixels of every `stride`-th row and column have the same taps, and are one
@@ -23,10 +23,10 @@ pub(crate) fn input_grad(
     let [samples, channels, height, width] = input_sides;
     let weight_sides = weight.sides();
     let [outputs, _, kernel, _] = weight_sides;
+    if geometry.padding >= kernel {
+        return scattered_input_grad(input_sides, weight, output_grad, geometry);
+    }
     let [_, _, grad_height, grad_width] = output_grad.sides();
-    let Convolution {
-        stride, padding, ..
-    } = geometry;
     let weights = weight.values();
     if let Some(tile) = winograd::tile(geometry, weight_sides, [height, width]) {
         let turned = |channel: usize, row: usize, column: usize, output: usize| {
@@ -36,17 +36,83 @@ pub(crate) fn input_grad(
             input: output_grad.values(),
             bias: None,
             samples,
-            frame: Frame::around(outputs, grad_height, grad_width, 2 - padding),
+            frame: Frame::around(outputs, grad_height, grad_width, 2 - geometry.padding),
             outputs: channels,
             weight_at: turned,
         };
         return CpuTensor::channels_last(winograd::convolve(convolve, tile), input_sides);
     }
     let mut values = take(input_sides.iter().product());
-    if kernel < stride {
+    if kernel < geometry.stride {
         // There are pixels that no tap has read.
         values.fill(0.0);
     }
+    for part in parts([height, width], kernel, output_grad.sides(), geometry) {
+        let correlation = Correlation {
+            input: output_grad.values(),
+            bias: None,
+            samples,
+            frame: part.frame,
+            kernel: part.kernel(),
+            origin: part.origin(),
+            stride: 1,
+            outputs: channels,
+            lattice: part.lattice,
+            weight_at: |channel, row, column, output| {
+                let (row, column) = part.tap(row, column);
+                weights[((output * channels + channel) * kernel + row) * kernel + column]
+            },
+        };
+        correlation.write(&mut values);
+    }
+    CpuTensor::channels_last(values, input_sides)
+}
+
+/// One of the convolutions of the output's gradient that make up the gradient of an input: that for the pixels of a lattice.
+pub(crate) struct Part {
+    /// How the output's gradient lies among zeros.
+    pub frame: Frame,
+    /// The pixels of the input.
+    pub lattice: Lattice,
+    rows: Phase,
+    columns: Phase,
+    /// That of the convolution whose input it is.
+    stride: usize,
+}
+
+impl Part {
+    /// Rows and columns of its kernel.
+    pub(crate) fn kernel(&self) -> (usize, usize) {
+        (self.rows.taps, self.columns.taps)
+    }
+
+    /// Row and column of the frame at which the taps of its first pixel start.
+    pub(crate) fn origin(&self) -> (usize, usize) {
+        (self.rows.origin, self.columns.origin)
+    }
+
+    /// Row and column in the whole kernel of one of its taps.
+    pub(crate) fn tap(&self, row: usize, column: usize) -> (usize, usize) {
+        let Self {
+            rows,
+            columns,
+            stride,
+            ..
+        } = self;
+        (rows.tap(row, *stride), columns.tap(column, *stride))
+    }
+}
+
+/// All parts for an input of these rows and columns and an output's gradient of sides `[N, O, H', W']`; the padding is smaller than the
+/// kernel.
+pub(crate) fn parts(
+    [height, width]: [usize; 2],
+    kernel: usize,
+    [_, outputs, grad_height, grad_width]: [usize; 4],
+    geometry: Convolution,
+) -> Vec<Part> {
+    let stride = geometry.stride;
+    let mut parts = Vec::new();
     for row in 0..stride.min(height) {
         for column in 0..stride.min(width) {
             let rows = Phase::of(row, kernel, geometry, height);
@@ -54,10 +120,7 @@ pub(crate) fn input_grad(
             if rows.taps == 0 || columns.taps == 0 {
                 continue;
             }
-            let correlation = Correlation {
-                input: output_grad.values(),
-                bias: None,
-                samples,
+            parts.push(Part {
                 frame: Frame {
                     channels: outputs,
                     height: grad_height,
@@ -67,25 +130,19 @@ pub(crate) fn input_grad(
                     full_height: rows.full(grad_height),
                     full_width: columns.full(grad_width),
                 },
-                kernel: (rows.taps, columns.taps),
-                origin: (rows.origin, columns.origin),
-                stride: 1,
-                outputs: channels,
                 lattice: Lattice {
                     image: (height, width),
                     first: (row, column),
                     step: stride,
                     sides: (rows.pixels, columns.pixels),
                 },
-                weight_at: |channel, row, column, output| {
-                    let (row, column) = (rows.tap(row, stride), columns.tap(column, stride));
-                    weights[((output * channels + channel) * kernel + row) * kernel + column]
-                },
-            };
-            correlation.write(&mut values);
+                rows,
+                columns,
+                stride,
+            });
         }
     }
-    CpuTensor::channels_last(values, input_sides)
+    parts
 }
 
 /// The pixels of one side that have met the same taps: `first`, and every stride-th after it. Pixel `y` has met tap `r` of output `o`
@@ -136,7 +193,7 @@ impl Phase {
 }
 
 /// As [`input_grad`], for any padding: each output gradient is added to the inputs that its taps read.
-pub(crate) fn scattered_input_grad(
+fn scattered_input_grad(
     input_sides: [usize; 4],
     weight: CpuTensor,
     output_grad: &CpuTensor,

@@ -6,12 +6,12 @@ use stagger_engine::layered::{
 };
 use stagger_engine::{EngineError, HostTensor, Optimizer, Precision};
 
-use crate::channels_last::{Serial, average_pool, average_pool_backward, channel_sums};
+use crate::channels_last::{Serial, average_pool, average_pool_backward};
 use crate::fused_step::{Parameter, fused_step};
 use crate::tensor::images;
 use crate::{
-    Cpu, CpuDevice, CpuTensor, Maxima, batch_norm, buffers, correlate, correlate_weight,
-    elementwise, input_grad, linear, max_pool, subsample,
+    Cpu, CpuDevice, CpuTensor, Maxima, batch_norm, buffers, convolution, elementwise, linear,
+    max_pool, subsample,
 };
 
 type Result<T> = std::result::Result<T, EngineError>;
@@ -71,8 +71,7 @@ impl Kernels for Cpu {
         bias: Option<CpuTensor>,
         geometry: Convolution,
     ) -> Result<CpuTensor> {
-        let input = input.into_channels_last();
-        Ok(correlate::forward(&input, weight, bias, geometry))
+        Ok(convolution::forward(input, weight, bias, geometry))
     }
 
     fn convolution_backward(
@@ -82,30 +81,13 @@ impl Kernels for Cpu {
         geometry: Convolution,
         wants: ProductWants,
     ) -> Result<ProductGrads<CpuTensor>> {
-        let (input, output_grad) = (input.into_channels_last(), output_grad.into_channels_last());
-        let [outputs, _, kernel, _] = weight.sides();
-        let weight_grad = wants
-            .weight
-            .then(|| correlate_weight::weight_grad(&input, weight.sides(), &output_grad, geometry));
-        let sides = input.sides();
-        drop(input);
-        let input_grad = wants.input.then(|| {
-            if geometry.padding < kernel {
-                input_grad::input_grad(sides, weight, &output_grad, geometry)
-            } else {
-                input_grad::scattered_input_grad(sides, weight, &output_grad, geometry)
-            }
-        });
-        let bias = wants.bias.then(|| {
-            let sums = channel_sums(output_grad.values(), outputs, &Serial);
-            CpuTensor::row_major(sums, &[outputs])
-        });
-        drop(output_grad);
-        Ok(ProductGrads {
-            input: input_grad,
-            weight: weight_grad,
-            bias,
-        })
+        Ok(convolution::backward(
+            input,
+            weight,
+            output_grad,
+            geometry,
+            wants,
+        ))
     }
 
     fn normalize(
@@ -148,6 +130,14 @@ impl Kernels for Cpu {
 
     fn relu_backward(output: CpuTensor, output_grad: CpuTensor) -> Result<CpuTensor> {
         Ok(elementwise::relu_backward(output, output_grad))
+    }
+
+    fn relu6(input: CpuTensor) -> Result<CpuTensor> {
+        Ok(elementwise::relu6(input))
+    }
+
+    fn relu6_backward(output: CpuTensor, output_grad: CpuTensor) -> Result<CpuTensor> {
+        Ok(elementwise::relu6_backward(output, output_grad))
     }
 
     fn sum(a: CpuTensor, b: CpuTensor, relu: bool) -> Result<CpuTensor> {

@@ -10,15 +10,18 @@
 //! | [`channels_last`] | loops over plain slices of `f32` or `bf16`, with any number of threads; engine `torch` uses them too |
 //! | [`fused_step`] | an optimizer step in one pass over memory |
 //! | `tensor`, `buffers` | a shape, an order and a counted buffer; the memory that a thread uses again |
-//! | `correlate`, `correlate_weight` | convolutions and linear layers |
+//! | `convolution` | which of these makes a convolution: `correlate`, `correlate_weight` and `input_grad` (linear layers too), `depthwise`, `grouped` |
 
 mod batch_norm;
 mod buffers;
 pub mod channels_last;
+mod convolution;
 mod correlate;
 mod correlate_weight;
+mod depthwise;
 mod elementwise;
 pub mod fused_step;
+mod grouped;
 mod input_grad;
 mod kernels;
 mod linear;

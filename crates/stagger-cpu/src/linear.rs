@@ -10,6 +10,7 @@ use crate::input_grad::input_grad;
 const POINTWISE: Convolution = Convolution {
     stride: 1,
     padding: 0,
+    groups: 1,
     winograd: false,
 };
 

@@ -138,6 +138,7 @@ mod tests {
     const GEOMETRY: Convolution = Convolution {
         stride: 1,
         padding: 1,
+        groups: 1,
         winograd: true,
     };
 

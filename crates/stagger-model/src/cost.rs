@@ -91,10 +91,11 @@ impl Layer {
                 in_channels,
                 out_channels,
                 kernel,
+                groups,
                 bias,
                 ..
             } => {
-                let per_output = elements(&[*in_channels, *kernel, *kernel]);
+                let per_output = elements(&[in_channels / groups, *kernel, *kernel]);
                 let weights = per_output.saturating_mul(*out_channels as u64);
                 Cost {
                     multiply_adds: outputs.saturating_mul(per_output),
@@ -124,6 +125,7 @@ impl Layer {
             // The addition works on the ends of the branches, not on the input.
             Self::Residual { .. } => elementwise(0, 0),
             Self::Relu
+            | Self::Relu6
             | Self::MaxPool2d { .. }
             | Self::GlobalAvgPool
             | Self::Dropout { .. }
@@ -200,6 +202,16 @@ mod tests {
         assert_eq!(cost.parameters, 32 * 16 * 9);
         assert_eq!(cost.activation_bytes(), 4 * 32 * 16 * 16);
         assert_eq!(cost.elementwise, 0);
+    }
+
+    #[test]
+    fn groups_sum_up_their_own_inputs_alone() {
+        let cost = Layer::grouped3x3("c", 16, 32, 4, 2)
+            .cost(&[16, 32, 32])
+            .unwrap();
+        assert_eq!(cost.multiply_adds, 32 * 16 * 16 * (16 / 4) * 9);
+        assert_eq!(cost.parameters, 32 * (16 / 4) * 9);
+        assert_eq!(cost.activations, 32 * 16 * 16);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::shape::ShapeError;
 pub enum ModelError {
     /// The zoo has no model of this name.
     #[error(
-        "there is no model `{name}`{} The zoo has {}, and for N up to {deepest} every resnetN with N = 6n + 2, preact-resnetN with N = 9n + 2, and wrn-N-W with N = 6n + 4 \
-         and W up to {widest}",
+        "there is no model `{name}`{} The zoo has {}, and for N up to {deepest} every resnetN with N = 6n + 2, preact-resnetN and resnextN-CxWd with N = 9n + 2, \
+         and wrn-N-W with N = 6n + 4 and W up to {widest}",
         question(.suggestion), .known.join(", ")
     )]
     Unknown {

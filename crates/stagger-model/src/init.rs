@@ -78,6 +78,17 @@ mod tests {
         );
     }
 
+    /// A depthwise convolution sums up one channel alone.
+    #[test]
+    fn groups_count_their_own_inputs() {
+        let layer = crate::Layer::grouped3x3("c", 32, 32, 32, 1);
+        let std = (2.0_f64 / 9.0).sqrt();
+        assert_eq!(
+            layer.parameters()[0].initializer(),
+            Initializer::Normal { std }
+        );
+    }
+
     #[test]
     fn linear_weights_are_uniform_over_fan_in() {
         let found = Initializer::for_parameter(ParameterKind::LinearWeight, &[10, 64]);

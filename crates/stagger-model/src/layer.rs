@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 pub enum Layer {
     /// Cross-correlation with a square kernel: `[in_channels, H, W]` to `[out_channels, H', W']`,
     /// `H' = (H + 2·padding − kernel) / stride + 1` rounded down.
+    ///
+    /// With groups, the channels of input and output are cut into as many equal runs, and each run of outputs sums up its own run of
+    /// inputs alone.
     Conv2d {
         /// Prefix of the parameter names, such as `layer1.0.conv1`.
         name: String,
@@ -28,6 +31,9 @@ pub enum Layer {
         /// Zeros added on each of the four sides, in pixels.
         #[serde(default)]
         padding: usize,
+        /// Runs of channels that do not mix; a divisor of both numbers of channels.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        groups: usize,
         /// Whether a bias per output channel is added.
         #[serde(default)]
         bias: bool,
@@ -51,6 +57,8 @@ pub enum Layer {
     },
     /// `max(x, 0)`, any shape.
     Relu,
+    /// `min(max(x, 0), 6)`, any shape.
+    Relu6,
     /// `body(x) + shortcut(x)`, where an empty list is the identity. A ReLU after the sum is a layer of its own.
     Residual {
         /// The layers of the main branch.
@@ -117,6 +125,10 @@ fn one() -> usize {
     1
 }
 
+fn is_one(value: &usize) -> bool {
+    *value == 1
+}
+
 fn yes() -> bool {
     true
 }
@@ -150,6 +162,27 @@ impl Layer {
         Self::convolution(name.into(), [in_channels, out_channels], 1, stride)
     }
 
+    /// A 3×3 convolution in groups with padding 1 and without bias; depthwise where there are as many groups as channels.
+    pub fn grouped3x3(
+        name: impl Into<String>,
+        in_channels: usize,
+        out_channels: usize,
+        groups: usize,
+        stride: usize,
+    ) -> Self {
+        Self::Conv2d {
+            name: name.into(),
+            in_channels,
+            out_channels,
+            kernel: 3,
+            stride,
+            padding: 1,
+            groups,
+            bias: false,
+            zero_weight: false,
+        }
+    }
+
     /// A convolution without bias that keeps the size of the image at stride 1; `kernel` is odd.
     pub(crate) fn convolution(
         name: String,
@@ -165,6 +198,7 @@ impl Layer {
             kernel,
             stride,
             padding: kernel / 2,
+            groups: 1,
             bias: false,
             zero_weight: false,
         }
@@ -197,6 +231,7 @@ impl Layer {
             Self::Conv2d { .. } => "conv2d",
             Self::BatchNorm2d { .. } => "batch-norm2d",
             Self::Relu => "relu",
+            Self::Relu6 => "relu6",
             Self::Residual { .. } => "residual",
             Self::MaxPool2d { .. } => "max-pool2d",
             Self::GlobalAvgPool => "global-avg-pool",
@@ -215,6 +250,7 @@ impl Layer {
             | Self::Linear { name, .. }
             | Self::Dropout { name, .. } => Some(name),
             Self::Relu
+            | Self::Relu6
             | Self::Residual { .. }
             | Self::MaxPool2d { .. }
             | Self::GlobalAvgPool
@@ -245,6 +281,7 @@ impl Layer {
             Self::Conv2d { .. }
             | Self::BatchNorm2d { .. }
             | Self::Relu
+            | Self::Relu6
             | Self::MaxPool2d { .. }
             | Self::GlobalAvgPool
             | Self::Flatten

@@ -6,7 +6,7 @@ use crate::shape::elements;
 /// What a parameter is, from which its initial values follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ParameterKind {
-    /// Convolution weight, `[out_channels, in_channels, kernel, kernel]`.
+    /// Convolution weight, `[out_channels, in_channels / groups, kernel, kernel]`.
     ConvWeight,
     /// Weight of a linear layer, `[outputs, inputs]`.
     LinearWeight,
@@ -111,6 +111,7 @@ impl Layer {
             Self::BatchNorm2d { name, channels, .. } => Some((name, *channels)),
             Self::Conv2d { .. }
             | Self::Relu
+            | Self::Relu6
             | Self::Residual { .. }
             | Self::MaxPool2d { .. }
             | Self::GlobalAvgPool
@@ -135,11 +136,14 @@ impl Layer {
                 in_channels,
                 out_channels,
                 kernel,
+                groups,
                 bias,
                 zero_weight,
                 ..
             } => {
-                let shape = vec![*out_channels, *in_channels, *kernel, *kernel];
+                // A model is checked before it is used; a layer alone may be asked for its parameters all the same.
+                let inputs = in_channels / (*groups).max(1);
+                let shape = vec![*out_channels, inputs, *kernel, *kernel];
                 let kind = match zero_weight {
                     true => ParameterKind::ZeroWeight,
                     false => ParameterKind::ConvWeight,
@@ -170,6 +174,7 @@ impl Layer {
                 }
             }
             Self::Relu
+            | Self::Relu6
             | Self::Residual { .. }
             | Self::MaxPool2d { .. }
             | Self::GlobalAvgPool

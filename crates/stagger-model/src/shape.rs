@@ -99,10 +99,18 @@ impl Layer {
                 kernel,
                 stride,
                 padding,
+                groups,
                 ..
             } => {
                 self.at_least_one("in_channels", *in_channels)?;
                 self.at_least_one("out_channels", *out_channels)?;
+                let divides = |channels: &usize| channels.checked_rem(*groups) == Some(0);
+                if !divides(in_channels) || !divides(out_channels) {
+                    let expected = format!(
+                        "a divisor of in_channels = {in_channels} and out_channels = {out_channels}"
+                    );
+                    return Err(self.setting("groups", groups, expected));
+                }
                 let image = self.image(input, Some(*in_channels))?;
                 let [height, width] = self.windows(image, *kernel, *stride, *padding)?;
                 Ok(vec![*out_channels, height, width])
@@ -118,7 +126,7 @@ impl Layer {
                 self.within("momentum", *momentum, share, "a number from 0 to 1")?;
                 Ok(self.image(input, Some(*channels))?.to_vec())
             }
-            Self::Relu => Ok(input.to_vec()),
+            Self::Relu | Self::Relu6 => Ok(input.to_vec()),
             Self::Residual { body, shortcut } => {
                 let main = output_shape(body, input)?;
                 let other = output_shape(shortcut, input)?;

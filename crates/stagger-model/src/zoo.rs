@@ -3,8 +3,10 @@
 mod cifar_resnet;
 mod cifar_resnet18;
 mod imagenet_resnet;
+mod mobilenet_v2;
 mod names;
 mod preactivation_resnet;
+mod resnext;
 mod vgg;
 mod wide_resnet;
 
@@ -25,10 +27,38 @@ enum Network {
     CifarResnet18,
     /// Basic blocks or bottlenecks for large images, by its number of layers.
     ImagenetResnet { depth: usize },
+    /// The same with bottlenecks in groups.
+    ImagenetResnext {
+        depth: usize,
+        cardinality: Cardinality,
+    },
+    /// Bottlenecks in groups for small images, 9n + 2 layers.
+    Resnext {
+        depth: usize,
+        cardinality: Cardinality,
+    },
     /// Pre-activation basic blocks, 6n + 4 layers, and how many times the channels.
     WideResnet { depth: usize, widening: usize },
+    /// Inverted residuals with depthwise convolutions.
+    MobilenetV2,
     /// VGG with batch normalisation, by its number of layers.
     Vgg { depth: usize },
+}
+
+/// How the 3×3 convolutions of a ResNeXt are grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cardinality {
+    /// C, how many groups.
+    groups: usize,
+    /// d, the channels of each in the first blocks.
+    width: usize,
+}
+
+impl Cardinality {
+    /// Channels of all groups in the first blocks.
+    fn channels(self) -> usize {
+        self.groups * self.width
+    }
 }
 
 impl Network {
@@ -41,8 +71,13 @@ impl Network {
             Self::CifarResnet { depth } | Self::ImagenetResnet { depth } => {
                 format!("resnet{depth}")
             }
+            Self::ImagenetResnext { depth, cardinality } | Self::Resnext { depth, cardinality } => {
+                let Cardinality { groups, width } = cardinality;
+                format!("resnext{depth}-{groups}x{width}d")
+            }
             Self::WideResnet { depth, widening } => format!("wrn-{depth}-{widening}"),
             Self::CifarResnet18 => "resnet18-cifar".to_owned(),
+            Self::MobilenetV2 => "mobilenet-v2".to_owned(),
             Self::Vgg { depth } => format!("vgg{depth}-bn"),
         }
     }
@@ -52,9 +87,13 @@ impl Network {
         match self {
             Self::CifarResnet { .. }
             | Self::PreactivationResnet { .. }
+            | Self::Resnext { .. }
             | Self::WideResnet { .. } => 2,
             Self::CifarResnet18 => 3,
-            Self::ImagenetResnet { .. } | Self::Vgg { .. } => 5,
+            Self::ImagenetResnet { .. }
+            | Self::ImagenetResnext { .. }
+            | Self::MobilenetV2
+            | Self::Vgg { .. } => 5,
         }
     }
 
@@ -65,10 +104,19 @@ impl Network {
                 preactivation_resnet::blocks(depth, channels, classes)
             }
             Self::CifarResnet18 => cifar_resnet18::blocks(channels, classes),
-            Self::ImagenetResnet { depth } => imagenet_resnet::blocks(depth, channels, classes),
+            Self::ImagenetResnet { depth } => {
+                imagenet_resnet::blocks(depth, None, channels, classes)
+            }
+            Self::ImagenetResnext { depth, cardinality } => {
+                imagenet_resnet::blocks(depth, Some(cardinality), channels, classes)
+            }
+            Self::Resnext { depth, cardinality } => {
+                resnext::blocks(depth, cardinality, channels, classes)
+            }
             Self::WideResnet { depth, widening } => {
                 wide_resnet::blocks(depth, widening, channels, classes)
             }
+            Self::MobilenetV2 => mobilenet_v2::blocks(channels, classes),
             Self::Vgg { depth } => vgg::blocks(depth, channels, classes),
         }
     }
@@ -82,8 +130,11 @@ impl Model {
     /// | `resnet8`, `resnet20`, …, every `resnetN` with N = 6n + 2 | basic blocks, 16/32/64 channels, option A shortcuts |
     /// | `preact-resnet110`, `resnet164`, `preact-resnet1001`, every `preact-resnetN` with N = 9n + 2 | pre-activation bottlenecks |
     /// | `wrn-16-8`, `wrn-28-10`, every `wrn-N-W` with N = 6n + 4 | wide residual networks, W times 16/32/64 channels |
+    /// | `resnext29-8x64d`, every `resnextN-CxWd` with N = 9n + 2 | bottlenecks with 3×3 convolutions in C groups of W, 2W and 4W channels |
+    /// | `resnext50-32x4d`, every `resnextN-CxWd` with N = 50, 101 or 152 | those of ImageNet, as in torchvision |
     /// | `resnet18-cifar` | ResNet-18 with a 3×3 stem and no pooling behind it |
     /// | `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152` | those of ImageNet, as in torchvision |
+    /// | `mobilenet-v2` | MobileNet-V2, as in torchvision |
     /// | `vgg11-bn`, `vgg16-bn`, also `vgg11`, `vgg16` | VGG with batch normalisation and one linear classifier |
     ///
     /// Upper and lower case, `-` and `_` make no difference.

@@ -119,6 +119,7 @@ fn model() -> Fallible<Model> {
             kernel: 3,
             stride,
             padding: 1,
+            groups: 1,
             bias: true,
             zero_weight: false,
         };

@@ -268,6 +268,13 @@ fn element_wise() {
             direct::relu_backward(output.shallow_clone(), grad).unwrap()
         });
         assert_eq!(grad, output.threshold_backward(&b, 0));
+        let wider = &a * 10.0;
+        let output = with_either(&wider, |wider| direct::relu6(wider).unwrap());
+        assert_eq!(output, wider.clamp(0.0, 6.0));
+        let grad = with_either(&b, |grad| {
+            direct::relu6_backward(output.shallow_clone(), grad).unwrap()
+        });
+        assert_eq!(grad, output.hardtanh_backward(&b, 0.0, 6.0));
         for relu in [false, true] {
             let sum = &a + &b;
             let expected = if relu { sum.relu() } else { sum };

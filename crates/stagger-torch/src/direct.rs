@@ -243,31 +243,56 @@ fn images(tensor: &Tensor) -> Images {
 
 pub(super) fn relu(input: Tensor) -> Result<Tensor> {
     let input = ordered(input)?;
-    by_kind!(input, rectify_as(input))
+    by_kind!(input, change_as(input, channels_last::relu))
 }
 
-fn rectify_as<T: Stored>(mut input: Tensor) -> Result<Tensor> {
+pub(super) fn relu6(input: Tensor) -> Result<Tensor> {
+    let input = ordered(input)?;
+    by_kind!(input, change_as(input, channels_last::relu6))
+}
+
+/// A loop over the values, in place if the input has no other handle.
+fn change_as<T: Stored>(
+    mut input: Tensor,
+    change: impl FnOnce(Unary<'_, T>, &dyn Parallel),
+) -> Result<Tensor> {
     if is_unique(&input) {
-        channels_last::relu(Unary::InPlace(values_mut::<T>(&mut input)?), &Threads);
+        change(Unary::InPlace(values_mut::<T>(&mut input)?), &Threads);
         return Ok(input);
     }
     let mut result = empty_like(&input)?;
     let output = values_mut::<T>(&mut result)?;
     let input = values::<T>(&input)?;
-    channels_last::relu(Unary::Into { input, output }, &Threads);
+    change(Unary::Into { input, output }, &Threads);
     Ok(result)
 }
 
 pub(super) fn relu_backward(output: Tensor, output_grad: Tensor) -> Result<Tensor> {
     let (output, grad) = (ordered(output)?, ordered(output_grad)?);
-    by_kind!(output, rectify_backward_as(output, grad))
+    by_kind!(
+        output,
+        cut_grad_as(output, grad, channels_last::relu_backward)
+    )
 }
 
-fn rectify_backward_as<T: Stored>(output: Tensor, mut grad: Tensor) -> Result<Tensor> {
+pub(super) fn relu6_backward(output: Tensor, output_grad: Tensor) -> Result<Tensor> {
+    let (output, grad) = (ordered(output)?, ordered(output_grad)?);
+    by_kind!(
+        output,
+        cut_grad_as(output, grad, channels_last::relu6_backward)
+    )
+}
+
+/// A loop over output and gradient, which takes the gradient's place if that has no other handle.
+fn cut_grad_as<T: Stored>(
+    output: Tensor,
+    mut grad: Tensor,
+    cut: impl FnOnce(Binary<'_, T>, &dyn Parallel),
+) -> Result<Tensor> {
     let left = values::<T>(&output)?;
     if is_unique(&grad) {
         let right = values_mut::<T>(&mut grad)?;
-        channels_last::relu_backward(Binary::OverRight { left, right }, &Threads);
+        cut(Binary::OverRight { left, right }, &Threads);
         return Ok(grad);
     }
     let mut result = empty_like(&grad)?;
@@ -276,7 +301,7 @@ fn rectify_backward_as<T: Stored>(output: Tensor, mut grad: Tensor) -> Result<Te
         right: values::<T>(&grad)?,
         output: values_mut::<T>(&mut result)?,
     };
-    channels_last::relu_backward(terms, &Threads);
+    cut(terms, &Threads);
     Ok(result)
 }
 

@@ -159,6 +159,26 @@ impl Kernels for Torch {
         Ok(grad.into())
     }
 
+    fn relu6(input: TorchTensor) -> Result<TorchTensor> {
+        let input = input.into_tensor();
+        let output = if is_direct(&input) {
+            direct::relu6(input)?
+        } else {
+            input.f_clamp(0.0, 6.0).or_failure()?
+        };
+        Ok(output.into())
+    }
+
+    fn relu6_backward(output: TorchTensor, output_grad: TorchTensor) -> Result<TorchTensor> {
+        let (output, grad) = (output.into_tensor(), output_grad.into_tensor());
+        let grad = if is_direct(&output) {
+            direct::relu6_backward(output, grad)?
+        } else {
+            output.f_hardtanh_backward(&grad, 0.0, 6.0).or_failure()?
+        };
+        Ok(grad.into())
+    }
+
     fn sum(a: TorchTensor, b: TorchTensor, relu: bool) -> Result<TorchTensor> {
         let (a, b) = (a.into_tensor(), b.into_tensor());
         if is_direct(&a) {

@@ -11,7 +11,7 @@ use stagger_engine::layered::{
 
 use super::TorchTensor;
 use super::order::ordered;
-use super::shim::{self, ThreeWants};
+use super::shim::{self, ConvolutionSides, ThreeWants};
 use super::tensor::{integer, sides};
 
 type Result<T> = std::result::Result<T, EngineError>;
@@ -25,7 +25,14 @@ pub(super) fn convolution(
     let stride = [integer(geometry.stride); 2];
     let padding = [integer(geometry.padding); 2];
     input
-        .f_conv2d(weight, bias, stride, padding, [1, 1], 1)
+        .f_conv2d(
+            weight,
+            bias,
+            stride,
+            padding,
+            [1, 1],
+            integer(geometry.groups),
+        )
         .or_failure()
 }
 
@@ -43,7 +50,12 @@ pub(super) fn convolution_backward(
         weight: wants.weight,
         bias: wants.bias,
     };
-    let grads = shim::convolution_backward(output_grad, input, weight, stride, padding, wants)?;
+    let geometry = ConvolutionSides {
+        stride,
+        padding,
+        groups: integer(geometry.groups),
+    };
+    let grads = shim::convolution_backward(output_grad, input, weight, geometry, wants)?;
     if wants.weight && grads.weight.is_none() {
         return Err(missing("the gradient of a weight"));
     }

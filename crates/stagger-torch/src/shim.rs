@@ -21,7 +21,9 @@ pub use foreach::{
     foreach_add, foreach_add_scalar, foreach_addcdiv, foreach_addcmul, foreach_mul_scalar,
     foreach_sqrt,
 };
-pub use layers::{ThreeWants, batch_norm, batch_norm_backward, convolution_backward};
+pub use layers::{
+    ConvolutionSides, ThreeWants, batch_norm, batch_norm_backward, convolution_backward,
+};
 pub use memory::{Stored, empty, empty_like_channels_last, is_unique, values, values_mut};
 pub use threads::{parallel_for, set_threads};
 

@@ -211,15 +211,33 @@ fn model_of(name: &str, found: &Weights) -> Result<Model, ModelError> {
     let tensors = found.state.tensors.iter();
     let tensors = tensors.filter(|(name, _)| !name.starts_with("optimizer."));
     let shapes = || tensors.clone().map(|(_, tensor)| &tensor.shape);
-    let kernels = shapes().filter(|shape| shape.len() == 4);
-    // No later layer has fewer channels than the image.
-    let channels = kernels.map(|shape| shape[1]).min();
     let matrices = shapes().filter(|shape| shape.len() == 2);
     // Where there are several, the network is none of the zoo's, and is refused by its tensors.
     let classes = matrices.map(|shape| shape[0]).min();
     // Any size has the same tensors.
-    let input = [channels.unwrap_or(3), 224, 224];
-    Model::by_name(name, input, classes.unwrap_or(1000))
+    let of = |channels| Model::by_name(name, [channels, 224, 224], classes.unwrap_or(1000));
+    let model = of(3)?;
+    match image_channels(&model, shapes().collect()) {
+        Some(channels) => of(channels),
+        None => Ok(model),
+    }
+}
+
+/// The channels of the images of a network: those of its first kernel, which is the one of its shape that is left of `shapes` where each later
+/// kernel of the model has one taken away.
+fn image_channels(model: &Model, mut shapes: Vec<&Vec<usize>>) -> Option<usize> {
+    let parameters = model.parameters(0..model.blocks.len());
+    let mut kernels = parameters.iter().map(|parameter| &parameter.shape);
+    let first = kernels.find(|shape| shape.len() == 4)?;
+    for later in kernels {
+        if let Some(at) = shapes.iter().position(|shape| *shape == later) {
+            shapes.swap_remove(at);
+        }
+    }
+    let mut left = shapes
+        .into_iter()
+        .filter(|shape| shape.len() == 4 && shape[0] == first[0] && shape[2..] == first[2..]);
+    left.next().map(|shape| shape[1])
 }
 
 fn renamed(state: StageState, names: Names, model: &str) -> Result<StageState, WeightsCopyError> {

@@ -12,12 +12,17 @@ fn products(
     geometry: Convolution,
     mut each: impl FnMut(usize, usize, usize),
 ) {
-    let [_, channels, height, width] = input;
+    let [_, all_channels, height, width] = input;
     let [samples, outputs, out_height, out_width] = output;
-    let kernel = weight[2];
+    let [_, channels, kernel, _] = weight;
     let Convolution {
-        stride, padding, ..
+        stride,
+        padding,
+        groups,
+        ..
     } = geometry;
+    assert_eq!(channels * groups, all_channels);
+    let outputs_of_group = outputs / groups;
     for to in 0..samples * outputs * out_height * out_width {
         let (line, column) = (to / out_width, to % out_width);
         let (image, row) = (line / out_height, line % out_height);
@@ -30,7 +35,9 @@ fn products(
                 else {
                     continue;
                 };
-                let from = ((sample * channels + channel) * height + y) * width + x;
+                let first = output / outputs_of_group * channels;
+                let image = sample * all_channels + first + channel;
+                let from = (image * height + y) * width + x;
                 each(
                     to,
                     from,

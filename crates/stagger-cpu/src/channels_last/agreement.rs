@@ -294,6 +294,20 @@ fn element_wise<T: Tolerance>(len: usize, threads: &Threads) -> Result<(), TestC
         found,
         each(&|index| if l[index] <= 0.0 { 0.0 } else { r[index] })
     );
+    // Some on either side of both cuts.
+    let wider = left.iter().map(|value| T::from_f32(10.0 * value.to_f32()));
+    let mut between: Vec<T> = wider.collect();
+    let w = wide(&between);
+    relu6(Unary::InPlace(&mut between), threads);
+    prop_assert_eq!(wide(&between), each(&|index| w[index].clamp(0.0, 6.0)));
+    let found = same(placed(&between, &right, |both| {
+        relu6_backward(both, threads)
+    }))?;
+    let is_between = |index: usize| 0.0 < w[index] && w[index] < 6.0;
+    prop_assert_eq!(
+        found,
+        each(&|index| if is_between(index) { r[index] } else { 0.0 })
+    );
     let mut cut = left.clone();
     relu(Unary::InPlace(&mut cut), threads);
     prop_assert_eq!(wide(&cut), each(&|index| l[index].max(0.0)));
@@ -385,6 +399,10 @@ fn relu_lets_nan_through() {
     relu(Unary::InPlace(&mut values), &Serial);
     assert!(values[0].to_f32().is_nan());
     assert_eq!(values[1..], [0.0, 2.0].map(Bf16::from_f32));
+    let mut values = [f32::NAN, f32::INFINITY, -1.0, 2.0];
+    relu6(Unary::InPlace(&mut values), &Serial);
+    assert!(values[0].is_nan());
+    assert_eq!(values[1..], [6.0, 0.0, 2.0]);
 }
 
 /// Of all NaNs, this one's rounding carries over into the sign.

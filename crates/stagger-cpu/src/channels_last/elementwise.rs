@@ -25,6 +25,22 @@ pub fn relu_backward<T: Element>(output_and_grads: Binary<'_, T>, parallel: &dyn
     binary(ReluBackward, Rows::any(), [], output_and_grads, parallel);
 }
 
+/// `min(max(x, 0), 6)`; NaN stays NaN.
+///
+/// # Panics
+/// When lengths differ.
+pub fn relu6<T: Element>(input: Unary<'_, T>, parallel: &dyn Parallel) {
+    unary(Relu6, Rows::any(), [], input, parallel);
+}
+
+/// The gradient (right) where the output (left) is above 0 and below 6, or NaN; else 0.
+///
+/// # Panics
+/// When lengths differ.
+pub fn relu6_backward<T: Element>(output_and_grads: Binary<'_, T>, parallel: &dyn Parallel) {
+    binary(Relu6Backward, Rows::any(), [], output_and_grads, parallel);
+}
+
 /// `left + right`, cut off at 0 if `relu`.
 ///
 /// # Panics
@@ -103,6 +119,44 @@ impl Formula<1, 0, 0> for ReluBackward {
         []: &mut [S::f32s; 0],
     ) -> S::f32s {
         keep(simd, output, grad)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Relu6;
+
+impl Formula<0, 0, 0> for Relu6 {
+    #[inline(always)]
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        []: [S::f32s; 0],
+        value: S::f32s,
+        []: [S::f32s; 0],
+        []: &mut [S::f32s; 0],
+    ) -> S::f32s {
+        let six = simd.splat_f32s(6.0);
+        let is_above = simd.less_than_or_equal_f32s(six, value);
+        cut_off(simd, simd.select_f32s(is_above, six, value))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Relu6Backward;
+
+impl Formula<1, 0, 0> for Relu6Backward {
+    #[inline(always)]
+    fn at<S: Simd>(
+        self,
+        simd: S,
+        []: [S::f32s; 0],
+        output: S::f32s,
+        [grad]: [S::f32s; 1],
+        []: &mut [S::f32s; 0],
+    ) -> S::f32s {
+        let is_above = simd.less_than_or_equal_f32s(simd.splat_f32s(6.0), output);
+        let below = simd.select_f32s(is_above, simd.splat_f32s(0.0), grad);
+        keep(simd, output, below)
     }
 }
 

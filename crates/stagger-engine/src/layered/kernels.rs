@@ -7,13 +7,16 @@ use crate::optimizer::Optimizer;
 use crate::precision::Precision;
 use crate::tensor::HostTensor;
 
-/// Geometry of a square convolution without dilation or groups.
+/// Geometry of a square convolution without dilation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Convolution {
     /// Step between two outputs, in pixels.
     pub stride: usize,
     /// Zeros on each side, in pixels.
     pub padding: usize,
+    /// Runs of channels that do not mix, at least 1; a divisor of the channels of input and output. Output channel `o` of `O` sums up
+    /// run `o / (O / groups)` of the input's.
+    pub groups: usize,
     /// Whether sums may be made by Winograd's method where the engine has it: fewer multiplications, other rounding.
     pub winograd: bool,
 }
@@ -192,7 +195,7 @@ pub trait Kernels: Sized + 'static {
         Ok(tensor.clone())
     }
 
-    /// Cross-correlation of `[N, C, H, W]` with `[O, C, k, k]`, plus a bias `[O]` if there is one.
+    /// Cross-correlation of `[N, C, H, W]` with `[O, C / groups, k, k]`, plus a bias `[O]` if there is one.
     fn convolution(
         input: Self::Tensor,
         weight: Self::Tensor,
@@ -243,6 +246,15 @@ pub trait Kernels: Sized + 'static {
 
     /// The gradient where the output is above 0, else 0.
     fn relu_backward(
+        output: Self::Tensor,
+        output_grad: Self::Tensor,
+    ) -> Result<Self::Tensor, EngineError>;
+
+    /// `min(max(x, 0), 6)`.
+    fn relu6(input: Self::Tensor) -> Result<Self::Tensor, EngineError>;
+
+    /// The gradient where the output is above 0 and below 6, else 0.
+    fn relu6_backward(
         output: Self::Tensor,
         output_grad: Self::Tensor,
     ) -> Result<Self::Tensor, EngineError>;

@@ -1,10 +1,10 @@
 //! From a name to a network, and to the nearest one when there is none of that name.
 
-use super::{Network, imagenet_resnet};
+use super::{Cardinality, Network, imagenet_resnet};
 use crate::error::ModelError;
 
 /// The zoo's names in the order in which messages list them. Other depths and widths of the same families work too.
-pub const MODEL_NAMES: [&str; 21] = [
+pub const MODEL_NAMES: [&str; 24] = [
     "resnet8",
     "resnet14",
     "resnet20",
@@ -18,12 +18,15 @@ pub const MODEL_NAMES: [&str; 21] = [
     "preact-resnet1001",
     "wrn-16-8",
     "wrn-28-10",
+    "resnext29-8x64d",
     "resnet18-cifar",
     "resnet18",
     "resnet34",
     "resnet50",
     "resnet101",
     "resnet152",
+    "resnext50-32x4d",
+    "mobilenet-v2",
     "vgg11-bn",
     "vgg16-bn",
 ];
@@ -33,17 +36,23 @@ const DEEPEST: usize = 1202;
 /// The widest network of Zagoruyko and Komodakis has 12 times the channels.
 const WIDEST: usize = 20;
 
+/// The most groups of a ResNeXt, and the most channels that they have in the first blocks; the widest of Xie et al. have 64 and 1024.
+const MOST_GROUPS: usize = 128;
+const MOST_CHANNELS: usize = 4096;
+
 /// The network of this name; upper and lower case, `-` and `_` make no difference.
 pub(super) fn network(name: &str) -> Result<Network, ModelError> {
     let plain = name.trim().to_ascii_lowercase().replace('_', "-");
     match plain.as_str() {
         "resnet164" => return Ok(Network::PreactivationResnet { depth: 164 }),
         "resnet18-cifar" => return Ok(Network::CifarResnet18),
+        "mobilenet-v2" | "mobilenetv2" => return Ok(Network::MobilenetV2),
         "vgg11" | "vgg11-bn" => return Ok(Network::Vgg { depth: 11 }),
         "vgg16" | "vgg16-bn" => return Ok(Network::Vgg { depth: 16 }),
         _ => {}
     }
-    if let Some(network) = preactivation(&plain).or_else(|| wide(&plain)) {
+    let found = preactivation(&plain).or_else(|| wide(&plain));
+    if let Some(network) = found.or_else(|| in_groups(&plain)) {
         return Ok(network);
     }
     match depth(&plain) {
@@ -80,6 +89,26 @@ fn wide(plain: &str) -> Option<Network> {
     let is_one =
         (10..=DEEPEST).contains(&depth) && depth % 6 == 4 && (1..=WIDEST).contains(&widening);
     is_one.then_some(Network::WideResnet { depth, widening })
+}
+
+/// The network of `resnextN-CxWd` with N = 9n + 2 for small images, or one of ImageNet's depths.
+fn in_groups(plain: &str) -> Option<Network> {
+    let (depth, rest) = plain.strip_prefix("resnext")?.split_once('-')?;
+    let (groups, width) = rest.strip_suffix('d')?.split_once('x')?;
+    let depth: usize = depth.parse().ok()?;
+    let (groups, width): (usize, usize) = (groups.parse().ok()?, width.parse().ok()?);
+    let is_one = (1..=MOST_GROUPS).contains(&groups)
+        && (1..=MOST_CHANNELS).contains(&width)
+        && groups * width <= MOST_CHANNELS;
+    if !is_one {
+        return None;
+    }
+    let cardinality = Cardinality { groups, width };
+    if imagenet_resnet::BOTTLENECK_DEPTHS.contains(&depth) {
+        return Some(Network::ImagenetResnext { depth, cardinality });
+    }
+    let is_small = (11..=DEEPEST).contains(&depth) && depth % 9 == 2;
+    is_small.then_some(Network::Resnext { depth, cardinality })
 }
 
 fn is_basic(depth: usize) -> bool {
@@ -149,6 +178,8 @@ mod tests {
             Network::CifarResnet { depth: 20 }
         );
         assert_eq!(network("resnet18_cifar").unwrap(), Network::CifarResnet18);
+        assert_eq!(network("MobileNet_V2").unwrap(), Network::MobilenetV2);
+        assert_eq!(network("mobilenetv2").unwrap(), Network::MobilenetV2);
         assert_eq!(network("vgg11").unwrap(), network("VGG11_bn").unwrap());
     }
 
@@ -204,13 +235,49 @@ mod tests {
     }
 
     #[test]
+    fn resnexts_have_groups_of_any_width() {
+        let network = |name| network(name).ok();
+        let cardinality = |groups, width| Cardinality { groups, width };
+        assert_eq!(
+            network("ResNeXt29_16x64d"),
+            Some(Network::Resnext {
+                depth: 29,
+                cardinality: cardinality(16, 64)
+            })
+        );
+        assert_eq!(
+            network("resnext101-32x8d"),
+            Some(Network::ImagenetResnext {
+                depth: 101,
+                cardinality: cardinality(32, 8)
+            })
+        );
+        for wrong in [
+            "resnext29",
+            "resnext29-8x64",
+            "resnext30-8x64d",
+            "resnext18-8x64d",
+            "resnext2-8x64d",
+            "resnext29-0x64d",
+            "resnext29-8x0d",
+            "resnext29-128x64d",
+            "resnext29-x64d",
+            "resnext29-18446744073709551615x64d",
+        ] {
+            assert_eq!(network(wrong), None, "{wrong}");
+        }
+        assert!(error("resnext29").contains("did you mean `resnext29-8x64d`?"));
+        assert!(error("resnext50").contains("did you mean `resnext50-32x4d`?"));
+    }
+
+    #[test]
     fn an_unknown_name_gets_the_list_and_the_nearest_name() {
         assert_eq!(
             error("resnet21"),
             "there is no model `resnet21`; did you mean `resnet20`? The zoo has resnet8, resnet14, resnet20, \
              resnet32, resnet44, resnet56, resnet98, resnet110, preact-resnet110, resnet164, preact-resnet1001, wrn-16-8, wrn-28-10, \
-             resnet18-cifar, resnet18, resnet34, resnet50, resnet101, resnet152, vgg11-bn, vgg16-bn, \
-             and for N up to 1202 every resnetN with N = 6n + 2, preact-resnetN with N = 9n + 2, and wrn-N-W with N = 6n + 4 and W up to 20"
+             resnext29-8x64d, resnet18-cifar, resnet18, resnet34, resnet50, resnet101, resnet152, resnext50-32x4d, mobilenet-v2, vgg11-bn, vgg16-bn, \
+             and for N up to 1202 every resnetN with N = 6n + 2, preact-resnetN and resnextN-CxWd with N = 9n + 2, and wrn-N-W with N = 6n + 4 and W up to 20"
         );
         assert!(error("resnt20").contains("did you mean `resnet20`"));
         assert!(error("vgg19").contains("did you mean `vgg11-bn`"));

@@ -32,6 +32,7 @@ pub(super) fn blocks(depth: usize, channels: usize, classes: usize) -> Vec<Block
                     kernel: 3,
                     stride: 1,
                     padding: 1,
+                    groups: 1,
                     bias: true,
                 },
                 Layer::batch_norm(format!("features.{}", index + 1), outputs),

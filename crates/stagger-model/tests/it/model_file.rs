@@ -1,6 +1,6 @@
 //! Models written to and read from files.
 
-use stagger_model::{MODEL_NAMES, Model};
+use stagger_model::{Layer, MODEL_NAMES, Model};
 
 #[test]
 fn every_zoo_model_survives_toml_and_json() {
@@ -28,6 +28,16 @@ fn settings_with_a_usual_value_can_be_left_out() {
          { kind = 'linear', name = 'fc', inputs = 2, outputs = 2 }",
     );
     assert_eq!(model.unwrap().parameter_count(), 18 + 4 + 6);
+}
+
+#[test]
+fn groups_are_written_where_there_are_several() {
+    let text = |groups| toml::to_string(&Layer::grouped3x3("conv", 4, 8, groups, 1)).unwrap();
+    assert!(!text(1).contains("groups"), "{}", text(1));
+    assert!(text(4).contains("groups = 4"), "{}", text(4));
+    let read: Layer = toml::from_str(&text(4)).unwrap();
+    assert_eq!(read, Layer::grouped3x3("conv", 4, 8, 4, 1));
+    assert_eq!(read.parameters()[0].shape, [8, 1, 3, 3]);
 }
 
 #[test]

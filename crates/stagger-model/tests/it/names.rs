@@ -88,6 +88,46 @@ fn the_other_families_are_named_like_their_ports() {
     );
     assert_eq!(shape_of(&wide, "bn1.weight"), [512]);
     assert_eq!(wide.blocks.len(), 8);
+    let resnext = model("resnext29-8x64d");
+    assert_eq!(
+        shape_of(
+            &resnext,
+            "stage_2.stage_2_bottleneck_0.shortcut.shortcut_conv.weight"
+        ),
+        [512, 256, 1, 1]
+    );
+    assert_eq!(
+        shape_of(&resnext, "stage_3.stage_3_bottleneck_2.conv_conv.weight"),
+        [2048, 256, 3, 3]
+    );
+    assert_eq!(shape_of(&resnext, "classifier.weight"), [10, 1024]);
+    assert_eq!(resnext.blocks.len(), 11);
+    let large = model("resnext50-32x4d");
+    assert_eq!(shape_of(&large, "layer4.2.conv2.weight"), [1024, 32, 3, 3]);
+    assert_eq!(
+        shape_of(&large, "layer1.0.downsample.0.weight"),
+        [256, 64, 1, 1]
+    );
+}
+
+#[test]
+fn mobilenet_is_numbered_like_torchvision() {
+    let model = model("mobilenet-v2");
+    for (name, shape) in [
+        ("features.0.0.weight", &[32, 3, 3, 3][..]),
+        ("features.1.conv.0.0.weight", &[32, 1, 3, 3]),
+        ("features.1.conv.1.weight", &[16, 32, 1, 1]),
+        ("features.1.conv.2.bias", &[16]),
+        ("features.2.conv.0.0.weight", &[96, 16, 1, 1]),
+        ("features.17.conv.1.0.weight", &[960, 1, 3, 3]),
+        ("features.17.conv.2.weight", &[320, 960, 1, 1]),
+        ("features.18.1.weight", &[1280]),
+        ("classifier.1.weight", &[10, 1280]),
+    ] {
+        assert_eq!(shape_of(&model, name), shape, "{name}");
+    }
+    assert_eq!(model.blocks.len(), 20);
+    assert_eq!(model.head(), Some("classifier.1"));
 }
 
 #[test]

@@ -116,6 +116,35 @@ fn wide_resnets() {
     assert_millions(multiply_adds(&zoo("wrn-28-10", 10)) / 1000, "5.2");
 }
 
+/// Xie et al. 2017, "Aggregated Residual Transformations for Deep Neural Networks", table 7: 34.4 M parameters on CIFAR-10. With one more digit:
+/// 34.43 and 68.16 M in bearpaw/pytorch-classification; to the unit, the same network in benchmarks/pytorch/models.py. The multiply-adds by hand, convolution by convolution.
+#[test]
+fn resnexts_for_small_images() {
+    let found = zoo("resnext29-8x64d", 10).parameter_count();
+    assert_eq!(found, 34_426_698);
+    assert_millions(found, "34.43");
+    assert_millions(zoo("resnext29-16x64d", 10).parameter_count(), "68.16");
+    let mut expected = 27 * 64 * 1024 + 1024 * 10;
+    let mut width = 64;
+    for (factor, pixels) in [(1, 1024), (2, 256), (4, 64)] {
+        let (inner, outputs) = (factor * 512, factor * 256);
+        for index in 0..3 {
+            let before = if index == 0 && factor > 1 {
+                4 * pixels
+            } else {
+                pixels
+            };
+            expected += before * width * inner + pixels * inner * (inner / 8) * 9;
+            expected += pixels * inner * outputs;
+            if index == 0 {
+                expected += pixels * width * outputs;
+            }
+            width = outputs;
+        }
+    }
+    assert_eq!(multiply_adds(&zoo("resnext29-8x64d", 10)), expected);
+}
+
 /// kuangliu/pytorch-cifar: the parameter totals that torchsummary prints, and multiply-adds of 0.56 G (ResNet-18),
 /// 153 M and 314 M (VGG-11, VGG-16) as in Sun et al., "NeuralFuse", table 7, which also counts normalisation or bias.
 #[test]
@@ -151,4 +180,26 @@ fn figures_of_imagenet_resnets() {
     }
     let resnet50 = Model::by_name("resnet50", [3, 224, 224], 1000).unwrap();
     assert_millions(multiply_adds(&resnet50) / 1000, "4.09");
+}
+
+/// torchvision's documentation: parameters to the unit; 4.23, 16.41 and 15.46 G multiply-adds at 224 x 224.
+#[test]
+fn figures_of_imagenet_resnexts() {
+    for (name, exact, published) in [
+        ("resnext50-32x4d", 25_028_904, "4.23"),
+        ("resnext101-32x8d", 88_791_336, "16.41"),
+        ("resnext101-64x4d", 83_455_272, "15.46"),
+    ] {
+        let model = Model::by_name(name, [3, 224, 224], 1000).unwrap();
+        assert_eq!(model.parameter_count(), exact, "{name}");
+        assert_millions(multiply_adds(&model) / 1000, published);
+    }
+}
+
+/// torchvision's documentation: 3,504,872 parameters and 0.30 G multiply-adds at 224 x 224; Sandler et al. 2018, table 4: 3.4 M, 300 M.
+#[test]
+fn figures_of_mobilenet_v2() {
+    let model = Model::by_name("mobilenet-v2", [3, 224, 224], 1000).unwrap();
+    assert_eq!(model.parameter_count(), 3_504_872);
+    assert_millions(multiply_adds(&model) / 1000, "0.30");
 }

@@ -116,6 +116,16 @@ fn settings_out_of_range_are_refused() {
         error(odd, &[3, 4, 4])
             .contains("out_channels = 4; expected in_channels = 3 plus an even number")
     );
+    let grouped = |groups| Layer::grouped3x3("c", 6, 4, groups, 1);
+    assert_eq!(grouped(2).output_shape(&[6, 4, 4]).unwrap(), [4, 4, 4]);
+    for groups in [0, 3, 4, 5] {
+        assert_eq!(
+            error(grouped(groups), &[6, 4, 4]),
+            format!(
+                "layer `c` has groups = {groups}; expected a divisor of in_channels = 6 and out_channels = 4"
+            )
+        );
+    }
     let epsilon = Layer::BatchNorm2d {
         name: "bn".into(),
         channels: 1,
@@ -139,6 +149,7 @@ fn absurd_sizes_give_an_error_or_a_shape_but_no_overflow() {
         kernel: huge,
         stride: 1,
         padding: huge,
+        groups: 1,
         bias: false,
         zero_weight: false,
     };

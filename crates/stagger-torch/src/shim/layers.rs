@@ -17,6 +17,7 @@ unsafe extern "C" {
         weight: *const C_tensor,
         stride: *const i64,
         padding: *const i64,
+        groups: i64,
         wants: *const bool,
     ) -> *mut c_char;
     fn stagger_batch_norm(
@@ -84,8 +85,19 @@ impl ThreeGrads {
     }
 }
 
-/// Gradients of a convolution without groups or dilation: `output_grad` `[N, O, H', W']`, `input` `[N, I, H, W]`,
-/// `weight` `[O, I, h, w]`; `stride` and `padding` as (vertical, horizontal).
+/// How a convolution without dilation moves over its input.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvolutionSides {
+    /// Steps between two outputs in pixels, vertical and horizontal.
+    pub stride: [i64; 2],
+    /// Zeros on each side in pixels, vertical and horizontal.
+    pub padding: [i64; 2],
+    /// Runs of channels that do not mix.
+    pub groups: i64,
+}
+
+/// Gradients of a convolution without dilation: `output_grad` `[N, O, H', W']`, `input` `[N, I, H, W]`,
+/// `weight` `[O, I / groups, h, w]`.
 ///
 /// # Errors
 ///
@@ -94,10 +106,14 @@ pub fn convolution_backward(
     output_grad: &Tensor,
     input: &Tensor,
     weight: &Tensor,
-    stride: [i64; 2],
-    padding: [i64; 2],
+    geometry: ConvolutionSides,
     wants: ThreeWants,
 ) -> Result<ThreeGrads, EngineError> {
+    let ConvolutionSides {
+        stride,
+        padding,
+        groups,
+    } = geometry;
     let mut grads = [null_mut(); 3];
     // SAFETY: live handles; `grads`, `stride`, `padding` and `wants` hold as many values as are read or written.
     unsafe {
@@ -108,6 +124,7 @@ pub fn convolution_backward(
             weight.as_ptr(),
             stride.as_ptr(),
             padding.as_ptr(),
+            groups,
             wants.in_order().as_ptr(),
         ))?;
         Ok(ThreeGrads::take(grads))
@@ -222,14 +239,29 @@ mod tests {
 
     #[test]
     fn convolution_backward_equals_autograd() {
-        let (input, weight, bias) = (leaf(&[3, 4, 9, 7]), leaf(&[5, 4, 3, 2]), leaf(&[5]));
-        let output = input.conv2d(&weight, Some(&bias), [2, 1], [1, 0], [1, 1], 1);
+        for (outputs, groups) in [(5, 1), (6, 2), (4, 4)] {
+            backward_equals_autograd(outputs, groups);
+        }
+    }
+
+    fn backward_equals_autograd(outputs: i64, groups: i64) {
+        let input = leaf(&[3, 4, 9, 7]);
+        let (weight, bias) = (leaf(&[outputs, 4 / groups, 3, 2]), leaf(&[outputs]));
+        let geometry = ConvolutionSides {
+            stride: [2, 1],
+            padding: [1, 0],
+            groups,
+        };
+        let ConvolutionSides {
+            stride, padding, ..
+        } = geometry;
+        let output = input.conv2d(&weight, Some(&bias), stride, padding, [1, 1], groups);
         let output_grad = random(&output.size());
         (&output * &output_grad).sum(Kind::Double).backward();
 
         let of = |wants| {
             let (input, weight) = (input.detach(), weight.detach());
-            convolution_backward(&output_grad, &input, &weight, [2, 1], [1, 0], wants).unwrap()
+            convolution_backward(&output_grad, &input, &weight, geometry, wants).unwrap()
         };
         let grads = of(ALL);
         assert_close(&grads.input.unwrap(), &input.grad());
@@ -247,11 +279,23 @@ mod tests {
 
     #[test]
     fn shapes_that_do_not_fit_are_an_error() {
-        let fails = |output_grad: &[i64], weight: &[i64], stride, padding| {
+        let in_groups = |output_grad: &[i64], weight: &[i64], stride, padding, groups| {
             let (grad, input) = (random(output_grad), random(&[1, 4, 9, 7]));
-            let found = convolution_backward(&grad, &input, &random(weight), stride, padding, ALL);
+            let geometry = ConvolutionSides {
+                stride,
+                padding,
+                groups,
+            };
+            let found = convolution_backward(&grad, &input, &random(weight), geometry, ALL);
             matches!(found, Err(EngineError::Backend { message }) if !message.is_empty())
         };
+        let fails = |output_grad: &[i64], weight: &[i64], stride, padding| {
+            in_groups(output_grad, weight, stride, padding, 1)
+        };
+        assert!(!in_groups(&[1, 6, 9, 7], &[6, 2, 3, 3], [1, 1], [1, 1], 2));
+        assert!(in_groups(&[1, 5, 9, 7], &[5, 2, 3, 3], [1, 1], [1, 1], 2));
+        assert!(in_groups(&[1, 6, 9, 7], &[6, 4, 3, 3], [1, 1], [1, 1], 2));
+        assert!(in_groups(&[1, 6, 9, 7], &[6, 2, 3, 3], [1, 1], [1, 1], 0));
         assert!(!fails(&[1, 5, 9, 7], &[5, 4, 3, 3], [1, 1], [1, 1]));
         assert!(fails(&[1, 5, 9, 7], &[5, 3, 3, 3], [1, 1], [1, 1]));
         assert!(fails(&[1, 5, 9, 7], &[5], [1, 1], [1, 1]));

@@ -61,12 +61,13 @@ void stagger_free_message(char* text) {
 // results: gradients of input, weight and bias; wants: which of them.
 char* stagger_convolution_backward(
     Tensor** results, const Tensor* output_grad, const Tensor* input, const Tensor* weight,
-    const int64_t* stride, const int64_t* padding, const bool* wants) {
+    const int64_t* stride, const int64_t* padding, int64_t groups, const bool* wants) {
   return guard([&] {
     TORCH_CHECK(
-        input->dim() == 4 && weight->dim() == 4 && input->size(1) == weight->size(1),
-        "a convolution expects input [N, I, H, W] and weight [O, I, h, w] but has ", input->sizes(), " and ",
-        weight->sizes());
+        groups > 0 && input->dim() == 4 && weight->dim() == 4 && input->size(1) == groups * weight->size(1) &&
+            weight->size(0) % groups == 0,
+        "a convolution in ", groups, " groups expects input [N, I, H, W] and weight [O, I / groups, h, w] but has ",
+        input->sizes(), " and ", weight->sizes());
     TORCH_CHECK(stride[0] > 0 && stride[1] > 0, "a convolution expects strides above 0");
     std::array<int64_t, 4> expected{input->size(0), weight->size(0), 0, 0};
     for (size_t i = 0; i < 2; ++i) {
@@ -81,7 +82,7 @@ char* stagger_convolution_backward(
     store(
         at::convolution_backward(
             *output_grad, *input, *weight, at::OptionalIntArrayRef(bias),
-            at::IntArrayRef(stride, 2), at::IntArrayRef(padding, 2), {1, 1}, false, {0, 0}, 1,
+            at::IntArrayRef(stride, 2), at::IntArrayRef(padding, 2), {1, 1}, false, {0, 0}, groups,
             {wants[0], wants[1], wants[2]}),
         results);
   });

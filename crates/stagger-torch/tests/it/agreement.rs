@@ -103,9 +103,19 @@ fn conv(from: usize, to: usize, kernel: usize, stride: usize, bias: bool) -> Lay
         kernel,
         stride,
         padding: kernel / 2,
+        groups: 1,
         bias,
         zero_weight: false,
     }
+}
+
+/// A convolution with a bias and a kernel of 3 in groups.
+fn grouped(from: usize, to: usize, groups: usize, stride: usize) -> Layer {
+    let mut layer = Layer::grouped3x3("conv", from, to, groups, stride);
+    if let Layer::Conv2d { bias, .. } = &mut layer {
+        *bias = true;
+    }
+    layer
 }
 
 fn norm(channels: usize) -> Layer {
@@ -151,10 +161,13 @@ fn small_models() -> Vec<Model> {
         vec![conv(3, 19, 1, 1, true)],
         vec![conv(3, 32, 1, 2, false)],
         vec![conv(3, 4, 2, 3, true)],
+        vec![grouped(3, 3, 3, 1)],
+        vec![grouped(3, 6, 3, 2)],
         vec![conv(3, 7, 3, 1, true), norm(7), Layer::Relu],
         vec![norm(3)],
         vec![norm(3), Layer::Relu],
         vec![Layer::Relu],
+        vec![conv(3, 8, 3, 1, true), norm(8), Layer::Relu6],
         vec![residual(vec![conv(3, 3, 3, 1, false), norm(3)], vec![])],
         vec![
             residual(vec![conv(3, 3, 3, 1, false), norm(3)], vec![]),
@@ -202,6 +215,10 @@ fn small_models() -> Vec<Model> {
         .chain([
             with_head([16, 5, 5], vec![conv(16, 32, 3, 1, false)]),
             with_head([33, 5, 5], vec![conv(33, 15, 3, 2, false)]),
+            with_head([34, 6, 5], vec![grouped(34, 34, 34, 1)]),
+            with_head([34, 6, 5], vec![grouped(34, 34, 34, 2)]),
+            with_head([24, 5, 5], vec![grouped(24, 32, 8, 1)]),
+            with_head([36, 5, 5], vec![grouped(36, 36, 2, 2)]),
             with_head([16, 5, 5], vec![norm(16), Layer::Relu]),
             with_head([1, 9, 9], vec![conv(1, 6, 5, 1, true), max_pool(2, 2, 0)]),
             single([3, 4, 4], CLASSES, vec![Layer::Flatten, unbiased]),
@@ -242,7 +259,7 @@ fn every_kind_of_layer() {
         }
     }
     findings.check();
-    assert_eq!(kinds.len(), 10, "kinds of layers: {kinds:?}");
+    assert_eq!(kinds.len(), 11, "kinds of layers: {kinds:?}");
 }
 
 /// Name, side of the images, batches. Training is chaotic: after ten batches, deep networks are apart whatever the engine.

@@ -12,7 +12,7 @@ pub(super) fn outside(job: &Job) -> Vec<String> {
     layers.for_each(|layer| collect(layer, &mut kinds));
     let has = |kind| kinds.contains(&kind);
     let mut lines = Vec::new();
-    let kinks = match (has("relu"), has("max-pool2d")) {
+    let kinks = match (has("relu") || has("relu6"), has("max-pool2d")) {
         (true, true) => Some("ReLU and max pooling are"),
         (true, false) => Some("ReLU is"),
         (false, true) => Some("max pooling is"),

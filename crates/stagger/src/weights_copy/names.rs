@@ -34,10 +34,9 @@ impl Names {
         match self {
             Self::Own => Some(name.to_owned()),
             // Their own names are those of the ports, and networks of ImageNet's size have another stem there.
-            Self::Cifar => match model {
-                "resnet18" | "resnet34" | "resnet50" | "resnet101" | "resnet152" => None,
-                _ => Some(name.to_owned()),
-            },
+            Self::Cifar => (!is_of_imagenet(model)).then(|| name.to_owned()),
+            // It calls all of its tensors otherwise.
+            Self::Timm if model == "mobilenet-v2" => None,
             Self::Timm if is_vgg => Some(as_layer(name, "classifier", "head.fc")),
             Self::Torchvision | Self::Timm => {
                 let name = name.replace(".shortcut.", ".downsample.");
@@ -45,6 +44,15 @@ impl Names {
             }
         }
     }
+}
+
+/// Whether a network of the zoo is one of ImageNet's size.
+fn is_of_imagenet(model: &str) -> bool {
+    let starts = ["resnext50-", "resnext101-", "resnext152-", "mobilenet-"];
+    matches!(
+        model,
+        "resnet18" | "resnet34" | "resnet50" | "resnet101" | "resnet152"
+    ) || starts.iter().any(|start| model.starts_with(start))
 }
 
 /// The same tensor of a layer that has another name.
@@ -114,10 +122,12 @@ mod tests {
             let own = state(&model);
             for (names, _) in Names::ALL {
                 let Ok(other) = renamed(own.clone(), names, name) else {
-                    assert_eq!(names, Names::Cifar, "{name}");
+                    assert!(names == Names::Cifar || name == "mobilenet-v2", "{name}");
+                    let large =
+                        ["18", "34", "50", "101", "152"].map(|depth| format!("resnet{depth}"));
                     assert!(
-                        ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
-                            .contains(&name)
+                        large.iter().any(|of| of == name)
+                            || ["resnext50-32x4d", "mobilenet-v2"].contains(&name)
                     );
                     continue;
                 };

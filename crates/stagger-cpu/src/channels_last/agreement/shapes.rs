@@ -76,8 +76,47 @@ fn shapes<T: Tolerance>(
     agree("average backward", &wide(&found), &expected, T::STORED)
 }
 
+/// A run of channels taken from pixels, and put into others.
+fn runs<T: Tolerance>(pixels: usize, run: Run, threads: &Threads) -> Result<(), TestCaseError> {
+    let whole = values::<T>("whole", pixels * run.pixel);
+    let mut part = values::<T>("stale", pixels * run.len);
+    take_run(&whole, run, &mut part, threads);
+    let is_in = |channel: &usize| (run.first..run.first + run.len).contains(channel);
+    let expected = (0..whole.len()).filter(|at| is_in(&(at % run.pixel)));
+    prop_assert_eq!(
+        wide(&part),
+        expected
+            .map(|at| whole[at].to_f32().into())
+            .collect::<Vec<_>>()
+    );
+
+    let mut other = values::<T>("other", whole.len());
+    let before = other.clone();
+    put_run(&part, run, &mut other, threads);
+    for at in 0..whole.len() {
+        let from = if is_in(&(at % run.pixel)) {
+            &whole
+        } else {
+            &before
+        };
+        prop_assert_eq!(other[at].to_f32(), from[at].to_f32());
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn runs_agree(
+        pixels in 1..300_usize,
+        (before, len, behind) in (0..20_usize, 1..40_usize, 0..20_usize),
+        threads in 1..4_usize,
+    ) {
+        let run = Run { pixel: before + len + behind, first: before, len };
+        runs::<f32>(pixels, run, &Threads(threads))?;
+        runs::<Bf16>(pixels, run, &Threads(threads))?;
+    }
 
     #[test]
     fn shapes_agree(

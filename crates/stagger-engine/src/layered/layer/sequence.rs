@@ -12,7 +12,7 @@ use super::dropout::Dropout;
 use super::flatten::Flatten;
 use super::linear::Linear;
 use super::pool::{GlobalAvgPool, MaxPool};
-use super::relu::Relu;
+use super::relu::{Relu, Relu6};
 use super::residual::{Join, Residual};
 use super::subsample_pad::SubsamplePad;
 use super::{BatchStatistics, Layer, Pass, Pullback};
@@ -82,6 +82,7 @@ impl<K: Kernels> Sequence<K> {
                 ModelLayer::Conv2d {
                     stride,
                     padding,
+                    groups,
                     bias,
                     ..
                 } => Box::new(Conv {
@@ -90,6 +91,7 @@ impl<K: Kernels> Sequence<K> {
                     geometry: Convolution {
                         stride: *stride,
                         padding: *padding,
+                        groups: *groups,
                         winograd: building.winograd,
                     },
                 }),
@@ -97,6 +99,7 @@ impl<K: Kernels> Sequence<K> {
                     Box::new(building.batch_norm(name, *epsilon, takes_relu()))
                 }
                 ModelLayer::Relu => Box::new(Relu),
+                ModelLayer::Relu6 => Box::new(Relu6),
                 ModelLayer::Residual { body, shortcut } => {
                     Box::new(residual(body, shortcut, takes_relu(), building))
                 }
