@@ -10,6 +10,7 @@ mod resized_crop;
 mod warp;
 
 use crate::error::DataError;
+use crate::mixing::Mixing;
 use crate::random::{Purpose, Stream};
 use erasing::erase;
 
@@ -38,6 +39,8 @@ pub struct Augmentation {
     /// The probability with which a part becomes 0 after normalisation, which is the mean of all images: 2 % to 33 % of the image,
     /// with a height of 0.3 to 3.3 times its width.
     pub erasing: f32,
+    /// How images of a batch are mixed with one another, after all that.
+    pub mixing: Mixing,
 }
 
 /// A part of a picture or an image, in pixels.
@@ -73,6 +76,7 @@ impl Augmentation {
         color_jitter: None,
         rand_augment: None,
         erasing: 0.0,
+        mixing: Mixing::NONE,
     };
 
     /// Random resized crops, mirrored or not.

@@ -19,6 +19,7 @@ pub(crate) enum Purpose {
     ColorJitter = 8,
     RandAugment = 9,
     Erasing = 10,
+    Mixing = 11,
 }
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;

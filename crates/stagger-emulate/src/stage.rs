@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stagger_engine::{
-    Distance, EngineError, HostTensor, Loss, MseLoss, Profile, Score, Stage, StageState,
-    UpdateReport,
+    Distance, EngineError, HostTensor, Loss, MixedLabels, MseLoss, Profile, Score, Stage,
+    StageState, UpdateReport,
 };
 use stagger_plan::Times;
 use stagger_schedule::{Action, Place};
@@ -224,6 +224,15 @@ impl Stage for EmulatedStage {
             correct_top1: score.correct_top1,
             correct_top5: score.correct_top5,
         })
+    }
+
+    fn mixed_loss(
+        &self,
+        logits: &Rows,
+        labels: MixedLabels<'_>,
+        share: f64,
+    ) -> Result<Loss<Rows>, EngineError> {
+        self.loss(logits, labels.labels, share)
     }
 
     fn mse_loss(&self, predicted: &Rows, target: &Rows) -> Result<MseLoss<Rows>, EngineError> {

@@ -35,6 +35,28 @@ pub struct Score {
     pub correct_top5: usize,
 }
 
+/// What the samples of a batch show, where each is a mixture of two.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MixedLabels<'a> {
+    /// The class of each sample's first part.
+    pub labels: &'a [usize],
+    /// The class of its other part; as many.
+    pub others: &'a [usize],
+    /// The share of the first part, in `[0, 1]`.
+    pub own: f64,
+}
+
+impl<'a> MixedLabels<'a> {
+    /// Of samples that are not mixed.
+    pub fn plain(labels: &'a [usize]) -> Self {
+        Self {
+            labels,
+            others: labels,
+            own: 1.0,
+        }
+    }
+}
+
 /// A [`Loss`] whose gradient is in host memory, row-major.
 pub type LossOnHost = Loss<Vec<f32>>;
 
@@ -55,9 +77,29 @@ pub fn cross_entropy(
     labels: &[usize],
     smoothing: f64,
 ) -> Result<LossOnHost, EngineError> {
-    if labels.is_empty() || classes == 0 || labels.len().checked_mul(classes) != Some(logits.len())
-    {
+    mixed_cross_entropy(logits, classes, MixedLabels::plain(labels), smoothing)
+}
+
+/// [`cross_entropy`] of mixed samples: `own` times that of their first labels plus `1 − own` times that of the others. The label with the larger
+/// share is the one that counts as correct, with equal shares the first.
+///
+/// # Errors
+/// As [`cross_entropy`], for both.
+pub fn mixed_cross_entropy(
+    logits: &[f32],
+    classes: usize,
+    mixed: MixedLabels<'_>,
+    smoothing: f64,
+) -> Result<LossOnHost, EngineError> {
+    let MixedLabels {
+        labels,
+        others,
+        own,
+    } = mixed;
+    let fit = |labels: &[usize]| labels.len().checked_mul(classes) == Some(logits.len());
+    if labels.is_empty() || classes == 0 || !fit(labels) || !fit(others) {
         let rows = logits.len() / classes.max(1);
+        let labels = if fit(labels) { others } else { labels };
         return Err(EngineError::Labels {
             labels: labels.len(),
             logits: vec![rows, classes],
@@ -68,14 +110,19 @@ pub fn cross_entropy(
     let mut total = 0.0;
     let mut grad = Vec::with_capacity(logits.len());
     let (mut correct_top1, mut correct_top5) = (0, 0);
-    for (position, (row, &label)) in logits.chunks_exact(classes).zip(labels).enumerate() {
-        if label >= classes {
+    let pairs = labels.iter().zip(others);
+    for (position, (row, (&label, &other))) in logits.chunks_exact(classes).zip(pairs).enumerate() {
+        if let Some(label) = [label, other].into_iter().find(|label| *label >= classes) {
             return Err(EngineError::LabelOutOfRange {
                 position,
                 label,
                 classes,
             });
         }
+        let share_of = |class: usize| {
+            let of = |label: usize, share: f64| if class == label { share } else { 0.0 };
+            of(label, own) + of(other, 1.0 - own)
+        };
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let shifted = |logit: f32| f64::from(logit) - f64::from(largest);
         let log_sum = row
@@ -85,14 +132,15 @@ pub fn cross_entropy(
             .ln();
         for (class, &logit) in row.iter().enumerate() {
             let log_probability = shifted(logit) - log_sum;
-            let target = each + if class == label { 1.0 - smoothing } else { 0.0 };
+            let target = each + share_of(class) * (1.0 - smoothing);
             // A class of probability 0 with target 0 contributes nothing, not 0·∞.
             if target != 0.0 {
                 total -= target * log_probability;
             }
             grad.push(((log_probability.exp() - target) * scale) as f32);
         }
-        if let Some(rank) = rank(row, label) {
+        let shown = if own >= 0.5 { label } else { other };
+        if let Some(rank) = rank(row, shown) {
             correct_top1 += usize::from(rank < 1);
             correct_top5 += usize::from(rank < 5);
         }
@@ -134,6 +182,40 @@ mod tests {
             (loss.correct_top1, loss.correct_top5),
             (0, 2),
             "ties go to the left"
+        );
+    }
+
+    #[test]
+    fn mixed_labels_count_by_their_shares() {
+        let logits = [0.3, -1.0, 2.0, 0.5, 0.1, 1.5];
+        let of = |labels: &[usize]| cross_entropy(&logits, 3, labels, 0.1).unwrap();
+        let (first, other) = (of(&[0, 2]), of(&[2, 1]));
+        let mixed = MixedLabels {
+            labels: &[0, 2],
+            others: &[2, 1],
+            own: 0.3,
+        };
+        let mixed = mixed_cross_entropy(&logits, 3, mixed, 0.1).unwrap();
+        assert!((mixed.value - (0.3 * first.value + 0.7 * other.value)).abs() < 1e-6);
+        for ((mixed, first), other) in mixed.grad.iter().zip(&first.grad).zip(&other.grad) {
+            assert!((mixed - (0.3 * first + 0.7 * other)).abs() < 1e-6);
+        }
+        assert_eq!(mixed.correct_top1, other.correct_top1);
+        let error = mixed_cross_entropy(
+            &logits,
+            3,
+            MixedLabels {
+                labels: &[0, 2],
+                others: &[2, 3],
+                own: 0.3,
+            },
+            0.0,
+        );
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .starts_with("label 3 at position 1")
         );
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stagger_model::{Model, SYNTHESIZER_BLOCK};
 
 use crate::error::EngineError;
-use crate::loss::{Loss, MseLoss, Score};
+use crate::loss::{Loss, MixedLabels, MseLoss, Score};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
 use crate::profile::Profile;
@@ -301,6 +301,17 @@ pub trait Stage {
         &self,
         logits: &Self::Activation,
         labels: &[usize],
+        share: f64,
+    ) -> Result<Loss<Self::Activation>, EngineError>;
+
+    /// [`Stage::loss`] of samples that are mixtures of two.
+    ///
+    /// # Errors
+    /// As [`Stage::loss`].
+    fn mixed_loss(
+        &self,
+        logits: &Self::Activation,
+        labels: MixedLabels<'_>,
         share: f64,
     ) -> Result<Loss<Self::Activation>, EngineError>;
 

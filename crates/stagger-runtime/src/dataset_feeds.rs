@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use stagger_data::{DataError, Dataset, Images, Loader, LoaderOptions, Sampler, Split, labels};
+use stagger_data::{
+    DataError, Dataset, Images, Loader, LoaderOptions, Mixing, Sampler, Split, labels,
+};
 use stagger_engine::HostTensor;
 
 use crate::fault::FeedError;
@@ -48,6 +50,7 @@ pub fn dataset_labels(
     Ok(Box::new(SampledLabels {
         train: Arc::clone(&split.train),
         sampler: sampler.clone(),
+        mixing: split.augmentation.mixing,
         test: Arc::clone(&split.test),
         eval_sampler: Sampler::sequential(split.test.len(), eval_batch_size)?,
     }))
@@ -96,6 +99,7 @@ impl Inputs for LoadedInputs {
 struct SampledLabels {
     train: Arc<dyn Dataset>,
     sampler: Sampler,
+    mixing: Mixing,
     test: Arc<dyn Dataset>,
     eval_sampler: Sampler,
 }
@@ -103,6 +107,12 @@ struct SampledLabels {
 impl Labels for SampledLabels {
     fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
         Ok(labels(self.train.as_ref(), self.sampler.indices(batch)))
+    }
+
+    fn own_share(&mut self, batch: usize) -> Result<f64, FeedError> {
+        let [_, height, width] = self.train.shape();
+        let mix = (self.mixing).draw(self.sampler.seed(), batch, [height, width]);
+        Ok(mix.map_or(1.0, |mix| mix.own()))
     }
 
     fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {

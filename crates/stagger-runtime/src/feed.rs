@@ -36,6 +36,15 @@ pub trait Labels: Send {
     /// When they cannot be read.
     fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError>;
 
+    /// The share of each sample of a training batch that is its own, in `[0, 1]`, where its inputs are mixed: the rest is of the sample before it
+    /// in the batch, and of the first sample of the last one.
+    ///
+    /// # Errors
+    /// When it is not known.
+    fn own_share(&mut self, _batch: usize) -> Result<f64, FeedError> {
+        Ok(1.0)
+    }
+
     /// Labels of an evaluation batch, `[N]`.
     ///
     /// # Errors
@@ -194,6 +203,10 @@ struct SharedLabels(Arc<Shared<dyn Labels, Vec<usize>>>);
 impl Labels for SharedLabels {
     fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
         self.0.take(batch, |labels| labels.train(batch))
+    }
+
+    fn own_share(&mut self, batch: usize) -> Result<f64, FeedError> {
+        self.0.with(|labels| labels.own_share(batch))
     }
 
     fn evaluation(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use stagger_engine::{
-    AcrossReplicas, Activation, Distance, EngineError, HostTensor, Loss, MseLoss, Profile, Score,
-    Stage, StageState, UpdateReport,
+    AcrossReplicas, Activation, Distance, EngineError, HostTensor, Loss, MixedLabels, MseLoss,
+    Profile, Score, Stage, StageState, UpdateReport,
 };
 
 /// One of two engines, or what belongs to it.
@@ -195,9 +195,18 @@ impl<A: Stage, B: Stage> Stage for Either<A, B> {
         labels: &[usize],
         share: f64,
     ) -> Result<Loss<Self::Activation>, EngineError> {
+        self.mixed_loss(logits, MixedLabels::plain(labels), share)
+    }
+
+    fn mixed_loss(
+        &self,
+        logits: &Self::Activation,
+        labels: MixedLabels<'_>,
+        share: f64,
+    ) -> Result<Loss<Self::Activation>, EngineError> {
         Ok(either!(self, stage => {
             let logits = near(stage, logits.clone())?;
-            let loss = stage.loss(&logits, labels, share)?;
+            let loss = stage.mixed_loss(&logits, labels, share)?;
             Loss {
                 value: loss.value,
                 grad: Own(loss.grad),

@@ -189,6 +189,12 @@ options! {
     /// Keep the running mean of the weights, with this share of the mean so far in every update, above 0 and below 1, such as 0.999; evaluate it
     /// beside the weights, and write it.
     ema: f64,
+    /// mixup: every image of a batch is blended with the one before it, by a share from `Beta(α, α)` with this α, such as 0.2; labels
+    /// likewise.
+    mixup: f64,
+    /// CutMix: every image of a batch has a part of the one before it, of a size from `Beta(α, α)` with this α, such as 1; labels likewise. With
+    /// `mixup` too, each batch takes one of both, at random.
+    cutmix: f64,
     /// Label smoothing, 0 to below 1. Default: 0.
     label_smoothing: f64,
     /// Scale a stage's gradient down to this norm when it is larger.

@@ -273,6 +273,13 @@ flags! {
         /// the weights and written to average.safetensors
         #[arg(long, value_name = "SHARE")]
         ema: f64,
+        /// Blend every image of a batch with the one before it, by a share from Beta(ALPHA, ALPHA), such as 0.2; labels likewise
+        #[arg(long, value_name = "ALPHA")]
+        mixup: f64,
+        /// Paste a part of the image before it into every image of a batch, of a size from Beta(ALPHA, ALPHA), such as 1; labels likewise.
+        /// With --mixup too, each batch takes one of both at random
+        #[arg(long, value_name = "ALPHA")]
+        cutmix: f64,
         /// Label smoothing, 0 to below 1 [default: 0]
         #[arg(long, value_name = "SHARE")]
         label_smoothing: f64,

@@ -30,6 +30,7 @@ mod library;
 mod limits;
 mod longer;
 mod methods;
+mod mixing;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod output;

@@ -49,6 +49,10 @@ impl Preparer {
             self.augmenter.erase(epoch, index, out, &zeros);
         }
         let shape = [indices.len(), channels, height, width];
+        let mixing = &self.images.augmentation.mixing;
+        if let Some(mix) = mixing.draw(self.sampler.seed(), batch, [height, width]) {
+            mix.apply(&mut pixels, shape);
+        }
         Ok(Some(ImageBatch {
             batch,
             shape,

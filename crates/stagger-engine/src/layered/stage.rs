@@ -12,7 +12,7 @@ use stagger_model::{Layer as ModelLayer, synthesizer};
 
 use crate::error::EngineError;
 use crate::layered::timing::timed;
-use crate::loss::{Loss, LossOnHost, MseLoss, Score, cross_entropy};
+use crate::loss::{Loss, LossOnHost, MixedLabels, MseLoss, Score, mixed_cross_entropy};
 use crate::optimizer::Optimizer;
 use crate::precision::Precision;
 use crate::profile::Profile;
@@ -164,17 +164,17 @@ impl<K: Kernels> LayeredStage<K> {
     fn compute_loss(
         &self,
         logits: &LayeredActivation<K>,
-        labels: &[usize],
+        labels: MixedLabels<'_>,
         smoothing: f64,
     ) -> Result<(Vec<usize>, LossOnHost), EngineError> {
         let logits = timed("download", || K::download(logits.tensor()))?;
         let &[_, classes] = logits.shape.as_slice() else {
             return Err(EngineError::Labels {
-                labels: labels.len(),
+                labels: labels.labels.len(),
                 logits: logits.shape,
             });
         };
-        let loss = cross_entropy(&logits.data, classes, labels, smoothing)?;
+        let loss = mixed_cross_entropy(&logits.data, classes, labels, smoothing)?;
         Ok((logits.shape, loss))
     }
 
@@ -293,6 +293,15 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         labels: &[usize],
         share: f64,
     ) -> Result<Loss<Self::Activation>, EngineError> {
+        self.mixed_loss(logits, MixedLabels::plain(labels), share)
+    }
+
+    fn mixed_loss(
+        &self,
+        logits: &Self::Activation,
+        labels: MixedLabels<'_>,
+        share: f64,
+    ) -> Result<Loss<Self::Activation>, EngineError> {
         let (shape, mut loss) = self.compute_loss(logits, labels, self.label_smoothing)?;
         if share != 1.0 {
             for grad in &mut loss.grad {
@@ -367,7 +376,7 @@ impl<K: Kernels> Stage for LayeredStage<K> {
     }
 
     fn score(&self, logits: &Self::Activation, labels: &[usize]) -> Result<Score, EngineError> {
-        let (_, loss) = self.compute_loss(logits, labels, 0.0)?;
+        let (_, loss) = self.compute_loss(logits, MixedLabels::plain(labels), 0.0)?;
         Ok(Score {
             loss: loss.value,
             correct_top1: loss.correct_top1,

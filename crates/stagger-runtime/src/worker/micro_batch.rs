@@ -86,12 +86,21 @@ pub(crate) struct SplitLabels {
     pub whole: Box<dyn Labels>,
     micro_batches: usize,
     place: Place,
-    present: Option<(usize, Vec<usize>)>,
+    present: Option<(usize, BatchLabels)>,
+}
+
+/// The labels of a whole batch.
+#[derive(Clone)]
+struct BatchLabels {
+    labels: Vec<usize>,
+    own: f64,
 }
 
 /// The labels of a share of a micro-batch, and what part of its batch that is.
 pub(crate) struct LabelledShare {
     pub labels: Vec<usize>,
+    /// Those of the samples that they are mixed with, and the share of each sample that is its own.
+    pub mixed: Option<(Vec<usize>, f64)>,
     /// Samples of it over samples of its batch; 1 for a whole batch.
     pub share: f64,
 }
@@ -109,20 +118,31 @@ impl SplitLabels {
     pub fn take(&mut self, unit: Unit) -> Result<LabelledShare, FeedError> {
         let Unit { batch, micro } = unit;
         let all = match self.present.take() {
-            Some((present, labels)) if present == batch => labels,
-            _ => self.whole.train(batch)?,
+            Some((present, all)) if present == batch => all,
+            _ => BatchLabels {
+                labels: self.whole.train(batch)?,
+                own: self.whole.own_share(batch)?,
+            },
         };
+        let samples = all.labels.len();
+        let range = share_of(micro, self.micro_batches, self.place, samples);
+        let other = |sample: usize| all.labels[(sample + samples - 1) % samples];
+        let mixed = (all.own < 1.0).then(|| (range.clone().map(other).collect(), all.own));
         if self.micro_batches * self.place.of == 1 {
             return Ok(LabelledShare {
-                labels: all,
+                labels: all.labels,
+                mixed,
                 share: 1.0,
             });
         }
-        let range = share_of(micro, self.micro_batches, self.place, all.len());
-        let share = range.len() as f64 / all.len().max(1) as f64;
-        let labels = all[range].to_vec();
+        let share = range.len() as f64 / samples.max(1) as f64;
+        let labels = all.labels[range].to_vec();
         self.present = Some((batch, all));
-        Ok(LabelledShare { labels, share })
+        Ok(LabelledShare {
+            labels,
+            mixed,
+            share,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Forward, recompute and backward of a micro-batch, whole or in two halves.
 
-use stagger_engine::Stage;
+use stagger_engine::{MixedLabels, Stage};
 use stagger_schedule as schedule;
 use stagger_transport::{Content, Header, Lane, Mark};
 
@@ -168,8 +168,26 @@ impl<S: Stage> Worker<S> {
         let labels = self.labels.as_mut().ok_or(Fault::Program {
             what: "a loss on a stage without labels",
         })?;
-        let LabelledShare { labels, share } = labels.take(unit).map_err(Fault::Feed)?;
-        let loss = self.compute(unit, times, |stage| stage.loss(output, &labels, share))?;
+        let LabelledShare {
+            labels,
+            mixed,
+            share,
+        } = labels.take(unit).map_err(Fault::Feed)?;
+        let loss = self.compute(unit, times, |stage| match &mixed {
+            None => stage.loss(output, &labels, share),
+            Some((others, own)) => {
+                let (labels, others, own) = (&labels, others, *own);
+                stage.mixed_loss(
+                    output,
+                    MixedLabels {
+                        labels,
+                        others,
+                        own,
+                    },
+                    share,
+                )
+            }
+        })?;
         let is_finite = loss.value.is_finite();
         let goes_on =
             self.on_non_finite == OnNonFinite::Skip && self.skipped_in_a_row < SKIPPED_IN_A_ROW;

@@ -87,6 +87,15 @@ impl Stage for Flaky {
         }
         Ok(loss)
     }
+    fn mixed_loss(
+        &self,
+        _logits: &ToyTensor,
+        _labels: stagger_engine::MixedLabels<'_>,
+        _share: f64,
+    ) -> Result<Loss<ToyTensor>, EngineError> {
+        unreachable!("no batch here is mixed")
+    }
+
     fn mse_loss(
         &self,
         predicted: &ToyTensor,

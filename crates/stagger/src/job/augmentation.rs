@@ -1,6 +1,6 @@
 //! How training images are varied, and what that asks of the data set.
 
-use stagger_data::{Augmentation, ColorJitter, Framing, RandAugment, Split};
+use stagger_data::{Augmentation, ColorJitter, Framing, Mixing, RandAugment, Split};
 
 use super::Given;
 use crate::error::Error;
@@ -44,6 +44,18 @@ pub(super) fn refuse_unused(
     }
 }
 
+fn alpha(option: &'static str, said: Option<f64>) -> Result<Option<f64>, Refusal> {
+    match said {
+        Some(alpha) if !(alpha > 0.0 && alpha <= Mixing::MOST) => Err(Refusal::Value {
+            option,
+            found: alpha.to_string(),
+            kind: "an α of a beta distribution",
+            expected: "a number above 0 and up to 10, such as 0.2",
+        }),
+        said => Ok(said),
+    }
+}
+
 /// Puts what is said into the data.
 ///
 /// # Errors
@@ -75,6 +87,10 @@ pub(super) fn apply(options: &TrainingOptions, split: &mut Split) -> Result<(), 
     if options.random_erasing.is_some() {
         augmentation.erasing = erasing;
     }
+    augmentation.mixing = Mixing {
+        mixup: alpha("mixup", options.mixup)?,
+        cutmix: alpha("cutmix", options.cutmix)?,
+    };
     split.validate_augmentation()?;
     Ok(())
 }

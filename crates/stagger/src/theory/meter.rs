@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use stagger_engine::{EngineError, HostTensor, Stage, StageState};
+use stagger_engine::{EngineError, HostTensor, MixedLabels, Stage, StageState};
 
 use super::error::TheoryError;
 use super::point::Point;
@@ -22,6 +22,9 @@ pub(super) struct Probe {
     batch: usize,
     images: HostTensor,
     labels: Vec<usize>,
+    /// The labels of what its samples are mixed with, and the share of each that is its own.
+    others: Vec<usize>,
+    own: f64,
 }
 
 impl Probe {
@@ -41,10 +44,16 @@ impl Probe {
             let images = feeds.inputs.train(batch).map_err(failed)?;
             if numbers.contains(&batch) {
                 let labels = feeds.labels.train(batch).map_err(failed)?;
+                let own = feeds.labels.own_share(batch).map_err(failed)?;
+                let mut others = labels.clone();
+                // Each sample is mixed with the one before it.
+                others.rotate_right(1);
                 probes.push(Self {
                     batch,
                     images,
                     labels,
+                    others,
+                    own,
                 });
             }
         }
@@ -285,7 +294,12 @@ impl<S: Stage> Meter<S> {
                 let output_grad = match upstream.take() {
                     Some(grad) => stage.take_over(grad)?,
                     None => {
-                        let found = stage.loss(&output, &probe.labels, 1.0)?;
+                        let labels = MixedLabels {
+                            labels: &probe.labels,
+                            others: &probe.others,
+                            own: probe.own,
+                        };
+                        let found = stage.mixed_loss(&output, labels, 1.0)?;
                         sum.loss += f64::from(found.value);
                         found.grad
                     }

@@ -237,6 +237,15 @@ impl stagger_engine::Stage for SmoothStage {
         Ok(UpdateReport::default())
     }
 
+    fn mixed_loss(
+        &self,
+        _logits: &Rows,
+        _labels: stagger_engine::MixedLabels<'_>,
+        _share: f64,
+    ) -> Result<Loss<Rows>, EngineError> {
+        unreachable!("no batch here is mixed")
+    }
+
     fn mse_loss(&self, _predicted: &Rows, _target: &Rows) -> Result<MseLoss<Rows>, EngineError> {
         unreachable!("{NOT_ASKED}")
     }
