@@ -65,9 +65,14 @@ def order(epoch):
 
 
 def beta(alpha, stream):
-    """Jöhnk."""
+    """Below a density that is highest in the middle; Jöhnk's method where it is lowest there."""
     while True:
-        a, b = ((1 - stream.unit()) ** (1 / alpha) for _ in range(2))
+        a, b = (1 - stream.unit() for _ in range(2))
+        if alpha >= 1:
+            if b <= (4 * a * (1 - a)) ** (alpha - 1):
+                return a
+            continue
+        a, b = a ** (1 / alpha), b ** (1 / alpha)
         if a + b <= 1:
             return a / (a + b)
 

@@ -179,8 +179,58 @@ class CifarResNeXt(nn.Module):
         return self.classifier(x.mean((2, 3)))
 
 
+class DenseLayer(nn.Module):
+    def __init__(self, inputs, growth):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, 4 * growth, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(4 * growth)
+        self.conv2 = nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False)
+
+    def forward(self, x):
+        out = self.conv1(functional.relu(self.bn1(x)))
+        return torch.cat((x, self.conv2(functional.relu(self.bn2(out)))), 1)
+
+
+class Transition(nn.Module):
+    def __init__(self, inputs):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, inputs // 2, 1, bias=False)
+
+    def forward(self, x):
+        return functional.avg_pool2d(self.conv1(functional.relu(self.bn1(x))), 2)
+
+
+class DenseNetBC(nn.Module):
+    """Depth 6n + 4, with the names of bearpaw/pytorch-classification."""
+
+    def __init__(self, depth, growth, classes):
+        super().__init__()
+        width = 2 * growth
+        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        for group in (1, 2, 3):
+            layers = []
+            for _ in range((depth - 4) // 6):
+                layers.append(DenseLayer(width, growth))
+                width += growth
+            setattr(self, f"dense{group}", nn.Sequential(*layers))
+            if group < 3:
+                setattr(self, f"trans{group}", Transition(width))
+                width //= 2
+        self.bn = nn.BatchNorm2d(width)
+        self.fc = nn.Linear(width, classes)
+
+    def forward(self, x):
+        x = self.trans1(self.dense1(self.conv1(x)))
+        x = self.dense3(self.trans2(self.dense2(x)))
+        return self.fc(functional.relu(self.bn(x)).mean((2, 3)))
+
+
 def build(name, classes):
     """The network of a zoo name."""
+    if name.startswith("densenet-bc-"):
+        return DenseNetBC(*map(int, name.removeprefix("densenet-bc-").split("-")), classes)
     if name == "mobilenet-v2":
         return torchvision.models.mobilenet_v2(num_classes=classes)
     if name == "resnext50-32x4d":

@@ -31,6 +31,7 @@ CASES = [
     ("wrn-28-10", 32, "cifar"),
     ("resnext29-8x16d", 32, "cifar"),
     ("resnext29-8x64d", 32, "cifar"),
+    ("densenet-bc-100-12", 32, "cifar"),
     ("resnext50-32x4d", 64, "torchvision"),
     ("mobilenet-v2", 64, "torchvision"),
     ("resnet18-cifar", 32, "torchvision"),

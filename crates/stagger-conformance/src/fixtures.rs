@@ -50,6 +50,37 @@ pub fn mobile() -> Model {
     single([3, 8, 8], 10, layers)
 }
 
+/// Dense layers, for images of 3×8×8 and 10 classes, in blocks of one layer each.
+pub fn dense() -> Model {
+    let layer = |name: &str, channels: usize| {
+        let body = vec![
+            Layer::batch_norm(format!("{name}.bn"), channels),
+            Layer::Relu,
+            Layer::conv3x3(format!("{name}.conv"), channels, 3, 1),
+        ];
+        Block::new(name, vec![Layer::Concat { body }])
+    };
+    let half = Layer::AvgPool2d {
+        kernel: 2,
+        stride: 2,
+        padding: 0,
+    };
+    let head = vec![
+        Layer::GlobalAvgPool,
+        Layer::Flatten,
+        Layer::linear("fc", 13, 10),
+    ];
+    let blocks = vec![
+        Block::new("stem", vec![Layer::conv3x3("conv", 3, 4, 1)]),
+        layer("first", 4),
+        layer("second", 7),
+        Block::new("half", vec![half]),
+        layer("third", 10),
+        Block::new("head", head),
+    ];
+    Model::new("dense", [3, 8, 8], 10, blocks).unwrap()
+}
+
 /// A model of one block.
 pub fn single(input: [usize; 3], classes: usize, layers: Vec<Layer>) -> Model {
     Model::new("single", input, classes, vec![Block::new("only", layers)]).unwrap()

@@ -214,6 +214,14 @@ pub fn pools_and_linear<K: DoublePrecision>() {
         )
         .check::<K>(80);
     }
+    for (kernel, stride, padding) in [(2, 2, 0), (3, 2, 1), (3, 1, 1)] {
+        let pool = Layer::AvgPool2d {
+            kernel,
+            stride,
+            padding,
+        };
+        Subject::new(vec![pool], &[2, 2, 5, 4]).check::<K>(80);
+    }
     let head = vec![
         Layer::GlobalAvgPool,
         Layer::Flatten,
@@ -249,6 +257,20 @@ pub fn residuals<K: DoublePrecision>() {
         ],
     };
     Subject::new(vec![projected], &[2, 2, 4, 4]).check::<K>(40);
+}
+
+/// An input beside what layers make of it, once and again.
+pub fn concatenations<K: DoublePrecision>() {
+    let dense = |number: usize, channels: usize| {
+        let name = format!("{number}.conv");
+        let norm = Layer::batch_norm(format!("{number}.bn"), channels);
+        let body = vec![norm, Layer::Relu, Layer::conv3x3(name, channels, 2, 1)];
+        Layer::Concat { body }
+    };
+    Subject::new(vec![dense(1, 3)], &[2, 3, 4, 3]).check::<K>(40);
+    Subject::new(vec![dense(1, 3), dense(2, 5), Layer::Relu], &[2, 3, 4, 3]).check::<K>(30);
+    // The input alone, twice.
+    Subject::new(vec![Layer::Concat { body: vec![] }], &[2, 3, 2, 2]).check::<K>(40);
 }
 
 /// A few parameters of each layer of ResNet-8.

@@ -80,7 +80,7 @@ macro_rules! conformance {
 macro_rules! gradient_checks {
     ($kernels:ty) => {
         $crate::conformance!(@module $kernels, gradients: convolutions grouped_convolutions batch_normalisation element_wise
-            pools_and_linear residuals whole_models pool_ties);
+            pools_and_linear residuals concatenations whole_models pool_ties);
     };
 }
 

@@ -4,7 +4,7 @@ use stagger_engine::{Activation, EngineError, HostTensor, Stage, StageSpec};
 use stagger_model::{Layer, Model};
 
 use crate::Engine;
-use crate::fixtures::{bits, images, labels, mobile, resnet8, single, stage, train, whole};
+use crate::fixtures::{bits, dense, images, labels, mobile, resnet8, single, stage, train, whole};
 
 fn dropout_model() -> Model {
     let layers = vec![
@@ -27,7 +27,7 @@ fn dropout_model() -> Model {
 }
 
 pub fn record_gives_the_bits_of_forward<K: Engine>() {
-    for model in [resnet8(), dropout_model(), mobile()] {
+    for model in [resnet8(), dropout_model(), mobile(), dense()] {
         for samples in [1, 3, 8] {
             let mut stage = stage::<K>(&whole(&model));
             let input = stage.upload(images(samples, 3, 8, 0)).unwrap();

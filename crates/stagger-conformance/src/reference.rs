@@ -1,6 +1,7 @@
 //! Kernels by their definitions, in `f64`, one value at a time: what fast kernels are compared with.
 
 mod convolution;
+mod windows;
 
 use std::sync::Arc;
 
@@ -109,40 +110,6 @@ fn apply(
         None => output,
     };
     if with.relu { output.map(relu) } else { output }
-}
-
-/// The maximum of each window, with its place in the image: the first in row-major order among equal values.
-fn maxima(input: &ReferenceTensor, window: Window) -> (ReferenceTensor, Vec<usize>) {
-    let [samples, channels, height, width] = input.sides();
-    let side = |side: usize| (side + 2 * window.padding - window.kernel) / window.stride + 1;
-    let (out_height, out_width) = (side(height), side(width));
-    let (mut values, mut places) = (Vec::new(), Vec::new());
-    for image in 0..samples * channels {
-        for row in 0..out_height {
-            for column in 0..out_width {
-                let mut most: Option<(f64, usize)> = None;
-                for tap in 0..window.kernel * window.kernel {
-                    let y = (row * window.stride + tap / window.kernel).checked_sub(window.padding);
-                    let x =
-                        (column * window.stride + tap % window.kernel).checked_sub(window.padding);
-                    let (Some(y), Some(x)) = (y.filter(|&y| y < height), x.filter(|&x| x < width))
-                    else {
-                        continue;
-                    };
-                    let place = image * height * width + y * width + x;
-                    let value = input.values[place];
-                    if most.is_none_or(|(most, _)| value > most) {
-                        most = Some((value, place));
-                    }
-                }
-                let (value, place) = most.unwrap_or((f64::NEG_INFINITY, 0));
-                values.push(value);
-                places.push(place);
-            }
-        }
-    }
-    let shape = [samples, channels, out_height, out_width];
-    (ReferenceTensor::new(values, &shape), places)
 }
 
 /// Calls `pair` with each place of the output and the place of the input that is kept there.
@@ -391,7 +358,7 @@ impl Kernels for Reference {
     }
 
     fn max_pool(input: ReferenceTensor, window: Window) -> Result<(ReferenceTensor, Vec<usize>)> {
-        Ok(maxima(&input, window))
+        Ok(windows::maxima(&input, window))
     }
 
     fn max_pool_backward(
@@ -405,6 +372,50 @@ impl Kernels for Reference {
             input_grad[place] += grad;
         }
         Ok(ReferenceTensor::new(input_grad, &input.shape))
+    }
+
+    fn average_pool(input: ReferenceTensor, window: Window) -> Result<ReferenceTensor> {
+        let [samples, channels, height, width] = input.sides();
+        let side = |side: usize| (side + 2 * window.padding - window.kernel) / window.stride + 1;
+        let shape = [samples, channels, side(height), side(width)];
+        let mut output = vec![0.0; shape.iter().product()];
+        windows::pairs(input.sides(), shape, window, |from, to| {
+            output[to] += input.values[from] / (window.kernel * window.kernel) as f64;
+        });
+        Ok(ReferenceTensor::new(output, &shape))
+    }
+
+    fn average_pool_backward(
+        output_grad: ReferenceTensor,
+        shape: [usize; 4],
+        window: Window,
+    ) -> Result<ReferenceTensor> {
+        let mut input_grad = vec![0.0; shape.iter().product()];
+        windows::pairs(shape, output_grad.sides(), window, |to, from| {
+            input_grad[to] += output_grad.values[from] / (window.kernel * window.kernel) as f64;
+        });
+        Ok(ReferenceTensor::new(input_grad, &shape))
+    }
+
+    fn concat(a: ReferenceTensor, b: ReferenceTensor) -> Result<ReferenceTensor> {
+        let ([samples, before, height, width], [_, behind, ..]) = (a.sides(), b.sides());
+        let mut values = Vec::with_capacity(a.values.len() + b.values.len());
+        let image = height * width;
+        let images = a.values.chunks_exact(before * image);
+        for (a, b) in images.zip(b.values.chunks_exact(behind * image)) {
+            values.extend(a.iter().chain(b));
+        }
+        let shape = [samples, before + behind, height, width];
+        Ok(ReferenceTensor::new(values, &shape))
+    }
+
+    fn channel_run(tensor: ReferenceTensor, first: usize, len: usize) -> Result<ReferenceTensor> {
+        let [samples, channels, height, width] = tensor.sides();
+        let image = height * width;
+        let images = tensor.values.chunks_exact(channels * image);
+        let values = images.flat_map(|pixels| &pixels[first * image..(first + len) * image]);
+        let shape = [samples, len, height, width];
+        Ok(ReferenceTensor::new(values.copied().collect(), &shape))
     }
 
     fn global_average(input: ReferenceTensor) -> Result<ReferenceTensor> {

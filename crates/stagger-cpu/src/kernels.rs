@@ -10,8 +10,8 @@ use crate::channels_last::{Serial, average_pool, average_pool_backward};
 use crate::fused_step::{Parameter, fused_step};
 use crate::tensor::images;
 use crate::{
-    Cpu, CpuDevice, CpuTensor, Maxima, batch_norm, buffers, convolution, elementwise, linear,
-    max_pool, subsample,
+    Cpu, CpuDevice, CpuTensor, Maxima, batch_norm, buffers, concat, convolution, elementwise,
+    linear, max_pool, subsample, window_average,
 };
 
 type Result<T> = std::result::Result<T, EngineError>;
@@ -173,6 +173,30 @@ impl Kernels for Cpu {
         let sides = input.sides();
         drop(input);
         Ok(max_pool::max_pool_backward(sides, &maxima, output_grad))
+    }
+
+    fn average_pool(input: CpuTensor, window: Window) -> Result<CpuTensor> {
+        Ok(window_average::average_pool(input, window))
+    }
+
+    fn average_pool_backward(
+        output_grad: CpuTensor,
+        shape: [usize; 4],
+        window: Window,
+    ) -> Result<CpuTensor> {
+        Ok(window_average::average_pool_backward(
+            output_grad,
+            shape,
+            window,
+        ))
+    }
+
+    fn concat(a: CpuTensor, b: CpuTensor) -> Result<CpuTensor> {
+        Ok(concat::concat(a, b))
+    }
+
+    fn channel_run(tensor: CpuTensor, first: usize, len: usize) -> Result<CpuTensor> {
+        Ok(concat::channel_run(tensor, first, len))
     }
 
     fn global_average(input: CpuTensor) -> Result<CpuTensor> {

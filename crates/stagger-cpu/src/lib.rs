@@ -15,6 +15,7 @@
 mod batch_norm;
 mod buffers;
 pub mod channels_last;
+mod concat;
 mod convolution;
 mod correlate;
 mod correlate_weight;
@@ -30,6 +31,7 @@ mod microkernel;
 mod padded;
 mod subsample;
 mod tensor;
+mod window_average;
 mod winograd;
 
 #[cfg(test)]

@@ -80,12 +80,12 @@ pub(crate) fn max_pool_backward(
     CpuTensor::channels_last(input_grad, sides)
 }
 
-fn output_side(side: usize, window: Window) -> usize {
+pub(crate) fn output_side(side: usize, window: Window) -> usize {
     (side + 2 * window.padding - window.kernel) / window.stride + 1
 }
 
 /// The rows or columns of the input that window `index` covers.
-fn covered(index: usize, side: usize, window: Window) -> std::ops::Range<usize> {
+pub(crate) fn covered(index: usize, side: usize, window: Window) -> std::ops::Range<usize> {
     let start = index * window.stride;
     let end = (start + window.kernel).saturating_sub(window.padding);
     start.saturating_sub(window.padding)..end.min(side)

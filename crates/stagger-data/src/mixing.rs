@@ -138,11 +138,20 @@ fn paste(own: f64, middle: [usize; 2], sides: [usize; 2]) -> Mix {
     }
 }
 
-/// A draw from `Beta(α, α)` by Jöhnk's method (1964): of two numbers `u^(1/α)`, the first one's share of their sum, where that is at most 1.
+/// A draw from `Beta(α, α)`.
 fn symmetric_beta(alpha: f64, stream: &mut Stream) -> f64 {
     loop {
-        // In logarithms, as powers of small numbers are 0 for small α. 1 − u is above 0.
-        let [a, b] = [0, 1].map(|_| (1.0 - stream.unit_f64()).ln() / alpha);
+        let [a, b] = [0, 1].map(|_| 1.0 - stream.unit_f64());
+        if alpha >= 1.0 {
+            // Below a density that is highest in the middle: x, with the probability (4·x·(1 − x))^(α − 1).
+            if b <= (4.0 * a * (1.0 - a)).powf(alpha - 1.0) {
+                return a;
+            }
+            continue;
+        }
+        // Jöhnk's method (1964): of two numbers u^(1/α), the first one's share of their sum, where that is at most 1. In logarithms,
+        // as powers of small numbers are 0 for small α.
+        let [a, b] = [a, b].map(|value| value.ln() / alpha);
         let larger = a.max(b);
         let log_sum = larger + ((a - larger).exp() + (b - larger).exp()).ln();
         if log_sum <= 0.0 {

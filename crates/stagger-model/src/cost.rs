@@ -18,7 +18,7 @@ pub struct Cost {
     /// Multiplications with the addition that follows, in convolutions and linear layers; biases are not counted.
     pub multiply_adds: u64,
     /// Values that the other layers read or write, whichever is more: normalisation, ReLU, the addition of a
-    /// residual, pooling, dropout, subsampling. A flatten costs nothing.
+    /// residual, concatenation, pooling, dropout, subsampling. A flatten costs nothing.
     pub elementwise: u64,
     /// Learnt values.
     pub parameters: u64,
@@ -64,19 +64,19 @@ impl Sum for Cost {
 }
 
 impl Layer {
-    /// The cost for one sample of this shape, with all that is inside a residual.
+    /// The cost for one sample of this shape, with all that is inside a residual or a concatenation.
     ///
     /// # Errors
     /// [`ShapeError`] when the input does not fit the layer.
     pub fn cost(&self, input: &[usize]) -> Result<Cost, ShapeError> {
-        let own = self.own_cost(input)?;
-        match self.branches() {
-            Some((body, shortcut)) => Ok(cost_of(body, input)? + cost_of(shortcut, input)? + own),
-            None => Ok(own),
+        let mut cost = self.own_cost(input)?;
+        for branch in self.branches().into_iter().flatten() {
+            cost = cost_of(branch, input)? + cost;
         }
+        Ok(cost)
     }
 
-    /// The cost without what is inside a residual, whose own part is the addition.
+    /// The cost without what is inside a residual, whose own part is the addition, or inside a concatenation.
     pub(crate) fn own_cost(&self, input: &[usize]) -> Result<Cost, ShapeError> {
         let output = self.output_shape(input)?;
         let outputs = elements(&output);
@@ -122,11 +122,12 @@ impl Layer {
             Self::BatchNorm2d { channels, .. } => {
                 elementwise(elements(input), elements(&[2, *channels]))
             }
-            // The addition works on the ends of the branches, not on the input.
-            Self::Residual { .. } => elementwise(0, 0),
+            // The addition, or the concatenation, works on the ends of the branches, not on the input.
+            Self::Residual { .. } | Self::Concat { .. } => elementwise(0, 0),
             Self::Relu
             | Self::Relu6
             | Self::MaxPool2d { .. }
+            | Self::AvgPool2d { .. }
             | Self::GlobalAvgPool
             | Self::Dropout { .. }
             | Self::SubsamplePad { .. } => elementwise(elements(input), 0),
@@ -223,6 +224,18 @@ mod tests {
         };
         let cost = residual.cost(&[2, 3, 3]).unwrap();
         assert_eq!((cost.elementwise, cost.activations), (36, 36));
+    }
+
+    #[test]
+    fn a_concatenation_writes_its_input_and_its_body() {
+        let body = vec![Layer::conv1x1("c", 2, 3, 1)];
+        let cost = Layer::Concat { body }.cost(&[2, 4, 4]).unwrap();
+        let (inner, joined) = (3 * 16, 5 * 16);
+        assert_eq!(
+            (cost.elementwise, cost.activations),
+            (joined, inner + joined)
+        );
+        assert_eq!((cost.parameters, cost.multiply_adds), (6, 2 * inner));
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub enum ModelError {
     /// The zoo has no model of this name.
     #[error(
         "there is no model `{name}`{} The zoo has {}, and for N up to {deepest} every resnetN with N = 6n + 2, preact-resnetN and resnextN-CxWd with N = 9n + 2, \
-         and wrn-N-W with N = 6n + 4 and W up to {widest}",
+         wrn-N-W with N = 6n + 4 and W up to {widest}, and densenet-bc-L-K with L = 6n + 4 up to {deepest_dense} and K up to {most_growth}",
         question(.suggestion), .known.join(", ")
     )]
     Unknown {
@@ -23,6 +23,10 @@ pub enum ModelError {
         deepest: usize,
         /// The most times the channels of a wide network.
         widest: usize,
+        /// The largest depth L of the general rule for `densenet-bc-L-K`.
+        deepest_dense: usize,
+        /// The most channels K that a dense layer adds.
+        most_growth: usize,
     },
     /// The images are too small for the number of times that the model halves them.
     #[error(

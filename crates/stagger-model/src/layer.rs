@@ -67,8 +67,23 @@ pub enum Layer {
         #[serde(default)]
         shortcut: Vec<Layer>,
     },
+    /// `[x, body(x)]` along channels: `[C, H, W]` to `[C + C', H, W]`.
+    Concat {
+        /// The layers whose output joins the input; it keeps the size of the image.
+        body: Vec<Layer>,
+    },
     /// Maximum over a square window, sizes rounded down as in [`Layer::Conv2d`]; padding never wins the maximum.
     MaxPool2d {
+        /// Side of the square window, in pixels.
+        kernel: usize,
+        /// Step between two windows, in pixels.
+        stride: usize,
+        /// Pixels added on each side; at most half of `kernel`.
+        #[serde(default)]
+        padding: usize,
+    },
+    /// Mean over a square window, sizes rounded down as in [`Layer::Conv2d`]; padding counts as zeros, as in PyTorch.
+    AvgPool2d {
         /// Side of the square window, in pixels.
         kernel: usize,
         /// Step between two windows, in pixels.
@@ -233,7 +248,9 @@ impl Layer {
             Self::Relu => "relu",
             Self::Relu6 => "relu6",
             Self::Residual { .. } => "residual",
+            Self::Concat { .. } => "concat",
             Self::MaxPool2d { .. } => "max-pool2d",
+            Self::AvgPool2d { .. } => "avg-pool2d",
             Self::GlobalAvgPool => "global-avg-pool",
             Self::Flatten => "flatten",
             Self::Linear { .. } => "linear",
@@ -252,7 +269,9 @@ impl Layer {
             Self::Relu
             | Self::Relu6
             | Self::Residual { .. }
+            | Self::Concat { .. }
             | Self::MaxPool2d { .. }
+            | Self::AvgPool2d { .. }
             | Self::GlobalAvgPool
             | Self::Flatten
             | Self::SubsamplePad { .. } => None,
@@ -264,25 +283,26 @@ impl Layer {
         self.name().unwrap_or(self.kind())
     }
 
-    /// Calls `visit` for this layer and, for a residual, then for every layer inside it: body, then shortcut.
+    /// Calls `visit` for this layer and, for one that holds others, then for every layer inside it: body, then shortcut.
     pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Layer)) {
         visit(self);
-        if let Some((body, shortcut)) = self.branches() {
-            for layer in body.iter().chain(shortcut) {
-                layer.walk(visit);
-            }
+        for layer in self.branches().into_iter().flatten().flatten() {
+            layer.walk(visit);
         }
     }
 
-    /// Body and shortcut of a residual; `None` for a layer that holds no others.
-    pub(crate) fn branches(&self) -> Option<(&[Layer], &[Layer])> {
+    /// The layers inside, each branch of which gets the layer's input: body and shortcut of a residual, the body of a concatenation; `None`
+    /// for a layer that holds no others.
+    pub fn branches(&self) -> Option<Vec<&[Layer]>> {
         match self {
-            Self::Residual { body, shortcut } => Some((body, shortcut)),
+            Self::Residual { body, shortcut } => Some(vec![body, shortcut]),
+            Self::Concat { body } => Some(vec![body]),
             Self::Conv2d { .. }
             | Self::BatchNorm2d { .. }
             | Self::Relu
             | Self::Relu6
             | Self::MaxPool2d { .. }
+            | Self::AvgPool2d { .. }
             | Self::GlobalAvgPool
             | Self::Flatten
             | Self::Linear { .. }

@@ -1,4 +1,4 @@
-//! A block as rows of a table: its layers one by one, with those inside a residual indented.
+//! A block as rows of a table: its layers one by one, with those inside a residual or a concatenation indented.
 
 use crate::block::Block;
 use crate::cost::Cost;
@@ -70,23 +70,23 @@ fn add_rows(
     for layer in layers {
         let output = layer.output_shape(&shape)?;
         let figures = Some((output.clone(), layer.own_cost(&shape)?));
-        if let Some((body, shortcut)) = layer.branches() {
-            let heading = |label: &str| Row {
-                depth,
-                label: label.to_owned(),
-                figures: None,
-            };
-            rows.push(heading("body"));
-            add_rows(body, &shape, prefix, depth + 1, rows)?;
-            if shortcut.is_empty() {
-                rows.push(heading("shortcut: identity"));
-            } else {
-                rows.push(heading("shortcut"));
-                add_rows(shortcut, &shape, prefix, depth + 1, rows)?;
+        if let Some(branches) = layer.branches() {
+            for (branch, name) in branches.into_iter().zip(["body", "shortcut"]) {
+                let identity = if branch.is_empty() { ": identity" } else { "" };
+                rows.push(Row {
+                    depth,
+                    label: format!("{name}{identity}"),
+                    figures: None,
+                });
+                add_rows(branch, &shape, prefix, depth + 1, rows)?;
             }
+            let label = match layer {
+                Layer::Residual { .. } => "add",
+                other => other.kind(),
+            };
             rows.push(Row {
                 depth,
-                label: "add".to_owned(),
+                label: label.to_owned(),
                 figures,
             });
         } else {

@@ -113,7 +113,9 @@ impl Layer {
             | Self::Relu
             | Self::Relu6
             | Self::Residual { .. }
+            | Self::Concat { .. }
             | Self::MaxPool2d { .. }
+            | Self::AvgPool2d { .. }
             | Self::GlobalAvgPool
             | Self::Flatten
             | Self::Linear { .. }
@@ -176,7 +178,9 @@ impl Layer {
             Self::Relu
             | Self::Relu6
             | Self::Residual { .. }
+            | Self::Concat { .. }
             | Self::MaxPool2d { .. }
+            | Self::AvgPool2d { .. }
             | Self::GlobalAvgPool
             | Self::Flatten
             | Self::Dropout { .. }

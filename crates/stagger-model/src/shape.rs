@@ -71,6 +71,19 @@ pub enum ShapeError {
         /// Shape at the end of the shortcut.
         shortcut: Vec<usize>,
     },
+    /// The body of a concatenation changes the size of the image.
+    #[error(
+        "the concatenation around `{layer}` joins its body of shape {body:?} to its input of shape {input:?}; \
+         give them the same height and width"
+    )]
+    Beside {
+        /// Label of the first layer of the body.
+        layer: String,
+        /// Shape at the end of the body.
+        body: Vec<usize>,
+        /// Shape of the input.
+        input: Vec<usize>,
+    },
     /// A setting of the layer is out of range, whatever the input.
     #[error("layer `{layer}` has {setting} = {found}; expected {expected}")]
     Setting {
@@ -140,7 +153,26 @@ impl Layer {
                 }
                 Ok(main)
             }
+            Self::Concat { body } => {
+                let image = self.image(input, None)?;
+                let main = output_shape(body, input)?;
+                match main[..] {
+                    [channels, height, width] if [height, width] == image[1..] => {
+                        Ok(vec![image[0].saturating_add(channels), height, width])
+                    }
+                    _ => Err(ShapeError::Beside {
+                        layer: body.first().unwrap_or(self).label().to_owned(),
+                        body: main,
+                        input: input.to_vec(),
+                    }),
+                }
+            }
             Self::MaxPool2d {
+                kernel,
+                stride,
+                padding,
+            }
+            | Self::AvgPool2d {
                 kernel,
                 stride,
                 padding,

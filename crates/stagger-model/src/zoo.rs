@@ -2,6 +2,7 @@
 
 mod cifar_resnet;
 mod cifar_resnet18;
+mod densenet;
 mod imagenet_resnet;
 mod mobilenet_v2;
 mod names;
@@ -39,6 +40,8 @@ enum Network {
     },
     /// Pre-activation basic blocks, 6n + 4 layers, and how many times the channels.
     WideResnet { depth: usize, widening: usize },
+    /// Dense layers with bottlenecks, 6n + 4 layers, and the channels that each adds.
+    DensenetBc { depth: usize, growth: usize },
     /// Inverted residuals with depthwise convolutions.
     MobilenetV2,
     /// VGG with batch normalisation, by its number of layers.
@@ -77,6 +80,7 @@ impl Network {
             }
             Self::WideResnet { depth, widening } => format!("wrn-{depth}-{widening}"),
             Self::CifarResnet18 => "resnet18-cifar".to_owned(),
+            Self::DensenetBc { depth, growth } => format!("densenet-bc-{depth}-{growth}"),
             Self::MobilenetV2 => "mobilenet-v2".to_owned(),
             Self::Vgg { depth } => format!("vgg{depth}-bn"),
         }
@@ -88,6 +92,7 @@ impl Network {
             Self::CifarResnet { .. }
             | Self::PreactivationResnet { .. }
             | Self::Resnext { .. }
+            | Self::DensenetBc { .. }
             | Self::WideResnet { .. } => 2,
             Self::CifarResnet18 => 3,
             Self::ImagenetResnet { .. }
@@ -116,6 +121,9 @@ impl Network {
             Self::WideResnet { depth, widening } => {
                 wide_resnet::blocks(depth, widening, channels, classes)
             }
+            Self::DensenetBc { depth, growth } => {
+                densenet::blocks(depth, growth, channels, classes)
+            }
             Self::MobilenetV2 => mobilenet_v2::blocks(channels, classes),
             Self::Vgg { depth } => vgg::blocks(depth, channels, classes),
         }
@@ -132,6 +140,7 @@ impl Model {
     /// | `wrn-16-8`, `wrn-28-10`, every `wrn-N-W` with N = 6n + 4 | wide residual networks, W times 16/32/64 channels |
     /// | `resnext29-8x64d`, every `resnextN-CxWd` with N = 9n + 2 | bottlenecks with 3×3 convolutions in C groups of W, 2W and 4W channels |
     /// | `resnext50-32x4d`, every `resnextN-CxWd` with N = 50, 101 or 152 | those of ImageNet, as in torchvision |
+    /// | `densenet-bc-100-12`, every `densenet-bc-L-K` with L = 6n + 4 | dense layers with bottlenecks, K channels each, and half of the channels behind a group |
     /// | `resnet18-cifar` | ResNet-18 with a 3×3 stem and no pooling behind it |
     /// | `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152` | those of ImageNet, as in torchvision |
     /// | `mobilenet-v2` | MobileNet-V2, as in torchvision |

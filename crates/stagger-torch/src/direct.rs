@@ -1,19 +1,22 @@
 //! What lies between the convolutions on the CPU: fused loops over the values themselves, in place where the
 //! tensor has no other handle.
 
+mod shapes;
+
 use tch::{Kind, Tensor};
 
 use crate::failure::OrFailure;
 use stagger_cpu::channels_last::{self, Affine, Bf16, Binary, Cut, Images, Parallel, Unary};
 use stagger_engine::EngineError;
-use stagger_engine::layered::{
-    Normalization, NormalizationGrads, NormalizationTape, Normalized, Subsample,
-};
+use stagger_engine::layered::{Normalization, NormalizationGrads, NormalizationTape, Normalized};
 
 use super::TorchTensor;
 use super::order::{empty_like, ordered, owned};
 use super::shim::{self, Stored, is_unique, values, values_mut};
-use super::tensor::{integer, sides};
+
+pub(super) use shapes::{
+    channel_run, concat, global_average, global_average_backward, subsample, subsample_backward,
+};
 
 type Result<T> = std::result::Result<T, EngineError>;
 
@@ -43,6 +46,7 @@ macro_rules! by_kind {
         }
     };
 }
+use by_kind;
 
 pub(super) fn normalize(
     input: Tensor,
@@ -329,87 +333,6 @@ fn sum_as<T: Stored>(mut a: Tensor, mut b: Tensor, relu: bool) -> Result<Tensor>
         output: values_mut::<T>(&mut result)?,
     };
     channels_last::sum(terms, relu, &Threads);
-    Ok(result)
-}
-
-pub(super) fn subsample(input: Tensor, geometry: Subsample) -> Result<Tensor> {
-    let input = ordered(input)?;
-    by_kind!(input, subsample_as(&input, geometry))
-}
-
-fn subsample_as<T: Stored>(input: &Tensor, geometry: Subsample) -> Result<Tensor> {
-    let images = images(input);
-    let shape = [
-        images.samples,
-        images.channels + 2 * geometry.padding,
-        images.height.div_ceil(geometry.stride),
-        images.width.div_ceil(geometry.stride),
-    ];
-    let mut result = shim::empty(&sides(&shape), input.kind(), input.device(), true)?;
-    let output = values_mut::<T>(&mut result)?;
-    channels_last::subsample(
-        values::<T>(input)?,
-        images,
-        loops(geometry),
-        output,
-        &Threads,
-    );
-    Ok(result)
-}
-
-pub(super) fn subsample_backward(
-    output_grad: Tensor,
-    shape: [usize; 4],
-    geometry: Subsample,
-) -> Result<Tensor> {
-    let grad = ordered(output_grad)?;
-    by_kind!(grad, subsample_backward_as(&grad, shape, geometry))
-}
-
-fn subsample_backward_as<T: Stored>(
-    grad: &Tensor,
-    shape: [usize; 4],
-    geometry: Subsample,
-) -> Result<Tensor> {
-    let mut result = shim::empty(&sides(&shape), grad.kind(), grad.device(), true)?;
-    let images = images(&result);
-    let output = values_mut::<T>(&mut result)?;
-    let grads = values::<T>(grad)?;
-    channels_last::subsample_backward(grads, images, loops(geometry), output, &Threads);
-    Ok(result)
-}
-
-fn loops(geometry: Subsample) -> channels_last::Subsample {
-    channels_last::Subsample {
-        stride: geometry.stride,
-        padding: geometry.padding,
-    }
-}
-
-pub(super) fn global_average(input: Tensor) -> Result<Tensor> {
-    let input = ordered(input)?;
-    by_kind!(input, global_average_as(&input))
-}
-
-fn global_average_as<T: Stored>(input: &Tensor) -> Result<Tensor> {
-    let images = images(input);
-    let shape = [integer(images.samples), integer(images.channels), 1, 1];
-    let mut result = shim::empty(&shape, input.kind(), input.device(), true)?;
-    let output = values_mut::<T>(&mut result)?;
-    channels_last::average_pool(values::<T>(input)?, images, output, &Threads);
-    Ok(result)
-}
-
-pub(super) fn global_average_backward(output_grad: Tensor, shape: [usize; 4]) -> Result<Tensor> {
-    let grad = ordered(output_grad)?;
-    by_kind!(grad, global_average_backward_as(&grad, shape))
-}
-
-fn global_average_backward_as<T: Stored>(grad: &Tensor, shape: [usize; 4]) -> Result<Tensor> {
-    let mut result = shim::empty(&sides(&shape), grad.kind(), grad.device(), true)?;
-    let images = images(&result);
-    let output = values_mut::<T>(&mut result)?;
-    channels_last::average_pool_backward(values::<T>(grad)?, images, output, &Threads);
     Ok(result)
 }
 

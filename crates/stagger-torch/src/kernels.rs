@@ -238,6 +238,40 @@ impl Kernels for Torch {
         Ok(library::max_pool_backward(&input, indices.as_tensor(), &grad, window)?.into())
     }
 
+    fn average_pool(input: TorchTensor, window: Window) -> Result<TorchTensor> {
+        let input = ordered(input.into_tensor())?;
+        Ok(library::average_pool(&input, window)?.into())
+    }
+
+    fn average_pool_backward(
+        output_grad: TorchTensor,
+        shape: [usize; 4],
+        window: Window,
+    ) -> Result<TorchTensor> {
+        let grad = ordered(output_grad.into_tensor())?;
+        Ok(library::average_pool_backward(&grad, shape, window)?.into())
+    }
+
+    fn concat(a: TorchTensor, b: TorchTensor) -> Result<TorchTensor> {
+        let (a, b) = (a.into_tensor(), b.into_tensor());
+        let output = if is_direct(&a) {
+            direct::concat(a, b)?
+        } else {
+            library::concat(&a, &b)?
+        };
+        Ok(output.into())
+    }
+
+    fn channel_run(tensor: TorchTensor, first: usize, len: usize) -> Result<TorchTensor> {
+        let tensor = tensor.into_tensor();
+        let run = if is_direct(&tensor) {
+            direct::channel_run(tensor, first, len)?
+        } else {
+            library::channel_run(&tensor, first, len)?
+        };
+        Ok(run.into())
+    }
+
     fn global_average(input: TorchTensor) -> Result<TorchTensor> {
         let input = input.into_tensor();
         let output = if is_direct(&input) {

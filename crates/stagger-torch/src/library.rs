@@ -241,6 +241,34 @@ pub(super) fn max_pool_backward(
         .or_failure()
 }
 
+pub(super) fn average_pool(input: &Tensor, window: Window) -> Result<Tensor> {
+    let [kernel, stride, padding] = window_sides(window);
+    let output = input.f_avg_pool2d(kernel, stride, padding, false, true, None);
+    ordered(output.or_failure()?)
+}
+
+pub(super) fn average_pool_backward(
+    output_grad: &Tensor,
+    shape: [usize; 4],
+    window: Window,
+) -> Result<Tensor> {
+    let [kernel, stride, padding] = window_sides(window);
+    // Of the input, it takes the shape and the order alone.
+    let like = (output_grad.kind(), output_grad.device());
+    let input = shim::empty(&sides(&shape), like.0, like.1, true)?;
+    let grad = input.f_avg_pool2d_backward(output_grad, kernel, stride, padding, false, true, None);
+    ordered(grad.or_failure()?)
+}
+
+pub(super) fn concat(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    ordered(Tensor::f_cat(&[a, b], 1).or_failure()?)
+}
+
+pub(super) fn channel_run(tensor: &Tensor, first: usize, len: usize) -> Result<Tensor> {
+    let run = tensor.f_narrow(1, integer(first), integer(len));
+    ordered(run.or_failure()?)
+}
+
 fn window_sides(window: Window) -> [[i64; 2]; 3] {
     [window.kernel, window.stride, window.padding].map(|side| [integer(side); 2])
 }

@@ -93,8 +93,8 @@ flags! {
     /// Network and images.
     #[command(next_help_heading = "Model and data")]
     pub struct DataFlags {
-        /// Network: resnet8 … resnet110, preact-resnet110, resnet164, wrn-28-10, resnext29-8x64d, resnet18-cifar, resnet18 … resnet152,
-        /// resnext50-32x4d, mobilenet-v2, vgg11-bn, vgg16-bn
+        /// Network: resnet8 … resnet110, preact-resnet110, resnet164, wrn-28-10, resnext29-8x64d, densenet-bc-100-12, resnet18-cifar,
+        /// resnet18 … resnet152, resnext50-32x4d, mobilenet-v2, vgg11-bn, vgg16-bn
         /// [default: resnet8]
         #[arg(long, value_name = "NAME")]
         model: String,

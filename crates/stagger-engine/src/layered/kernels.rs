@@ -100,7 +100,7 @@ pub struct Window {
     pub kernel: usize,
     /// Step between two windows, in pixels.
     pub stride: usize,
-    /// Border on each side, in pixels, that is never the maximum.
+    /// Border on each side, in pixels, that is never the maximum, and 0 in a mean.
     pub padding: usize,
 }
 
@@ -292,6 +292,26 @@ pub trait Kernels: Sized + 'static {
 
     /// Positions of maxima.
     type Indices: Send + 'static;
+
+    /// Mean over windows; the border counts as zeros.
+    fn average_pool(input: Self::Tensor, window: Window) -> Result<Self::Tensor, EngineError>;
+
+    /// Gradient of [`Kernels::average_pool`] for an input of `[N, C, H, W]` = `shape`.
+    fn average_pool_backward(
+        output_grad: Self::Tensor,
+        shape: [usize; 4],
+        window: Window,
+    ) -> Result<Self::Tensor, EngineError>;
+
+    /// `[N, A, H, W]` and `[N, B, H, W]` side by side: `[N, A + B, H, W]`.
+    fn concat(a: Self::Tensor, b: Self::Tensor) -> Result<Self::Tensor, EngineError>;
+
+    /// `len` channels of `[N, C, H, W]`, at least 1, from `first` on.
+    fn channel_run(
+        tensor: Self::Tensor,
+        first: usize,
+        len: usize,
+    ) -> Result<Self::Tensor, EngineError>;
 
     /// Mean over H and W: `[N, C, 1, 1]`.
     fn global_average(input: Self::Tensor) -> Result<Self::Tensor, EngineError>;

@@ -1,6 +1,7 @@
 //! Layers: what runs forward, and what it keeps to run backward.
 
 mod batch_norm;
+mod concat;
 mod conv;
 mod dropout;
 mod flatten;

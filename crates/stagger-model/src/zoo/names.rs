@@ -4,7 +4,7 @@ use super::{Cardinality, Network, imagenet_resnet};
 use crate::error::ModelError;
 
 /// The zoo's names in the order in which messages list them. Other depths and widths of the same families work too.
-pub const MODEL_NAMES: [&str; 24] = [
+pub const MODEL_NAMES: [&str; 25] = [
     "resnet8",
     "resnet14",
     "resnet20",
@@ -19,6 +19,7 @@ pub const MODEL_NAMES: [&str; 24] = [
     "wrn-16-8",
     "wrn-28-10",
     "resnext29-8x64d",
+    "densenet-bc-100-12",
     "resnet18-cifar",
     "resnet18",
     "resnet34",
@@ -40,6 +41,10 @@ const WIDEST: usize = 20;
 const MOST_GROUPS: usize = 128;
 const MOST_CHANNELS: usize = 4096;
 
+/// The deepest and the widest DenseNet of Huang et al. have 250 layers and a growth of 40.
+const DEEPEST_DENSE: usize = 250;
+const MOST_GROWTH: usize = 60;
+
 /// The network of this name; upper and lower case, `-` and `_` make no difference.
 pub(super) fn network(name: &str) -> Result<Network, ModelError> {
     let plain = name.trim().to_ascii_lowercase().replace('_', "-");
@@ -52,7 +57,8 @@ pub(super) fn network(name: &str) -> Result<Network, ModelError> {
         _ => {}
     }
     let found = preactivation(&plain).or_else(|| wide(&plain));
-    if let Some(network) = found.or_else(|| in_groups(&plain)) {
+    let found = found.or_else(|| in_groups(&plain));
+    if let Some(network) = found.or_else(|| dense(&plain)) {
         return Ok(network);
     }
     match depth(&plain) {
@@ -66,6 +72,8 @@ pub(super) fn network(name: &str) -> Result<Network, ModelError> {
             known: MODEL_NAMES.to_vec(),
             deepest: DEEPEST,
             widest: WIDEST,
+            deepest_dense: DEEPEST_DENSE,
+            most_growth: MOST_GROWTH,
         }),
     }
 }
@@ -109,6 +117,16 @@ fn in_groups(plain: &str) -> Option<Network> {
     }
     let is_small = (11..=DEEPEST).contains(&depth) && depth % 9 == 2;
     is_small.then_some(Network::Resnext { depth, cardinality })
+}
+
+/// The network of `densenet-bc-L-K` with L = 6n + 4.
+fn dense(plain: &str) -> Option<Network> {
+    let (depth, growth) = plain.strip_prefix("densenet-bc-")?.split_once('-')?;
+    let (depth, growth) = (depth.parse().ok()?, growth.parse().ok()?);
+    let is_one = (10..=DEEPEST_DENSE).contains(&depth)
+        && depth % 6 == 4
+        && (1..=MOST_GROWTH).contains(&growth);
+    is_one.then_some(Network::DensenetBc { depth, growth })
 }
 
 fn is_basic(depth: usize) -> bool {
@@ -235,6 +253,31 @@ mod tests {
     }
 
     #[test]
+    fn densenets_have_depths_and_growths_of_their_own() {
+        let network = |name| network(name).ok();
+        assert_eq!(
+            network("DenseNet-BC_190-40"),
+            Some(Network::DensenetBc {
+                depth: 190,
+                growth: 40
+            })
+        );
+        for wrong in [
+            "densenet-bc",
+            "densenet-bc-100",
+            "densenet-bc-101-12",
+            "densenet-bc-4-12",
+            "densenet-bc-256-12",
+            "densenet-bc-100-0",
+            "densenet-bc-100-61",
+        ] {
+            assert_eq!(network(wrong), None, "{wrong}");
+        }
+        assert!(error("densenet-bc").contains("did you mean `densenet-bc-100-12`?"));
+        assert!(error("densenet").contains("did you mean `densenet-bc-100-12`?"));
+    }
+
+    #[test]
     fn resnexts_have_groups_of_any_width() {
         let network = |name| network(name).ok();
         let cardinality = |groups, width| Cardinality { groups, width };
@@ -276,8 +319,9 @@ mod tests {
             error("resnet21"),
             "there is no model `resnet21`; did you mean `resnet20`? The zoo has resnet8, resnet14, resnet20, \
              resnet32, resnet44, resnet56, resnet98, resnet110, preact-resnet110, resnet164, preact-resnet1001, wrn-16-8, wrn-28-10, \
-             resnext29-8x64d, resnet18-cifar, resnet18, resnet34, resnet50, resnet101, resnet152, resnext50-32x4d, mobilenet-v2, vgg11-bn, vgg16-bn, \
-             and for N up to 1202 every resnetN with N = 6n + 2, preact-resnetN and resnextN-CxWd with N = 9n + 2, and wrn-N-W with N = 6n + 4 and W up to 20"
+             resnext29-8x64d, densenet-bc-100-12, resnet18-cifar, resnet18, resnet34, resnet50, resnet101, resnet152, resnext50-32x4d, mobilenet-v2, vgg11-bn, vgg16-bn, \
+             and for N up to 1202 every resnetN with N = 6n + 2, preact-resnetN and resnextN-CxWd with N = 9n + 2, wrn-N-W with N = 6n + 4 and W up to 20, \
+             and densenet-bc-L-K with L = 6n + 4 up to 250 and K up to 60"
         );
         assert!(error("resnt20").contains("did you mean `resnet20`"));
         assert!(error("vgg19").contains("did you mean `vgg11-bn`"));

@@ -102,6 +102,15 @@ fn the_other_families_are_named_like_their_ports() {
     );
     assert_eq!(shape_of(&resnext, "classifier.weight"), [10, 1024]);
     assert_eq!(resnext.blocks.len(), 11);
+    let dense = model("densenet-bc-100-12");
+    assert_eq!(shape_of(&dense, "conv1.weight"), [24, 3, 3, 3]);
+    assert_eq!(shape_of(&dense, "dense1.15.conv1.weight"), [48, 204, 1, 1]);
+    assert_eq!(shape_of(&dense, "trans1.conv1.weight"), [108, 216, 1, 1]);
+    assert_eq!(shape_of(&dense, "dense3.15.conv2.weight"), [12, 48, 3, 3]);
+    assert_eq!(shape_of(&dense, "fc.weight"), [10, 342]);
+    // Every dense layer can begin a stage, with all channels before it.
+    assert_eq!(dense.blocks.len(), 1 + 3 * 16 + 2 + 1);
+    assert_eq!(dense.stage_input_shape(5).unwrap(), [24 + 4 * 12, 32, 32]);
     let large = model("resnext50-32x4d");
     assert_eq!(shape_of(&large, "layer4.2.conv2.weight"), [1024, 32, 3, 3]);
     assert_eq!(

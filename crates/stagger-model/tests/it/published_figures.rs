@@ -203,3 +203,37 @@ fn figures_of_mobilenet_v2() {
     assert_eq!(model.parameter_count(), 3_504_872);
     assert_millions(multiply_adds(&model) / 1000, "0.30");
 }
+
+/// Huang et al. 2017, "Densely Connected Convolutional Networks", table 2: 0.8, 15.3 and 25.6 M parameters on CIFAR-10. To the unit: the same
+/// network in benchmarks/pytorch/models.py.
+#[test]
+fn densenets_for_small_images() {
+    let found = zoo("densenet-bc-100-12", 10).parameter_count();
+    assert_eq!(found, 769_162);
+    assert_millions(found, "0.8");
+    assert_millions(zoo("densenet-bc-250-24", 10).parameter_count(), "15.3");
+    assert_millions(zoo("densenet-bc-190-40", 10).parameter_count(), "25.6");
+}
+
+/// By hand, convolution by convolution; 0.29 G for 100 layers and a growth of 12.
+#[test]
+fn multiply_adds_of_densenets_follow_the_formula() {
+    let (growth, layers) = (12, 16);
+    let mut width = 2 * growth;
+    let mut expected = 27 * width * 1024;
+    for (group, pixels) in [1024, 256, 64].into_iter().enumerate() {
+        for _ in 0..layers {
+            expected += pixels * (width * 4 * growth + 9 * 4 * growth * growth);
+            width += growth;
+        }
+        if group < 2 {
+            // Before its pooling.
+            expected += pixels * width * (width / 2);
+            width /= 2;
+        }
+    }
+    expected += width * 10;
+    let found = multiply_adds(&zoo("densenet-bc-100-12", 10));
+    assert_eq!(found, expected);
+    assert_millions(found / 1000, "0.29");
+}

@@ -31,6 +31,15 @@ fn windows_round_down_and_padding_counts_twice() {
             [3, 7, 6],
             [7, 4, 3],
         ),
+        (
+            Layer::AvgPool2d {
+                kernel: 2,
+                stride: 2,
+                padding: 0,
+            },
+            [3, 7, 6],
+            [3, 3, 3],
+        ),
         (Layer::GlobalAvgPool, [3, 7, 6], [3, 1, 1]),
     ] {
         assert_eq!(layer.output_shape(&input).unwrap(), output, "{layer:?}");
@@ -90,6 +99,20 @@ fn branches_of_a_residual_must_end_alike() {
         "the residual around `layer2.0.conv1` adds its body of shape [32, 4, 4] to its shortcut of shape \
          [16, 8, 8]; give the shortcut the same channels and stride as the body"
     );
+}
+
+#[test]
+fn a_concatenation_adds_channels_and_keeps_the_size() {
+    let concat = |stride| Layer::Concat {
+        body: vec![Layer::conv3x3("dense1.0.conv2", 4, 2, stride)],
+    };
+    assert_eq!(concat(1).output_shape(&[4, 8, 8]).unwrap(), [6, 8, 8]);
+    assert_eq!(
+        error(concat(2), &[4, 8, 8]),
+        "the concatenation around `dense1.0.conv2` joins its body of shape [2, 4, 4] to its input of shape \
+         [4, 8, 8]; give them the same height and width"
+    );
+    assert!(error(concat(1), &[4]).contains("`concat` expects an input of shape [C, H, W]"));
 }
 
 #[test]

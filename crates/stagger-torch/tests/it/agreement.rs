@@ -134,6 +134,14 @@ fn max_pool(kernel: usize, stride: usize, padding: usize) -> Layer {
     }
 }
 
+fn avg_pool(kernel: usize, stride: usize, padding: usize) -> Layer {
+    Layer::AvgPool2d {
+        kernel,
+        stride,
+        padding,
+    }
+}
+
 /// At least one small model for every kind of layer; channels on both sides of multiples of 16, odd sides.
 fn small_models() -> Vec<Model> {
     let pad = |stride| Layer::SubsamplePad {
@@ -195,7 +203,16 @@ fn small_models() -> Vec<Model> {
         vec![max_pool(2, 2, 0)],
         vec![max_pool(3, 2, 1)],
         vec![max_pool(3, 1, 1)],
+        vec![avg_pool(2, 2, 0)],
+        vec![avg_pool(3, 2, 1)],
         vec![Layer::GlobalAvgPool],
+        vec![
+            Layer::Concat {
+                body: vec![norm(3), Layer::Relu, conv(3, 4, 3, 1, false)],
+            },
+            Layer::batch_norm("joined", 7),
+            Layer::Relu,
+        ],
         vec![dropout],
     ];
     let inputs = [[3, 7, 7], [3, 8, 8]];
@@ -259,7 +276,7 @@ fn every_kind_of_layer() {
         }
     }
     findings.check();
-    assert_eq!(kinds.len(), 11, "kinds of layers: {kinds:?}");
+    assert_eq!(kinds.len(), 13, "kinds of layers: {kinds:?}");
 }
 
 /// Name, side of the images, batches. Training is chaotic: after ten batches, deep networks are apart whatever the engine.

@@ -104,10 +104,10 @@ fn reaches_one_value(layers: &[Layer], mut input: Vec<usize>) -> bool {
     for layer in layers {
         let found = match layer {
             Layer::BatchNorm2d { .. } => input[1..].iter().product::<usize>() == 1,
-            Layer::Residual { body, shortcut } => {
-                reaches_one_value(body, input.clone()) || reaches_one_value(shortcut, input.clone())
+            _ => {
+                let mut branches = layer.branches().into_iter().flatten();
+                branches.any(|branch| reaches_one_value(branch, input.clone()))
             }
-            _ => false,
         };
         if found {
             return true;

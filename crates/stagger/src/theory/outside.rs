@@ -1,7 +1,6 @@
 //! What of a run lies outside of the assumptions of docs/theory.md.
 
 use stagger_engine::Precision;
-use stagger_model::Layer;
 
 use crate::job::Job;
 
@@ -9,7 +8,7 @@ use crate::job::Job;
 pub(super) fn outside(job: &Job) -> Vec<String> {
     let mut kinds = Vec::new();
     let layers = job.model.blocks.iter().flat_map(|block| &block.layers);
-    layers.for_each(|layer| collect(layer, &mut kinds));
+    layers.for_each(|layer| layer.walk(&mut |layer| kinds.push(layer.kind())));
     let has = |kind| kinds.contains(&kind);
     let mut lines = Vec::new();
     let kinks = match (has("relu") || has("relu6"), has("max-pool2d")) {
@@ -39,13 +38,4 @@ pub(super) fn outside(job: &Job) -> Vec<String> {
         lines.push("passes round to bf16, which is in no proof".to_owned());
     }
     lines
-}
-
-/// The kinds of a layer and of those within it.
-fn collect(layer: &Layer, kinds: &mut Vec<&'static str>) {
-    kinds.push(layer.kind());
-    if let Layer::Residual { body, shortcut } = layer {
-        let within = body.iter().chain(shortcut);
-        within.for_each(|layer| collect(layer, kinds));
-    }
 }

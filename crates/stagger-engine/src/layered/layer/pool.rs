@@ -9,6 +9,9 @@ use super::{BatchStatistics, Layer, Pass, Pullback, Recorded, sides};
 /// Maximum over a square window. Among equal values the first in row-major order takes the gradient, as in PyTorch.
 pub(super) struct MaxPool(pub Window);
 
+/// Mean over a square window.
+pub(super) struct AvgPool(pub Window);
+
 /// Mean over H and W.
 pub(super) struct GlobalAvgPool;
 
@@ -29,6 +32,29 @@ impl<K: Kernels> Layer<K> for MaxPool {
             let pull = || K::max_pool_backward(input, indices, output_grad, window);
             wants_input
                 .then(|| timed("max pool backward", pull))
+                .transpose()
+        });
+        Ok((output, pullback))
+    }
+}
+
+impl<K: Kernels> Layer<K> for AvgPool {
+    fn forward(&self, input: K::Tensor, _: &Pass<'_, K>) -> Result<K::Tensor, EngineError> {
+        timed("average pool", || K::average_pool(input, self.0))
+    }
+
+    fn record(
+        &self,
+        input: K::Tensor,
+        pass: &Pass<'_, K>,
+        _: &mut Vec<BatchStatistics<K>>,
+    ) -> Result<Recorded<K>, EngineError> {
+        let (shape, window) = (sides::<K>(&input), self.0);
+        let output = self.forward(input, pass)?;
+        let pullback: Pullback<K> = Box::new(move |output_grad, _, wants_input| {
+            let pull = || K::average_pool_backward(output_grad, shape, window);
+            wants_input
+                .then(|| timed("average pool backward", pull))
                 .transpose()
         });
         Ok((output, pullback))

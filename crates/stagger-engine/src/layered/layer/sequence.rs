@@ -7,11 +7,12 @@ use crate::layered::kernels::{Convolution, Kernels, Subsample, Window};
 use crate::layered::product::Collected;
 
 use super::batch_norm::BatchNorm;
+use super::concat::Concat;
 use super::conv::Conv;
 use super::dropout::Dropout;
 use super::flatten::Flatten;
 use super::linear::Linear;
-use super::pool::{GlobalAvgPool, MaxPool};
+use super::pool::{AvgPool, GlobalAvgPool, MaxPool};
 use super::relu::{Relu, Relu6};
 use super::residual::{Join, Residual};
 use super::subsample_pad::SubsamplePad;
@@ -103,11 +104,23 @@ impl<K: Kernels> Sequence<K> {
                 ModelLayer::Residual { body, shortcut } => {
                     Box::new(residual(body, shortcut, takes_relu(), building))
                 }
+                ModelLayer::Concat { body } => Box::new(Concat {
+                    body: Sequence::build(body, building),
+                }),
                 ModelLayer::MaxPool2d {
                     kernel,
                     stride,
                     padding,
                 } => Box::new(MaxPool(Window {
+                    kernel: *kernel,
+                    stride: *stride,
+                    padding: *padding,
+                })),
+                ModelLayer::AvgPool2d {
+                    kernel,
+                    stride,
+                    padding,
+                } => Box::new(AvgPool(Window {
                     kernel: *kernel,
                     stride: *stride,
                     padding: *padding,
