@@ -1,18 +1,18 @@
 //! Options that are wrong, or that do not suit each other.
 
+mod emulated;
 mod literal_path;
 mod sentence;
 mod spelling;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use stagger_engine::{Precision, StageState};
-use stagger_report::CONFIG_FILE;
+use stagger_engine::Precision;
 use stagger_runtime::{CorrectionError, ReplicasError};
 
-use crate::config_file;
 use crate::error::Source;
+pub(crate) use emulated::refuse_emulated;
 pub use literal_path::check_path;
 pub use spelling::Spelling;
 
@@ -435,22 +435,5 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.sentence(Spelling::Fields))
-    }
-}
-
-/// Refuses the weights of an emulated run: there are none, whether its folder is named, or one of its snapshots, whose `state` has been
-/// read.
-pub(crate) fn refuse_emulated(path: &Path, state: Option<&StageState>) -> Result<(), Refusal> {
-    let is_emulated = match state {
-        Some(state) => stagger_emulate::is_emulated(state),
-        // A config that cannot be read is told of by those who need it.
-        None => config_file::read_of_run(&path.join(CONFIG_FILE))
-            .is_ok_and(|options| options.emulate.is_some()),
-    };
-    match is_emulated {
-        true => Err(Refusal::EmulatedRun {
-            run: path.to_owned(),
-        }),
-        false => Ok(()),
     }
 }

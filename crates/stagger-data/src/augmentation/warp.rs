@@ -88,6 +88,8 @@ mod tests {
         assert_eq!(warped(Warp::TranslateY(-9), size), [0; 6]);
         // Row 0 comes from 0.3 further right, row 1 from 0.9.
         assert_eq!(warped(Warp::ShearX(0.6), size), [1, 2, 3, 5, 6, 0]);
+        // By ½ and 3/2: halves to the even one.
+        assert_eq!(warped(Warp::ShearX(1.0), size), [1, 3, 3, 6, 6, 0]);
         // Columns come from 0.3, 0.9 and 1.5 further down: the last from row 1.5, the even one of which is 2.
         assert_eq!(warped(Warp::ShearY(0.6), size), [1, 5, 0, 4, 0, 0]);
         assert_eq!(warped(Warp::ShearY(-0.6), size), [1, 0, 0, 4, 2, 3]);

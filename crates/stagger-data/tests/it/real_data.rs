@@ -4,7 +4,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use stagger_data::{Dataset, Normalization, OpenOptions, Split, open};
+use stagger_data::{
+    Dataset, Framing, ImageBatch, Images, Loader, LoaderOptions, Normalization, OpenOptions,
+    Sampler, Split, open,
+};
 
 fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("STAGGER_DATA").map(PathBuf::from);
@@ -79,6 +82,36 @@ fn fashion_mnist() {
     assert_eq!(split.train.label(0), 9);
     let measured = Normalization::measure(split.train.as_ref()).unwrap();
     assert_close(&measured, &split.normalization, 0.01);
+}
+
+/// As training on ImageNet reads it.
+#[test]
+fn imagenet_sample_in_crops() {
+    let Some(folder) = data() else { return };
+    let options = OpenOptions {
+        data_dir: Some(folder.join("imagenet-sample")),
+        image_size: Some(64),
+        framing: Framing::CentreCrop,
+        ..OpenOptions::default()
+    };
+    let split = open("image-folder", &options).unwrap();
+    let batches = |workers| -> Vec<ImageBatch> {
+        let options = LoaderOptions {
+            workers,
+            queue_batches: 1,
+        };
+        let sampler = Sampler::new(split.train.len(), 25, 1).unwrap();
+        let loader = Loader::start(Images::train(&split), sampler, 38..42, options).unwrap();
+        loader.map(Result::unwrap).collect()
+    };
+    let reference = batches(1);
+    assert_eq!(reference.len(), 4);
+    assert_eq!(batches(2), reference);
+    assert_eq!(batches(3), reference);
+    // Normalised by what evaluations see: crops are near to it.
+    let pixels = reference.iter().flat_map(|batch| &batch.pixels);
+    let (sum, count) = pixels.fold((0.0, 0), |(sum, count), &x| (sum + f64::from(x), count + 1));
+    assert!((sum / f64::from(count)).abs() < 0.2, "{sum} of {count}");
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 use stagger_data::{
-    Augmentation, ContactSheet, Dataset, Framing, ImageBatch, Images, Loader, LoaderOptions,
-    Normalization, OpenOptions, Picture, Region, Sampler, Split, open, open_for_evaluation,
+    Augmentation, ColorJitter, ContactSheet, Dataset, Framing, ImageBatch, Images, Loader,
+    LoaderOptions, Normalization, OpenOptions, Picture, RandAugment, Region, Sampler, Split, open,
+    open_for_evaluation,
 };
 use tempfile::TempDir;
 
@@ -47,6 +48,26 @@ fn options(folder: &TempDir) -> OpenOptions {
 
 fn split(folder: &TempDir) -> Split {
     open("image-folder", &options(folder)).unwrap()
+}
+
+/// With every transform.
+fn varied(folder: &TempDir) -> Split {
+    let mut split = split(folder);
+    split.augmentation = Augmentation {
+        color_jitter: Some(ColorJitter {
+            brightness: 0.4,
+            contrast: 0.4,
+            saturation: 0.4,
+            hue: 0.1,
+        }),
+        rand_augment: Some(RandAugment {
+            operations: 2,
+            magnitude: 9,
+        }),
+        erasing: 0.5,
+        ..Augmentation::IMAGENET
+    };
+    split
 }
 
 fn image(set: &dyn Dataset, index: usize) -> Vec<u8> {
@@ -124,7 +145,7 @@ fn batches(split: &Split, workers: usize, first: usize) -> Vec<ImageBatch> {
 #[test]
 fn bits_are_the_same_for_any_number_of_workers_and_after_a_resume() {
     let folder = folder();
-    let split = split(&folder);
+    let split = varied(&folder);
     let reference = batches(&split, 1, 0);
     assert_eq!(reference.len(), 6);
     for workers in [2, 3] {
@@ -198,10 +219,55 @@ fn samples_are_the_parts_that_are_drawn() {
     assert!((4..=20).contains(&mirrored), "{mirrored} of 24");
 }
 
+/// What the loader gives is what the steps that are drawn make of the crop, and 0 where it is erased.
+#[test]
+fn every_step_is_made() {
+    let folder = folder();
+    let all = varied(&folder);
+    let mut crops = split(&folder);
+    crops.normalization = Normalization {
+        mean: vec![0.0; 3],
+        std: vec![1.0 / 255.0; 3],
+    };
+    let mut sampler = Sampler::new(all.train.len(), 5, 3).unwrap();
+    let (mut erased, size) = (0, [SIDE; 2]);
+    for (crops, whole) in batches(&crops, 1, 0).iter().zip(batches(&all, 1, 0)) {
+        let epoch = sampler.epoch_of(whole.batch);
+        let indices = sampler.indices(whole.batch).to_vec();
+        let images = crops
+            .pixels
+            .chunks_exact(3 * 49)
+            .zip(whole.pixels.chunks_exact(3 * 49));
+        for (index, (crop, whole)) in indices.into_iter().zip(images) {
+            let mut image: Vec<u8> = crop.iter().map(|x| x.round() as u8).collect();
+            let mut next = image.clone();
+            for change in all.augmentation.draw_colors(3, epoch, index) {
+                change.apply(&mut image);
+            }
+            for operation in all.augmentation.draw_operations(3, epoch, index, size) {
+                operation.apply(size, &mut image, &mut next);
+            }
+            let mut expected = vec![0.0; 3 * 49];
+            all.normalization.apply(&image, &mut expected);
+            if let Some(part) = all.augmentation.draw_erased(3, epoch, index, size) {
+                erased += 1;
+                for (at, value) in expected.iter_mut().enumerate() {
+                    let [row, column] = [at % 49 / SIDE, at % SIDE];
+                    let is_inside = (part.top..part.top + part.height).contains(&row)
+                        && (part.left..part.left + part.width).contains(&column);
+                    *value = if is_inside { 0.0 } else { *value };
+                }
+            }
+            assert_eq!(whole, expected, "{index} in {epoch}");
+        }
+    }
+    assert!((4..=20).contains(&erased), "{erased} of 24");
+}
+
 #[test]
 fn a_contact_sheet_shows_what_trains() {
     let folder = folder();
-    let mut split = split(&folder);
+    let mut split = varied(&folder);
     split.normalization = Normalization {
         mean: vec![0.0; 3],
         std: vec![1.0; 3],
