@@ -70,10 +70,13 @@ fn sensitivity(model: &Model, samples: usize, batches: usize) -> Apart {
         .fold(Apart::default(), Apart::worst)
 }
 
-/// What a network that blows rounding up is held to. On the CPU that is the bound; GPUs round otherwise, and may be twice as far
-/// apart as rounding makes the CPU from itself.
+/// Networks of which rounding turns a ReLU even on the CPU, so that gradients move by more than a bound on rounding tells.
+const TURNED: [&str; 2] = ["resnext29-4x16d", "mobilenet-v2"];
+
+/// What a network that blows rounding up is held to. On the CPU that is the bound, but for those of [`TURNED`]; these, and all on GPUs,
+/// which round otherwise, may be twice as far apart as rounding makes the CPU from itself.
 fn bound_of_deep(bound: Apart, model: &Model, samples: usize, batches: usize) -> Apart {
-    if device().cuda.is_none() {
+    if device().cuda.is_none() && !TURNED.contains(&model.name.as_str()) {
         return bound;
     }
     bound.with(sensitivity(model, samples, batches), |bound, rounding| {
@@ -232,8 +235,8 @@ fn small_models() -> Vec<Model> {
         .chain([
             with_head([16, 5, 5], vec![conv(16, 32, 3, 1, false)]),
             with_head([33, 5, 5], vec![conv(33, 15, 3, 2, false)]),
-            with_head([34, 6, 5], vec![grouped(34, 34, 34, 1)]),
-            with_head([34, 6, 5], vec![grouped(34, 34, 34, 2)]),
+            with_head([34, 6, 6], vec![grouped(34, 34, 34, 1)]),
+            with_head([34, 6, 6], vec![grouped(34, 34, 34, 2)]),
             with_head([24, 5, 5], vec![grouped(24, 32, 8, 1)]),
             with_head([36, 5, 5], vec![grouped(36, 36, 2, 2)]),
             with_head([16, 5, 5], vec![norm(16), Layer::Relu]),
@@ -280,12 +283,15 @@ fn every_kind_of_layer() {
 }
 
 /// Name, side of the images, batches. Training is chaotic: after ten batches, deep networks are apart whatever the engine.
-const ZOO: [(&str, usize, usize); 7] = [
+const ZOO: [(&str, usize, usize); 10] = [
     ("resnet8", 32, 10),
     ("resnet20", 16, 10),
     ("resnet56", 8, 2),
     ("resnet164", 8, 2),
     ("resnet18-cifar", 8, 2),
+    ("resnext29-4x16d", 16, 1),
+    ("densenet-bc-22-12", 16, 2),
+    ("mobilenet-v2", 64, 2),
     ("vgg11-bn", 32, 2),
     ("vgg16-bn", 32, 2),
 ];
