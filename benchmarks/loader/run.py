@@ -1,8 +1,8 @@
 """Loading JPEG pictures as for ImageNet: stagger beside torchvision, one worker each.
 
-    run.py --example target/release/examples/loads_pictures --data DIR [--rounds 7]
+    run.py --example target/release/examples/loads_pictures --data DIR [--rounds 7] [--enlarged]
 
-DIR/train/CLASS holds the pictures. A round is one epoch of each contestant, one after another, in an order that turns from round to round.
+DIR/train/CLASS holds the pictures. With --enlarged, copies of 500×375 pixels are made of them, which is about what ImageNet's originals have. A round is one epoch of each contestant, one after another, in an order that turns from round to round.
 Every contestant decodes each picture, takes a random resized crop to 224×224, mirrors half of them, and makes normalised f32 of them.
 """
 
@@ -12,6 +12,7 @@ import pathlib
 import platform
 import statistics
 import subprocess
+import tempfile
 import time
 
 import torch
@@ -52,6 +53,16 @@ def epoch_of_stagger(child):
     return int(images), float(seconds), float(processor)
 
 
+def enlarged(data, folder):
+    """Copies in the size of ImageNet's originals."""
+    for part in ("train", "val"):
+        for path in sorted((data / part).glob("*/*")):
+            copy = folder / part / path.parent.name / f"{path.stem}.jpg"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            Image.open(path).convert("RGB").resize((500, 375), Image.Resampling.BICUBIC).save(copy, quality=90)
+    return folder
+
+
 def figures(values):
     return f"{statistics.median(values):.0f} ({min(values):.0f}–{max(values):.0f})"
 
@@ -65,10 +76,17 @@ def main():
     parser.add_argument("--example", required=True, type=pathlib.Path)
     parser.add_argument("--data", required=True, type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--enlarged", action="store_true")
     arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        data = enlarged(arguments.data, pathlib.Path(folder)) if arguments.enlarged else arguments.data
+        compare(arguments.example, data, arguments.rounds)
+
+
+def compare(example, data, rounds):
     torch.set_num_threads(1)
-    paths = sorted((arguments.data / "train").glob("*/*"))
-    command = [arguments.example.resolve(), arguments.data, str(SIDE)]
+    paths = sorted((data / "train").glob("*/*"))
+    command = [example.resolve(), data, str(SIDE)]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     contestants = {
         "stagger": lambda: epoch_of_stagger(child),
@@ -78,7 +96,7 @@ def main():
     names = list(contestants)
     speeds = {name: [] for name in names}
     per_processor = {name: [] for name in names}
-    for number in range(arguments.rounds + 1):
+    for number in range(rounds + 1):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             images, seconds, processor = contestants[name]()
@@ -94,7 +112,7 @@ def main():
     about = ["git", "rev-parse", "--short=12", "HEAD"]
     commit = subprocess.run(about, capture_output=True, text=True, check=True).stdout.strip()
     print(f"{datetime.date.today()}, {processor}, commit {commit}; Python {platform.python_version()}, torch {torch.__version__}, "
-          f"torchvision {torchvision.__version__}; {len(paths)} pictures, {arguments.rounds} rounds\n")
+          f"torchvision {torchvision.__version__}; {len(paths)} pictures, {rounds} rounds\n")
     print("| | images/s | images per second of processor time | stagger in the same round |")
     print("| --- | --- | --- | --- |")
     ours = per_processor["stagger"]

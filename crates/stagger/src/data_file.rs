@@ -127,6 +127,11 @@ mod tests {
             ("\"shape\"", "\"size\"", "unknown field `size`"),
             ("\"dark\",", "", "it names 1 classes"),
             (
+                "\"mean\"",
+                "\"framing\": \"round\", \"mean\"",
+                "it says framing \"round\", which this version does not know",
+            ),
+            (
                 "1,\n    2,",
                 "1,\n    0,",
                 "it has images of shape [1, 0, 2]",
