@@ -84,6 +84,8 @@ pub enum Command {
         mut_arg("lr", |rate| rate.help(theory::LR)),
         mut_arg("lr_schedule", |schedule| schedule.help(theory::LR_SCHEDULE)),
         mut_arg("warmup_batches", |batches| batches.help(theory::WARMUP_BATCHES)),
+        mut_arg("trust", |trust| trust.hide(true)),
+        mut_arg("momentum", |momentum| momentum.help(theory::MOMENTUM)),
         mut_arg("emulate", |emulate| emulate.hide(true)),
         mut_arg("replicas", |replicas| replicas.hide(true)),
         mut_arg("sync_batch_norm", |sync| sync.hide(true))

@@ -24,6 +24,8 @@ pub const EPOCHS: &str =
 
 pub const MAX_BATCHES: &str = "End that run after this many batches, whatever --epochs says";
 
+pub const MOMENTUM: &str = "Momentum [default: 0.9]";
+
 pub const LR: &str = "Learning rate [default: 0.1]";
 
 pub const LR_SCHEDULE: &str = "Learning rate over time: constant, step, cosine, restarts, polynomial, one-cycle [default: constant, as in the theorems]";

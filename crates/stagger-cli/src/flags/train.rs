@@ -269,10 +269,6 @@ flags! {
     /// What else belongs to the loss and its gradient.
     #[command(next_help_heading = "Training")]
     pub struct LossFlags {
-        /// Keep the running mean of the weights (EMA), with this share of the mean so far in every update, such as 0.999; it is evaluated beside
-        /// the weights and written to average.safetensors
-        #[arg(long, value_name = "SHARE")]
-        ema: f64,
         /// Blend every image of a batch with the one before it, by a share from Beta(ALPHA, ALPHA), such as 0.2; labels likewise
         #[arg(long, value_name = "ALPHA")]
         mixup: f64,
@@ -296,6 +292,10 @@ flags! {
     /// What else is done to the network, and what is left of the run.
     #[command(next_help_heading = "Training")]
     pub struct KeepFlags {
+        /// Keep the running mean of the weights (EMA), with this share of the mean so far in every update, such as 0.999; it is evaluated beside
+        /// the weights and written to average.safetensors
+        #[arg(long, value_name = "SHARE")]
+        ema: f64,
         /// Fine-tuning: the first so many stages keep their weights and running statistics [default: 0]
         #[arg(long, value_name = "N")]
         freeze_stages: usize,

@@ -260,7 +260,7 @@ fn flags() {
             "train --lr-schedule step --lr-steps 3,1",
             "--lr-steps must rise",
         ),
-        ("train --optimizer lion", "there is no optimizer `lion`"),
+        ("train --optimizer tiger", "there is no optimizer `tiger`"),
         ("train --momentum 1.5", "beta to be at least 0 and below 1"),
         ("train --weight-decay -1", "weight decay"),
         (
