@@ -29,7 +29,6 @@ CASES = [
     ("preact-resnet110", 32, "cifar"),
     ("wrn-16-8", 32, "timm"),
     ("wrn-28-10", 32, "cifar"),
-    ("resnext29-8x16d", 32, "cifar"),
     ("resnext29-8x64d", 32, "cifar"),
     ("densenet-bc-100-12", 32, "cifar"),
     ("resnext50-32x4d", 64, "torchvision"),

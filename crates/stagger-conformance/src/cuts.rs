@@ -2,9 +2,10 @@
 
 use stagger_engine::layered::LayeredStage;
 use stagger_engine::{EngineError, Optimizer, Stage, StageSpec, StageState, WeightDecay};
+use stagger_model::Model;
 
 use crate::Engine;
-use crate::fixtures::{resnet8, stage, train, whole};
+use crate::fixtures::{dense, resnet8, stage, train, whole};
 
 fn optimizer() -> Optimizer {
     let weight_decay = WeightDecay::matrices(5e-4);
@@ -17,7 +18,15 @@ fn optimizer() -> Optimizer {
 
 /// Loss per batch, and the merged state after `batches` batches, of a model cut before these blocks.
 fn run<K: Engine>(cuts: &[usize], samples: usize, batches: usize) -> (Vec<f32>, StageState) {
-    let model = resnet8();
+    run_of::<K>(&resnet8(), cuts, samples, batches)
+}
+
+fn run_of<K: Engine>(
+    model: &Model,
+    cuts: &[usize],
+    samples: usize,
+    batches: usize,
+) -> (Vec<f32>, StageState) {
     let ends = cuts.iter().copied().chain([model.blocks.len()]);
     let starts = [0].into_iter().chain(cuts.iter().copied());
     let mut stages: Vec<_> = starts
@@ -26,7 +35,7 @@ fn run<K: Engine>(cuts: &[usize], samples: usize, batches: usize) -> (Vec<f32>, 
             let optimizer = optimizer();
             stage::<K>(&StageSpec {
                 optimizer,
-                ..StageSpec::new(&model, start..end, 11)
+                ..StageSpec::new(model, start..end, 11)
             })
         })
         .collect();
@@ -53,14 +62,16 @@ pub fn every_cut_starts_from_the_same_weights<K: Engine>() {
 }
 
 pub fn every_cut_trains_to_the_same_bits<K: Engine>() {
-    let blocks = resnet8().blocks.len();
-    let expected = run::<K>(&[], 4, 3);
-
-    for cut in 1..blocks {
-        assert_eq!(run::<K>(&[cut], 4, 3), expected, "cut before block {cut}");
+    for model in [resnet8(), dense()] {
+        let blocks = model.blocks.len();
+        let run = |cuts: &[usize]| run_of::<K>(&model, cuts, 4, 3);
+        let expected = run(&[]);
+        for cut in 1..blocks {
+            assert_eq!(run(&[cut]), expected, "cut before block {cut}");
+        }
+        let everywhere: Vec<usize> = (1..blocks).collect();
+        assert_eq!(run(&everywhere), expected);
     }
-    let everywhere: Vec<usize> = (1..blocks).collect();
-    assert_eq!(run::<K>(&everywhere, 4, 3), expected);
 }
 
 pub fn same_bits_beside_other_threads<K: Engine>() {
