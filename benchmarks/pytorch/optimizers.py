@@ -161,6 +161,7 @@ def main():
     arguments.add_argument("--engine", default="cpu")
     arguments = arguments.parse_args()
     torch.set_num_threads(1)
+    torch.manual_seed(8)
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         images, labels = draw(work / "pictures")

@@ -208,7 +208,7 @@ pub(crate) fn learning_rate(
                     return Err(Refusal::Value {
                         option: "lr_restart",
                         found: numbers.join(","),
-                        kind: "lengths of cosines",
+                        kind: "a length and a factor",
                         expected: "epochs and a factor, each at least 1, such as 10,2",
                     });
                 }
