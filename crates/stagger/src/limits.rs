@@ -19,6 +19,8 @@ use crate::refusal::Refusal;
 const THREAD_BYTES: u64 = 256 << 10;
 /// The address space that a thread's stack takes, touched or not.
 const STACK_BYTES: u64 = 2 << 20;
+/// The address space that the heap reserves beside large blocks as they come, such as those of images.
+const HEAP_BYTES: u64 = 4 << 20;
 /// Files that a run holds open at once: folder, metrics, log, weights, a snapshot.
 const FILES_OF_A_FOLDER: usize = 5;
 
@@ -48,7 +50,14 @@ pub fn check_images(options: &TrainingOptions) -> Result<(), Refusal> {
         "image-folder" => return Ok(()),
         _ => (options.data_dir.as_deref()).map_or(0, bytes_of_images),
     };
-    enough("the images need", bytes, available_memory())
+    let available = available_memory();
+    let is_of_addresses =
+        |found: &AvailableMemory| matches!(found.limit, MemoryLimit::AddressSpace);
+    let reserved = match available.as_ref().is_some_and(is_of_addresses) && bytes > 0 {
+        true => HEAP_BYTES,
+        false => 0,
+    };
+    enough("the images need", bytes.saturating_add(reserved), available)
 }
 
 /// The bytes for decoded images: as many as were asked for, as far as they leave half of the memory to the run.

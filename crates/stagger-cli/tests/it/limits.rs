@@ -38,7 +38,7 @@ fn refused(line: &str, expected: &[&str]) {
 #[test]
 fn too_little_memory_is_said_before_training() {
     refused(
-        "ulimit -v 60000; exec STAGGER",
+        "ulimit -v 70000; exec STAGGER",
         &[
             "error: the run needs at least ",
             " of memory, and the limit on the address space (ulimit -v) leaves ",
@@ -46,9 +46,9 @@ fn too_little_memory_is_said_before_training() {
         ],
     );
     refused(
-        "ulimit -v 30000; exec STAGGER",
+        "ulimit -v 60000; exec STAGGER",
         &[
-            "error: the images need at least 35.2 MiB of memory, and the limit on the address space (ulimit -v) leaves ",
+            "error: the images need at least 39.2 MiB of memory, and the limit on the address space (ulimit -v) leaves ",
         ],
     );
     refused(
