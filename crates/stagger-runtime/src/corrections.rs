@@ -9,7 +9,7 @@ use stagger_schedule::{ForwardWeights, Schedule};
 pub enum CorrectionError {
     /// `predict` and `look-ahead` move weights along the momentum.
     #[error(
-        "`{schedule}` looks ahead along the momentum, which optimizer {optimizer} does not have"
+        "`{schedule}` looks ahead by the formulas of optimizer momentum, and the run has optimizer {optimizer}"
     )]
     NoMomentum {
         /// The schedule's notation.

@@ -63,6 +63,11 @@ fn the_mean_of_the_weights_is_evaluated_beside_them_and_resumes_to_the_bit() {
         assert_eq!(average(&bench, &parts), mean, "{method}");
         assert_eq!(averages(&bench, &parts), found, "{method}");
     }
+    // Both curves are in the report.
+    let output = bench.stagger("report whole0 -o page.html");
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let page = std::fs::read_to_string(bench.path("page.html")).unwrap();
+    assert!(page.contains("test, mean of the weights"));
     // Of a network that is cut elsewhere, it is the same.
     stagger(
         &bench,

@@ -88,7 +88,7 @@ fn flags() {
         ),
         (
             "train --schedule dsp+predict --optimizer adamw",
-            "looks ahead along the momentum, which optimizer adamw does not have",
+            "looks ahead by the formulas of optimizer momentum, and the run has optimizer adamw",
         ),
         (
             "train --model resnet18 --schedule gpipe(8) --batch-size 8",

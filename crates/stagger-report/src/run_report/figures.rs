@@ -26,6 +26,7 @@ pub(super) fn common(runs: &[ReportedRun]) -> Result<Vec<Figure>, ChartError> {
     let accuracies = learning().flat_map(|run| {
         let test = |epoch: &EpochSummary| epoch.test_top1;
         let train = |epoch: &EpochSummary| Some(epoch.train_top1);
+        let average = |epoch: &EpochSummary| epoch.average_top1;
         let name = |what: &str| match runs.len() {
             1 => what.to_owned(),
             _ => format!("{}, {what}", run.name),
@@ -39,6 +40,11 @@ pub(super) fn common(runs: &[ReportedRun]) -> Result<Vec<Figure>, ChartError> {
             Line {
                 name: name("train"),
                 mean: over_epochs(&run.epochs, train),
+                each: Vec::new(),
+            },
+            Line {
+                name: name("test, mean of the weights"),
+                mean: over_epochs(&run.epochs, average),
                 each: Vec::new(),
             },
         ]

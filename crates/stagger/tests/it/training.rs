@@ -238,7 +238,7 @@ fn refusals_name_fields() {
         ),
         (
             training().schedule("dsp + look-ahead").optimizer("adamw"),
-            "`dsp(1,0;2,0) + look-ahead` looks ahead along the momentum, which optimizer adamw does not have; use \
+            "`dsp(1,0;2,0) + look-ahead` looks ahead by the formulas of optimizer momentum, and the run has optimizer adamw; use \
              `optimizer` momentum",
         ),
     ] {
