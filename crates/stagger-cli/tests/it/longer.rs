@@ -207,3 +207,41 @@ fn without_the_limit_it_goes_on_to_its_end() {
     let said = fs::read_to_string(bench.path("runs/a/config.toml")).unwrap();
     assert!(!said.contains("max-seconds"), "{said}");
 }
+
+/// The rates that a run of ten batches, three to an epoch, has had.
+#[test]
+fn rates_follow_their_schedule() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = format!(
+        "train {data} --batch-size 8 --calibration-batches 0 --schedule bp --stages 1 --evaluate false --max-batches 10 --lr 0.5"
+    );
+    let rates = |name: &str, flags: &str| {
+        succeeds(
+            &bench.stagger(&format!("{run} --epochs 4 {flags} --output {name}")),
+            "done at version 10 ",
+        );
+        (0..10)
+            .map(|batch| rate(&bench, name, batch) / 0.5)
+            .collect::<Vec<f64>>()
+    };
+    let close = |found: f64, expected: f64| {
+        assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+    };
+    // Three tenths of the run go up.
+    let one_cycle = rates("one-cycle", "--lr-schedule one-cycle");
+    close(one_cycle[0], 1.0 / 25.0);
+    close(one_cycle[2], 1.0);
+    close(one_cycle[9], 1.0 / 250_000.0);
+    // After two batches of warm-up, cosines of one epoch and of two.
+    let flags = "--lr-schedule restarts --lr-restart 1,2 --lr-last 0.1 --warmup-batches 2";
+    let restarts = rates("restarts", flags);
+    close(restarts[0], 1.0 / 3.0);
+    for full in [2, 5] {
+        close(restarts[full], 1.0);
+    }
+    close(restarts[8], 0.6);
+    let flags = "--lr-schedule polynomial --lr-power 2 --warmup-batches 0 --lr-last 0.1";
+    let polynomial = rates("polynomial", flags);
+    close(polynomial[5], 0.2 + 0.8 / 4.0);
+}

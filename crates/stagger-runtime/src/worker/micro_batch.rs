@@ -267,6 +267,44 @@ mod tests {
         }
     }
 
+    /// Labels of which every sample is mixed with the one before it.
+    struct Mixed(Counted);
+
+    impl Labels for Mixed {
+        fn train(&mut self, batch: usize) -> Result<Vec<usize>, FeedError> {
+            Labels::train(&mut self.0, batch)
+        }
+
+        fn own_share(&mut self, batch: usize) -> Result<f64, FeedError> {
+            Ok(0.25 + 0.5 * batch as f64)
+        }
+
+        fn evaluation(&mut self, _: usize) -> Result<Vec<usize>, FeedError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_sample_is_mixed_with_the_one_before_it_in_the_whole_batch() {
+        let place = |replica| Place {
+            stage: 0,
+            replica,
+            of: 2,
+        };
+        let others = |micro_batches, place, micro, batch| {
+            let labels = Box::new(Mixed(Counted(vec![])));
+            let mut labels = SplitLabels::new(labels, micro_batches, place);
+            labels.take(Unit { batch, micro }).unwrap().mixed
+        };
+        assert_eq!(others(1, ALONE, 0, 0), Some((vec![4, 0, 1, 2, 3], 0.25)));
+        assert_eq!(others(2, ALONE, 0, 1), Some((vec![14, 10], 0.75)));
+        assert_eq!(others(2, ALONE, 1, 1), Some((vec![11, 12, 13], 0.75)));
+        let shares = [0, 1].map(|replica| others(1, place(replica), 0, 0).unwrap().0);
+        assert_eq!(shares.concat(), [4, 0, 1, 2, 3]);
+        let mut plain = SplitLabels::new(Box::new(Counted(vec![])), 1, ALONE);
+        assert_eq!(plain.take(Unit { batch: 0, micro: 0 }).unwrap().mixed, None);
+    }
+
     #[test]
     fn a_batch_is_scored_when_all_of_it_has_come() {
         let mut score = BatchScore::default();
