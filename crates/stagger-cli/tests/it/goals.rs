@@ -108,9 +108,13 @@ fn a_run_ends_when_its_accuracy_no_longer_rises() {
     let end = version(&output);
     let all = evaluations(&bench, "run");
     let marks: Vec<_> = all.iter().filter(|(at, _)| at % 3 == 0).copied().collect();
-    let (at, _) = best(&marks[..marks.len()]);
-    // Three evaluations after the best, and what was on its way by then.
-    assert!((at + 9..at + 15).contains(&end), "{all:?}, {end}");
+    // The first that is the third in a row without a better one. How far the stages get by then depends on their speed.
+    let is_met = |until: &usize| {
+        let (at, _) = best(&marks[..=*until]);
+        marks[..=*until].iter().filter(|mark| mark.0 > at).count() >= 3
+    };
+    let met = (0..marks.len()).find(is_met).expect("three in a row");
+    assert!((marks[met].0..3000).contains(&end), "{all:?}, {end}");
     succeeds(
         &bench.stagger("train --resume run"),
         "nothing is left to do; to train on, resume it with --patience above 3\n",
@@ -130,7 +134,14 @@ fn goals_need_evaluations() {
         ("--target NaN", "--target NaN is not an accuracy"),
         ("--patience 0", "--patience"),
         ("--target 50 --evaluate false", "--target"),
-        ("--patience 2 --emulate equal:10ms", "--patience"),
+        (
+            "--patience 2 --emulate equal:10ms",
+            "--patience means nothing in an emulated run",
+        ),
+        (
+            "--target 50 --emulate equal:10ms",
+            "--target means nothing in an emulated run",
+        ),
     ] {
         let output = bench.stagger(&format!("train {flags}"));
         assert_eq!(output.status, 2, "{flags}: {}", output.stdout);

@@ -88,8 +88,8 @@ pub(super) fn apply(options: &TrainingOptions, split: &mut Split) -> Result<(), 
         augmentation.erasing = erasing;
     }
     augmentation.mixing = Mixing {
-        mixup: alpha("mixup", options.mixup)?,
-        cutmix: alpha("cutmix", options.cutmix)?,
+        mixup: alpha("mixup", options.mixup)?.or(augmentation.mixing.mixup),
+        cutmix: alpha("cutmix", options.cutmix)?.or(augmentation.mixing.cutmix),
     };
     split.validate_augmentation()?;
     Ok(())

@@ -84,6 +84,8 @@ pub(super) fn refuse_unused(options: &TrainingOptions) -> Result<(), Refusal> {
         ),
         ("pretrained", options.pretrained.is_some(), no_weights),
         ("ema", options.ema.is_some(), no_weights),
+        ("target", options.target.is_some(), no_numbers),
+        ("patience", options.patience.is_some(), no_numbers),
         ("mixup", options.mixup.is_some(), no_numbers),
         ("cutmix", options.cutmix.is_some(), no_numbers),
         ("evaluate", options.evaluate == Some(true), no_numbers),

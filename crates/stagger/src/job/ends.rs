@@ -28,7 +28,8 @@ pub(super) fn check_goals(options: &TrainingOptions) -> Result<(), Refusal> {
         ("target", options.target.is_some()),
         ("patience", options.patience.is_some()),
     ] {
-        if given && options.evaluate == Some(false) {
+        // Of an emulated run another sentence says why.
+        if given && options.evaluate == Some(false) && options.emulate.is_none() {
             return Err(Refusal::Unused {
                 option,
                 beside: "evaluate",

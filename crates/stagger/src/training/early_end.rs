@@ -83,7 +83,12 @@ impl<'a> Ending<'a> {
 
     /// To be called before training, as a run that was killed may have had all that it was to reach. Gives the line on that.
     pub fn begin(&mut self, from: &StartPoint) -> Option<String> {
-        self.evaluated(from.progress.best, from.version())
+        // A snapshot is taken before its version is evaluated, and that evaluation is still to count.
+        let evaluated = match from.is_unevaluated() {
+            true => from.version().saturating_sub(1),
+            false => from.version(),
+        };
+        self.evaluated(from.progress.best, evaluated)
     }
 
     /// To be called now and then.
@@ -126,7 +131,40 @@ impl<'a> Ending<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use stagger_report::EndedEpoch;
+    use stagger_runtime::snapshot::Snapshot;
+
     use super::*;
+
+    #[test]
+    fn an_evaluation_that_is_still_to_be_made_does_not_count() {
+        let interrupt = Interrupt::new();
+        let ending = || Ending {
+            limit: None,
+            began: Instant::now(),
+            goals: Goals {
+                target: None,
+                patience: Some(1),
+            },
+            evaluate_at: &[3, 6, 9],
+            interrupt: &interrupt,
+            asked: None,
+        };
+        let mut from = StartPoint {
+            snapshot: Some(Arc::new(Snapshot {
+                version: 6,
+                stages: Vec::new(),
+            })),
+            ..StartPoint::default()
+        };
+        from.progress.best = Some((3, 50.0));
+        from.progress.epoch.ended = Some(EndedEpoch::default());
+        assert_eq!(ending().begin(&from), None);
+        from.progress.epoch.ended = None;
+        assert!(ending().begin(&from).is_some());
+    }
 
     #[test]
     fn goals_are_met_by_the_best_evaluation_and_by_those_after_it() {

@@ -78,7 +78,7 @@ impl StartPoint {
     }
 
     /// Whether the version is still to be evaluated. A snapshot is taken before that, and told of it after.
-    fn is_unevaluated(&self) -> bool {
+    pub fn is_unevaluated(&self) -> bool {
         self.snapshot.is_some() && self.progress.epoch.ended.is_some()
     }
 }
