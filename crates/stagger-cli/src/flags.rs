@@ -127,6 +127,7 @@ pub enum Command {
         mut_arg("seed", |seed| seed.hide(true)),
         mut_arg("calibration_batches", |batches| batches.hide(true)),
         mut_arg("target", |target| target.help(compare::TARGET).help_heading("Comparison")),
+        mut_arg("patience", |patience| patience.hide(true)),
         mut_arg("output", |output| output.help(compare::OUTPUT))
     )]
     Compare(CompareArgs),

@@ -164,8 +164,8 @@ options! {
     lr_last: f64,
     /// Exponent of `polynomial`: 1 for a line. Default: 1.
     lr_power: f64,
-    /// Epochs of the first cosine of `restarts`, and what each length after it is multiplied by (1 without that). Default: half of the run,
-    /// 1.
+    /// Epochs of the first cosine of `restarts`, and what each length after it is multiplied by (1 without that). Default: two
+    /// cosines, from the end of warm-up to the end of the run.
     lr_restart: Vec<usize>,
     /// Batches of warm-up, w: batch j of them has (j + 1)/(w + 1) of the rate, and batch w is the first at the full rate. Default: a
     /// tenth of the run, at most 200. With `one-cycle` those of its way up. Default there: three tenths of the run.

@@ -239,8 +239,8 @@ flags! {
         /// Exponent of polynomial [default: 1]
         #[arg(long, value_name = "POWER")]
         lr_power: f64,
-        /// Epochs of the first cosine of restarts, and what each length after it is multiplied by, such as 10,2 [default: half of the run,
-        /// 1]
+        /// Epochs of the first cosine of restarts, and what each length after it is multiplied by, such as 10,2 [default: two
+        /// cosines from warm-up to the end of the run]
         #[arg(long, value_name = "EPOCHS,FACTOR", value_delimiter = ',', action = ArgAction::Set)]
         lr_restart: Vec<usize>,
         /// Batches over which the rate rises linearly, batch j of w having (j+1)/(w+1) of it [default: a tenth of the run, at most 200];

@@ -78,6 +78,55 @@ fn the_mean_of_the_weights_is_evaluated_beside_them_and_resumes_to_the_bit() {
 }
 
 #[test]
+fn frozen_stages_have_their_weights_for_a_mean_and_replicas_one_of_all() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = format!("train {data} {RUN} --epochs 2");
+    stagger(
+        &bench,
+        &format!("{run} --stages 2 --freeze-stages 1 --output frozen"),
+        "dsp",
+    );
+    let (mean, weights) = (average(&bench, "frozen"), bench.weights("frozen"));
+    assert_eq!(
+        mean.tensors["conv1.weight"],
+        weights.tensors["conv1.weight"]
+    );
+    assert_ne!(mean, weights);
+
+    stagger(
+        &bench,
+        &format!("{run} --stages 1 --output shared"),
+        "dp(2)",
+    );
+    let found = averages(&bench, "shared");
+    assert!(
+        found.iter().all(|(.., average)| average.is_some()),
+        "{found:?}"
+    );
+    assert_ne!(average(&bench, "shared"), bench.weights("shared"));
+}
+
+/// A run that ends early is evaluated where it ends, by the mean too.
+#[test]
+fn an_early_end_has_a_mean() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = format!("train {data} {RUN} --stages 2 --epochs 1000 --patience 2 --output run");
+    let output = stagger(&bench, &run, "dsp");
+    assert!(
+        output.stdout.contains("--patience 2 ended the run"),
+        "{}",
+        output.stdout
+    );
+    let found = averages(&bench, "run");
+    assert!(
+        found.iter().all(|(.., average)| average.is_some()),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_run_without_it_has_none() {
     let bench = Bench::new();
     let data = bench.tiny_data();

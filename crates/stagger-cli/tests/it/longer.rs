@@ -241,6 +241,13 @@ fn rates_follow_their_schedule() {
         close(restarts[full], 1.0);
     }
     close(restarts[8], 0.6);
+    // Without a length, two from there to the end.
+    let halves = rates("halves", "--lr-schedule restarts --warmup-batches 2");
+    for full in [2, 6] {
+        close(halves[full], 1.0);
+    }
+    close(halves[4], 0.5);
+    close(halves[9], halves[5]);
     let flags = "--lr-schedule polynomial --lr-power 2 --warmup-batches 0 --lr-last 0.1";
     let polynomial = rates("polynomial", flags);
     close(polynomial[5], 0.2 + 0.8 / 4.0);

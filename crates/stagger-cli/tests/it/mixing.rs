@@ -35,6 +35,27 @@ fn a_batch_is_mixed_whole_however_it_is_shared_out() {
     }
 }
 
+/// With statistics of the whole batch, two replicas are one device to rounding, also where samples are mixed over their border.
+#[test]
+fn replicas_share_a_mixed_batch() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let first = |name: &str, how: &str| {
+        let run = format!("train {data} {RUN} --mixup 0.4 --cutmix 1 {how} --output {name}");
+        let output = bench.stagger(&run);
+        assert_eq!(output.status, 0, "{}", output.stderr);
+        bench.losses(name)[..2].to_vec()
+    };
+    let alone = first("alone", "--schedule bp --stages 1");
+    let shared = first(
+        "shared",
+        "--schedule dp(2) --stages 1 --sync-batch-norm true",
+    );
+    for (shared, alone) in shared.iter().zip(&alone) {
+        assert!((shared - alone).abs() < 1e-4, "{shared} is not {alone}");
+    }
+}
+
 #[test]
 fn a_mixed_run_resumes_to_the_bit() {
     let bench = Bench::new();

@@ -248,6 +248,10 @@ fn flags() {
             "--straggler-probability 1.5 is not a probability",
         ),
         ("compare bp --target 101", "--target is not an accuracy"),
+        (
+            "compare bp --patience 2",
+            "--patience is for `stagger train`; the runs of a comparison are equally long",
+        ),
         ("compare bp --epochs 0", "--epochs is 0"),
         ("train --lr -0.1", "--lr -0.1 is not a learning rate"),
         ("train --lr=-0.1", "--lr -0.1 is not a learning rate"),

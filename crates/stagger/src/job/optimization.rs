@@ -199,12 +199,15 @@ pub(crate) fn learning_rate(
             }
         }
         "restarts" => {
-            let restart = (values.lr_restart).get_or_insert_with(|| vec![epochs.div_ceil(2), 1]);
-            let (period, growth) = match restart[..] {
-                [period] if period > 0 => (period, 1),
-                [period, growth] if period > 0 && growth > 0 => (period, growth),
-                _ => {
-                    let numbers: Vec<String> = restart.iter().map(usize::to_string).collect();
+            let (period, growth) = match values.lr_restart.as_deref() {
+                // Two of them, to the end of the run.
+                None => (batches.saturating_sub(warmup_batches).div_ceil(2).max(1), 1),
+                Some(&[period]) if period > 0 => (period.saturating_mul(per_epoch), 1),
+                Some(&[period, growth]) if period > 0 && growth > 0 => {
+                    (period.saturating_mul(per_epoch), growth)
+                }
+                Some(numbers) => {
+                    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
                     return Err(Refusal::Value {
                         option: "lr_restart",
                         found: numbers.join(","),
@@ -215,7 +218,7 @@ pub(crate) fn learning_rate(
             };
             Decay::Restarts {
                 from: warmup_batches,
-                period: period.saturating_mul(per_epoch),
+                period,
                 growth,
                 last,
             }

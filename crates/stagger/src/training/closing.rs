@@ -120,6 +120,12 @@ fn limited(job: &Job, run: &Run) -> Option<String> {
         return Some(ended);
     };
     let path = shown(folder);
+    let is_perfect = run.best.is_some_and(|(_, top1)| top1 >= 100.0);
+    if is_perfect && run.ended_by == Some(EarlyEnd::Target) && job.snapshots.is_some() {
+        return Some(format!(
+            "{ended}, and there is no higher one; start a new run from its last weights with: stagger train --resume-weights {path}"
+        ));
+    }
     Some(match (&job.snapshots, run.ended_by) {
         (None, _) => format!(
             "{ended}, and it keeps no snapshots; start a new run from its last weights with: stagger train --resume-weights {path}"
@@ -140,6 +146,14 @@ fn all_epochs(job: &Job) -> usize {
 /// The line on a resumed run that has nothing left to do, which `met` may have ended.
 pub fn finished(job: &Job, folder: &Path, version: usize, met: Option<EarlyEnd>) -> String {
     let options = &job.options;
+    if met == Some(EarlyEnd::Target) && options.target == Some(100.0) {
+        return format!(
+            "{}: finished at version {version}; nothing is left to do; to train on, start a new run from its last weights with: stagger train \
+             --resume-weights {}",
+            shown_path(folder),
+            shown(folder)
+        );
+    }
     let (limit, value) = match (met, options.target, options.patience, options.max_batches) {
         (Some(EarlyEnd::Target), Some(target), ..) => ("--target", target.to_string()),
         (Some(EarlyEnd::Patience), _, Some(most), _) => ("--patience", most.to_string()),

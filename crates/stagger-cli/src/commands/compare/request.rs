@@ -88,6 +88,11 @@ impl Request {
         }
         // Runs that ended there would not be equally long; the report says when each was there.
         values.target = None;
+        if values.patience.is_some() {
+            bail!(
+                "--patience is for `stagger train`; the runs of a comparison are equally long, so leave it out"
+            );
+        }
         if let Some(folder) = &mut values.data_dir {
             // The request has to mean the same from everywhere.
             *folder = std::path::absolute(&*folder).context("--data-dir")?;
