@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use stagger_runtime::EarlyEnd;
 
 use crate::seconds;
 use crate::summary::EpochSummary;
@@ -104,6 +105,9 @@ pub struct EndRecord {
     pub version: usize,
     /// Whether the run was interrupted.
     pub interrupted: bool,
+    /// What the run had reached when it ended before its last batch; left out where nothing ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<EarlyEnd>,
     /// Duration of the run; after a failure, up to the end of the last completed action. JSON: `wall_seconds`.
     #[serde(rename = "wall_seconds", with = "seconds")]
     pub wall: Duration,

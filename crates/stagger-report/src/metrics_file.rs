@@ -263,10 +263,12 @@ impl Sink for MetricsFile {
             Ok(&Outcome {
                 version,
                 interrupted,
+                ended_by,
                 wall,
             }) => EndRecord {
                 version,
                 interrupted,
+                ended_by,
                 wall: before + wall,
                 peak_memory_bytes,
                 error: None,
@@ -274,6 +276,7 @@ impl Sink for MetricsFile {
             Err(error) => EndRecord {
                 version: self.version,
                 interrupted: false,
+                ended_by: None,
                 wall: before + self.last_at,
                 peak_memory_bytes,
                 error: Some(error.to_string()),

@@ -5,7 +5,7 @@ use stagger_runtime::Event;
 use crate::epoch::EpochTally;
 use crate::epoch_line::format_epoch;
 
-/// Turns events into lines: one per epoch, per skipped batch and per interrupt.
+/// Turns events into lines: one per epoch, per skipped batch and when the run is to halt.
 #[derive(Debug)]
 pub(crate) struct RunLines {
     tally: EpochTally,
@@ -21,7 +21,7 @@ impl RunLines {
         let mut lines = Vec::new();
         match *event {
             Event::Interrupted { batch } => {
-                lines.push(format!("interrupted: halting at version {batch}"));
+                lines.push(format!("halting at version {batch}"));
             }
             Event::Skipped { batch, loss, .. } => {
                 lines.push(format!("batch {batch} is left out: its loss is {loss}"));

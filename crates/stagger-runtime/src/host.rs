@@ -181,6 +181,7 @@ impl<P: Peers> Host<'_, P> {
         Ok(Outcome {
             version: end.version,
             interrupted: end.interrupted,
+            ended_by: None,
             wall,
         })
     }

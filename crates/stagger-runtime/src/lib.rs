@@ -41,7 +41,7 @@ pub use event::{Acted, Event, Waits};
 pub use fault::{EventError, Fault, FeedError, RunError};
 pub use feed::{Elsewhere, Feeds, Inputs, Labels};
 pub use interrupt::Interrupt;
-pub use plan::{OnNonFinite, Outcome, Plan};
+pub use plan::{EarlyEnd, OnNonFinite, Outcome, Plan};
 pub use stage_optimizer::stage_optimizer;
 pub use stagger_schedule::{Place, Replicas, ReplicasError};
 pub use straggler::{Straggler, StragglerError};

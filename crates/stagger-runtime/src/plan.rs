@@ -113,6 +113,18 @@ impl fmt::Debug for Plan {
     }
 }
 
+/// What a run may reach before its last batch, and end with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EarlyEnd {
+    /// It has trained for as long as it may.
+    TimeLimit,
+    /// An evaluation has reached the accuracy that is enough.
+    Target,
+    /// Its accuracy no longer rises.
+    Patience,
+}
+
 /// How a run ended, when it did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -120,6 +132,8 @@ pub struct Outcome {
     pub version: usize,
     /// Whether the run was halted by an [`Interrupt`](crate::Interrupt).
     pub interrupted: bool,
+    /// What the run had reached when its caller halted it, which then was no interruption. The runtime knows of none.
+    pub ended_by: Option<EarlyEnd>,
     /// From the start of the clock to the end of the last stage.
     pub wall: Duration,
 }

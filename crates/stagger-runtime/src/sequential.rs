@@ -113,6 +113,7 @@ pub fn run_in_order<S: Stage>(
     Ok(Outcome {
         version,
         interrupted: false,
+        ended_by: None,
         wall: clock.elapsed(),
     })
 }

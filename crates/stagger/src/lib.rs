@@ -83,8 +83,6 @@ pub use resume_refusal::ResumeRefusal;
 pub use run_weights::RunWeights;
 pub use simulation::{PreparedSimulation, SimulatedEvaluations, SimulatedSnapshots, Simulation};
 pub use stagger_report::{Guess, Prediction, ReportError, Sink};
-pub use stagger_runtime::{Event, Interrupt};
-pub use training::{
-    EarlyEnd, FinalTest, Prepared, Run, SnapshotCost, Stalled, TestScores, Training,
-};
+pub use stagger_runtime::{EarlyEnd, Event, Interrupt};
+pub use training::{FinalTest, Prepared, Run, SnapshotCost, Stalled, TestScores, Training};
 pub use weights_copy::{CopiedWeights, Names, WeightsCopy, WeightsCopyError, copy_weights};

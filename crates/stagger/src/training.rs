@@ -37,7 +37,6 @@ use crate::job::{Given, Job};
 use crate::options::TrainingOptions;
 use crate::ranks;
 
-pub use early_end::EarlyEnd;
 pub use final_test::{FinalTest, TestScores};
 pub use prepared::Prepared;
 pub(crate) use prepared::set_stages;

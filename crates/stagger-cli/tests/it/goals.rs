@@ -74,8 +74,17 @@ fn a_run_ends_at_its_target() {
     // What has reached it is finished: the next job begins a run of its own.
     let output = bench.stagger(&format!("{run} --max-batches 3 --resume auto"));
     succeeds(&output, "done at version 3 ");
-    // One that was killed on its last steps takes them now.
+    // What its time limit has ended is resumed, whatever its last evaluations were. This one finds that nothing is left to do.
     let metrics = bench.path("runs/a/metrics.jsonl");
+    let text = fs::read_to_string(&metrics).unwrap();
+    let limited = text.replace("\"ended_by\":\"target\"", "\"ended_by\":\"time-limit\"");
+    assert_ne!(limited, text);
+    fs::write(&metrics, &limited).unwrap();
+    succeeds(
+        &bench.stagger(&format!("{run} --target {target} --resume auto")),
+        "runs/a: finished at version ",
+    );
+    // One that was killed on its last steps takes them now.
     let text = fs::read_to_string(&metrics).unwrap();
     let without_end = text.trim_end().rsplit_once('\n').unwrap().0;
     fs::write(&metrics, format!("{without_end}\n")).unwrap();

@@ -77,6 +77,7 @@ impl FixtureRun {
         records.push(Record::End(EndRecord {
             version: self.epochs * self.batches_per_epoch,
             interrupted: false,
+            ended_by: None,
             wall: Duration::from_secs_f64(seconds),
             peak_memory_bytes: Some(self.memory_bytes),
             error: None,

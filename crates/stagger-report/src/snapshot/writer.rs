@@ -300,6 +300,7 @@ mod tests {
     const OUTCOME: Outcome = Outcome {
         version: 3,
         interrupted: false,
+        ended_by: None,
         wall: Duration::ZERO,
     };
 

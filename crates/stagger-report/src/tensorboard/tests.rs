@@ -132,6 +132,7 @@ fn a_long_run_has_means_of_more_and_more_batches() {
     let outcome = Outcome {
         version: batches,
         interrupted: true,
+        ended_by: None,
         wall: Duration::from_secs(1),
     };
     board.finish(Ok(&outcome)).unwrap();
@@ -163,6 +164,7 @@ fn an_epoch_that_the_end_cuts_short_is_told_once() {
         let outcome = Outcome {
             version: 6,
             interrupted,
+            ended_by: None,
             wall: Duration::from_secs(1),
         };
         board.finish(Ok(&outcome)).unwrap();

@@ -44,7 +44,7 @@ fn a_line_per_epoch() {
 #[test]
 fn an_interrupted_run_says_so_and_shows_its_last_epoch() {
     insta::assert_snapshot!(shown(&Run { interrupted_at: Some(6), ..Run::dsp() }), @r"
-    interrupted: halting at version 6
+    halting at version 6
     epoch 1/2 · loss  1.500 · train  15.0 % · test  50.0 % (top-5  99.0 %) · lr 0.0250 ·   1667 images/s · busy 100 %  83 % · bubble   8 % · staleness 1.2 0
     epoch 2/2 · loss  4.500 · train  45.0 % · test     –                   · lr 0.0167 ·   1667 images/s · busy 100 %  83 % · bubble   8 % · staleness 2 0
     ");

@@ -39,7 +39,7 @@ fn the_log_tells_the_run_from_start_to_end() {
     command: stagger train
     seed: 1
     started: stages 2
-    interrupted: halting at version 6
+    halting at version 6
     epoch 1/2 · loss  1.500 · train  15.0 % · test  50.0 % (top-5  99.0 %) · lr 0.0250 ·   1667 images/s · busy 100 %  83 % · bubble   8 % · staleness 1.2 0
     epoch 2/2 · loss  4.500 · train  45.0 % · test     –                   · lr 0.0167 ·   1667 images/s · busy 100 %  83 % · bubble   8 % · staleness 2 0
     finished: version 6, 1.5 s

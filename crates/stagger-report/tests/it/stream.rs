@@ -58,6 +58,7 @@ impl Run {
         Outcome {
             version: self.interrupted_at.unwrap_or(self.batches),
             interrupted: self.interrupted_at.is_some(),
+            ended_by: None,
             wall: Duration::from_millis(1500),
         }
     }

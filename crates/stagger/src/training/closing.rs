@@ -5,10 +5,10 @@ use std::path::Path;
 use stagger_data::{quoted_for_shell, shown_path};
 use stagger_model::quantity;
 use stagger_report::RunSummary;
+use stagger_runtime::EarlyEnd;
 use stagger_schedule::Facts;
 
 use super::advice::advice;
-use super::early_end::EarlyEnd;
 use super::run::Run;
 use crate::account;
 use crate::job::Job;

@@ -3,23 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use stagger_runtime::{Interrupt, Outcome};
+use stagger_runtime::{EarlyEnd, Interrupt, Outcome};
 
 use super::session::StartPoint;
 use crate::job::Job;
 use crate::options::TrainingOptions;
-
-/// What ended a run before its last batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EarlyEnd {
-    /// It has trained for [`TrainingOptions::max_seconds`].
-    TimeLimit,
-    /// An evaluation has reached [`TrainingOptions::target`].
-    Target,
-    /// As many evaluations as [`TrainingOptions::patience`] says have not been better than the best before them.
-    Patience,
-}
 
 /// The accuracy that is enough, and for how long one is waited for that is better than the best.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

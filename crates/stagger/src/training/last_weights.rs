@@ -41,9 +41,18 @@ impl LastWeights {
 
     /// Parameters and running statistics of all stages.
     pub fn state(&self) -> Option<StageState> {
+        self.whole().map(StageState::without_optimizer)
+    }
+
+    /// The same with the running mean of the parameters, where the stages keep one.
+    pub fn averaged(&self) -> Option<StageState> {
+        self.whole()?.averaged()
+    }
+
+    fn whole(&self) -> Option<StageState> {
         let mut whole = StageState::default();
         for part in self.last.as_ref()? {
-            whole.merge(part.state.clone().without_optimizer());
+            whole.merge(part.state.clone());
         }
         Some(whole)
     }

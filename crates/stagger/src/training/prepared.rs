@@ -8,11 +8,11 @@ use std::time::SystemTime;
 use stagger_data::shown_path;
 use stagger_engine::StageState;
 use stagger_report::{DEFAULT_BASE, DiskWatch, METRICS_FILE, RunFolder, Sink, reset_peak_resident};
-use stagger_runtime::RunError;
+use stagger_runtime::{EarlyEnd, RunError};
 use stagger_schedule::Schedule;
 
 use super::calibration::{self, Calibration};
-use super::early_end::{EarlyEnd, Goals};
+use super::early_end::Goals;
 use super::journal::Journal;
 use super::resume::{self, Place};
 use super::rollback;

@@ -10,12 +10,12 @@ use stagger_model::Balance;
 use stagger_report::{
     CONFIG_FILE, DEFAULT_BASE, EndRecord, METRICS_FILE, Record, RunFolder, read_metrics,
 };
+use stagger_runtime::EarlyEnd;
 use stagger_schedule::Schedule;
 use toml::{Table, Value};
 
 use super::Resume;
 use super::data_check;
-use super::early_end::Goals;
 use super::extension::{self, Extension};
 use super::rolled_back::RolledBack;
 use super::session::StartPoint;
@@ -138,51 +138,24 @@ fn cannot(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Er
 
 /// Whether the run that wrote these metrics ended as it was asked to.
 pub fn ended_well(metrics: &Path) -> bool {
-    end_of(&read_metrics(metrics).unwrap_or_default()).is_some()
+    end_of(metrics).is_some()
 }
 
-/// The version at which it did.
-fn end_of(records: &[Record]) -> Option<usize> {
-    match records.last() {
-        Some(Record::End(EndRecord {
-            interrupted: false,
-            error: None,
-            version,
-            ..
-        })) => Some(*version),
+/// How it did.
+fn end_of(metrics: &Path) -> Option<EndRecord> {
+    match read_metrics(metrics).ok()?.pop() {
+        Some(Record::End(end)) if !end.interrupted && end.error.is_none() => Some(end),
         _ => None,
     }
 }
 
 /// Whether a run has trained on all of its batches, or reached a goal. One that its time limit has ended has more of them.
 fn is_finished(run: &Path) -> bool {
-    let records = read_metrics(&run.join(METRICS_FILE)).unwrap_or_default();
-    let Some(version) = end_of(&records) else {
+    let Some(end) = end_of(&run.join(METRICS_FILE)) else {
         return false;
     };
-    snapshots::planned(run).is_none_or(|planned| version >= planned)
-        || met_a_goal(run, &records, version)
-}
-
-/// Whether the evaluations that a run has in its metrics reach what its config asks for.
-fn met_a_goal(run: &Path, records: &[Record], version: usize) -> bool {
-    let Ok(options) = config_file::read_of_run(&run.join(CONFIG_FILE)) else {
-        return false;
-    };
-    let (mut marks, mut best) = (Vec::new(), None::<(usize, f64)>);
-    for record in records {
-        let Record::Epoch(epoch) = record else {
-            continue;
-        };
-        let Some(top1) = epoch.test_top1 else {
-            continue;
-        };
-        marks.push(epoch.version);
-        if best.is_none_or(|(_, best)| top1 > best) {
-            best = Some((epoch.version, top1));
-        }
-    }
-    Goals::of(&options).met(best, version, &marks).is_some()
+    let has_met_a_goal = matches!(end.ended_by, Some(EarlyEnd::Target | EarlyEnd::Patience));
+    has_met_a_goal || snapshots::planned(run).is_none_or(|planned| end.version >= planned)
 }
 
 /// Opens a run folder, and finds out where the run continues and whether it is the run that it was.

@@ -9,8 +9,8 @@ use stagger_report::{
     EpochSummary, LAST_WEIGHTS_FILE, METRICS_FILE, Record, RunFolder, RunSummary, Unprinted,
     peak_resident_bytes, read_metrics, read_weights_inside,
 };
+use stagger_runtime::EarlyEnd;
 
-use super::early_end::EarlyEnd;
 use super::final_test::FinalTest;
 use super::journal::Journal;
 use super::session::{StartPoint, Stretch};

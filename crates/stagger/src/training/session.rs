@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use stagger_data::foreign;
 use stagger_engine::{Profile, StageState};
 use stagger_report::snapshot::{SnapshotStore, SnapshotWriter};
 use stagger_report::{
@@ -13,11 +14,11 @@ use stagger_report::{
     RunTally, Sink, Sinks, WeightsFiles, read_weights_inside,
 };
 use stagger_runtime::snapshot::Snapshot;
-use stagger_runtime::{Event, Interrupt, OnNonFinite, Outcome, Plan, RunError};
+use stagger_runtime::{EarlyEnd, Event, Interrupt, OnNonFinite, Outcome, Plan, RunError};
 use stagger_schedule::Action;
 
 use super::calibration::WARMUP_BATCHES;
-use super::early_end::{EarlyEnd, Ending};
+use super::early_end::Ending;
 use super::journal::Journal;
 use super::last_weights::LastWeights;
 use super::run::SnapshotCost;
@@ -214,8 +215,9 @@ impl<'s> Session<'_, 's> {
         if let (Ok(outcome), Some(_)) = (&mut ended, ended_by) {
             // The run has done what was asked for: it was not cut short.
             outcome.interrupted = false;
+            outcome.ended_by = ended_by;
             let last = outcome.version;
-            evaluated = (self.evaluate_the_end(last, last_weights.state())).and_then(|events| {
+            evaluated = (self.evaluate_the_end(last, &last_weights)).and_then(|events| {
                 for event in events {
                     progress.borrow_mut().take(&event);
                     sinks.event(&event)?;
@@ -240,39 +242,40 @@ impl<'s> Session<'_, 's> {
     }
 
     /// Evaluates a run that ends early, wherever that is, as any other.
-    fn evaluate_the_end(
-        &self,
-        last: usize,
-        state: Option<StageState>,
-    ) -> Result<Vec<Event>, Error> {
+    fn evaluate_the_end(&self, last: usize, kept: &LastWeights) -> Result<Vec<Event>, Error> {
         let job = self.job;
         let due = job.options.evaluate != Some(false);
         if !due || last == 0 || job.horizon.evaluate_at.contains(&last) {
             return Ok(Vec::new());
         }
-        let mut events = Vec::new();
-        let state = match self.folder {
-            Some(folder) => read_weights_inside(&folder.file(LAST_WEIGHTS_FILE))?.state,
-            None => state.ok_or(Error::NoWeights)?,
+        let read = |path| read_weights_inside(path).map(|weights| weights.state);
+        let (state, averaged) = match self.folder {
+            Some(folder) => {
+                // Stages that have not updated have no mean.
+                let average = folder.file(AVERAGE_WEIGHTS_FILE);
+                let has_average = job.average.is_some() && foreign::is_there(&average);
+                let averaged = has_average.then(|| read(&average)).transpose()?;
+                (read(&folder.file(LAST_WEIGHTS_FILE))?, averaged)
+            }
+            None => (kept.state().ok_or(Error::NoWeights)?, kept.averaged()),
         };
-        if let (Some(folder), Some(_)) = (self.folder, job.average) {
-            let averaged = read_weights_inside(&folder.file(AVERAGE_WEIGHTS_FILE))?.state;
-            if let Some(Event::Evaluated {
+        let mut events = Vec::new();
+        let averaged = averaged.map(|averaged| self.evaluate(job, &averaged));
+        if let Some(Event::Evaluated {
+            samples,
+            loss,
+            correct_top1,
+            correct_top5,
+            ..
+        }) = averaged.transpose()?.flatten()
+        {
+            events.push(Event::EvaluatedAverage {
+                version: last,
                 samples,
                 loss,
                 correct_top1,
                 correct_top5,
-                ..
-            }) = self.evaluate(job, &averaged)?
-            {
-                events.push(Event::EvaluatedAverage {
-                    version: last,
-                    samples,
-                    loss,
-                    correct_top1,
-                    correct_top5,
-                });
-            }
+            });
         }
         let mut evaluated = self.evaluate(job, &state)?;
         if let Some(Event::Evaluated { version, .. }) = &mut evaluated {

@@ -11,7 +11,8 @@ use stagger::report::{METRICS_FILE, Record, read_metrics};
 use stagger::runtime::{Outcome, RunError};
 use stagger::schedule::Schedule;
 use stagger::{
-    Event, Interrupt, ReportError, RunWeights, Sink, Training, TrainingOptions, evaluate_run,
+    EarlyEnd, Event, Interrupt, ReportError, RunWeights, Sink, Training, TrainingOptions,
+    evaluate_run,
 };
 
 use crate::support::{interrupting, noise};
@@ -73,6 +74,44 @@ fn a_run_folder_has_what_memory_has() {
     assert_eq!((again.version, again.best), (6, on_disk.best));
     assert_eq!(again.loss(), on_disk.loss());
     assert!(again.weights().unwrap() == on_disk.weights().unwrap());
+}
+
+/// Versions that are evaluated, by the weights and by their mean.
+#[derive(Default)]
+struct ByMean {
+    weights: Vec<usize>,
+    mean: Vec<usize>,
+}
+
+impl Sink for ByMean {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        match event {
+            Event::Evaluated { version, .. } => self.weights.push(*version),
+            Event::EvaluatedAverage { version, .. } => self.mean.push(*version),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_mean_is_evaluated_where_a_run_ends_early_without_a_folder() {
+    let options = TrainingOptions {
+        ema: Some(0.8),
+        patience: Some(2),
+        ..TrainingOptions::default()
+    };
+    let mut seen = ByMean::default();
+    let run = training()
+        .options(options)
+        .batch_size(8)
+        .epochs(1000)
+        .sink(&mut seen)
+        .run()
+        .unwrap();
+    assert_eq!(run.ended_by, Some(EarlyEnd::Patience));
+    assert_eq!(seen.weights.last(), Some(&run.version));
+    assert_eq!(seen.mean, seen.weights);
 }
 
 /// Versions that a run evaluates. With a folder, it waits in the last batch until the snapshot of version 3 is on disk, and told of
