@@ -28,7 +28,7 @@ fn where_a_run_goes_back_to_does_not_depend_on_its_timing() {
         let run = |name: &str, delay: &str| {
             let run = bench.stagger(&format!(
                 "train {data} --schedule {method} --stages 3 --batch-size 8 --epochs 6 --snapshot-every 1 --keep-snapshots {keep} \
-                 --calibration-batches 0 --lr 1000 --lr-schedule constant --warmup-batches 0 --on-nan rollback --output {name} {delay}"
+                 --calibration-batches 0 --lr 1000 --lr-schedule constant --warmup-batches 0 --on-nan rollback --ema 0.8 --output {name} {delay}"
             ));
             assert_eq!(run.status, 0, "{method}: {}", run.stderr);
             run.stdout
@@ -39,7 +39,11 @@ fn where_a_run_goes_back_to_does_not_depend_on_its_timing() {
             let name = format!("run{number}");
             let other = run(&name, delay);
             assert_eq!(rolled_back(&other), rolled_back(&first), "{method} {delay}");
-            for file in ["last.safetensors", "best.safetensors"] {
+            for file in [
+                "last.safetensors",
+                "best.safetensors",
+                "average.safetensors",
+            ] {
                 let read = |run: &str| fs::read(bench.path(run).join(file)).ok();
                 assert!(read(&name) == read("run0"), "{method} {delay}: {file}");
             }
@@ -116,7 +120,7 @@ fn a_rollback_is_on_disk_before_the_run_goes_on() {
     // With direct sums, whose rounding has two rollbacks.
     let flags = format!(
         "{data} --winograd false --schedule dsp --stages 3 --batch-size 8 --snapshot-every 2 --keep-snapshots 30 --calibration-batches 0 --lr 300 \
-         --lr-schedule constant --warmup-batches 0 --on-nan rollback"
+         --lr-schedule constant --warmup-batches 0 --on-nan rollback --ema 0.8"
     );
     let unbroken = bench.stagger(&format!("train {flags} --epochs 8 --output unbroken"));
     let lines = rolled_back(&unbroken.stdout);
@@ -136,8 +140,10 @@ fn a_rollback_is_on_disk_before_the_run_goes_on() {
     // As a process leaves it that is killed before the run goes on: only what was there at the first rollback, and the file.
     let version = rolled["version"].as_u64().unwrap() as usize;
     let same = |what: &str| {
-        let weights = |run: &str| fs::read(bench.path(run).join("last.safetensors")).unwrap();
-        assert!(weights("unbroken") == weights("killed"), "{what}");
+        for file in ["last.safetensors", "average.safetensors"] {
+            let weights = |run: &str| fs::read(bench.path(run).join(file)).unwrap();
+            assert!(weights("unbroken") == weights("killed"), "{what}: {file}");
+        }
         assert_eq!(bench.losses("killed"), bench.losses("unbroken"), "{what}");
     };
     bench.stagger(&format!(
