@@ -59,6 +59,9 @@ pub struct BlockSize {
 pub struct DeviceProfile {
     /// What people call it: `cpu on rank 1 (node7)`.
     pub name: String,
+    /// The engine that computed: `cpu`, `torch`; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// Forward pass of each block, without a graph.
     pub forward: Vec<Distribution>,
     /// Forward pass that builds the graph.
@@ -334,6 +337,7 @@ mod tests {
             dtype: "f32".to_owned(),
             blocks: vec![block("stem"), block("head")],
             devices: vec![DeviceProfile {
+                engine: Some("cpu".to_owned()),
                 name: "cpu".to_owned(),
                 forward: times(1.0),
                 recompute: times(1.5),

@@ -8,7 +8,7 @@ use stagger_engine::{Activation, EngineError, HostTensor, Stage, StageSpec};
 use stagger_plan::{DeviceProfile, Distribution};
 
 use crate::error::Error;
-use crate::job::Job;
+use crate::job::{Job, PlaceEngine};
 use crate::stages;
 
 /// What the blocks of a model take on one device, in seconds: of each block as many times as it was measured. Passes are those of
@@ -17,6 +17,8 @@ use crate::stages;
 pub(crate) struct BlockTimes {
     /// What people call the device: `cpu`, `cuda:1`.
     pub device: String,
+    /// The engine on it: `cpu`, `torch`.
+    pub engine: String,
     pub forward: Vec<Vec<f64>>,
     pub recompute: Vec<Vec<f64>>,
     pub backward: Vec<Vec<f64>>,
@@ -31,6 +33,7 @@ impl BlockTimes {
         let all = |times: Vec<Vec<f64>>| times.into_iter().map(Distribution::Samples).collect();
         DeviceProfile {
             name: self.device,
+            engine: Some(self.engine),
             forward: all(self.forward),
             recompute: all(self.recompute),
             backward: all(self.backward),
@@ -116,7 +119,7 @@ const HALVES_EVERY: usize = 4;
 /// else the machine does meets all of them alike. A round before these, in which engines make what they keep, does not count.
 pub(crate) fn measure_with<S: Stage>(
     job: &Job,
-    device: String,
+    place: PlaceEngine,
     rounds: usize,
     build: impl Fn(&StageSpec<'_>) -> Result<S, EngineError>,
 ) -> Result<BlockTimes, EngineError> {
@@ -157,7 +160,8 @@ pub(crate) fn measure_with<S: Stage>(
         }
     }
     let mut found = BlockTimes {
-        device,
+        device: place.to_string(),
+        engine: place.name().to_owned(),
         forward: Vec::new(),
         recompute: Vec::new(),
         backward: Vec::new(),
@@ -270,7 +274,7 @@ mod tests {
         assert_eq!(found[0], found[1]);
         let again = measure(&job, 0..1, 3).unwrap();
         assert_ne!(found[0], again[0], "two measurements");
-        assert_eq!(found[0].device, "cpu");
+        assert_eq!((&*found[0].device, &*found[0].engine), ("cpu", "cpu"));
         for times in [&found[0].forward, &found[0].recompute, &found[0].backward] {
             assert_eq!(times.len(), job.model.blocks.len());
             assert!(times.iter().all(|times| times.len() == 3));

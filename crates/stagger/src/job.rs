@@ -29,7 +29,7 @@ use crate::refusal::{Refusal, check_path};
 use ends::{check_goals, horizon, stall_timeout, time_limit};
 
 pub(crate) use batches::samples_of_share;
-pub(crate) use engine::{CPU, FORMER_CPU, choose_engines};
+pub(crate) use engine::{CPU, FORMER_CPU, TORCH, choose_engines, is_engine};
 pub use engine::{EngineChoice, PlaceEngine};
 pub use failures::{OnNan, Rhythm};
 pub(crate) use given::Given;
@@ -254,6 +254,7 @@ impl Job {
             replicas: Some(&replicas),
             batch_size,
             optimizer_slots: optimizer.slots().len() + usize::from(average.is_some()),
+            engine: durations.is_none().then_some((&engine, precision)),
         };
         let (cut, cut_note) =
             balance::first_cut(&balance, &to_cut, &balance::cost_model(&options))?;

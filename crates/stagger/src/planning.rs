@@ -11,13 +11,15 @@ mod tests;
 
 use std::path::PathBuf;
 
+use stagger_engine::Precision;
 use stagger_model::{Cut, CutError, Model};
-use stagger_plan::Distribution;
+use stagger_plan::{DeviceProfile, Distribution};
 use stagger_schedule::Replicas;
 
 use crate::balance::read_profile;
 use crate::durations::{DurationsError, check_batch_size};
 use crate::error::Error;
+use crate::job::{CPU, TORCH};
 pub use change::DeviceChange;
 use search::Search;
 
@@ -85,6 +87,8 @@ pub struct Planned {
     pub batch_size: usize,
     /// Devices that there are.
     pub devices: usize,
+    /// The engine on each of them: `cpu`, `torch`. Where the profile does not say, it is the first that computes in its format.
+    pub engines: Vec<String>,
     /// What fits and was simulated, the fastest first. Of a method with several numbers of micro-batches on the same stages it is the one with
     /// the fewest of those that are as fast as its fastest but for a hundredth.
     pub candidates: Vec<Candidate>,
@@ -100,6 +104,16 @@ pub struct Planned {
     /// Methods, or numbers of replicas with all their methods, that were not simulated: those of different numbers of replicas that
     /// cannot be as fast as others by the times of their stages, and those beside the most promising ones.
     pub left_out: usize,
+}
+
+/// The engine on a device of a profile in this format.
+fn engine(device: &DeviceProfile, dtype: &str) -> String {
+    match &device.engine {
+        Some(engine) => engine.clone(),
+        // Engine `cpu` computes in f32 alone.
+        None if dtype == Precision::F32.to_string() => CPU.to_owned(),
+        None => TORCH.to_owned(),
+    }
 }
 
 impl Planning {
@@ -149,6 +163,11 @@ impl Planning {
             best: best.map_or(0, |(at, _)| at),
             batch_size,
             devices: profile.devices.len(),
+            engines: profile
+                .devices
+                .iter()
+                .map(|device| engine(device, &profile.dtype))
+                .collect(),
             dtype: profile.dtype,
             candidates,
             alone_images_per_second: alone,

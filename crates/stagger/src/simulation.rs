@@ -164,6 +164,7 @@ impl Simulation {
                     replicas: Some(&replicas),
                     batch_size,
                     optimizer_slots: MOMENTUM_SLOTS,
+                    engine: None,
                 };
                 let own = match &self.durations {
                     DurationsChoice::File(path) => path.as_path(),

@@ -221,14 +221,13 @@ pub fn on_stages<V: OnStages>(job: &Job, visitor: V) -> V::Output {
 /// [`block_times`](crate::block_times).
 pub fn measure_blocks(job: &Job, place: usize, rounds: usize) -> Result<BlockTimes, EngineError> {
     let engine = job.engine.at(place);
-    let name = engine.to_string();
     match engine {
         PlaceEngine::Cpu => {
-            block_times::measure_with(job, name, rounds, |spec| CpuStage::new(spec, CpuDevice))
+            block_times::measure_with(job, engine, rounds, |spec| CpuStage::new(spec, CpuDevice))
         }
         #[cfg(feature = "torch")]
         PlaceEngine::Torch(device) => {
-            block_times::measure_with(job, name, rounds, |spec| TorchStage::new(spec, device))
+            block_times::measure_with(job, engine, rounds, |spec| TorchStage::new(spec, device))
         }
     }
 }

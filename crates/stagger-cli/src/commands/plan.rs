@@ -90,9 +90,9 @@ fn command(planned: &Planned, one: &Candidate) -> String {
             let _ = write!(text, " --replicas {}", one.replicas);
         }
     }
-    // Engine `cpu` computes in f32 alone.
-    if planned.dtype == "bf16" {
-        text.push_str(" --engine torch --dtype bf16");
+    text.push_str(&engines(planned, one));
+    if planned.dtype != "f32" {
+        let _ = write!(text, " --dtype {}", planned.dtype);
     }
     // A last batch that is smaller may have too few samples for all shares.
     if one.replicas.any() || one.micro_batches > 1 {
@@ -103,6 +103,22 @@ fn command(planned: &Planned, one: &Candidate) -> String {
         text.push_str(" --data-dir DIR");
     }
     text
+}
+
+/// The flag of the engines, where they are others than the default.
+fn engines(planned: &Planned, one: &Candidate) -> String {
+    let of_stage = |stage| {
+        let first = one.replicas.places_of(stage..stage + 1).start;
+        planned.engines[one.devices[first]].as_str()
+    };
+    let engines: Vec<&str> = (0..one.replicas.stages()).map(of_stage).collect();
+    match engines.split_first() {
+        Some((&first, others)) if others.iter().any(|other| *other != first) => {
+            format!(" --engines {}", engines.join(","))
+        }
+        Some((&"cpu", _)) | None => String::new(),
+        Some((first, _)) => format!(" --engine {first}"),
+    }
 }
 
 /// Copies of each stage.

@@ -169,6 +169,28 @@ fn numbers_of_micro_batches_are_tried() {
     let found = planned(&bf16, "");
     let command = found["best"]["command"].as_str().unwrap();
     assert!(command.contains("--engine torch --dtype bf16"), "{command}");
+    let mixed = with_profile(|profile| {
+        let device = &mut profile["devices"][0];
+        device["engine"] = json!("cpu");
+        let mut other = device.clone();
+        other["engine"] = json!("torch");
+        profile["devices"].as_array_mut().unwrap().push(other);
+    });
+    let found = planned(&mixed, "");
+    let plans = found["plans"].as_array().unwrap().iter();
+    let commands: Vec<_> = plans
+        .map(|plan| plan["command"].as_str().unwrap())
+        .collect();
+    let pipelines = commands
+        .iter()
+        .filter(|command| command.contains("--stages 2"));
+    assert!(
+        pipelines.clone().count() > 0
+            && pipelines
+                .clone()
+                .all(|command| command.contains(" --engines cpu,torch")),
+        "{commands:?}"
+    );
 }
 
 /// Replicas wait for the slowest of them: those of a stage are equally fast where that can be.

@@ -259,8 +259,24 @@ fn a_run_is_resumed_without_the_profile() {
     // The built-in data.
     profile["input"] = json!([3, 32, 32]);
     write(&bench, &profile);
+    // What was measured with something else may mislead.
+    let mut others = profile.clone();
+    others["devices"][0]["engine"] = json!("torch");
+    write(&bench, &others);
+    let train = bench.train("torch", "--balance ./p.json");
+    let line = "ms per micro-batch; the profile is of engine torch, and the run computes with engine cpu: better measure a profile of that\n";
+    assert!(train.stdout.contains(line), "{}", train.stdout);
+    others["devices"][0]["engine"] = json!("cpu");
+    others["dtype"] = json!("bf16");
+    write(&bench, &others);
+    let train = bench.train("bf16", "--balance ./p.json");
+    let line = "ms per micro-batch; the profile is of bf16, and the run computes in f32: better measure a profile of that\n";
+    assert!(train.stdout.contains(line), "{}", train.stdout);
+
+    profile["devices"][0]["engine"] = json!("cpu");
+    write(&bench, &profile);
     let train = bench.train("run", "--balance ./p.json");
-    let line = "balance ./p.json: blocks 1,4, expected to take 1000.0, 1000.0 ms per micro-batch";
+    let line = "balance ./p.json: blocks 1,4, expected to take 1000.0, 1000.0 ms per micro-batch\n";
     assert!(train.stdout.contains(line), "{}", train.stdout);
     // Its last line is a checksum.
     let config = || {
@@ -344,6 +360,20 @@ fn what_is_no_profile_of_the_run_is_refused_in_one_sentence() {
         (
             whole.to_string().replace("1.0,1.0,", "-1.0,1.0,"),
             "a time is not between 0 s and a day",
+        ),
+        (
+            whole.to_string().replace("\"f32\"", "\"f16\""),
+            "its dtype is \"f16\"; it has to be f32 or bf16",
+        ),
+        (
+            whole.to_string().replace("\"f32\"", "\"\\u001b[31m\""),
+            "its dtype is \"\\u{1b}[31m\"; it has to be f32 or bf16",
+        ),
+        (
+            whole
+                .to_string()
+                .replace("\"by hand\"", "\"by hand\",\"engine\":\"burn\""),
+            "its engine is \"burn\"; it has to be cpu or torch",
         ),
         (
             whole.to_string().replace("classes", "cla\\u001b[31msses"),

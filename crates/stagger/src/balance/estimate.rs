@@ -115,6 +115,7 @@ pub fn cut_without_measuring(
         replicas: None,
         batch_size,
         optimizer_slots: 1,
+        engine: None,
     };
     Ok(first_cut(balance, &run, estimate)?.0)
 }

@@ -1,9 +1,11 @@
 //! The cut of a run by a profile that was measured before.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use stagger_data::{foreign, shown_path, shown_text};
+use stagger_engine::Precision;
 use stagger_model::{Balance, BlockCosts, Cut, MemoryLimit, Model, StageWork};
 use stagger_plan::{PipelineError, Profile, ProfileError};
 use stagger_runtime::Replicas;
@@ -11,7 +13,7 @@ use stagger_schedule::Schedule;
 
 use super::milliseconds;
 use crate::error::Error;
-use crate::job::summary_inputs;
+use crate::job::{EngineChoice, is_engine, summary_inputs};
 use crate::refusal::{Refusal, check_path};
 
 /// Far more than a profile of any model in the zoo with a thousand rounds has.
@@ -42,6 +44,22 @@ pub enum ProfileMisfit {
         path: PathBuf,
         /// What is wrong.
         source: ProfileError,
+    },
+    /// It names an engine or a number format that there is not.
+    #[error(
+        "{}: its {what} is \"{}\"; it has to be {expected}",
+        shown_path(path),
+        shown_text(found)
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// What of it.
+        what: &'static str,
+        /// What it says.
+        found: String,
+        /// What there are.
+        expected: &'static str,
     },
     /// It is one of something else.
     #[error(
@@ -78,6 +96,8 @@ pub(crate) struct ToCut<'a> {
     pub batch_size: usize,
     /// Values per parameter that the optimizer keeps.
     pub optimizer_slots: usize,
+    /// What computes the run, and in which format; `None` where nothing does.
+    pub engine: Option<(&'a EngineChoice, Precision)>,
 }
 
 /// The cut of a model by a profile of it, for the stages of a schedule with momentum: stages go by their devices' times, and get no
@@ -97,6 +117,7 @@ pub fn cut_by_profile(
         replicas: None,
         batch_size,
         optimizer_slots: 1,
+        engine: None,
     };
     Ok(by_file(path, &run)?.0)
 }
@@ -106,12 +127,40 @@ pub(super) fn by_file(path: &Path, run: &ToCut<'_>) -> Result<(Cut, String), Err
     check_path("balance", path)?;
     let profile = read_profile(path).map_err(refused)?;
     let (cut, times) = cut_of_profile(&profile, path, run)?;
-    let line = format!(
+    let mut line = format!(
         "balance {}: blocks {cut}, expected to take {} ms per micro-batch",
         shown_path(path),
         milliseconds(&times)
     );
+    if let Some(other) = other_computation(&profile, run) {
+        let _ = write!(line, "; {other}: better measure a profile of that");
+    }
     Ok((cut, line))
+}
+
+/// Says what a profile was measured with where that is not what computes the run.
+fn other_computation(profile: &Profile, run: &ToCut<'_>) -> Option<String> {
+    let (engine, precision) = run.engine?;
+    let alone = Replicas::none(run.schedule.stages());
+    let replicas = run.replicas.unwrap_or(&alone);
+    let place = |device: usize| match profile.devices.len() {
+        1 => 0..replicas.places(),
+        found if found == replicas.places() => device..device + 1,
+        _ => replicas.places_of(device..device + 1),
+    };
+    let devices = profile.devices.iter().enumerate();
+    let other = devices.filter_map(|(device, of)| {
+        let found = of.engine.as_deref()?;
+        let mut here = place(device).map(|place| engine.at(place).name());
+        let here = here.find(|here| *here != found)?;
+        Some(format!(
+            "the profile is of engine {found}, and the run computes with engine {here}"
+        ))
+    });
+    let (found, here) = (&profile.dtype, precision.to_string());
+    let format = (*found != here)
+        .then(|| format!("the profile is of {found}, and the run computes in {here}"));
+    other.chain(format).next()
 }
 
 fn refused(misfit: ProfileMisfit) -> Refusal {
@@ -124,14 +173,31 @@ fn refused(misfit: ProfileMisfit) -> Refusal {
 /// Reads a profile.
 ///
 /// # Errors
-/// [`ProfileMisfit::Unread`], [`ProfileMisfit::Damaged`].
+/// [`ProfileMisfit::Unread`], [`ProfileMisfit::Damaged`], [`ProfileMisfit::Unknown`].
 pub(crate) fn read_profile(path: &Path) -> Result<Profile, ProfileMisfit> {
     let path = path.to_owned();
     let text = match foreign::text(&path, MOST_BYTES) {
         Ok(text) => text,
         Err(source) => return Err(ProfileMisfit::Unread { path, source }),
     };
-    Profile::from_json(&text).map_err(|source| ProfileMisfit::Damaged { path, source })
+    let profile = match Profile::from_json(&text) {
+        Ok(profile) => profile,
+        Err(source) => return Err(ProfileMisfit::Damaged { path, source }),
+    };
+    let mut engines = profile.devices.iter().flat_map(|device| &device.engine);
+    let unknown = |what, found: &str, expected| ProfileMisfit::Unknown {
+        path: path.clone(),
+        what,
+        found: found.to_owned(),
+        expected,
+    };
+    if let Some(found) = engines.find(|name| !is_engine(name)) {
+        return Err(unknown("engine", found, "cpu or torch"));
+    }
+    match profile.dtype.parse() {
+        Ok(Precision::F32 | Precision::Bf16) => Ok(profile),
+        _ => Err(unknown("dtype", &profile.dtype, "f32 or bf16")),
+    }
 }
 
 /// Makes sure that the profile is one of the run's model, and of one device, one for each stage, or one for each place.
@@ -212,6 +278,7 @@ pub(crate) fn cut_of_profile(
         replicas,
         batch_size,
         optimizer_slots,
+        ..
     } = *run;
     let micro_batches = schedule.micro_batches();
     let samples = (batch_size / micro_batches.max(1)).max(1);

@@ -17,6 +17,9 @@ mod torch;
 /// The default engine.
 pub(crate) const CPU: &str = "cpu";
 
+/// The one over libtorch.
+pub(crate) const TORCH: &str = "torch";
+
 /// What stands in the place of an engine's name where stages sleep instead of computing.
 pub(crate) const EMULATED: &str = "emulated";
 
@@ -122,6 +125,16 @@ impl EngineChoice {
 }
 
 impl PlaceEngine {
+    /// The engine, as options name it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cpu => CPU,
+            #[cfg(feature = "torch")]
+            Self::Torch(_) => TORCH,
+        }
+    }
+
     /// The GPU on which it computes, if it is one.
     #[must_use]
     pub fn cuda(&self) -> Option<usize> {
@@ -251,11 +264,16 @@ fn engines(values: &mut TrainingOptions, stages: usize) -> Result<Vec<Engine>, R
     Ok(engines)
 }
 
+/// Whether there is an engine of that name, in this build or in another.
+pub(crate) fn is_engine(name: &str) -> bool {
+    matches!(name, CPU | TORCH)
+}
+
 fn engine(name: &str) -> Result<Engine, Refusal> {
     match name {
         CPU => Ok(Engine::Cpu),
-        "torch" if cfg!(feature = "torch") => Ok(Engine::Torch),
-        "torch" => Err(Refusal::NoTorch),
+        TORCH if cfg!(feature = "torch") => Ok(Engine::Torch),
+        TORCH => Err(Refusal::NoTorch),
         _ => Err(Refusal::Unknown {
             kind: "engine",
             found: name.to_owned(),

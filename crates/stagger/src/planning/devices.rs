@@ -79,6 +79,7 @@ impl Planning {
             let memory = self.memory.get(number).or(self.memory.first()).copied();
             DeviceProfile {
                 name: own.name.clone(),
+                engine: own.engine.clone(),
                 forward: scaled(&own.forward),
                 recompute: scaled(&own.recompute),
                 backward: scaled(&own.backward),

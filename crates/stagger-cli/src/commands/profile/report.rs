@@ -70,7 +70,11 @@ fn row(text: &mut String, name: &str, times: [&Distribution; 4]) {
 }
 
 fn device_table(text: &mut String, measured: &Profiled, device: &DeviceProfile) {
-    head(text, &format!("blocks on {}", device.name));
+    let of = match device.engine.as_deref() {
+        None | Some("cpu") => String::new(),
+        Some(engine) => format!(" ({engine})"),
+    };
+    head(text, &format!("blocks on {}{of}", device.name));
     let DeviceProfile {
         forward,
         recompute,
