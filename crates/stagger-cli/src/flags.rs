@@ -243,7 +243,7 @@ pub struct ExplainArgs {
 /// Flags of `stagger summary`.
 #[derive(Debug, Args)]
 pub struct SummaryArgs {
-    /// The network, such as resnet20
+    /// The network, such as resnet20, or a TOML file of layers, such as ./my.toml
     pub model: String,
     /// Number of stages; a schedule's notation may say it [default: 2]
     #[arg(short = 'k', long, value_name = "K")]

@@ -130,6 +130,11 @@ impl Network {
     }
 }
 
+/// Whether a network of the zoo has this name, however it is written.
+pub(crate) fn has(name: &str) -> bool {
+    names::network(name).is_ok()
+}
+
 impl Model {
     /// The zoo's model of this name, for images of `input` = `[channels, height, width]`.
     ///

@@ -19,6 +19,9 @@ pub struct Profile {
     pub format: u32,
     /// The network: `resnet20`.
     pub model: String,
+    /// The text of its model file, where it is none of the zoo's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Channels, height and width of an image.
     pub input: [usize; 3],
     /// Number of classes.
@@ -331,6 +334,7 @@ mod tests {
         Profile {
             format: FORMAT,
             model: "a".to_owned(),
+            network: None,
             input: [3, 8, 8],
             classes: 10,
             samples: 4,

@@ -11,6 +11,8 @@ use stagger_plan::{
 use stagger_schedule::{Replicas, Schedule};
 
 use crate::balance::{ProfileMisfit, read_profile};
+use crate::error::Error;
+use crate::model_file::of_profile;
 use crate::refusal::Refusal;
 
 /// What stands before a time that all stages take.
@@ -123,12 +125,10 @@ impl Durations {
     ///
     /// # Errors
     /// When this version knows no such model, or not with these images.
-    pub fn model(&self) -> Result<Option<Model>, stagger_model::ModelError> {
+    pub fn model(&self) -> Result<Option<Model>, Error> {
         match self {
             Self::Equal(_) => Ok(None),
-            Self::Profile(profile) => {
-                Model::by_name(&profile.model, profile.input, profile.classes).map(Some)
-            }
+            Self::Profile(profile) => of_profile(profile).map(Some),
         }
     }
 

@@ -24,6 +24,7 @@ use stagger_transport::wire::Format;
 use crate::balance;
 use crate::durations::check_batch_size;
 use crate::error::Error;
+use crate::model_file;
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
 use ends::{check_goals, horizon, stall_timeout, time_limit};
@@ -163,6 +164,10 @@ impl Job {
             options.stages = Some(schedule.stages());
         }
         let mut options = options.or_defaults();
+        let network = match given.model {
+            None => model_file::bring_in(&mut options)?,
+            Some(_) => String::new(),
+        };
         optimization::refuse_unused(&options)?;
         options.fill_dependent();
         if options
@@ -245,7 +250,7 @@ impl Job {
         check_batch_size(batch_size)?;
 
         let split = images::open(&mut options, given)?;
-        let model = model(&options, given, &split)?;
+        let model = model(&options, given, &split, &network)?;
         optimization::check_fine_tuning(&options, &model, schedule.stages())?;
         let sync_batch_norm = transport::sync_batch_norm(&mut options, &replicas, &model)?;
         let to_cut = balance::ToCut {
@@ -363,12 +368,16 @@ impl Job {
     }
 }
 
-/// The model that was given, or else the one that the options name, for these images.
-fn model(options: &TrainingOptions, given: &Given, split: &Split) -> Result<Model, Error> {
+/// The model that was given, or else the one that the options name, for these images. Messages call the text of a network `network`.
+fn model(
+    options: &TrainingOptions,
+    given: &Given,
+    split: &Split,
+    network: &str,
+) -> Result<Model, Error> {
     let found = (split.train.shape(), split.train.classes());
     let Some(model) = &given.model else {
-        let name = options.model.as_deref().unwrap_or_default();
-        return Ok(Model::by_name(name, found.0, found.1)?);
+        return model_file::model(options, network, found.0, found.1);
     };
     model.validate()?;
     let expected = (model.input, model.classes);

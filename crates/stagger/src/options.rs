@@ -44,8 +44,11 @@ macro_rules! options {
 }
 
 options! {
-    /// Name of the network: [`MODEL_NAMES`](stagger_model::MODEL_NAMES). Default: `resnet8`.
+    /// Name of the network: [`MODEL_NAMES`](stagger_model::MODEL_NAMES); or the path of a file of one's own (with a `/` in it, or ending in
+    /// `.toml`; [`Model::from_toml`](stagger_model::Model::from_toml)). Default: `resnet8`.
     model: String,
+    /// The text of such a file. A run puts it here, and the name in it into `model`.
+    network: String,
     /// Name of the data set: [`NAMES`](stagger_data::NAMES). Default: the one whose files `data_dir` holds; without that,
     /// `shapes`.
     dataset: String,

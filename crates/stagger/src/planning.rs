@@ -20,6 +20,7 @@ use crate::balance::read_profile;
 use crate::durations::{DurationsError, check_batch_size};
 use crate::error::Error;
 use crate::job::{CPU, TORCH};
+use crate::model_file::of_profile;
 pub use change::DeviceChange;
 use search::Search;
 
@@ -81,6 +82,8 @@ pub struct Candidate {
 pub struct Planned {
     /// The network.
     pub model: Model,
+    /// Whether it is from a model file, so that its name alone does not say it.
+    pub is_from_file: bool,
     /// Format in which the profile was measured: `f32`, `bf16`.
     pub dtype: String,
     /// Samples per batch.
@@ -124,7 +127,7 @@ impl Planning {
     /// When the profile is wrong, or the devices or stragglers do not fit it; and when nothing fits into memory.
     pub fn run(&self) -> Result<Planned, Error> {
         let profile = read_profile(&self.profile).map_err(DurationsError::from)?;
-        let model = Model::by_name(&profile.model, profile.input, profile.classes)?;
+        let model = of_profile(&profile)?;
         let profile = self.with_devices(profile)?;
         let batch_size = self.batch_size.unwrap_or(profile.samples);
         check_batch_size(batch_size)?;
@@ -169,6 +172,7 @@ impl Planning {
                 .map(|device| engine(device, &profile.dtype))
                 .collect(),
             dtype: profile.dtype,
+            is_from_file: profile.network.is_some(),
             candidates,
             alone_images_per_second: alone,
             simulated: found.simulated,

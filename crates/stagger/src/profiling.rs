@@ -164,6 +164,7 @@ impl Profiling {
         let profile = Profile {
             format: Profile::FORMAT,
             model: job.model.name.clone(),
+            network: job.options.network.clone(),
             input: job.model.input,
             classes: job.model.classes,
             samples: micro_batch(&job),

@@ -65,6 +65,13 @@ pub enum ResumeRefusal {
         /// What it is.
         found: String,
     },
+    /// The layers of the network differ.
+    Network {
+        /// The run folder.
+        run: PathBuf,
+        /// The network.
+        model: String,
+    },
     /// The cut differs.
     Cut {
         /// The run folder.
@@ -147,6 +154,11 @@ impl ResumeRefusal {
                 shown_path(run),
                 notes.join("; "),
                 last_weights(run)
+            ),
+            Self::Network { run, model } => format!(
+                "the network {model} has other layers now than in {}; a resumed run has to be the run that it was; leave {} out, or start a new run",
+                shown_path(run),
+                spelling.name("model")
             ),
             Self::Option {
                 run,

@@ -25,6 +25,24 @@ pub fn check(data: &[u8]) {
         assert_eq!(toml::from_str::<Model>(&written).unwrap(), model);
         describe(&model);
     }
+    // A model file, for two kinds of images.
+    for (input, classes) in [([3, 16, 16], 5), ([1, 8, 8], 10)] {
+        let read = bounded(text.as_bytes(), FACTOR, || {
+            Model::from_toml(text, input, classes)
+        });
+        match read {
+            Ok(model) => {
+                assert_eq!(Model::name_in_toml(text).unwrap(), model.name);
+                let written = toml::to_string(&model).unwrap();
+                assert_eq!(
+                    Model::from_toml(&written, input, classes).unwrap(),
+                    model
+                );
+                describe(&model);
+            }
+            Err(error) => assert!(error.line <= text.lines().count() + 1),
+        }
+    }
 }
 
 /// Whatever a checked model holds, it can be cut and described.

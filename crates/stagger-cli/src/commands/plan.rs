@@ -80,9 +80,13 @@ fn best(planned: &Planned) -> &Candidate {
 
 /// How to run a plan.
 fn command(planned: &Planned, one: &Candidate) -> String {
+    let model = match planned.is_from_file {
+        true => "FILE",
+        false => planned.model.name.as_str(),
+    };
     let mut text = format!(
         "stagger train --model {} --batch-size {} --schedule '{}'",
-        planned.model.name, planned.batch_size, one.schedule
+        model, planned.batch_size, one.schedule
     );
     if !one.schedule.starts_with("dp(") {
         let _ = write!(text, " --stages {} --balance {}", one.stages, one.cut);

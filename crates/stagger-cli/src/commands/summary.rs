@@ -3,7 +3,8 @@
 use anyhow::Context;
 use stagger::cut_without_measuring;
 use stagger::job::summary_inputs;
-use stagger::model::{Balance, Model, SummaryTime, summary};
+use stagger::model::{Balance, SummaryTime, summary};
+use stagger::named_model;
 
 use super::{explain, print};
 use crate::failure::Failure;
@@ -16,7 +17,7 @@ const DEFAULT_STAGES: usize = 2;
 pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
     let schedule = explain::parse(&arguments.schedule, arguments.stages, DEFAULT_STAGES)?;
     let balance: Balance = arguments.balance.parse().context("--balance")?;
-    let model = Model::by_name(
+    let model = named_model(
         &arguments.model,
         input_shape(&arguments.input)?,
         arguments.classes,

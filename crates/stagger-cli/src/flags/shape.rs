@@ -8,7 +8,7 @@ use stagger::TrainingOptions;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "What runs")]
 pub struct RandomImageFlags {
-    /// The network, such as resnet20
+    /// The network, such as resnet20, or a TOML file of layers, such as ./my.toml
     #[arg(long, value_name = "NAME", default_value = "resnet20")]
     model: String,
     /// Shape of one image: channels x height x width

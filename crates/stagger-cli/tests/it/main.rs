@@ -31,6 +31,7 @@ mod limits;
 mod longer;
 mod methods;
 mod mixing;
+mod model_files;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod output;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
-use stagger_model::Balance;
+use stagger_model::{Balance, Model};
 use stagger_report::{
     CONFIG_FILE, DEFAULT_BASE, EndRecord, METRICS_FILE, Record, RunFolder, read_metrics,
 };
@@ -23,6 +23,7 @@ use super::snapshots::{self, Found};
 use crate::config_file::{self, ConfigError};
 use crate::error::Error;
 use crate::job::{CPU, FORMER_CPU, Given, Job};
+use crate::model_file;
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path, refuse_emulated};
 use crate::resume_refusal::ResumeRefusal;
@@ -316,6 +317,22 @@ fn check_options(
         let is_free = FREE.contains(&key.as_str()) || extension.allows(key);
         if was == is || is_free || is_same_schedule(key, was, job) {
             continue;
+        }
+        if key == "network" {
+            let text = |value: Option<&Value>| {
+                value.and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            let Model {
+                input,
+                classes,
+                name,
+                ..
+            } = &job.model;
+            if model_file::is_same(&text(was), &text(is), *input, *classes) {
+                continue;
+            }
+            let (run, model) = (run.to_owned(), name.clone());
+            return Err(ResumeRefusal::Network { run, model }.into());
         }
         let say = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
         return Err(ResumeRefusal::Option {
