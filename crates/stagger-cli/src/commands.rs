@@ -12,8 +12,10 @@ pub mod profile;
 #[cfg_attr(not(feature = "mpi"), path = "commands/without_mpi.rs")]
 mod ranks;
 pub mod report;
+mod series;
 pub mod simulate;
 pub mod summary;
+pub mod sweep;
 pub mod theory;
 pub mod train;
 pub mod weights;

@@ -14,6 +14,7 @@ mod predict;
 pub mod profile;
 mod shape;
 mod simulate;
+pub mod sweep;
 pub mod theory;
 pub mod train;
 
@@ -29,6 +30,7 @@ pub use predict::PredictArgs;
 pub use profile::ProfileArgs;
 pub use shape::input_shape;
 pub use simulate::SimulateArgs;
+pub use sweep::SweepArgs;
 pub use theory::TheoryArgs;
 pub use train::TrainArgs;
 
@@ -131,6 +133,15 @@ pub enum Command {
         mut_arg("output", |output| output.help(compare::OUTPUT))
     )]
     Compare(CompareArgs),
+    /// Try values of options: each combination, or some drawn at random; as a table, best first
+    #[command(
+        after_help = sweep::EXAMPLES,
+        args_override_self = true,
+        allow_negative_numbers = true,
+        mut_arg("calibration_batches", |batches| batches.hide(true)),
+        mut_arg("output", |output| output.help(sweep::OUTPUT))
+    )]
+    Sweep(SweepArgs),
 }
 
 const TRAIN_EXAMPLES: &str = "\

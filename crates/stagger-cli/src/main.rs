@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     }
     signals::outlive_limits();
     let words: Vec<OsString> = std::env::args_os().collect();
-    let is_run = |word: &OsString| word == "train" || word == "compare";
+    let is_run = |word: &OsString| ["train", "compare", "sweep"].iter().any(|run| word == run);
     if words.get(1).is_some_and(is_run) {
         signals::end_at_once();
     } else {
@@ -85,6 +85,7 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Profile(arguments) => commands::profile::run(&arguments),
         Command::Compare(arguments) => commands::compare::run(&arguments, &words),
+        Command::Sweep(arguments) => commands::sweep::run(&arguments, &words),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

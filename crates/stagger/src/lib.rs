@@ -75,7 +75,7 @@ pub use durations::{Durations, DurationsChoice, DurationsError};
 pub use error::{Error, Source};
 pub use evaluation::{Evaluation, PreparedEvaluation, evaluate_run};
 pub use inspection::{ClassCounts, InspectedData, SourceSizes, inspect_data};
-pub use model_file::{NetworkError, named_model};
+pub use model_file::{NetworkError, named_model, take_network};
 pub use options::{Augment, TrainingOptions};
 pub use planning::{Candidate, DeviceChange, Planned, Planning};
 pub use prediction::{LogitsOf, PreparedPrediction, predict};

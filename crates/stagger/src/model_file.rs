@@ -95,6 +95,14 @@ fn network_of(name: &str) -> String {
     format!("network {}", shown_text(name))
 }
 
+/// Brings the file that the option `model` names into the options, so that it is not read again.
+///
+/// # Errors
+/// When the file is none of a network.
+pub fn take_network(options: &mut TrainingOptions) -> Result<(), Refusal> {
+    bring_in(options).map(drop)
+}
+
 /// What a text that is in no file of its own is called.
 const IN_CONFIG: &str = "`network`";
 

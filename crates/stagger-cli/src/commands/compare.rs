@@ -1,23 +1,20 @@
 //! `stagger compare`.
 
-mod child;
-mod folder;
 mod request;
 mod results;
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use stagger::data::{quoted_for_shell, shown_path, shown_text};
+use stagger::data::{shown_path, shown_text};
 use stagger::job::Job;
 use stagger::report::compare::{Comparison, Plan, PlannedRun, RunState, error_file, read_run};
 
+use super::series::folder::run_name;
+use super::series::{self, ChildRun, End, Interrupts, SeriesFolder, command, quoted};
 use crate::failure::Failure;
 use crate::flags::CompareArgs;
 use crate::terminal::{self, Lines};
-use child::{ChildRun, End, Interrupts};
-use folder::{CompareFolder, run_name};
 use request::Request;
 
 /// Compares methods. `words` is the command line, for the report.
@@ -53,7 +50,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         return Err(anyhow!("--output is empty; name a folder, or leave the flag out").into());
     }
     let mut interrupts = Interrupts::listen()?;
-    let folder = CompareFolder::open(output, &label, &request)?;
+    let folder = SeriesFolder::open(output, &label, &request)?;
     let plan = Plan {
         title,
         command: command(words, output, folder.path()),
@@ -89,12 +86,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
 }
 
 /// Writes the report on what has been run, and says how it went.
-fn conclude(
-    plan: Plan,
-    folder: &CompareFolder,
-    end: End,
-    lines: &mut Lines,
-) -> Result<(), Failure> {
+fn conclude(plan: Plan, folder: &SeriesFolder, end: End, lines: &mut Lines) -> Result<(), Failure> {
     let comparison = Comparison::read(plan);
     let done = |state: &&RunState| matches!(state, RunState::Done(_));
     let done = comparison.states.iter().filter(done).count();
@@ -122,7 +114,7 @@ fn conclude(
 }
 
 /// All runs, in the order in which they are made, with their config files written.
-fn planned(request: &Request, folder: &CompareFolder) -> Result<Vec<PlannedRun>> {
+fn planned(request: &Request, folder: &SeriesFolder) -> Result<Vec<PlannedRun>> {
     let mut pairs: Vec<(f64, &String)> = Vec::new();
     for slowdown in &request.slowdowns {
         pairs.extend(request.methods.iter().map(|method| (*slowdown, method)));
@@ -166,7 +158,7 @@ fn straggler(request: &Request, slowdown_percent: f64) -> Vec<OsString> {
 fn run_all(
     plan: &Plan,
     request: &Request,
-    folder: &CompareFolder,
+    folder: &SeriesFolder,
     interrupts: &mut Interrupts,
     lines: &mut Lines,
 ) -> Result<End> {
@@ -184,7 +176,7 @@ fn run_all(
             run.seed
         ));
         if let RunState::Done(result) = read_run(&run.folder) {
-            let line = results::line(&result, plan.emulated.is_some());
+            let line = series::line(&result, plan.emulated.is_some());
             lines.print(&format!("{line} (kept)\n"));
             continue;
         }
@@ -203,11 +195,11 @@ fn run_all(
             folder: run.folder.clone(),
             lock: folder.lock()?,
         };
-        let end = child::run(job, interrupts)?;
+        let end = series::child::run(job, interrupts)?;
         let state = read_run(&run.folder);
         lines.print(&match &state {
             RunState::Done(result) => {
-                format!("{}\n", results::line(result, plan.emulated.is_some()))
+                format!("{}\n", series::line(result, plan.emulated.is_some()))
             }
             _ if end == End::Interrupted => "interrupted\n".to_owned(),
             RunState::Failed(error) => format!("failed: {}\n", shown_text(error)),
@@ -250,44 +242,4 @@ fn title(job: &Job, with_replicas: bool) -> String {
         },
         job.batch_size,
     )
-}
-
-/// The command line with its folder, so that it continues there.
-fn command(words: &[OsString], output: Option<&Path>, folder: &Path) -> String {
-    let mut words: Vec<OsString> = words.to_vec();
-    if let Some(program) = words.first_mut() {
-        *program = "stagger".into();
-    }
-    if output.is_none() {
-        words.extend(["--output".into(), folder.into()]);
-    }
-    quoted(&words)
-}
-
-/// As a shell takes it.
-fn quoted(words: &[OsString]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+@".contains(c);
-    let quote = |word: &OsString| match word.to_str() {
-        Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
-        _ => quoted_for_shell(word),
-    };
-    words.iter().map(quote).collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_can_be_pasted_into_a_shell() {
-        let words = ["/bin/stagger", "compare", "bp", "gpipe(4)", "it's"].map(OsString::from);
-        assert_eq!(
-            command(&words, None, Path::new("runs/a b")),
-            r"stagger compare bp 'gpipe(4)' 'it'\''s' --output 'runs/a b'"
-        );
-        assert_eq!(
-            command(&words[..3], Some(Path::new("x")), Path::new("x")),
-            "stagger compare bp"
-        );
-    }
 }

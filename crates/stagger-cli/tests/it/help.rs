@@ -10,6 +10,7 @@ fn help_lists_verbs_and_flags() {
     insta::assert_snapshot!("bench_help", bench.stagger("bench --help").stdout);
     insta::assert_snapshot!("profile_help", bench.stagger("profile --help").stdout);
     insta::assert_snapshot!("compare_help", bench.stagger("compare --help").stdout);
+    insta::assert_snapshot!("sweep_help", bench.stagger("sweep --help").stdout);
     insta::assert_snapshot!("predict_help", bench.stagger("predict --help").stdout);
     insta::assert_snapshot!("eval_help", bench.stagger("eval --help").stdout);
     insta::assert_snapshot!(

@@ -5,6 +5,7 @@
 )]
 
 mod support;
+mod sweep;
 mod theory;
 
 mod averages;

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use stagger::job::Job;
-use stagger::model::Balance;
 use stagger::schedule::Schedule;
 use stagger::{Training, TrainingOptions, config_file};
 
+use crate::commands::series;
 use crate::flags::CompareArgs;
 
 /// About one in three, as in the paper's experiment.
@@ -73,11 +73,7 @@ impl Request {
             }
         }
         let preset = arguments.preset.as_deref().map(preset).transpose()?;
-        let mut values = said;
-        if let Some(path) = &arguments.config {
-            stagger::check_path("config", path).map_err(stagger::Error::from)?;
-            values = values.or(config_file::read(path)?);
-        }
+        let mut values = series::with_config(said, arguments.config.as_deref())?;
         if let Some(preset) = preset {
             let budget_given = values.epochs.is_some() || values.max_seconds.is_some();
             values = values.or(TrainingOptions {
@@ -93,39 +89,8 @@ impl Request {
                 "--patience is for `stagger train`; the runs of a comparison are equally long, so leave it out"
             );
         }
-        if let Some(folder) = &mut values.data_dir {
-            // The request has to mean the same from everywhere.
-            *folder = std::path::absolute(&*folder).context("--data-dir")?;
-        }
-        if let Some(path) = &mut values.resume_weights {
-            *path = std::path::absolute(&*path).context("--resume-weights")?;
-        }
-        if let Some(path) = &mut values.pretrained {
-            *path = std::path::absolute(&*path).context("--pretrained")?;
-        }
-        if let Some(said) = &mut values.emulate
-            && !said.is_empty()
-            && !said.starts_with("equal:")
-            && let Ok(path) = std::path::absolute(&*said)
-            && let Some(text) = path.to_str()
-        {
-            *said = text.to_owned();
-        }
-        if let Some(balance) = &mut values.balance
-            && let Ok(Balance::File(path)) = balance.parse()
-        {
-            stagger::check_path("balance", &path).map_err(stagger::Error::from)?;
-            let path = std::path::absolute(path).context("--balance")?;
-            let path = path.into_os_string().into_string();
-            *balance = path
-                .map_err(|_| anyhow!("--balance: the path of the current folder is not UTF-8"))?;
-        }
+        series::settle_paths(&mut values)?;
         let stages = values.stages;
-        if values.balance.as_deref().map(str::trim) == Some("profile") {
-            bail!(
-                "--balance profile would cut the model anew for every run; write the cut that stagger train finds with it, such as 7,4"
-            );
-        }
         let train = TrainingOptions {
             schedule: None,
             seed: None,
@@ -260,33 +225,11 @@ impl Request {
         (slowdown_percent > 0.0)
             .then(|| format!("stage=*,probability={probability},slowdown={slowdown_percent}%"))
     }
-
-    /// How `other` asks for something else, in words; `None` when it is the same.
-    pub fn difference(&self, other: &Self) -> Result<Option<String>> {
-        let here = toml::Table::try_from(self).context("the request cannot be written as TOML")?;
-        let there =
-            toml::Table::try_from(other).context("the request cannot be written as TOML")?;
-        Ok(difference(&here, &there))
-    }
 }
 
-fn difference(here: &toml::Table, there: &toml::Table) -> Option<String> {
-    let keys = here.keys().chain(there.keys());
-    for key in keys {
-        let pair = (here.get(key), there.get(key));
-        if let (Some(toml::Value::Table(here)), Some(toml::Value::Table(there))) = pair {
-            if let Some(found) = difference(here, there) {
-                return Some(found);
-            }
-        } else if pair.0 != pair.1 {
-            let words = |value: Option<&toml::Value>| {
-                value.map_or("not set".to_owned(), toml::Value::to_string)
-            };
-            let (here, there) = (words(pair.0), words(pair.1));
-            return Some(format!("`{key}` is {there} there and {here} here"));
-        }
-    }
-    None
+impl series::Request for Request {
+    const FILE: &str = "compare.toml";
+    const NOUN: &str = "comparison";
 }
 
 fn preset(name: &str) -> Result<&'static Preset> {
@@ -389,6 +332,7 @@ pub fn target(arguments: &CompareArgs) -> anyhow::Result<Option<f64>> {
 mod tests {
     use clap::Parser;
 
+    use super::series::Request as _;
     use super::*;
     use crate::flags::{Cli, Command};
 

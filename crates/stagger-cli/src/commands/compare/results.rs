@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use stagger::report::compare::{
-    Comparison, NO_BARRIERS, RunResult, emulated_note, main_table, slowdown_table, to_csv, to_html,
-    to_json,
+    Comparison, NO_BARRIERS, emulated_note, main_table, slowdown_table, to_csv, to_html, to_json,
 };
 
-use super::folder::CompareFolder;
+use crate::commands::series::SeriesFolder;
 
 /// Writes the files; gives the path of the report.
-pub fn write(comparison: &Comparison, folder: &CompareFolder) -> Result<PathBuf> {
+pub fn write(comparison: &Comparison, folder: &SeriesFolder) -> Result<PathBuf> {
     folder.write("compare.csv", &to_csv(comparison))?;
     folder.write("compare.json", &to_json(comparison))?;
     folder.write("report.html", &to_html(comparison)?)
@@ -30,19 +29,4 @@ pub fn tables(comparison: &Comparison) -> String {
     text.push_str(NO_BARRIERS);
     text.push('\n');
     text
-}
-
-/// A finished run in one line, `emulated` where its stages slept instead of computing.
-pub fn line(result: &RunResult, emulated: bool) -> String {
-    let mut parts = Vec::new();
-    if let Some(rate) = result.progress.images_per_second {
-        let emulated = if emulated { " (emulated)" } else { "" };
-        parts.push(format!("{rate:.0} images/s{emulated}"));
-    }
-    if let Some(top1) = result.final_top1() {
-        parts.push(format!("test {top1:.1} %"));
-    }
-    parts.push(format!("{} batches", result.progress.batches.len()));
-    parts.push(format!("{:.1} s", result.wall_seconds));
-    parts.join(" · ")
 }

@@ -1,4 +1,4 @@
-//! The folder of a comparison, and where everything is in it.
+//! The folder of a series of runs, and where everything is in it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -10,28 +10,28 @@ use stagger::data::{foreign, shown_path};
 use stagger::report::compare::error_file;
 use stagger::report::{DEFAULT_BASE, RunFolder, write_atomic};
 
-use super::request::Request;
+use super::Request;
 
-const REQUEST_FILE: &str = "compare.toml";
 /// Far more than any request has.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
 
-/// `compare.toml` says what is compared, `configs/NAME.toml` what each run does, `runs/NAME/` is its run folder.
+/// [`Request::FILE`] says what was asked for, `configs/NAME.toml` what each run does, `runs/NAME/` is its run folder.
 #[derive(Debug)]
-pub struct CompareFolder {
+pub struct SeriesFolder {
     path: PathBuf,
+    noun: &'static str,
     /// Held by this process and by the run that is under way.
     lock: File,
 }
 
-impl CompareFolder {
+impl SeriesFolder {
     /// Makes the folder for a request, or takes up one that holds the same request.
     ///
     /// # Errors
     /// When something else is there, when another process is at work in it, or when it cannot be written.
-    pub fn open(path: Option<&Path>, name: &str, request: &Request) -> Result<Self> {
+    pub fn open<R: Request>(path: Option<&Path>, name: &str, request: &R) -> Result<Self> {
         let path = match path {
-            Some(path) if foreign::is_there(&path.join(REQUEST_FILE)) => {
+            Some(path) if foreign::is_there(&path.join(R::FILE)) => {
                 refuse_another(path, request)?;
                 path.to_owned()
             }
@@ -44,18 +44,19 @@ impl CompareFolder {
                 };
                 let text =
                     toml::to_string(request).context("the request cannot be written as TOML")?;
-                folder.write(REQUEST_FILE, text.as_bytes())?;
+                folder.write(R::FILE, text.as_bytes())?;
                 folder.path().to_owned()
             }
         };
-        let lock = lock(&path.join(REQUEST_FILE))?;
+        let lock = lock(&path.join(R::FILE), R::NOUN)?;
         for part in ["configs", "runs"] {
             let part = path.join(part);
             foreign::refuse_folder_link(&part)
                 .and_then(|()| fs::create_dir_all(&part))
                 .with_context(|| format!("could not create the folder {}", shown_path(&part)))?;
         }
-        Ok(Self { path, lock })
+        let noun = R::NOUN;
+        Ok(Self { path, noun, lock })
     }
 
     /// The folder itself.
@@ -77,7 +78,7 @@ impl CompareFolder {
     pub fn lock(&self) -> Result<File> {
         self.lock
             .try_clone()
-            .context("could not share the lock of the comparison")
+            .with_context(|| format!("could not share the lock of the {}", self.noun))
     }
 
     /// Writes a file, whole or not at all.
@@ -90,7 +91,7 @@ impl CompareFolder {
     /// Removes what an unfinished run has left.
     #[expect(
         clippy::disallowed_methods,
-        reason = "a folder of this comparison; links, also in its place, are removed and not followed"
+        reason = "a folder of this series; links, also in its place, are removed and not followed"
     )]
     pub fn clear(&self, name: &str) -> Result<()> {
         let folder = self.run(name);
@@ -114,34 +115,36 @@ impl CompareFolder {
     }
 }
 
-fn refuse_another(path: &Path, request: &Request) -> Result<()> {
-    let file = path.join(REQUEST_FILE);
+fn refuse_another<R: Request>(path: &Path, request: &R) -> Result<()> {
+    let file = path.join(R::FILE);
     let text = foreign::text_inside(&file, MAX_REQUEST_BYTES)
         .with_context(|| format!("could not read {}", shown_path(&file)))?;
-    let there: Request = toml::from_str(&text).map_err(|error| {
+    let there: R = toml::from_str(&text).map_err(|error| {
         let what = error.message().replace('\n', ", ");
         anyhow!(
-            "{} is not a comparison that this version of stagger reads: {what}; choose another --output",
-            shown_path(&file)
+            "{} is not a {} that this version of stagger reads: {what}; choose another --output",
+            shown_path(&file),
+            R::NOUN
         )
     })?;
     match request.difference(&there)? {
         None => Ok(()),
         Some(difference) => bail!(
-            "{} holds another comparison: {difference}; choose another --output, or ask for the same",
-            shown_path(path)
+            "{} holds another {}: {difference}; choose another --output, or ask for the same",
+            shown_path(path),
+            R::NOUN
         ),
     }
 }
 
-fn lock(path: &Path) -> Result<File> {
+fn lock(path: &Path, noun: &str) -> Result<File> {
     let file = foreign::open_inside(path, MAX_REQUEST_BYTES)
         .with_context(|| format!("could not open {}", shown_path(path)))?
         .into_file();
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!(
-            "another stagger is at work on the comparison in {}; wait for it, or choose another --output",
+            "another stagger is at work on the {noun} in {}; wait for it, or choose another --output",
             shown_path(path.parent().unwrap_or(path))
         ),
         // Some file systems have no locks: the user is then the only one who can take care.

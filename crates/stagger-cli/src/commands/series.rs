@@ -1,0 +1,163 @@
+//! What commands have in common that make several training runs, each a process of its own, into one folder that they can take up
+//! again.
+
+pub mod child;
+pub mod folder;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stagger::data::quoted_for_shell;
+use stagger::model::Balance;
+use stagger::report::compare::RunResult;
+use stagger::{TrainingOptions, config_file};
+
+pub use child::{ChildRun, End, Interrupts};
+pub use folder::SeriesFolder;
+
+/// What such a command was asked for: the content of a file in its folder.
+pub trait Request: Serialize + DeserializeOwned {
+    /// The file's name.
+    const FILE: &str;
+    /// What the command makes: `comparison`.
+    const NOUN: &str;
+
+    /// How `other` asks for something else, in words; `None` when it is the same.
+    ///
+    /// # Errors
+    /// When it cannot be written as TOML.
+    fn difference(&self, other: &Self) -> Result<Option<String>> {
+        let table = |request: &Self| {
+            toml::Table::try_from(request).context("the request cannot be written as TOML")
+        };
+        Ok(difference(&table(self)?, &table(other)?))
+    }
+}
+
+fn difference(here: &toml::Table, there: &toml::Table) -> Option<String> {
+    let keys = here.keys().chain(there.keys());
+    for key in keys {
+        let pair = (here.get(key), there.get(key));
+        if let (Some(toml::Value::Table(here)), Some(toml::Value::Table(there))) = pair {
+            if let Some(found) = difference(here, there) {
+                return Some(found);
+            }
+        } else if pair.0 != pair.1 {
+            let words = |value: Option<&toml::Value>| {
+                value.map_or("not set".to_owned(), toml::Value::to_string)
+            };
+            let (here, there) = (words(pair.0), words(pair.1));
+            return Some(format!("`{key}` is {there} there and {here} here"));
+        }
+    }
+    None
+}
+
+/// Adds the values of a config file to those of the flags.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn with_config(said: TrainingOptions, config: Option<&Path>) -> Result<TrainingOptions> {
+    let Some(path) = config else { return Ok(said) };
+    stagger::check_path("config", path).map_err(stagger::Error::from)?;
+    Ok(said.or(config_file::read(path)?))
+}
+
+/// Makes paths mean the same from everywhere, and takes a model file's text.
+///
+/// # Errors
+/// When a path or a file is wrong.
+pub fn settle_paths(values: &mut TrainingOptions) -> Result<()> {
+    stagger::take_network(values).map_err(stagger::Error::from)?;
+    for (path, flag) in [
+        (&mut values.data_dir, "--data-dir"),
+        (&mut values.resume_weights, "--resume-weights"),
+        (&mut values.pretrained, "--pretrained"),
+    ] {
+        if let Some(path) = path {
+            *path = std::path::absolute(&*path).context(flag)?;
+        }
+    }
+    if let Some(said) = &mut values.emulate
+        && !said.is_empty()
+        && !said.starts_with("equal:")
+        && let Ok(path) = std::path::absolute(&*said)
+        && let Some(text) = path.to_str()
+    {
+        *said = text.to_owned();
+    }
+    if let Some(balance) = &mut values.balance
+        && let Ok(Balance::File(path)) = balance.parse()
+    {
+        stagger::check_path("balance", &path).map_err(stagger::Error::from)?;
+        let path = std::path::absolute(path).context("--balance")?;
+        let path = path.into_os_string().into_string();
+        *balance = path.map_err(|_| {
+            anyhow::anyhow!("--balance: the path of the current folder is not UTF-8")
+        })?;
+    }
+    if values.balance.as_deref().map(str::trim) == Some("profile") {
+        anyhow::bail!(
+            "--balance profile would cut the model anew for every run; write the cut that stagger train finds with it, such as 7,4"
+        );
+    }
+    Ok(())
+}
+
+/// A finished run in one line, `emulated` where its stages slept instead of computing.
+pub fn line(result: &RunResult, emulated: bool) -> String {
+    let mut parts = Vec::new();
+    if let Some(rate) = result.progress.images_per_second {
+        let emulated = if emulated { " (emulated)" } else { "" };
+        parts.push(format!("{rate:.0} images/s{emulated}"));
+    }
+    if let Some(top1) = result.final_top1() {
+        parts.push(format!("test {top1:.1} %"));
+    }
+    parts.push(format!("{} batches", result.progress.batches.len()));
+    parts.push(format!("{:.1} s", result.wall_seconds));
+    parts.join(" · ")
+}
+
+/// The command line with its folder, so that it continues there.
+pub fn command(words: &[OsString], output: Option<&Path>, folder: &Path) -> String {
+    let mut words: Vec<OsString> = words.to_vec();
+    if let Some(program) = words.first_mut() {
+        *program = "stagger".into();
+    }
+    if output.is_none() {
+        words.extend(["--output".into(), folder.into()]);
+    }
+    quoted(&words)
+}
+
+/// As a shell takes it.
+pub fn quoted(words: &[OsString]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+@".contains(c);
+    let quote = |word: &OsString| match word.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+        _ => quoted_for_shell(word),
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_can_be_pasted_into_a_shell() {
+        let words = ["/bin/stagger", "compare", "bp", "gpipe(4)", "it's"].map(OsString::from);
+        assert_eq!(
+            command(&words, None, Path::new("runs/a b")),
+            r"stagger compare bp 'gpipe(4)' 'it'\''s' --output 'runs/a b'"
+        );
+        assert_eq!(
+            command(&words[..3], Some(Path::new("x")), Path::new("x")),
+            "stagger compare bp"
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! `stagger sweep`.
+
+mod axis;
+mod request;
+mod results;
+
+use std::ffi::OsString;
+
+use anyhow::{Context, Result, anyhow};
+use stagger::data::{shown_path, shown_text};
+use stagger::report::compare::{RunState, error_file, read_run};
+
+use super::series::{self, ChildRun, End, Interrupts, SeriesFolder, command};
+use crate::failure::Failure;
+use crate::flags::SweepArgs;
+use crate::terminal::{self, Lines};
+use request::{Point, Request};
+use results::Outcome;
+
+/// Runs combinations of values. `words` is the command line, which resumes the sweep.
+pub fn run(arguments: &SweepArgs, words: &[OsString]) -> Result<(), Failure> {
+    let request = Request::new(arguments)?;
+    let points = request.points()?;
+    request.check(&points)?;
+    let output = arguments.flags.options().output;
+    let output = output.as_deref();
+    if output.is_some_and(|path| path.as_os_str().is_empty()) {
+        return Err(anyhow!("--output is empty; name a folder, or leave the flag out").into());
+    }
+    let mut interrupts = Interrupts::listen()?;
+    let folder = SeriesFolder::open(output, "sweep", &request)?;
+    let mut lines = Lines::default();
+    lines.print(&format!(
+        "{} runs in {}\n",
+        points.len(),
+        shown_path(folder.path())
+    ));
+    let ran = run_all(&request, &points, &folder, &mut interrupts, &mut lines);
+    let ended = ran.map_err(Failure::Run).and_then(|(outcomes, end)| {
+        results::write(&request, &outcomes, &folder).map_err(Failure::Run)?;
+        if end == End::Interrupted {
+            let done = outcomes.iter().filter(|one| one.state.result().is_some());
+            lines.print(&format!(
+                "interrupted: {} of {} runs are done; resume with\n  {}\n",
+                done.count(),
+                points.len(),
+                command(words, output, folder.path())
+            ));
+            return Err(Failure::Interrupted);
+        }
+        lines.print(&format!("\n{}", results::table(&request, &outcomes)));
+        let failed = outcomes.iter().filter(|one| one.state.result().is_none());
+        match failed.count() {
+            0 => Ok(()),
+            failed => Err(Failure::Run(anyhow!(
+                "{failed} of {} runs failed, as the lines above say; the same command with --output {} tries them again",
+                points.len(),
+                shown_path(folder.path())
+            ))),
+        }
+    });
+    match (ended, lines.into_failure()) {
+        (Ok(()), Some(error)) => {
+            Err(Failure::Run(anyhow::Error::from(error).context(
+                "the sweep has come to its end, and not all of its lines could be printed",
+            )))
+        }
+        (ended, Some(error)) => {
+            terminal::say(&format!("error: {error}"));
+            ended
+        }
+        (ended, None) => ended,
+    }
+}
+
+/// Runs what has not come to its end yet, and gives what came of all that was tried.
+fn run_all(
+    request: &Request,
+    points: &[Point],
+    folder: &SeriesFolder,
+    interrupts: &mut Interrupts,
+    lines: &mut Lines,
+) -> Result<(Vec<Outcome>, End)> {
+    let digits = points.len().to_string().len();
+    let mut outcomes = Vec::with_capacity(points.len());
+    for (at, point) in points.iter().enumerate() {
+        lines.print(&format!(
+            "[{:digits$}/{}] {}: ",
+            at + 1,
+            points.len(),
+            shown_text(&point.to_string())
+        ));
+        let name = format!("{:0digits$}", at + 1);
+        let run = folder.run(&name);
+        let emulated = request.train.emulate.is_some();
+        let mut end = End::Ended;
+        let mut state = read_run(&run);
+        if let RunState::Done(result) = &state {
+            lines.print(&format!("{} (kept)\n", series::line(result, emulated)));
+        } else {
+            folder.clear(&name)?;
+            let config = toml::to_string(&point.values(&request.train)?)
+                .context("the config cannot be written as TOML")?;
+            folder.write(&format!("configs/{name}.toml"), &config)?;
+            let job = ChildRun {
+                arguments: vec![
+                    "train".into(),
+                    "--config".into(),
+                    folder.config(&name).into(),
+                    "--output".into(),
+                    run.clone().into(),
+                ],
+                folder: run.clone(),
+                lock: folder.lock()?,
+            };
+            end = series::child::run(job, interrupts)?;
+            state = read_run(&run);
+            lines.print(&match &state {
+                RunState::Done(result) => format!("{}\n", series::line(result, emulated)),
+                _ if end == End::Interrupted => "interrupted\n".to_owned(),
+                RunState::Failed(error) => format!("failed: {}\n", shown_text(error)),
+                RunState::Missing => format!("failed; see {}\n", shown_path(&error_file(&run))),
+            });
+        }
+        outcomes.push(Outcome {
+            name,
+            point: point.clone(),
+            state,
+        });
+        if end == End::Interrupted {
+            return Ok((outcomes, end));
+        }
+    }
+    Ok((outcomes, End::Ended))
+}
