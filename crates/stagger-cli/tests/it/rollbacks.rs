@@ -13,7 +13,7 @@ const DELAYS: [&str; 3] = [
     "--straggler stage=2,probability=0.5,slowdown=400%",
 ];
 
-fn rolled_back(output: &str) -> Vec<String> {
+pub fn rolled_back(output: &str) -> Vec<String> {
     let lines = output
         .lines()
         .filter(|line| line.starts_with("rolled back to "));
