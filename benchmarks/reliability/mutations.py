@@ -42,7 +42,8 @@ RUNS = {
     "mpi-replicas": (2, "--schedule dsp --stages 2 --replicas 2,1 --lr 0.02 --ema 0.8 --mixup 0.4"),
 }
 # What may come of a mutation.
-KINDS = ["repaired", "refused", "no effect"]
+KINDS = ["repaired", "refused", "told", "no effect"]
+NOT_BEST = "to write it anew\n"
 # A run of mutations is what is there for one process, unless it asks for others.
 ALONE = [name for name, (ranks, _) in RUNS.items() if ranks == 1]
 MPIRUN = "mpirun --oversubscribe --bind-to none --allow-run-as-root -n"
@@ -56,9 +57,20 @@ def files(run):
     return sorted(path.relative_to(run) for path in run.rglob("*") if path.is_file())
 
 
+def drawn_file(draw, run):
+    """A file of a run: one outside of its snapshots, one of the two newest of these, or any."""
+    names, part = files(run), draw.random()
+    snapshots = sorted({name.parts[1] for name in names if name.parts[0] == "snapshots"})
+    if part < 0.4:
+        names = [name for name in names if name.parts[0] != "snapshots"]
+    elif part < 0.8:
+        names = [name for name in names if name.parts[0] == "snapshots" and name.parts[1] in snapshots[-2:]]
+    return draw.choice(names)
+
+
 def mutate(draw, run, others):
     """Damages one file, and says how."""
-    name = draw.choice(files(run))
+    name = drawn_file(draw, run)
     path = run / name
     data = bytearray(path.read_bytes())
     how = draw.choice(["bit", "bit", "bit", "bits", "cut", "longer", "empty", "gone", "zeros", "twice", "snapshot", "run"])
@@ -129,8 +141,8 @@ def left_behind(mark):
     return found
 
 
-def call(words, folder):
-    """Runs a command to its end. Gives its status (None where it hangs), what it has said, and whether a process is left of it."""
+def start(words, folder):
+    """Starts a command. Gives its process, and what all processes of it have in their environment."""
     mark = f"STAGGER_MUTATION={folder.name}-{words[-1]}-{time.monotonic_ns()}"
     name, _, value = mark.partition("=")
     # docs/processes.md, "What goes wrong": mpirun may hang where a rank ends early.
@@ -138,6 +150,20 @@ def call(words, folder):
     child = subprocess.Popen(
         words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )
+    return child, mark
+
+
+def kill_all(processes):
+    for process in processes:
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def call(words, folder):
+    """Runs a command to its end. Gives its status (None where it hangs), what it has said, and whether a process is left of it."""
+    child, mark = start(words, folder)
     try:
         stdout, stderr = child.communicate(timeout=HANGS)
         status = child.returncode
@@ -148,14 +174,27 @@ def call(words, folder):
     while left and status is not None and time.monotonic() < until:
         time.sleep(0.05)
         left = left_behind(mark)
-    for process in left:
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    kill_all(left)
     if status is None:
         child.communicate()
     return status, stdout.decode(errors="replace"), stderr.decode(errors="replace"), bool(left)
+
+
+def call_and_kill(words, folder, run, changes):
+    """Runs a command, and kills it when its snapshots have changed so often. Gives whether it had trained and had not ended by then."""
+    child, mark = start(words, folder)
+    seen = None
+    while changes > 0 and child.poll() is None:
+        try:
+            now = sorted(os.listdir(run / "snapshots")), (run / "rollback.json").exists() and (run / "rollback.json").read_bytes()
+        except OSError:
+            now = seen
+        changes, seen = changes - (now != seen), now
+    was_alive = child.poll() is None
+    kill_all(left_behind(mark))
+    child.communicate()
+    kill_all(left_behind(mark))
+    return was_alive and changes == 0
 
 
 def main():
@@ -164,6 +203,7 @@ def main():
     arguments.add_argument("--mutations", type=int, default=5000)
     arguments.add_argument("--seed", type=int, default=int(time.time()))
     arguments.add_argument("--runs", nargs="+", choices=RUNS, default=ALONE, help="those of one process by default")
+    arguments.add_argument("--killed", type=int, default=3, help="runs of each that are damaged where they were killed")
     arguments.add_argument("--keep", type=Path, help="a folder for the runs that were damaged silently")
     arguments.add_argument("--output", type=Path)
     arguments = arguments.parse_args()
@@ -177,12 +217,15 @@ def main():
         def stagger_on(ranks, *words):
             return call([*command(stagger, ranks), *words], folder)
 
-        def train(ranks, flags, name):
+        def words(flags, name):
             common = (
                 f"train --dataset cifar10 --data-dir data --batch-size 8 --epochs 5 --snapshot-every 2 --keep-snapshots 4 "
                 f"--calibration-batches 0 --output {name} {flags}"
             )
-            status, _, said, _ = stagger_on(ranks, *common.split())
+            return common.split()
+
+        def train(ranks, flags, name):
+            status, _, said, _ = stagger_on(ranks, *words(flags, name))
             if status != 0:
                 sys.exit(f"{flags}: {said}")
             # As it would be if the process had been killed before its last snapshot.
@@ -198,15 +241,26 @@ def main():
             for other, more in enumerate(OTHERS):
                 others.append(folder / f"other-{which}-{other}")
                 train(ranks, f"{without(flags, more)} {more}", others[-1].name)
-            whole = folder / f"whole-{which}"
-            shutil.copytree(folder / f"run-{which}", whole)
-            if stagger_on(ranks, "train", "--resume", whole.name)[0] != 0:
-                sys.exit(f"an undamaged run does not go on: {flags}")
-            series.append((which, folder / f"run-{which}", others, numbers(whole)))
+            runs = [folder / f"run-{which}"]
+            for killed in range(arguments.killed):
+                run = folder / f"killed-{which}-{killed}"
+                changes = random.Random(f"{arguments.seed} {run.name}").randrange(2, 25)
+                if call_and_kill([*command(stagger, ranks), *words(flags, run.name)], folder, run, changes):
+                    runs.append(run)
+            expected = None
+            for run in runs:
+                whole = folder / f"whole-{run.name}"
+                shutil.copytree(run, whole)
+                status, _, said, _ = stagger_on(ranks, "train", "--resume", whole.name)
+                if status != 0 or numbers(whole) != (expected or numbers(whole)):
+                    sys.exit(f"an undamaged run does not go on as it was: {flags}: {said}")
+                expected = expected or numbers(whole)
+            series.append((which, runs, others, expected))
 
         def one(index):
             draw = random.Random(f"{arguments.seed} {index}")
-            which, run, others, expected = series[index % len(series)]
+            which, runs, others, expected = series[index % len(series)]
+            run = draw.choice(runs)
             copy = folder / f"damaged-{index}"
             shutil.copytree(run, copy)
             how, name = mutate(draw, copy, others)
@@ -224,7 +278,9 @@ def main():
             elif status != 0:
                 outcome = f"STATUS {status}: {' / '.join(said)}"
             elif numbers(copy) != expected:
-                outcome = "SILENT"
+                # The best weights and the snapshot of their version are damaged.
+                is_told = NOT_BEST in stdout and numbers(copy) == [*expected[:1], None, *expected[2:]]
+                outcome = "told" if is_told else "SILENT"
             elif " is left out: " in stdout or "written anew" in stdout:
                 outcome = "repaired"
             else:

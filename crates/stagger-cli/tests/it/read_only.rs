@@ -62,8 +62,7 @@ pub fn is_refused(bench: &Bench, run: &str, stagger: impl Fn(&str) -> Output) {
         assert_eq!(refused.status, 2, "{words}: {} {}", refused.stdout, said);
         assert_eq!(said.lines().count(), 1, "{words}: {said}");
         assert!(said.contains("fixed/"), "{words}: {said}");
-        let advice =
-            "Read-only file system (os error 30); choose a place that can be written with --output";
+        let advice = "Read-only file system (os error 30); make it writable, or choose another place with --output";
         assert!(said.contains(advice), "{words}: {said}");
         assert!(!bench.path("fixed/new").exists(), "{words}");
     }

@@ -52,7 +52,7 @@ fn a_run_goes_back_as_in_one_process() {
 #[test]
 fn a_rank_that_is_killed_after_a_rollback_costs_no_bits() {
     let bench = Bench::new();
-    let run = run(&bench, "dsp").replace("--epochs 8", "--epochs 40");
+    let run = run(&bench, "dsp").replace("--epochs 8", "--epochs 12");
     let alone = bench.stagger(&format!("{run} --output alone"));
     assert_eq!(alone.status, 0, "{}", alone.stderr);
     let changed = || {
