@@ -162,7 +162,20 @@ fn a_rollback_is_on_disk_before_the_run_goes_on() {
     );
     same("with the file");
 
-    // Without it, or with one that is damaged, from any snapshot.
+    // Without it, with one of another run, or with one that is damaged, from any snapshot.
+    let other = bench.stagger(&format!("train {flags} --epochs 8 --seed 2 --output other"));
+    assert!(!rolled_back(&other.stdout).is_empty(), "{}", other.stdout);
+    fs::copy(
+        bench.path("other/rollback.json"),
+        bench.path("killed/rollback.json"),
+    )
+    .unwrap();
+    let again = bench.stagger("train --resume killed/snapshots/v00000002");
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    let left_out = "killed/rollback.json is left out: it is of a run with other options";
+    assert!(again.stdout.contains(left_out), "{}", again.stdout);
+    assert_eq!(rolled_back(&again.stdout), lines);
+    same("with the file of another run");
     fs::write(bench.path("killed/rollback.json"), file.replace('2', "3")).unwrap();
     let again = bench.stagger("train --resume killed/snapshots/v00000002");
     assert_eq!(again.status, 0, "{}", again.stderr);

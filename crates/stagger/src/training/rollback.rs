@@ -26,7 +26,7 @@ pub fn run(
 ) -> Result<Stretch, Error> {
     let job = session.job;
     if let Some(folder) = session.folder {
-        RolledBack::forget_later(folder, &from)?;
+        RolledBack::forget_later(folder, &from, session.job)?;
     }
     let mut ending = Ending::new(job, session.interrupt);
     let mut has_trained = !is_new;
@@ -111,7 +111,7 @@ fn back(
     back.progress.drained_at = from.progress.drained_at.clone();
     back.progress.diverged_at = Some(furthest);
     back.progress.rolled_back_to = Some(back.version());
-    RolledBack::to(&back).write(folder)?;
+    RolledBack::to(&back, session.job)?.write(folder)?;
     // A better version that is given up with the rollback does not count.
     let metadata = labels::metadata(session.job);
     snapshots::restore_best(folder, &metadata, back.progress.best)?;
@@ -145,7 +145,7 @@ fn before_it(
 ) -> Result<StartPoint, Error> {
     let mut back = latest(folder, journal, |version| version < missing)?.unwrap_or_default();
     back.progress.drained_at = from.progress.drained_at.clone();
-    RolledBack::forget_later(folder, &back)?;
+    RolledBack::forget_later(folder, &back, session.job)?;
     let metadata = labels::metadata(session.job);
     snapshots::restore_best(folder, &metadata, back.progress.best)?;
     let version = back.version();
