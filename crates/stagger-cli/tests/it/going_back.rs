@@ -228,41 +228,7 @@ fn damaged_best_weights_are_restored() {
     );
 }
 
-/// A run at its end whose weights are damaged or gone takes its last steps once more, and then has nothing left to do.
-#[test]
-fn damaged_weights_of_a_run_at_its_end_are_written_anew() {
-    let bench = Bench::new();
-    let data = bench.tiny_data();
-    let run = bench.stagger(&format!(
-        "train {data} --stages 2 --batch-size 8 --epochs 2 --calibration-batches 0 --lr 0.01 --ema 0.8 --output run"
-    ));
-    assert_eq!(run.status, 0, "{}", run.stderr);
-    let files = ["last", "average", "best"].map(|name| format!("run/{name}.safetensors"));
-    let read = |file: &String| fs::read(bench.path(file)).unwrap();
-    let whole: Vec<_> = files.iter().map(read).collect();
-    for file in &files {
-        for is_gone in [true, false] {
-            if is_gone {
-                fs::remove_file(bench.path(file)).unwrap();
-            } else {
-                let mut bytes = read(file);
-                let middle = bytes.len() / 2;
-                bytes[middle] ^= 16;
-                fs::write(bench.path(file), bytes).unwrap();
-            }
-            let resumed = bench.stagger("train --resume run");
-            assert_eq!(resumed.status, 0, "{}", resumed.stderr);
-            let line = "the run takes its last steps once more, to write it anew";
-            assert!(resumed.stdout.contains(line), "{}", resumed.stdout);
-            assert!(resumed.stdout.contains(file), "{}", resumed.stdout);
-            assert!(files.iter().map(read).eq(whole.iter().cloned()), "{file}");
-        }
-    }
-    let finished = bench.stagger("train --resume run");
-    assert!(!finished.stdout.contains("resumed"), "{}", finished.stdout);
-}
-
-/// Best weights of another run are replaced, although their file is whole.
+/// So are those of another run, although their file is whole.
 #[test]
 fn best_weights_of_another_run_are_replaced() {
     let run = Finished::new();

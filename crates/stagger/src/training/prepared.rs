@@ -35,8 +35,6 @@ pub struct Prepared<'a> {
     /// What its first lines say of where it starts.
     notes: Vec<String>,
     folder: Folder,
-    /// Whether a resumed run is at its end and has to write weights once more.
-    lacks_weights: bool,
     /// What version 0 starts from, instead of initial weights.
     states: Option<Vec<StageState>>,
     /// The other processes that stages are shared out over.
@@ -87,7 +85,6 @@ impl<'a> Prepared<'a> {
                     from: reopened.from,
                     notes: reopened.notes,
                     folder: Folder::Reopened(reopened.folder),
-                    lacks_weights: false,
                     states: None,
                     leader,
                     outputs,
@@ -108,20 +105,12 @@ impl<'a> Prepared<'a> {
                         true => Folder::New,
                         false => Folder::None,
                     },
-                    lacks_weights: false,
                     states: None,
                     leader,
                     outputs,
                 }
             }
         };
-        if let (Some(_), Folder::Reopened(folder)) = (prepared.finished(), &prepared.folder)
-            && prepared.from.version() >= prepared.job.horizon.batches
-            && let Some(note) = snapshots::unread_at_the_end(folder, &prepared.job, &prepared.from)
-        {
-            prepared.notes.push(note);
-            prepared.lacks_weights = true;
-        }
         if let (Some(leader), Some(_)) = (&prepared.leader, prepared.job.emulated()) {
             let ranks = leader.ranks();
             return Err(Refusal::RanksNotEmulated { ranks }.into());
@@ -166,8 +155,7 @@ impl<'a> Prepared<'a> {
         };
         let is_at_end = self.from.version() >= self.job.horizon.batches || self.met().is_some();
         // One that was killed on its last steps takes them now.
-        let has_ended = is_at_end && resume::ended_well(&folder.file(METRICS_FILE));
-        (has_ended && !self.lacks_weights).then(|| folder.path())
+        (is_at_end && resume::ended_well(&folder.file(METRICS_FILE))).then(|| folder.path())
     }
 
     /// Which goal a resumed run has reached already.

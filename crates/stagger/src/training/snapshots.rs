@@ -14,9 +14,9 @@ use stagger_report::snapshot::{
     SnapshotPlan, SnapshotStore, SnapshotWriter, Written,
 };
 use stagger_report::{
-    AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, MetricsCoverage,
-    ReportError, RunFolder, RunLog, StageOrWeights, Weights, encode_weights, read_stage_or_weights,
-    read_weights_inside, write_weights,
+    BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, MetricsCoverage, ReportError, RunFolder,
+    RunLog, StageOrWeights, Weights, encode_weights, read_stage_or_weights, read_weights_inside,
+    write_weights,
 };
 use stagger_runtime::snapshot::Snapshot;
 
@@ -240,23 +240,6 @@ pub fn check_best(
         }
         None => format!("{why}: it is removed, as no version before has been evaluated"),
     }))
-}
-
-/// A line for a weights file of a run at its end that is damaged or gone: the run takes its last steps once more. Of the best weights,
-/// [`check_best`] says what comes of them.
-pub fn unread_at_the_end(folder: &RunFolder, job: &Job, from: &StartPoint) -> Option<String> {
-    // An emulated run has none.
-    if job.emulated().is_some() {
-        return None;
-    }
-    let average = job.average.map(|_| AVERAGE_WEIGHTS_FILE);
-    let best = from.progress.best.map(|_| BEST_WEIGHTS_FILE);
-    let files = [LAST_WEIGHTS_FILE].into_iter().chain(average).chain(best);
-    let mut errors = files.filter_map(|name| read_weights_inside(&folder.file(name)).err());
-    let error = errors.next()?;
-    Some(format!(
-        "{error}: the run takes its last steps once more, to write it anew"
-    ))
 }
 
 /// Makes `best.safetensors` that of the best evaluation so far, where the run has gone back behind a better one. Without a snapshot
