@@ -194,7 +194,9 @@ def call_and_kill(words, folder, run, changes):
     kill_all(left_behind(mark))
     child.communicate()
     kill_all(left_behind(mark))
-    return was_alive and changes == 0
+    # One that has come to its end has nothing left to do, whatever becomes of its weights.
+    has_ended = (run / "metrics.jsonl").exists() and '"kind":"end"' in (run / "metrics.jsonl").read_text().replace(" ", "")
+    return was_alive and changes == 0 and not has_ended
 
 
 def main():
