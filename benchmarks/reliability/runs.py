@@ -26,8 +26,8 @@ def metrics(run):
 
 
 def numbers(run):
-    """Weights to the byte, and metrics. A run whose test accuracy is never finite has no best weights."""
-    files = [run / name for name in ("last.safetensors", "best.safetensors")]
+    """Weights to the byte, and metrics. A run whose test accuracy is never finite has no best weights, and one without --ema no mean."""
+    files = [run / name for name in ("last.safetensors", "best.safetensors", "average.safetensors")]
     return [path.read_bytes() if path.exists() else None for path in files] + metrics(run)
 
 

@@ -237,7 +237,7 @@ fn advice(error: &io::Error) -> &'static str {
             "; free some space, or choose another disk with --output"
         }
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
-            "; choose a place that can be written with --output"
+            "; make it writable, or choose another place with --output"
         }
         _ if is_file_size_limit(error) => TOO_LARGE,
         _ => "",

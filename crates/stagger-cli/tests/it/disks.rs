@@ -7,11 +7,11 @@ use std::process::Command;
 
 use crate::support::{Bench, Output, disk_faults};
 
-const RUN: &str = "--stages 2 --schedule dsp --batch-size 8 --epochs 8 --snapshot-every 4 --keep-snapshots 30 --lr 0.01 \
+pub const RUN: &str = "--stages 2 --schedule dsp --batch-size 8 --epochs 8 --snapshot-every 4 --keep-snapshots 30 --lr 0.01 \
                    --calibration-batches 0";
 
 /// A folder with data and an unbroken run.
-fn bench() -> (Bench, String) {
+pub fn bench() -> (Bench, String) {
     let bench = Bench::new();
     let data = bench.tiny_data();
     let run = format!("train {data} {RUN}");
@@ -21,7 +21,7 @@ fn bench() -> (Bench, String) {
 }
 
 /// Runs on a disk with these faults.
-fn with_faults(bench: &Bench, faults: &str, arguments: &str) -> Output {
+pub fn with_faults(bench: &Bench, faults: &str, arguments: &str) -> Output {
     let output = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
         .args(arguments.split_whitespace())
         .current_dir(&bench.folder)
@@ -35,7 +35,7 @@ fn with_faults(bench: &Bench, faults: &str, arguments: &str) -> Output {
     }
 }
 
-fn is_as_unbroken(bench: &Bench, name: &str, what: &str) {
+pub fn is_as_unbroken(bench: &Bench, name: &str, what: &str) {
     for file in ["last.safetensors", "best.safetensors"] {
         let read = |run: &str| fs::read(bench.path(run).join(file)).unwrap();
         assert!(read(name) == read("unbroken"), "{what}: {file}");

@@ -40,6 +40,7 @@ mod plan;
 mod predict;
 mod profile;
 mod python;
+mod read_only;
 mod real_data;
 mod refusals;
 mod report;

@@ -1,6 +1,9 @@
 //! Rung 9 of the ladder (docs/algorithm.md, "The ladder of correctness"): processes that `mpirun` connects give the bits of one, and
 //! no process outlives a rank that is killed.
 
+mod disks;
+mod rollbacks;
+
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};

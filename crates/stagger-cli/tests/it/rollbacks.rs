@@ -13,7 +13,7 @@ const DELAYS: [&str; 3] = [
     "--straggler stage=2,probability=0.5,slowdown=400%",
 ];
 
-fn rolled_back(output: &str) -> Vec<String> {
+pub fn rolled_back(output: &str) -> Vec<String> {
     let lines = output
         .lines()
         .filter(|line| line.starts_with("rolled back to "));
@@ -168,7 +168,20 @@ fn a_rollback_is_on_disk_before_the_run_goes_on() {
     );
     same("with the file");
 
-    // Without it, or with one that is damaged, from any snapshot.
+    // Without it, with one of another run, or with one that is damaged, from any snapshot.
+    let other = bench.stagger(&format!("train {flags} --epochs 8 --seed 2 --output other"));
+    assert!(!rolled_back(&other.stdout).is_empty(), "{}", other.stdout);
+    fs::copy(
+        bench.path("other/rollback.json"),
+        bench.path("killed/rollback.json"),
+    )
+    .unwrap();
+    let again = bench.stagger("train --resume killed/snapshots/v00000002");
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    let left_out = "killed/rollback.json is left out: it is of a run with other options";
+    assert!(again.stdout.contains(left_out), "{}", again.stdout);
+    assert_eq!(rolled_back(&again.stdout), lines);
+    same("with the file of another run");
     fs::write(bench.path("killed/rollback.json"), file.replace('2', "3")).unwrap();
     let again = bench.stagger("train --resume killed/snapshots/v00000002");
     assert_eq!(again.status, 0, "{}", again.stderr);
@@ -181,4 +194,55 @@ fn a_rollback_is_on_disk_before_the_run_goes_on() {
     );
     assert_eq!(rolled_back(&again.stdout), lines);
     same("without the file");
+}
+
+/// A snapshot to go back to that is damaged or gone: the run takes it anew from the one before, and comes to the same end.
+#[test]
+fn a_damaged_snapshot_to_go_back_to_is_taken_anew() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    // Without staleness, so that a limit of batches changes no numbers. It diverges behind version 18, and goes back twice.
+    let flags = format!(
+        "{data} --winograd false --schedule bp --stages 3 --batch-size 8 --epochs 8 --keep-snapshots 30 --calibration-batches 0 --lr 600 \
+         --lr-schedule constant --warmup-batches 0 --on-nan rollback"
+    );
+    let unbroken = bench.stagger(&format!("train {flags} --output unbroken"));
+    assert_eq!(unbroken.status, 0, "{}", unbroken.stderr);
+    let lines = rolled_back(&unbroken.stdout);
+    let versions = ["rolled back to version 18;", "rolled back to version 15;"];
+    let are_those = |lines: &[String]| {
+        lines.len() == 2
+            && (lines.iter().zip(versions)).all(|(line, version)| line.starts_with(version))
+    };
+    assert!(are_those(&lines), "{}", unbroken.stdout);
+    let stopped = bench.stagger(&format!("train {flags} --max-batches 19 --output stopped"));
+    assert!(rolled_back(&stopped.stdout).is_empty());
+    for (name, version, is_gone) in [
+        ("first", 18, false),
+        ("gone", 18, true),
+        ("second", 15, false),
+    ] {
+        let copied = std::process::Command::new("cp")
+            .args(["-r", "stopped", name])
+            .current_dir(&bench.folder)
+            .status();
+        assert!(copied.is_ok_and(|status| status.success()));
+        let snapshot = bench.path(&format!("{name}/snapshots/v{version:08}"));
+        if is_gone {
+            fs::remove_dir_all(&snapshot).unwrap();
+        } else {
+            fs::write(snapshot.join("stage-1.safetensors"), "damaged").unwrap();
+        }
+        let resumed = bench.stagger(&format!("train --resume {name} --max-batches 24"));
+        let said = &resumed.stdout;
+        assert_eq!(resumed.status, 0, "{said} {}", resumed.stderr);
+        let line = format!("there is no whole snapshot of version {version} to go back to");
+        assert_eq!(said.matches(&line).count(), 1, "{said}");
+        assert!(rolled_back(said).ends_with(&lines), "{said}");
+        for file in ["last.safetensors", "best.safetensors"] {
+            let read = |run: &str| fs::read(bench.path(run).join(file)).ok();
+            assert!(read(name) == read("unbroken"), "{name}: {file}");
+        }
+        assert_eq!(bench.losses(name), bench.losses("unbroken"), "{name}");
+    }
 }

@@ -143,7 +143,7 @@ fn read_only_place_comes_with_advice() {
         "{error}"
     );
     assert!(
-        error.contains("choose a place that can be written with --output"),
+        error.contains("choose another place with --output"),
         "{error}"
     );
 }

@@ -200,12 +200,14 @@ pub fn reopen(
     };
     let mut job = Job::new(options, given)?;
     let mut notes = Vec::new();
-    let rolled_back = RolledBack::read(run, &mut notes);
+    let rolled_back = RolledBack::read(run, &job, &mut notes);
     let (found, left_out) = match &place.snapshot {
         Some(path) => (Some(snapshots::load(path, run)?), Vec::new()),
         None => snapshots::latest_that(run, |_| true, rolled_back.as_ref())?,
     };
-    let starts_again = rolled_back.is_some_and(|last| last.is_to_the_start());
+    let starts_again = rolled_back
+        .as_ref()
+        .is_some_and(RolledBack::is_to_the_start);
     let is_damaged = !left_out.is_empty() && !starts_again;
     notes.extend(left_out);
     let mut from = match found {
@@ -267,7 +269,7 @@ fn later_cosine(job: &Job, found: &Found) -> Option<String> {
 }
 
 /// Options that may change when a run is resumed: they move time, files and failures, not numbers.
-const FREE: [&str; 16] = [
+pub(super) const FREE: [&str; 16] = [
     "allow-left-out",
     "calibration-batches",
     "cache-bytes",
@@ -353,7 +355,7 @@ fn is_same_schedule(key: &str, was: Option<&Value>, job: &Job) -> bool {
     was.is_some_and(|was| was.gives_the_numbers_of(&job.schedule))
 }
 
-fn table(options: &TrainingOptions) -> Result<Table, Error> {
+pub(super) fn table(options: &TrainingOptions) -> Result<Table, Error> {
     Ok(Table::try_from(options).map_err(ConfigError::from)?)
 }
 

@@ -1,9 +1,13 @@
 //! Training through losses that are not finite: back to a snapshot, with half the learning rate.
 
+use std::collections::BTreeSet;
+
+use stagger_report::RunFolder;
 use stagger_runtime::{Fault, Outcome, RunError};
 
 use super::early_end::Ending;
 use super::journal::Journal;
+use super::labels;
 use super::rolled_back::RolledBack;
 use super::session::{Session, StartPoint, Stretch};
 use super::snapshots;
@@ -22,10 +26,11 @@ pub fn run(
 ) -> Result<Stretch, Error> {
     let job = session.job;
     if let Some(folder) = session.folder {
-        RolledBack::forget_later(folder, &from)?;
+        RolledBack::forget_later(folder, &from, session.job)?;
     }
     let mut ending = Ending::new(job, session.interrupt);
     let mut has_trained = !is_new;
+    let mut taken_anew = BTreeSet::new();
     loop {
         // What has been trained is kept, whatever goes wrong from there on.
         let stretch =
@@ -41,12 +46,8 @@ pub fn run(
                 let said = journal.say(&format!("error: {error}"));
                 said.map_err(Error::in_training)?;
                 (stretch.finished).map_err(|error| Error::from(error).in_training())?;
-                from = back(session, &from, version, journal).map_err(Error::in_training)?;
-                let (version, factor) = (from.version(), from.progress.learning_rate_factor);
-                let said = journal.say(&format!(
-                    "rolled back to version {version}; learning rates are {factor} of the config's from there on"
-                ));
-                said.map_err(Error::in_training)?;
+                from = back(session, &from, version, &mut taken_anew, journal)
+                    .map_err(Error::in_training)?;
             }
             _ => return Ok(stretch),
         }
@@ -70,10 +71,14 @@ fn diverged_at(ended: &Result<Outcome, RunError>) -> Option<(&RunError, usize)> 
 /// Where the run goes back to, with half the learning rate: to the newest snapshot that all stages have taken by then, however fast
 /// each of them is. When a lower rate has not brought the run any further than before, the parameters were bad already at the last
 /// rollback: then it goes back further, and finally to the start. It is on disk before the run goes on.
+///
+/// Where that snapshot is damaged or gone, the run trains from the one before it as it did then, takes it anew, and comes to the same
+/// rollback: `taken_anew` holds the versions for which it has done so.
 fn back(
     session: &Session<'_, '_>,
     from: &StartPoint,
     diverged_at: usize,
+    taken_anew: &mut BTreeSet<usize>,
     journal: &Journal,
 ) -> Result<StartPoint, Error> {
     let Some(folder) = session.folder else {
@@ -88,24 +93,64 @@ fn back(
     };
     let furthest = furthest.max(Some(diverged_at)).unwrap_or_default();
     let keep = snapshots::keep(session.job);
-    let candidates = keep.candidates(furthest);
-    let is_meant = |version| version < before && candidates.contains(&version);
-    let (found, notes) = snapshots::latest_that(folder.path(), is_meant, None)?;
-    for note in notes {
-        journal.say(&note)?;
+    let mut candidates = keep.candidates(furthest).to_vec();
+    candidates.retain(|version| *version < before);
+    let newest = candidates.last().copied();
+    let mut found = latest(folder, journal, |version| Some(version) == newest)?;
+    if let (None, Some(missing)) = (&found, newest) {
+        if taken_anew.insert(missing) {
+            return before_it(session, from, missing, folder, journal);
+        }
+        found = latest(folder, journal, |version| {
+            version != missing && candidates.contains(&version)
+        })?;
     }
-    let mut back = found.map_or_else(StartPoint::default, |found| found.from);
+    let mut back = found.unwrap_or_default();
     back.progress.learning_rate_factor = from.progress.learning_rate_factor / 2.0;
     back.progress.rollbacks = from.progress.rollbacks + 1;
     back.progress.drained_at = from.progress.drained_at.clone();
     back.progress.diverged_at = Some(furthest);
     back.progress.rolled_back_to = Some(back.version());
-    RolledBack::to(&back).write(folder)?;
+    RolledBack::to(&back, session.job)?.write(folder)?;
     // A better version that is given up with the rollback does not count.
-    snapshots::restore_best(
-        folder,
-        &super::labels::metadata(session.job),
-        back.progress.best,
-    )?;
+    let metadata = labels::metadata(session.job);
+    snapshots::restore_best(folder, &metadata, back.progress.best)?;
+    let (version, factor) = (back.version(), back.progress.learning_rate_factor);
+    journal.say(&format!(
+        "rolled back to version {version}; learning rates are {factor} of the config's from there on"
+    ))?;
+    Ok(back)
+}
+
+/// The newest whole snapshot of those that are meant, with a line for each newer one that does not serve.
+fn latest(
+    folder: &RunFolder,
+    journal: &Journal,
+    is_meant: impl Fn(usize) -> bool,
+) -> Result<Option<StartPoint>, Error> {
+    let (found, notes) = snapshots::latest_that(folder.path(), is_meant, None)?;
+    for note in notes {
+        journal.say(&note)?;
+    }
+    Ok(found.map(|found| found.from))
+}
+
+/// The point before a snapshot that is damaged or gone, with the learning rate that the run had there.
+fn before_it(
+    session: &Session<'_, '_>,
+    from: &StartPoint,
+    missing: usize,
+    folder: &RunFolder,
+    journal: &Journal,
+) -> Result<StartPoint, Error> {
+    let mut back = latest(folder, journal, |version| version < missing)?.unwrap_or_default();
+    back.progress.drained_at = from.progress.drained_at.clone();
+    RolledBack::forget_later(folder, &back, session.job)?;
+    let metadata = labels::metadata(session.job);
+    snapshots::restore_best(folder, &metadata, back.progress.best)?;
+    let version = back.version();
+    journal.say(&format!(
+        "there is no whole snapshot of version {missing} to go back to: it is taken anew, from version {version} on"
+    ))?;
     Ok(back)
 }

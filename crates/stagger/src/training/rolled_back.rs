@@ -9,31 +9,37 @@ use stagger_data::{foreign, shown_path};
 use stagger_report::snapshot::Manifest;
 use stagger_report::{ROLLBACK_FILE, ReportError, RunFolder, checksum};
 
+use super::resume;
 use super::session::StartPoint;
 use crate::error::Error;
+use crate::job::Job;
 
 /// Far more than the file has.
 const MOST_BYTES: u64 = 1 << 16;
 
 /// The last rollback of a run. Snapshots that were taken after it know of it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolledBack {
     /// The version from which the run goes on; 0 is its start.
     version: usize,
     learning_rate_factor: f64,
     rollbacks: usize,
     diverged_at: Option<usize>,
+    /// [`options`] of the run; files of earlier builds have none.
+    #[serde(default)]
+    options_crc32: Option<String>,
 }
 
 impl RolledBack {
-    pub fn to(back: &StartPoint) -> Self {
+    pub fn to(back: &StartPoint, job: &Job) -> Result<Self, Error> {
         let progress = &back.progress;
-        Self {
+        Ok(Self {
+            options_crc32: Some(options(job)?),
             version: back.version(),
             learning_rate_factor: progress.learning_rate_factor,
             rollbacks: progress.rollbacks,
             diverged_at: progress.diverged_at,
-        }
+        })
     }
 
     pub fn write(&self, folder: &RunFolder) -> Result<(), Error> {
@@ -42,9 +48,9 @@ impl RolledBack {
         Ok(folder.write(ROLLBACK_FILE, &object.unwrap_or_default())?)
     }
 
-    /// The last rollback of the run in a folder. A file that is damaged costs nothing but time: the run diverges once more, and goes
-    /// back to the same version. A line says so.
-    pub fn read(run: &Path, notes: &mut Vec<String>) -> Option<Self> {
+    /// The last rollback of the job in a folder. A file that is damaged, or that of another run, costs nothing but time: the run
+    /// diverges once more, and goes back to the same version. A line says so.
+    pub fn read(run: &Path, job: &Job, notes: &mut Vec<String>) -> Option<Self> {
         let path = run.join(ROLLBACK_FILE);
         let read = || {
             let bytes = foreign::read_inside(&path, MOST_BYTES)?;
@@ -52,7 +58,13 @@ impl RolledBack {
                 let what = "it does not end with its checksum";
                 return Err(std::io::Error::other(what));
             }
-            Ok(serde_json::from_slice(&bytes)?)
+            let found: Self = serde_json::from_slice(&bytes)?;
+            let own = options(job).map_err(std::io::Error::other)?;
+            if found.options_crc32.as_ref().is_some_and(|crc| *crc != own) {
+                let what = "it is of a run with other options";
+                return Err(std::io::Error::other(what));
+            }
+            Ok(found)
         };
         match read() {
             Ok(found) => Some(found),
@@ -91,12 +103,23 @@ impl RolledBack {
     }
 
     /// Removes the file of a run that starts before the version to which it had gone back: it comes to the rollback again.
-    pub fn forget_later(folder: &RunFolder, from: &StartPoint) -> Result<(), Error> {
-        let last = Self::read(folder.path(), &mut Vec::new());
+    pub fn forget_later(folder: &RunFolder, from: &StartPoint, job: &Job) -> Result<(), Error> {
+        let last = Self::read(folder.path(), job, &mut Vec::new());
         let is_later = |last: &Self| last.rollbacks > from.progress.rollbacks;
         if last.as_ref().is_some_and(is_later) {
             folder.remove(ROLLBACK_FILE)?;
         }
         Ok(())
     }
+}
+
+/// A checksum of the options that a run keeps while it trains, and that set it apart from others.
+fn options(job: &Job) -> Result<String, Error> {
+    /// Those of its length may grow, and its queues may change.
+    const CHANGING: [&str; 3] = ["epochs", "max-batches", "schedule"];
+    let mut kept = resume::table(&job.options)?;
+    for option in resume::FREE.iter().chain(&CHANGING) {
+        kept.remove(*option);
+    }
+    Ok(checksum::crc32(kept.to_string().as_bytes()))
 }
