@@ -228,6 +228,52 @@ fn damaged_best_weights_are_restored() {
     );
 }
 
+/// A run at its end whose weights are damaged, gone, or those of another version has them again, to the byte.
+#[test]
+fn damaged_weights_of_a_run_at_its_end_are_written_anew() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = bench.stagger(&format!(
+        "train {data} --stages 2 --batch-size 8 --epochs 2 --calibration-batches 0 --lr 0.01 --ema 0.8 --output run"
+    ));
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let files = ["last", "average", "best"].map(|name| format!("run/{name}.safetensors"));
+    let read = |file: &String| fs::read(bench.path(file)).unwrap();
+    let whole: Vec<_> = files.iter().map(read).collect();
+    let finished = "run: finished at version 6; nothing is left to do";
+    for (number, file) in files.iter().enumerate() {
+        for damage in ["gone", "flipped", "another"] {
+            let mut bytes = read(file);
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 16;
+            match damage {
+                "gone" => fs::remove_file(bench.path(file)).unwrap(),
+                "flipped" => fs::write(bench.path(file), bytes).unwrap(),
+                _ => fs::write(bench.path(file), &whole[(number + 1) % 2]).unwrap(),
+            }
+            let resumed = bench.stagger("train --resume run");
+            assert_eq!(resumed.status, 0, "{}", resumed.stderr);
+            // The best weights of an earlier version are no surprise.
+            if (damage, number) != ("another", 2) {
+                let line = "it is written anew from the snapshot of version ";
+                assert!(
+                    resumed.stdout.contains(line),
+                    "{damage} {file}: {}",
+                    resumed.stdout
+                );
+                assert!(resumed.stdout.contains(file), "{}", resumed.stdout);
+            }
+            assert!(resumed.stdout.contains(finished), "{}", resumed.stdout);
+            assert!(
+                files.iter().map(read).eq(whole.iter().cloned()),
+                "{damage} {file}"
+            );
+        }
+    }
+    let again = bench.stagger("train --resume run");
+    assert!(again.stdout.starts_with(finished), "{}", again.stdout);
+}
+
 /// So are those of another run, although their file is whole.
 #[test]
 fn best_weights_of_another_run_are_replaced() {

@@ -175,6 +175,12 @@ impl<'a> Prepared<'a> {
         if let Some(path) = self.finished() {
             let version = self.from.version();
             let journal = Journal::open(None, &self.job, None, console)?;
+            if let (Folder::Reopened(folder), None) = (&self.folder, self.job.emulated()) {
+                let metadata = labels::metadata(&self.job);
+                for note in snapshots::mend_last(folder, &metadata, &self.from)? {
+                    journal.print(&note);
+                }
+            }
             journal.print(&closing::finished(&self.job, path, version, self.met()));
             let finished = Run::finished(path, &self.job, &self.from);
             return Ok(finished.printed(&journal));

@@ -115,8 +115,8 @@ impl RolledBack {
 
 /// A checksum of the options that a run keeps while it trains, and that set it apart from others.
 fn options(job: &Job) -> Result<String, Error> {
-    /// Those of its length may grow, and its queues may change.
-    const CHANGING: [&str; 3] = ["epochs", "max-batches", "schedule"];
+    /// Those of its length may grow, its queues may change, and so may the words of its model file.
+    const CHANGING: [&str; 4] = ["epochs", "max-batches", "network", "schedule"];
     let mut kept = resume::table(&job.options)?;
     for option in resume::FREE.iter().chain(&CHANGING) {
         kept.remove(*option);

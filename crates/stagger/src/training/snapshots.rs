@@ -14,9 +14,9 @@ use stagger_report::snapshot::{
     SnapshotPlan, SnapshotStore, SnapshotWriter, Written,
 };
 use stagger_report::{
-    BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, MetricsCoverage, ReportError, RunFolder,
-    RunLog, StageOrWeights, Weights, encode_weights, read_stage_or_weights, read_weights_inside,
-    write_weights,
+    AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, MetricsCoverage,
+    Record, ReportError, RunFolder, RunLog, StageOrWeights, Weights, encode_weights, read_metrics,
+    read_stage_or_weights, read_weights_inside, write_weights,
 };
 use stagger_runtime::snapshot::Snapshot;
 
@@ -240,6 +240,49 @@ pub fn check_best(
         }
         None => format!("{why}: it is removed, as no version before has been evaluated"),
     }))
+}
+
+/// Makes sure that the weights files of a run at its end are whole and its own, and writes those anew that are not, from its last snapshot.
+/// Gives a line for each.
+pub fn mend_last(
+    folder: &RunFolder,
+    metadata: &BTreeMap<String, String>,
+    from: &StartPoint,
+) -> Result<Vec<String>, Error> {
+    let Some(snapshot) = &from.snapshot else {
+        return Ok(Vec::new());
+    };
+    let version = snapshot.version;
+    let state = whole(Snapshot::clone(snapshot));
+    let records = read_metrics(&folder.file(METRICS_FILE))?;
+    let top1 = records.iter().rev().find_map(|record| match record {
+        Record::Epoch(epoch) if epoch.version == version => Some(epoch.test_top1),
+        _ => None,
+    });
+    let averaged = state.averaged();
+    let averaged = averaged.map(|state| Weights::of_version(metadata, version, state, None));
+    let last = state.without_optimizer();
+    let last = Weights::of_version(metadata, version, last, top1.flatten());
+    let files = [
+        (LAST_WEIGHTS_FILE, Some(last)),
+        (AVERAGE_WEIGHTS_FILE, averaged),
+    ];
+    let mut notes = Vec::new();
+    for (name, expected) in files {
+        let Some(expected) = expected else { continue };
+        let file = folder.file(name);
+        let why = match read_weights_inside(&file) {
+            Ok(found) if is_same(&found, &expected) => continue,
+            Ok(_) => format!("{} is not that of version {version}", shown_path(&file)),
+            Err(error) => error.to_string(),
+        };
+        write_weights(&file, &expected)?;
+        notes.push(format!(
+            "{why}: it is written anew from the snapshot of version {version}"
+        ));
+    }
+    notes.extend(check_best(folder, metadata, from.progress.best)?);
+    Ok(notes)
 }
 
 /// Makes `best.safetensors` that of the best evaluation so far, where the run has gone back behind a better one. Without a snapshot
