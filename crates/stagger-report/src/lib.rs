@@ -32,6 +32,7 @@
 
 mod atomic_file;
 mod available_memory;
+mod base64;
 mod charts;
 pub mod checksum;
 pub mod compare;

@@ -67,6 +67,7 @@ pub mod theory;
 mod training;
 mod weights_copy;
 mod weights_fit;
+mod wrong_images;
 
 pub use balance::{Estimate, EstimateFor, ProfileMisfit, cut_by_profile, cut_without_measuring};
 pub use choice::Choice;
@@ -88,3 +89,4 @@ pub use training::{
     EarlyEnd, FinalTest, Prepared, Run, SnapshotCost, Stalled, TestScores, Training,
 };
 pub use weights_copy::{CopiedWeights, Names, WeightsCopy, WeightsCopyError, copy_weights};
+pub use wrong_images::{MOST_WRONG_IMAGES, wrong_images};
