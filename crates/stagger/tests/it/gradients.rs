@@ -34,9 +34,7 @@ impl Sink for Seen {
                 batch, gradients, ..
             } => {
                 for (name, value) in gradients {
-                    let told = self
-                        .gradients
-                        .insert((*batch, name.clone()), value.clone());
+                    let told = self.gradients.insert((*batch, name.clone()), value.clone());
                     assert!(told.is_none(), "{name} is told twice");
                 }
             }
