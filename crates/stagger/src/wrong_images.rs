@@ -43,12 +43,12 @@ pub fn wrong_images(run: &Path, most: usize) -> Result<WrongImages, Error> {
     let evaluation = prepared.run_with(Some(&mut look))?;
     let weights = shown_path(&evaluation.weights);
     let Certain { wrong, found, .. } = certain;
+    let samples = evaluation.samples;
     let note = match found {
-        0 => format!("{weights}: none of {} images", evaluation.samples),
+        0 => format!("{weights} takes none of {samples} images for another class"),
         _ => format!(
-            "{weights}: {} of {found}, of {} images; those of which the network is most certain come first",
-            wrong.len(),
-            evaluation.samples
+            "{weights} takes {found} of {samples} images for another class; these are the {} of which it is most certain",
+            wrong.len()
         ),
     };
     let images = wrong.into_iter().map(|wrong| picture(test.as_ref(), wrong));

@@ -93,7 +93,7 @@ fn images_that_are_wrong_are_shown_where_that_is_asked_for() {
     assert!(wrong >= 4, "{}", said.stdout);
     let expected = |shown: usize| {
         format!(
-            "run/best.safetensors: {shown} of {wrong}, of 10 images; those of which the network is most certain come first"
+            "run/best.safetensors takes {wrong} of 10 images for another class; these are the {shown} of which it is most certain"
         )
     };
     assert_eq!(mistakes(&bench, "--mistakes 3"), (expected(3), 3));
@@ -105,7 +105,7 @@ fn images_that_are_wrong_are_shown_where_that_is_asked_for() {
     // Without a test there are no best weights.
     fs::remove_file(bench.path("run/best.safetensors")).unwrap();
     let (note, shown) = mistakes(&bench, "--mistakes 2");
-    assert!(note.starts_with("run/last.safetensors: 2 of "), "{note}");
+    assert!(note.starts_with("run/last.safetensors takes "), "{note}");
     assert_eq!(shown, 2);
     fs::remove_file(bench.path("test_batch.bin")).unwrap();
     let (note, shown) = mistakes(&bench, "--mistakes 2");
