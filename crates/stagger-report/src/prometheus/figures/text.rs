@@ -9,6 +9,9 @@ use crate::progress::StageProgress;
 use crate::prometheus::exposition::{Exposition, Kind};
 use crate::summary::StageSummary;
 
+/// Name and help of a gauge of every stage, and its value by number and state of a stage.
+type StageGauge<'a> = (&'a str, &'a str, &'a dyn Fn(usize, &Stage) -> Option<f64>);
+
 impl Figures {
     /// All of them.
     pub fn text(&self) -> String {
@@ -183,7 +186,7 @@ impl Figures {
             let begun = stage.forward? + 1;
             Some(begun.saturating_sub(version_of(at)?) as f64)
         };
-        let gauges: [(&str, &str, &dyn Fn(usize, &Stage) -> Option<f64>); 5] = [
+        let gauges: [StageGauge<'_>; 5] = [
             (
                 "stagger_stage_version",
                 "Version of the stage's weights.",
