@@ -90,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_finite_value_is_counted_once(values in proptest::collection::vec(any::<f32>(), 0..300)) {
+        fn every_finite_value_is_counted_once(values in proptest::collection::vec(proptest::num::f32::ANY, 0..300)) {
             let finite = values.iter().filter(|value| value.is_finite()).count();
             let found = Histogram::of(&values);
             prop_assert_eq!(found.is_some(), finite > 0);
