@@ -104,11 +104,11 @@ fetch_crates() {
   cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 }
 
-# For the reader in docs/snapshots.md.
+# For the reader in docs/snapshots.md, and for what Prometheus reads of a run.
 fetch_python() {
-  local wanted='numpy safetensors==0.8.0'
+  local wanted='numpy safetensors==0.8.0 prometheus_client==0.26.0'
   await packages
-  if [ "$(cat "$cache/python/stamp" 2>/dev/null)" != "$wanted" ] || ! "$STAGGER_PYTHON" -c 'import numpy, safetensors' 2>/dev/null; then
+  if [ "$(cat "$cache/python/stamp" 2>/dev/null)" != "$wanted" ] || ! "$STAGGER_PYTHON" -c 'import numpy, prometheus_client, safetensors' 2>/dev/null; then
     rm -rf "$cache/python"
     python3 -m venv "$cache/python"
     # shellcheck disable=SC2086

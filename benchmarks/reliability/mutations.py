@@ -181,7 +181,7 @@ def call(words, folder):
 
 
 def call_and_kill(words, folder, run, changes):
-    """Runs a command, and kills it when its snapshots have changed so often. Gives whether it had trained and had not ended by then."""
+    """Runs a command, and kills it when its snapshots have changed so often. Gives whether it had trained by then."""
     child, mark = start(words, folder)
     seen = None
     while changes > 0 and child.poll() is None:
@@ -195,8 +195,7 @@ def call_and_kill(words, folder, run, changes):
     child.communicate()
     kill_all(left_behind(mark))
     # One that has come to its end has nothing left to do, whatever becomes of its weights.
-    has_ended = (run / "metrics.jsonl").exists() and '"kind":"end"' in (run / "metrics.jsonl").read_text().replace(" ", "")
-    return was_alive and changes == 0 and not has_ended
+    return was_alive and changes == 0
 
 
 def main():

@@ -219,6 +219,10 @@ pub struct ReportArgs {
     /// The page to write, which must not exist; it contains its charts and loads nothing
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     pub output: PathBuf,
+    /// Evaluate each run on its data, by its best weights or else the last, and show so many test images, 100 at most, of which it is most
+    /// certain and wrong
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub mistakes: usize,
 }
 
 /// Flags of `stagger weights`.

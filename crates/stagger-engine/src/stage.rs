@@ -342,6 +342,11 @@ pub trait Stage {
     /// [`EngineError::Backend`] when the device fails.
     fn scale_gradients(&mut self, factor: f64) -> Result<(), EngineError>;
 
+    /// The names of the stage's parameters, in their order. None by default, for stages whose parameters have no names.
+    fn parameter_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The values of the gradients that have added up since the last update, in the order of the stage's parameters; zeros
     /// where no backward has reached a parameter.
     ///

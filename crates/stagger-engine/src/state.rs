@@ -48,6 +48,18 @@ impl StageState {
         any.then_some(averaged)
     }
 
+    /// Parameters by name: what is neither optimizer state nor a running statistic.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &HostTensor)> {
+        let is_parameter = |name: &str| {
+            let is_statistic = name.ends_with(".running_mean") || name.ends_with(".running_var");
+            !name.starts_with(OPTIMIZER) && !is_statistic
+        };
+        let tensors = self.tensors.iter();
+        tensors
+            .map(|(name, tensor)| (name.as_str(), tensor))
+            .filter(move |(name, _)| is_parameter(name))
+    }
+
     /// Whether any optimizer state is in it.
     pub fn has_optimizer(&self) -> bool {
         self.optimizer_names().next().is_some()

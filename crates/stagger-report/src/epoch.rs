@@ -1,5 +1,7 @@
 //! Sums over the events of each epoch.
 
+mod so_far;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -256,18 +258,6 @@ impl EpochTally {
             }
         }
         summaries
-    }
-
-    /// Samples per second of the last stage in its current epoch so far; 0 before its first batch is done.
-    pub fn images_per_second(&self) -> f64 {
-        let Some(last) = self.stages.last() else {
-            return 0.0;
-        };
-        let pending = last.epoch.checked_sub(self.first_pending);
-        let samples = pending
-            .and_then(|at| self.pending.get(at))
-            .map_or(0, |epoch| epoch.trained.samples);
-        rate(samples, last.tally.wall())
     }
 
     fn start(&mut self, stages: usize) {

@@ -195,6 +195,28 @@ pub enum ReportError {
         /// Why not.
         what: String,
     },
+    /// What should be an address to listen at is none.
+    #[error(
+        "`{}` is no address to listen at; give HOST:PORT, such as 127.0.0.1:9100",
+        shown_text(address)
+    )]
+    Address {
+        /// What was said.
+        address: String,
+    },
+    /// Requests of metrics cannot be listened for.
+    #[error(
+        "cannot listen at {} for requests of metrics: {source}{}",
+        shown_text(address),
+        listen_advice(source)
+    )]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A sink of another crate failed.
     #[error(transparent)]
     Sink(Box<dyn Error + Send + Sync>),
@@ -251,6 +273,16 @@ fn output_advice(error: &io::Error) -> &'static str {
             "; free some space where it goes to, or send it elsewhere"
         }
         _ if is_file_size_limit(error) => TOO_LARGE,
+        _ => "",
+    }
+}
+
+/// The same for an address that cannot be listened at.
+fn listen_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => "; name another port",
+        ErrorKind::PermissionDenied => "; name a port above 1023",
+        ErrorKind::AddrNotAvailable => "; name an address of this host",
         _ => "",
     }
 }

@@ -11,6 +11,7 @@
 //! | [`Console`] | the same lines, on the standard output or any other writer | [`Console::new`] |
 //! | [`trace::TraceFile`] | what every stage did when, for Perfetto | [`trace::TraceFile::new`] |
 //! | [`TensorBoard`] | scalars for TensorBoard | [`TensorBoard::new`] |
+//! | that of [`MetricsServer`] | nothing: it answers Prometheus | [`MetricsWatch::sink`] |
 //! | [`snapshot::SnapshotWriter`] | a folder per snapshot, in the background | [`snapshot::SnapshotWriter::start`] |
 //!
 //! The snapshot writer comes last, so that a snapshot on disk has its metrics and weights on disk. [`Sink`] shows how a
@@ -31,6 +32,7 @@
 
 mod atomic_file;
 mod available_memory;
+mod base64;
 mod charts;
 pub mod checksum;
 pub mod compare;
@@ -55,6 +57,7 @@ mod new_file;
 mod passing_error;
 mod prediction;
 mod progress;
+mod prometheus;
 mod run_folder;
 mod run_lines;
 pub mod run_report;
@@ -96,6 +99,7 @@ pub use metrics_seal::{MetricsCoverage, MetricsSeals};
 pub use new_file::NewFile;
 pub use prediction::{Guess, Prediction};
 pub use progress::{EndedEpoch, EpochProgress, StageProgress, TrainedSums};
+pub use prometheus::{MetricsServer, MetricsWatch};
 pub use run_folder::{
     AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, CONFIG_FILE, DATA_FILE, DEFAULT_BASE,
     ENVIRONMENT_FILE, LAST_WEIGHTS_FILE, LOG_FILE, METRICS_FILE, ROLLBACK_FILE, RunFolder,

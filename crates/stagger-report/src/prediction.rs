@@ -49,6 +49,19 @@ impl Prediction {
         }
     }
 
+    /// The class with the highest of these logits, of equal ones the first, and its probability by softmax; `None` where a logit is not finite,
+    /// and without one.
+    #[must_use]
+    pub fn likeliest(logits: &[f32]) -> Option<(usize, f64)> {
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return None;
+        }
+        let each = logits.iter().enumerate();
+        let (label, largest) = each.rev().max_by(|one, other| one.1.total_cmp(other.1))?;
+        let weights = (logits.iter()).map(|logit| (f64::from(*logit) - f64::from(*largest)).exp());
+        Some((label, 1.0 / weights.sum::<f64>()))
+    }
+
     /// One line of JSON, with its end: `{"file":"a.png","classes":[{"label":0,"class":"cat","probability":0.98}]}`. Bytes of a
     /// file's name that are no UTF-8 become `\u{fffd}`.
     #[must_use]
@@ -111,6 +124,12 @@ mod tests {
         for (guess, expected) in found.classes.iter().zip([0.6, 0.2, 0.2]) {
             assert!((guess.probability - expected).abs() < 1e-6, "{guess:?}");
         }
+        let (label, probability) = Prediction::likeliest(&logits).unwrap();
+        assert_eq!(label, 1);
+        assert!((probability - 0.6).abs() < 1e-6, "{probability}");
+        assert_eq!(Prediction::likeliest(&[2.0, 2.0]), Some((0, 0.5)));
+        assert_eq!(Prediction::likeliest(&[0.0, f32::NAN]), None);
+        assert_eq!(Prediction::likeliest(&[]), None);
         let one = Prediction::of_logits("a.png".into(), &[1e30, -1e30, 0.0], &names(), 1);
         assert_eq!((one.classes.len(), one.classes[0].probability), (1, 1.0));
     }

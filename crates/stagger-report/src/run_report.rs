@@ -7,9 +7,11 @@ mod figures;
 mod page;
 mod reported_run;
 mod thinned;
+mod wrong_images;
 
 pub use page::to_html;
 pub use reported_run::ReportedRun;
+pub use wrong_images::{WrongImage, WrongImages};
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,18 @@
 //! A sink whose files TensorBoard reads.
 
 mod encoding;
+mod histogram;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use stagger_engine::{HostTensor, StageState};
 use stagger_runtime::{Event, Outcome, RunError};
 
 use self::encoding::{FILE_VERSION, Message, Scalar, record};
+use self::histogram::Histogram;
 use crate::disk_watch;
 use crate::epoch::EpochTally;
 use crate::error::ReportError;
@@ -23,7 +26,9 @@ const WRITTEN_EVERY: Duration = Duration::from_secs(2);
 
 /// Writes scalars to an event file in a folder, which TensorBoard shows as one run: loss, accuracy and learning rate over the batches;
 /// test scores, images per second, bubble, and busy share, staleness and gap of every stage over the epochs. The step of a batch is its
-/// number from 0, that of an epoch the number of its last batch.
+/// number from 0, that of an epoch the number of its last batch. At the end of every epoch there is a histogram of each parameter, and of
+/// the gradient of its last batch where that is told ([`Plan::gradients_at`](stagger_runtime::Plan::gradients_at)): of the finite values,
+/// in 64 bins.
 ///
 /// From batch 10,000 on a point is the mean of two neighbouring batches, from 20,000 on of four, and so on. Where the folder has event files
 /// already, as after a resume or a rollback, another one begins, and tells TensorBoard that it replaces what they have from its first step
@@ -201,6 +206,25 @@ impl TensorBoard {
         }
     }
 
+    /// Histograms of the parameters of a stage, where an epoch ends at this version.
+    fn weights(&mut self, version: usize, state: &StageState) {
+        let plan = self.tally.plan();
+        let last = version.saturating_sub(1);
+        if version == 0 || plan.end_of(plan.epoch_of(last)) != version || plan.emulated {
+            return;
+        }
+        for (name, values) in state.parameters() {
+            self.histogram(last, "weights", name, values);
+        }
+    }
+
+    fn histogram(&mut self, step: usize, kind: &str, name: &str, values: &HostTensor) {
+        if let Some(histogram) = Histogram::of(&values.data) {
+            let tag = format!("{kind}/{name}");
+            self.add(step, Message::Histogram(&tag, &histogram));
+        }
+    }
+
     fn write(&mut self) -> Result<(), ReportError> {
         let Some((path, file)) = &mut self.file else {
             return Ok(());
@@ -217,6 +241,19 @@ impl Sink for TensorBoard {
             self.open()?;
         }
         let mut is_due = matches!(event, Event::Snapshot { .. });
+        match event {
+            Event::Gradients {
+                batch, gradients, ..
+            } => {
+                for (name, values) in gradients {
+                    self.histogram(*batch, "gradients", name, values);
+                }
+            }
+            Event::Snapshot {
+                version, snapshot, ..
+            } => self.weights(*version, &snapshot.state),
+            _ => {}
+        }
         if let Event::Trained {
             batch,
             samples,

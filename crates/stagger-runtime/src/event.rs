@@ -153,6 +153,16 @@ pub enum Event {
         /// All that the stage needs to resume from there.
         snapshot: Arc<StageSnapshot>,
     },
+    /// A stage is about to update with a batch, and has told its gradients; only where [`Plan::gradients_at`](crate::Plan::gradients_at) asks
+    /// for them. A batch whose update is skipped has none.
+    Gradients {
+        /// The stage.
+        stage: usize,
+        /// The batch.
+        batch: usize,
+        /// Parameters by name, and their gradients: summed over micro-batches and replicas, before clipping and weight decay.
+        gradients: Vec<(String, HostTensor)>,
+    },
     /// A stage has ended its program, and has measured its kernels.
     Profiled {
         /// The stage.
@@ -186,6 +196,7 @@ impl Event {
             Self::Acted(acted) => Some(acted.stage),
             Self::Synthesized { stage, .. }
             | Self::Snapshot { stage, .. }
+            | Self::Gradients { stage, .. }
             | Self::Profiled { stage, .. } => Some(*stage),
             _ => None,
         }

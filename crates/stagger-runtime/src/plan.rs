@@ -34,6 +34,9 @@ pub struct Plan {
     pub average: Option<f64>,
     /// Whether the last stage emits the logits of every batch of an evaluation as [`Event::Logits`](crate::Event::Logits).
     pub logits: bool,
+    /// Batches whose gradients every stage tells as [`Event::Gradients`](crate::Event::Gradients), in ascending order. Each costs the stage a copy
+    /// of its gradients in host memory.
+    pub gradients_at: Vec<usize>,
     /// Sampling interval of the gap, in batches; 0 disables it. The gap is how far a stage's weights move from forward to
     /// backward. A measurement keeps a copy of the weights over that time and reads both once.
     pub gap_every: usize,
@@ -93,6 +96,7 @@ impl Plan {
             learning_rate: Arc::new(learning_rate),
             average: None,
             logits: false,
+            gradients_at: Vec::new(),
             gap_every: 0,
             stragglers: Vec::new(),
             seed: 0,

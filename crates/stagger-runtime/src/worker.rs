@@ -63,6 +63,8 @@ pub(crate) struct Worker<S: Stage> {
     disturbance: Disturbance,
     /// Whether it emits the logits of evaluations.
     tells_logits: bool,
+    /// Batches whose gradients it emits.
+    gradients_at: Vec<usize>,
     /// Whether evaluations are also made by the running mean of the weights.
     has_average: bool,
     stop: StopSignal,
@@ -194,6 +196,7 @@ impl<S: Stage> Worker<S> {
             versions,
             synthesis,
             tells_logits: plan.logits,
+            gradients_at: plan.gradients_at.clone(),
             has_average: plan.average.is_some(),
             disturbance: Disturbance::new(&plan.stragglers, plan.seed, index),
             stop,
@@ -307,6 +310,7 @@ impl<S: Stage> Worker<S> {
         if batch.is_void {
             self.skip_step(batch.statistics_before);
         } else {
+            self.tell_gradients(version)?;
             self.step(version, batch.largest_gap)?;
         }
         self.straggle(version, started.elapsed(), times)?;
@@ -315,6 +319,20 @@ impl<S: Stage> Worker<S> {
             mark,
             ..Done::default()
         })
+    }
+
+    /// Emits the gradients of a batch, where they are asked for. Replicas have the same.
+    fn tell_gradients(&mut self, batch: usize) -> Result<(), Fault> {
+        if self.gradients_at.binary_search(&batch).is_ok() && self.place.is_first() {
+            let names = self.stage.parameter_names();
+            let gradients = names.into_iter().zip(self.stage.export_gradients()?);
+            self.emit(Event::Gradients {
+                stage: self.place.stage,
+                batch,
+                gradients: gradients.collect(),
+            });
+        }
+        Ok(())
     }
 
     /// Puts the stage at a version.

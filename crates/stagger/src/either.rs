@@ -240,6 +240,10 @@ impl<A: Stage, B: Stage> Stage for Either<A, B> {
         either!(self, stage => stage.scale_gradients(factor))
     }
 
+    fn parameter_names(&self) -> Vec<String> {
+        either!(self, stage => stage.parameter_names())
+    }
+
     fn export_gradients(&self) -> Result<Vec<HostTensor>, EngineError> {
         either!(self, stage => stage.export_gradients())
     }

@@ -68,6 +68,7 @@ pub mod theory;
 mod training;
 mod weights_copy;
 mod weights_fit;
+mod wrong_images;
 
 pub use balance::{Estimate, EstimateFor, ProfileMisfit, cut_by_profile, cut_without_measuring};
 pub use choice::Choice;
@@ -88,3 +89,4 @@ pub use stagger_report::{Guess, Prediction, ReportError, Sink};
 pub use stagger_runtime::{EarlyEnd, Event, Interrupt};
 pub use training::{FinalTest, Prepared, Run, SnapshotCost, Stalled, TestScores, Training};
 pub use weights_copy::{CopiedWeights, Names, WeightsCopy, WeightsCopyError, copy_weights};
+pub use wrong_images::{MOST_WRONG_IMAGES, wrong_images};

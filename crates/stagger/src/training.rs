@@ -19,6 +19,7 @@ mod session;
 mod snapshots;
 pub(crate) use snapshots::with_class_names;
 mod stall;
+mod told_gradients;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -96,6 +97,7 @@ struct Outputs<'a> {
     on_disk_stall: Option<OnDiskStall>,
     commit: Option<String>,
     profile_kernels: bool,
+    tell_gradients: bool,
 }
 
 type OnDiskStall = Box<dyn FnOnce(DiskStall) + Send>;
@@ -302,6 +304,13 @@ impl<'a> Training<'a> {
     #[must_use]
     pub fn profile_kernels(mut self, wanted: bool) -> Self {
         self.outputs.profile_kernels = wanted;
+        self
+    }
+
+    /// Tells sinks the gradients of the last batch of every epoch, as [`Event::Gradients`](stagger_runtime::Event::Gradients).
+    #[must_use]
+    pub fn tell_gradients(mut self, wanted: bool) -> Self {
+        self.outputs.tell_gradients = wanted;
         self
     }
 

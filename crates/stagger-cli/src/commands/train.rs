@@ -2,6 +2,7 @@
 
 #[cfg_attr(not(feature = "mpi"), path = "train/without_mpi.rs")]
 mod ranks;
+mod served_metrics;
 mod stall;
 mod training_bar;
 
@@ -9,7 +10,7 @@ use std::process;
 
 use anyhow::{Error, anyhow};
 use stagger::report::trace::TraceFile;
-use stagger::report::{NewFile, TensorBoard};
+use stagger::report::{MetricsServer, NewFile, TensorBoard};
 use stagger::{Interrupt, Training, check_path, config_file};
 
 use crate::failure::Failure;
@@ -25,16 +26,20 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
             "--rank-timeout is for a run over several processes, which mpirun starts; leave it out";
         return Err(anyhow!(sentence).into());
     }
-    let training = training(arguments)?
+    let (training, metrics) = training(arguments)?;
+    let training = training
         .on_stall(stall::end_after_a_while)
         .on_disk_stall(|stalled| stall::end_at_once(&stalled, || process::exit(1)));
-    train(training)
+    train(training, metrics.as_ref())
 }
 
-/// Trains, on rank 0 where there are several.
-fn train(training: Training<'_>) -> Result<(), Failure> {
+/// Trains, on rank 0 where there are several, with its figures at `metrics`.
+fn train(training: Training<'_>, metrics: Option<&MetricsServer>) -> Result<(), Failure> {
     let interrupt = Interrupt::new();
     let prepared = training.interrupt(interrupt.clone()).prepare()?;
+    if let Some(metrics) = metrics.filter(|_| prepared.finished().is_none()) {
+        served_metrics::announce(metrics, prepared.job());
+    }
     // Only now: until here a signal ends the process at once.
     signals::listen_for_interrupts(&interrupt)?;
     signals::quiet_panics_of_workers();
@@ -54,7 +59,8 @@ fn train(training: Training<'_>) -> Result<(), Failure> {
     }
 }
 
-fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
+/// The run that is asked for, and where its figures are shown.
+fn training(arguments: TrainArgs) -> Result<(Training<'static>, Option<MetricsServer>), Failure> {
     let said = arguments.flags.options();
     let output = said.output.clone();
     let mut options = match &arguments.config {
@@ -70,21 +76,30 @@ fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
     if let Some(folder) = &tensorboard {
         TensorBoard::check(folder).map_err(stagger::Error::from)?;
     }
+    let tells_gradients = tensorboard.is_some();
+    let metrics = arguments.metrics_listen.as_deref();
+    let metrics = metrics.map(MetricsServer::start).transpose();
+    let metrics = metrics.map_err(stagger::Error::from)?;
+    let watch = metrics.as_ref().map(MetricsServer::watch);
     let mut training = Training::new()
         .commit(option_env!("STAGGER_COMMIT"))
         .console_with(move |tally, sinks| {
             if let Some(folder) = &tensorboard {
                 sinks.push(TensorBoard::new(folder, tally.clone()));
             }
+            if let Some(watch) = &watch {
+                sinks.push(watch.sink(tally.clone()));
+            }
             training_bar::lines_and_bar(tally, sinks)
         })
         .run_folder()
         .accept_changed_data(arguments.accept_changed_data)
-        .profile_kernels(arguments.profile_ops);
+        .profile_kernels(arguments.profile_ops)
+        .tell_gradients(tells_gradients);
     if let Some(file) = trace {
         training = training.sink(TraceFile::new(file));
     }
-    Ok(match arguments.resume {
+    let training = match arguments.resume {
         Some(path) if path.as_os_str() == "auto" => training.options(options).resume_or_start(),
         Some(path) => {
             // The folder that a config file names is that of the run it is from.
@@ -92,5 +107,6 @@ fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
             training.options(options).resume(path)
         }
         None => training.options(options),
-    })
+    };
+    Ok((training, metrics))
 }

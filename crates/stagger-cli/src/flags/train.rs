@@ -30,10 +30,14 @@ pub struct TrainArgs {
     /// ui.perfetto.dev and chrome://tracing show it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub trace: Option<PathBuf>,
-    /// Write scalars for TensorBoard into this folder; what event files there have from the first step of this run on is replaced, as after
+    /// Write scalars and histograms for TensorBoard into this folder; what event files there have from the first step of this run on is replaced, as after
     /// a resume
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub tensorboard: Option<PathBuf>,
+    /// Show figures of the run to Prometheus at http://HOST:PORT/metrics for as long as it lasts, such as 127.0.0.1:9100; at an address
+    /// that is not this machine's alone, others can read them
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Output")]
+    pub metrics_listen: Option<String>,
     /// Over several processes: end the run when a rank has not been heard of for so long; 0 waits for ever [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Pipeline")]
     pub rank_timeout: Option<Duration>,
@@ -345,7 +349,7 @@ mod tests {
     use crate::flags::{Cli, Command};
 
     /// Flags that are no options: they say where options are from, or how a run is watched.
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 9] = [
         "config",
         "resume",
         "accept_changed_data",
@@ -353,6 +357,7 @@ mod tests {
         "rank_timeout",
         "trace",
         "tensorboard",
+        "metrics_listen",
         "help",
     ];
 

@@ -118,6 +118,7 @@ fn values_of_flags() {
         "train --config no%",
         "train --config %",
         "train --evaluate %",
+        "train --metrics-listen %",
         "train --no-%",
         "train %",
         "%",

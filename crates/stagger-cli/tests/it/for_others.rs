@@ -1,6 +1,9 @@
-//! Files that `stagger train` writes for other programs: a trace, and scalars for TensorBoard.
+//! What `stagger train` has for other programs: a trace, scalars for TensorBoard, and figures for Prometheus.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -97,4 +100,94 @@ fn scalars_for_tensorboard_are_beside_those_of_before() {
         output.stderr
     );
     assert!(!bench.path("other").exists());
+}
+
+/// What is served at an address under `/metrics`.
+fn page(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn figures_are_served_while_a_run_lasts() {
+    let bench = Bench::new();
+    let mut run = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
+        .args("train --epochs 1000 --batch-size 8 --calibration-batches 0 --evaluate false --keep-snapshots 0".split(' '))
+        .args(["--metrics-listen", "127.0.0.1:0", "--output", "run"])
+        .current_dir(&bench.folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stderr = BufReader::new(run.stderr.take().unwrap());
+    stderr.read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("metrics: http://").unwrap();
+    let address = address.strip_suffix("/metrics").unwrap();
+    let value = |page: &str, name: &str| -> Option<f64> {
+        let found = page.lines().find_map(|line| line.strip_prefix(name))?;
+        found.trim().parse().ok()
+    };
+    let served = loop {
+        let served = page(address);
+        // Two batches of both stages, and a gap.
+        if value(&served, "stagger_stage_gap_ratio{stage=\"0\"}").is_some_and(|gap| gap > 0.0)
+            && value(&served, "stagger_stage_version{stage=\"1\"}") >= Some(2.0)
+        {
+            break served;
+        }
+        assert!(run.try_wait().unwrap().is_none(), "{served}");
+    };
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert!(TcpStream::connect(address).is_err());
+    for start in [
+        "HTTP/1.1 200 OK",
+        "stagger_run_info{model=\"resnet8\",dataset=\"shapes\",schedule=\"dsp(",
+        "stagger_train_loss ",
+        "stagger_learning_rate ",
+        "stagger_images_per_second ",
+        "stagger_stage_busy_ratio{stage=\"1\"} ",
+        "stagger_stage_wait_ratio{stage=\"0\",reason=\"loader\"} ",
+        "stagger_stage_seconds_total{stage=\"0\",activity=\"recompute\"} ",
+        "stagger_stage_staleness{stage=\"0\"} ",
+        "stagger_hop_batches{below=\"0\",above=\"1\"} ",
+        "stagger_rollbacks_total 0",
+        "stagger_stalls_total 0",
+    ] {
+        let is_there = served.lines().any(|line| line.starts_with(start));
+        assert!(is_there, "{start}\n{served}");
+    }
+    #[cfg(target_os = "linux")]
+    assert!(value(&served, "process_resident_memory_bytes ") > Some(1e6));
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_at_is_refused_before_training() {
+    let bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    for (address, starts, ends) in [
+        (
+            "9100",
+            "error: `9100` is no address to listen at; ",
+            "give HOST:PORT, such as 127.0.0.1:9100\n",
+        ),
+        (
+            &taken,
+            &format!("error: cannot listen at {taken} for requests of metrics: "),
+            "; name another port\n",
+        ),
+    ] {
+        let words = ["train", "--output", "run", "--metrics-listen", address];
+        let output = bench.stagger_words(&words);
+        assert_eq!(output.status, 2);
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+        assert!(output.stderr.starts_with(starts), "{}", output.stderr);
+        assert!(output.stderr.ends_with(ends), "{}", output.stderr);
+        assert!(!bench.path("run").exists());
+    }
 }

@@ -65,3 +65,63 @@ fn a_run_that_trains_is_reported() {
     assert!(pages > 0);
     assert_eq!(bench.losses("quiet"), bench.losses("watched"));
 }
+
+/// What `report` says of a run's mistakes, and how many of them its page shows.
+fn mistakes(bench: &Bench, arguments: &str) -> (String, usize) {
+    let output = bench.stagger(&format!("report run {arguments} --output page.html"));
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let page = fs::read_to_string(bench.path("page.html")).unwrap();
+    fs::remove_file(bench.path("page.html")).unwrap();
+    let note = page.split_once("taken for another class</h3>\n<p class=\"note\">");
+    let note = note.map_or(String::new(), |(_, rest)| {
+        rest[..rest.find('<').unwrap()].to_owned()
+    });
+    (note, page.matches("data:image/png;base64,iVBOR").count())
+}
+
+#[test]
+fn images_that_are_wrong_are_shown_where_that_is_asked_for() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    bench.train("run", &format!("{data} --max-batches 2"));
+    let said = bench.stagger("eval --run run");
+    let right: f64 = {
+        let percent = said.stdout.split_once("test ").unwrap().1;
+        percent.split(' ').next().unwrap().parse().unwrap()
+    };
+    let wrong = 10 - (right / 10.0).round() as usize;
+    assert!(wrong >= 4, "{}", said.stdout);
+    let expected = |shown: usize| {
+        format!(
+            "run/best.safetensors takes {wrong} of 10 images for another class; these are the {shown} of which it is most certain"
+        )
+    };
+    assert_eq!(mistakes(&bench, "--mistakes 3"), (expected(3), 3));
+    assert_eq!(
+        mistakes(&bench, "--mistakes 1000"),
+        (expected(wrong), wrong)
+    );
+    assert_eq!(mistakes(&bench, ""), (String::new(), 0));
+    // Without a test there are no best weights.
+    fs::remove_file(bench.path("run/best.safetensors")).unwrap();
+    let (note, shown) = mistakes(&bench, "--mistakes 2");
+    assert!(note.starts_with("run/last.safetensors takes "), "{note}");
+    assert_eq!(shown, 2);
+    fs::remove_file(bench.path("test_batch.bin")).unwrap();
+    let (note, shown) = mistakes(&bench, "--mistakes 2");
+    assert!(note.starts_with("not evaluated: "), "{note}");
+    assert!(note.contains("test_batch.bin"), "{note}");
+    assert_eq!((note.lines().count(), shown), (1, 0));
+}
+
+#[test]
+fn a_run_without_weights_has_no_wrong_images() {
+    let bench = Bench::new();
+    bench.train("run", "--emulate equal:1ms --evaluate false");
+    let (note, shown) = mistakes(&bench, "--mistakes 2");
+    assert!(
+        note.starts_with("not evaluated: ") && note.contains("emulated"),
+        "{note}"
+    );
+    assert_eq!(shown, 0);
+}

@@ -360,6 +360,11 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         self.gradients.scale(factor)
     }
 
+    fn parameter_names(&self) -> Vec<String> {
+        let each = self.trained.iter();
+        each.map(|trained| trained.info.name.clone()).collect()
+    }
+
     fn export_gradients(&self) -> Result<Vec<HostTensor>, EngineError> {
         let each = self.gradients.0.iter().zip(&self.trained);
         each.map(|(gradient, trained)| match gradient {

@@ -7,6 +7,7 @@ use askama::Template;
 
 use super::figures::{common, of_stages};
 use super::reported_run::ReportedRun;
+use super::wrong_images::Shown;
 use crate::charts::Figure;
 use crate::compare::{emulated_note, mebibytes};
 use crate::error::ReportError;
@@ -36,6 +37,7 @@ struct Section {
     facts: Vec<(String, String)>,
     stages: Table,
     figures: Vec<Figure>,
+    wrong: Option<Shown>,
     epochs: Table,
     thinning: Option<String>,
 }
@@ -109,6 +111,7 @@ fn section(run: &ReportedRun) -> Result<Section, crate::charts::ChartError> {
         facts,
         stages: stage_table(&run.epochs),
         figures: of_stages(run)?,
+        wrong: run.wrong.as_ref().map(Shown::of),
         epochs,
         thinning,
     })

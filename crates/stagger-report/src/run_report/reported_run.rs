@@ -6,6 +6,7 @@ use serde_json::Value;
 use stagger_data::{foreign, shown_text};
 
 use super::thinned::Thinned;
+use super::wrong_images::WrongImages;
 use crate::environment::Environment;
 use crate::error::ReportError;
 use crate::metrics::{EndRecord, Record};
@@ -34,6 +35,7 @@ pub struct ReportedRun {
     /// How it ended, in words.
     pub(super) state: String,
     pub(super) peak_memory_bytes: Option<u64>,
+    pub(super) wrong: Option<WrongImages>,
 }
 
 impl ReportedRun {
@@ -116,6 +118,7 @@ impl ReportedRun {
             is_emulated: false,
             state: String::new(),
             peak_memory_bytes: None,
+            wrong: None,
         }
     }
 }

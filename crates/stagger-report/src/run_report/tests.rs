@@ -214,3 +214,53 @@ fn what_is_no_run_is_refused() {
         "{message}"
     );
 }
+
+fn wrong_images() -> WrongImages {
+    WrongImages {
+        note: "by <best> weights\n\u{1b}[2J".to_owned(),
+        images: vec![WrongImage {
+            number: 7,
+            png: b"foo".to_vec(),
+            class: "<script>\"x' onload='y'&".to_owned(),
+            taken_for: "cat\n\u{202e}</figure>".to_owned(),
+            probability: 0.9876,
+        }],
+    }
+}
+
+#[test]
+fn wrong_images_are_on_the_page_and_names_are_escaped() {
+    let (_parent, folder) = folder(&metrics(30, ""), "run");
+    let run = ReportedRun::read(&folder).unwrap();
+    let without = to_html(std::slice::from_ref(&run)).unwrap();
+    assert!(!without.contains("<img") && !without.contains("taken for"));
+    let page = to_html(&[run.clone().with_wrong_images(wrong_images())]).unwrap();
+    for expected in [
+        "src=\"data:image/png;base64,Zm9v\"",
+        "with 98.8 %; image 7<",
+        r"taken for cat\n\u{202e}",
+        r"weights\n\u{1b}[2J",
+    ] {
+        assert!(page.contains(expected), "{expected}: {page}");
+    }
+    for raw in [
+        "<script>",
+        "\"x'",
+        "='y'",
+        "<best>",
+        "}</figure>",
+        "\u{1b}",
+        "\u{202e}",
+    ] {
+        assert!(!page.contains(raw), "{raw}: {page}");
+    }
+    // Nothing but what is on it.
+    assert_eq!(page.matches("src=").count(), 1);
+    let none = WrongImages {
+        note: "runs/a has no last.safetensors".to_owned(),
+        ..WrongImages::default()
+    };
+    let page = to_html(&[run.with_wrong_images(none)]).unwrap();
+    assert!(page.contains("<p class=\"note\">runs/a has no last.safetensors</p>"));
+    assert!(!page.contains("<img"));
+}

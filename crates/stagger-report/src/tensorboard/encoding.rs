@@ -1,6 +1,8 @@
 //! The bytes of an event file: records of TFRecord, each a protocol buffer `Event` (tensorflow/core/util/event.proto and
-//! tensorflow/core/framework/summary.proto). What a scalar needs of them is a dozen fields; a library for all of them would bring the
+//! tensorflow/core/framework/summary.proto). What scalars and histograms need of them is two dozen fields; a library for all of them would bring the
 //! crates of protocol buffers along.
+
+use super::histogram::Histogram;
 
 /// The content of the first event.
 pub(super) const FILE_VERSION: &str = "brain.Event:2";
@@ -12,6 +14,8 @@ pub(super) enum Message<'a> {
     FileVersion(&'a str),
     /// A value.
     Scalar(Scalar<'a>),
+    /// A distribution under a tag.
+    Histogram(&'a str, &'a Histogram),
     /// What has this step or a later one in earlier files is no longer so.
     Restart,
 }
@@ -33,13 +37,15 @@ pub(super) fn event(seconds: f64, step: usize, message: Message<'_>) -> Vec<u8> 
     match message {
         Message::FileVersion(version) => bytes(&mut event, 3, version.as_bytes()),
         Message::Scalar(Scalar { tag, value }) => {
-            let mut of_tag = Vec::new();
-            bytes(&mut of_tag, 1, tag.as_bytes());
+            let mut of_tag = tagged(tag);
             key(&mut of_tag, 2, Wire::Four);
             of_tag.extend(value.to_le_bytes());
-            let mut summary = Vec::new();
-            bytes(&mut summary, 1, &of_tag);
-            bytes(&mut event, 5, &summary);
+            summary(&mut event, &of_tag);
+        }
+        Message::Histogram(tag, histogram) => {
+            let mut of_tag = tagged(tag);
+            bytes(&mut of_tag, 5, &distribution(histogram));
+            summary(&mut event, &of_tag);
         }
         Message::Restart => {
             // A `SessionLog` whose status is START.
@@ -50,6 +56,38 @@ pub(super) fn event(seconds: f64, step: usize, message: Message<'_>) -> Vec<u8> 
         }
     }
     event
+}
+
+/// The beginning of a `Summary.Value`.
+fn tagged(tag: &str) -> Vec<u8> {
+    let mut of_tag = Vec::new();
+    bytes(&mut of_tag, 1, tag.as_bytes());
+    of_tag
+}
+
+/// Adds a `Summary` of one value to an event.
+fn summary(event: &mut Vec<u8>, value: &[u8]) {
+    let mut summary = Vec::new();
+    bytes(&mut summary, 1, value);
+    bytes(event, 5, &summary);
+}
+
+/// A `HistogramProto`.
+fn distribution(of: &Histogram) -> Vec<u8> {
+    let mut proto = Vec::new();
+    let numbers = [of.min, of.max, of.number(), of.sum, of.sum_of_squares];
+    for (field, number) in (1..).zip(numbers) {
+        key(&mut proto, field, Wire::Eight);
+        proto.extend(number.to_le_bytes());
+    }
+    for (field, numbers) in [(6, &of.limits), (7, &of.counts)] {
+        let packed: Vec<u8> = numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        bytes(&mut proto, field, &packed);
+    }
+    proto
 }
 
 /// A record of TFRecord: length, checksum of the length, data, checksum of the data.
@@ -137,6 +175,23 @@ mod tests {
         ]
         .concat();
         assert_eq!(event, expected);
+        let histogram = Histogram::of(&[1.0, 3.0]).unwrap();
+        let found = distribution(&histogram);
+        let doubles = |bytes: &[u8]| -> Vec<f64> {
+            let each = bytes.chunks_exact(8);
+            each.map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap()))
+                .collect()
+        };
+        let keys: Vec<u8> = found[..45].iter().step_by(9).copied().collect();
+        assert_eq!(keys, [0x09, 0x11, 0x19, 0x21, 0x29]);
+        let numbers = found[..45].chunks(9).flat_map(|field| doubles(&field[1..]));
+        assert_eq!(numbers.collect::<Vec<_>>(), [1.0, 3.0, 2.0, 4.0, 10.0]);
+        // 64 doubles each, in 512 bytes.
+        assert_eq!(found[45..48], [0x32, 0x80, 0x04]);
+        assert_eq!(doubles(&found[48..560]), histogram.limits);
+        assert_eq!(found[560..563], [0x3a, 0x80, 0x04]);
+        assert_eq!(doubles(&found[563..]), histogram.counts);
+
         let record = record(&event);
         assert_eq!(record.len(), 8 + 4 + event.len() + 4);
         assert_eq!(record[..8], (event.len() as u64).to_le_bytes());

@@ -1,5 +1,7 @@
 use std::fs;
+use std::sync::Arc;
 
+use stagger_runtime::snapshot::StageSnapshot;
 use stagger_runtime::{Acted, Waits};
 use stagger_schedule::Action;
 
@@ -7,7 +9,8 @@ use super::encoding::masked;
 use super::*;
 use crate::epoch::EpochPlan;
 
-/// Steps, tags and values of all files in a folder, in the order of their names; "restart" for a restart.
+/// Steps, tags and values of all files in a folder, in the order of their names; "restart" for a restart, and of a histogram the number of
+/// its values.
 fn read(folder: &Path) -> Vec<(u64, String, f32)> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
@@ -41,10 +44,21 @@ fn read_file(mut rest: &[u8]) -> Vec<(u64, String, f32)> {
             }
             (0x2a, false) => {
                 // Keys and lengths of summary, value and tag.
-                let length = usize::from(data[5]);
-                let tag = String::from_utf8(data[6..6 + length].to_vec()).unwrap();
-                let value = data[7 + length..].try_into().unwrap();
-                found.push((step, tag, f32::from_le_bytes(value)));
+                let data = varint(&data[1..]).1;
+                let data = varint(&data[1..]).1;
+                let (length, data) = varint(&data[1..]);
+                let (tag, data) = data.split_at(length as usize);
+                let value = match data[0] {
+                    0x15 => f32::from_le_bytes(data[1..].try_into().unwrap()),
+                    0x2a => {
+                        // The smallest value and the largest, and how many there are.
+                        let histogram = varint(&data[1..]).1;
+                        f64::from_le_bytes(histogram[19..27].try_into().unwrap()) as f32
+                    }
+                    other => panic!("{other}"),
+                };
+                let tag = String::from_utf8(tag.to_vec()).unwrap();
+                found.push((step, tag, value));
             }
             other => panic!("{other:?}"),
         }
@@ -249,4 +263,56 @@ fn a_place_that_cannot_be_a_folder_is_refused() {
     let nowhere = parent.path().join("no/board");
     assert!(message(&nowhere).contains("its folder is not there"));
     assert!(TensorBoard::check(parent.path()).is_ok());
+}
+
+/// A stage's snapshot of a parameter, its running statistics and its optimizer state.
+fn snapshot(version: usize) -> Event {
+    let tensor = |values: usize| HostTensor::new(vec![values], vec![0.5; values]).unwrap();
+    let mut state = StageState::default();
+    for (name, values) in [
+        ("conv1.weight".to_owned(), 3),
+        ("bn1.running_mean".to_owned(), 2),
+        ("bn1.running_var".to_owned(), 2),
+        (StageState::optimizer_name("conv1.weight", "momentum"), 3),
+    ] {
+        state.tensors.insert(name, tensor(values));
+    }
+    let snapshot = StageSnapshot {
+        state,
+        ..StageSnapshot::default()
+    };
+    Event::Snapshot {
+        stage: 0,
+        version,
+        snapshot: Arc::new(snapshot),
+    }
+}
+
+#[test]
+fn an_epoch_has_histograms_of_weights_and_gradients() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut board = sink(folder.path(), 6);
+    // In the middle of an epoch, at its end, and where the end of the run cuts one short.
+    for version in [2, 4, 6] {
+        board.event(&snapshot(version)).unwrap();
+    }
+    let values = vec![1.0, f32::NAN];
+    let gradient = HostTensor::new(vec![2], values).unwrap();
+    let none = HostTensor::new(vec![1], vec![f32::INFINITY]).unwrap();
+    let gradients = vec![("bn1.bias".to_owned(), gradient), ("a".to_owned(), none)];
+    board
+        .event(&Event::Gradients {
+            stage: 0,
+            batch: 3,
+            gradients,
+        })
+        .unwrap();
+    board.write().unwrap();
+    let of = |step, tag: &str, count| (step, tag.to_owned(), count);
+    let expected = [
+        of(3, "weights/conv1.weight", 3.0),
+        of(5, "weights/conv1.weight", 3.0),
+        of(3, "gradients/bn1.bias", 1.0),
+    ];
+    assert_eq!(read(folder.path()), expected);
 }

@@ -227,6 +227,17 @@ mod tests {
                 version: 6,
                 snapshot: Arc::new(StageSnapshot::default()),
             },
+            Event::Gradients {
+                stage: 1,
+                batch: 5,
+                gradients: vec![(
+                    "fc.bias".to_owned(),
+                    HostTensor {
+                        shape: vec![2],
+                        data: vec![0.25, f32::INFINITY],
+                    },
+                )],
+            },
             Event::Profiled { stage: 2, profile },
             Event::Logits {
                 batch: 1,

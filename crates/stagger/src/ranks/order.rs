@@ -65,6 +65,7 @@ pub(super) struct Stretch<'a> {
     learning_rate_factor: f64,
     gap_every: usize,
     logits: bool,
+    gradients_at: Vec<usize>,
     profile: bool,
     /// What the rank needs of it.
     resume: Option<Snapshot>,
@@ -89,6 +90,7 @@ impl<'a> Stretch<'a> {
             learning_rate_factor: options.learning_rate_factor,
             gap_every: plan.gap_every,
             logits: plan.logits,
+            gradients_at: plan.gradients_at.clone(),
             profile: options.profile,
             resume: plan.resume.as_ref().map(|whole| whole.part(stages)),
             states: options.states.map(Cow::Borrowed),
@@ -109,6 +111,7 @@ impl<'a> Stretch<'a> {
             snapshot_interval: self.snapshot_interval,
             gap_every: self.gap_every,
             logits: self.logits,
+            gradients_at: self.gradients_at.clone(),
             resume: self.resume.clone().map(Into::into),
             ..stages::plan(job, schedule, horizon, factor)
         })

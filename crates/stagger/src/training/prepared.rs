@@ -282,6 +282,7 @@ impl<'a> Prepared<'a> {
             commit: self.outputs.commit.as_deref(),
             console: RefCell::new(self.outputs.console),
             profile_kernels: self.outputs.profile_kernels,
+            tell_gradients: self.outputs.tell_gradients,
             own_sinks: Rc::clone(&own_sinks),
             on_stall: RefCell::new(self.outputs.on_stall),
         };

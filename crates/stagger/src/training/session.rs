@@ -23,7 +23,7 @@ use super::journal::Journal;
 use super::last_weights::LastWeights;
 use super::run::SnapshotCost;
 use super::stall::{Ended, Stalled};
-use super::{ConsoleHook, OnStall, labels, resume, snapshots};
+use super::{ConsoleHook, OnStall, labels, resume, snapshots, told_gradients};
 use crate::error::Error;
 use crate::evaluation;
 use crate::job::{Job, OnNan};
@@ -96,6 +96,8 @@ pub struct Session<'a, 's> {
     pub commit: Option<&'a str>,
     pub console: RefCell<Option<ConsoleHook<'s>>>,
     pub profile_kernels: bool,
+    /// Whether sinks get the gradients at the end of every epoch.
+    pub tell_gradients: bool,
     /// The caller's own sinks, which outlive a stretch.
     pub own_sinks: Rc<RefCell<Sinks<'s>>>,
     pub on_stall: RefCell<Option<OnStall<'s>>>,
@@ -325,6 +327,10 @@ impl<'s> Session<'_, 's> {
         }
         let factor = from.progress.learning_rate_factor;
         Plan {
+            gradients_at: match self.tell_gradients {
+                true => told_gradients::batches(job),
+                false => Vec::new(),
+            },
             on_non_finite: match job.on_nan {
                 OnNan::Skip => OnNonFinite::Skip,
                 OnNan::Stop | OnNan::Rollback => OnNonFinite::Stop,

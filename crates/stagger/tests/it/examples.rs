@@ -52,6 +52,7 @@ examples!(
     custom_sink,
     resume,
     train,
+    unwatched,
 );
 
 fn prints_what_it_shows(name: &str) {

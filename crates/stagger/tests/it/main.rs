@@ -10,6 +10,7 @@ mod engines;
 mod examples;
 mod fine_tuning;
 mod fresh_crate;
+mod gradients;
 mod logits;
 mod profiling;
 mod ranks;
