@@ -194,7 +194,6 @@ def call_and_kill(words, folder, run, changes):
     kill_all(left_behind(mark))
     child.communicate()
     kill_all(left_behind(mark))
-    # One that has come to its end has nothing left to do, whatever becomes of its weights.
     return was_alive and changes == 0
 
 
