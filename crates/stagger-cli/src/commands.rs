@@ -16,6 +16,8 @@ pub mod simulate;
 pub mod summary;
 pub mod theory;
 pub mod train;
+#[cfg_attr(not(feature = "tui"), path = "commands/watch/without_tui.rs")]
+pub mod watch;
 pub mod weights;
 
 use stagger::RunWeights;

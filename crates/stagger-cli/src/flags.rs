@@ -16,6 +16,7 @@ mod shape;
 mod simulate;
 pub mod theory;
 pub mod train;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,7 @@ pub use shape::input_shape;
 pub use simulate::SimulateArgs;
 pub use theory::TheoryArgs;
 pub use train::TrainArgs;
+pub use watch::WatchArgs;
 
 /// Train deep convolutional networks split over several devices, with diversely stale parameters.
 #[derive(Debug, Parser)]
@@ -66,6 +68,9 @@ pub enum Command {
     /// Make a page of runs: curves, stages, epochs; also of a run that still trains
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Show a run folder on the terminal, live or finished: progress, stages, curves, what is unusual
+    #[command(after_help = watch::EXAMPLES, allow_negative_numbers = true)]
+    Watch(WatchArgs),
     /// Copy weights to a safetensors file, under the names that another program has for them
     #[command(after_help = WEIGHTS_EXAMPLES)]
     Weights(WeightsArgs),

@@ -34,8 +34,11 @@ impl MetricsOutput for File {
     }
 }
 
-/// Writes one [`Record`] per line. The lines are flushed to the file at the start and at the end of each epoch and of the
-/// run, and to disk with every snapshot.
+/// Longest time of training for which a line is kept from the file.
+const FLUSHED_EVERY: Duration = Duration::from_secs(1);
+
+/// Writes one [`Record`] per line. The lines are flushed to the file at the start, at the end of each epoch and of the run, and in
+/// between when a second has passed since the last time, for those who watch the run; and to disk with every snapshot.
 pub struct MetricsFile {
     out: BufWriter<Box<dyn MetricsOutput>>,
     path: PathBuf,
@@ -45,6 +48,8 @@ pub struct MetricsFile {
     version: usize,
     /// End of the latest action of any stage.
     last_at: Duration,
+    /// When the lines were last flushed in the middle of an epoch.
+    flushed_at: Duration,
     snapshots: SnapshotParts,
     seals: MetricsSeals,
 }
@@ -153,6 +158,7 @@ impl MetricsFile {
             tally,
             stages: 0,
             last_at: Duration::ZERO,
+            flushed_at: Duration::ZERO,
         }
     }
 
@@ -187,6 +193,15 @@ impl MetricsFile {
         self.flush()?;
         let synced = disk_watch::during("flush", &self.path, || self.out.get_ref().sync());
         synced.map_err(|source| ReportError::io("write", &self.path, source))
+    }
+
+    /// Flushes what another program would otherwise wait for.
+    fn flush_at(&mut self, at: Duration) -> Result<(), ReportError> {
+        if at < self.flushed_at + FLUSHED_EVERY {
+            return Ok(());
+        }
+        self.flushed_at = at;
+        self.flush()
     }
 
     fn flush(&mut self) -> Result<(), ReportError> {
@@ -231,6 +246,7 @@ impl Sink for MetricsFile {
                     samples,
                     at: self.tally.elapsed_before() + at,
                 }))?;
+                self.flush_at(at)?;
             }
             Event::Skipped { batch, at, .. } => {
                 self.write(&Record::Skipped(SkippedRecord {
@@ -238,6 +254,7 @@ impl Sink for MetricsFile {
                     epoch: self.tally.plan().epoch_of(batch) + 1,
                     at: self.tally.elapsed_before() + at,
                 }))?;
+                self.flush_at(at)?;
             }
             _ => {}
         }
@@ -329,6 +346,15 @@ mod tests {
             Ok(taken)
         }
 
+        /// Flushes what another program would otherwise wait for.
+        fn flush_at(&mut self, at: Duration) -> Result<(), ReportError> {
+            if at < self.flushed_at + FLUSHED_EVERY {
+                return Ok(());
+            }
+            self.flushed_at = at;
+            self.flush()
+        }
+
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
@@ -346,6 +372,15 @@ mod tests {
     impl Write for Flushed {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             Ok(bytes.len())
+        }
+
+        /// Flushes what another program would otherwise wait for.
+        fn flush_at(&mut self, at: Duration) -> Result<(), ReportError> {
+            if at < self.flushed_at + FLUSHED_EVERY {
+                return Ok(());
+            }
+            self.flushed_at = at;
+            self.flush()
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -378,12 +413,31 @@ mod tests {
         }
     }
 
+    /// What others see of a run is a second old at most.
+    #[test]
+    fn lines_are_in_the_file_after_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut metrics = MetricsFile::create(&path, tally(), Map::new()).unwrap();
+        let mut lines = |millis| {
+            let skipped = Event::Skipped {
+                batch: 0,
+                loss: f32::NAN,
+                at: Duration::from_millis(millis),
+            };
+            metrics.event(&skipped).unwrap();
+            std::fs::read_to_string(&path).unwrap().lines().count()
+        };
+        let seen = [10, 999, 1000, 1999, 2000].map(&mut lines);
+        assert_eq!(seen, [1, 1, 4, 4, 6]);
+    }
+
     #[test]
     fn a_disk_that_fills_up_is_noticed_at_the_end_of_the_epoch() {
         let path = Path::new("metrics.jsonl");
         let mut metrics =
             MetricsFile::new(Box::new(Filling(100)), path, tally(), Map::new()).unwrap();
-        let at = Duration::from_secs(1);
+        let at = Duration::from_millis(999);
         metrics.event(&Event::Started { stages: 1 }).unwrap();
         let trained = Event::Trained {
             batch: 0,

@@ -10,6 +10,7 @@ mod thinned;
 
 pub use page::to_html;
 pub use reported_run::ReportedRun;
+pub use thinned::Thinned;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ mod ranks;
 mod stall;
 mod training_bar;
 
+use std::io;
 use std::process;
 
 use anyhow::{Error, anyhow};
@@ -14,6 +15,7 @@ use stagger::{Interrupt, Training, check_path, config_file};
 
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
+use crate::screen::RunScreen;
 use crate::{signals, terminal};
 
 pub use ranks::run as run_ranks;
@@ -25,18 +27,25 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
             "--rank-timeout is for a run over several processes, which mpirun starts; leave it out";
         return Err(anyhow!(sentence).into());
     }
-    let training = training(arguments)?
+    let (training, screen) = training(arguments)?;
+    let training = training
         .on_stall(stall::end_after_a_while)
         .on_disk_stall(|stalled| stall::end_at_once(&stalled, || process::exit(1)));
-    train(training)
+    train(training, screen)
 }
 
 /// Trains, on rank 0 where there are several.
-fn train(training: Training<'_>) -> Result<(), Failure> {
+fn train(training: Training<'_>, screen: Option<RunScreen>) -> Result<(), Failure> {
     let interrupt = Interrupt::new();
     let prepared = training.interrupt(interrupt.clone()).prepare()?;
     // Only now: until here a signal ends the process at once.
-    signals::listen_for_interrupts(&interrupt)?;
+    match &screen {
+        Some(screen) => {
+            screen.describe(&prepared, &interrupt);
+            screen.listen(&interrupt)?;
+        }
+        None => signals::listen_for_interrupts(&interrupt)?,
+    }
     signals::quiet_panics_of_workers();
     let run = prepared.run()?;
     let unprinted = run.unprinted.error();
@@ -54,7 +63,8 @@ fn train(training: Training<'_>) -> Result<(), Failure> {
     }
 }
 
-fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
+fn training(arguments: TrainArgs) -> Result<(Training<'static>, Option<RunScreen>), Failure> {
+    let screen = arguments.tui.then(RunScreen::new).transpose()?;
     let said = arguments.flags.options();
     let output = said.output.clone();
     let mut options = match &arguments.config {
@@ -70,13 +80,20 @@ fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
     if let Some(folder) = &tensorboard {
         TensorBoard::check(folder).map_err(stagger::Error::from)?;
     }
+    let shown = screen.clone();
     let mut training = Training::new()
         .commit(option_env!("STAGGER_COMMIT"))
         .console_with(move |tally, sinks| {
             if let Some(folder) = &tensorboard {
                 sinks.push(TensorBoard::new(folder, tally.clone()));
             }
-            training_bar::lines_and_bar(tally, sinks)
+            match &shown {
+                Some(screen) => {
+                    screen.begin(tally);
+                    Box::new(io::sink())
+                }
+                None => training_bar::lines_and_bar(tally, sinks),
+            }
         })
         .run_folder()
         .accept_changed_data(arguments.accept_changed_data)
@@ -84,7 +101,10 @@ fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
     if let Some(file) = trace {
         training = training.sink(TraceFile::new(file));
     }
-    Ok(match arguments.resume {
+    if let Some(screen) = &screen {
+        training = screen.on(training);
+    }
+    let training = match arguments.resume {
         Some(path) if path.as_os_str() == "auto" => training.options(options).resume_or_start(),
         Some(path) => {
             // The folder that a config file names is that of the run it is from.
@@ -92,5 +112,6 @@ fn training(arguments: TrainArgs) -> Result<Training<'static>, Failure> {
             training.options(options).resume(path)
         }
         None => training.options(options),
-    })
+    };
+    Ok((training, screen))
 }

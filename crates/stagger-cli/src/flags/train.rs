@@ -34,6 +34,9 @@ pub struct TrainArgs {
     /// a resume
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub tensorboard: Option<PathBuf>,
+    /// Show the run on the terminal while it trains, as stagger watch shows it, with what each stage does now; its lines go to run.log
+    #[arg(long, help_heading = "Output")]
+    pub tui: bool,
     /// Over several processes: end the run when a rank has not been heard of for so long; 0 waits for ever [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Pipeline")]
     pub rank_timeout: Option<Duration>,
@@ -345,7 +348,7 @@ mod tests {
     use crate::flags::{Cli, Command};
 
     /// Flags that are no options: they say where options are from, or how a run is watched.
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 9] = [
         "config",
         "resume",
         "accept_changed_data",
@@ -353,6 +356,7 @@ mod tests {
         "rank_timeout",
         "trace",
         "tensorboard",
+        "tui",
         "help",
     ];
 

@@ -22,16 +22,17 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
 /// Trains as rank 0.
 fn lead(arguments: TrainArgs, world: World, killer: &Killer) -> Result<(), Failure> {
     match training(arguments) {
-        Ok(training) => {
+        Ok((training, screen)) => {
             let (killer, killer_at_once) = (killer.clone(), killer.clone());
             let end = move |stalled| {
                 let killer = killer.clone();
                 stall::end_with(stalled, move || killer.kill(1))
             };
             let training = training.world(world).on_stall(end);
-            train(training.on_disk_stall(move |stalled| {
+            let training = training.on_disk_stall(move |stalled| {
                 stall::end_at_once(&stalled, || killer_at_once.kill(1));
-            }))
+            });
+            train(training, screen)
         }
         Err(failure) => {
             // The others wait to hear what the run is.
