@@ -36,6 +36,6 @@ pub use text::text;
 pub use watch::{WatchOptions, watch, watch_once};
 
 #[cfg(test)]
-mod fixtures {}
+mod fixtures;
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -47,5 +47,6 @@ mod runs;
 mod signals;
 mod simulate;
 mod transforms;
+mod watch;
 mod weights;
 mod words;
