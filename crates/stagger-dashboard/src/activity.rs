@@ -155,10 +155,10 @@ impl Activity {
         };
         match action {
             Action::Forward { batch, micro } if is_waiting => {
-                format!("awaits input {}", of(batch, micro))
+                format!("waits act {}", of(batch, micro))
             }
             Action::Backward { batch, micro } if is_waiting => {
-                format!("awaits grad {}", of(batch, micro))
+                format!("waits grad {}", of(batch, micro))
             }
             Action::Forward { batch, micro } => format!("forward {}", of(batch, micro)),
             Action::Recompute { batch, micro } => format!("recompute {}", of(batch, micro)),

@@ -51,15 +51,13 @@ pub(crate) fn alerts(seen: &RunSeen, silence: Duration) -> Vec<Alert> {
     if let Some(what) = &seen.stalled {
         say(Weight::Bad, format!("nothing moves: {what}"));
     } else if seen.end.is_none() && silence > longest_silence(seen) {
+        let long = duration(silence);
         let what = match seen.is_live {
-            true => "no stage has completed anything",
-            false => "no news: the run hangs, evaluates for long, or was killed",
+            true => format!("no stage has completed anything for {long}"),
+            false => format!("no news for {long}: it hangs or was killed"),
         };
         let longest = duration(seen.longest_pause);
-        let sentence = format!(
-            "{what} for {}; the longest pause before was {longest}",
-            duration(silence)
-        );
+        let sentence = format!("{what} (longest pause before: {longest})");
         say(Weight::Bad, sentence);
     }
     if let Some(what) = &seen.fault {

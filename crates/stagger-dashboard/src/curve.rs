@@ -2,6 +2,10 @@
 
 use stagger_report::run_report::Thinned;
 
+/// Batches and numbers beyond these are none of a run, and a picture would not come to an end with them.
+const MOST_BATCHES: f64 = 1e15;
+const MOST: f64 = 1e12;
+
 /// A number over the batches of a run, in few points, and its last values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Curve {
@@ -10,10 +14,12 @@ pub(crate) struct Curve {
 }
 
 impl Curve {
-    /// Adds a number at its batch or version. One that is not finite, or that does not come after those before, is left out.
+    /// Adds a number at its batch or version. One that is not finite, that is absurdly large, or that does not come after those before,
+    /// is left out.
     pub fn push(&mut self, at: usize, y: f64) {
         let x = at as f64;
-        if y.is_finite() && self.last.is_none_or(|(before, _)| before < x) {
+        let is_sane = x < MOST_BATCHES && y.abs() < MOST;
+        if is_sane && self.last.is_none_or(|(before, _)| before < x) {
             self.points.push(x, y);
             self.last = Some((x, y));
         }

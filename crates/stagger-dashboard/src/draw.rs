@@ -18,8 +18,10 @@ use crate::seen::RunSeen;
 
 /// Rows of the header.
 const HEADER: u16 = 3;
-/// Most alerts that are shown; a line says how many there are besides.
-const MOST_ALERTS: usize = 4;
+/// Most rows of alerts; the last of them says how many there are besides.
+const MOST_ALERT_ROWS: usize = 6;
+/// Most rows of an alert that says what is bad.
+const ROWS_OF_BAD: usize = 3;
 /// Fewest rows that charts need to say something.
 const LEAST_CHARTS: u16 = 6;
 
@@ -39,6 +41,7 @@ pub fn draw(frame: &mut Frame<'_>, seen: &RunSeen, moment: &Moment<'_>) {
     let area = frame.area();
     let alerts = alerts(seen, moment.silence);
     let keys = u16::from(!moment.keys.is_empty());
+    let alerts = alert_lines(&alerts, area.width, moment.palette);
     let alert_rows = rows_of(&alerts);
     let fixed = HEADER + alert_rows + keys;
     let free = area.height.saturating_sub(fixed);
@@ -54,7 +57,7 @@ pub fn draw(frame: &mut Frame<'_>, seen: &RunSeen, moment: &Moment<'_>) {
     .areas(area);
     let palette = moment.palette;
     header::draw(frame, header, seen, moment);
-    draw_alerts(frame, alerts_area, &alerts, palette);
+    frame.render_widget(Paragraph::new(alerts), alerts_area);
     stages::draw(frame, stages_area, seen, palette);
     charts::draw(frame, charts_area, seen, palette);
     let news = match seen.end {
@@ -71,44 +74,75 @@ pub fn draw(frame: &mut Frame<'_>, seen: &RunSeen, moment: &Moment<'_>) {
 }
 
 /// Rows in which all is shown: header, alerts, every stage, and charts as on a small terminal.
-pub(crate) fn wanted_rows(seen: &RunSeen, moment: &Moment<'_>) -> u16 {
-    let alerts = rows_of(&alerts(seen, moment.silence));
+pub(crate) fn wanted_rows(seen: &RunSeen, moment: &Moment<'_>, columns: u16) -> u16 {
+    let alerts = alerts(seen, moment.silence);
+    let alerts = rows_of(&alert_lines(&alerts, columns, moment.palette));
     let keys = u16::from(!moment.keys.is_empty());
     let charts = if charts::is_needed(seen) { 15 } else { 0 };
     (HEADER + alerts + keys + charts).saturating_add(stages::rows(seen))
 }
 
-fn rows_of(alerts: &[Alert]) -> u16 {
-    let shown = alerts.len().clamp(1, MOST_ALERTS);
-    u16::try_from(shown).unwrap_or(1)
+fn rows_of(lines: &[Line<'_>]) -> u16 {
+    u16::try_from(lines.len()).unwrap_or(1)
 }
 
-fn draw_alerts(frame: &mut Frame<'_>, area: Rect, alerts: &[Alert], palette: Palette) {
-    let shown = match alerts.len() {
-        0 => {
-            let fine = Span::styled(" ✓ ", palette.good());
-            let line = Line::from(vec![fine, Span::styled("nothing unusual", palette.quiet())]);
-            frame.render_widget(line, area);
-            return;
-        }
-        count if count > MOST_ALERTS => MOST_ALERTS - 1,
-        count => count,
-    };
-    let line = |alert: &Alert| {
-        let (mark, style) = match alert.weight {
-            Weight::Bad => (" ✗ ", palette.bad()),
-            Weight::Warning => (" ! ", palette.warning()),
-            Weight::Note => (" · ", palette.title()),
-        };
-        let room = usize::from(area.width).saturating_sub(4);
-        Line::styled(format!("{mark}{}", cut(&alert.sentence, room)), style)
-    };
-    let mut lines: Vec<Line<'_>> = alerts.iter().take(shown).map(line).collect();
-    if shown < alerts.len() {
-        let more = format!(" … and {} more", alerts.len() - shown);
-        lines.push(Line::styled(more, palette.warning()));
+/// The alerts as rows of this width. What is bad may take several.
+fn alert_lines(alerts: &[Alert], width: u16, palette: Palette) -> Vec<Line<'static>> {
+    if alerts.is_empty() {
+        let fine = Span::styled(" ✓ ", palette.good());
+        let words = Span::styled("nothing unusual", palette.quiet());
+        return vec![Line::from(vec![fine, words])];
     }
-    frame.render_widget(Paragraph::new(lines), area);
+    let room = usize::from(width).saturating_sub(4).max(1);
+    let mut lines = Vec::new();
+    let mut told = 0;
+    for alert in alerts {
+        let (mark, style, most) = match alert.weight {
+            Weight::Bad => (" ✗ ", palette.bad(), ROWS_OF_BAD),
+            Weight::Warning => (" ! ", palette.warning(), 1),
+            Weight::Note => (" · ", palette.title(), 1),
+        };
+        let rows = wrapped(&alert.sentence, room, most);
+        // One row is left to say how many there are besides.
+        let is_last = told + 1 == alerts.len();
+        if lines.len() + rows.len() + usize::from(!is_last) > MOST_ALERT_ROWS {
+            let more = format!(" … and {} more", alerts.len() - told);
+            lines.push(Line::styled(more, palette.warning()));
+            break;
+        }
+        let marks = std::iter::once(mark).chain(std::iter::repeat("   "));
+        let rows = rows.into_iter().zip(marks);
+        lines.extend(rows.map(|(row, mark)| Line::styled(format!("{mark}{row}"), style)));
+        told += 1;
+    }
+    lines
+}
+
+/// A text in rows of so many columns, so many at most.
+fn wrapped(text: &str, room: usize, most: usize) -> Vec<String> {
+    let mut rows = Vec::new();
+    let mut row = String::new();
+    let mut words = text.split(' ').peekable();
+    while let Some(word) = words.next() {
+        let longer = match row.is_empty() {
+            true => word.to_owned(),
+            false => format!("{row} {word}"),
+        };
+        if Span::raw(longer.as_str()).width() <= room || row.is_empty() {
+            row = longer;
+        } else if rows.len() + 1 == most {
+            row = longer;
+            // The rest is cut.
+            if words.peek().is_some() {
+                row.push('…');
+            }
+            break;
+        } else {
+            rows.push(std::mem::replace(&mut row, word.to_owned()));
+        }
+    }
+    rows.push(row);
+    rows.iter().map(|row| cut(row, room)).collect()
 }
 
 /// A line across the screen with a title in it.

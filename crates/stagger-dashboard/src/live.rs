@@ -185,7 +185,7 @@ impl Live {
         let moment = Moment {
             silence,
             keys: match is_asked || state.interrupt.is_requested() {
-                true => "halting; q or Ctrl-C again: end at once, without a snapshot",
+                true => "halting; q again: end at once, without a snapshot",
                 false => "q or Ctrl-C: halt the run with a snapshot",
             },
             palette: state.palette.unwrap_or(Palette::PLAIN),

@@ -245,8 +245,7 @@ impl RunSeen {
             return None;
         }
         let all = self.batches.div_ceil(per_epoch).max(1);
-        let now = self.version / per_epoch + usize::from(self.version < self.batches);
-        Some((now.clamp(1, all), all))
+        Some(((self.version / per_epoch + 1).min(all), all))
     }
 
     /// Share of the run that is trained, 0 to 1.

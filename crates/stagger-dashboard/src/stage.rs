@@ -32,7 +32,8 @@ impl StageSeen {
         self.gap = summary.gap_mean.filter(|gap| gap.is_finite());
         self.is_delayed = !summary.delayed.is_zero();
         if !is_live {
-            self.busy = Some(summary.busy_share).filter(|share| share.is_finite());
+            let busy = Some(summary.busy_share).filter(|share| share.is_finite());
+            self.busy = busy.map(|share| share.clamp(0.0, 1.0));
             let parts = [summary.loader, summary.receive, summary.send];
             let busy = summary.forward
                 + summary.recompute

@@ -13,7 +13,7 @@ const MOST_ROWS: u16 = 1000;
 /// The picture as lines of text, in as many rows as it takes, without blanks at their ends.
 #[must_use]
 pub fn text(seen: &RunSeen, moment: &Moment<'_>, columns: u16) -> String {
-    let rows = wanted_rows(seen, moment).min(MOST_ROWS);
+    let rows = wanted_rows(seen, moment, columns).min(MOST_ROWS);
     // A picture in memory cannot fail.
     let Ok(mut terminal) = Terminal::new(TestBackend::new(columns, rows));
     let Ok(_) = terminal.draw(|frame| draw(frame, seen, moment));

@@ -21,8 +21,10 @@ type Points = Vec<(f64, f64)>;
 /// One chart.
 struct Picture {
     title: Vec<Span<'static>>,
-    /// Points that a line connects.
+    /// Points that a line connects: their means,
     line: Points,
+    /// of which this is shown.
+    of_mean: Option<fn(f64) -> f64>,
     /// Points that stand alone.
     dots: Points,
     /// Bounds of the numbers, where they are given.
@@ -94,6 +96,7 @@ fn losses(seen: &RunSeen, palette: Palette) -> Picture {
     Picture {
         title: names("loss", !dots.is_empty(), palette),
         line: seen.loss.points(),
+        of_mean: None,
         dots,
         least: None,
         most: None,
@@ -106,6 +109,7 @@ fn accuracies(seen: &RunSeen, palette: Palette) -> Picture {
     Picture {
         title: names("accuracy", !dots.is_empty(), palette),
         line: seen.accuracy.points(),
+        of_mean: None,
         dots,
         least: None,
         most: None,
@@ -114,10 +118,10 @@ fn accuracies(seen: &RunSeen, palette: Palette) -> Picture {
 }
 
 fn throughput(seen: &RunSeen, palette: Palette) -> Picture {
-    let rate = |(batch, pace): (f64, f64)| (batch, 1.0 / pace);
     Picture {
         title: vec![Span::styled("images/s", palette.title())],
-        line: seen.pace.points().into_iter().map(rate).collect(),
+        line: seen.pace.points(),
+        of_mean: Some(|pace| 1.0 / pace.max(1e-9)),
         dots: Vec::new(),
         least: Some(0.0),
         most: None,
@@ -128,8 +132,23 @@ fn throughput(seen: &RunSeen, palette: Palette) -> Picture {
     }
 }
 
-fn chart(frame: &mut Frame<'_>, area: Rect, picture: Picture, palette: Palette) {
+/// Means of neighbouring points, so many at most: single batches say little, and a curve is easier to read than a band.
+fn smoothed(points: &[(f64, f64)], most: usize) -> Points {
+    let group = points.len().div_ceil(most.max(1)).max(1);
+    let mean = |group: &[(f64, f64)]| {
+        let sum: f64 = group.iter().map(|(_, y)| y).sum();
+        let (last, _) = group[group.len() - 1];
+        (last, sum / group.len() as f64)
+    };
+    points.chunks(group).map(mean).collect()
+}
+
+fn chart(frame: &mut Frame<'_>, area: Rect, mut picture: Picture, palette: Palette) {
     let inside = rule(frame, area, picture.title, palette);
+    picture.line = smoothed(&picture.line, usize::from(inside.width));
+    if let Some(of_mean) = picture.of_mean {
+        picture.line.iter_mut().for_each(|(_, y)| *y = of_mean(*y));
+    }
     let points = || picture.line.iter().chain(&picture.dots);
     let Some(&(first, _)) = points().next() else {
         return;

@@ -11,9 +11,9 @@ use crate::seen::{self, RunSeen};
 use crate::stage::StageSeen;
 
 /// Blocks in a bar of a busy share.
-const BAR: usize = 10;
+const BAR: usize = 8;
 /// Characters of what a stage does.
-const DOING: usize = 20;
+const DOING: usize = 16;
 
 /// Rows in which all stages have theirs.
 pub fn rows(seen: &RunSeen) -> u16 {
@@ -40,7 +40,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, seen: &RunSeen, palette: Palette)
     let below = rule(frame, area, title, palette);
     let room = usize::from(below.height.saturating_sub(1));
     let columns = format!(
-        " {:>5}  {:<DOING$}  {:>5} {:>5}  {:<16}  {:<13}{:>5}  {:>6}",
+        " {:>5}  {:<DOING$} {:>5} {:>5}  {:<14} {:<13} {:>5} {:>6}",
         "stage", "now", "up", "down", "busy", "waits for", "stale", "gap"
     );
     let mut lines = vec![Line::styled(columns, palette.quiet())];
@@ -75,21 +75,21 @@ fn row(number: usize, stage: &StageSeen, palette: Palette) -> Line<'static> {
     };
     let mut spans = vec![
         Span::styled(format!(" {number:>5}  "), palette.title()),
-        Span::styled(format!("{:<DOING$}  ", cut(doing, DOING)), doing_style),
+        Span::styled(format!("{:<DOING$} ", cut(doing, DOING)), doing_style),
         Span::raw(format!("{:>5} {:>5}  ", queue(stage.up), queue(stage.down))),
     ];
     match stage.busy {
         Some(busy) => {
             spans.extend(bar(busy, BAR, palette));
-            spans.push(Span::raw(format!(" {:3.0} %  ", 100.0 * busy)));
+            spans.push(Span::raw(format!(" {:3.0} % ", 100.0 * busy)));
         }
-        None => spans.push(Span::raw(format!("{:<16}  ", "–"))),
+        None => spans.push(Span::raw(format!("{:<14} ", "–"))),
     }
     let waits = match stage.waits {
         Some((name, share)) => format!("{name} {:.0} %", 100.0 * share),
         None => "–".to_owned(),
     };
-    spans.push(Span::raw(format!("{waits:<13}")));
+    spans.push(Span::raw(format!("{waits:<13} ")));
     let staleness = stage.staleness.map_or("–".to_owned(), |mean| {
         match (mean - mean.round()).abs() < 0.05 {
             true => format!("{mean:.0}"),
@@ -97,7 +97,7 @@ fn row(number: usize, stage: &StageSeen, palette: Palette) -> Line<'static> {
         }
     });
     let gap = stage.gap.map_or("–".to_owned(), |gap| format!("{gap:.4}"));
-    spans.push(Span::raw(format!("{staleness:>5}  {gap:>6}")));
+    spans.push(Span::raw(format!("{staleness:>5} {gap:>6}")));
     Line::from(spans)
 }
 
