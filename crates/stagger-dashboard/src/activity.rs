@@ -108,7 +108,9 @@ impl Activity {
                 });
                 Some((sent.saturating_sub(in_work), stage.policy.forward_queue))
             });
-            seen.down = above.and_then(|above| {
+            // A synthesizer takes gradients at times of its own.
+            let waits_for_gradients = stage.policy.gradient == GradientSource::Above;
+            seen.down = above.filter(|_| waits_for_gradients).and_then(|above| {
                 let sent = above.pulled?.checked_sub(stage.pulled?)?;
                 let in_work =
                     self.works_on(number, |action| matches!(action, Action::Backward { .. }));
@@ -242,5 +244,147 @@ impl StageActivity {
             seen.staleness = Some(sum(|part| part.staleness as f64) / backwards);
         }
         seen.gap = self.gap.or(seen.gap);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stagger_runtime::Waits;
+    use stagger_schedule::Interpreter;
+
+    use super::*;
+
+    fn acted(stage: usize, action: Action, at: u64) -> Acted {
+        Acted {
+            stage,
+            action,
+            started_at: Duration::from_millis(at.saturating_sub(10)),
+            ended_at: Duration::from_millis(at),
+            waits: Waits {
+                send: Duration::from_millis(4),
+                ..Waits::default()
+            },
+            transfer: Duration::ZERO,
+            delayed: Duration::ZERO,
+            staleness: matches!(action, Action::Backward { .. }).then_some(3),
+            gap: None,
+        }
+    }
+
+    fn horizon() -> Horizon {
+        Horizon {
+            evaluate_at: vec![4, 9],
+            snapshot_at: vec![4, 6],
+            ..Horizon::of(9)
+        }
+    }
+
+    fn doing(seen: &[StageSeen]) -> Vec<&str> {
+        seen.iter()
+            .map(|stage| stage.doing.as_deref().unwrap_or("–"))
+            .collect()
+    }
+
+    /// Along every method, in an order in which stages can act: what is shown as done now is what is completed next, never one that was
+    /// shown to wait; and queues hold what the interpreter's hold.
+    #[test]
+    fn what_is_shown_comes_about() {
+        let methods = [
+            "bp",
+            "dsp",
+            "dsp(1,1,0;4,2,0)",
+            "gpipe(3)",
+            "1f1b(3)",
+            "pipedream",
+            "zb(4)",
+            "dgl",
+            "decoupled",
+        ];
+        let mut seen_any = 0;
+        for method in methods {
+            let Ok(schedule) = Schedule::parse(method, Some(3)) else {
+                continue;
+            };
+            seen_any += 1;
+            let mut activity = Activity::new(&schedule, &horizon(), 0);
+            let mut seen = vec![StageSeen::default(); 3];
+            let mut turn = 0;
+            let order = move |ready: &[usize]| {
+                turn += 1;
+                turn * 7 % ready.len()
+            };
+            let mut run = Interpreter::with_order(&schedule, &horizon(), order);
+            let mut at = 0;
+            while let Some(step) = run.next() {
+                let (stage, action) = step.unwrap();
+                activity.show(&mut seen);
+                let shown = activity.words(action, false);
+                assert_eq!(doing(&seen)[stage], shown, "{method}");
+                assert!(!seen[stage].is_waiting, "{method}: {stage} {shown}");
+                at += 10;
+                activity.acted(&acted(stage, action, at));
+                activity.show(&mut seen);
+                for below in 0..2 {
+                    let in_work =
+                        activity.works_on(below + 1, |next| matches!(next, Action::Forward { .. }));
+                    let (filled, _) = seen[below].up.unwrap();
+                    assert_eq!(
+                        filled + in_work,
+                        run.activations_in_flight(below),
+                        "{method}"
+                    );
+                    let in_work =
+                        activity.works_on(below, |next| matches!(next, Action::Backward { .. }));
+                    if let Some((filled, _)) = seen[below].down {
+                        assert_eq!(filled + in_work, run.gradients_in_flight(below), "{method}");
+                    }
+                }
+            }
+            assert_eq!(doing(&seen), ["done"; 3], "{method}");
+        }
+        assert!(seen_any >= 7, "{seen_any}");
+    }
+
+    #[test]
+    fn shares_are_of_the_last_seconds() {
+        let schedule = Schedule::parse("bp", Some(1)).unwrap();
+        let mut activity = Activity::new(&schedule, &Horizon::of(10_000), 0);
+        let mut seen = vec![StageSeen::default()];
+        let program = schedule.program(0, &Horizon::of(10_000));
+        for (count, action) in program.enumerate() {
+            // Twice as much time as its actions take.
+            let mut acted = acted(0, action, 20 * (count as u64 + 1));
+            if count < 1000 {
+                acted.waits = Waits::default();
+            }
+            activity.acted(&acted);
+        }
+        activity.show(&mut seen);
+        let busy = seen[0].busy.unwrap();
+        assert!((busy - 0.3).abs() < 0.01, "{busy}");
+        let (name, share) = seen[0].waits.unwrap();
+        assert!(
+            name == "send" && (share - 0.2).abs() < 0.01,
+            "{name} {share}"
+        );
+        assert_eq!(seen[0].staleness, Some(3.0));
+        assert!(activity.stages[0].parts.len() <= PARTS);
+    }
+
+    #[test]
+    fn a_resumed_run_shows_what_it_goes_on_with() {
+        let schedule = Schedule::parse("dsp(1,0;2,0)", None).unwrap();
+        let mut activity = Activity::new(&schedule, &horizon(), 4);
+        let mut seen = vec![StageSeen::default(); 2];
+        activity.show(&mut seen);
+        // It has forwarded batches 4 and 5 before the snapshot.
+        assert_eq!(doing(&seen), ["evaluate at 4", "evaluate at 4"]);
+        assert_eq!((seen[0].up, seen[0].down), (None, None));
+        // The evaluation is known, and not made again; a snapshot by the clock comes in between.
+        let action = Action::Forward { batch: 6, micro: 0 };
+        activity.acted(&acted(0, action, 10));
+        activity.acted(&acted(0, Action::Snapshot { version: 5 }, 20));
+        activity.show(&mut seen);
+        assert_eq!(seen[0].doing.as_deref(), Some("recompute 4"));
     }
 }

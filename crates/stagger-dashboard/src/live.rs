@@ -308,3 +308,6 @@ impl Drop for LiveSink {
         self.live.leave();
     }
 }
+
+#[cfg(test)]
+mod tests;
