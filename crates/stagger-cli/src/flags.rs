@@ -68,7 +68,7 @@ pub enum Command {
     /// Make a page of runs: curves, stages, epochs; also of a run that still trains
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
-    /// Show a run folder on the terminal, live or finished: progress, stages, curves, what is unusual
+    /// Show a run on the terminal, live or finished: stages, curves, what is unusual
     #[command(after_help = watch::EXAMPLES, allow_negative_numbers = true)]
     Watch(WatchArgs),
     /// Copy weights to a safetensors file, under the names that another program has for them

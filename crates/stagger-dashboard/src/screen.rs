@@ -10,7 +10,7 @@ use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::prelude::CrosstermBackend;
 use ratatui::{Frame, Terminal};
@@ -81,10 +81,10 @@ impl Screen {
         let out = BufWriter::new(io::stdout());
         let terminal = Terminal::new(CrosstermBackend::new(out))?;
         IS_UP.store(true, Ordering::SeqCst);
-        let mut screen = Self { terminal };
+        let screen = Self { terminal };
         enable_raw_mode()?;
-        execute!(io::stdout(), EnterAlternateScreen)?;
-        screen.terminal.clear()?;
+        // `Terminal::clear` would ask for the place of the cursor, and not every terminal answers.
+        execute!(io::stdout(), EnterAlternateScreen, Clear(ClearType::All))?;
         Ok(screen)
     }
 

@@ -233,7 +233,7 @@ mod with_the_screen {
         let bench = Bench::new();
         for (name, key) in [("a", &b"q"[..]), ("b", b"\x03")] {
             let flags = format!(
-                "train --tui --batch-size 16 --calibration-batches 0 --evaluate false --lr 0.01 --epochs 50 --output {name}"
+                "train --tui --batch-size 16 --calibration-batches 0 --evaluate false --lr 0.01 --max-batches 2000 --output {name}"
             );
             let Some((status, written)) = on_a_terminal(&bench, &flags, Some(key)) else {
                 return;
