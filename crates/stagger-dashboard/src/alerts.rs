@@ -93,7 +93,9 @@ pub(crate) fn alerts(seen: &RunSeen, silence: Duration) -> Vec<Alert> {
         );
         say(Weight::Warning, sentence);
     }
-    straggler(seen).map(|sentence| say(Weight::Warning, sentence));
+    if let Some(sentence) = straggler(seen) {
+        say(Weight::Warning, sentence);
+    }
     if let Some(version) = seen.halts_at.filter(|_| seen.end.is_none()) {
         say(
             Weight::Note,

@@ -93,7 +93,7 @@ pub fn records(version: usize, busy: &[f64]) -> Vec<Record> {
     let mut records = vec![run(busy.len())];
     for index in 0..version {
         records.push(Record::Batch(batch(index)));
-        if (index + 1) % PER_EPOCH == 0 {
+        if (index + 1).is_multiple_of(PER_EPOCH) {
             records.push(Record::Epoch(epoch((index + 1) / PER_EPOCH, busy)));
         }
     }

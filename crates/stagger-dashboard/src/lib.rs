@@ -3,9 +3,9 @@
 //! | what | where |
 //! | --- | --- |
 //! | what is seen of a run, from its events or from the lines of `metrics.jsonl` | [`RunSeen`] |
-//! | the picture of it, a function of what is seen | [`draw`] |
+//! | the picture of it, a function of what is seen | [`draw()`] |
 //! | the same as text, where there is no terminal | [`text()`] |
-//! | a run folder watched from another terminal | [`watch`] |
+//! | a run folder watched from another terminal | [`watch()`] |
 //! | the run of this process, as a sink of its events | [`Live`] |
 //! | the terminal, which is restored whatever happens | [`restore`] |
 //!

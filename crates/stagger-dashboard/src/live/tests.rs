@@ -55,7 +55,7 @@ fn events(batches: std::ops::Range<usize>, later: Duration) -> Vec<Event> {
             staleness: None,
             gap: None,
         }));
-        if (index + 1) % PER_EPOCH == 0 {
+        if (index + 1).is_multiple_of(PER_EPOCH) {
             events.push(Event::Evaluated {
                 version: index + 1,
                 samples: 100,
