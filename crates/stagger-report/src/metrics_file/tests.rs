@@ -44,15 +44,6 @@ impl Write for Filling {
         Ok(taken)
     }
 
-    /// Flushes what another program would otherwise wait for.
-    fn flush_at(&mut self, at: Duration) -> Result<(), ReportError> {
-        if at < self.flushed_at + FLUSHED_EVERY {
-            return Ok(());
-        }
-        self.flushed_at = at;
-        self.flush()
-    }
-
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -70,15 +61,6 @@ struct Flushed(Arc<AtomicUsize>);
 impl Write for Flushed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(bytes.len())
-    }
-
-    /// Flushes what another program would otherwise wait for.
-    fn flush_at(&mut self, at: Duration) -> Result<(), ReportError> {
-        if at < self.flushed_at + FLUSHED_EVERY {
-            return Ok(());
-        }
-        self.flushed_at = at;
-        self.flush()
     }
 
     fn flush(&mut self) -> io::Result<()> {
