@@ -95,8 +95,7 @@ fn alert_lines(alerts: &[Alert], width: u16, palette: Palette) -> Vec<Line<'stat
     }
     let room = usize::from(width).saturating_sub(4).max(1);
     let mut lines = Vec::new();
-    let mut told = 0;
-    for alert in alerts {
+    for (told, alert) in alerts.iter().enumerate() {
         let (mark, style, most) = match alert.weight {
             Weight::Bad => (" ✗ ", palette.bad(), ROWS_OF_BAD),
             Weight::Warning => (" ! ", palette.warning(), 1),
@@ -113,7 +112,6 @@ fn alert_lines(alerts: &[Alert], width: u16, palette: Palette) -> Vec<Line<'stat
         let marks = std::iter::once(mark).chain(std::iter::repeat("   "));
         let rows = rows.into_iter().zip(marks);
         lines.extend(rows.map(|(row, mark)| Line::styled(format!("{mark}{row}"), style)));
-        told += 1;
     }
     lines
 }
