@@ -324,10 +324,10 @@ mod tests {
                 at += 10;
                 activity.acted(&acted(stage, action, at));
                 activity.show(&mut seen);
-                for below in 0..2 {
+                for (below, shown) in seen.iter().enumerate().take(2) {
                     let in_work =
                         activity.works_on(below + 1, |next| matches!(next, Action::Forward { .. }));
-                    let (filled, _) = seen[below].up.unwrap();
+                    let (filled, _) = shown.up.unwrap();
                     assert_eq!(
                         filled + in_work,
                         run.activations_in_flight(below),
@@ -335,7 +335,7 @@ mod tests {
                     );
                     let in_work =
                         activity.works_on(below, |next| matches!(next, Action::Backward { .. }));
-                    if let Some((filled, _)) = seen[below].down {
+                    if let Some((filled, _)) = shown.down {
                         assert_eq!(filled + in_work, run.gradients_in_flight(below), "{method}");
                     }
                 }

@@ -11,6 +11,13 @@
 //!
 //! **Invariants:** a run folder is read and never written, locked or waited for; what comes from it is shown without control
 //! characters; memory does not grow with the length of a run; a terminal that takes no more text holds up no run.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their files themselves"
+    )
+)]
 
 mod activity;
 mod alerts;
