@@ -18,6 +18,8 @@ pub mod summary;
 pub mod sweep;
 pub mod theory;
 pub mod train;
+#[cfg_attr(not(feature = "tui"), path = "commands/watch/without_tui.rs")]
+pub mod watch;
 pub mod weights;
 
 use stagger::RunWeights;

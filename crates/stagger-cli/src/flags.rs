@@ -17,6 +17,7 @@ mod simulate;
 pub mod sweep;
 pub mod theory;
 pub mod train;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -33,6 +34,7 @@ pub use simulate::SimulateArgs;
 pub use sweep::SweepArgs;
 pub use theory::TheoryArgs;
 pub use train::TrainArgs;
+pub use watch::WatchArgs;
 
 /// Train deep convolutional networks split over several devices, with diversely stale parameters.
 #[derive(Debug, Parser)]
@@ -68,6 +70,9 @@ pub enum Command {
     /// Make a page of runs: curves, stages, epochs; also of a run that still trains
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Show a run on the terminal, live or finished: stages, curves, what is unusual
+    #[command(after_help = watch::EXAMPLES, allow_negative_numbers = true)]
+    Watch(WatchArgs),
     /// Copy weights to a safetensors file, under the names that another program has for them
     #[command(after_help = WEIGHTS_EXAMPLES)]
     Weights(WeightsArgs),

@@ -9,6 +9,8 @@ mod flags;
 mod launcher;
 #[cfg(feature = "torch")]
 mod process;
+#[cfg_attr(not(feature = "tui"), path = "screen/without_tui.rs")]
+mod screen;
 mod signals;
 mod terminal;
 mod usage;
@@ -76,6 +78,7 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Command::Data(arguments) => commands::data::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
+        Command::Watch(arguments) => commands::watch::run(&arguments),
         Command::Weights(arguments) => commands::weights::run(arguments),
         Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Theory(arguments) => commands::theory::run(&arguments),

@@ -10,6 +10,8 @@ use stagger::Interrupt;
 #[cfg(unix)]
 use stagger::data::foreign;
 
+#[cfg(feature = "tui")]
+use crate::screen;
 #[cfg(unix)]
 use crate::terminal;
 
@@ -87,6 +89,45 @@ pub fn listen_for_interrupts(interrupt: &Interrupt) -> Result<()> {
         flag::register(SIGUSR1, interrupt.snapshot_flag()).context("cannot listen for SIGUSR1")?;
     }
     has_begun();
+    Ok(())
+}
+
+/// The same where the terminal is a screen, which has to be given back before the second signal ends the process.
+#[cfg(feature = "tui")]
+pub fn listen_on_screen(interrupt: &Interrupt) -> Result<()> {
+    use signal_hook::iterator::Signals;
+
+    let mut signals = Signals::new(ending()).context("cannot listen for signals")?;
+    let interrupt_of_signals = interrupt.clone();
+    let wait = move || {
+        for (count, _) in signals.forever().enumerate() {
+            if count > 0 {
+                screen::restore();
+                std::process::exit(130);
+            }
+            interrupt_of_signals.request();
+        }
+    };
+    let name = "signals".to_owned();
+    let thread = std::thread::Builder::new().name(name).spawn(wait);
+    thread.context("cannot listen for signals")?;
+    #[cfg(unix)]
+    {
+        use signal_hook::consts::{SIGUSR1, SIGXCPU};
+
+        flag::register(SIGXCPU, interrupt.flag()).context("cannot listen for SIGXCPU")?;
+        flag::register(SIGUSR1, interrupt.snapshot_flag()).context("cannot listen for SIGUSR1")?;
+    }
+    has_begun();
+    Ok(())
+}
+
+/// Raises this when a signal asks the process to end.
+#[cfg(feature = "tui")]
+pub fn raise_when_ended(stop: &Arc<AtomicBool>) -> Result<()> {
+    for &signal in ending() {
+        flag::register(signal, Arc::clone(stop)).context("cannot listen for signals")?;
+    }
     Ok(())
 }
 

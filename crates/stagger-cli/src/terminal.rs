@@ -7,6 +7,8 @@ use stagger::ReportError;
 use stagger::data::{shown_lines, shown_sentence};
 use stagger::report::is_closed;
 
+use crate::screen;
+
 /// Prints to the standard output. A reader that has gone away, as `head` or a closed terminal, is no failure.
 ///
 /// # Errors
@@ -25,8 +27,10 @@ pub fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Says a sentence on the standard error. Where that cannot be written, the exit status still tells.
+/// Says a sentence on the standard error, after giving a terminal back that is a screen. Where it cannot be written, the exit status
+/// still tells.
 pub fn say(sentence: &str) {
+    screen::restore();
     let line = shown_sentence(sentence) + "\n";
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }

@@ -11,6 +11,7 @@
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::shown::path as shown;
 
@@ -209,6 +210,25 @@ impl ForeignFile {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
+    }
+
+    /// When it was last written to, as far as the system says.
+    #[must_use]
+    pub fn modified(&self) -> Option<SystemTime> {
+        self.file.metadata().and_then(|found| found.modified()).ok()
+    }
+
+    /// Leaves out its first bytes: what is read next begins at this place. Past its end there is nothing.
+    ///
+    /// # Errors
+    /// Those of the system, and [`Unfit::TooLarge`] for a place that such a file does not have.
+    pub fn skip_to(&mut self, place: u64) -> io::Result<()> {
+        if place > self.limit_bytes {
+            return Err(too_large(place, self.limit_bytes));
+        }
+        self.file.seek(SeekFrom::Start(place))?;
+        self.read_bytes = place;
+        Ok(())
     }
 
     /// All that is left of it.

@@ -34,8 +34,11 @@ impl MetricsOutput for File {
     }
 }
 
-/// Writes one [`Record`] per line. The lines are flushed to the file at the start and at the end of each epoch and of the
-/// run, and to disk with every snapshot.
+/// Longest time of training for which a line is kept from the file.
+const FLUSHED_EVERY: Duration = Duration::from_secs(1);
+
+/// Writes one [`Record`] per line. The lines are flushed to the file at the start, at the end of each epoch and of the run, and in
+/// between when a second has passed since the last time, for those who watch the run; and to disk with every snapshot.
 pub struct MetricsFile {
     out: BufWriter<Box<dyn MetricsOutput>>,
     path: PathBuf,
@@ -45,6 +48,8 @@ pub struct MetricsFile {
     version: usize,
     /// End of the latest action of any stage.
     last_at: Duration,
+    /// When the lines were last flushed in the middle of an epoch.
+    flushed_at: Duration,
     snapshots: SnapshotParts,
     seals: MetricsSeals,
 }
@@ -153,6 +158,7 @@ impl MetricsFile {
             tally,
             stages: 0,
             last_at: Duration::ZERO,
+            flushed_at: Duration::ZERO,
         }
     }
 
@@ -187,6 +193,15 @@ impl MetricsFile {
         self.flush()?;
         let synced = disk_watch::during("flush", &self.path, || self.out.get_ref().sync());
         synced.map_err(|source| ReportError::io("write", &self.path, source))
+    }
+
+    /// Flushes what another program would otherwise wait for.
+    fn flush_at(&mut self, at: Duration) -> Result<(), ReportError> {
+        if at < self.flushed_at + FLUSHED_EVERY {
+            return Ok(());
+        }
+        self.flushed_at = at;
+        self.flush()
     }
 
     fn flush(&mut self) -> Result<(), ReportError> {
@@ -231,6 +246,7 @@ impl Sink for MetricsFile {
                     samples,
                     at: self.tally.elapsed_before() + at,
                 }))?;
+                self.flush_at(at)?;
             }
             Event::Skipped { batch, at, .. } => {
                 self.write(&Record::Skipped(SkippedRecord {
@@ -238,6 +254,7 @@ impl Sink for MetricsFile {
                     epoch: self.tally.plan().epoch_of(batch) + 1,
                     at: self.tally.elapsed_before() + at,
                 }))?;
+                self.flush_at(at)?;
             }
             _ => {}
         }
@@ -287,137 +304,4 @@ impl Sink for MetricsFile {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use std::fs::OpenOptions;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-    use crate::epoch::EpochPlan;
-
-    fn tally() -> EpochTally {
-        EpochTally::new(EpochPlan {
-            batches_per_epoch: 1,
-            batches: 2,
-            evaluate_at: vec![],
-            emulated: false,
-        })
-    }
-
-    fn full() -> File {
-        OpenOptions::new().write(true).open("/dev/full").unwrap()
-    }
-
-    #[test]
-    fn a_full_disk_is_one_clear_error() {
-        let path = Path::new("runs/a/metrics.jsonl");
-        let made = MetricsFile::new(Box::new(full()), path, tally(), Map::new());
-        assert_eq!(
-            made.err().unwrap().to_string(),
-            "could not write runs/a/metrics.jsonl: No space left on device (os error 28); free some \
-             space, or choose another disk with --output"
-        );
-    }
-
-    /// A disk with room for so many bytes.
-    struct Filling(usize);
-
-    impl Write for Filling {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if self.0 == 0 {
-                return full().write(bytes);
-            }
-            let taken = bytes.len().min(self.0);
-            self.0 -= taken;
-            Ok(taken)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl MetricsOutput for Filling {
-        fn sync(&self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// A disk that counts how often it was flushed.
-    struct Flushed(Arc<AtomicUsize>);
-
-    impl Write for Flushed {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl MetricsOutput for Flushed {
-        fn sync(&self) -> io::Result<()> {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn the_metrics_are_on_disk_when_a_snapshot_is_complete() {
-        let count = Arc::new(AtomicUsize::new(0));
-        let out = Box::new(Flushed(Arc::clone(&count)));
-        let mut metrics = MetricsFile::new(out, Path::new("m"), tally(), Map::new()).unwrap();
-        metrics.event(&Event::Started { stages: 2 }).unwrap();
-        for (stage, version, expected) in [(0, 1, 0), (0, 2, 0), (1, 1, 1), (1, 2, 2)] {
-            let snapshot = Arc::default();
-            let part = Event::Snapshot {
-                stage,
-                version,
-                snapshot,
-            };
-            metrics.event(&part).unwrap();
-            assert_eq!(count.load(Ordering::Relaxed), expected);
-        }
-    }
-
-    #[test]
-    fn a_disk_that_fills_up_is_noticed_at_the_end_of_the_epoch() {
-        let path = Path::new("metrics.jsonl");
-        let mut metrics =
-            MetricsFile::new(Box::new(Filling(100)), path, tally(), Map::new()).unwrap();
-        let at = Duration::from_secs(1);
-        metrics.event(&Event::Started { stages: 1 }).unwrap();
-        let trained = Event::Trained {
-            batch: 0,
-            samples: 2,
-            loss: 1.0,
-            correct_top1: 1,
-            correct_top5: 2,
-            learning_rate: 0.1,
-            at,
-        };
-        metrics.event(&trained).unwrap();
-        let update = Event::Acted(Acted {
-            stage: 0,
-            action: Action::Update { version: 0 },
-            started_at: at,
-            ended_at: at,
-            waits: Default::default(),
-            transfer: Duration::ZERO,
-            delayed: Duration::ZERO,
-            staleness: None,
-            gap: None,
-        });
-        let error = metrics.event(&update).unwrap_err().to_string();
-        assert!(
-            error.starts_with("could not write metrics.jsonl: No space left"),
-            "{error}"
-        );
-        assert!(
-            metrics
-                .finish(Err(&RunError::Event("full".into())))
-                .is_err()
-        );
-    }
-}
+mod tests;

@@ -9,9 +9,9 @@ use crate::error::ReportError;
 use crate::metrics::{METRICS_FORMAT, Record};
 
 /// Longest line that is read; a record of a hundred stages is far shorter.
-const MAX_LINE_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_LINE_BYTES: u64 = 1 << 20;
 /// Largest file that is read: some twenty million batches.
-const MAX_BYTES: u64 = 1 << 32;
+pub(crate) const MAX_BYTES: u64 = 1 << 32;
 
 /// Reads all records of a metrics file. A run that is in progress, or that was killed, has no `end` record.
 ///
@@ -146,7 +146,7 @@ fn read_lines(
     Ok(())
 }
 
-fn read_line(bytes: &[u8], line: usize) -> Result<Record, String> {
+pub(crate) fn read_line(bytes: &[u8], line: usize) -> Result<Record, String> {
     let Some(text) = bytes.strip_suffix(b"\n") else {
         return Err(match bytes.len() as u64 {
             MAX_LINE_BYTES => format!("the line is longer than {MAX_LINE_BYTES} bytes"),

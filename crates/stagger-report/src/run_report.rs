@@ -11,6 +11,7 @@ mod wrong_images;
 
 pub use page::to_html;
 pub use reported_run::ReportedRun;
+pub use thinned::Thinned;
 pub use wrong_images::{WrongImage, WrongImages};
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ mod told_gradients;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use stagger_data::Split;
 use stagger_engine::{LearningRate, Optimizer};
@@ -90,6 +92,8 @@ enum Resume {
 #[derive(Default)]
 struct Outputs<'a> {
     console: Option<ConsoleHook<'a>>,
+    /// While it is raised, lines go to the log only.
+    is_silent: Arc<AtomicBool>,
     folder: bool,
     sinks: Sinks<'a>,
     interrupt: Interrupt,
@@ -258,6 +262,13 @@ impl<'a> Training<'a> {
         hook: impl FnMut(&EpochTally, &mut Sinks<'a>) -> Box<dyn Write + Send> + 'a,
     ) -> Self {
         self.outputs.console = Some(Box::new(hook));
+        self
+    }
+
+    /// Keeps lines of the run from the standard output while this is raised, as while a display has the whole terminal. The log has them all.
+    #[must_use]
+    pub fn silent_while(mut self, is_raised: Arc<AtomicBool>) -> Self {
+        self.outputs.is_silent = is_raised;
         self
     }
 

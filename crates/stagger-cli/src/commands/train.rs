@@ -6,6 +6,7 @@ mod served_metrics;
 mod stall;
 mod training_bar;
 
+use std::io;
 use std::process;
 
 use anyhow::{Error, anyhow};
@@ -15,6 +16,7 @@ use stagger::{Interrupt, Training, check_path, config_file};
 
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
+use crate::screen::RunScreen;
 use crate::{signals, terminal};
 
 pub use ranks::run as run_ranks;
@@ -26,22 +28,34 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
             "--rank-timeout is for a run over several processes, which mpirun starts; leave it out";
         return Err(anyhow!(sentence).into());
     }
-    let (training, metrics) = training(arguments)?;
+    let (training, shown) = training(arguments)?;
     let training = training
         .on_stall(stall::end_after_a_while)
         .on_disk_stall(|stalled| stall::end_at_once(&stalled, || process::exit(1)));
-    train(training, metrics.as_ref())
+    train(training, shown)
 }
 
-/// Trains, on rank 0 where there are several, with its figures at `metrics`.
-fn train(training: Training<'_>, metrics: Option<&MetricsServer>) -> Result<(), Failure> {
+/// Where a run is shown while it trains, beside its lines.
+struct Shown {
+    metrics: Option<MetricsServer>,
+    screen: Option<RunScreen>,
+}
+
+/// Trains, on rank 0 where there are several.
+fn train(training: Training<'_>, Shown { metrics, screen }: Shown) -> Result<(), Failure> {
     let interrupt = Interrupt::new();
     let prepared = training.interrupt(interrupt.clone()).prepare()?;
-    if let Some(metrics) = metrics.filter(|_| prepared.finished().is_none()) {
+    if let Some(metrics) = metrics.as_ref().filter(|_| prepared.finished().is_none()) {
         served_metrics::announce(metrics, prepared.job());
     }
     // Only now: until here a signal ends the process at once.
-    signals::listen_for_interrupts(&interrupt)?;
+    match &screen {
+        Some(screen) => {
+            screen.describe(&prepared, &interrupt);
+            screen.listen(&interrupt)?;
+        }
+        None => signals::listen_for_interrupts(&interrupt)?,
+    }
     signals::quiet_panics_of_workers();
     let run = prepared.run()?;
     let unprinted = run.unprinted.error();
@@ -59,8 +73,9 @@ fn train(training: Training<'_>, metrics: Option<&MetricsServer>) -> Result<(), 
     }
 }
 
-/// The run that is asked for, and where its figures are shown.
-fn training(arguments: TrainArgs) -> Result<(Training<'static>, Option<MetricsServer>), Failure> {
+/// The run that is asked for, and where it is shown.
+fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure> {
+    let screen = arguments.tui.then(RunScreen::new).transpose()?;
     let said = arguments.flags.options();
     let output = said.output.clone();
     let mut options = match &arguments.config {
@@ -81,6 +96,7 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Option<MetricsSe
     let metrics = metrics.map(MetricsServer::start).transpose();
     let metrics = metrics.map_err(stagger::Error::from)?;
     let watch = metrics.as_ref().map(MetricsServer::watch);
+    let shown = screen.clone();
     let mut training = Training::new()
         .commit(option_env!("STAGGER_COMMIT"))
         .console_with(move |tally, sinks| {
@@ -90,7 +106,13 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Option<MetricsSe
             if let Some(watch) = &watch {
                 sinks.push(watch.sink(tally.clone()));
             }
-            training_bar::lines_and_bar(tally, sinks)
+            match &shown {
+                Some(screen) => {
+                    screen.begin(tally);
+                    Box::new(io::sink())
+                }
+                None => training_bar::lines_and_bar(tally, sinks),
+            }
         })
         .run_folder()
         .accept_changed_data(arguments.accept_changed_data)
@@ -98,6 +120,9 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Option<MetricsSe
         .tell_gradients(tells_gradients);
     if let Some(file) = trace {
         training = training.sink(TraceFile::new(file));
+    }
+    if let Some(screen) = &screen {
+        training = screen.on(training);
     }
     let training = match arguments.resume {
         Some(path) if path.as_os_str() == "auto" => training.options(options).resume_or_start(),
@@ -108,5 +133,5 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Option<MetricsSe
         }
         None => training.options(options),
     };
-    Ok((training, metrics))
+    Ok((training, Shown { metrics, screen }))
 }

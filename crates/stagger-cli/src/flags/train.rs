@@ -38,6 +38,9 @@ pub struct TrainArgs {
     /// that is not this machine's alone, others can read them
     #[arg(long, value_name = "HOST:PORT", help_heading = "Output")]
     pub metrics_listen: Option<String>,
+    /// Show the run on the terminal while it trains, as stagger watch shows it, with what each stage does now; its lines go to run.log
+    #[arg(long, help_heading = "Output")]
+    pub tui: bool,
     /// Over several processes: end the run when a rank has not been heard of for so long; 0 waits for ever [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Pipeline")]
     pub rank_timeout: Option<Duration>,
@@ -349,7 +352,7 @@ mod tests {
     use crate::flags::{Cli, Command};
 
     /// Flags that are no options: they say where options are from, or how a run is watched.
-    const OTHERS: [&str; 9] = [
+    const OTHERS: [&str; 10] = [
         "config",
         "resume",
         "accept_changed_data",
@@ -358,6 +361,7 @@ mod tests {
         "trace",
         "tensorboard",
         "metrics_listen",
+        "tui",
         "help",
     ];
 

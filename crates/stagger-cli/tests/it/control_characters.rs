@@ -465,6 +465,7 @@ fn sources_show_and_print_by_one_way() {
     let mut folders: Vec<PathBuf> = [
         "stagger",
         "stagger-cli",
+        "stagger-dashboard",
         "stagger-data",
         "stagger-mpi",
         "stagger-report",
@@ -502,6 +503,7 @@ fn sources_show_and_print_by_one_way() {
                     "training.rs",
                     "main.rs",
                     "predict.rs",
+                    "screen.rs",
                 ];
                 assert!(
                     !opens || may.iter().any(|name| path.ends_with(name)),

@@ -50,5 +50,6 @@ mod runs;
 mod signals;
 mod simulate;
 mod transforms;
+mod watch;
 mod weights;
 mod words;

@@ -1,11 +1,11 @@
 //! A line of many numbers in few points.
 
 /// Fewest points of a full line; it has at most twice as many.
-pub(super) const POINTS: usize = 200;
+pub const POINTS: usize = 200;
 
 /// Means of neighbouring numbers: of each, then of two, of four, as there come more.
 #[derive(Clone, Debug)]
-pub(super) struct Thinned {
+pub struct Thinned {
     /// Numbers in a full point.
     group: usize,
     points: Vec<Point>,
@@ -56,12 +56,22 @@ impl Thinned {
         }
     }
 
+    /// Drops the means of numbers at this place or later, also those that have earlier numbers in them.
+    pub fn cut(&mut self, from: f64) {
+        self.points.retain(|point| point.last_x < from);
+        if self.points.is_empty() {
+            self.group = 1;
+        }
+    }
+
     /// Numbers that a point is the mean of; the last point may be of fewer.
+    #[must_use]
     pub fn group(&self) -> usize {
         self.group
     }
 
     /// The means, each at the place of its last number.
+    #[must_use]
     pub fn points(&self) -> Vec<(f64, f64)> {
         let mean = |point: &Point| (point.last_x, point.sum / point.count as f64);
         self.points.iter().map(mean).collect()

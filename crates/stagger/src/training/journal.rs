@@ -1,6 +1,8 @@
 //! The lines for people: on the console, and in the log that keeps them.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use stagger_data::{shown_lines, shown_text};
 use stagger_report::{
@@ -18,6 +20,8 @@ pub struct Journal {
     /// What kept lines from the console.
     pub unprinted: Unprinted,
     console: bool,
+    /// While it is raised, nothing goes to the console.
+    is_silent: Arc<AtomicBool>,
 }
 
 impl Journal {
@@ -34,6 +38,7 @@ impl Journal {
                 log: None,
                 unprinted,
                 console,
+                is_silent: Arc::default(),
             });
         };
         folder.write(
@@ -47,7 +52,13 @@ impl Journal {
             log: Some(RunLog::append(&folder.file(LOG_FILE))?),
             unprinted,
             console,
+            is_silent: Arc::default(),
         })
+    }
+
+    /// The same with a console that gets nothing while this is raised.
+    pub fn silent_while(self, is_silent: Arc<AtomicBool>) -> Self {
+        Self { is_silent, ..self }
     }
 
     /// Writes one line, whatever it quotes.
@@ -70,7 +81,7 @@ impl Journal {
     }
 
     fn print_lines(&self, lines: &str) {
-        if self.console {
+        if self.console && !self.is_silent.load(Ordering::SeqCst) {
             let text = shown_lines(lines) + "\n";
             let mut out = io::stdout().lock();
             let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());

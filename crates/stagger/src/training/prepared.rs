@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde_json::{Map, Value};
 use stagger_data::shown_path;
 use stagger_engine::StageState;
 use stagger_report::{DEFAULT_BASE, DiskWatch, METRICS_FILE, RunFolder, Sink, reset_peak_resident};
@@ -148,6 +150,19 @@ impl<'a> Prepared<'a> {
         &self.job
     }
 
+    /// What the first line of its metrics says of it: model, data set, schedule and the like.
+    pub fn facts(&self) -> Map<String, Value> {
+        labels::facts(&self.job)
+    }
+
+    /// The folder of a resumed run.
+    pub fn resumed(&self) -> Option<&Path> {
+        match &self.folder {
+            Folder::Reopened(folder) => Some(folder.path()),
+            Folder::None | Folder::New => None,
+        }
+    }
+
     /// The folder of a resumed run that has nothing left to do.
     pub fn finished(&self) -> Option<&Path> {
         let Folder::Reopened(folder) = &self.folder else {
@@ -206,6 +221,7 @@ impl<'a> Prepared<'a> {
             })?;
         let result = Journal::open(folder.as_ref(), &self.job, commit.as_deref(), console)
             .and_then(|journal| {
+                let journal = journal.silent_while(Arc::clone(&self.outputs.is_silent));
                 let result = self.train(folder.as_ref(), is_new, &journal);
                 let result = result.map(|run| run.printed(&journal));
                 if let (Err(error), Some(log)) = (&result, &journal.log) {

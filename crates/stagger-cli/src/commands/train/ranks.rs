@@ -22,7 +22,7 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
 /// Trains as rank 0.
 fn lead(arguments: TrainArgs, world: World, killer: &Killer) -> Result<(), Failure> {
     match training(arguments) {
-        Ok((training, metrics)) => {
+        Ok((training, shown)) => {
             let (killer, killer_at_once) = (killer.clone(), killer.clone());
             let end = move |stalled| {
                 let killer = killer.clone();
@@ -32,7 +32,7 @@ fn lead(arguments: TrainArgs, world: World, killer: &Killer) -> Result<(), Failu
             let training = training.on_disk_stall(move |stalled| {
                 stall::end_at_once(&stalled, || killer_at_once.kill(1));
             });
-            train(training, metrics.as_ref())
+            train(training, shown)
         }
         Err(failure) => {
             // The others wait to hear what the run is.

@@ -1,0 +1,4 @@
+//! What the screen shows.
+
+mod following;
+mod pictures;
