@@ -132,7 +132,7 @@ fn words() {
         ),
         (
             "fly",
-            "there is no command `fly`; use train, eval, predict, data, inspect, report, weights, explain, theory, summary, plan, simulate, bench, profile, compare or sweep",
+            "there is no command `fly`; use train, eval, predict, data, inspect, report, watch, weights, explain, theory, summary, plan, simulate, bench, profile, compare or sweep",
         ),
         (
             "eval",
