@@ -22,7 +22,7 @@
 
 mod entry;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -230,7 +230,11 @@ fn build(file: File, input: [usize; 3], classes: usize) -> Result<Model, Fault> 
 
 /// The names of layers so far, each of which prefixes parameters of its own.
 #[derive(Default)]
-struct Names(BTreeMap<String, usize>);
+struct Names {
+    taken: BTreeSet<String>,
+    /// The last number of each block and kind.
+    numbers: BTreeMap<String, usize>,
+}
 
 impl Names {
     /// Takes a name, or the next one of its kind that is free.
@@ -239,21 +243,19 @@ impl Names {
             if !is_plain(&name) {
                 return Err(format!("a layer has a name of {PLAIN}"));
             }
-            return match self.0.insert(name.clone(), 0) {
-                None => Ok(name),
-                Some(_) => Err(format!(
+            return match self.taken.insert(name.clone()) {
+                true => Ok(name),
+                false => Err(format!(
                     "the name `{name}` is there twice; give each layer a name of its own"
                 )),
             };
         }
         let prefix = format!("{block}.{kind}");
-        let mut number = self.0.get(&prefix).copied().unwrap_or_default();
+        let number = self.numbers.entry(prefix.clone()).or_default();
         loop {
-            number += 1;
+            *number += 1;
             let name = format!("{prefix}{number}");
-            if !self.0.contains_key(&name) {
-                self.0.insert(prefix, number);
-                self.0.insert(name.clone(), 0);
+            if self.taken.insert(name.clone()) {
                 return Ok(name);
             }
         }

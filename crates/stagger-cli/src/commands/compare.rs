@@ -92,7 +92,7 @@ fn conclude(plan: Plan, folder: &SeriesFolder, end: End, lines: &mut Lines) -> R
     let done = comparison.states.iter().filter(done).count();
     let all = comparison.states.len();
     let report = results::write(&comparison, folder).map_err(Failure::Run)?;
-    if end == End::Interrupted {
+    if end == End::Interrupted && done < all {
         lines.print(&format!(
             "interrupted: {done} of {all} runs are done; resume with\n  {}\n",
             comparison.plan.command
@@ -164,6 +164,9 @@ fn run_all(
 ) -> Result<End> {
     let digits = plan.runs.len().to_string().len();
     for (at, run) in plan.runs.iter().enumerate() {
+        if interrupts.take() > 0 {
+            return Ok(End::Interrupted);
+        }
         let slowed = match run.slowdown_percent {
             0.0 => String::new(),
             percent => format!(", slowed down by {percent} %"),

@@ -37,12 +37,12 @@ pub fn run(arguments: &SweepArgs, words: &[OsString]) -> Result<(), Failure> {
     ));
     let ran = run_all(&request, &points, &folder, &mut interrupts, &mut lines);
     let ended = ran.map_err(Failure::Run).and_then(|(outcomes, end)| {
-        results::write(&request, &outcomes, &folder).map_err(Failure::Run)?;
-        if end == End::Interrupted {
-            let done = outcomes.iter().filter(|one| one.state.result().is_some());
+        results::write(&outcomes, &folder).map_err(Failure::Run)?;
+        let done = outcomes.iter().filter(|one| one.state.result().is_some());
+        let done = done.count();
+        if end == End::Interrupted && done < points.len() {
             lines.print(&format!(
-                "interrupted: {} of {} runs are done; resume with\n  {}\n",
-                done.count(),
+                "interrupted: {done} of {} runs are done; resume with\n  {}\n",
                 points.len(),
                 command(words, output, folder.path())
             ));
@@ -84,6 +84,9 @@ fn run_all(
     let digits = points.len().to_string().len();
     let mut outcomes = Vec::with_capacity(points.len());
     for (at, point) in points.iter().enumerate() {
+        if interrupts.take() > 0 {
+            return Ok((outcomes, End::Interrupted));
+        }
         lines.print(&format!(
             "[{:digits$}/{}] {}: ",
             at + 1,
@@ -92,15 +95,19 @@ fn run_all(
         ));
         let name = format!("{:0digits$}", at + 1);
         let run = folder.run(&name);
-        let emulated = request.train.emulate.is_some();
+        let values = point.values(&request.train)?;
+        let emulated = values.emulate.clone();
         let mut end = End::Ended;
         let mut state = read_run(&run);
         if let RunState::Done(result) = &state {
-            lines.print(&format!("{} (kept)\n", series::line(result, emulated)));
+            lines.print(&format!(
+                "{} (kept)\n",
+                series::line(result, emulated.is_some())
+            ));
         } else {
             folder.clear(&name)?;
-            let config = toml::to_string(&point.values(&request.train)?)
-                .context("the config cannot be written as TOML")?;
+            let config =
+                toml::to_string(&values).context("the config cannot be written as TOML")?;
             folder.write(&format!("configs/{name}.toml"), &config)?;
             let job = ChildRun {
                 arguments: vec![
@@ -116,7 +123,7 @@ fn run_all(
             end = series::child::run(job, interrupts)?;
             state = read_run(&run);
             lines.print(&match &state {
-                RunState::Done(result) => format!("{}\n", series::line(result, emulated)),
+                RunState::Done(result) => format!("{}\n", series::line(result, emulated.is_some())),
                 _ if end == End::Interrupted => "interrupted\n".to_owned(),
                 RunState::Failed(error) => format!("failed: {}\n", shown_text(error)),
                 RunState::Missing => format!("failed; see {}\n", shown_path(&error_file(&run))),
@@ -126,6 +133,7 @@ fn run_all(
             name,
             point: point.clone(),
             state,
+            emulated,
         });
         if end == End::Interrupted {
             return Ok((outcomes, end));

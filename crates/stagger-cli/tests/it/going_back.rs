@@ -228,6 +228,42 @@ fn damaged_best_weights_are_restored() {
     );
 }
 
+/// The weights of a run that has met its goal are not those of an earlier snapshot, where the last one is damaged.
+#[test]
+fn a_run_that_met_its_goal_keeps_its_last_weights() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = bench.stagger(&format!(
+        "train {data} --stages 2 --schedule bp --batch-size 8 --epochs 1000 --calibration-batches 0 --lr 0.01 --target 1 --keep-snapshots 9 --snapshot-every 1 \
+         --output run"
+    ));
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let mut snapshots: Vec<_> = fs::read_dir(bench.path("run/snapshots"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    snapshots.sort();
+    let version = |path: &std::path::Path| -> usize {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.trim_start_matches('v').parse().unwrap()
+    };
+    let last = snapshots.pop().unwrap();
+    fs::remove_dir_all(&last).unwrap();
+    let resumed = bench.stagger("train --resume run");
+    assert_eq!(resumed.status, 0, "{}", resumed.stderr);
+    assert!(
+        !resumed.stdout.contains("is written anew"),
+        "{}",
+        resumed.stdout
+    );
+    let before = version(snapshots.last().unwrap());
+    let metadata = stagger::report::read_weights(&bench.path("run/last.safetensors"))
+        .unwrap()
+        .metadata;
+    let found: usize = metadata["version"].parse().unwrap();
+    assert!(found > before, "{found} {before}: {}", resumed.stdout);
+}
+
 /// A run at its end whose weights are damaged, gone, or those of another version has them again, to the byte.
 #[test]
 fn damaged_weights_of_a_run_at_its_end_are_written_anew() {

@@ -558,7 +558,7 @@ fn other_learning_rates_of_an_earlier_build_are_told() {
     let bench = Bench::new();
     let data = bench.tiny_data();
     let run = bench.stagger(&format!(
-        "train {data} {RUN} --warmup-batches 4 --output run"
+        "train {data} {RUN} --warmup-batches 4 --keep-snapshots 30 --output run"
     ));
     assert_eq!(run.status, 0, "{}", run.stderr);
     let line = "whose cosine began with the run";

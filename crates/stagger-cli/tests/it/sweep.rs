@@ -124,6 +124,54 @@ fn draws_are_those_of_their_seed() {
     );
 }
 
+/// What a sweep is of does not change under it: neither where a path is relative to, nor what a file says.
+#[test]
+fn model_files_are_taken_when_the_sweep_begins() {
+    let bench = Bench::new();
+    let network = |channels: usize| {
+        format!(
+            "name = \"c{channels}\"\n[[blocks]]\nname = \"a\"\nlayers = [\n{{ kind = \"conv2d\", out_channels = {channels}, kernel = 3 }},\n{{ kind = \
+             \"global-avg-pool\" }},\n{{ kind = \"flatten\" }},\n{{ kind = \"linear\", outputs = \"classes\" }},\n]\n"
+        )
+    };
+    for channels in [4, 8] {
+        fs::write(bench.path(&format!("{channels}.toml")), network(channels)).unwrap();
+    }
+    let arguments = "--over model=4.toml,./8.toml --stages 1 --schedule bp";
+    let output = sweep(&bench, arguments);
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    assert_eq!(lines(&output), ["model 4.toml", "model ./8.toml"]);
+    let config = fs::read_to_string(bench.path("out/configs/2.toml")).unwrap();
+    assert!(config.contains("out_channels = 8"), "{config}");
+    fs::write(bench.path("8.toml"), network(9)).unwrap();
+    let other = sweep(&bench, arguments);
+    assert_eq!(other.status, 2, "{}", other.stdout);
+    assert!(
+        other.stderr.contains("out holds another sweep"),
+        "{}",
+        other.stderr
+    );
+}
+
+#[test]
+fn emulated_runs_have_no_losses() {
+    let bench = Bench::new();
+    let output =
+        bench.stagger("sweep --over emulate=equal:1ms,equal:2ms --max-batches 6 --output out");
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    assert_eq!(
+        output.stdout.matches("images/s (emulated)").count(),
+        2,
+        "{}",
+        output.stdout
+    );
+    let runs = json(&bench);
+    for run in &runs {
+        assert!(run["last_loss"].is_null(), "{run}");
+        assert_eq!(run["emulated"], run["values"]["emulate"]);
+    }
+}
+
 #[test]
 fn a_run_that_fails_does_not_end_the_others() {
     let bench = Bench::new();
@@ -186,7 +234,7 @@ fn wrong_sweeps_are_refused_before_anything_is_run() {
         ("--over lr=0.1,-1", "error: with lr -1: "),
         (
             "--over balance=profile,auto",
-            "error: with balance profile: ",
+            "error: --over balance: --balance profile would cut",
         ),
         ("--over lr=\u{1b}[31m", "error: --over lr: "),
     ] {

@@ -322,7 +322,7 @@ fn outputs(said: Option<&Value>, classes: usize) -> Result<usize, String> {
         Some(Value::String(text)) if text == "classes" => Ok(classes),
         Some(Value::Integer(number)) => usize::try_from(*number)
             .ok()
-            .filter(|number| *number <= LARGEST)
+            .filter(|number| (1..=LARGEST).contains(number))
             .ok_or_else(|| format!("`outputs` is {number}, and 1 to {LARGEST} is read")),
         _ => Err("`outputs` is a whole number, or \"classes\"".to_owned()),
     }

@@ -84,6 +84,20 @@ fn what_follows_from_shapes_is_filled_in() {
     ];
     assert_eq!(found, Model::new("small", INPUT, 5, blocks).unwrap());
     assert_eq!(Model::name_in_toml(SMALL).unwrap(), "small");
+    // Numbers pass over names that are said, before or after them.
+    let numbered = SMALL.replace("\"block.down\"", "\"block.conv\"");
+    assert!(model(&numbered).is_ok());
+    let numbered = SMALL.replace(
+        "kernel = 3, stride = 2",
+        "name = \"block.conv1\", kernel = 3, stride = 2",
+    );
+    let numbered = numbered.replace(", name = \"block.down\"", "");
+    let names = model(&numbered).unwrap().parameters(1..2);
+    assert!(
+        names
+            .iter()
+            .any(|parameter| parameter.name == "block.conv2.weight")
+    );
     // It fits images of another size and number of classes, unless it says which it is for.
     let other = Model::from_toml(SMALL, [1, 32, 32], 7).unwrap();
     assert_eq!((other.input, other.classes), ([1, 32, 32], 7));
@@ -190,6 +204,10 @@ fn faults_name_their_lines() {
         (
             ("outputs = \"classes\"", "outputs = -1"),
             "line 29: `outputs` is -1, and 1 to 65536 is read",
+        ),
+        (
+            ("outputs = \"classes\"", "outputs = 0"),
+            "line 29: `outputs` is 0, and 1 to 65536 is read",
         ),
         (
             ("out_channels = 8", "out_channels = 99999999"),

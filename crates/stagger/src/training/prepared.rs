@@ -169,8 +169,9 @@ impl<'a> Prepared<'a> {
             return None;
         };
         let is_at_end = self.from.version() >= self.job.horizon.batches || self.met().is_some();
-        // One that was killed on its last steps takes them now.
-        (is_at_end && resume::ended_well(&folder.file(METRICS_FILE))).then(|| folder.path())
+        // One that was killed on its last steps takes them now, as does one whose last snapshot is damaged.
+        let ended_at = resume::ended_well_at(&folder.file(METRICS_FILE));
+        (is_at_end && ended_at == Some(self.from.version())).then(|| folder.path())
     }
 
     /// Which goal a resumed run has reached already.

@@ -137,9 +137,9 @@ fn cannot(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Er
     }
 }
 
-/// Whether the run that wrote these metrics ended as it was asked to.
-pub fn ended_well(metrics: &Path) -> bool {
-    end_of(metrics).is_some()
+/// The version at which the run that wrote these metrics ended as it was asked to.
+pub fn ended_well_at(metrics: &Path) -> Option<usize> {
+    end_of(metrics).map(|end| end.version)
 }
 
 /// How it did.

@@ -2,7 +2,8 @@
 
 use crate::job::Job;
 
-/// The last batch of every epoch, also of one that the end of the run cuts short. An emulated run has no gradients.
+/// The last batch of every epoch, also of one that the planned end of the run cuts short; of an epoch that a time limit or a goal ends there are
+/// none. An emulated run has no gradients.
 pub fn batches(job: &Job) -> Vec<usize> {
     let per_epoch = job.sampler.batches_per_epoch().max(1);
     let of_run = job.horizon.batches;
@@ -10,6 +11,6 @@ pub fn batches(job: &Job) -> Vec<usize> {
         return Vec::new();
     }
     (1..=of_run.div_ceil(per_epoch))
-        .map(|epoch| (epoch * per_epoch).min(of_run) - 1)
+        .map(|epoch| epoch.saturating_mul(per_epoch).min(of_run) - 1)
         .collect()
 }

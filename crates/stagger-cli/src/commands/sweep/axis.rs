@@ -1,9 +1,11 @@
 //! An option with the values that it is to have: `lr=0.03,0.1`, `lr=log(1e-3,1)`.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use stagger::{TrainingOptions, config_file};
 use toml::{Table, Value};
+
+use crate::commands::series;
 
 /// An option and its values.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -18,12 +20,35 @@ pub struct Axis {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Values {
-    List(Vec<Value>),
-    /// Between two numbers, by a number from 0 to 1.
+    List(Vec<Choice>),
+    /// Any number from the first to the second.
     Uniform(f64, f64),
-    /// The same of their logarithms.
+    /// The same, of which the logarithms are spread evenly.
     Log(f64, f64),
 }
+
+/// A value of an option.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// As it was written.
+    pub said: Value,
+    /// What it means from everywhere: with absolute paths, and with the text of a model file.
+    pub means: Table,
+}
+
+impl Choice {
+    /// The options that it is.
+    ///
+    /// # Errors
+    /// When there is no such option, or it has no such values.
+    pub fn options(&self) -> Result<TrainingOptions> {
+        options_of(&self.means)
+    }
+}
+
+/// Whole numbers up to here are told apart by the numbers that are drawn.
+const LARGEST_WHOLE: f64 = (1_u64 << 53) as f64;
 
 impl Axis {
     /// Reads one.
@@ -38,6 +63,9 @@ impl Axis {
         if ["output", "config"].contains(&option.as_str()) {
             bail!("--over {option}: the runs of a sweep have folders of their own; leave it out");
         }
+        if option == "network" {
+            bail!("--over network: name model files instead, as in --over model=./a.toml,./b.toml");
+        }
         let option = match option.as_str() {
             "wd" => "weight-decay".to_owned(),
             "opt" => "optimizer".to_owned(),
@@ -46,7 +74,11 @@ impl Axis {
         };
         let values = match range(values) {
             Some(range) => range.map_err(|what| anyhow::anyhow!("--over {option}: {what}"))?,
-            None => Values::List(list(values).into_iter().map(value).collect()),
+            None => {
+                let values = list(values).into_iter().map(value);
+                let choices = values.map(|value| choice(&option, value));
+                Values::List(choices.collect::<Result<_>>()?)
+            }
         };
         let axis = Self { option, values };
         axis.check()?;
@@ -56,21 +88,34 @@ impl Axis {
     fn check(&self) -> Result<()> {
         let option = &self.option;
         match &self.values {
-            Values::List(values) => {
-                if values.is_empty() {
+            Values::List(choices) => {
+                if choices.is_empty() {
                     bail!("--over {option}= names no values; write it as in --over lr=0.03,0.1");
                 }
-                for (at, value) in values.iter().enumerate() {
-                    if values[..at].contains(value) {
-                        bail!("--over {option} names {value} twice");
+                for (at, choice) in choices.iter().enumerate() {
+                    if choices[..at].iter().any(|other| other.said == choice.said) {
+                        bail!("--over {option} names {} twice", choice.said);
                     }
-                    self.options(value.clone())?;
                 }
             }
-            // The numbers in between are of the same kind.
-            Values::Uniform(..) | Values::Log(..) => drop(self.at(0.0)?),
+            &Values::Uniform(low, high) | &Values::Log(low, high) => {
+                let is_in = |end: f64| end.abs() <= LARGEST_WHOLE;
+                if self.is_whole() && !(is_in(low) && is_in(high) && low.ceil() <= high.floor()) {
+                    bail!(
+                        "--over {option}: there is no whole number in that range, or it reaches beyond 2^53"
+                    );
+                }
+                // The numbers in between are of the same kind.
+                drop(self.at(0.0)?);
+            }
         }
         Ok(())
+    }
+
+    /// Whether the option has whole numbers only.
+    fn is_whole(&self) -> bool {
+        let has = |value| choice(&self.option, value).is_ok();
+        !has(Value::Float(0.5)) && has(Value::Integer(1))
     }
 
     /// How many values it lists; `None` for a range.
@@ -85,42 +130,49 @@ impl Axis {
     ///
     /// # Errors
     /// When the option has no such values.
-    pub fn at(&self, share: f64) -> Result<Value> {
+    pub fn at(&self, share: f64) -> Result<Choice> {
+        let logarithmic = |low: f64, high: f64| (low.ln() + share * (high / low).ln()).exp();
         let number = match &self.values {
-            Values::List(values) => {
-                let at = (share * values.len() as f64) as usize;
-                return Ok(values[at.min(values.len() - 1)].clone());
+            Values::List(choices) => {
+                let at = (share * choices.len() as f64) as usize;
+                return Ok(choices[at.min(choices.len() - 1)].clone());
+            }
+            &Values::Uniform(low, high) | &Values::Log(low, high) if self.is_whole() => {
+                // Each whole number has the room up to the next.
+                let (low, high) = (low.ceil(), high.floor());
+                let number = match self.values {
+                    Values::Log(..) => logarithmic(low, high + 1.0),
+                    _ => low + share * (high - low + 1.0),
+                };
+                let whole = number.floor().clamp(low, high) as i64;
+                return choice(&self.option, Value::Integer(whole));
             }
             Values::Uniform(low, high) => low + share * (high - low),
-            Values::Log(low, high) => (low.ln() + share * (high / low).ln()).exp(),
+            Values::Log(low, high) => logarithmic(*low, *high),
         };
         // Few enough digits to be read and typed again.
-        let text = format!("{number:.3e}");
-        let rounded: f64 = text.parse().unwrap_or(number);
-        let value = Value::Float(rounded);
-        if self.options(value.clone()).is_ok() {
-            return Ok(value);
-        }
-        // Options that are whole numbers.
-        let whole = Value::Integer(number.round() as i64);
-        self.options(whole.clone())?;
-        Ok(whole)
+        let rounded = format!("{number:.3e}").parse().unwrap_or(number);
+        choice(&self.option, Value::Float(rounded))
     }
+}
 
-    /// The option with a value.
-    ///
-    /// # Errors
-    /// When there is no such option, or it has no such values.
-    pub fn options(&self, value: Value) -> Result<TrainingOptions> {
-        let table = Table::from_iter([(self.option.clone(), value)]);
-        let text = table.to_string();
-        config_file::parse(&text).map_err(|sentence| {
-            let sentence = sentence
-                .split_once(": ")
-                .map_or(&*sentence, |(_, what)| what);
-            anyhow::anyhow!("--over {}: {sentence}", self.option)
-        })
-    }
+/// The option with a value, settled.
+fn choice(option: &str, said: Value) -> Result<Choice> {
+    let table = Table::from_iter([(option.to_owned(), said.clone())]);
+    let mut options = options_of(&table)?;
+    series::settle_paths(&mut options).with_context(|| format!("--over {option}"))?;
+    let means = Table::try_from(&options).context("the value cannot be written as TOML")?;
+    Ok(Choice { said, means })
+}
+
+fn options_of(table: &Table) -> Result<TrainingOptions> {
+    config_file::parse(&table.to_string()).map_err(|sentence| {
+        let what = sentence
+            .split_once(": ")
+            .map_or(&*sentence, |(_, what)| what);
+        let option = table.keys().next().map_or("", String::as_str);
+        anyhow::anyhow!("--over {option}: {what}")
+    })
 }
 
 /// `uniform(A,B)` and `log(A,B)`.
@@ -138,6 +190,9 @@ fn range(text: &str) -> Option<Result<Values, String>> {
     };
     let ends = ends.and_then(|(low, high)| Some((number(low)?, number(high)?)));
     Some(match (name, ends) {
+        (_, Some((low, high))) if !(high - low).is_finite() => {
+            Err(format!("{text} is too wide a range"))
+        }
         (_, Some((low, high))) if low >= high => Err(format!(
             "{text} goes from the larger number to the smaller; turn them round"
         )),
@@ -191,14 +246,17 @@ mod tests {
     fn values_are_those_of_a_config_file() {
         let axis = Axis::parse("schedule=bp, dsp(1,0;2,0),dsp + shrink(0.9)").unwrap();
         let texts = ["bp", "dsp(1,0;2,0)", "dsp + shrink(0.9)"];
-        let texts = texts.map(|text| Value::String(text.to_owned()));
-        assert_eq!(axis.values, Values::List(texts.to_vec()));
+        let Values::List(choices) = &axis.values else {
+            panic!("{axis:?}")
+        };
+        let said = choices.iter().map(|choice| choice.said.as_str().unwrap());
+        assert!(said.eq(texts));
         let axis = Axis::parse("--lr_steps=[1,2],[3]").unwrap();
         assert_eq!((axis.option.as_str(), axis.len()), ("lr-steps", Some(2)));
-        let options = axis.options(axis.at(0.6).unwrap()).unwrap();
+        let options = axis.at(0.6).unwrap().options().unwrap();
         assert_eq!(options.lr_steps, Some(vec![3]));
         let axis = Axis::parse("wd=1e-4,0").unwrap();
-        let options = axis.options(axis.at(0.9).unwrap()).unwrap();
+        let options = axis.at(0.9).unwrap().options().unwrap();
         assert_eq!(options.weight_decay, Some(0.0));
     }
 
@@ -206,10 +264,19 @@ mod tests {
     fn ranges_have_readable_numbers() {
         let axis = Axis::parse("lr=log(1e-3,1)").unwrap();
         assert_eq!(axis.len(), None);
-        assert_eq!(axis.at(0.0).unwrap(), Value::Float(1e-3));
-        assert_eq!(axis.at(0.5).unwrap(), Value::Float(0.03162));
-        let axis = Axis::parse("batch-size=uniform(16,128)").unwrap();
-        assert_eq!(axis.at(0.5).unwrap(), Value::Integer(72));
+        let at = |axis: &Axis, share| axis.at(share).unwrap().said;
+        assert_eq!(at(&axis, 0.0), Value::Float(1e-3));
+        assert_eq!(at(&axis, 0.5), Value::Float(0.03162));
+        // Each whole number is drawn as often.
+        let axis = Axis::parse("epochs=uniform(1,3)").unwrap();
+        let shares = [0.0, 0.33, 0.34, 0.66, 0.67, 0.999];
+        assert_eq!(
+            shares.map(|share| at(&axis, share)),
+            [1, 1, 2, 2, 3, 3].map(Value::Integer)
+        );
+        let axis = Axis::parse("batch-size=log(16,128)").unwrap();
+        assert_eq!(at(&axis, 0.0), Value::Integer(16));
+        assert_eq!(at(&axis, 1.0 - f64::EPSILON), Value::Integer(128));
     }
 
     #[test]
@@ -249,12 +316,28 @@ mod tests {
                 "--over lr: log(2,1) goes from the larger number to the smaller; turn them round",
             ),
             (
+                "lr=uniform(-1e308,1e308)",
+                "--over lr: uniform(-1e308,1e308) is too wide a range",
+            ),
+            (
+                "seed=uniform(1,1e19)",
+                "--over seed: there is no whole number in that range, or it reaches beyond 2^53",
+            ),
+            (
+                "epochs=uniform(1.2,1.8)",
+                "--over epochs: there is no whole number in that range, or it reaches beyond 2^53",
+            ),
+            (
+                "network=a",
+                "--over network: name model files instead, as in --over model=./a.toml,./b.toml",
+            ),
+            (
                 "lr=log(2)",
                 "--over lr: log(2) is no range; write it as in log(0.01,1)",
             ),
             (
                 "schedule=uniform(1,2)",
-                "--over schedule: invalid type: integer `1`, expected a text in quotes",
+                "--over schedule: invalid type: floating point `1.0`, expected a text in quotes",
             ),
         ] {
             assert_eq!(refused(text), expected, "{text}");

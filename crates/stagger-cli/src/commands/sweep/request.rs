@@ -1,5 +1,6 @@
 //! What a sweep asks for, complete and checked.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use anyhow::{Context, Result, bail};
@@ -9,15 +10,41 @@ use serde::{Deserialize, Serialize};
 use stagger::{Training, TrainingOptions};
 use toml::Value;
 
-use super::axis::Axis;
+use super::axis::{Axis, Choice};
 use crate::commands::series;
 use crate::flags::SweepArgs;
 
 /// More runs than a machine comes to in a year.
 const MOST_RUNS: usize = 10_000;
 
-/// Draws of a combination that has been drawn before are drawn again so many times.
-const MOST_REDRAWS: usize = 1_000;
+/// Draws for each combination, as some come up again.
+const MOST_DRAWS: usize = 100;
+
+/// Options on which the images do not depend, so that they are opened once to check all combinations.
+const BESIDE_DATA: [&str; 22] = [
+    "balance",
+    "batch-size",
+    "clip-norm",
+    "cutmix",
+    "ema",
+    "epochs",
+    "label-smoothing",
+    "lr",
+    "lr-gamma",
+    "lr-last",
+    "lr-power",
+    "lr-schedule",
+    "max-batches",
+    "mixup",
+    "model",
+    "momentum",
+    "nesterov",
+    "optimizer",
+    "schedule",
+    "stages",
+    "warmup-batches",
+    "weight-decay",
+];
 
 /// Everything that decides what is run: the content of `sweep.toml`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -40,7 +67,7 @@ impl series::Request for Request {
 
 /// One value for each option.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Point(pub Vec<(Axis, Value)>);
+pub struct Point(pub Vec<(String, Choice)>);
 
 impl Point {
     /// The options of its run.
@@ -49,8 +76,8 @@ impl Point {
     /// When an option has no such value.
     pub fn values(&self, common: &TrainingOptions) -> Result<TrainingOptions> {
         let mut values = common.clone();
-        for (axis, value) in &self.0 {
-            values = axis.options(value.clone())?.or(values);
+        for (_, choice) in &self.0 {
+            values = choice.options()?.or(values);
         }
         Ok(values)
     }
@@ -60,7 +87,7 @@ impl Point {
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = self.0.iter();
-        let parts = parts.map(|(axis, value)| format!("{} {}", axis.option, shown(value)));
+        let parts = parts.map(|(option, choice)| format!("{option} {}", shown(&choice.said)));
         f.write_str(&parts.collect::<Vec<_>>().join(", "))
     }
 }
@@ -163,7 +190,7 @@ impl Request {
             let count = axis.len().unwrap_or(1);
             let share = (left % count) as f64 / count as f64;
             // The middle, so that rounding cannot reach its neighbour.
-            point.push((axis.clone(), axis.at(share + 0.5 / count as f64)?));
+            point.push((axis.option.clone(), axis.at(share + 0.5 / count as f64)?));
             left /= count;
         }
         point.reverse();
@@ -173,26 +200,25 @@ impl Request {
     fn drawn(&self, count: usize) -> Result<Vec<Point>> {
         let mut random = ChaCha8Rng::seed_from_u64(self.draw_seed.unwrap_or(1));
         let mut points: Vec<Point> = Vec::with_capacity(count);
-        let mut redraws = 0;
-        while points.len() < count {
+        let mut drawn = BTreeSet::new();
+        for _ in 0..MOST_DRAWS.saturating_mul(count) {
             let draw = self.over.iter().map(|axis| {
                 // 53 random bits: as many as a number has.
                 let share = (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-                Ok((axis.clone(), axis.at(share)?))
+                Ok((axis.option.clone(), axis.at(share)?))
             });
             let point = Point(draw.collect::<Result<_>>()?);
-            if !points.contains(&point) {
+            if drawn.insert(point.to_string()) {
                 points.push(point);
-            } else if redraws < MOST_REDRAWS * count {
-                redraws += 1;
-            } else {
-                bail!(
-                    "only {} of {count} different combinations have come up; draw fewer, or widen the ranges",
-                    points.len()
-                );
+            }
+            if points.len() == count {
+                return Ok(points);
             }
         }
-        Ok(points)
+        bail!(
+            "only {} of {count} different combinations have come up; draw fewer, or widen the ranges",
+            points.len()
+        )
     }
 
     /// Builds the job of every combination, so that whatever is wrong is told before the first run.
@@ -200,28 +226,11 @@ impl Request {
     /// # Errors
     /// One sentence on the first that is wrong.
     pub fn check(&self, points: &[Point]) -> Result<()> {
-        let data = [
-            "dataset",
-            "data-dir",
-            "image-size",
-            "background",
-            "mean",
-            "std",
-            "val-split",
-            "seed",
-            "cache-bytes",
-        ];
-        let is_of_data = |axis: &Axis| {
-            data.contains(&axis.option.as_str())
-                || axis.option.contains("images")
-                || axis.option.contains("left-out")
-        };
-        let same_data = !self.over.iter().any(is_of_data);
+        let mut over = self.over.iter();
+        let same_data = over.all(|axis| BESIDE_DATA.contains(&axis.option.as_str()));
         let mut split = None;
         for point in points {
-            let mut values = point.values(&self.train)?;
-            series::settle_paths(&mut values).with_context(|| format!("with {point}"))?;
-            let mut training = Training::new().options(values);
+            let mut training = Training::new().options(point.values(&self.train)?);
             if let Some(split) = split.clone().filter(|_| same_data) {
                 training = training.dataset(split);
             }

@@ -14,14 +14,19 @@ pub struct Outcome {
     pub name: String,
     pub point: Point,
     pub state: RunState,
+    /// How long stages slept where they did not compute.
+    pub emulated: Option<String>,
 }
 
-/// Loss of the last tenth of the batches, in the mean.
-fn last_loss(result: &RunResult) -> Option<f64> {
-    let batches = &result.progress.batches;
-    let tenth = &batches[batches.len() - batches.len().div_ceil(10)..];
-    let sum: f64 = tenth.iter().map(|batch| batch.loss).sum();
-    (!tenth.is_empty()).then(|| sum / tenth.len() as f64)
+impl Outcome {
+    /// Loss of the last tenth of the batches, in the mean; stages that sleep have none.
+    fn last_loss(&self) -> Option<f64> {
+        let result = self.state.result().filter(|_| self.emulated.is_none())?;
+        let batches = &result.progress.batches;
+        let tenth = &batches[batches.len() - batches.len().div_ceil(10)..];
+        let sum: f64 = tenth.iter().map(|batch| batch.loss).sum();
+        (!tenth.is_empty()).then(|| sum / tenth.len() as f64)
+    }
 }
 
 /// The best first: by accuracy where that was measured, else by loss, else by speed; what failed last.
@@ -34,7 +39,7 @@ fn ranked(outcomes: &[Outcome]) -> Vec<&Outcome> {
         let first = |value: Option<f64>| value.unwrap_or(f64::MAX);
         [
             first(result.best_top1().map(|top1| -top1)),
-            first(last_loss(result).filter(|loss| !loss.is_nan())),
+            first(outcome.last_loss().filter(|loss| !loss.is_nan())),
             first(result.progress.images_per_second.map(|rate| -rate)),
         ]
     };
@@ -54,7 +59,13 @@ pub fn table(request: &Request, outcomes: &[Outcome]) -> Table {
     headers.extend(figures.map(str::to_owned));
     let row = |outcome: &Outcome| {
         let mut row = vec![outcome.name.clone()];
-        row.extend(outcome.point.0.iter().map(|(_, value)| shown(value)));
+        row.extend(
+            outcome
+                .point
+                .0
+                .iter()
+                .map(|(_, choice)| shown(&choice.said)),
+        );
         match outcome.state.result() {
             Some(result) => {
                 let shown = |value: Option<f64>, decimals: usize, unit: &str| {
@@ -65,7 +76,7 @@ pub fn table(request: &Request, outcomes: &[Outcome]) -> Table {
                 row.extend([
                     shown(result.best_top1(), 1, " %"),
                     shown(result.final_top1(), 1, " %"),
-                    shown(last_loss(result), 4, ""),
+                    shown(outcome.last_loss(), 4, ""),
                     shown(result.progress.images_per_second, 0, ""),
                 ]);
             }
@@ -80,11 +91,11 @@ pub fn table(request: &Request, outcomes: &[Outcome]) -> Table {
 }
 
 /// Writes `sweep.json`, for programs: the best run first.
-pub fn write(request: &Request, outcomes: &[Outcome], folder: &SeriesFolder) -> Result<()> {
+pub fn write(outcomes: &[Outcome], folder: &SeriesFolder) -> Result<()> {
     let run = |outcome: &Outcome| {
         let values = outcome.point.0.iter();
-        let values =
-            values.map(|(axis, value)| Ok((axis.option.clone(), serde_json::to_value(value)?)));
+        let values = values
+            .map(|(option, choice)| Ok((option.clone(), serde_json::to_value(&choice.said)?)));
         let result = outcome.state.result();
         Ok(json!({
             "run": outcome.name,
@@ -93,10 +104,10 @@ pub fn write(request: &Request, outcomes: &[Outcome], folder: &SeriesFolder) -> 
             "done": result.is_some(),
             "best_top1": result.and_then(RunResult::best_top1),
             "final_top1": result.and_then(RunResult::final_top1),
-            "last_loss": result.and_then(last_loss),
+            "last_loss": outcome.last_loss(),
             "images_per_second": result.and_then(|result| result.progress.images_per_second),
             "wall_seconds": result.map(|result| result.wall_seconds),
-            "emulated": request.train.emulate,
+            "emulated": outcome.emulated,
         }))
     };
     let runs = ranked(outcomes)
