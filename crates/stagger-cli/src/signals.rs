@@ -122,10 +122,12 @@ pub fn listen_on_screen(interrupt: &Interrupt) -> Result<()> {
     Ok(())
 }
 
-/// Raises this when a signal asks the process to end.
+/// Raises this when a signal asks the process to end. A second one ends it at once.
 #[cfg(feature = "tui")]
 pub fn raise_when_ended(stop: &Arc<AtomicBool>) -> Result<()> {
     for &signal in ending() {
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(stop))
+            .context("cannot listen for signals")?;
         flag::register(signal, Arc::clone(stop)).context("cannot listen for signals")?;
     }
     Ok(())

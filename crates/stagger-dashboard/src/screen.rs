@@ -1,6 +1,6 @@
 //! The terminal as a screen, and its way back.
 
-use std::io::{self, BufWriter, IsTerminal, Stdout};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, TryLockError};
 use std::thread;
@@ -97,9 +97,17 @@ impl Screen {
         Ok(())
     }
 
-    /// Waits so long at most for a key that means something.
+    /// Waits so long, and takes a key that means something.
+    ///
+    /// # Errors
+    /// With [`ErrorKind::BrokenPipe`] when the terminal is gone.
     pub fn wish(&self, patience: Duration) -> io::Result<Option<Wish>> {
-        if !event::poll(patience)? {
+        // Not within `poll`: it reads the end of a terminal that goes away meanwhile again and again, and never returns.
+        thread::sleep(patience);
+        if !io::stdin().is_terminal() {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if !event::poll(Duration::ZERO)? {
             return Ok(None);
         }
         Ok(match event::read()? {

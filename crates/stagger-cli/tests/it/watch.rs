@@ -29,6 +29,7 @@ mod with_the_screen {
     use std::io::{Read, Write};
     use std::process::{Command, Stdio};
     use std::thread;
+    use std::time::{Duration, Instant};
 
     use super::Bench;
     use crate::support::is_empty;
@@ -108,6 +109,49 @@ mod with_the_screen {
             assert!(!shown.contains('\u{1b}'), "{shown:?}");
         }
         assert_eq!(fs::read(bench.path("run/metrics.jsonl")).unwrap(), before);
+    }
+
+    /// A window that is closed, or a connection that breaks, also where the signal of that is ignored, as under `nohup`.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_terminal_that_goes_away_ends_the_watching() {
+        let bench = Bench::new();
+        bench.train("run", RUN);
+        for trap in ["", "trap '' HUP;"] {
+            let binary = assert_cmd::cargo::cargo_bin("stagger");
+            let command = format!("{trap} echo $$ >pid; exec '{}' watch run", binary.display());
+            let child = Command::new("script")
+                .args(["-qec", &command, "/dev/null"])
+                .current_dir(&bench.folder)
+                .env("TERM", "xterm-256color")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn();
+            let Ok(mut terminal) = child else {
+                println!("skipped: `script` is not installed");
+                return;
+            };
+            let mut out = terminal.stdout.take().unwrap();
+            let mut written = Vec::new();
+            let mut part = [0; 4096];
+            while !String::from_utf8_lossy(&written).contains(ENTERS) {
+                let count = out.read(&mut part).unwrap();
+                assert_ne!(count, 0, "{}", String::from_utf8_lossy(&written));
+                written.extend_from_slice(&part[..count]);
+            }
+            terminal.kill().unwrap();
+            terminal.wait().unwrap();
+            let pid = fs::read_to_string(bench.path("pid")).unwrap();
+            let process = format!("/proc/{}", pid.trim());
+            let until = Instant::now() + Duration::from_secs(60);
+            while fs::exists(&process).unwrap() {
+                assert!(
+                    Instant::now() < until,
+                    "{process} goes on without a terminal"
+                );
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
     }
 
     #[test]
