@@ -131,7 +131,7 @@ impl Live {
         state.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters the screen. Where that fails the run goes on without it.
+    /// Enters the screen. When that fails, the run trains without a screen.
     fn show(&self, end: Ended) {
         if self.shared.is_up.load(Ordering::SeqCst) {
             return;

@@ -19,7 +19,7 @@ use crate::sink::Sink;
 /// Answers `GET /metrics` with the figures of a run in Prometheus' text format 0.0.4, from a thread of its own, until it is dropped.
 ///
 /// Events only change numbers behind a lock; text is made of them when it is asked for. One connection is served at a time, for at most
-/// some seconds, and no more than 8 KiB of a request are read: whoever connects cannot hold the run up or take its memory.
+/// some seconds, and no more than 8 KiB of a request are read: a client cannot hold up the run or take its memory.
 ///
 /// # Examples
 ///
@@ -89,7 +89,7 @@ impl MetricsServer {
         self.shared.lock().describe(labels);
     }
 
-    /// The sink that it hears of the run by. Where a run goes back to a snapshot, it goes on with another one.
+    /// A sink that feeds it with the events of the run. After a rollback the run has a new sink.
     #[must_use]
     pub fn watch(&self) -> MetricsWatch {
         MetricsWatch(self.shared.clone())

@@ -39,7 +39,7 @@ mod with_the_screen {
     const ENTERS: &str = "\u{1b}[?1049h";
     const LEAVES: &str = "\u{1b}[?1049l";
 
-    /// Runs the binary on a terminal of its own, and types a key again and again from when the screen is up, until it ends. Gives its
+    /// Runs the binary on a terminal of its own, and types a key once the screen is up. Gives its
     /// exit status and what it wrote to the terminal.
     fn on_a_terminal(bench: &Bench, arguments: &str, key: Option<&[u8]>) -> Option<(i32, String)> {
         let binary = assert_cmd::cargo::cargo_bin("stagger");
@@ -147,7 +147,7 @@ mod with_the_screen {
             while fs::exists(&process).unwrap() {
                 assert!(
                     Instant::now() < until,
-                    "{process} goes on without a terminal"
+                    "{process} still runs without a terminal"
                 );
                 thread::sleep(Duration::from_millis(20));
             }
