@@ -75,8 +75,9 @@ pub fn errors(output: &Output) -> String {
     lines.join("\n")
 }
 
-/// Files turn read-only after so many calls that change them.
-pub const CALLS: [usize; 6] = [30, 60, 100, 150, 220, 300];
+/// Files turn read-only after so many calls that change them. A whole run makes 300 to 350: a few more or less with what its
+/// writer finds to write at once.
+pub const CALLS: [usize; 6] = [30, 60, 100, 150, 200, 240];
 
 /// Ends of a run whose file system becomes read-only after so many calls: one sentence, and what was written before is kept.
 pub fn ends_in_a_sentence(failed: &Output, calls: usize) {
@@ -108,8 +109,10 @@ fn a_file_system_that_turns_read_only_costs_no_work() {
         ends_in_a_sentence(&failed, calls);
         let resumed = bench.stagger(&format!("{run} --resume auto --output {name}"));
         assert_eq!(resumed.status, 0, "{calls}: {}", resumed.stderr);
-        let goes_on = resumed.stdout.contains("resumed at version ");
-        assert!(goes_on || calls == CALLS[0], "{calls}: {}", resumed.stdout);
+        // The first fails before any snapshot. All may have been trained when the last fails.
+        let kept = ["resumed at version ", "finished at version "];
+        let is_kept = kept.iter().any(|words| resumed.stdout.contains(words));
+        assert!(is_kept || calls == CALLS[0], "{calls}: {}", resumed.stdout);
         is_as_unbroken(&bench, &name, &faults);
     }
 }
