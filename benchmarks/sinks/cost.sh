@@ -4,6 +4,7 @@
 # IMAGE_FOLDER may be `shapes`, for the images that are built in. STAGGER names another binary than target/release/stagger, and UNWATCHED
 # another build of crates/stagger/examples/unwatched.rs, a run without a run folder: cargo build --release --example unwatched -p stagger.
 # `folder` is a run with a run folder, `trace`, `tensorboard` and `metrics` (asked for once a second) have that and one sink, `all` has all.
+# SINKS names some of them, beside `none`.
 # Prints a line per run, and then medians and spread of images/s and of the ratios to the run with none of the same round. Snapshots are off, but
 # weights are written at the end of every epoch, and with TensorBoard gradients are exported there. Run it on a machine that does nothing else.
 set -euo pipefail
@@ -63,7 +64,7 @@ measure() {
   echo "$said $(cat "$run.scrapes" 2>/dev/null || echo 0)"
 }
 
-all=(none folder trace tensorboard metrics all)
+read -ra all <<<"${SINKS:-none folder trace tensorboard metrics all}"
 for round in $(seq "$rounds"); do
   # Each is first, second, … equally often.
   for at in "${!all[@]}"; do

@@ -354,6 +354,18 @@ pub trait Stage {
     /// [`EngineError::Backend`] when the device fails.
     fn export_gradients(&self) -> Result<Vec<HostTensor>, EngineError>;
 
+    /// The Euclidean norm of each gradient that [`export_gradients`](Stage::export_gradients) would give, rounded to `f32`.
+    ///
+    /// # Errors
+    /// [`EngineError::Backend`] when the device fails.
+    fn gradient_norms(&self) -> Result<Vec<f32>, EngineError> {
+        let norm = |gradient: HostTensor| {
+            let squares = gradient.data.iter().map(|&value| f64::from(value).powi(2));
+            squares.sum::<f64>().sqrt() as f32
+        };
+        Ok(self.export_gradients()?.into_iter().map(norm).collect())
+    }
+
     /// Replaces the gradients that have added up by others: their sum over the replicas of the stage, say.
     ///
     /// # Errors

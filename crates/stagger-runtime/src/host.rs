@@ -74,7 +74,7 @@ impl<P: Peers> Host<'_, P> {
             failure.stop();
         };
         let (replicas, places) = (&plan.replicas, self.places.clone());
-        let ports = connect(&plan.schedule, replicas, places.clone(), transport, &stop);
+        let ports = connect(plan, places.clone(), transport, &stop);
         let ports = ports.unwrap_or_else(|error| {
             report(error);
             Vec::new()

@@ -29,6 +29,10 @@ pub struct Plan {
     /// Learning rate of a batch, the same for all stages: a function of the batch index alone (docs/algorithm.md, "Semantics
     /// that are easy to get wrong").
     pub learning_rate: Arc<dyn Fn(usize) -> f64 + Send + Sync>,
+    /// The largest norm of the gradient over all stages, to which an update scales it down. Only a schedule by which no stage runs ahead of
+    /// the batch that it pulls back can have it ([`Schedule::is_synchronous`]): others would have to wait for each other. Stages that
+    /// clip by a norm of their own are the caller's to build. `None` for no clipping here.
+    pub clip_norm: Option<f64>,
     /// `keep` of the running mean of the weights ([`Stage::track_average`](stagger_engine::Stage::track_average)), by which every evaluation is
     /// made, too: [`Event::EvaluatedAverage`](crate::Event::EvaluatedAverage). `None` for no mean.
     pub average: Option<f64>,
@@ -94,6 +98,7 @@ impl Plan {
             horizon,
             optimizer,
             learning_rate: Arc::new(learning_rate),
+            clip_norm: None,
             average: None,
             logits: false,
             gradients_at: Vec::new(),

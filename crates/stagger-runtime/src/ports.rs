@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use stagger_schedule::Schedule;
 use stagger_transport::{Capacities, Ends, Hop, Link, StopSignal, Transport};
 
 use crate::fault::RunError;
-use stagger_schedule::Replicas;
+use crate::plan::Plan;
 
 /// A place's ends of the hops beside it.
 pub(crate) struct Ports<T> {
@@ -16,6 +15,28 @@ pub(crate) struct Ports<T> {
     pub above: Vec<Box<dyn Link<T>>>,
     /// To the other replicas.
     pub ring: Option<Ring<T>>,
+    /// To the first replicas of the stages beside it, for clipping over all stages: of a first replica, where the plan clips so.
+    pub chain: Chain<T>,
+}
+
+/// The links of a stage in the chain of all stages, beside those for tensors of batches: they carry values as they are.
+pub(crate) struct Chain<T> {
+    pub below: Option<Box<dyn Link<T>>>,
+    pub above: Option<Box<dyn Link<T>>>,
+}
+
+impl<T> Chain<T> {
+    fn unconnected() -> Self {
+        Self {
+            below: None,
+            above: None,
+        }
+    }
+
+    /// Hands the links over, to be used beside the others.
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::unconnected())
+    }
 }
 
 /// The links of a replica in the ring of its stage.
@@ -26,14 +47,13 @@ pub(crate) struct Ring<T> {
     pub previous: Box<dyn Link<T>>,
 }
 
-/// Connects the places of this process to their neighbours, with queues as long as the schedule says. Their ports, from the first
-/// of them up.
+/// Connects the places of this process to their neighbours, with queues as long as the plan's schedule says. Their ports, from
+/// the first of them up.
 ///
 /// # Errors
 /// When the transport cannot connect a hop, or does not give an end that belongs to a place of this process.
 pub(crate) fn connect<T>(
-    schedule: &Schedule,
-    replicas: &Replicas,
+    plan: &Plan,
     places: Range<usize>,
     transport: &impl Transport<T>,
     stop: &StopSignal,
@@ -43,14 +63,16 @@ pub(crate) fn connect<T>(
         above: Vec::new(),
         next: None,
         previous: None,
+        chain: Chain::unconnected(),
     };
+    let replicas = &plan.replicas;
     let mut wiring: Vec<_> = places.clone().map(|_| unconnected()).collect();
     let here = |place: usize| places.contains(&place).then(|| place - places.start);
     for Connection {
         hop,
         capacities,
-        ring,
-    } in connections(schedule, replicas)
+        kind,
+    } in connections(plan)
     {
         let (lower, upper) = (here(hop.lower), here(hop.upper));
         if lower.is_none() && upper.is_none() {
@@ -68,16 +90,18 @@ pub(crate) fn connect<T>(
         let missing = || failed("an end is in another process".into());
         if let Some(place) = lower {
             let end = low_end.ok_or_else(missing)?;
-            match ring {
-                true => wiring[place].next = Some(end),
-                false => wiring[place].above.push(end),
+            match kind {
+                Kind::Stages => wiring[place].above.push(end),
+                Kind::Ring => wiring[place].next = Some(end),
+                Kind::Chain => wiring[place].chain.above = Some(end),
             }
         }
         if let Some(place) = upper {
             let end = high_end.ok_or_else(missing)?;
-            match ring {
-                true => wiring[place].previous = Some(end),
-                false => wiring[place].below.push(end),
+            match kind {
+                Kind::Stages => wiring[place].below.push(end),
+                Kind::Ring => wiring[place].previous = Some(end),
+                Kind::Chain => wiring[place].chain.below = Some(end),
             }
         }
     }
@@ -88,6 +112,7 @@ pub(crate) fn connect<T>(
             .next
             .zip(wiring.previous)
             .map(|(next, previous)| Ring { next, previous }),
+        chain: wiring.chain,
     });
     Ok(ports.collect())
 }
@@ -98,18 +123,29 @@ struct Wiring<T> {
     above: Vec<Box<dyn Link<T>>>,
     next: Option<Box<dyn Link<T>>>,
     previous: Option<Box<dyn Link<T>>>,
+    chain: Chain<T>,
 }
 
 /// A hop of a run.
 struct Connection {
     hop: Hop,
     capacities: Capacities,
-    /// Whether it is between replicas of one stage.
-    ring: bool,
+    kind: Kind,
 }
 
-/// All hops of a run: those between stages, in the order of the rows, and then the rings.
-fn connections(schedule: &Schedule, replicas: &Replicas) -> Vec<Connection> {
+/// What a hop connects.
+enum Kind {
+    /// A replica of a stage and one of the stage above, for tensors of batches.
+    Stages,
+    /// Replicas of one stage.
+    Ring,
+    /// The first replicas of a stage and of the stage above, for clipping.
+    Chain,
+}
+
+/// All hops of a run: those between stages, in the order of the rows, then the rings, and then the chain.
+fn connections(plan: &Plan) -> Vec<Connection> {
+    let (schedule, replicas) = (&plan.schedule, &plan.replicas);
     let mut all = Vec::new();
     for stage in 0..replicas.stages() - 1 {
         let (activation, gradient) = replicas.queues(stage, schedule);
@@ -127,7 +163,7 @@ fn connections(schedule: &Schedule, replicas: &Replicas) -> Vec<Connection> {
             all.push(Connection {
                 hop,
                 capacities,
-                ring: false,
+                kind: Kind::Stages,
             });
         }
     }
@@ -148,9 +184,26 @@ fn connections(schedule: &Schedule, replicas: &Replicas) -> Vec<Connection> {
             all.push(Connection {
                 hop,
                 capacities,
-                ring: true,
+                kind: Kind::Ring,
             });
         }
+    }
+    for stage in (0..replicas.stages() - 1).filter(|_| plan.clip_norm.is_some()) {
+        let hop = Hop {
+            number: all.len(),
+            lower: replicas.number(stage, 0),
+            upper: replicas.number(stage + 1, 0),
+            exact: true,
+        };
+        let capacities = Capacities {
+            activation: 1,
+            gradient: 1,
+        };
+        all.push(Connection {
+            hop,
+            capacities,
+            kind: Kind::Chain,
+        });
     }
     all
 }

@@ -64,8 +64,16 @@ pub fn run_in_order<S: Stage>(
             },
         });
     }
+    if plan.clip_norm.is_some() && stages > 1 {
+        return Err(RunError::Build {
+            stage: 0,
+            cause: Fault::Program {
+                what: "clipping over all stages in the sequential executor",
+            },
+        });
+    }
     let replicas = &plan.replicas;
-    let ports = connect(&plan.schedule, replicas, 0..stages, &Sequential, &stop)?;
+    let ports = connect(plan, 0..stages, &Sequential, &stop)?;
     let board = Arc::new(Board::new(replicas));
     let clock = Instant::now();
     let mut workers = Vec::with_capacity(stages);

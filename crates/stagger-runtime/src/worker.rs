@@ -1,6 +1,7 @@
 //! One stage at work: executes the actions of its program, one after the other.
 
 mod announcements;
+mod clipping;
 mod evaluate;
 mod hops;
 mod kept;
@@ -34,6 +35,7 @@ use crate::snapshot::{PipelineState, StageSnapshot};
 use crate::stage_optimizer::StageRate;
 use crate::straggler::Disturbance;
 use announcements::Announcements;
+use clipping::Clipping;
 use hops::Hops;
 use kept::{BatchInWork, Kept};
 use micro_batch::{BatchScore, SplitInputs, SplitLabels, Unit};
@@ -53,6 +55,8 @@ pub(crate) struct Worker<S: Stage> {
     hops: Hops<S::Activation>,
     /// The other replicas of the stage, where there are any.
     siblings: Option<Siblings<S::Activation>>,
+    /// How the gradient is clipped, where that is by the norm over all stages.
+    clipping: Option<Clipping<Cargo<S::Activation>>>,
     inputs: Option<SplitInputs>,
     labels: Option<SplitLabels>,
     rate: StageRate,
@@ -131,6 +135,11 @@ impl<S: Stage> Worker<S> {
                 what: "leaving out batches where their passes cannot be taken back",
             });
         }
+        if plan.clip_norm.is_some() && !plan.schedule.is_synchronous() {
+            return Err(Fault::Program {
+                what: "clipping over all stages where they do not wait for each other",
+            });
+        }
         let place = plan.replicas.place(number);
         let index = place.stage;
         let signal = stop.clone();
@@ -167,6 +176,7 @@ impl<S: Stage> Worker<S> {
                 Some(Siblings::new(ring, place, plan.sync_batch_norm))
             }
         };
+        let clipping = Clipping::of(plan, ports.chain.take());
         let sent_down = if learns_below { micro_batches } else { 0 };
         let mut hops = Hops::new(ports, line.clone(), (policy.in_flight, sent_down));
         if !place.is_first() {
@@ -181,6 +191,7 @@ impl<S: Stage> Worker<S> {
             stage,
             hops,
             siblings,
+            clipping,
             inputs: feed
                 .inputs
                 .map(|whole| SplitInputs::new(whole, micro_batches, place)),
@@ -306,6 +317,7 @@ impl<S: Stage> Worker<S> {
         }
         let mut batch = std::mem::take(&mut self.batch);
         let mark = self.unite(version, &mut batch, times)?;
+        self.clip(version, batch.is_void, times)?;
         let started = Instant::now();
         if batch.is_void {
             self.skip_step(batch.statistics_before);
@@ -321,7 +333,7 @@ impl<S: Stage> Worker<S> {
         })
     }
 
-    /// Emits the gradients of a batch, where they are asked for. Replicas have the same.
+    /// Emits the gradients of a batch, where they are asked for, as they are used. Replicas have the same.
     fn tell_gradients(&mut self, batch: usize) -> Result<(), Fault> {
         if self.gradients_at.binary_search(&batch).is_ok() && self.place.is_first() {
             let names = self.stage.parameter_names();

@@ -72,6 +72,24 @@ impl Schedule {
         self.method.synchronous_batches()
     }
 
+    /// Whether every stage makes all passes of a batch, and the update, before its first pass of the next batch, so that all stages
+    /// are at one version at every update. Then they can agree on something that all gradients of a batch decide, such as the
+    /// factor of clipping, without waiting for more than they wait for anyway.
+    ///
+    /// ```
+    /// use stagger_schedule::Schedule;
+    ///
+    /// assert!(Schedule::parse("1f1b(4)", Some(3))?.is_synchronous());
+    /// assert!(!Schedule::parse("dsp", Some(3))?.is_synchronous());
+    /// # Ok::<(), stagger_schedule::NotationError>(())
+    /// ```
+    pub fn is_synchronous(&self) -> bool {
+        let waits = |policy: &StagePolicy| {
+            policy.staleness == 0 && policy.gradient == GradientSource::Above
+        };
+        self.policies().iter().all(waits)
+    }
+
     /// What the stages do beyond their programs: for the method, and by the notation.
     pub fn corrections(&self) -> Corrections {
         self.method.corrections().or(self.added.clone())

@@ -248,6 +248,10 @@ impl<A: Stage, B: Stage> Stage for Either<A, B> {
         either!(self, stage => stage.export_gradients())
     }
 
+    fn gradient_norms(&self) -> Result<Vec<f32>, EngineError> {
+        either!(self, stage => stage.gradient_norms())
+    }
+
     fn import_gradients(&mut self, values: Vec<HostTensor>) -> Result<(), EngineError> {
         either!(self, stage => stage.import_gradients(values))
     }

@@ -106,6 +106,20 @@ impl Job {
         self.options.label_smoothing.unwrap_or_default()
     }
 
+    /// The norm that the gradient of all stages is clipped to, where that is possible: where they wait for each other anyway.
+    #[must_use]
+    pub fn clip_norm_over_stages(&self) -> Option<f64> {
+        let limit = self.options.clip_norm;
+        limit.filter(|_| self.schedule.is_synchronous())
+    }
+
+    /// The norm that each stage clips its own gradient to, where that of all stages is not known in time.
+    #[must_use]
+    pub fn clip_norm_of_stages(&self) -> Option<f64> {
+        let limit = self.options.clip_norm;
+        limit.filter(|_| !self.schedule.is_synchronous())
+    }
+
     /// What a line about the run says of its replicas: ` with 2 replicas`, and nothing without any.
     #[must_use]
     pub fn with_replicas(&self) -> String {

@@ -200,7 +200,9 @@ options! {
     cutmix: f64,
     /// Label smoothing, 0 to below 1. Default: 0.
     label_smoothing: f64,
-    /// Scale a stage's gradient down to this norm when it is larger.
+    /// Scale the gradient down to this norm when it is larger. By schedules whose updates wait for all stages
+    /// ([`Schedule::is_synchronous`](stagger_schedule::Schedule::is_synchronous)) it is the norm over all of them; by others each stage
+    /// clips its own gradient.
     clip_norm: f64,
     /// Seed of initial weights, order of samples, augmentation and dropout. Default: 1.
     seed: u64,

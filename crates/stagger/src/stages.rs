@@ -29,7 +29,7 @@ fn spec(job: &Job, stage: usize, optimizer: Optimizer) -> StageSpec<'_> {
     let blocks = job.cut.stages()[stage].clone();
     StageSpec {
         optimizer,
-        clip_norm: job.options.clip_norm,
+        clip_norm: job.clip_norm_of_stages(),
         label_smoothing: job.label_smoothing(),
         frozen: stage < job.options.freeze_stages.unwrap_or_default(),
         head_rate_factor: job.options.head_lr_factor.unwrap_or(1.0),
@@ -48,7 +48,11 @@ fn optimizer(job: &Job, stage: usize) -> Optimizer {
 pub fn check(job: &Job, places: Range<usize>) -> Result<(), Error> {
     job.engine.check(&job.options, places)?;
     (0..job.schedule.stages()).try_for_each(|stage| {
-        let valid = spec(job, stage, optimizer(job, stage)).validate().map(drop);
+        let spec = StageSpec {
+            clip_norm: job.options.clip_norm,
+            ..spec(job, stage, optimizer(job, stage))
+        };
+        let valid = spec.validate().map(drop);
         valid.map_err(|source| Error::Stage {
             stage,
             source: Box::new(source),
@@ -348,6 +352,7 @@ pub fn plan(job: &Job, schedule: Schedule, horizon: Horizon, rate_factor: f64) -
         seed: job.seed,
         replicas: job.replicas.clone(),
         sync_batch_norm: job.sync_batch_norm,
+        clip_norm: job.clip_norm_over_stages(),
         average: job.average,
         ..Plan::new(schedule, horizon, job.optimizer.clone(), move |batch| {
             learning_rate.at(batch) * rate_factor

@@ -286,7 +286,8 @@ flags! {
         /// Label smoothing, 0 to below 1 [default: 0]
         #[arg(long, value_name = "SHARE")]
         label_smoothing: f64,
-        /// Scale a stage's gradient down to this norm when it is larger
+        /// Scale the gradient down to this norm when it is larger. By methods whose updates wait for all stages it is the norm over all of
+        /// them; by others each stage clips its own gradient
         #[arg(long, value_name = "NORM")]
         clip_norm: f64,
         /// Seed of initial weights, order of samples, augmentation and dropout [default: 1]

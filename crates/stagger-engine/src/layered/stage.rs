@@ -374,6 +374,18 @@ impl<K: Kernels> Stage for LayeredStage<K> {
         .collect()
     }
 
+    fn gradient_norms(&self) -> Result<Vec<f32>, EngineError> {
+        let each = self.gradients.0.iter();
+        each.map(|gradient| match gradient {
+            Some(gradient) => {
+                let squares = timed("clipping", || K::square_sum(&[gradient]))?;
+                Ok(squares.sqrt() as f32)
+            }
+            None => Ok(0.0),
+        })
+        .collect()
+    }
+
     fn import_gradients(&mut self, values: Vec<HostTensor>) -> Result<(), EngineError> {
         let values = self.upload_all(values, |_| self.precision.master())?;
         self.gradients = Gradients(values.into_iter().map(Some).collect());

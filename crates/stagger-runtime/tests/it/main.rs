@@ -8,6 +8,8 @@ mod model;
 #[cfg(not(feature = "shuttle"))]
 mod bytes;
 #[cfg(not(feature = "shuttle"))]
+mod clipping;
+#[cfg(not(feature = "shuttle"))]
 mod failure;
 #[cfg(not(feature = "shuttle"))]
 mod measurements;

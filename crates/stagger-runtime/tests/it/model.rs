@@ -10,7 +10,7 @@ mod planted;
 mod ranks;
 mod record;
 use std::env;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::support::{ToyFeed, ToyStage, feeds, plan};
@@ -130,6 +130,24 @@ fn every_method_gives_the_numbers_of_the_sequential_executor() {
             let (found, result) = on_threads(&plan, feeds(), &Interrupt::new());
             assert_eq!(result.expect("a run").version, BATCHES);
             assert_eq!(found, expected, "{method}");
+        });
+    }
+}
+
+/// Stages that clip by the norm of all of them wait for each other in every update.
+#[test]
+fn clipping_over_all_stages_gives_the_same_numbers() {
+    for method in ["bp", "gpipe(2)", "1f1b(2)", "zb(2)"] {
+        let clipped = move || Plan {
+            clip_norm: Some(0.01),
+            ..short(method)
+        };
+        let first = Arc::new(OnceLock::new());
+        check(ITERATIONS / 2, move || {
+            let (found, result) = on_threads(&clipped(), feeds(), &Interrupt::new());
+            assert_eq!(result.expect("a run").version, BATCHES);
+            assert_ne!(found.losses, in_order(&short(method), feeds()).losses);
+            assert_eq!(first.get_or_init(|| found.clone()), &found, "{method}");
         });
     }
 }

@@ -51,6 +51,15 @@ pub fn frozen(job: &Job) -> Option<String> {
     ))
 }
 
+/// The line on what gradients are clipped by, where that is not the norm of the whole gradient.
+pub fn clipping(job: &Job) -> Option<String> {
+    let limit = job.clip_norm_of_stages()?;
+    Some(format!(
+        "clipping: each stage clips its own gradient to the norm {limit}, as {} does not let stages wait for the norm of all",
+        job.schedule
+    ))
+}
+
 /// The engine or engines, with what is not their default.
 fn engine_label(job: &Job) -> String {
     if let Some(said) = job.emulated() {

@@ -256,8 +256,8 @@ impl<'a> Prepared<'a> {
         for line in labels::data(job) {
             journal.say(&line)?;
         }
-        if let Some(line) = labels::frozen(job) {
-            journal.say(&line)?;
+        for line in [labels::frozen(job), labels::clipping(job)] {
+            line.map_or(Ok(()), |line| journal.say(&line))?;
         }
         if let Some(folder) = folder {
             journal.say(&format!("run folder: {}", shown_path(folder.path())))?;

@@ -5,6 +5,7 @@
 )]
 
 mod balance;
+mod clipping;
 mod emulation;
 mod engines;
 mod examples;
