@@ -81,13 +81,7 @@ pub fn listen_for_interrupts(interrupt: &Interrupt) -> Result<()> {
             .and_then(|_| flag::register(signal, interrupt.flag()))
             .context("cannot listen for Ctrl-C")?;
     }
-    #[cfg(unix)]
-    {
-        use signal_hook::consts::{SIGUSR1, SIGXCPU};
-
-        flag::register(SIGXCPU, interrupt.flag()).context("cannot listen for SIGXCPU")?;
-        flag::register(SIGUSR1, interrupt.snapshot_flag()).context("cannot listen for SIGUSR1")?;
-    }
+    listen_for_limits_and_snapshots(interrupt)?;
     has_begun();
     Ok(())
 }
@@ -111,6 +105,13 @@ pub fn listen_on_screen(interrupt: &Interrupt) -> Result<()> {
     let name = "signals".to_owned();
     let thread = std::thread::Builder::new().name(name).spawn(wait);
     thread.context("cannot listen for signals")?;
+    listen_for_limits_and_snapshots(interrupt)?;
+    has_begun();
+    Ok(())
+}
+
+/// What halts a run or has a snapshot taken, however often it comes.
+fn listen_for_limits_and_snapshots(interrupt: &Interrupt) -> Result<()> {
     #[cfg(unix)]
     {
         use signal_hook::consts::{SIGUSR1, SIGXCPU};
@@ -118,7 +119,8 @@ pub fn listen_on_screen(interrupt: &Interrupt) -> Result<()> {
         flag::register(SIGXCPU, interrupt.flag()).context("cannot listen for SIGXCPU")?;
         flag::register(SIGUSR1, interrupt.snapshot_flag()).context("cannot listen for SIGUSR1")?;
     }
-    has_begun();
+    #[cfg(not(unix))]
+    let _ = interrupt;
     Ok(())
 }
 

@@ -27,7 +27,7 @@ fn a_build_without_the_screen_says_so() {
 mod with_the_screen {
     use std::fs;
     use std::io::{Read, Write};
-    use std::process::{Command, Stdio};
+    use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -39,43 +39,78 @@ mod with_the_screen {
     const ENTERS: &str = "\u{1b}[?1049h";
     const LEAVES: &str = "\u{1b}[?1049l";
 
+    /// A terminal of its own, on which the binary runs.
+    struct Terminal {
+        child: Child,
+        keys: ChildStdin,
+        out: ChildStdout,
+        written: Vec<u8>,
+    }
+
+    impl Terminal {
+        /// Runs words of the shell, and then the binary in their place. `None` where no terminal can be made, which is said.
+        fn start(bench: &Bench, first: &str, arguments: &str) -> Option<Self> {
+            let binary = assert_cmd::cargo::cargo_bin("stagger");
+            let command = format!("{first} exec '{}' {arguments}", binary.to_str()?);
+            let child = Command::new("script")
+                .args(["-qec", &command, "/dev/null"])
+                .current_dir(&bench.folder)
+                .env("TERM", "xterm-256color")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn();
+            let Ok(mut child) = child else {
+                println!("skipped: `script` is not installed");
+                return None;
+            };
+            Some(Self {
+                keys: child.stdin.take()?,
+                out: child.stdout.take()?,
+                child,
+                written: Vec::new(),
+            })
+        }
+
+        /// Reads until the screen is up, or what runs there has ended.
+        fn until_it_is_up(&mut self) {
+            while !self.written().contains(ENTERS) && self.read() {}
+        }
+
+        /// Whether there is more.
+        fn read(&mut self) -> bool {
+            let mut part = [0; 4096];
+            let count = self.out.read(&mut part).unwrap_or_default();
+            self.written.extend_from_slice(&part[..count]);
+            count > 0
+        }
+
+        fn written(&self) -> String {
+            String::from_utf8_lossy(&self.written).into_owned()
+        }
+
+        /// The exit status of the binary, and all that it wrote.
+        fn end(mut self) -> (i32, String) {
+            while self.read() {}
+            let status = self.child.wait().expect("it has ended").code();
+            (status.expect("no signal ends `script`"), self.written())
+        }
+    }
+
     /// Runs the binary on a terminal of its own, and types a key once the screen is up. Gives its
     /// exit status and what it wrote to the terminal.
     fn on_a_terminal(bench: &Bench, arguments: &str, key: Option<&[u8]>) -> Option<(i32, String)> {
-        let binary = assert_cmd::cargo::cargo_bin("stagger");
-        let command = format!(
-            "stty rows 24 cols 80; exec '{}' {arguments}",
-            binary.to_str()?
-        );
-        let child = Command::new("script")
-            .args(["-qec", &command, "/dev/null"])
-            .current_dir(&bench.folder)
-            .env("TERM", "xterm-256color")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
-        let Ok(mut child) = child else {
-            println!("skipped: `script` is not installed");
-            return None;
-        };
-        let mut keys = child.stdin.take()?;
-        let mut out = child.stdout.take()?;
-        let mut written = Vec::new();
-        let mut part = [0; 4096];
-        let mut has_typed = false;
-        while let Ok(count) = out.read(&mut part) {
-            if count == 0 {
-                break;
-            }
-            written.extend_from_slice(&part[..count]);
-            let is_up = String::from_utf8_lossy(&written).contains(ENTERS);
-            if let (Some(key), true, false) = (key, is_up, has_typed) {
-                has_typed = true;
-                keys.write_all(key).ok()?;
-            }
+        let mut terminal = Terminal::start(bench, "stty rows 24 cols 80;", arguments)?;
+        terminal.until_it_is_up();
+        if let Some(key) = key {
+            terminal.keys.write_all(key).ok()?;
         }
-        let status = child.wait().ok()?.code()?;
-        Some((status, String::from_utf8_lossy(&written).into_owned()))
+        Some(terminal.end())
+    }
+
+    /// The process of the binary, where the shell has written its number.
+    fn process(bench: &Bench) -> String {
+        let pid = fs::read_to_string(bench.path("pid")).unwrap();
+        pid.trim().to_owned()
     }
 
     /// What was written after the terminal was given back.
@@ -118,31 +153,16 @@ mod with_the_screen {
         let bench = Bench::new();
         bench.train("run", RUN);
         for trap in ["", "trap '' HUP;"] {
-            let binary = assert_cmd::cargo::cargo_bin("stagger");
-            let command = format!("{trap} echo $$ >pid; exec '{}' watch run", binary.display());
-            let child = Command::new("script")
-                .args(["-qec", &command, "/dev/null"])
-                .current_dir(&bench.folder)
-                .env("TERM", "xterm-256color")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn();
-            let Ok(mut terminal) = child else {
-                println!("skipped: `script` is not installed");
+            let first = format!("{trap} echo $$ >pid;");
+            let Some(mut terminal) = Terminal::start(&bench, &first, "watch run") else {
                 return;
             };
-            let mut out = terminal.stdout.take().unwrap();
-            let mut written = Vec::new();
-            let mut part = [0; 4096];
-            while !String::from_utf8_lossy(&written).contains(ENTERS) {
-                let count = out.read(&mut part).unwrap();
-                assert_ne!(count, 0, "{}", String::from_utf8_lossy(&written));
-                written.extend_from_slice(&part[..count]);
-            }
-            terminal.kill().unwrap();
-            terminal.wait().unwrap();
-            let pid = fs::read_to_string(bench.path("pid")).unwrap();
-            let process = format!("/proc/{}", pid.trim());
+            terminal.until_it_is_up();
+            assert!(terminal.written().contains(ENTERS));
+            terminal.child.kill().unwrap();
+            terminal.child.wait().unwrap();
+            drop(terminal);
+            let process = format!("/proc/{}", process(&bench));
             let until = Instant::now() + Duration::from_secs(60);
             while fs::exists(&process).unwrap() {
                 assert!(
@@ -152,6 +172,26 @@ mod with_the_screen {
                 thread::sleep(Duration::from_millis(20));
             }
         }
+    }
+
+    /// The first asks for a halt, which takes as long as a batch. The second does not wait for it.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_second_signal_gives_the_terminal_back() {
+        let bench = Bench::new();
+        let run = "train --tui --emulate equal:3s --max-batches 60 --output run";
+        let Some(mut terminal) = Terminal::start(&bench, "echo $$ >pid;", run) else {
+            return;
+        };
+        terminal.until_it_is_up();
+        for _ in 0..2 {
+            let sent = Command::new("kill").arg(process(&bench)).status();
+            assert!(sent.unwrap().success());
+            thread::sleep(Duration::from_millis(300));
+        }
+        let (status, written) = terminal.end();
+        assert_eq!(status, 130, "{written}");
+        assert_eq!(after(&written).trim(), "", "{written}");
     }
 
     #[test]

@@ -119,15 +119,25 @@ impl Sink for TraceFile {
 fn bytes(acted: &[Acted], stages: usize) -> io::Result<Vec<u8>> {
     let tracks = (0..stages).map(|stage| format!("stage {stage}"));
     let mut writer = TraceWriter::new(Vec::new(), tracks)?;
+    // A stage that learns from gradients takes them then, and pulls back without one from above.
+    let mut learns = vec![false; stages];
     for acted in acted {
-        add(&mut writer, acted, stages)?;
+        if let Action::Learn { .. } = acted.action {
+            learns[acted.stage] = true;
+        }
+    }
+    for acted in acted {
+        add(&mut writer, acted, &learns)?;
     }
     writer.end()
 }
 
-/// The parts of an action: waiting for its input, the work, waiting until its output has room.
-fn add(writer: &mut TraceWriter<Vec<u8>>, acted: &Acted, stages: usize) -> io::Result<()> {
+/// The parts of an action: waiting for its input, the work, waiting until its output has room. `learns` says of each stage whether
+/// it guesses gradients, and learns from those that come.
+fn add(writer: &mut TraceWriter<Vec<u8>>, acted: &Acted, learns: &[bool]) -> io::Result<()> {
     let track = acted.stage;
+    let below = track.checked_sub(1);
+    let above = (track + 1 < learns.len()).then_some(track);
     let (starts_at, ends_at) = (acted.started_at, acted.ended_at);
     let begins = (starts_at + acted.waits.loader + acted.waits.receive).min(ends_at);
     let ends = ends_at.saturating_sub(acted.waits.send).max(begins);
@@ -160,20 +170,17 @@ fn add(writer: &mut TraceWriter<Vec<u8>>, acted: &Acted, stages: usize) -> io::R
         ..wait
     })?;
     let (kind, to, from) = match acted.action {
-        Action::Forward { .. } => (
-            "activation",
-            (track + 1 < stages).then_some(track),
-            track.checked_sub(1),
-        ),
-        Action::Backward { .. } => (
-            "gradient",
-            track.checked_sub(1),
-            (track + 1 < stages).then_some(track),
-        ),
+        Action::Forward { .. } => ("activation", above, below),
+        Action::Backward { .. } => ("gradient", below, above.filter(|_| !learns[track])),
+        Action::Learn { .. } => ("gradient", None, above),
         _ => return Ok(()),
     };
-    // Hop h is between stages h and h + 1.
-    let id = |hop: usize| format!("{name}/{hop}");
+    // Hop h is between stages h and h + 1. What is learned from has the name of the pass that it comes from.
+    let sent_by = match acted.action {
+        Action::Learn { batch, micro } => Action::Backward { batch, micro },
+        action => action,
+    };
+    let id = |hop: usize| format!("{sent_by}/{hop}");
     if let Some(hop) = from {
         let (id, at) = (&id(hop), begins);
         writer.arrow_to(&ArrowEnd {
@@ -272,6 +279,34 @@ mod tests {
         assert_eq!(
             arrows,
             expected.map(|(id, ends)| (id.to_owned(), ends)).into()
+        );
+    }
+
+    /// Stage 0 pulls batch 7 back before stage 1 has, and learns from the gradient that comes later.
+    #[test]
+    fn a_gradient_that_is_learned_from_arrives_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = NewFile::at(&folder.path().join("trace.json")).unwrap();
+        let mut trace = TraceFile::new(file.clone());
+        trace.event(&Event::Started { stages: 2 }).unwrap();
+        let backward = Action::Backward { batch: 7, micro: 0 };
+        let learn = Action::Learn { batch: 7, micro: 0 };
+        trace.event(&acted(0, backward, 10, 20)).unwrap();
+        trace.event(&acted(1, backward, 30, 40)).unwrap();
+        trace.event(&acted(0, learn, 50, 60)).unwrap();
+        trace.write().unwrap();
+        let events = events(&file).into_iter();
+        let ends: Vec<_> = events
+            .filter(|event| event["ph"] == "s" || event["ph"] == "f")
+            .map(|event| {
+                let [id, track] = ["id", "tid"].map(|key| event[key].clone());
+                (id, track, event["ts"].as_f64().unwrap().round())
+            })
+            .collect();
+        let id = serde_json::Value::from("B7/0");
+        assert_eq!(
+            ends,
+            [(id.clone(), 1.into(), 40e3), (id, 0.into(), 50e3)]
         );
     }
 
