@@ -1,30 +1,25 @@
 """mixup and CutMix in stagger and in a plain PyTorch loop, from the same weights on the same pictures with the same draws.
 
-    mixing.py --stagger target/release/stagger [--engine torch]
+    mixing.py --stagger target/release/stagger [--engine torch] [--cases mixup]
 
 The loop draws the order of samples, shares and boxes with a second implementation of what stagger draws them by
-(crates/stagger-data/src/random.rs and mixing.rs), mixes as torchvision's `MixUp` and `CutMix` do, and has soft labels.
+(crates/stagger-data/src/random.rs and mixing.rs), mixes as torchvision's `MixUp` and `CutMix` do, and has soft labels. Batches are
+halves of the pictures, so that a stage which took images or targets of another batch would be found, in DSP as in backpropagation.
 """
 
-import argparse
-import json
 import math
-import pathlib
-import subprocess
-import tempfile
 
-import safetensors.torch
-import torch
 from torch.nn import functional
 
-import models
-import optimizers
-from optimizers import BATCHES, CLASSES, DECAY, PICTURES, RATE, WARMUP
+import beside
+from beside import BATCHES, CLASSES, PICTURES, momentum
 
 MASK, GAMMA = 2**64 - 1, 0x9E3779B97F4A7C15
 SHUFFLE, MIXING, SEED = 1, 11, 1
+RATE, BATCH_SIZE = 0.05, PICTURES // 2
 
-CASES = [("mixup", 0.4, None), ("cutmix", None, 1.0), ("both", 0.4, 1.0)]
+#: Name, and the parameters of mixup and CutMix.
+CASES = [("mixup", 0.4, None), ("cutmix", None, 1.0), ("both", 0.4, 1.0), ("neither", None, None)]
 
 
 def mix(value):
@@ -79,6 +74,8 @@ def beta(alpha, stream):
 
 def mixed(images, targets, batch, mixup, cutmix):
     """The batch as torchvision would mix it, with what this batch draws."""
+    if not (mixup or cutmix):
+        return images, targets
     stream = Stream(MIXING, batch)
     use_cutmix = stream.below(2) == 1 if mixup and cutmix else bool(cutmix)
     share = beta(cutmix if use_cutmix else mixup, stream)
@@ -97,62 +94,25 @@ def mixed(images, targets, batch, mixup, cutmix):
     return images, share * targets + (1 - share) * targets.roll(1, 0)
 
 
-def train(start, images, labels, mixup, cutmix):
-    """A plain loop; its losses, and the weights at its end."""
-    model = models.build("resnet8", CLASSES)
-    model.load_state_dict(start)
-    model.train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, weight_decay=DECAY)
-    losses = []
-    for batch, rate in enumerate(optimizers.rates([])):
-        chosen = order(batch)
-        inputs, targets = mixed(images[chosen], functional.one_hot(labels[chosen], CLASSES).float(), batch, mixup, cutmix)
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * rate
-        loss = functional.cross_entropy(model(inputs), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses, model.state_dict()
+def batches(images, labels, mixup, cutmix):
+    """Every batch of a run, mixed, with its targets."""
+    for batch in range(BATCHES):
+        epoch, first = divmod(batch * BATCH_SIZE, PICTURES)
+        chosen = order(epoch)[first:first + BATCH_SIZE]
+        targets = functional.one_hot(labels[chosen], CLASSES).float()
+        yield mixed(images[chosen], targets, batch, mixup, cutmix)
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--stagger", type=pathlib.Path, required=True)
-    arguments.add_argument("--engine", default="cpu")
-    arguments = arguments.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(8)
-    with tempfile.TemporaryDirectory() as work:
-        work = pathlib.Path(work)
-        images, labels = optimizers.draw(work / "pictures")
-        # As stagger numbers them: class by class, and by name within a class.
-        numbered = sorted(range(PICTURES), key=lambda index: (labels[index].item(), index))
-        images, labels = images[numbered], labels[numbered]
-        start = models.randomize(models.build("resnet8", CLASSES), seed=8).state_dict()
-        safetensors.torch.save_file(start, work / "start.safetensors")
-        sums = ["--winograd", "false"] if arguments.engine == "cpu" else []
-        for name, mixup, cutmix in CASES:
-            losses, weights = train(start, images, labels, mixup, cutmix)
-            flags = [word for flag, alpha in (("--mixup", mixup), ("--cutmix", cutmix)) if alpha for word in (flag, str(alpha))]
-            run = work / name
-            subprocess.run(
-                [arguments.stagger, "train", "--model", "resnet8", "--dataset", "image-folder", "--data-dir", work / "pictures",
-                 "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25", "--augment", "false", "--batch-size", str(PICTURES),
-                 "--schedule", "bp", "--stages", "2", "--engine", arguments.engine, "--epochs", str(BATCHES), "--lr", str(RATE),
-                 "--warmup-batches", str(WARMUP), "--weight-decay", str(DECAY), "--evaluate", "false", "--seed", str(SEED),
-                 "--resume-weights", work / "start.safetensors", "--output", run, *sums, *flags],
-                check=True, stdout=subprocess.DEVNULL)
-            records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-            found = [record["loss"] for record in records if record["kind"] == "batch"]
-            apart = max(abs(ours - theirs) for ours, theirs in zip(found, losses, strict=True))
-            ours = safetensors.torch.load_file(run / "last.safetensors")
-            off = max(((ours[key] - weights[key]).norm() / (weights[key] - start[key]).norm().clamp_min(1e-3)).item()
-                      for key in weights if weights[key].is_floating_point())
-            print(f"{name:18} losses {losses[0]:.3f} to {losses[-1]:.3f}, at most {apart:.1e} apart; "
-                  f"weights at most {off:.1e} of their way apart")
-            assert apart < 1e-3 and off < 2e-2, name
+    both = beside.Beside(__doc__)
+    for name, mixup, cutmix in CASES:
+        def loop(way):
+            prepared = batches(both.images, both.labels, mixup, cutmix)
+            return beside.train(both.start, way, prepared, RATE, momentum, functional.cross_entropy)
+        flags = [word for flag, alpha in (("--mixup", mixup), ("--cutmix", cutmix)) if alpha for word in (flag, str(alpha))]
+        epochs = BATCHES * BATCH_SIZE // PICTURES
+        flags += ["--batch-size", str(BATCH_SIZE), "--epochs", str(epochs), "--lr", str(RATE), "--seed", str(SEED)]
+        both.compare(name, flags, loop)
 
 
 if __name__ == "__main__":

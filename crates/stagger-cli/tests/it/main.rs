@@ -42,6 +42,7 @@ mod profile;
 mod python;
 mod read_only;
 mod real_data;
+mod recipes;
 mod refusals;
 mod report;
 mod resume;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::thread;
 
+use image::Rgb;
+
 use crate::support::Bench;
 
 const RUN: &str = "--max-batches 60 --batch-size 16 --calibration-batches 0 --evaluate false";
@@ -112,6 +114,68 @@ fn images_that_are_wrong_are_shown_where_that_is_asked_for() {
     assert!(note.starts_with("not evaluated: "), "{note}");
     assert!(note.contains("test_batch.bin"), "{note}");
     assert_eq!((note.lines().count(), shown), (1, 0));
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = text.trim_end_matches('=').bytes();
+    let digits = digits.map(|digit| DIGITS.iter().position(|it| *it == digit).unwrap() as u32);
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0, 0);
+    for digit in digits {
+        (bits, count) = (bits << 6 | digit, count + 6);
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    bytes
+}
+
+/// Each is the image that it says, of its class, and taken for what an evaluation takes it for.
+#[test]
+fn wrong_images_are_what_they_say() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    bench.train("run", &format!("{data} --max-batches 2"));
+    assert_eq!(
+        bench.stagger("eval --run run --confusion c.csv").status,
+        0
+    );
+    let csv = fs::read_to_string(bench.path("c.csv")).unwrap();
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let classes = lines.next().unwrap()[1..].to_vec();
+    let mut expected = Vec::new();
+    for (label, line) in lines.enumerate() {
+        for (taken_for, count) in line[1..].iter().enumerate() {
+            if label != taken_for && *count == "1" {
+                expected.push((label, classes[label], classes[taken_for]));
+            }
+        }
+    }
+    assert!(expected.len() >= 4, "{csv}");
+
+    assert_eq!(bench.stagger("report run --mistakes 10").status, 0);
+    let page = fs::read_to_string(bench.path("report.html")).unwrap();
+    let mut found = Vec::new();
+    let mut shares = Vec::new();
+    for figure in page.split("src=\"data:image/png;base64,").skip(1) {
+        let (png, rest) = figure.split_once('"').unwrap();
+        let caption = rest.split_once("<figcaption>").unwrap().1;
+        let caption = caption.split_once("</figcaption>").unwrap().0;
+        let (class, rest) = caption.split_once(", taken for ").unwrap();
+        let (taken_for, rest) = rest.split_once(" with ").unwrap();
+        let (share, number) = rest.split_once(" %; image ").unwrap();
+        let number: usize = number.parse().unwrap();
+        shares.push(share.parse::<f64>().unwrap());
+        // The first pixel of an image of the test, in every channel.
+        let picture = image::load_from_memory(&base64(png)).unwrap().to_rgb8();
+        assert_eq!(picture.get_pixel(0, 0), &Rgb([number as u8 * 31; 3]));
+        found.push((number % 10, class, taken_for));
+    }
+    assert!(shares.is_sorted_by(|one, next| one >= next), "{shares:?}");
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -128,6 +128,33 @@ fn an_interrupted_comparison_stops_its_run_and_says_how_to_go_on() {
 }
 
 #[test]
+fn an_interrupted_sweep_stops_its_run_and_goes_on() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = format!(
+        "sweep --over schedule=bp,dsp {data} --batch-size 8 --epochs 100000 {CONSTANT_RATE} --output out"
+    );
+    let (status, rest) = interrupted(&bench, &run, "2 runs in ", || {
+        bench.path("out/runs/1/metrics.jsonl").exists()
+    });
+    assert_eq!(status, Some(130), "{rest:?}");
+    assert_eq!(rest[0], "[1/2] schedule bp: interrupted");
+    assert_eq!(
+        rest[1],
+        "interrupted: 0 of 2 runs are done; resume with"
+    );
+    assert!(
+        rest[2].starts_with("  stagger sweep --over schedule=bp,dsp"),
+        "{rest:?}"
+    );
+    let Some(Record::End(end)) = bench.metrics("out/runs/1").pop() else {
+        panic!("no end")
+    };
+    assert!(end.interrupted);
+    assert!(!bench.path("out/runs/2").exists());
+}
+
+#[test]
 fn an_interrupt_in_the_calibration_leaves_nothing() {
     let bench = Bench::new();
     let run = "train --calibration-batches 100000 --epochs 1000 --output run";

@@ -105,6 +105,9 @@ fn draws_are_those_of_their_seed() {
         assert!((1e-3..=0.1).contains(&lr), "{lr}");
         assert!(run["values"]["nesterov"].is_boolean());
         assert!(run["best_top1"].is_null());
+        // A tenth of six batches, rounded up.
+        let losses = bench.losses(&format!("out/runs/{}", run["run"].as_str().unwrap()));
+        assert_eq!(run["last_loss"].as_f64().map(|loss| loss as f32), losses.last().copied());
     }
     // Without evaluation, the lowest loss is the best.
     let losses = runs.iter().map(|run| run["last_loss"].as_f64().unwrap());
@@ -122,6 +125,46 @@ fn draws_are_those_of_their_seed() {
         "{}",
         other.stderr
     );
+}
+
+/// As many as there are combinations are all of them, in an order of their seed.
+#[test]
+fn no_combination_is_drawn_twice() {
+    let bench = Bench::new();
+    let mut orders = Vec::new();
+    for seed in [1, 2] {
+        let output = bench.stagger(&format!(
+            "sweep --over batch-size=8,16,32 --over seed=1,2 --draw 6 --draw-seed {seed} --emulate equal:1ms --max-batches 1 --output out{seed}"
+        ));
+        assert_eq!(output.status, 0, "{}", output.stderr);
+        orders.push(lines(&output).iter().map(|&line| line.to_owned()).collect());
+    }
+    let sorted = |order: &Vec<String>| {
+        let mut sorted = order.clone();
+        sorted.sort();
+        sorted
+    };
+    let mut all = Vec::new();
+    for batch in [16, 32, 8] {
+        all.extend([1, 2].map(|seed| format!("batch-size {batch}, seed {seed}")));
+    }
+    assert!(orders.iter().all(|order| sorted(order) == all), "{orders:?}");
+    assert_ne!(orders[0], orders[1]);
+}
+
+/// What is swept stands above what a config file says, and the rest of the file counts.
+#[test]
+fn a_config_file_gives_what_is_not_swept() {
+    let bench = Bench::new();
+    fs::write(bench.path("c.toml"), "lr = 0.5\nmomentum = 0.25\n").unwrap();
+    let output = sweep(&bench, "--over lr=0.001,0.002 --config c.toml");
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    for (run, lr) in [("1", "lr = 0.001"), ("2", "lr = 0.002")] {
+        let config = fs::read_to_string(bench.path(&format!("out/runs/{run}/config.toml"))).unwrap();
+        for line in [lr, "momentum = 0.25"] {
+            assert!(config.lines().any(|it| it == line), "{line}: {config}");
+        }
+    }
 }
 
 /// What a sweep is of does not change under it: neither where a path is relative to, nor what a file says.
@@ -192,6 +235,7 @@ fn a_run_that_fails_does_not_end_the_others() {
         (&runs[0]["done"], &runs[1]["done"]),
         (&true.into(), &false.into())
     );
+    assert_eq!(runs[0]["values"]["lr"], 0.01);
 }
 
 #[test]
@@ -227,6 +271,10 @@ fn wrong_sweeps_are_refused_before_anything_is_run() {
             "error: --draw-seed does nothing without --draw; add it, or leave the seed out\n",
         ),
         ("--over schedule=bp,dps", "error: with schedule dps: "),
+        (
+            "--over dataset=shapes,shape",
+            "error: with dataset shape: ",
+        ),
         (
             "--over model=resnet8,resnet9",
             "error: with model resnet9: there is no model `resnet9`",
