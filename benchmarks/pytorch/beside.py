@@ -102,8 +102,8 @@ def groups(stage, names, weights_only, head_factor):
         yield group
 
 
-def train(start, loop, batches, rate, make, loss_of, *, curve="cosine", weights_only=False, head_factor=1, ema=None):
-    """The losses of the loop, and the weights at its end, or with `ema` their running mean."""
+def train(start, loop, batches, rate, make, loss_of, *, curve="cosine", weights_only=False, head_factor=1, ema=None, clip=None):
+    """The losses of the loop, and the weights at its end, or with `ema` their running mean. Each stage clips its own gradient to the norm `clip`."""
     model = models.build("resnet8", CLASSES)
     model.load_state_dict(start)
     model.train()
@@ -117,6 +117,8 @@ def train(start, loop, batches, rate, make, loss_of, *, curve="cosine", weights_
     for share in warmed_up(curve):
         model.zero_grad()
         losses.append(pipeline.gradients(loss_of))
+        for stage in stages if clip else []:
+            torch.nn.utils.clip_grad_norm_(stage.parameters(), clip)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * share * group["factor"]

@@ -16,6 +16,8 @@ from beside import BATCHES, DECAY, PICTURES, momentum, sgd
 TRUST = 0.5
 #: Share of the mean so far in every update.
 EMA = 0.99
+#: Norm of a gradient, below those of these runs.
+CLIP = 0.3
 
 
 class Lion(torch.optim.Optimizer):
@@ -74,6 +76,8 @@ CASES = [
     ("one cycle", "momentum", ["--lr-schedule", "one-cycle"], momentum, {"curve": "one-cycle"}),
     ("restarts", "momentum", RESTARTS, momentum, {"curve": "restarts"}),
     ("mean of weights", "momentum", ["--ema", str(EMA)], momentum, {"ema": EMA}),
+    # By the norm over both stages of backpropagation, whose loop has one.
+    ("clipping", "momentum", ["--clip-norm", str(CLIP)], momentum, {"clip": CLIP}),
     ("polynomial", "momentum", ["--lr-schedule", "polynomial", "--lr-power", "2"], momentum, {"curve": "polynomial"}),
 ]
 
