@@ -108,10 +108,7 @@ fn recipes_of_papers_are_listed() {
             .find(|line| line.contains(&format!("](../{name})")))
             .unwrap_or_else(|| panic!("docs/training.md does not list {name}"));
         let figure = row.split('|').nth(3).unwrap().trim();
-        let comment: String = text
-            .lines()
-            .filter(|line| line.starts_with('#'))
-            .collect();
+        let comment: String = text.lines().filter(|line| line.starts_with('#')).collect();
         assert!(
             figure == "–" && comment.contains("No figure") || comment.contains(figure),
             "{name} does not say {figure}"

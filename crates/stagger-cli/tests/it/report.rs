@@ -137,10 +137,7 @@ fn wrong_images_are_what_they_say() {
     let bench = Bench::new();
     let data = bench.tiny_data();
     bench.train("run", &format!("{data} --max-batches 2"));
-    assert_eq!(
-        bench.stagger("eval --run run --confusion c.csv").status,
-        0
-    );
+    assert_eq!(bench.stagger("eval --run run --confusion c.csv").status, 0);
     let csv = fs::read_to_string(bench.path("c.csv")).unwrap();
     let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let classes = lines.next().unwrap()[1..].to_vec();
@@ -169,7 +166,7 @@ fn wrong_images_are_what_they_say() {
         shares.push(share.parse::<f64>().unwrap());
         // The first pixel of an image of the test, in every channel.
         let picture = image::load_from_memory(&base64(png)).unwrap().to_rgb8();
-        assert_eq!(picture.get_pixel(0, 0), &Rgb([number as u8 * 31; 3]));
+        assert_eq!(picture.get_pixel(0, 0), &Rgb([(number * 31) as u8; 3]));
         found.push((number % 10, class, taken_for));
     }
     assert!(shares.is_sorted_by(|one, next| one >= next), "{shares:?}");

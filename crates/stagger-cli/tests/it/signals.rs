@@ -139,10 +139,7 @@ fn an_interrupted_sweep_stops_its_run_and_goes_on() {
     });
     assert_eq!(status, Some(130), "{rest:?}");
     assert_eq!(rest[0], "[1/2] schedule bp: interrupted");
-    assert_eq!(
-        rest[1],
-        "interrupted: 0 of 2 runs are done; resume with"
-    );
+    assert_eq!(rest[1], "interrupted: 0 of 2 runs are done; resume with");
     assert!(
         rest[2].starts_with("  stagger sweep --over schedule=bp,dsp"),
         "{rest:?}"

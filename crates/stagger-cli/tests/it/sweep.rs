@@ -107,7 +107,10 @@ fn draws_are_those_of_their_seed() {
         assert!(run["best_top1"].is_null());
         // A tenth of six batches, rounded up.
         let losses = bench.losses(&format!("out/runs/{}", run["run"].as_str().unwrap()));
-        assert_eq!(run["last_loss"].as_f64().map(|loss| loss as f32), losses.last().copied());
+        assert_eq!(
+            run["last_loss"].as_f64().map(|loss| loss as f32),
+            losses.last().copied()
+        );
     }
     // Without evaluation, the lowest loss is the best.
     let losses = runs.iter().map(|run| run["last_loss"].as_f64().unwrap());
@@ -148,7 +151,10 @@ fn no_combination_is_drawn_twice() {
     for batch in [16, 32, 8] {
         all.extend([1, 2].map(|seed| format!("batch-size {batch}, seed {seed}")));
     }
-    assert!(orders.iter().all(|order| sorted(order) == all), "{orders:?}");
+    assert!(
+        orders.iter().all(|order| sorted(order) == all),
+        "{orders:?}"
+    );
     assert_ne!(orders[0], orders[1]);
 }
 
@@ -160,7 +166,8 @@ fn a_config_file_gives_what_is_not_swept() {
     let output = sweep(&bench, "--over lr=0.001,0.002 --config c.toml");
     assert_eq!(output.status, 0, "{}", output.stderr);
     for (run, lr) in [("1", "lr = 0.001"), ("2", "lr = 0.002")] {
-        let config = fs::read_to_string(bench.path(&format!("out/runs/{run}/config.toml"))).unwrap();
+        let config =
+            fs::read_to_string(bench.path(&format!("out/runs/{run}/config.toml"))).unwrap();
         for line in [lr, "momentum = 0.25"] {
             assert!(config.lines().any(|it| it == line), "{line}: {config}");
         }
@@ -271,10 +278,7 @@ fn wrong_sweeps_are_refused_before_anything_is_run() {
             "error: --draw-seed does nothing without --draw; add it, or leave the seed out\n",
         ),
         ("--over schedule=bp,dps", "error: with schedule dps: "),
-        (
-            "--over dataset=shapes,shape",
-            "error: with dataset shape: ",
-        ),
+        ("--over dataset=shapes,shape", "error: with dataset shape: "),
         (
             "--over model=resnet8,resnet9",
             "error: with model resnet9: there is no model `resnet9`",
