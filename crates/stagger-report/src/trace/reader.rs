@@ -273,15 +273,11 @@ impl Reading<'_> {
             self.keep_wait(wait, Some(slice));
             self.take_batch(slice.batch());
             self.keep(slice);
-        } else {
+        } else if kind == TraceKind::WaitForRoom {
             let last = of_track.last;
-            if kind == TraceKind::WaitForRoom {
-                self.keep_wait(wait, last);
-                self.keep_wait(Some(slice), last);
-            } else {
-                of_track.wait = Some(slice);
-                self.keep_wait(wait, last);
-            }
+            self.keep_wait(Some(slice), last);
+        } else {
+            of_track.wait = Some(slice);
         }
         Ok(())
     }
@@ -317,7 +313,7 @@ impl Reading<'_> {
         self.batches = Some((first.min(batch), last.max(batch)));
     }
 
-    /// Keeps a wait of an action; what is before the first action of a track belongs to none.
+    /// Keeps a wait with the action that waited. One that belongs to none, as at the end of a file that is cut, is left out.
     fn keep_wait(&mut self, wait: Option<TracedSlice>, action: Option<TracedSlice>) {
         if let (Some(wait), Some(action)) = (wait, action) {
             self.keep(TracedSlice {
