@@ -29,7 +29,7 @@ sleep "${PAUSE:-2}"
 screen capture-pane -e -p -t run >"$work/screen.txt"
 while screen has-session -t run 2>/dev/null; do sleep 0.5; done
 
-"$stagger" report "$run" --trace "$work/trace.json" --trace-batches 100-160 --output "$work/report.html"
+(cd "$work" && "$stagger" report resnet8-shapes --trace trace.json --trace-batches 100-160)
 for scheme in light dark; do
   python3 docs/pictures/terminal.py "$scheme" <"$work/screen.txt" >"$pictures/dashboard-$scheme.svg"
   python3 benchmarks/sinks/chromium.py "$work/report.html" --scheme "$scheme" --width 1240 --until figure.timeline \

@@ -13,9 +13,8 @@ const FACTOR: usize = 32;
 /// Checks one input.
 pub fn check(data: &[u8]) {
     let read = |bytes: &[u8], most_slices| {
-        let batches = None;
         let window = TraceWindow {
-            batches,
+            time: None,
             most_slices,
         };
         bounded(bytes, FACTOR, || {

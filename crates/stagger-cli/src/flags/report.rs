@@ -29,7 +29,7 @@ pub struct ReportArgs {
     /// order [default: trace.json in the folder of a run, where it is there]
     #[arg(long, value_name = "FILE", action = ArgAction::Append)]
     pub trace: Vec<PathBuf>,
-    /// Draw only these batches of traces, such as 100-140 [default: all, or the last ones that a page can hold]
+    /// Draw of traces only the time from the first to the last action of these batches, such as 100-140 [default: all, or the last ones that a page can hold]
     #[arg(long, value_name = "FIRST-LAST", value_parser = batches)]
     pub trace_batches: Option<RangeInclusive<u32>>,
 }

@@ -9,7 +9,7 @@ use stagger_data::{shown_path, shown_text};
 
 use super::reported_run::ReportedRun;
 use crate::error::ReportError;
-use crate::trace::{TraceKind, TracePart, TraceWindow, TracedSlice, read_trace, read_trace_inside};
+use crate::trace::{TraceKind, TracePart, TracedSlice, read_trace, read_trace_inside};
 
 /// The name under which a trace is looked for in the folder of a run.
 pub const TRACE_FILE: &str = "trace.json";
@@ -27,6 +27,9 @@ const BAR: f64 = 26.0;
 const AXIS: f64 = 26.0;
 /// Width of a character of a label.
 const CHARACTER: f64 = 6.6;
+
+/// A file, the batches that are wanted of it, and most slices.
+type Reader = fn(&Path, Option<&RangeInclusive<u32>>, usize) -> Result<TracePart, ReportError>;
 
 /// The trace of a run, or why it is not drawn.
 #[derive(Clone, Debug)]
@@ -84,13 +87,9 @@ impl ReportedRun {
         &self,
         path: &Path,
         batches: Option<&RangeInclusive<u32>>,
-        read: fn(&Path, &TraceWindow) -> Result<TracePart, ReportError>,
+        read: Reader,
     ) -> Result<TracePart, ReportError> {
-        let window = TraceWindow {
-            batches: batches.cloned(),
-            most_slices: MOST_SLICES,
-        };
-        let part = read(path, &window)?;
+        let part = read(path, batches, MOST_SLICES)?;
         let refuse = |what| ReportError::Trace {
             path: path.to_owned(),
             what,
@@ -156,22 +155,20 @@ fn note(traced: &Traced, part: &TracePart) -> String {
         return format!("{source} is a trace without a batch.");
     };
     let mut note = format!("{source} has batches {first} to {last}");
-    let drawn = part.slices.iter().map(TracedSlice::batch);
-    let (from, to) = drawn.fold((u32::MAX, 0), |(from, to), at| (from.min(at), to.max(at)));
+    // Writing to a string does not fail.
+    if let Some(asked) = &traced.batches {
+        let (from, to) = (*asked.start().max(&first), *asked.end().min(&last));
+        let _ = write!(note, "; drawn is the time of {from} to {to}");
+    }
     if part.left_out > 0 {
-        let all = part.left_out + part.slices.len();
-        let of = match traced.batches {
-            Some(_) => " of the batches asked for",
-            None => "",
-        };
         let drawn = part.slices.len();
-        // Writing to a string does not fail.
+        let all = part.left_out + drawn;
+        let from = part.slices.iter().map(TracedSlice::batch).min();
         let _ = write!(
             note,
-            "; drawn are the last {drawn} of {all} slices{of}, from batch {from} to {to}, and --trace-batches chooses others"
+            "; drawn are the last {drawn} of {all} slices, from batch {} on, and --trace-batches chooses others",
+            from.unwrap_or(first)
         );
-    } else if traced.batches.is_some() {
-        let _ = write!(note, "; drawn are {from} to {to}");
     }
     if part.is_cut {
         note += ". The file ends in the middle: what comes before is drawn";

@@ -1,14 +1,15 @@
 //! Traces read back, for a page that draws a part of them.
 
-use std::borrow::Cow;
+mod entry;
+
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
-use serde::Deserialize;
 use stagger_data::foreign::{self, ForeignFile};
 
+use self::entry::{Entry, action, is_name_of_stage, times};
 use super::kind::TraceKind;
 use crate::error::ReportError;
 
@@ -22,16 +23,14 @@ const MAX_BYTES: u64 = 1 << 30;
 const MAX_LINE_BYTES: u64 = 1 << 12;
 /// Most tracks.
 const MAX_TRACKS: usize = 1024;
-/// The latest end of a slice, in microseconds: eleven days, up to which fractions keep nanoseconds.
-const MAX_MICROSECONDS: f64 = 1e12;
 /// By how much a slice may begin before the one before it ends, in nanoseconds: what rounding does to times as decimal fractions.
 const ROUNDING: u64 = 1000;
 
 /// What is wanted of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceWindow {
-    /// The batches, first and last; all of them by default.
-    pub batches: Option<RangeInclusive<u32>>,
+    /// What overlaps with this time, in nanoseconds of the run; all of it by default.
+    pub time: Option<Range<u64>>,
     /// Most slices; where there are more, the last ones are kept.
     pub most_slices: usize,
 }
@@ -41,9 +40,9 @@ pub struct TraceWindow {
 pub struct TracePart {
     /// Names of all tracks.
     pub tracks: Vec<String>,
-    /// Slices of the batches that are wanted, in the order of the file. Those of a track are in the order of time and do not overlap.
+    /// Slices of the time that is wanted, in the order of the file. Those of a track are in the order of time and do not overlap.
     pub slices: Vec<TracedSlice>,
-    /// Number of slices of the batches that are wanted, which came before these.
+    /// Number of slices of the time that is wanted, which came before these.
     pub left_out: usize,
     /// First and last batch of the whole trace, if it has any.
     pub batches: Option<(u32, u32)>,
@@ -91,30 +90,58 @@ impl TracedSlice {
     }
 }
 
-/// Reads a trace that `stagger train --trace` or `stagger simulate --trace` has written, in a file that the user has named. One that ends in
-/// the middle is read as far as it goes.
+/// Reads a trace that `stagger train --trace` or `stagger simulate --trace` has written, in a file that the user has named: all of it, or what
+/// the stages did from the first to the last action of these batches. One that ends in the middle is read as far as it goes. At most so many
+/// slices are kept.
 ///
 /// # Errors
 /// [`ReportError::Io`] when the file cannot be read, [`ReportError::Trace`] when it is no such trace.
-pub fn read_trace(path: &Path, window: &TraceWindow) -> Result<TracePart, ReportError> {
-    read_opened(foreign::open(path, MAX_BYTES), path, window)
+pub fn read_trace(
+    path: &Path,
+    batches: Option<&RangeInclusive<u32>>,
+    most_slices: usize,
+) -> Result<TracePart, ReportError> {
+    read_opened(foreign::open, path, batches, most_slices)
 }
 
 /// The same for a file in the folder of a run.
 ///
 /// # Errors
 /// As [`read_trace`].
-pub fn read_trace_inside(path: &Path, window: &TraceWindow) -> Result<TracePart, ReportError> {
-    read_opened(foreign::open_inside(path, MAX_BYTES), path, window)
+pub fn read_trace_inside(
+    path: &Path,
+    batches: Option<&RangeInclusive<u32>>,
+    most_slices: usize,
+) -> Result<TracePart, ReportError> {
+    read_opened(foreign::open_inside, path, batches, most_slices)
 }
 
 fn read_opened(
-    file: io::Result<ForeignFile>,
+    open: fn(&Path, u64) -> io::Result<ForeignFile>,
     path: &Path,
-    window: &TraceWindow,
+    batches: Option<&RangeInclusive<u32>>,
+    most_slices: usize,
 ) -> Result<TracePart, ReportError> {
-    let file = file.map_err(|source| ReportError::io("read", path, source))?;
-    read_trace_from(BufReader::new(file), path, window)
+    let open = || match open(path, MAX_BYTES) {
+        Ok(file) => Ok(BufReader::new(file)),
+        Err(source) => Err(ReportError::io("read", path, source)),
+    };
+    let mut window = TraceWindow {
+        time: None,
+        most_slices,
+    };
+    if let Some(batches) = batches {
+        // Nothing is kept of the first look.
+        let mut time = None;
+        each_slice(open()?, path, |slice| {
+            if slice.kind.letter().is_some() && batches.contains(&slice.batch()) {
+                let Range { start, end } = time.take().unwrap_or(slice.starts_at..slice.ends_at);
+                time = Some(start.min(slice.starts_at)..end.max(slice.ends_at));
+            }
+        })?;
+        window.time = Some(time.unwrap_or(0..0));
+    }
+    read_trace_from(open()?, path, &window)
 }
 
 /// Reads a trace from `reader`. `path` is named in errors. What is kept at a time is the window and one line.
@@ -122,16 +149,45 @@ fn read_opened(
 /// # Errors
 /// As [`read_trace`].
 pub fn read_trace_from(
-    mut reader: impl BufRead,
+    reader: impl BufRead,
     path: &Path,
     window: &TraceWindow,
 ) -> Result<TracePart, ReportError> {
+    let mut kept = VecDeque::new();
+    let mut left_out = 0;
+    let (tracks, batches, is_cut) = each_slice(reader, path, |slice| {
+        let overlaps = |time: &Range<u64>| slice.starts_at < time.end && time.start < slice.ends_at;
+        if !window.time.as_ref().is_none_or(overlaps) {
+            return;
+        }
+        kept.push_back(slice);
+        if kept.len() > window.most_slices {
+            kept.pop_front();
+            left_out += 1;
+        }
+    })?;
+    Ok(TracePart {
+        tracks,
+        slices: kept.into(),
+        left_out,
+        batches,
+        is_cut,
+    })
+}
+
+/// Names of tracks, first and last batch, and whether the file ends in the middle.
+type Whole = (Vec<String>, Option<(u32, u32)>, bool);
+
+/// Passes on each slice.
+fn each_slice(
+    mut reader: impl BufRead,
+    path: &Path,
+    keep: impl FnMut(TracedSlice),
+) -> Result<Whole, ReportError> {
     let mut reading = Reading {
-        window,
         tracks: Vec::new(),
-        kept: VecDeque::new(),
-        left_out: 0,
         batches: None,
+        keep,
     };
     let mut bytes = Vec::new();
     let mut is_cut = true;
@@ -170,7 +226,8 @@ pub fn read_trace_from(
             break;
         }
     }
-    Ok(reading.end(is_cut))
+    let names = reading.tracks.into_iter().map(|track| track.name);
+    Ok((names.collect(), reading.batches, is_cut))
 }
 
 /// What else begins like this.
@@ -188,31 +245,6 @@ fn beginning(text: &[u8]) -> String {
     what.to_owned()
 }
 
-/// An entry of the list. Others than these fields are of no use here.
-#[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow, rename = "cat")]
-    category: Cow<'a, str>,
-    #[serde(borrow, rename = "ph")]
-    phase: Cow<'a, str>,
-    #[serde(rename = "tid")]
-    thread: usize,
-    #[serde(rename = "ts")]
-    starts_at: f64,
-    #[serde(rename = "dur")]
-    lasts: Option<f64>,
-    #[serde(rename = "args")]
-    arguments: Option<Arguments>,
-}
-
-#[derive(Deserialize)]
-struct Arguments {
-    name: Option<String>,
-    staleness: Option<u32>,
-}
-
 struct Track {
     name: String,
     /// When its last slice ends.
@@ -223,15 +255,13 @@ struct Track {
     last: Option<TracedSlice>,
 }
 
-struct Reading<'a> {
-    window: &'a TraceWindow,
+struct Reading<K> {
     tracks: Vec<Track>,
-    kept: VecDeque<TracedSlice>,
-    left_out: usize,
     batches: Option<(u32, u32)>,
+    keep: K,
 }
 
-impl Reading<'_> {
+impl<K: FnMut(TracedSlice)> Reading<K> {
     fn add(&mut self, line: &[u8]) -> Result<(), String> {
         let entry: Entry<'_> =
             serde_json::from_slice(line).map_err(|error| format!("no entry: {error}"))?;
@@ -272,7 +302,7 @@ impl Reading<'_> {
             of_track.last = Some(slice);
             self.keep_wait(wait, Some(slice));
             self.take_batch(slice.batch());
-            self.keep(slice);
+            (self.keep)(slice);
         } else if kind == TraceKind::WaitForRoom {
             let last = of_track.last;
             self.keep_wait(Some(slice), last);
@@ -316,100 +346,13 @@ impl Reading<'_> {
     /// Keeps a wait with the action that waited. One that belongs to none, as at the end of a file that is cut, is left out.
     fn keep_wait(&mut self, wait: Option<TracedSlice>, action: Option<TracedSlice>) {
         if let (Some(wait), Some(action)) = (wait, action) {
-            self.keep(TracedSlice {
+            (self.keep)(TracedSlice {
                 number: action.batch(),
                 micro: action.micro,
                 ..wait
             });
         }
     }
-
-    fn keep(&mut self, slice: TracedSlice) {
-        let wanted = self.window.batches.as_ref();
-        if !wanted.is_none_or(|wanted| wanted.contains(&slice.batch())) {
-            return;
-        }
-        self.kept.push_back(slice);
-        if self.kept.len() > self.window.most_slices {
-            self.kept.pop_front();
-            self.left_out += 1;
-        }
-    }
-
-    fn end(self, is_cut: bool) -> TracePart {
-        TracePart {
-            tracks: self.tracks.into_iter().map(|track| track.name).collect(),
-            slices: self.kept.into(),
-            left_out: self.left_out,
-            batches: self.batches,
-            is_cut,
-        }
-    }
-}
-
-/// Beginning and end in nanoseconds.
-fn times(entry: &Entry<'_>) -> Result<(u64, u64), String> {
-    let lasts = entry.lasts.ok_or("it has no `dur`")?;
-    let nanoseconds = |microseconds: f64| (microseconds * 1e3).round() as u64;
-    let read = 0.0..=MAX_MICROSECONDS;
-    if read.contains(&entry.starts_at) && read.contains(&lasts) {
-        let starts_at = nanoseconds(entry.starts_at);
-        let ends_at = starts_at + nanoseconds(lasts);
-        if ends_at <= nanoseconds(MAX_MICROSECONDS) {
-            return Ok((starts_at, ends_at));
-        }
-    }
-    Err(format!(
-        "it begins at {} µs and lasts {lasts} µs; times from 0 to {MAX_MICROSECONDS} µs are read",
-        entry.starts_at
-    ))
-}
-
-/// What a slice is, and its batch or version and micro-batch.
-fn action(name: &str, category: &str) -> Result<(TraceKind, u32, u32), String> {
-    let refuse = || format!("`{name}` of `{category}` is no action of a stage");
-    let mut kinds = TraceKind::ALL.into_iter();
-    if category == TraceKind::Wait.category() {
-        let wait = kinds.find(|kind| kind.name_of_wait() == Some(name));
-        return wait.map(|kind| (kind, 0, 0)).ok_or_else(refuse);
-    }
-    let kind = kinds.find(|kind| kind.category() == category);
-    let kind = kind.ok_or_else(refuse)?;
-    let letter = kind.letter().ok_or_else(refuse)?;
-    let unit = name.strip_prefix(letter).ok_or_else(refuse)?;
-    let (number, micro) = match unit.split_once('.') {
-        Some((number, micro)) => (number, Some(micro)),
-        None => (unit, None),
-    };
-    let number = digits(number).ok_or_else(refuse)?;
-    let micro = match micro {
-        Some(micro) => digits(micro)
-            .filter(|&micro| micro > 0)
-            .ok_or_else(refuse)?,
-        None => 0,
-    };
-    Ok((kind, number, micro))
-}
-
-/// A number as it is printed: without a sign, and without zeros in front.
-fn digits(text: &str) -> Option<u32> {
-    let number: u32 = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
-}
-
-/// `stage 0`, or `stage 0 (replica 1 of 2)`.
-fn is_name_of_stage(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix("stage ") else {
-        return false;
-    };
-    let Some((stage, replica)) = rest.split_once(" (replica ") else {
-        return digits(rest).is_some();
-    };
-    let replica = replica
-        .strip_suffix(')')
-        .and_then(|of| of.split_once(" of "));
-    digits(stage).is_some()
-        && replica.is_some_and(|(replica, of)| digits(replica).is_some() && digits(of).is_some())
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@
     let isDue = false;
 
     const number = (row, at) => row.number[at] + (row.micro[at] ? "." + row.micro[at] : "");
+    // Version n comes behind batch n − 1.
+    const isOfVersion = (row, at) => ["evaluate", "snapshot"].includes(data.kinds[row.kind[at]][0]);
     const top = (at) => (rows.length - 1 - at) * rowHeight;
     const scale = () => (width - left - right) / (to - from);
     const x = (time) => left + (time - from) * scale();
@@ -153,8 +155,9 @@
       let [first, last] = [Infinity, -Infinity];
       for (const row of rows) {
         for (let at = firstAfter(row, from); at < row.from.length && row.from[at] < to; at++) {
-          first = Math.min(first, row.number[at]);
-          last = Math.max(last, row.number[at]);
+          const batch = row.number[at] - (isOfVersion(row, at) ? 1 : 0);
+          first = Math.min(first, batch);
+          last = Math.max(last, batch);
         }
       }
       const places = digits((to - from) / 1000);
@@ -204,9 +207,9 @@
         under.textContent = legend;
         return;
       }
-      const [name, letter, words] = data.kinds[row.kind[bar]];
+      const [, letter, words] = data.kinds[row.kind[bar]];
       const what = letter ? words : "waits" + words.replace("wait", "");
-      const unit = name === "evaluate" || name === "snapshot" ? "version" : "batch";
+      const unit = isOfVersion(row, bar) ? "version" : "batch";
       const stale = row.staleness[bar] < 0 ? "" : `, staleness ${row.staleness[bar]}`;
       const lasts = ((row.to[bar] - row.from[bar]) / 1000).toFixed(3);
       under.textContent = `${row.name}: ${what}, ${unit} ${number(row, bar)}, at ${seconds(row.from[bar], 6)} for ${lasts} ms${stale}`;

@@ -134,7 +134,7 @@ fn a_page_says_what_of_a_trace_is_drawn() {
     let page = page_of(&long);
     assert!(
         page.contains(
-            "has batches 0 to 2999; drawn are the last 16000 of 24000 slices, from batch 1000 to 2999, and --trace-batches chooses others."
+            "has batches 0 to 2999; drawn are the last 16000 of 24000 slices, from batch 1000 on, and --trace-batches chooses others."
         ),
         "{}",
         &page[..4000]
@@ -152,8 +152,9 @@ fn batches_are_chosen() {
     fs::write(&file, trace(2, 30)).unwrap();
     let run = || ReportedRun::read(&folder).unwrap();
     let page = to_html(&[run().with_trace(&file, Some(7..=8)).unwrap()]).unwrap();
-    assert!(page.contains("t.json has batches 0 to 29; drawn are 7 to 8.</p>"));
-    assert_eq!(data(&page)["origin"], 75_000);
+    assert!(page.contains("t.json has batches 0 to 29; drawn is the time of 7 to 8.</p>"));
+    // Without the wait of stage 0 for the images of batch 7.
+    assert_eq!(data(&page)["origin"], 75_100);
     assert!(page.contains(">F7</text>") && !page.contains(">F6</text>"));
     let error = run().with_trace(&file, Some(30..=40)).unwrap_err();
     let error = error.to_string();

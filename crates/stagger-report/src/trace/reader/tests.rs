@@ -11,7 +11,7 @@ use crate::sink::Sink;
 use crate::trace::{Slice, TraceFile, TraceWriter};
 
 const ALL: TraceWindow = TraceWindow {
-    batches: None,
+    time: None,
     most_slices: usize::MAX,
 };
 
@@ -102,7 +102,7 @@ fn what_a_run_writes_is_read() {
         gap: None,
     }))
     .unwrap();
-    let part = read_trace_inside(file.path(), &ALL).unwrap();
+    let part = read_trace_inside(file.path(), None, 100).unwrap();
     assert_eq!(part.tracks, ["stage 0"]);
     assert_eq!((part.batches, part.is_cut), (Some((7, 7)), false));
     let works = part.slices.iter().filter(|of| of.kind.letter().is_some());
@@ -134,31 +134,30 @@ fn a_window_has_the_batches_that_are_asked_for() {
         (all.slices.len(), all.left_out, all.batches),
         (200, 0, Some((0, 19)))
     );
-    let window = TraceWindow {
-        batches: Some(3..=4),
-        ..ALL
-    };
-    let part = read(&text, &window).unwrap();
-    assert_eq!(
-        (part.slices.len(), part.left_out, part.batches),
-        (20, 0, Some((0, 19)))
-    );
-    assert!(part.slices.iter().all(|of| (3..=4).contains(&of.batch())));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t");
+    fs::write(&path, &text).unwrap();
+    let part = read_trace(&path, Some(&(3..=4)), 100).unwrap();
+    assert_eq!((part.left_out, part.batches), (0, Some((0, 19))));
+    // From the forward pass of batch 3 on stage 0 to the update of batch 4 on stage 1, whatever stages do in that time: its wait before is
+    // none of it, and stage 1 begins to wait.
+    let of_batches = all.slices.iter().filter(|of| (3..=4).contains(&of.batch()));
+    let of_batches: Vec<TracedSlice> = of_batches.copied().skip(1).collect();
+    assert_eq!(part.slices, of_batches);
     // The last ones are kept.
-    let window = TraceWindow {
-        most_slices: 15,
-        ..window
-    };
-    let few = read(&text, &window).unwrap();
+    let few = read_trace(&path, Some(&(3..=4)), 15).unwrap();
     assert_eq!(
         (few.left_out, few.slices.as_slice()),
-        (5, &part.slices[5..])
+        (4, &part.slices[4..])
     );
-    let window = TraceWindow {
-        batches: Some(20..=90),
-        ..ALL
-    };
-    assert_eq!(read(&text, &window).unwrap().slices, []);
+    let none = read_trace(&path, Some(&(20..=90)), 100).unwrap();
+    assert_eq!((none.slices.len(), none.batches), (0, Some((0, 19))));
+    // What a stage does of another batch in that time is there, too.
+    let later = String::from_utf8(text).unwrap().replace("B3\"", "B2\"");
+    fs::write(&path, later).unwrap();
+    let part = read_trace(&path, Some(&(3..=3)), 100).unwrap();
+    let names: Vec<String> = part.slices.iter().map(TracedSlice::name).collect();
+    assert_eq!(names.iter().filter(|name| *name == "B2").count(), 2);
 }
 
 #[test]
@@ -373,15 +372,15 @@ fn files_are_opened_as_those_of_strangers() {
     let path = folder.path().join("trace.json");
     let file = fs::File::create(&path).unwrap();
     file.set_len(MAX_BYTES + 1).unwrap();
-    let error = read_trace(&path, &ALL).unwrap_err().to_string();
+    let error = read_trace(&path, None, 100).unwrap_err().to_string();
     assert!(error.contains("1073741825 bytes and at most"), "{error}");
-    let error = read_trace(folder.path(), &ALL).unwrap_err();
+    let error = read_trace(folder.path(), None, 100).unwrap_err();
     assert!(error.to_string().contains("Is a directory"), "{error}");
     #[cfg(unix)]
     {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
-        let error = read_trace_inside(&path, &ALL).unwrap_err().to_string();
+        let error = read_trace_inside(&path, None, 100).unwrap_err().to_string();
         assert!(error.contains("a link that leads out"), "{error}");
     }
 }
