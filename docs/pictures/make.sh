@@ -18,7 +18,7 @@ trap 'screen kill-server 2>/dev/null || true; rm -rf "$work"' EXIT
 
 run="$work/resnet8-shapes"
 COLORTERM='' screen new-session -d -x 104 -y 31 -s run \
-  "'$stagger' train --stages 3 --epochs 4 --calibration-batches 0 --trace '$work/trace.json' --output '$run' --tui"
+  "'$stagger' train --stages 2 --epochs 4 --calibration-batches 0 --trace '$work/trace.json' --output '$run' --tui"
 # Within the last epoch.
 epochs() { grep -c '"kind":"epoch"' "$run/metrics.jsonl" 2>/dev/null || true; }
 until [ "$(epochs)" = 3 ]; do
@@ -34,5 +34,6 @@ for scheme in light dark; do
   python3 docs/pictures/terminal.py "$scheme" <"$work/screen.txt" >"$pictures/dashboard-$scheme.svg"
   python3 benchmarks/sinks/chromium.py "$work/report.html" --scheme "$scheme" --width 1240 --until figure.timeline \
     --picture "$pictures/report-$scheme.png"
+  python3 docs/pictures/palette.py "$pictures/report-$scheme.png"
 done
 ls -l "$pictures"
