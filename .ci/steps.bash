@@ -75,14 +75,27 @@ drop_other_folders() {
 
 # --- Downloads
 
+# Installs packages of Debian, if any are named. Downloads run at the same time, and apt is for one of them at a time.
+install_packages() {
+  [ "$#" != 0 ] || return 0
+  (
+    flock 8
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -qy "$@"
+  ) 8>"$cache/apt.lock"
+}
+
 fetch_packages() {
   local missing=()
   command -v c++ >/dev/null || missing+=(g++)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-  if [ "${#missing[@]}" != 0 ]; then
-    apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}"
-  fi
+  install_packages "${missing[@]}"
+}
+
+# A browser, for pages.
+fetch_chromium() {
+  await packages
+  command -v chromium >/dev/null || install_packages --no-install-recommends chromium fonts-dejavu-core
 }
 
 # An MPI, and what its bindings are made with.
@@ -92,10 +105,7 @@ fetch_mpi() {
   command -v mpirun >/dev/null || missing+=(openmpi-bin)
   command -v mpicc >/dev/null || missing+=(libopenmpi-dev)
   ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || missing+=(libclang-dev)
-  if [ "${#missing[@]}" != 0 ]; then
-    apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}"
-  fi
+  install_packages "${missing[@]}"
 }
 
 fetch_crates() {
@@ -145,7 +155,7 @@ fetch_nextest() {
   rm -rf "$cache/tools/build"
 }
 
-declare -A download_after=([python]=packages [pytorch]=packages [libtorch]=python [mpi]=packages) download_pids=()
+declare -A download_after=([python]=packages [pytorch]=packages [libtorch]=python [mpi]=packages [chromium]=packages) download_pids=()
 
 # Starts downloads that are not under way, and those that they wait for.
 start() {

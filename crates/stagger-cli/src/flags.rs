@@ -12,6 +12,7 @@ pub mod pipeline;
 mod plan;
 mod predict;
 pub mod profile;
+mod report;
 mod shape;
 mod simulate;
 pub mod sweep;
@@ -29,6 +30,7 @@ pub use data::{DataArgs, DataCommand, InspectDataArgs};
 pub use plan::PlanArgs;
 pub use predict::PredictArgs;
 pub use profile::ProfileArgs;
+pub use report::ReportArgs;
 pub use shape::input_shape;
 pub use simulate::SimulateArgs;
 pub use sweep::SweepArgs;
@@ -68,7 +70,7 @@ pub enum Command {
     /// Print what a snapshot, a weights file or a run folder holds
     Inspect(InspectArgs),
     /// Make a page of runs: curves, stages, epochs; also of a run that still trains
-    #[command(after_help = REPORT_EXAMPLES)]
+    #[command(after_help = report::EXAMPLES)]
     Report(ReportArgs),
     /// Show a run on the terminal, live or finished: stages, curves, what is unusual
     #[command(after_help = watch::EXAMPLES, allow_negative_numbers = true)]
@@ -158,11 +160,6 @@ Examples:
   stagger train --resume runs/a
   stagger train --config configs/cifar10-resnet20.toml --data-dir ~/data/cifar-10-images";
 
-const REPORT_EXAMPLES: &str = "\
-Examples:
-  stagger report runs/a
-  stagger report runs/a runs/b --output both.html";
-
 const WEIGHTS_EXAMPLES: &str = "\
 Examples:
   stagger weights runs/a a.safetensors --names torchvision
@@ -213,21 +210,6 @@ pub struct InspectArgs {
     /// A run folder, a snapshot's folder, or a safetensors file
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
-}
-
-/// Flags of `stagger report`.
-#[derive(Debug, Args)]
-pub struct ReportArgs {
-    /// Run folders
-    #[arg(value_name = "RUN", required = true)]
-    pub runs: Vec<PathBuf>,
-    /// The page to write, which must not exist; it contains its charts and loads nothing
-    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
-    pub output: PathBuf,
-    /// Evaluate each run on its data, by its best weights or else the last, and show so many test images, 100 at most, of which it is most
-    /// certain and wrong
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub mistakes: usize,
 }
 
 /// Flags of `stagger weights`.

@@ -124,6 +124,18 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
+    /// A file is no trace that can be drawn.
+    #[error(
+        "{} is no trace that a timeline can be drawn from: {}",
+        shown_path(path),
+        shown_text(what)
+    )]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Lines of a metrics file are not those that were there when a snapshot was taken.
     #[error(
         "{} is damaged: its lines before version {version} have another checksum than the snapshot says",

@@ -1,6 +1,8 @@
 //! What every stage did when, as a file that Perfetto (ui.perfetto.dev) and Chrome's tracing page open.
 
 mod file;
+mod kind;
+mod reader;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,6 +11,10 @@ use serde::Serialize;
 use stagger_schedule::Action;
 
 pub use file::TraceFile;
+pub use kind::TraceKind;
+pub use reader::{
+    TracePart, TraceWindow, TracedSlice, read_trace, read_trace_from, read_trace_inside,
+};
 
 /// Writes the trace event format (Google, "Trace Event Format", 2016), as one JSON object: a track per stage or replica, a slice per
 /// action, an arrow per message. Times are in microseconds there.
@@ -86,7 +92,7 @@ impl<W: Write> TraceWriter<W> {
     /// # Errors
     /// Those of the output.
     pub fn new(mut output: W, tracks: impl IntoIterator<Item = String>) -> io::Result<Self> {
-        output.write_all(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
+        output.write_all(reader::BEGINNING.as_bytes())?;
         let mut writer = Self {
             output,
             is_empty: true,
@@ -152,7 +158,7 @@ impl<W: Write> TraceWriter<W> {
     /// # Errors
     /// Those of the output.
     pub fn end(mut self) -> io::Result<W> {
-        self.output.write_all(b"\n]}\n")?;
+        writeln!(self.output, "\n{}", reader::ENDING)?;
         self.output.flush()?;
         Ok(self.output)
     }
@@ -192,16 +198,17 @@ fn microseconds(time: Duration) -> f64 {
 
 /// The kind of the slice of an action.
 pub fn kind(action: Action) -> &'static str {
-    match action {
-        Action::Forward { .. } => "forward",
-        Action::Recompute { .. } => "recompute",
-        Action::Backward { .. } => "backward",
-        Action::WeightGradients { .. } => "weights",
-        Action::Learn { .. } => "learn",
-        Action::Update { .. } => "update",
-        Action::Evaluate { .. } => "evaluate",
-        Action::Snapshot { .. } => "snapshot",
-    }
+    let kind = match action {
+        Action::Forward { .. } => TraceKind::Forward,
+        Action::Recompute { .. } => TraceKind::Recompute,
+        Action::Backward { .. } => TraceKind::Backward,
+        Action::WeightGradients { .. } => TraceKind::Weights,
+        Action::Learn { .. } => TraceKind::Learn,
+        Action::Update { .. } => TraceKind::Update,
+        Action::Evaluate { .. } => TraceKind::Evaluate,
+        Action::Snapshot { .. } => TraceKind::Snapshot,
+    };
+    kind.category()
 }
 
 /// The batch of an action, or the one that its version has just seen.

@@ -27,6 +27,7 @@ targets! {
     schedule,
     stage_file,
     straggler,
+    trace,
     weights,
     wire,
 }

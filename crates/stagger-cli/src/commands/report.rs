@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use stagger::data::shown_path;
 use stagger::report::NewFile;
-use stagger::report::run_report::{ReportedRun, WrongImages, to_html};
+use stagger::report::run_report::{ReportedRun, TRACE_FILE, WrongImages, to_html};
 use stagger::{Spelling, check_path, wrong_images};
 
 use super::print;
@@ -16,13 +17,23 @@ pub fn run(arguments: &ReportArgs) -> Result<(), Failure> {
     for path in arguments.runs.iter().chain([&arguments.output]) {
         check_path("path", path).map_err(stagger::Error::from)?;
     }
+    for path in &arguments.trace {
+        check_path("trace", path).map_err(stagger::Error::from)?;
+    }
+    let (traces, folders) = (arguments.trace.len(), arguments.runs.len());
+    if traces > 0 && traces != folders {
+        return Err(anyhow!(
+            "the number of --trace is {traces} and that of runs {folders}; give one for each run, in their order"
+        )
+        .into());
+    }
     let page = NewFile::at(&arguments.output)?;
     let runs: Result<Vec<ReportedRun>, _> = arguments
         .runs
         .iter()
         .map(|run| ReportedRun::read(run))
         .collect();
-    let mut runs = runs?;
+    let mut runs = with_traces(runs?, arguments)?;
     if arguments.mistakes > 0 {
         let paths = arguments.runs.iter();
         let with_images = |(run, path): (ReportedRun, &PathBuf)| {
@@ -33,6 +44,27 @@ pub fn run(arguments: &ReportArgs) -> Result<(), Failure> {
     page.write(to_html(&runs)?.as_bytes())?;
     print(&format!("{}\n", shown_path(page.path())))?;
     Ok(())
+}
+
+/// The runs with the timelines that are asked for, or found.
+fn with_traces(
+    runs: Vec<ReportedRun>,
+    arguments: &ReportArgs,
+) -> Result<Vec<ReportedRun>, Failure> {
+    let batches = &arguments.trace_batches;
+    let with_trace = |(at, run): (usize, ReportedRun)| match arguments.trace.get(at) {
+        Some(file) => run.with_trace(file, batches.clone()),
+        None => Ok(run.with_trace_found(&arguments.runs[at], batches.clone())),
+    };
+    let runs: Result<Vec<ReportedRun>, _> = runs.into_iter().enumerate().map(with_trace).collect();
+    let runs = runs?;
+    if batches.is_some() && !runs.iter().any(ReportedRun::has_trace) {
+        return Err(anyhow!(
+            "--trace-batches needs a trace; give --trace FILE beside it, or put {TRACE_FILE} into the folder of the run"
+        )
+        .into());
+    }
+    Ok(runs)
 }
 
 /// What else is on the page does not need the data.

@@ -27,7 +27,7 @@ pub struct TrainArgs {
     #[arg(long, help_heading = "Output")]
     pub profile_ops: bool,
     /// Write what every stage does when in the first 1000 batches (fewer, with many micro-batches) to this file, which must not exist;
-    /// ui.perfetto.dev and chrome://tracing show it
+    /// `stagger report --trace` draws it, and ui.perfetto.dev and chrome://tracing show it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub trace: Option<PathBuf>,
     /// Write scalars and histograms for TensorBoard into this folder; what event files there have from the first step of this run on is replaced, as after

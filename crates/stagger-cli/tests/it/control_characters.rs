@@ -127,6 +127,8 @@ fn values_of_flags() {
         "predict --run no% x.png",
         "inspect no%",
         "inspect %",
+        "report no%",
+        "report . --trace-batches %",
         "weights no% out",
         "weights % out",
         "weights % out --names %",
@@ -221,7 +223,7 @@ fn names_of_classes_and_files() {
         assert_eq!(output.status, 0, "{line}: {}", output.stderr);
         output.stdout
     };
-    let said = done(&format!("train {flags} --output r%"));
+    let said = done(&format!("train {flags} --trace t%.json --output r%"));
     assert!(
         said.contains(r"run folder: ra\nerror: forged\r\u{1b}[2J"),
         "{said}"
@@ -240,6 +242,7 @@ fn names_of_classes_and_files() {
         "inspect r%/snapshots/v00000002/stage-0.safetensors",
         "weights r% w%.safetensors --names torchvision",
         "weights r% p%.safetensors",
+        "report r% --trace t%.json --output p%.html",
         "data inspect %",
         "data inspect % --json",
         "data inspect % --contact-sheet s%.html",
@@ -273,6 +276,11 @@ fn names_of_classes_and_files() {
             "{page}"
         );
     }
+
+    // That of the timeline is data and one script.
+    let page = fs::read_to_string(bench.path(&format!("p{FOREIGN}.html"))).unwrap();
+    clean(&page);
+    assert_eq!(page.matches("<script").count(), 2);
 
     // Damaged pictures.
     let broken = data

@@ -237,6 +237,7 @@ fn nothing_that_a_user_names_is_read_without_bounds() {
             format!("eval --run run --weights {file}"),
             format!("weights {file} x.safetensors --model resnet8"),
             format!("inspect {file}"),
+            format!("report run --trace {file} --output x"),
         ] {
             assert_refused(&bench, &command, &[&file, trap.named()]);
         }

@@ -186,3 +186,93 @@ fn a_run_without_weights_has_no_wrong_images() {
     );
     assert_eq!(shown, 0);
 }
+
+/// The page of the run `run` with these arguments, and removes it.
+fn page(bench: &Bench, arguments: &str) -> String {
+    let output = bench.stagger(&format!("report run {arguments} --output page.html"));
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let page = fs::read_to_string(bench.path("page.html")).unwrap();
+    fs::remove_file(bench.path("page.html")).unwrap();
+    page
+}
+
+#[test]
+fn a_trace_of_the_run_becomes_a_timeline() {
+    let bench = Bench::new();
+    bench.train("run", &format!("{RUN} --trace trace.json"));
+    assert!(!page(&bench, "").contains("What each stage did when"));
+    let whole = page(&bench, "--trace trace.json");
+    for expected in [
+        "trace.json has batches 0 to 59.</p>",
+        "</svg>recompute</li>",
+        ">stage 1</text>",
+        ">stage 0</text>",
+        "; script-src 'sha256-",
+    ] {
+        assert!(whole.contains(expected), "{expected}: {whole}");
+    }
+    // As many bars as the file has slices.
+    let trace = fs::read_to_string(bench.path("trace.json")).unwrap();
+    let data = whole
+        .split_once("<script type=\"application/json\">")
+        .unwrap()
+        .1;
+    let data = data.split_once("</script>").unwrap().0;
+    let data: serde_json::Value = serde_json::from_str(data).unwrap();
+    let numbers: usize = data["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["bars"].as_array().unwrap().len())
+        .sum();
+    assert_eq!(numbers / 6, trace.matches("\"ph\":\"X\"").count());
+    let few = page(&bench, "--trace trace.json --trace-batches 20-21");
+    assert!(few.contains("drawn is the time of 20 to 21.</p>"));
+    assert!(few.contains(">20</text>") || few.contains(">B20</text>"));
+    assert!(few.len() < whole.len());
+
+    for (arguments, expected) in [
+        (
+            "report run run --trace trace.json",
+            "the number of --trace is 1 and that of runs 2; give one for each run, in their order",
+        ),
+        (
+            "report run --trace-batches 1-2",
+            "--trace-batches needs a trace; give --trace FILE beside it, or put trace.json into the folder of the run",
+        ),
+        (
+            "report run --trace trace.json --trace-batches 60-99",
+            "trace.json is no trace that a timeline can be drawn from: it has batches 0 to 59, and none of 60 to 99",
+        ),
+        (
+            "report run --trace trace.json --trace-batches 9-8",
+            "--trace-batches `9-8`: the first and the last batch are expected, such as 100-140",
+        ),
+        (
+            "report run --trace run/metrics.jsonl",
+            "run/metrics.jsonl is no trace that a timeline can be drawn from: it does not begin as the files of `stagger train --trace` do; give one of them as it was written",
+        ),
+        ("report run --trace gone.json", "could not read gone.json: "),
+    ] {
+        let output = bench.stagger(&format!("{arguments} --output page.html"));
+        assert_eq!(output.status, 2, "{arguments}: {}", output.stderr);
+        assert!(
+            output.stderr.starts_with(&format!("error: {expected}")),
+            "{arguments}: {}",
+            output.stderr
+        );
+        assert_eq!(output.stderr.lines().count(), 1);
+        assert!(!bench.path("page.html").exists());
+    }
+
+    // In the folder of the run it is found.
+    fs::rename(bench.path("trace.json"), bench.path("run/trace.json")).unwrap();
+    assert!(page(&bench, "").contains("run/trace.json has batches 0 to 59.</p>"));
+    bench.train("other", &format!("{RUN} --stages 3 --trace other.json"));
+    fs::rename(bench.path("other.json"), bench.path("run/trace.json")).unwrap();
+    let other = page(&bench, "");
+    assert!(
+        other.contains("Not drawn: run/trace.json is no trace that a timeline can be drawn from: it has 3 tracks, and run has 2 stages"),
+        "{other}"
+    );
+}

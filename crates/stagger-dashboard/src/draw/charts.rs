@@ -1,7 +1,7 @@
 //! Curves of loss, accuracy and throughput.
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
@@ -126,6 +126,7 @@ fn throughput(seen: &RunSeen, palette: Palette) -> Picture {
         least: Some(0.0),
         most: None,
         shown: |rate| match rate {
+            0.0 => "0".to_owned(),
             rate if rate < 10.0 => format!("{rate:.1}"),
             rate => format!("{rate:.0}"),
         },
@@ -210,6 +211,12 @@ fn chart(frame: &mut Frame<'_>, area: Rect, mut picture: Picture, palette: Palet
                 .labels(x_labels)
                 .style(quiet),
         )
-        .y_axis(Axis::default().bounds(bounds).labels(labels).style(quiet));
+        .y_axis(
+            Axis::default()
+                .bounds(bounds)
+                .labels(labels)
+                .labels_alignment(Alignment::Right)
+                .style(quiet),
+        );
     frame.render_widget(chart, inside);
 }

@@ -7,10 +7,13 @@ use askama::Template;
 
 use super::figures::{common, of_stages};
 use super::reported_run::ReportedRun;
+use super::timeline::Timeline;
 use super::wrong_images::Shown;
+use crate::base64::base64;
 use crate::charts::Figure;
 use crate::compare::{emulated_note, mebibytes};
 use crate::error::ReportError;
+use crate::sha256::sha256;
 use crate::summary::{EpochSummary, StageSummary};
 use crate::table::Table;
 
@@ -20,6 +23,9 @@ const MOST_ROWS: usize = 100;
 /// The column of the second halves of backward passes.
 const WEIGHTS: usize = 4;
 
+/// The script of the page.
+const SCRIPT: &str = include_str!("../../templates/run_report/timeline.js");
+
 /// The page. The template engine escapes all texts but the charts.
 #[derive(Template)]
 #[template(path = "run_report/page.html")]
@@ -27,6 +33,13 @@ struct Page {
     title: String,
     figures: Vec<Figure>,
     runs: Vec<Section>,
+    script: Option<Script>,
+}
+
+/// What draws timelines, where there are some. The page lets a browser run nothing else.
+struct Script {
+    text: &'static str,
+    digest: String,
 }
 
 /// A run on the page.
@@ -36,6 +49,7 @@ struct Section {
     note: Option<String>,
     facts: Vec<(String, String)>,
     stages: Table,
+    timeline: Option<Timeline>,
     figures: Vec<Figure>,
     wrong: Option<Shown>,
     epochs: Table,
@@ -57,10 +71,20 @@ pub fn to_html(runs: &[ReportedRun]) -> Result<String, ReportError> {
         .iter()
         .map(|run| section(run).map_err(|error| encode(error.to_string())))
         .collect();
+    let sections = sections?;
+    let is_drawn = |section: &Section| {
+        let timeline = section.timeline.as_ref();
+        timeline.is_some_and(|timeline| timeline.drawing.is_some())
+    };
+    let script = || Script {
+        text: SCRIPT,
+        digest: base64(&sha256(SCRIPT.as_bytes())),
+    };
     let page = Page {
         title: names.join(", "),
         figures: common(runs).map_err(|error| encode(error.to_string()))?,
-        runs: sections?,
+        script: sections.iter().any(is_drawn).then(script),
+        runs: sections,
     };
     page.render().map_err(|error| encode(error.to_string()))
 }
@@ -110,6 +134,7 @@ fn section(run: &ReportedRun) -> Result<Section, crate::charts::ChartError> {
         note: said.map(|(_, said)| emulated_note(said)),
         facts,
         stages: stage_table(&run.epochs),
+        timeline: run.trace.as_ref().map(Timeline::of),
         figures: of_stages(run)?,
         wrong: run.wrong.as_ref().map(Shown::of),
         epochs,

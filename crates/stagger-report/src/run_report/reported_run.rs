@@ -6,6 +6,7 @@ use serde_json::Value;
 use stagger_data::{foreign, shown_text};
 
 use super::thinned::Thinned;
+use super::timeline::Traced;
 use super::wrong_images::WrongImages;
 use crate::environment::Environment;
 use crate::error::ReportError;
@@ -36,6 +37,7 @@ pub struct ReportedRun {
     pub(super) state: String,
     pub(super) peak_memory_bytes: Option<u64>,
     pub(super) wrong: Option<WrongImages>,
+    pub(super) trace: Option<Traced>,
 }
 
 impl ReportedRun {
@@ -119,6 +121,7 @@ impl ReportedRun {
             state: String::new(),
             peak_memory_bytes: None,
             wrong: None,
+            trace: None,
         }
     }
 }

@@ -1,3 +1,5 @@
+mod timeline;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -93,6 +95,10 @@ fn second_halves_of_backward_passes_have_a_column() {
 fn a_page_needs_no_network() {
     let page = page(&metrics(30, ""));
     let addresses = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(page.contains(
+        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri"
+    ));
+    let addresses = addresses.replace("http-equiv", "");
     for word in ["http", "src=", "@import", "url(", "<script"] {
         assert!(!addresses.contains(word), "{word}");
     }
