@@ -98,6 +98,17 @@ fetch_chromium() {
   command -v chromium >/dev/null || install_packages --no-install-recommends chromium fonts-dejavu-core
 }
 
+# What Chrome's DevTools read traces with.
+fetch_trace_engine() {
+  local wanted=@paulirish/trace_engine@0.0.65 folder=$cache/trace-engine
+  await packages
+  command -v npm >/dev/null || install_packages --no-install-recommends nodejs npm
+  [ "$(cat "$folder/stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  rm -rf "$folder"
+  npm install --silent --no-fund --no-audit --prefix "$folder" "$wanted"
+  echo "$wanted" >"$folder/stamp"
+}
+
 # An MPI, and what its bindings are made with.
 fetch_mpi() {
   local missing=()
@@ -155,7 +166,7 @@ fetch_nextest() {
   rm -rf "$cache/tools/build"
 }
 
-declare -A download_after=([python]=packages [pytorch]=packages [libtorch]=python [mpi]=packages [chromium]=packages) download_pids=()
+declare -A download_after=([python]=packages [pytorch]=packages [libtorch]=python [mpi]=packages [chromium]=packages [trace_engine]=packages) download_pids=()
 
 # Starts downloads that are not under way, and those that they wait for.
 start() {
