@@ -65,7 +65,6 @@ pub mod run_report;
 mod run_tally;
 mod safetensors_writer;
 mod seconds;
-mod sha256;
 mod sink;
 pub mod snapshot;
 mod stage_tally;

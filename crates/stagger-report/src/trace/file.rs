@@ -304,10 +304,7 @@ mod tests {
             })
             .collect();
         let id = serde_json::Value::from("B7/0");
-        assert_eq!(
-            ends,
-            [(id.clone(), 1.into(), 40e3), (id, 0.into(), 50e3)]
-        );
+        assert_eq!(ends, [(id.clone(), 1.into(), 40e3), (id, 0.into(), 50e3)]);
     }
 
     #[test]

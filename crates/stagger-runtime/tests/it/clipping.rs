@@ -8,9 +8,7 @@ use stagger_runtime::{Fault, Interrupt, OnNonFinite, Plan, RunError, threads};
 use stagger_transport::{Bytes, Threads};
 
 use crate::ranks::Record;
-use crate::replicas::{
-    Build, Happening, feeds, feeds_with, over_ranks_of, replicated, run_of,
-};
+use crate::replicas::{Build, Happening, feeds, feeds_with, over_ranks_of, replicated, run_of};
 use crate::support::{ToyStage, plan};
 
 const BUILD: Build = ToyStage::build;
@@ -27,7 +25,10 @@ fn clipped(method: &str) -> Plan {
 
 fn whole(plan: &Plan) -> Record {
     let (ended, record) = run_of(BUILD, &Threads, plan, feeds(), &Interrupt::new());
-    assert_eq!(ended.expect("the run succeeds").version, plan.horizon.batches);
+    assert_eq!(
+        ended.expect("the run succeeds").version,
+        plan.horizon.batches
+    );
     record
 }
 
@@ -86,8 +87,16 @@ fn a_batch_without_a_loss_is_left_out() {
         assert_eq!(ended.expect("the run succeeds").version, 9, "{method}");
         let skipped = record.losses.iter().filter(|(_, loss)| loss.is_none());
         assert_eq!(skipped.map(|(batch, _)| *batch).collect::<Vec<_>>(), [3]);
-        let values = record.at(9).stages.into_iter().flat_map(|stage| stage.state.tensors);
-        assert!(values.flat_map(|(_, tensor)| tensor.data).all(f32::is_finite));
+        let values = record
+            .at(9)
+            .stages
+            .into_iter()
+            .flat_map(|stage| stage.state.tensors);
+        assert!(
+            values
+                .flat_map(|(_, tensor)| tensor.data)
+                .all(f32::is_finite)
+        );
     }
 }
 
@@ -98,8 +107,14 @@ fn stages_that_do_not_wait_for_each_other_are_refused() {
             clip_norm: Some(1.0),
             ..plan(method, 3, 9, &[0, 9])
         };
-        let ended = threads::run(&plan, ToyStage::build, feeds(), &Interrupt::new(), |_| Ok(()));
-        let Err(RunError::Build { cause: Fault::Program { what }, .. }) = ended else {
+        let ended = threads::run(&plan, ToyStage::build, feeds(), &Interrupt::new(), |_| {
+            Ok(())
+        });
+        let Err(RunError::Build {
+            cause: Fault::Program { what },
+            ..
+        }) = ended
+        else {
             panic!("{method}: {ended:?}");
         };
         assert!(what.contains("clipping over all stages"), "{what}");
