@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What grows in a long run: memory of the process and bytes of every file, while 100,000 batches go by, with all sinks.
 
     long_run.py --stagger target/release/stagger [--batches 100000]

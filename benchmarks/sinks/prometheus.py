@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What Prometheus' own parser reads of a run: every metric, with the numbers of metrics.jsonl.
 
     prometheus.py --stagger target/release/stagger

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What each thread of a run takes of its processor time: what stages do, and what sinks do.
 
     threads.py --stagger target/release/stagger [--batches 400] [--scrape-seconds 15]

@@ -317,12 +317,14 @@ impl<S: Stage> Worker<S> {
         }
         let mut batch = std::mem::take(&mut self.batch);
         let mark = self.unite(version, &mut batch, times)?;
+        if !batch.is_void {
+            self.tell_gradients(version)?;
+        }
         self.clip(version, batch.is_void, times)?;
         let started = Instant::now();
         if batch.is_void {
             self.skip_step(batch.statistics_before);
         } else {
-            self.tell_gradients(version)?;
             self.step(version, batch.largest_gap)?;
         }
         self.straggle(version, started.elapsed(), times)?;
@@ -333,7 +335,7 @@ impl<S: Stage> Worker<S> {
         })
     }
 
-    /// Emits the gradients of a batch, where they are asked for, as they are used. Replicas have the same.
+    /// Emits the gradients of a batch, where they are asked for, before they are clipped. Replicas have the same.
     fn tell_gradients(&mut self, batch: usize) -> Result<(), Fault> {
         if self.gradients_at.binary_search(&batch).is_ok() && self.place.is_first() {
             let names = self.stage.parameter_names();

@@ -347,25 +347,20 @@ impl Kernels for Torch {
     }
 
     fn square_sum(tensors: &[&TorchTensor]) -> Result<f64> {
-        let mut squares = Vec::with_capacity(tensors.len());
-        for tensor in tensors {
-            let wide = host::to_kind(tensor.as_tensor().shallow_clone(), Kind::Double)?;
-            squares.push(
-                wide.f_mul(&wide)
-                    .or_failure()?
-                    .f_sum(Kind::Double)
-                    .or_failure()?,
-            );
+        match stacked_square_sums(tensors)? {
+            Some(sums) => {
+                let total = sums.f_sum(Kind::Double).or_failure()?;
+                total.f_double_value(&[]).or_failure()
+            }
+            None => Ok(0.0),
         }
-        if squares.is_empty() {
-            return Ok(0.0);
+    }
+
+    fn square_sums(tensors: &[&TorchTensor]) -> Result<Vec<f64>> {
+        match stacked_square_sums(tensors)? {
+            Some(sums) => Vec::<f64>::try_from(&sums).or_failure(),
+            None => Ok(Vec::new()),
         }
-        // One wait for the device instead of one per tensor.
-        let total = Tensor::f_stack(&squares, 0)
-            .or_failure()?
-            .f_sum(Kind::Double)
-            .or_failure()?;
-        total.f_double_value(&[]).or_failure()
     }
 
     fn scale(tensor: TorchTensor, factor: f64) -> Result<TorchTensor> {
@@ -383,5 +378,23 @@ impl Kernels for Torch {
         parameters: Vec<ParameterStep<'_, TorchTensor>>,
     ) -> Result<()> {
         step::step(optimizer, number, learning_rate, parameters)
+    }
+}
+
+/// The sum of squares of each tensor, in one tensor: so reading them waits for the device once. `None` for no tensors.
+fn stacked_square_sums(tensors: &[&TorchTensor]) -> Result<Option<Tensor>> {
+    let mut squares = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        let wide = host::to_kind(tensor.as_tensor().shallow_clone(), Kind::Double)?;
+        squares.push(
+            wide.f_mul(&wide)
+                .or_failure()?
+                .f_sum(Kind::Double)
+                .or_failure()?,
+        );
+    }
+    match squares.is_empty() {
+        true => Ok(None),
+        false => Tensor::f_stack(&squares, 0).or_failure().map(Some),
     }
 }

@@ -113,7 +113,8 @@ impl Job {
         limit.filter(|_| self.schedule.is_synchronous())
     }
 
-    /// The norm that each stage clips its own gradient to, where that of all stages is not known in time.
+    /// The norm that each stage clips its own gradient to, where that of all stages is not known in time. A single stage has the whole
+    /// gradient either way.
     #[must_use]
     pub fn clip_norm_of_stages(&self) -> Option<f64> {
         let limit = self.options.clip_norm;

@@ -79,7 +79,7 @@ fn few_images(bench: &Bench, dataset: &str) -> PathBuf {
     folder
 }
 
-/// As `stagger train --config FILE --data-dir DIR` would, up to the first batch.
+/// All that `stagger train --config FILE --data-dir DIR` checks before it builds stages.
 #[test]
 fn every_recipe_can_begin() {
     let bench = Bench::new();

@@ -354,6 +354,12 @@ pub trait Kernels: Sized + 'static {
     /// The sum of squares of all elements of all tensors, added up in 64 bits.
     fn square_sum(tensors: &[&Self::Tensor]) -> Result<f64, EngineError>;
 
+    /// The sum of squares of each tensor, added up in 64 bits.
+    fn square_sums(tensors: &[&Self::Tensor]) -> Result<Vec<f64>, EngineError> {
+        let each = tensors.iter();
+        each.map(|tensor| Self::square_sum(&[tensor])).collect()
+    }
+
     /// Multiplies by a number.
     fn scale(tensor: Self::Tensor, factor: f64) -> Result<Self::Tensor, EngineError>;
 

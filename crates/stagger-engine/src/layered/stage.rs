@@ -375,15 +375,12 @@ impl<K: Kernels> Stage for LayeredStage<K> {
     }
 
     fn gradient_norms(&self) -> Result<Vec<f32>, EngineError> {
+        let all: Vec<&K::Tensor> = self.gradients.0.iter().flatten().collect();
+        let squares = timed("clipping", || K::square_sums(&all))?;
+        let mut norms = squares.into_iter().map(|squares| squares.sqrt() as f32);
         let each = self.gradients.0.iter();
-        each.map(|gradient| match gradient {
-            Some(gradient) => {
-                let squares = timed("clipping", || K::square_sum(&[gradient]))?;
-                Ok(squares.sqrt() as f32)
-            }
-            None => Ok(0.0),
-        })
-        .collect()
+        let norm = |gradient: &Option<_>| gradient.as_ref().and_then(|_| norms.next());
+        Ok(each.map(norm).map(Option::unwrap_or_default).collect())
     }
 
     fn import_gradients(&mut self, values: Vec<HostTensor>) -> Result<(), EngineError> {

@@ -162,7 +162,7 @@
       }
       const places = digits((to - from) / 1000);
       const batches = first > last ? "" : first === last ? `, batch ${first}` : `, batches ${first} to ${last}`;
-      shown.textContent = `${seconds(from, places)} to ${seconds(to, places)} of ${seconds(data.end, places)}${batches}`;
+      shown.textContent = `${seconds(from, places)} to ${seconds(to, places)} of ${seconds(0, places)} to ${seconds(data.end, places)}${batches}`;
       svg.setAttribute("aria-label", `What each of ${rows.length} stages did: ${shown.textContent}`);
       figure.dataset.from = from;
       figure.dataset.to = to;

@@ -74,16 +74,27 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
     }
 }
 
-/// All stages leave it out, and the norms of the next batch are not taken for those of this one.
+/// All stages leave it out, and clip the batches behind it as before, also with replicas, of which one has the spoilt loss, and over ranks.
 #[test]
 fn a_batch_without_a_loss_is_left_out() {
     for method in METHODS {
-        let plan = Plan {
+        let alone = Plan {
             on_non_finite: OnNonFinite::Skip,
             ..clipped(method)
         };
-        let spoilt = feeds_with(3, Happening::NotFinite);
-        let (ended, record) = run_of(BUILD, &Threads, &plan, spoilt, &Interrupt::new());
+        let plan = replicated(alone.clone(), &[2, 1, 3]);
+        let spoilt = || feeds_with(3, Happening::NotFinite);
+        let (ended, expected) = run_of(BUILD, &Threads, &plan, spoilt(), &Interrupt::new());
+        assert_eq!(ended.expect("the run succeeds").version, 9, "{method}");
+        let (_, found) = over_ranks_of(BUILD, 3, &plan, spoilt, &Interrupt::new());
+        assert_eq!(found, expected, "{method} over ranks");
+        let unclipped = Plan {
+            clip_norm: None,
+            ..plan
+        };
+        let (_, found) = run_of(BUILD, &Threads, &unclipped, spoilt(), &Interrupt::new());
+        assert_ne!(found.at(9), expected.at(9), "{method} is not clipped");
+        let (ended, record) = run_of(BUILD, &Threads, &alone, spoilt(), &Interrupt::new());
         assert_eq!(ended.expect("the run succeeds").version, 9, "{method}");
         let skipped = record.losses.iter().filter(|(_, loss)| loss.is_none());
         assert_eq!(skipped.map(|(batch, _)| *batch).collect::<Vec<_>>(), [3]);

@@ -8,8 +8,8 @@
 //! min(M, K−k) micro-batches and the pending halves of min(M, k+1), together those of min(M, K) at most, as stage 0 of 1F1B
 //! does; a pending half holds inputs and output gradients of convolutions and linear layers. With halves of equal cost and
 //! M ≥ K the bubble is (K−1)/(3M+K−1) of the time, with a third of the ticks of 1F1B's. (The paper's ZB-H2 and ZB-V hold more,
-//! or interleave two chunks of a stage, and update before all stages know the norm of the gradient; here every stage clips by
-//! its own norm, so no update waits for another stage.)
+//! or interleave two chunks of a stage, and update before all stages know the norm of the gradient; here a run that clips
+//! gradients waits for that norm in every update, and others do not.)
 
 use std::sync::Arc;
 

@@ -53,7 +53,9 @@ pub fn frozen(job: &Job) -> Option<String> {
 
 /// The line on what gradients are clipped by, where that is not the norm of the whole gradient.
 pub fn clipping(job: &Job) -> Option<String> {
-    let limit = job.clip_norm_of_stages()?;
+    let limit = job
+        .clip_norm_of_stages()
+        .filter(|_| job.schedule.stages() > 1)?;
     Some(format!(
         "clipping: each stage clips its own gradient to the norm {limit}, as {} does not let stages wait for the norm of all",
         job.schedule

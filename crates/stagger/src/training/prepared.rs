@@ -188,7 +188,9 @@ impl<'a> Prepared<'a> {
     /// in the run folder; a folder in which nothing has been trained is removed again.
     pub fn run(mut self) -> Result<Run, Error> {
         let console = self.outputs.console.is_some();
-        if let Some(path) = self.finished() {
+        if let Some(path) = self.finished().map(Path::to_owned) {
+            // The last snapshot may be of a moment before the last evaluation.
+            self.from.progress.best = resume::best_of(&path.join(METRICS_FILE))?;
             let version = self.from.version();
             let journal = Journal::open(None, &self.job, None, console)?;
             if let (Folder::Reopened(folder), None) = (&self.folder, self.job.emulated()) {
@@ -197,8 +199,8 @@ impl<'a> Prepared<'a> {
                     journal.print(&note);
                 }
             }
-            journal.print(&closing::finished(&self.job, path, version, self.met()));
-            let finished = Run::finished(path, &self.job, &self.from);
+            journal.print(&closing::finished(&self.job, &path, version, self.met()));
+            let finished = Run::finished(&path, &self.job, &self.from);
             return Ok(finished.printed(&journal));
         }
         let (folder, is_new) = match std::mem::replace(&mut self.folder, Folder::None) {

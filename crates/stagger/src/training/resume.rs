@@ -142,6 +142,22 @@ pub fn ended_well_at(metrics: &Path) -> Option<usize> {
     end_of(metrics).map(|end| end.version)
 }
 
+/// Version and top-1 test accuracy, in percent, of the best evaluation of a run: the first of those that are equal.
+pub fn best_of(metrics: &Path) -> Result<Option<(usize, f64)>, Error> {
+    let mut best = None;
+    for record in read_metrics(metrics)? {
+        let Record::Epoch(epoch) = record else {
+            continue;
+        };
+        if let Some(top1) = epoch.test_top1
+            && best.is_none_or(|(_, before)| top1 > before)
+        {
+            best = Some((epoch.version, top1));
+        }
+    }
+    Ok(best)
+}
+
 /// How it did.
 fn end_of(metrics: &Path) -> Option<EndRecord> {
     match read_metrics(metrics).ok()?.pop() {

@@ -46,8 +46,18 @@ impl Sink for Seen {
 
 /// Two epochs of three batches, with plain gradient descent and a snapshot of every version.
 fn training<'a>(schedule: &str, stages: usize) -> (Training<'a>, tempfile::TempDir) {
+    clipped(schedule, stages, None)
+}
+
+/// The same with gradients clipped to this norm.
+fn clipped<'a>(
+    schedule: &str,
+    stages: usize,
+    clip_norm: Option<f64>,
+) -> (Training<'a>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let options = TrainingOptions {
+        clip_norm,
         optimizer: Some("sgd".to_owned()),
         lr: Some(RATE),
         lr_schedule: Some("constant".to_owned()),
@@ -108,4 +118,33 @@ fn gradients_of_other_ranks_are_told_too() {
     let training = training.tell_gradients(true).sink(&mut seen);
     over(2, |world| training.world(world).run(), follow).unwrap();
     check(&seen, "two ranks");
+}
+
+fn norm(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// By the norm of all stages, and stage by stage.
+#[test]
+fn gradients_are_told_before_they_are_clipped() {
+    const LIMIT: f64 = 0.1;
+    for (schedule, length) in [("bp", LIMIT), ("dsp", 2f64.sqrt() * LIMIT)] {
+        let (training, _folder) = clipped(schedule, 2, Some(LIMIT));
+        let mut seen = Seen::default();
+        training.tell_gradients(true).sink(&mut seen).run().unwrap();
+        let told = seen.gradients.iter().filter(|((batch, _), _)| *batch == 2);
+        let told = norm(told.flat_map(|(_, value)| value.data.iter().copied().map(f64::from)));
+        assert!(told > 3.0 * length, "{schedule}: {told}");
+        let after = seen
+            .weights
+            .iter()
+            .filter(|((version, _), _)| *version == 3);
+        let moved = norm(after.flat_map(|((_, name), after)| {
+            let before = &seen.weights[&(2, name.clone())].data;
+            let pairs = after.data.iter().zip(before);
+            pairs.map(|(after, before)| f64::from(*after) - f64::from(*before))
+        }));
+        let off = (moved / (RATE * length) - 1.0).abs();
+        assert!(off < 1e-2, "{schedule}: {moved}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Small data sets, and a data set that asks for an interrupt.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use stagger::Interrupt;
 use stagger::data::{DataError, Dataset, InMemory, Split};
@@ -32,6 +33,54 @@ fn images(len: usize, seed: usize) -> InMemory {
     let pixel = |at: usize| (at.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed) as u8;
     let pixels = (0..len * 64).map(pixel).collect();
     InMemory::new("tiny", ["a", "b", "c"], [1, 8, 8], labels, pixels).unwrap()
+}
+
+/// [`noise`] without salt, of which no test image can be read while `is_broken`.
+pub fn broken_while(is_broken: Arc<AtomicBool>) -> Split {
+    let test = Broken(images(10, 3), is_broken);
+    Split::new(images(IMAGES, 0), test).unwrap()
+}
+
+struct Broken(InMemory, Arc<AtomicBool>);
+
+impl Dataset for Broken {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn classes(&self) -> usize {
+        self.0.classes()
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.0.class_names()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.0.shape()
+    }
+
+    fn label(&self, index: usize) -> usize {
+        self.0.label(index)
+    }
+
+    fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(DataError::Io {
+                path: "test".into(),
+                source: std::io::Error::other("it is broken"),
+            });
+        }
+        self.0.image(index, pixels)
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.0.fingerprint()
+    }
 }
 
 struct Interrupting {

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use stagger::{
     evaluate_run,
 };
 
-use crate::support::{interrupting, noise};
+use crate::support::{broken_while, interrupting, noise};
 
 /// Six batches of it.
 fn training<'a>() -> Training<'a> {
@@ -144,6 +146,38 @@ impl Sink for Evaluations {
 }
 
 /// A snapshot is taken before the evaluation of its version, and knows of it after.
+/// The snapshot of the last version was written before that version was evaluated, and the run was killed on its very last steps, in which
+/// the snapshot is told of the evaluation.
+#[test]
+fn a_finished_run_that_is_resumed_keeps_its_best_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let training = || Training::new().dataset(broken_while(Arc::clone(&is_broken)));
+    let failed = training().batch_size(8).epochs(1).output(&path).run();
+    assert!(failed.is_err());
+    let manifest = path.join("snapshots/v00000003/manifest.json");
+    let before_evaluation = fs::read_to_string(&manifest).unwrap();
+    assert!(
+        before_evaluation.contains("\"best\": null"),
+        "{before_evaluation}"
+    );
+    is_broken.store(false, Ordering::SeqCst);
+    let best = training().resume(&path).run().unwrap().best;
+    assert_eq!(best.map(|(version, _)| version), Some(3));
+    fs::write(&manifest, before_evaluation).unwrap();
+    let weights = fs::read(path.join("best.safetensors")).unwrap();
+    for is_missing in [false, true] {
+        if is_missing {
+            fs::remove_file(path.join("best.safetensors")).unwrap();
+        }
+        let again = training().resume(&path).run().unwrap();
+        assert_eq!(again.best, best);
+        let found = fs::read(path.join("best.safetensors")).unwrap();
+        assert!(found == weights);
+    }
+}
+
 #[test]
 fn a_resumed_run_evaluates_no_version_twice() {
     let folder = tempfile::tempdir().unwrap();
