@@ -179,7 +179,8 @@ mod with_the_screen {
     #[test]
     fn a_second_signal_gives_the_terminal_back() {
         let bench = Bench::new();
-        let run = "train --tui --emulate equal:3s --max-batches 60 --output run";
+        let run =
+            "train --tui --emulate equal:3s --max-batches 60 --calibration-batches 0 --output run";
         let Some(mut terminal) = Terminal::start(&bench, "echo $$ >pid;", run) else {
             return;
         };
