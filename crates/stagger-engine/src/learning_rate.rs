@@ -104,10 +104,14 @@ fn half_cosine(time: f64) -> f64 {
     0.5 * (1.0 + (std::f64::consts::PI * time.clamp(0.0, 1.0)).cos())
 }
 
-/// How much of the way from batch `from` to batch `until` is behind a batch, in `[0, 1]`.
+/// How much of the way from batch `from` to batch `until` is behind a batch, in `[0, 1]`; from `until` on it is 1, also where the
+/// way has no length.
 fn share_of_way(batch: usize, from: usize, until: usize) -> f64 {
+    if batch >= until {
+        return 1.0;
+    }
     let (past, whole) = (batch.saturating_sub(from), until.saturating_sub(from));
-    (past as f64 / whole.max(1) as f64).min(1.0)
+    past as f64 / whole.max(1) as f64
 }
 
 /// A linear start: batch `j` of the first `batches` is scaled by
@@ -182,7 +186,9 @@ impl LearningRate {
             Decay::OneCycle { rise, batches } => {
                 let [first, last] = ONE_CYCLE_ENDS;
                 let (peak, end) = (rise.saturating_sub(1), batches.saturating_sub(1));
-                let share = if batch < peak {
+                let share = if batch == peak {
+                    1.0
+                } else if batch < peak {
                     first + (1.0 - first) * (1.0 - half_cosine(share_of_way(batch, 0, peak)))
                 } else {
                     last + (1.0 - last) * half_cosine(share_of_way(batch, peak, end))
@@ -318,6 +324,35 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// Where warm-up takes all batches of a decay, its end is reached all the same, and a way up as long as the cycle ends at the peak.
+    #[test]
+    fn ways_without_length_are_at_their_end() {
+        let mut schedule = LearningRate::constant(1.0);
+        for from in [3, 4] {
+            for decay in [
+                Decay::Cosine {
+                    from,
+                    batches: 3,
+                    last: 0.125,
+                },
+                Decay::Polynomial {
+                    from,
+                    batches: 3,
+                    power: 2.0,
+                    last: 0.125,
+                },
+            ] {
+                schedule.decay = decay;
+                assert_eq!(rates(&schedule, 5), [1.0, 1.0, 1.0, 0.125, 0.125]);
+            }
+        }
+        schedule.decay = Decay::OneCycle {
+            rise: 3,
+            batches: 3,
+        };
+        assert_eq!(schedule.at(2), 1.0);
     }
 
     #[test]
