@@ -100,12 +100,14 @@ fetch_chromium() {
 
 # What Chrome's DevTools read traces with.
 fetch_trace_engine() {
-  local wanted=@paulirish/trace_engine@0.0.65 folder=$cache/trace-engine
+  local wanted folder=$cache/trace-engine
+  wanted=$(cat benchmarks/sinks/trace-engine/package-lock.json)
   await packages
   command -v npm >/dev/null || install_packages --no-install-recommends nodejs npm
   [ "$(cat "$folder/stamp" 2>/dev/null)" != "$wanted" ] || return 0
   rm -rf "$folder"
-  npm install --silent --no-fund --no-audit --prefix "$folder" "$wanted"
+  cp -r benchmarks/sinks/trace-engine "$folder"
+  npm ci --silent --no-fund --no-audit --prefix "$folder"
   echo "$wanted" >"$folder/stamp"
 }
 

@@ -5,6 +5,7 @@
 
 import argparse
 import base64
+import fcntl
 import json
 import os
 import pathlib
@@ -19,6 +20,13 @@ FLAGS = "--headless --disable-gpu --no-first-run --no-default-browser-check --di
 FLAGS += " --disable-extensions --disable-sync --hide-scrollbars --remote-debugging-pipe"
 
 
+def beyond_the_first(end):
+    """The same end under a number that Chromium's own two, 3 and 4, cannot replace."""
+    moved = fcntl.fcntl(end, fcntl.F_DUPFD, 10)
+    os.close(end)
+    return moved
+
+
 class Browser:
     """A process of Chromium whose names of hosts lead nowhere."""
 
@@ -27,6 +35,7 @@ class Browser:
         assert found, f"there is no {binary}; Debian: apt-get install chromium"
         self.folder = tempfile.TemporaryDirectory()
         (self.read_end, its_write_end), (its_read_end, self.write_end) = os.pipe(), os.pipe()
+        its_read_end, its_write_end = beyond_the_first(its_read_end), beyond_the_first(its_write_end)
         flags = [*FLAGS.split(), f"--user-data-dir={self.folder.name}", "--host-resolver-rules=MAP * ~NOTFOUND"]
         # A container's root has no other way.
         flags += ["--no-sandbox"] if os.geteuid() == 0 else []

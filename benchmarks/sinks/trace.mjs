@@ -1,6 +1,6 @@
 // Reads a trace with the engine that Chrome's DevTools reads traces with, and holds against it what the file says itself.
 //
-//     npm install --prefix FOLDER @paulirish/trace_engine@0.0.65
+//     cp -r trace-engine FOLDER && npm ci --prefix FOLDER
 //     node trace.mjs FOLDER TRACE.json STAGES
 //
 // The engine has to find a thread per stage, with its name, and every slice of it. Its account of flows is one of pages of a browser, so

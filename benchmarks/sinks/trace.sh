@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Traces of several methods, read by the trace engine of Chrome's DevTools (trace.mjs).
 #   benchmarks/sinks/trace.sh FOLDER
-# FOLDER is where npm has installed @paulirish/trace_engine. STAGGER names another binary than target/release/stagger.
+# FOLDER is a copy of trace-engine/ where `npm ci` has run. STAGGER names another binary than target/release/stagger.
 set -euo pipefail
 engine=$(realpath "$1")
 here=$(realpath "$(dirname "$0")")

@@ -1,6 +1,6 @@
 //! Files that a command is asked to write, and that must not replace anything.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::atomic_file::write_atomic;
 use crate::error::ReportError;
@@ -15,20 +15,20 @@ impl NewFile {
     /// # Errors
     /// [`ReportError::Exists`], [`ReportError::NoFolder`].
     pub fn at(path: &Path) -> Result<Self, ReportError> {
+        Self::at_or_within(path, None)
+    }
+
+    /// As [`at`](Self::at), where the work itself may make one folder, and the file may be in it.
+    ///
+    /// # Errors
+    /// As [`at`](Self::at).
+    pub fn at_or_within(path: &Path, made: Option<&Path>) -> Result<Self, ReportError> {
         if path.symlink_metadata().is_ok() {
             return Err(ReportError::Exists {
                 path: path.to_owned(),
             });
         }
-        let folder = match path.parent() {
-            Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-            folder => folder.unwrap_or(Path::new("")),
-        };
-        if !folder.is_dir() || path.file_name().is_none() {
-            return Err(ReportError::NoFolder {
-                path: path.to_owned(),
-            });
-        }
+        check_folder_of(path, made)?;
         Ok(Self(path.to_owned()))
     }
 
@@ -45,6 +45,27 @@ impl NewFile {
         Self::at(&self.0)?;
         write_atomic(&self.0, bytes)
     }
+}
+
+/// Checks that a path can be made: that the folder it is in is there, or is `made` later.
+pub(crate) fn check_folder_of(path: &Path, made: Option<&Path>) -> Result<(), ReportError> {
+    let folder = match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        folder => folder.unwrap_or(Path::new("")),
+    };
+    let is_made = made.is_some_and(|made| without_dots(made).eq(without_dots(folder)));
+    let is_there = folder.is_dir() || is_made && folder.symlink_metadata().is_err();
+    match is_there && path.file_name().is_some() {
+        true => Ok(()),
+        false => Err(ReportError::NoFolder {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// The parts of a path but for `.`.
+fn without_dots(path: &Path) -> impl Iterator<Item = Component<'_>> {
+    path.components().filter(|part| *part != Component::CurDir)
 }
 
 #[cfg(test)]
@@ -67,5 +88,23 @@ mod tests {
         insta::assert_snapshot!(message(NewFile::at(&nowhere).unwrap_err()), @"DIR/no/a.csv cannot be written: its folder is not there; create it, or name another file");
         assert!(NewFile::at(Path::new("")).is_err());
         assert!(NewFile::at(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_file_may_be_in_the_folder_that_the_work_makes() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = folder.path().join("run");
+        let path = folder.path().join("./run/trace.json");
+        assert!(NewFile::at(&path).is_err());
+        assert!(NewFile::at_or_within(&path, Some(folder.path())).is_err());
+        assert!(NewFile::at_or_within(&made.join("in/trace.json"), Some(&made)).is_err());
+        let file = NewFile::at_or_within(&path, Some(&made)).unwrap();
+        assert!(file.write(b"early").is_err());
+        std::fs::create_dir(&made).unwrap();
+        file.write(b"trace").unwrap();
+        assert!(NewFile::at_or_within(&path, Some(&made)).is_err());
+        std::fs::write(folder.path().join("plain"), "").unwrap();
+        let plain = folder.path().join("plain");
+        assert!(NewFile::at_or_within(&plain.join("a"), Some(&plain)).is_err());
     }
 }

@@ -16,6 +16,7 @@ use self::histogram::Histogram;
 use crate::disk_watch;
 use crate::epoch::EpochTally;
 use crate::error::ReportError;
+use crate::new_file::check_folder_of;
 use crate::sink::Sink;
 use crate::summary::EpochSummary;
 
@@ -70,11 +71,12 @@ impl TensorBoard {
         }
     }
 
-    /// Checks, before there is anything to write, that `folder` is one, or that it can be made in one.
+    /// Checks, before there is anything to write, that `folder` is one, or that it can be made in one: also in that of the run, which
+    /// the run may have to make.
     ///
     /// # Errors
     /// [`ReportError::Occupied`] when it is a file, [`ReportError::NoFolder`] when the folder that it would be in is missing.
-    pub fn check(folder: &Path) -> Result<(), ReportError> {
+    pub fn check(folder: &Path, run: Option<&Path>) -> Result<(), ReportError> {
         if folder.is_dir() {
             return Ok(());
         }
@@ -84,16 +86,7 @@ impl TensorBoard {
                 what: "a file already",
             });
         }
-        let parent = match folder.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            parent => parent.unwrap_or(Path::new("")),
-        };
-        match parent.is_dir() {
-            true => Ok(()),
-            false => Err(ReportError::NoFolder {
-                path: folder.to_owned(),
-            }),
-        }
+        check_folder_of(folder, run)
     }
 
     /// Creates the file. It replaces everything from the step on at which the run starts.

@@ -12,6 +12,7 @@ mod ring;
 mod siblings;
 mod synthesis;
 mod times;
+mod values;
 mod versions;
 
 use std::sync::Arc;

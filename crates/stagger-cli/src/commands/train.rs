@@ -85,11 +85,13 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
         }
         None => said,
     };
-    let trace = arguments.trace.as_deref().map(NewFile::at).transpose();
-    let trace = trace.map_err(stagger::Error::from)?;
+    // The run makes its folder itself.
+    let made = options.output.as_deref();
+    let trace = (arguments.trace.as_deref()).map(|file| NewFile::at_or_within(file, made));
+    let trace = trace.transpose().map_err(stagger::Error::from)?;
     let tensorboard = arguments.tensorboard;
     if let Some(folder) = &tensorboard {
-        TensorBoard::check(folder).map_err(stagger::Error::from)?;
+        TensorBoard::check(folder, made).map_err(stagger::Error::from)?;
     }
     let tells_gradients = tensorboard.is_some();
     let metrics = arguments.metrics_listen.as_deref();

@@ -75,6 +75,25 @@ fn a_trace_replaces_no_file() {
     );
 }
 
+/// The folder of a new run is a good place for what others read of it.
+#[test]
+fn what_others_read_may_be_in_the_folder_of_the_run() {
+    let bench = Bench::new();
+    let run = RUN.replace("--trace trace.json", "");
+    let inside = "--trace ./run/trace.json --tensorboard run/board";
+    let output = bench.stagger(&format!("{run} --output run {inside}"));
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    for name in ["trace.json", "board", "metrics.jsonl"] {
+        assert!(bench.path("run").join(name).exists(), "{name}");
+    }
+    // Nothing is there when the run is refused.
+    let refused = bench.stagger(&format!(
+        "{run} --output other --trace other/trace.json --stages 99"
+    ));
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+    assert!(!bench.path("other").exists());
+}
+
 #[test]
 fn scalars_for_tensorboard_are_beside_those_of_before() {
     let bench = Bench::new();

@@ -117,6 +117,33 @@ fn a_longer_cosine_is_said() {
     assert_eq!(rate(&bench, "run", 14), 0.002);
 }
 
+/// Also where it has gone on at other rates: those hold for all that it trains again.
+#[test]
+fn a_longer_run_may_go_back_behind_its_former_end() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run = format!("train {data} {CONSTANT} --schedule bp --epochs 2 --keep-snapshots 30");
+    bench.stagger(&format!("{run} --output run"));
+    let steps = "--lr-schedule step --lr-steps 3 --lr-gamma 0.5";
+    succeeds(
+        &bench.stagger(&format!("train --resume run --epochs 4 {steps}")),
+        "resumed at version 6 of 12",
+    );
+    let before = numbers(&bench, "run");
+    for version in [6, 9, 12] {
+        let stage = format!("run/snapshots/v{version:08}/stage-0.safetensors");
+        fs::write(bench.path(&stage), "damaged").unwrap();
+    }
+    // Rates that the run has never had stay refused there.
+    let other = bench.stagger("train --resume run --epochs 5 --lr-gamma 0.25");
+    assert_eq!(other.status, 2, "{}", other.stdout);
+    assert!(other.stderr.contains("--lr-gamma"), "{}", other.stderr);
+    let again = bench.stagger("train --resume run --epochs 5");
+    succeeds(&again, "resumed at version 3 of 15");
+    succeeds(&again, "from here on those of a run of 15 batches (step)");
+    assert_eq!(numbers(&bench, "run")[..before.len()], before);
+}
+
 #[test]
 fn a_limit_of_batches_may_rise() {
     let bench = Bench::new();

@@ -254,7 +254,7 @@ fn a_place_that_cannot_be_a_folder_is_refused() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");
     fs::write(&file, "mine").unwrap();
-    let message = |path: &Path| TensorBoard::check(path).unwrap_err().to_string();
+    let message = |path: &Path| TensorBoard::check(path, None).unwrap_err().to_string();
     assert!(
         message(&file).contains("a file already"),
         "{}",
@@ -262,7 +262,7 @@ fn a_place_that_cannot_be_a_folder_is_refused() {
     );
     let nowhere = parent.path().join("no/board");
     assert!(message(&nowhere).contains("its folder is not there"));
-    assert!(TensorBoard::check(parent.path()).is_ok());
+    assert!(TensorBoard::check(parent.path(), None).is_ok());
 }
 
 /// A stage's snapshot of a parameter, its running statistics and its optimizer state.

@@ -16,9 +16,10 @@ const BATCHES: usize = 1000;
 /// Most actions, but for those of batches that are on their way by then: some 20 MB.
 const ACTIONS: usize = 100_000;
 
-/// Writes what every stage does in the first 1000 batches of a run, from where it starts or resumes, or in fewer where these would be more
-/// than some 100,000 actions: a track per stage, and arrows from where an activation or a gradient leaves to where it is taken. In front of an action, on the same track, is what it waited for its
-/// input, and behind it what it waited for room above or below. Of several replicas, the first.
+/// Writes what every stage does in the first 1000 batches of a run, from where it starts or resumes, or in fewer where these would be
+/// more than some 100,000 actions: a track per stage, and arrows from where an activation or a gradient leaves to where it is taken. In
+/// front of an action, on the same track, is what it waited for its input, and behind it what it waited for room above or below. Of
+/// several replicas, the first.
 ///
 /// The file is written when all stages have gone through these batches, or else when the run ends.
 #[derive(Debug)]

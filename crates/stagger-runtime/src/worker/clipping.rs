@@ -9,10 +9,11 @@
 //! schedules cannot have it; see [`Plan::clip_norm`].
 
 use stagger_engine::{HostTensor, Stage};
-use stagger_transport::{Content, Header, Lane, Link, Message};
+use stagger_transport::{Header, Lane};
 
 use super::Worker;
 use super::times::Times;
+use super::values::{give, take};
 use crate::board::{Line, WaitsFor};
 use crate::cargo::Cargo;
 use crate::fault::Fault;
@@ -130,46 +131,5 @@ impl<T> Chain<Cargo<T>> {
             ),
             None => Ok(()),
         }
-    }
-}
-
-fn give<T>(
-    link: &mut dyn Link<Cargo<T>>,
-    waits_for: WaitsFor,
-    header: Header,
-    values: Vec<f32>,
-    line: &Line,
-    times: &mut Times,
-) -> Result<(), Fault> {
-    let tensor = HostTensor::new(vec![values.len()], values)?;
-    let message = Message {
-        header,
-        content: Content::Payload(Cargo::Host(tensor)),
-    };
-    Ok(line.waits(waits_for, &mut times.waits.send, || link.send(message))?)
-}
-
-fn take<T>(
-    link: &mut dyn Link<Cargo<T>>,
-    waits_for: WaitsFor,
-    header: Header,
-    line: &Line,
-    times: &mut Times,
-) -> Result<Vec<f32>, Fault> {
-    let account = &mut times.waits.receive;
-    let message = line.waits(waits_for, account, || link.receive(header.lane))?;
-    let found = message.header;
-    if header.batch != found.batch {
-        return Err(Fault::OutOfOrder {
-            lane: header.lane,
-            expected: header.batch,
-            found: found.batch,
-        });
-    }
-    match message.content {
-        Content::Payload(Cargo::Host(tensor)) => Ok(tensor.data),
-        _ => Err(Fault::Program {
-            what: "something else than norms of gradients",
-        }),
     }
 }

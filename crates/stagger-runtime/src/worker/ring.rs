@@ -19,9 +19,10 @@ use std::time::Instant;
 
 use stagger_engine::{AcrossReplicas, EngineError, HostTensor};
 use stagger_transport::sync::{Mutex, MutexGuard, lock};
-use stagger_transport::{Content, Header, Lane, Message};
+use stagger_transport::{Header, Lane};
 
 use super::times::Times;
+use super::values::{give, take};
 use crate::board::{Line, WaitsFor};
 use crate::cargo::Cargo;
 use crate::event::Waits;
@@ -210,35 +211,15 @@ impl<T> End<T> {
             sent_at: self.clock.elapsed(),
             mark: None,
         };
-        let tensor = HostTensor::new(vec![gives.len()], gives)?;
-        let message = Message {
-            header,
-            content: Content::Payload(Cargo::Host(tensor)),
-        };
         let Ring { next, previous } = &mut self.links;
+        let (next, previous) = (next.as_mut(), previous.as_mut());
         let waits_for = WaitsFor::Replicas;
-        self.line
-            .waits(waits_for, &mut times.waits.send, || next.send(message))?;
-        let account = &mut times.waits.receive;
-        let message = self
-            .line
-            .waits(waits_for, account, || previous.receive(header.lane))?;
-        let found = message.header;
-        if header.batch != found.batch {
-            return Err(Fault::OutOfOrder {
-                lane: header.lane,
-                expected: header.batch,
-                found: found.batch,
-            });
-        }
-        match message.content {
-            Content::Payload(Cargo::Host(tensor))
-                if header.micro == found.micro && tensor.data.len() == takes =>
-            {
-                Ok(tensor.data)
-            }
-            _ => Err(Fault::Program {
-                what: "an exchange of replicas of which one is at another or has other values",
+        give(next, waits_for, header, gives, &self.line, times)?;
+        let values = take(previous, waits_for, header, &self.line, times)?;
+        match values.len() == takes {
+            true => Ok(values),
+            false => Err(Fault::Program {
+                what: "an exchange of replicas of which one has other values",
             }),
         }
     }

@@ -348,7 +348,7 @@ fn an_exchange_that_is_another_is_refused() {
     };
     let error = error.to_string();
     assert!(
-        error.contains("an exchange of replicas of which one is at another or has other values"),
+        error.contains("an exchange of values of which one side is at another"),
         "{error}"
     );
 }

@@ -72,9 +72,10 @@ impl<'a> Extension<'a> {
         self.job.horizon.batches > self.planned
     }
 
-    /// Whether the run may be resumed with another value of the option.
-    pub fn allows(&self, option: &str) -> bool {
-        let is_at_end = self.version > 0 && self.version >= self.planned;
+    /// Whether the run may be resumed with another value of the option, which may be one that it has gone on with already
+    /// (`is_its_own`): then it goes back behind its former end.
+    pub fn allows(&self, option: &str, is_its_own: bool) -> bool {
+        let is_at_end = is_its_own || self.version > 0 && self.version >= self.planned;
         (LENGTH.contains(&option) && self.job.horizon.batches >= self.planned)
             || (RATE.contains(&option) && self.is_longer() && is_at_end)
     }

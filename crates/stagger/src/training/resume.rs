@@ -235,18 +235,15 @@ pub fn reopen(
             return Err(ResumeRefusal::Damaged { run, notes }.into());
         }
         None => {
-            check_options(&job, &stored, 0, run)?;
+            check_options(&job, &stored, &stored, 0, run)?;
             notes.push("there is no snapshot yet: starting again at version 0".to_owned());
             StartPoint::default()
         }
         Some(mut found) => {
             found.options = found.options.or_as_it_ran();
-            check_same(&job, &found, run)?;
+            check_same(&job, &found, &stored, run)?;
             data_check::check(&job, &found, run, accept_changed_data, &mut notes)?;
             found.from.progress.drained_at = extension::drains(&job, &found.from, &found.options);
-            job.horizon
-                .drain_at
-                .clone_from(&found.from.progress.drained_at);
             let (version, batches) = (found.from.version(), job.horizon.batches);
             notes.push(format!("resumed at version {version} of {batches}"));
             let factor = found.from.progress.learning_rate_factor;
@@ -264,6 +261,7 @@ pub fn reopen(
     if let Some(rolled_back) = rolled_back {
         rolled_back.apply(&mut from);
     }
+    job.horizon.drain_at.clone_from(&from.progress.drained_at);
     Ok(Reopened {
         job,
         from,
@@ -306,8 +304,10 @@ pub(super) const FREE: [&str; 16] = [
 ];
 
 /// Makes sure that the run continues as it would have.
-fn check_same(job: &Job, found: &Found, run: &Path) -> Result<(), Error> {
-    check_options(job, &found.options, found.from.version(), run)?;
+/// `stored` is what the folder says of its run: it may have gone on longer, and at other rates, than was planned when the snapshot was
+/// taken.
+fn check_same(job: &Job, found: &Found, stored: &TrainingOptions, run: &Path) -> Result<(), Error> {
+    check_options(job, &found.options, stored, found.from.version(), run)?;
     let sizes = job.cut.sizes();
     if found.cut != sizes {
         return Err(ResumeRefusal::Cut {
@@ -323,16 +323,19 @@ fn check_same(job: &Job, found: &Found, run: &Path) -> Result<(), Error> {
 fn check_options(
     job: &Job,
     options: &TrainingOptions,
+    stored: &TrainingOptions,
     version: usize,
     run: &Path,
 ) -> Result<(), Error> {
     let extension = Extension::new(job, options, version);
     let (then, now) = (table(options)?, table(&job.options)?);
+    let stored = table(stored)?;
     let mut keys: Vec<&String> = then.keys().chain(now.keys()).collect();
     keys.sort();
     for key in keys {
         let (was, is) = (then.get(key), now.get(key));
-        let is_free = FREE.contains(&key.as_str()) || extension.allows(key);
+        let is_its_own = stored.get(key) == is;
+        let is_free = FREE.contains(&key.as_str()) || extension.allows(key, is_its_own);
         if was == is || is_free || is_same_schedule(key, was, job) {
             continue;
         }

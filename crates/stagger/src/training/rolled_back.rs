@@ -25,6 +25,9 @@ pub struct RolledBack {
     learning_rate_factor: f64,
     rollbacks: usize,
     diverged_at: Option<usize>,
+    /// Versions at which the pipeline has run empty, also behind `version`: there it does so again.
+    #[serde(default)]
+    drained_at: Vec<usize>,
     /// [`options`] of the run; files of earlier builds have none.
     #[serde(default)]
     options_crc32: Option<String>,
@@ -39,6 +42,7 @@ impl RolledBack {
             learning_rate_factor: progress.learning_rate_factor,
             rollbacks: progress.rollbacks,
             diverged_at: progress.diverged_at,
+            drained_at: progress.drained_at.clone(),
         })
     }
 
@@ -98,6 +102,10 @@ impl RolledBack {
             progress.learning_rate_factor = self.learning_rate_factor;
             progress.rollbacks = self.rollbacks;
             progress.diverged_at = self.diverged_at;
+            // A file of an earlier build knows of none.
+            if !self.drained_at.is_empty() {
+                progress.drained_at.clone_from(&self.drained_at);
+            }
             progress.rolled_back_to = Some(version);
         }
     }
