@@ -353,7 +353,7 @@ fn a_rollback_behind_a_former_end_drains_the_pipeline_there_again() {
         let planned = bench.stagger(&format!("train {flags} --output {run}"));
         assert_eq!(planned.status, 0, "{}", planned.stderr);
     }
-    let longer = "--epochs 6 --lr-schedule step --lr-steps 4 --lr-gamma 1e7";
+    let longer = "--epochs 6 --lr-schedule step --lr-steps 4 --lr-gamma 1e8";
     let unbroken = bench.stagger(&format!("train --resume unbroken {longer}"));
     let lines = rolled_back(&unbroken.stdout);
     assert!(!lines.is_empty(), "{} {}", unbroken.stdout, unbroken.stderr);
