@@ -50,6 +50,10 @@ def main():
         good.append(compare(f"gpipe, 1 micro-batch, cut {cut}", losses("gpipe", 1, "--cut", cut), one[1]))
     for kind in ("gpipe", "1f1b"):
         good.append(compare(f"{kind}, 4 micro-batches", losses(kind, 4, "--cut", "2"), one[4]))
+    for kind in ("interleaved", "zb", "zbv", "dualpipev"):
+        good.append(compare(f"{kind}, 4 micro-batches", losses(kind, 4, "--cuts", "1,2,4"), one[4]))
+    good.append(compare("zb, 4 micro-batches, one part per process", losses("zb", 4, "--cuts", "2"), one[4]))
+    good.append(compare("compiled", losses("compiled", 1), one[1]))
     good.append(compare("ddp on 2 processes", losses("ddp", 1), one[2]))
     half = losses("eager", 4, "--dtype", "bf16")
     good.append(compare("eager in bf16", half, one[4], 1e-2, 5e-2))

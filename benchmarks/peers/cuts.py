@@ -1,10 +1,13 @@
-"""The best cut of a pipeline of two: searched once per host and setting, remembered in .cuts.json.
+"""The best cut of a pipeline of two, or of one with several parts per process: searched once per host and setting, remembered in
+.cuts.json.
 
 For PyTorch the search measures every block by itself, starts where the two sides are closest, and tries the pipeline there
 and at two places on each side; where blocks are many, in steps of more than one block, then the neighbours of the best. For
-stagger it starts at the cut that stagger estimates, and tries as many places around it.
+stagger it starts at the cut that stagger estimates, and tries as many places around it. With three cuts it starts where the longest of
+the four parts is shortest, and tries each cut one place, or stride, to either side, with the others kept.
 """
 
+import itertools
 import json
 import os
 import re
@@ -22,6 +25,11 @@ ROUNDS = 3
 def best(host, flags, run):
     """The cut for PyTorch's pipeline that `flags` describes. `run(flags)` measures one and gives its report."""
     return remember(host, flags, lambda: search(flags, run))
+
+
+def best_of_parts(host, flags, run):
+    """Three cuts, as `--cuts` takes them, for PyTorch's pipeline with two parts per process."""
+    return remember(host, flags, lambda: search_of_parts(flags, run))
 
 
 def best_of_stagger(host, stagger, flags, run):
@@ -49,6 +57,23 @@ def search(flags, run):
     return around(centre, total, flags, lambda cut: run([*flags, *STEPS, "--cut", str(cut)]))
 
 
+def search_of_parts(flags, run):
+    seconds = block_seconds(flags)
+    total = len(seconds)
+    stride = max(1, total // 28)
+
+    def longest(cuts):
+        bounds = [0, *cuts, total]
+        return max(sum(seconds[first:end]) for first, end in itertools.pairwise(bounds))
+
+    centre = min(itertools.combinations(range(1, total), 3), key=longest)
+    moved = [tuple(cut + step * (at == which) for at, cut in enumerate(centre)) for which in range(3) for step in (-stride, stride)]
+    candidates = [cuts for cuts in (centre, *moved) if 0 < cuts[0] < cuts[1] < cuts[2] < total]
+    text = {cuts: ",".join(map(str, cuts)) for cuts in candidates}
+    times = measured(candidates, lambda cuts: run([*flags, *STEPS, "--cuts", text[cuts]]))
+    return told(flags, text[min(times, key=times.get)], total, {text[cuts]: seconds for cuts, seconds in times.items()})
+
+
 def search_of_stagger(stagger, flags, run):
     def value(name):
         return flags[flags.index(name) + 1]
@@ -70,19 +95,28 @@ def around(centre, total, flags, run):
 
     def measure(candidates):
         new = [cut for cut in candidates if 0 < cut < total and cut not in step_seconds]
-        seconds = {cut: [] for cut in new}
-        for _ in range(ROUNDS):
-            for cut in new:
-                seconds[cut].append(statistics.median(run(cut)["seconds"]))
-        step_seconds.update({cut: statistics.median(each) for cut, each in seconds.items()})
+        step_seconds.update(measured(new, run))
         return min(step_seconds, key=step_seconds.get)
 
     found = measure(centre + stride * step for step in range(-2, 3))
     if stride > 1:
         found = measure((found - 1, found + 1))
-    print(f"cut of {' '.join(flags)}: {found} of {total} blocks; milliseconds of a step by cut: "
-          f"{ {cut: round(1000 * seconds) for cut, seconds in sorted(step_seconds.items())} }", file=sys.stderr)
-    return {"cut": found, "step_seconds": dict(sorted(step_seconds.items()))}
+    return told(flags, found, total, dict(sorted(step_seconds.items())))
+
+
+def measured(candidates, run):
+    """Seconds of a step with each, the median of the rounds."""
+    seconds = {cut: [] for cut in candidates}
+    for _ in range(ROUNDS):
+        for cut in candidates:
+            seconds[cut].append(statistics.median(run(cut)["seconds"]))
+    return {cut: statistics.median(each) for cut, each in seconds.items()}
+
+
+def told(flags, found, total, step_seconds):
+    milliseconds = {cut: round(1000 * seconds) for cut, seconds in step_seconds.items()}
+    print(f"cut of {' '.join(flags)}: {found} of {total} blocks; milliseconds of a step by cut: {milliseconds}", file=sys.stderr)
+    return {"cut": found, "step_seconds": step_seconds}
 
 
 def block_seconds(flags):

@@ -79,6 +79,34 @@ def blocks(name, seed):
     return found
 
 
+class Into(torch.autograd.Function):
+    """Rows as another process sends them, [N, H, W, C], to images. Its gradient lies in memory as it is sent, also where a backward pass in
+    two halves takes it from the graph as it is."""
+
+    @staticmethod
+    def forward(_, rows):
+        return rows.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(_, gradient):
+        return gradient.permute(0, 2, 3, 1).contiguous()
+
+
+class Out(torch.autograd.Function):
+    """Images in channels_last to rows. These share their memory, and are no view in PyTorch's eyes, which detaches them in place between
+    the parts of one process."""
+
+    @staticmethod
+    def forward(_, images):
+        rows = images.permute(0, 2, 3, 1)
+        own = torch.empty(0, dtype=rows.dtype, device=rows.device)
+        return own.set_(rows.untyped_storage(), rows.storage_offset(), rows.shape, rows.stride())
+
+    @staticmethod
+    def backward(_, gradient):
+        return gradient.permute(0, 3, 1, 2)
+
+
 class Stage(nn.Module):
     """A run of blocks. Between stages an image batch travels as [N, H, W, C], which is how channels_last lies in
     memory: torch.distributed sends dense row-major tensors, and this makes them so without a copy."""
@@ -91,22 +119,14 @@ class Stage(nn.Module):
 
     def forward(self, batch):
         if not self.first:
-            batch = batch.permute(0, 3, 1, 2)
+            batch = Into.apply(batch)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == "bf16"):
             batch = self.run(batch)
-        return batch.float() if self.last else batch.permute(0, 2, 3, 1)
+        return batch.float() if self.last else Out.apply(batch)
 
 
 def whole(name, seed, dtype):
     return Stage(blocks(name, seed), True, True, dtype)
-
-
-def half(name, seed, dtype, cut, rank):
-    """Stage `rank` of two; the first has `cut` blocks."""
-    found = blocks(name, seed)
-    if not 0 < cut < len(found):
-        raise ValueError(f"a cut after {cut} blocks: {name} has {len(found)}; take 1 to {len(found) - 1}")
-    return Stage(found[:cut] if rank == 0 else found[cut:], rank == 0, rank == 1, dtype)
 
 
 def batches(batch_size, seed, count=4):

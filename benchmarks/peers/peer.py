@@ -4,8 +4,9 @@
     peer.py eager --threads 2
     peer.py ddp --batch-size 128
     peer.py 1f1b --micro-batches 8 --cut 5
+    peer.py zbv --micro-batches 8 --cuts 2,5,8
 
-`ddp`, `gpipe` and `1f1b` are two processes with one thread each, over gloo. Every process is bound to its cores:
+All but `eager` and `compiled` are two processes with one thread each, over gloo. Every process is bound to its cores:
 process r to the r-th of --cores, eager with n threads to the first n.
 """
 
@@ -19,7 +20,8 @@ import time
 
 import cuts
 
-KINDS = {"eager": 1, "ddp": 2, "gpipe": 2, "1f1b": 2}
+# How many processes each kind has.
+KINDS = {"eager": 1, "compiled": 1, "ddp": 2, "gpipe": 2, "1f1b": 2, "interleaved": 2, "zb": 2, "zbv": 2, "dualpipev": 2}
 
 
 def parse():
@@ -31,6 +33,7 @@ def parse():
     parser.add_argument("--threads", type=int, default=1, help="of a process")
     parser.add_argument("--dtype", choices=("f32", "bf16"), default="f32", help="bf16 is autocast")
     parser.add_argument("--cut", type=int, default=5, help="blocks in the first of two stages")
+    parser.add_argument("--cuts", default="2,5,8", help="blocks below each cut, for schedules of several parts per process; zb may have one")
     parser.add_argument("--steps", type=int, default=20, help="timed steps")
     parser.add_argument("--warmup", type=int, default=4, help="steps before them, at least 1")
     parser.add_argument("--lr", type=float, default=0.01)
@@ -42,6 +45,7 @@ def parse():
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--meeting", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.cuts = [int(cut) for cut in options.cuts.split(",")]
     options.cores = [int(core) for core in options.cores.split(",")]
     if options.warmup < 1:
         parser.error("--warmup: a step is timed from the end of the one before, so 1 at least")
@@ -92,6 +96,8 @@ def lead(options):
         return
     for key in ("peak_resident_bytes", "resident_after_import_bytes"):
         reports[-1][key] = sum(report[key] for report in reports)
+    # The last part of the network need not be with the last process.
+    reports[-1]["losses"] = next(report["losses"] for report in reports if None not in report["losses"])
     print(json.dumps(reports[-1]))
 
 
@@ -139,7 +145,7 @@ def work(options):
         "threads": threads,
         "batch_size": options.batch_size,
         "micro_batches": options.micro_batches,
-        "cut": options.cut if options.kind in loops.PIPELINES else None,
+        "cut": options.cut if options.kind in loops.PIPELINES else options.cuts if options.kind in loops.CHUNKED else None,
         "images_per_second": options.batch_size * len(seconds) / sum(seconds),
         "seconds": seconds,
         "losses": losses,

@@ -14,6 +14,11 @@ PYTHON = os.path.join(HERE, ".venv", "bin", "python")
 PEER = os.path.join(HERE, "peer.py")
 
 
+# Pipelines of a stage per process, and of two parts of the network per process.
+CUT_ONCE = ("gpipe", "1f1b")
+CUT_THRICE = ("interleaved", "zb", "zbv", "dualpipev")
+
+
 @dataclass(frozen=True)
 class Variant:
     """`flags` go to peer.py or to `stagger bench`; `pipeline` says that it is a synchronous pipeline of PyTorch."""
@@ -29,7 +34,7 @@ class Variant:
 
 
 def peer(name, dtype, *flags, batch_size=128):
-    return Variant(name, dtype, flags, batch_size, pipeline=flags[0] in ("gpipe", "1f1b"))
+    return Variant(name, dtype, flags, batch_size, pipeline=flags[0] in (*CUT_ONCE, *CUT_THRICE))
 
 
 def of_dtype(dtype):
@@ -43,6 +48,11 @@ def of_dtype(dtype):
         for micro_batches in (4, 8):
             yield peer(f"{kind}-{micro_batches}{suffix}", dtype, kind, "--micro-batches", str(micro_batches))
     if dtype == "f32":
+        for kind in CUT_THRICE:
+            for micro_batches in (4, 8):
+                yield peer(f"{kind}-{micro_batches}", dtype, kind, "--micro-batches", str(micro_batches))
+        for threads in (1, 2):
+            yield peer(f"compiled-{threads}", dtype, "compiled", "--threads", str(threads))
         for name, flags in (("eager-2", ("eager", "--threads", "2")), ("1f1b-8", ("1f1b", "--micro-batches", "8"))):
             yield Variant(f"{name}-default", dtype, flags, default_allocator=True)
     for schedule, stages in (("bp", 1), ("bp", 2), ("dsp", 2), ("pipedream", 2)):
@@ -63,6 +73,16 @@ TITLES = {
     "gpipe-8": "PyTorch GPipe, 8 micro-batches",
     "1f1b-4": "PyTorch 1F1B, 4 micro-batches",
     "1f1b-8": "PyTorch 1F1B, 8 micro-batches",
+    "interleaved-4": "PyTorch interleaved 1F1B, 4 micro-batches",
+    "interleaved-8": "PyTorch interleaved 1F1B, 8 micro-batches",
+    "zb-4": "PyTorch interleaved zero bubble, 4 micro-batches",
+    "zb-8": "PyTorch interleaved zero bubble, 8 micro-batches",
+    "zbv-4": "PyTorch zero bubble V, 4 micro-batches",
+    "zbv-8": "PyTorch zero bubble V, 8 micro-batches",
+    "dualpipev-4": "PyTorch DualPipeV, 4 micro-batches",
+    "dualpipev-8": "PyTorch DualPipeV, 8 micro-batches",
+    "compiled-1": "PyTorch compiled, 1 thread",
+    "compiled-2": "PyTorch compiled, 2 threads",
     "eager-2-default": "PyTorch, 2 threads, allocator as it comes",
     "1f1b-8-default": "PyTorch 1F1B, 8 micro-batches, allocator as it comes",
     "stagger-bp-1": "stagger BP, 1 stage",
@@ -81,7 +101,7 @@ def check_installed(chosen, stagger):
     """Ends the program with a sentence where something that `chosen` needs is missing."""
     if any(variant.stagger for variant in chosen) and not os.access(stagger, os.X_OK):
         sys.exit(f"no program {stagger}: build it with `cargo build --release --features torch`, name another with "
-                 "--stagger, or measure the peers alone with --only 'eager-*' 'ddp-*' 'gpipe-*' '1f1b-*'")
+                 "--stagger, or measure the peers alone with --only '[!s]*'")
     if any(not variant.stagger for variant in chosen) and not os.access(PYTHON, os.X_OK):
         sys.exit(f"no {PYTHON}: run benchmarks/peers/install.sh first, or measure stagger alone with --only 'stagger-*'")
 
@@ -104,8 +124,10 @@ def command(variant, model, arguments, host):
             flags += ["--balance", f"{cut},{blocks(model) - cut}"]
         return [arguments.stagger, "bench", *flags, "--batches", str(steps), "--warmup", str(arguments.warmup), "--json"]
     flags = [*variant.flags, "--model", model, *size, "--cores", arguments.cores]
-    if flags[0] in ("gpipe", "1f1b"):
+    if flags[0] in CUT_ONCE:
         flags += ["--cut", str(cuts.best(host, flags, lambda flags: report([PYTHON, PEER, *flags])))]
+    if flags[0] in CUT_THRICE:
+        flags += ["--cuts", cuts.best_of_parts(host, flags, lambda flags: report([PYTHON, PEER, *flags]))]
     flags += ["--default-allocator"] if variant.default_allocator else []
     return [PYTHON, PEER, *flags, "--steps", str(steps), "--warmup", str(arguments.warmup)]
 
