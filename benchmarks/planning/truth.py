@@ -4,8 +4,9 @@
     cargo build --release
     benchmarks/planning/truth.py [--stagger target/release/stagger] [--output truth.tsv] [--rounds 3] [--part real|emulated]
 
-`real`: `resnet20` on one and two stages of engine `cpu`. In every round a profile of that schedule is measured, and then the same
-schedule is benchmarked; the ratio is taken within the round, and the median of the rounds stands in the table, with the range.
+`real`: `resnet20` on one and two stages of engine `cpu`. In every round that schedule is benchmarked between two profiles of it, as the
+machine's speed drifts, and simulated with both; the mean is compared within the round, and the median of the rounds stands in the
+table, with the range.
 `emulated`: 2 to 16 stages that sleep, over methods, with links that take time, with passes that vary, and with stragglers. The seed is
 the same in both, so random times and the batches of stragglers are too. Run it on a machine that does nothing else. Rows are written to
 the output as they are found.
@@ -29,19 +30,29 @@ STRAGGLER = "probability=0.33,slowdown=100%"
 def real(stagger, rounds, folder):
     for stages in (1, 2):
         for schedule in METHODS if stages > 1 else ["bp", "gpipe(4)"]:
+            flags = ["--model", "resnet20", "--batch-size", 128, "--schedule", schedule, "--stages", stages]
             ratios, pairs = [], []
-            for number in range(rounds):
-                profile = Path(folder) / f"real-{stages}-{schedule}-{number}.json"
-                flags = ["--model", "resnet20", "--batch-size", 128, "--schedule", schedule, "--stages", stages]
-                run([stagger, "profile", *flags, "--json", "--output", profile, "--rounds", 3])
-                predicted = run([
-                    stagger, "simulate", schedule, "--stages", stages, "--profile", profile, "--batch-size", 128, "--json",
-                ])  # fmt: skip
-                cut = ",".join(map(str, predicted["cut"]))
+            for _ in range(rounds):
+                before, cut = predicted(stagger, flags, folder)
                 found = run([stagger, "bench", *flags, "--balance", cut, "--json", "--batches", 40])
-                pairs.append((predicted["images_per_second"] / 128, found["images_per_second"] / 128))
+                after, _ = predicted(stagger, flags, folder, cut)
+                # Seconds, not rates, have a mean.
+                seconds = statistics.fmean(128 / rate for rate in (before, after))
+                pairs.append((1 / seconds, found["images_per_second"] / 128))
                 ratios.append(pairs[-1][0] / pairs[-1][1])
             yield row("real", schedule, stages, pairs, ratios)
+
+
+def predicted(stagger, flags, folder, cut="profile"):
+    """Images per second by a profile that is measured now, and the cut."""
+    profile = Path(folder) / "real.json"
+    profile.unlink(missing_ok=True)
+    run([stagger, "profile", *flags, "--json", "--output", profile, "--rounds", 3])
+    schedule, stages = flags[flags.index("--schedule") + 1], flags[flags.index("--stages") + 1]
+    found = run([
+        stagger, "simulate", schedule, "--stages", stages, "--profile", profile, "--balance", cut, "--batch-size", 128, "--json",
+    ])  # fmt: skip
+    return found["images_per_second"], ",".join(map(str, found["cut"]))
 
 
 def emulations(stagger, rounds, counts, kinds, folder):
