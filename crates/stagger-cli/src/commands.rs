@@ -22,6 +22,8 @@ pub mod train;
 pub mod watch;
 pub mod weights;
 
+pub use series::quoted;
+
 use stagger::RunWeights;
 
 use crate::terminal::print;

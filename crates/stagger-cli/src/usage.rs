@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::commands::quoted;
 use crate::flags::Cli;
 
 /// What was asked for, where it is no error: the text of `--help` or `--version`, or the help where nothing was said.
@@ -116,9 +117,8 @@ fn unknown(found: &Found<'_>, command: &str, words: &[OsString]) -> String {
     ) {
         (Some(at), Some(flag)) if !said.starts_with("--") => {
             let value = words[at].to_string_lossy();
-            format!(
-                "{command} has no flag {value}; if it is the value of {flag}, write {flag}={value}"
-            )
+            let joined = quoted(&[format!("{flag}={value}").into()]);
+            format!("{command} has no flag {value}; if it is the value of {flag}, write {joined}")
         }
         _ => format!("{command} has no flag {said}; {}", see(command)),
     }

@@ -69,13 +69,17 @@ impl StageMemory {
     }
 }
 
-/// What a summary estimates times by.
+/// What a summary estimates times by, and what the method makes of them.
 #[derive(Clone, Copy, Debug)]
 pub struct SummaryTime<'a> {
     /// What layers take.
     pub costs: &'a CostModel,
     /// What that is an estimate of, for the note below the tables: `engine cpu`.
     pub of: &'a str,
+    /// How many times faster than one device the method is at most, with stages that are equal.
+    pub most_speedup: f64,
+    /// Replicas of every stage, at least 1: each has an equal share of a batch.
+    pub replicas: usize,
 }
 
 /// A table per stage with a row per layer, then a table of the stages. `batch_size` counts samples.
@@ -130,8 +134,9 @@ pub fn summary(
         text.push_str(&layers(&blocks[range.clone()], share));
     }
     text.push('\n');
-    text.push_str(&stage_table(model, cut, stages, &times, batch_size)?);
-    text.push_str(&notes(time, &costs, &times, batch_size));
+    let share = batch_size.div_ceil(time.replicas.max(1));
+    text.push_str(&stage_table(model, cut, stages, &times, share)?);
+    text.push_str(&notes(time, &costs, &times, share));
     Ok(text)
 }
 
@@ -251,20 +256,34 @@ fn notes(time: SummaryTime<'_>, costs: &BlockCosts, times: &[f64], batch_size: u
         backward,
     } = time.costs;
     let of = time.of;
+    let replicas = time.replicas.max(1);
+    let by_cut = replicas as f64 * alone / busiest;
+    let shared = match replicas {
+        1 => String::new(),
+        replicas => format!(", by {replicas} replicas"),
+    };
+    let so = match by_cut > time.most_speedup {
+        true => "; with the waits of this method that gives at most",
+        false => ", so that this cut gives at most",
+    };
+    let of_each = match replicas {
+        1 => String::new(),
+        _ => " for each replica".to_owned(),
+    };
     format!(
         "
-The busiest stage takes {} of the time, so that this cut gives at most {:.2}x the images/s of one stage.
+The busiest stage takes {} of the time{shared}{so} {:.2}x the images/s of one stage.
 FLOPs: forward pass of one sample, two per multiply-add of convolutions and linear layers.
 activations: outputs of one sample, f32.
 time: estimated for {of}; a multiply-add costs 1, an element of any other layer {multiply_adds_per_element}, \
 backward {backward}x forward, recomputing 1x forward.
-memory: batch size {batch_size}, f32, without the engine's working memory.
+memory: batch size {batch_size}{of_each}, f32, without the engine's working memory.
   weights: with gradients and one optimizer buffer (momentum).
   kept inputs: the stage's input of every batch in flight, staleness + 1 for dsp.
   graph: outputs of all layers for one batch; for every batch in flight where the graph is kept.
 ",
         percent(busiest / total),
-        alone / busiest,
+        by_cut.min(time.most_speedup),
     )
 }
 

@@ -1,5 +1,7 @@
 //! What was measured: a file.
 
+mod calibrated;
+
 use serde::{Deserialize, Serialize};
 use stagger_model::BlockCosts;
 

@@ -297,19 +297,20 @@ impl EpochTally {
     /// Captures the sums of a stage at a version, and with the last stage those of the trained batches. The other stages may
     /// be at other versions at this time.
     fn capture(&mut self, stage: usize, version: usize) {
-        let (Some(of_stage), Some(captured)) = (self.stages.get(stage), &mut self.captured) else {
+        let (Some(of_stage), true) = (self.stages.get(stage), self.captured.is_some()) else {
             return;
         };
         let mut so_far = of_stage.tally.progress();
-        // The sums of an epoch that the end of the run has cut short.
-        let short = (self.last_epoch.as_ref())
-            .filter(|(ended_at, _)| *ended_at == version)
-            .filter(|_| !version.is_multiple_of(self.plan.per_epoch()));
-        if let Some(Some(tally)) = short.and_then(|(_, epoch)| epoch.ended.get(stage)) {
+        let short = self.cut_short_at(version);
+        // The stage itself has ended it; others may not have yet.
+        if let Some(Some(tally)) = short.and_then(|epoch| epoch.ended.get(stage)) {
             so_far = tally.progress();
         }
+        let trained_short = short.map(|epoch| epoch.trained);
         let stages = self.stages.len();
-        let mut progress = captured.remove(&version).unwrap_or_else(|| EpochProgress {
+        let captured = self.captured.as_mut();
+        let captured = captured.and_then(|captured| captured.remove(&version));
+        let mut progress = captured.unwrap_or_else(|| EpochProgress {
             version,
             stages: vec![StageProgress::default(); stages],
             ..EpochProgress::default()
@@ -330,8 +331,8 @@ impl EpochTally {
             if is_last {
                 ended.trained = pending.trained;
             }
-        } else if let Some((_, epoch)) = short.filter(|_| is_last) {
-            progress.trained = epoch.trained;
+        } else if let Some(trained) = trained_short.filter(|_| is_last) {
+            progress.trained = trained;
         } else if is_last {
             let at = self.plan.epoch_of(version).checked_sub(self.first_pending);
             if let Some(pending) = at.and_then(|at| self.pending.get(at)) {
@@ -340,6 +341,18 @@ impl EpochTally {
         }
         if let Some(captured) = &mut self.captured {
             captured.insert(version, progress);
+        }
+    }
+
+    /// The epoch that the end of the run cuts short at a version, whether it is summed up already or not.
+    fn cut_short_at(&self, version: usize) -> Option<&PendingEpoch> {
+        let epoch = self.plan.epoch_of(version);
+        if version.is_multiple_of(self.plan.per_epoch()) || self.plan.end_of(epoch) != version {
+            return None;
+        }
+        match &self.last_epoch {
+            Some((ended_at, sums)) if *ended_at == version => Some(sums),
+            _ => self.pending.get(epoch.checked_sub(self.first_pending)?),
         }
     }
 

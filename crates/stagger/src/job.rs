@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::model_file;
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
+use crate::simulation;
 use ends::{check_goals, horizon, stall_timeout, time_limit};
 
 pub(crate) use batches::samples_of_share;
@@ -420,6 +421,15 @@ pub fn summary_inputs(schedule: &Schedule) -> Vec<StageSummaryInput> {
         weight_copies: stage.weight_copies,
     };
     Facts::of(schedule).stages.iter().map(input).collect()
+}
+
+/// Makes sure that each share of a batch has a sample: of every micro-batch each replica's.
+///
+/// # Errors
+/// [`Refusal::BatchSize`].
+pub fn check_shares(model: &Model, schedule: &Schedule, batch_size: usize) -> Result<(), Refusal> {
+    let replicas = schedule.replicas().unwrap_or(1);
+    simulation::check_batch_size(batch_size, &model.name, schedule, replicas)
 }
 
 fn at_least_one(value: Option<usize>, option: &'static str) -> Result<usize, Refusal> {

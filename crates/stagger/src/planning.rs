@@ -12,7 +12,7 @@ mod tests;
 use std::path::PathBuf;
 
 use stagger_engine::Precision;
-use stagger_model::{Cut, CutError, Model};
+use stagger_model::{Cut, Model};
 use stagger_plan::{DeviceProfile, Distribution};
 use stagger_schedule::Replicas;
 
@@ -21,6 +21,7 @@ use crate::durations::{DurationsError, check_batch_size};
 use crate::error::Error;
 use crate::job::{CPU, TORCH};
 use crate::model_file::of_profile;
+use crate::refusal::Refusal;
 pub use change::DeviceChange;
 use search::Search;
 
@@ -142,13 +143,12 @@ impl Planning {
         let mut candidates = found.candidates;
         candidates.sort_by(|a, b| b.images_per_second.total_cmp(&a.images_per_second));
         let Some(fastest) = candidates.first().map(|first| first.images_per_second) else {
-            return Err(CutError::Memory {
+            let rooms = profile.devices.iter().map(|device| device.memory_bytes);
+            return Err(Refusal::NothingFits {
                 model: model.name.clone(),
-                limits: profile
-                    .devices
-                    .iter()
-                    .map(|device| device.memory_bytes)
-                    .collect(),
+                batch_size,
+                // Without a limit everything fits.
+                most: rooms.flatten().max().unwrap_or_default(),
             }
             .into());
         };

@@ -321,6 +321,24 @@ pub enum Refusal {
         /// Of the plan.
         expected: usize,
     },
+    /// A straggler of a device that a plan does not have.
+    StragglingDevice {
+        /// The straggler.
+        text: String,
+        /// Its device.
+        device: usize,
+        /// The last device.
+        last: usize,
+    },
+    /// No method fits into the memory of the devices of a plan.
+    NothingFits {
+        /// The model.
+        model: String,
+        /// Samples of a batch.
+        batch_size: usize,
+        /// The most bytes that a device has.
+        most: u64,
+    },
     /// There are neither as many amounts of memory as devices, nor one for all.
     PlannedMemory {
         /// Amounts.

@@ -157,7 +157,7 @@ impl Simulation {
         let (cut, batch_size) = match (&durations, &model) {
             (Durations::Profile(profile), Some(model)) => {
                 let batch_size = self.batch_size.unwrap_or(profile.samples);
-                check_batch_size(batch_size, &model.name, &schedule, &replicas)?;
+                check_batch_size(batch_size, &model.name, &schedule, replicas.most())?;
                 let run = ToCut {
                     model,
                     schedule: &schedule,
@@ -195,7 +195,7 @@ impl Simulation {
             }
             _ => {
                 if let Some(batch_size) = self.batch_size {
-                    check_batch_size(batch_size, "equal stages", &schedule, &replicas)?;
+                    check_batch_size(batch_size, "equal stages", &schedule, replicas.most())?;
                 }
                 (None, self.batch_size)
             }
@@ -376,17 +376,17 @@ impl PreparedSimulation {
 }
 
 /// Makes sure that every replica has a sample of every micro-batch.
-fn check_batch_size(
+pub(crate) fn check_batch_size(
     found: usize,
     model: &str,
     schedule: &Schedule,
-    replicas: &Replicas,
+    most_replicas: usize,
 ) -> Result<(), Refusal> {
-    let least = schedule.micro_batches() * replicas.most();
+    let least = schedule.micro_batches() * most_replicas;
     if found >= least {
         return Ok(());
     }
-    let reason = match replicas.any() {
+    let reason = match most_replicas > 1 {
         false => "each micro-batch needs a sample",
         true => "each replica's share of a micro-batch needs a sample",
     };

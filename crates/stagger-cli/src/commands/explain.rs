@@ -1,5 +1,6 @@
 //! `stagger explain`.
 
+use anyhow::anyhow;
 use stagger::schedule::{NotationError, NotationProblem, Schedule, explain};
 
 use super::print;
@@ -11,6 +12,9 @@ const DEFAULT_STAGES: usize = 3;
 
 /// Prints what a schedule does.
 pub fn run(arguments: &ExplainArgs) -> Result<(), Failure> {
+    if arguments.batches == 0 {
+        return Err(anyhow!("--batches is 0; draw at least one").into());
+    }
     let schedule = parse(&arguments.schedule, arguments.stages, DEFAULT_STAGES)?;
     print(&explain(&schedule, arguments.batches))?;
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 use stagger::data::shown_text;
-use stagger::plan::{Distribution, Simulated, StageSimulated, Step, grid};
+use stagger::plan::{Distribution, LeastStaleness, Simulated, StageSimulated, Step, grid};
 use stagger::report::{NewFile, Table, trace};
 use stagger::schedule::Replicas;
 use stagger::{
@@ -108,7 +108,8 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
         prepared = found;
         if !is_enough {
             note = format!(
-                "no staleness keeps a stage busy for {text} of the time: links or rounding are slower; the most that was tried follows\n"
+                "no staleness of up to {most} batches per hop keeps a stage busy for {text} of the time; the most that was tried follows\n",
+                most = LeastStaleness::default().most_per_hop
             );
         }
     }

@@ -2,9 +2,10 @@
 
 use anyhow::Context;
 use stagger::cut_without_measuring;
-use stagger::job::summary_inputs;
+use stagger::job::{check_shares, summary_inputs};
 use stagger::model::{Balance, SummaryTime, summary};
 use stagger::named_model;
+use stagger::schedule::ideal_speedup;
 
 use super::{explain, print};
 use crate::failure::Failure;
@@ -22,6 +23,7 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
         input_shape(&arguments.input)?,
         arguments.classes,
     )?;
+    check_shares(&model, &schedule, arguments.batch_size).map_err(stagger::Error::from)?;
     let estimate = arguments.compute.estimate_for();
     let estimate = estimate.estimate(schedule.stages());
     let estimate = estimate.map_err(stagger::Error::from)?;
@@ -36,6 +38,8 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
     let time = SummaryTime {
         costs: &estimate.costs,
         of: &estimate.computes,
+        most_speedup: ideal_speedup(&schedule),
+        replicas: schedule.replicas().unwrap_or(1),
     };
     print(&summary(&model, &cut, &stages, arguments.batch_size, time)?)?;
     Ok(())

@@ -1,4 +1,11 @@
-//! Amounts with their units.
+//! Amounts with their units, and numbers of lists.
+
+use std::str::FromStr;
+
+/// A number of a list, with blanks around it: `1, 1, 0.5`.
+pub fn trimmed<T: FromStr>(text: &str) -> Result<T, T::Err> {
+    text.trim().parse()
+}
 
 /// Bytes, with a unit or without: `8GiB`, `500MB`, `1024`.
 pub fn bytes(text: &str) -> Result<u64, String> {

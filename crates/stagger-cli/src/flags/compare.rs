@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::amounts::trimmed;
 use super::train::TrainFlags;
 
 pub const EXAMPLES: &str = "\
@@ -43,6 +44,7 @@ pub struct CompareArgs {
         long,
         value_name = "LIST",
         value_delimiter = ',',
+        value_parser = trimmed::<u64>,
         help_heading = "Comparison"
     )]
     pub seeds: Option<Vec<u64>>,
@@ -51,6 +53,7 @@ pub struct CompareArgs {
         long,
         value_name = "LIST",
         value_delimiter = ',',
+        value_parser = trimmed::<f64>,
         help_heading = "Comparison"
     )]
     pub slowdowns: Option<Vec<f64>>,

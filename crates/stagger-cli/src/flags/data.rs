@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Subcommand};
 use stagger::{Augment, TrainingOptions};
 
+use super::amounts::trimmed;
 use super::train::augment;
 
 pub const EXAMPLES: &str = "\
@@ -57,10 +58,10 @@ pub struct InspectDataArgs {
     #[arg(long, value_name = "WORD", num_args = 0..=1, default_missing_value = "true", value_parser = augment())]
     pub augment: Option<Augment>,
     /// Changes of brightness, contrast, saturation and hue, such as 0.4,0.4,0.4,0.1
-    #[arg(long, value_name = "B,C,S,H", value_delimiter = ',', action = ArgAction::Set)]
+    #[arg(long, value_name = "B,C,S,H", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<f64>)]
     pub color_jitter: Option<Vec<f64>>,
     /// RandAugment: N operations of magnitude M (0 to 30), such as 2,9
-    #[arg(long, value_name = "N,M", value_delimiter = ',', action = ArgAction::Set)]
+    #[arg(long, value_name = "N,M", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<usize>)]
     pub rand_augment: Option<Vec<usize>>,
     /// The probability with which a part is erased [default: 0]
     #[arg(long, value_name = "P")]

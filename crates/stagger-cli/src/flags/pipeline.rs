@@ -3,6 +3,7 @@
 use clap::{ArgAction, Args};
 use stagger::{EstimateFor, TrainingOptions};
 
+use super::amounts::trimmed;
 use super::options::flags;
 
 flags! {
@@ -22,7 +23,7 @@ flags! {
         balance: String,
         /// Copies of each stage that share every batch: one number for all stages, or one for each, such as 2,1,1 [default: 1;
         /// dp(R) has R]
-        #[arg(long, value_name = "N", value_delimiter = ',', action = ArgAction::Set)]
+        #[arg(long, value_name = "N", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<usize>)]
         replicas: Vec<usize>,
         /// Normalise over the whole batch (or micro-batch) of all replicas of a stage, instead of each replica's share [default:
         /// false]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 use stagger::plan::Distribution;
 
-use super::amounts::{bytes, megabytes_per_second};
+use super::amounts::{bytes, megabytes_per_second, trimmed};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +22,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "FILE")]
     pub profile: PathBuf,
     /// The devices: speed of each in multiples of the profile's, such as 1,1,0.5 [default: the profile's devices]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Set)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<f64>)]
     pub speeds: Vec<f64>,
     /// Memory of each device, or one amount for all, such as 8GiB [default: what the profile says]
     #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Set, value_parser = bytes)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 use stagger::plan::Distribution;
 
+use super::amounts::trimmed;
 use super::pipeline::ComputeFlags;
 
 pub const EXAMPLES: &str = "\
@@ -31,7 +32,7 @@ pub struct SimulateArgs {
     pub stages: Option<usize>,
     /// Copies of each stage that share every batch: one number for all stages, or one for each, such as 2,1,1 [default: 1;
     /// dp(R) has R]
-    #[arg(long, value_name = "N", value_delimiter = ',', action = ArgAction::Set)]
+    #[arg(long, value_name = "N", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<usize>)]
     pub replicas: Option<Vec<usize>>,
     /// How long everything takes: a file of stagger profile, or equal:TIME for stages that all take as long for a batch
     #[arg(long, value_name = "PROFILE", default_value = "equal:40ms")]

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
 use stagger::{Augment, TrainingOptions};
 
+use super::amounts::trimmed;
 use super::options::flags;
 use super::pipeline::{EngineFlags, PipelineFlags};
 
@@ -119,10 +120,10 @@ flags! {
         #[arg(long, value_name = "RRGGBB")]
         background: String,
         /// Mean of pixels by channel, scaled to 0…1, such as 0.485,0.456,0.406 [default: that of the training images]
-        #[arg(long, value_name = "M,…", value_delimiter = ',', action = ArgAction::Set, allow_negative_numbers = true)]
+        #[arg(long, value_name = "M,…", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<f64>, allow_negative_numbers = true)]
         mean: Vec<f64>,
         /// Their standard deviation, such as 0.229,0.224,0.225 [default: that of the training images]
-        #[arg(long, value_name = "S,…", value_delimiter = ',', action = ArgAction::Set, allow_negative_numbers = true)]
+        #[arg(long, value_name = "S,…", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<f64>, allow_negative_numbers = true)]
         std: Vec<f64>,
         /// Share of an image folder's images that is set aside for evaluation, of each class and by the seed, where no folder
         /// val holds images for that; such as 0.1
@@ -144,10 +145,10 @@ flags! {
         augment: Augment,
         /// Change brightness, contrast and saturation of training images by factors that differ from 1 by so much at most, and turn
         /// their hue by so much of the circle (0 to 0.5), in random order; such as 0.4,0.4,0.4,0.1
-        #[arg(long, value_name = "B,C,S,H", value_delimiter = ',', action = ArgAction::Set)]
+        #[arg(long, value_name = "B,C,S,H", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<f64>)]
         color_jitter: Vec<f64>,
         /// RandAugment: N of 14 operations on each training image, of magnitude M (0 to 30); such as 2,9
-        #[arg(long, value_name = "N,M", value_delimiter = ',', action = ArgAction::Set)]
+        #[arg(long, value_name = "N,M", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<usize>)]
         rand_augment: Vec<usize>,
         /// Erase a random part of a training image, after normalisation, with this probability [default: 0]
         #[arg(long, value_name = "P")]
@@ -235,7 +236,7 @@ flags! {
         #[arg(long, value_name = "NAME")]
         lr_schedule: String,
         /// Epochs at which the step schedule lowers the rate [default: half and three quarters]
-        #[arg(long, value_name = "EPOCHS", value_delimiter = ',', action = ArgAction::Set)]
+        #[arg(long, value_name = "EPOCHS", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<usize>)]
         lr_steps: Vec<usize>,
         /// Factor of each step [default: 0.1]
         #[arg(long, value_name = "FACTOR")]
@@ -248,7 +249,7 @@ flags! {
         lr_power: f64,
         /// Epochs of the first cosine of restarts, and what each length after it is multiplied by, such as 10,2 [default: two
         /// cosines from warm-up to the end of the run]
-        #[arg(long, value_name = "EPOCHS,FACTOR", value_delimiter = ',', action = ArgAction::Set)]
+        #[arg(long, value_name = "EPOCHS,FACTOR", value_delimiter = ',', action = ArgAction::Set, value_parser = trimmed::<usize>)]
         lr_restart: Vec<usize>,
         /// Batches over which the rate rises linearly, batch j of w having (j+1)/(w+1) of it [default: a tenth of the run, at most 200];
         /// with one-cycle those of its way up [default: three tenths]

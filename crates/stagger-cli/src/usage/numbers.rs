@@ -75,8 +75,17 @@ fn scaled(text: &str, read: impl Fn(&str) -> Option<f64>) -> Option<f64> {
     Some(read(text[..text.len() - 1].trim())? * factor)
 }
 
-/// Without blanks and underscores, and with the digits and marks of ASCII.
+/// Without underscores, without blanks but those between two numbers, and with the digits and marks of ASCII.
 fn plain(value: &str) -> String {
+    let value = value.trim();
+    let text: Vec<char> = value.chars().collect();
+    let is_digit = |at: usize| text.get(at).is_some_and(|c| c.is_numeric());
+    // Thousands are grouped by blanks; other digits belong to two numbers.
+    let parts = |at: usize| {
+        let is_group = (1..=3).all(|next| is_digit(at + next)) && !is_digit(at + 4);
+        text[at].is_whitespace() && is_digit(at.wrapping_sub(1)) && is_digit(at + 1) && !is_group
+    };
+    let is_two = (0..text.len()).any(parts);
     let ascii = |c: char| match c {
         // Arabic-Indic, extended, Devanagari, and full-width digits.
         '\u{660}'..='\u{669}' => digit(c, 0x660),
@@ -88,8 +97,11 @@ fn plain(value: &str) -> String {
         '\u{2212}' | '\u{2013}' => '-',
         c => c,
     };
-    let drop = |c: &char| !(c.is_whitespace() || "_'\u{2019}\u{200b}\u{feff}".contains(*c));
-    value.chars().filter(drop).map(ascii).collect()
+    let keep = |c: &char| {
+        let is_blank = c.is_whitespace() && !is_two;
+        !(is_blank || "_'\u{2019}\u{200b}\u{feff}".contains(*c))
+    };
+    value.chars().filter(keep).map(ascii).collect()
 }
 
 fn digit(c: char, zero: u32) -> char {
@@ -113,6 +125,8 @@ mod tests {
             ("٠٫١", Some("0.1")),
             ("0\u{2009}.5", Some("0.5")),
             ("−0.1", Some("-0.1")),
+            ("1 000.5", Some("1000.5")),
+            ("1 1", None),
             ("1/0", None),
             ("0.1.2", None),
             ("1,000,000", None),
@@ -133,6 +147,10 @@ mod tests {
             ("1.000.000", Some("1000000")),
             ("1'000", Some("1000")),
             ("64 ", Some("64")),
+            ("1 000 000", Some("1000000")),
+            ("1 1", None),
+            ("1 000 00", None),
+            ("12 k", Some("12000")),
             ("2k", Some("2000")),
             ("٦٤", Some("64")),
             ("64.5", None),

@@ -25,6 +25,8 @@ fn time() -> SummaryTime<'static> {
     SummaryTime {
         costs: &COSTS,
         of: "engine cpu",
+        most_speedup: f64::INFINITY,
+        replicas: 1,
     }
 }
 

@@ -7,7 +7,7 @@ use stagger_schedule::Replicas;
 pub enum PipelineError {
     /// Devices or links do not fit the stages.
     #[error(
-        "the profile has {found} {what}; {stages} stages need {expected}, or one that counts for all"
+        "the profile has {found} {what}; {} {expected}, or one that counts for all", of_stages(*stages)
     )]
     Count {
         /// `devices` or `links`.
@@ -79,5 +79,12 @@ impl PipelineError {
                 stages,
             },
         }
+    }
+}
+
+fn of_stages(stages: usize) -> String {
+    match stages {
+        1 => "1 stage needs".to_owned(),
+        stages => format!("{stages} stages need"),
     }
 }

@@ -114,6 +114,53 @@ fn what_does_not_fit_together_is_told() {
     );
 }
 
+fn constants(times: &[Distribution]) -> Vec<f64> {
+    times.iter().map(Distribution::center).collect()
+}
+
+#[test]
+fn blocks_take_together_what_whole_stages_took() {
+    let mut measured = profile();
+    let constant = |seconds: &[f64]| seconds.iter().map(|&s| Distribution::Constant(s)).collect();
+    let device = &mut measured.devices[0];
+    device.forward = constant(&[1.0, 3.0]);
+    device.recompute = constant(&[2.0, 4.0]);
+    device.backward = constant(&[4.0, 4.0]);
+    device.update = constant(&[0.0, 0.0]);
+    let stages = measured.stages.as_mut().unwrap();
+    let took = |forward, recompute, backward| StageTimes {
+        forward: Distribution::Constant(forward),
+        recompute: Distribution::Constant(recompute),
+        backward: Distribution::Constant(backward),
+        ..stages.times[0].clone()
+    };
+    // The upper stage keeps its graph: its forward pass is the one that builds it.
+    stages.times = vec![took(2.0, 3.0, 5.0), took(6.0, 6.0, 7.0)];
+    let one = measured.clone().calibrated();
+    let [device] = &one.devices[..] else {
+        panic!("{} devices", one.devices.len());
+    };
+    assert_eq!(constants(&device.forward), [2.0, 6.0]);
+    assert_eq!(constants(&device.recompute), [3.0, 6.0]);
+    assert_eq!(constants(&device.backward), [6.0, 6.0]);
+    // Nothing is known of it: the blocks take no time for it.
+    assert_eq!(constants(&device.update), [0.0, 0.0]);
+    assert_eq!(one.clone().calibrated(), one);
+
+    let mut two = measured.clone();
+    two.devices.push(two.devices[0].clone());
+    let two = two.calibrated();
+    assert_eq!(constants(&two.devices[0].backward), [5.0, 5.0]);
+    assert_eq!(constants(&two.devices[1].backward), [7.0, 7.0]);
+    assert_eq!(constants(&two.devices[1].forward), [1.5, 4.5]);
+
+    let mut three = measured.clone();
+    three.devices = vec![three.devices[0].clone(); 3];
+    assert_eq!(three.clone().calibrated(), three);
+    measured.stages = None;
+    assert_eq!(measured.clone().calibrated(), measured);
+}
+
 proptest! {
     #[test]
     fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stagger_report::{EpochSummary, EpochTally, StageSummary};
+use stagger_report::{EpochPlan, EpochSummary, EpochTally, StageSummary};
 use stagger_runtime::{Acted, Event};
 use stagger_schedule::Action;
 
@@ -273,5 +273,61 @@ fn a_failed_run_is_summed_up_as_far_as_it_came() {
             trained.count()
         );
         assert!(epochs.iter().all(|epoch| epoch.stages.len() == 2));
+    }
+}
+
+/// A run that ends inside an epoch may go on one day: its last snapshot has the sums of every stage so far, whichever of them was the
+/// first at the end.
+#[test]
+fn the_last_snapshot_of_a_short_epoch_has_the_sums_of_all_stages() {
+    let run = Run {
+        schedule: "dsp(1,1,0;4,2,0)",
+        batches_per_epoch: 10,
+        batches: 6,
+        evaluate_at: vec![],
+        snapshot_at: vec![6],
+        ..Run::dsp()
+    };
+    let orders = [[0, 1, 2], [2, 1, 0], [1, 2, 0]].map(|order| run.stage_after_stage(order));
+    let progress = [orders.to_vec(), vec![run.events()]].concat();
+    let progress = progress.into_iter().map(|events| {
+        let mut tally = run.tally().capturing();
+        for event in &events {
+            tally.event(event);
+        }
+        tally.take_progress(6).expect("all stages have taken it")
+    });
+    let progress: Vec<_> = progress.collect();
+    for found in &progress {
+        assert_eq!(found.trained.batches, 6);
+        assert_eq!(found.stages, progress[0].stages);
+    }
+    // Resumed right there, the epoch has all of its time.
+    let longer = EpochPlan {
+        batches: 10,
+        ..run.tally().plan().clone()
+    };
+    let whole = Run {
+        batches: 10,
+        snapshot_at: vec![],
+        ..run
+    };
+    let mut tally = EpochTally::resumed(longer, progress[1].clone());
+    tally.event(&Event::Started { stages: 3 });
+    let rest = whole.events().into_iter().filter(|event| match event {
+        Event::Acted(acted) => {
+            matches!(acted.action, Action::Update { version } if version >= 6)
+        }
+        Event::Trained { batch, .. } => *batch >= 6,
+        _ => false,
+    });
+    let summary = rest
+        .filter_map(|event| tally.event(&event))
+        .last()
+        .expect("the end");
+    assert_eq!(summary.batches, 10);
+    for stage in &summary.stages {
+        // Those of the six batches before: of the others there are only updates here.
+        assert!(stage.forward + stage.backward >= ms(6 * 3), "{stage:?}");
     }
 }

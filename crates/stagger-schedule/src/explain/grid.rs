@@ -124,7 +124,9 @@ pub(super) fn dataflow(schedule: &Schedule, batches: usize) -> String {
         match splits {
             true =>
                 "so does each half of a backward pass, the gradients of inputs (B) and those of weights (W)",
-            false => "a backward pass with its recompute (B) another",
+            false if schedule.recomputes().contains(&true) =>
+                "a backward pass with its recompute (B) another",
+            false => "a backward pass (B) another",
         },
         if micro_batches > 1 {
             " F3.1 is the forward pass of micro-batch 1 of batch 3, and F3 that of micro-batch 0."

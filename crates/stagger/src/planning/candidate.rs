@@ -10,7 +10,7 @@ use stagger_runtime::{Replicas, Straggler};
 use stagger_schedule::{Convergence, Place, Schedule};
 
 use super::Candidate;
-use super::devices::slowest;
+use super::devices::{links_between, slowest};
 use super::search::{MOMENTUM_SLOTS, Search, slowdown};
 use crate::balance::{ToCut, check_profile, cut_of_profile};
 use crate::durations::DurationsError;
@@ -57,7 +57,6 @@ impl Search<'_> {
     /// # Errors
     /// [`CutError::Memory`] where no cut fits; when the profile is one of something else.
     pub fn draft(&self, schedule: &Schedule, layout: Layout<'_>) -> Result<Draft, Error> {
-        let stages = layout.stages();
         let mut profile = self.profile.clone();
         profile.devices = (layout.devices.iter())
             .map(|&device| self.profile.devices[device].clone())
@@ -65,8 +64,9 @@ impl Search<'_> {
         if layout.replicas.any() {
             // Which link is between which replicas is not known.
             profile.links = slowest(&profile.links).into_iter().cloned().collect();
-        } else if profile.links.len() != 1 {
-            profile.links.truncate(stages - 1);
+        } else {
+            let all = self.profile.devices.len();
+            profile.links = links_between(&profile.links, layout.devices, all);
         }
         let run = ToCut {
             model: self.model,

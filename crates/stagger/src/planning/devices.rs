@@ -96,22 +96,51 @@ impl Planning {
         if speeds.iter().any(|speed| *speed != 1.0) || (measured > 1 && !self.added.is_empty()) {
             profile.stages = None;
         }
-        let free = LinkProfile {
-            latency: Distribution::ZERO,
-            per_megabyte: Distribution::ZERO,
-        };
-        if self.latency.is_some() || self.per_megabyte.is_some() {
-            let measured = profile.links.first().cloned().unwrap_or(free);
-            profile.links = vec![LinkProfile {
-                latency: self.latency.clone().unwrap_or(measured.latency),
-                per_megabyte: match self.per_megabyte {
-                    Some(seconds) => Distribution::Constant(seconds),
-                    None => measured.per_megabyte,
-                },
-            }];
-        }
+        self.set_links(&mut profile);
         Ok(profile)
     }
+}
+
+impl Planning {
+    /// Replaces what is asked for of each link; what is not said stays as it is. An added device lies behind a link like the slowest.
+    fn set_links(&self, profile: &mut Profile) {
+        if profile.links.len() > 1 {
+            let like = slowest(&profile.links).cloned();
+            let added = self.added.iter().filter_map(|_| like.clone());
+            profile.links.extend(added.collect::<Vec<_>>());
+        }
+        if profile.links.is_empty() && (self.latency.is_some() || self.per_megabyte.is_some()) {
+            profile.links.push(LinkProfile {
+                latency: Distribution::ZERO,
+                per_megabyte: Distribution::ZERO,
+            });
+        }
+        for link in &mut profile.links {
+            if let Some(latency) = &self.latency {
+                link.latency.clone_from(latency);
+            }
+            if let Some(seconds) = self.per_megabyte {
+                link.per_megabyte = Distribution::Constant(seconds);
+            }
+        }
+    }
+}
+
+/// The links between neighbouring stages on some of the devices, whose own links each lead to the next device: the slowest of those on
+/// the way. Where the profile has one link for all, or too few of them, they are as they are.
+pub(super) fn links_between(
+    links: &[LinkProfile],
+    devices: &[usize],
+    all_devices: usize,
+) -> Vec<LinkProfile> {
+    if links.len() <= 1 || links.len() + 1 != all_devices {
+        return links.to_vec();
+    }
+    let hops = devices.windows(2).filter_map(|ends| {
+        let (first, last) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
+        slowest(&links[first..last]).cloned()
+    });
+    hops.collect()
 }
 
 /// Devices by what each takes for a batch, the fastest first and equal ones by their numbers.
@@ -138,6 +167,27 @@ pub(super) fn slowest(links: &[LinkProfile]) -> Option<&LinkProfile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn link(milliseconds: f64) -> LinkProfile {
+        LinkProfile {
+            latency: Distribution::Constant(milliseconds / 1e3),
+            per_megabyte: Distribution::ZERO,
+        }
+    }
+
+    #[test]
+    fn messages_go_over_the_links_between_the_devices() {
+        let links = [link(1.0), link(20.0), link(3.0)];
+        let between = |devices: &[usize]| links_between(&links, devices, 4);
+        assert_eq!(between(&[0, 1, 2, 3]), links);
+        assert_eq!(between(&[1, 2]), [link(20.0)]);
+        assert_eq!(between(&[0, 3]), [link(20.0)]);
+        assert_eq!(between(&[2, 3]), [link(3.0)]);
+        assert_eq!(between(&[0, 1, 3]), [link(1.0), link(20.0)]);
+        assert_eq!(between(&[2]), []);
+        // One link counts for all.
+        assert_eq!(links_between(&links[..1], &[1, 2], 4), [link(1.0)]);
+    }
 
     #[test]
     fn the_fastest_are_taken_in_their_order() {

@@ -209,13 +209,16 @@ impl Search<'_> {
                     found
                         .too_large
                         .push(match (layout.stages(), replicas.counts().as_slice()) {
-                            (stages, [1]) => format!("{notation} on {stages}"),
-                            (1, [replicas]) => format!("{notation} on {replicas}"),
+                            (1, [1]) => format!("{notation} on 1 device"),
+                            (stages, [1]) => format!("{notation} on {stages} devices"),
+                            (1, [replicas]) => format!("{notation} on {replicas} devices"),
                             (stages, [replicas]) => {
-                                format!("{notation} on {stages} with {replicas} replicas of each")
+                                format!(
+                                    "{notation} on {stages} stages with {replicas} replicas of each"
+                                )
                             }
                             (stages, _) => {
-                                format!("{notation} on {stages} with {replicas} replicas")
+                                format!("{notation} on {stages} stages with {replicas} replicas")
                             }
                         });
                 }
@@ -257,7 +260,14 @@ impl Search<'_> {
     /// The stragglers, each of a device that there is without added ones.
     pub fn stragglers(&self) -> Result<Vec<Straggler>, Refusal> {
         let devices = self.profile.devices.len() - self.planning.added.len();
-        stragglers(&self.planning.stragglers, devices)
+        stragglers(&self.planning.stragglers, devices).map_err(|refusal| match refusal {
+            Refusal::Straggler { text, stage, last } => Refusal::StragglingDevice {
+                text,
+                device: stage,
+                last,
+            },
+            other => other,
+        })
     }
 
     /// The seed and the number by which a device is slowed down: an added one as the one that it is like, at other batches.

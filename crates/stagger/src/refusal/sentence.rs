@@ -302,6 +302,20 @@ impl Refusal {
                  that counts for all",
                 name("speeds")
             ),
+            Self::StragglingDevice { text, device, last } => format!(
+                "{} `{text}`: there is no device {device}; devices count from 0 to {last}",
+                name("straggler")
+            ),
+            Self::NothingFits {
+                model,
+                batch_size,
+                most,
+            } => format!(
+                "no method that is tried trains {model} with batches of {batch_size} within the memory of the devices, of which the largest has \
+                 {}; use a smaller {}, or more or larger devices",
+                quantity::bytes(*most),
+                name("batch_size")
+            ),
             Self::PlannedMemory { found, devices } => format!(
                 "{} has {found} amounts for {devices} devices; give one for all, or one for each",
                 name("memory")

@@ -358,7 +358,10 @@ fn refuse_unused_transport(options: &TrainingOptions, ranks: usize) -> Result<()
             ranks,
         }
         .into()),
-        None | Some("threads") if ranks == 1 && options.wire_dtype.is_some() => {
+        // An emulated run has a sentence of its own.
+        None | Some("threads")
+            if ranks == 1 && options.wire_dtype.is_some() && options.emulate.is_none() =>
+        {
             Err(Refusal::Unused {
                 option: "wire_dtype",
                 beside: "transport",

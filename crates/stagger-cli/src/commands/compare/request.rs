@@ -82,6 +82,11 @@ impl Request {
                 ..TrainingOptions::default()
             });
         }
+        if values.target.is_some() && values.emulate.is_some() {
+            bail!(
+                "--target is of no use with --emulate: there are no accuracies to reach it; leave it out"
+            );
+        }
         // Runs that ended there would not be equally long; the report says when each was there.
         values.target = None;
         if values.patience.is_some() {
