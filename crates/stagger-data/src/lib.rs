@@ -73,8 +73,8 @@ pub use picture::Picture;
 pub use place::{Colour, EvaluationPart, NotAColour, OpenOptions, ValSplit};
 pub use sampler::Sampler;
 pub use shown::{
-    json as shown_json, lines as shown_lines, path as shown_path, sentence as shown_sentence,
-    shell as quoted_for_shell, text as shown_text,
+    json as shown_json, lines as shown_lines, path as shown_path, path_for_shell,
+    sentence as shown_sentence, shell as quoted_for_shell, text as shown_text,
 };
 pub use split::Split;
 pub use trained_on::TrainedOn;

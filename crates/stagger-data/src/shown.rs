@@ -63,6 +63,20 @@ pub fn shell(word: &OsStr) -> String {
     quoted + "'"
 }
 
+/// A path as a shell takes it, and a command as no flag: as it is, in quotes, or behind `./`.
+pub fn path_for_shell(path: &Path) -> String {
+    let is_flag = path.as_os_str().as_encoded_bytes().starts_with(b"-");
+    let path = match is_flag {
+        true => &Path::new(".").join(path),
+        false => path,
+    };
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@".contains(c);
+    match path.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+        _ => shell(path.as_os_str()),
+    }
+}
+
 fn push_bytes(shown: &mut String, bytes: &[u8]) {
     for byte in bytes {
         // Writing to a string does not fail.
@@ -177,6 +191,21 @@ mod tests {
             json(object),
             "{\n  \"a\\u009b\\u202e\\u007f\": \"\\n❤\"\n}\n"
         );
+    }
+
+    #[test]
+    fn paths_are_no_flags_and_no_commands() {
+        for (path, expected) in [
+            ("runs/a", "runs/a"),
+            ("a b", "'a b'"),
+            ("-dash", "./-dash"),
+            ("$(x)", "'$(x)'"),
+            ("-a b", "'./-a b'"),
+            ("a\nb", "$'a\\nb'"),
+            ("", "''"),
+        ] {
+            assert_eq!(path_for_shell(Path::new(path)), expected);
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl MetricsFile {
                 Record::End(_) => false,
             };
             if is_kept {
-                seals.take(record, line);
+                seals.take(record, line, tally.plan().batches_per_epoch);
             }
             is_kept
         })?;
@@ -185,7 +185,8 @@ impl MetricsFile {
         line.push(b'\n');
         disk_watch::during("write", &self.path, || self.out.write_all(&line))
             .map_err(|source| ReportError::io("write", &self.path, source))?;
-        self.seals.take(record, &line);
+        self.seals
+            .take(record, &line, self.tally.plan().batches_per_epoch);
         Ok(())
     }
 

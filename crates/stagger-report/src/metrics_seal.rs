@@ -20,8 +20,15 @@ pub struct MetricsSeals(Rc<RefCell<Lines>>);
 
 impl MetricsSeals {
     /// Takes the next line of the file, with its line feed. Lines that no resumed run keeps, the last of a run, are left out.
-    pub(crate) fn take(&self, record: &Record, line: &[u8]) {
-        self.0.borrow_mut().take(record, line);
+    /// Epochs have so many batches, but for one that the end of a run cuts short.
+    pub(crate) fn take(&self, record: &Record, line: &[u8], batches_per_epoch: usize) {
+        let mut lines = self.0.borrow_mut();
+        match record {
+            Record::Epoch(epoch) if !epoch.version.is_multiple_of(batches_per_epoch.max(1)) => {
+                lines.short_epoch = Some((epoch.version, crc32fast::hash(line)));
+            }
+            _ => lines.take(record, line),
+        }
     }
 
     /// The seal of what a run keeps that resumes at a version; `None` when lines are missing before it. Versions are asked for
@@ -39,6 +46,8 @@ struct Lines {
     first: usize,
     epochs: usize,
     epoch_lines: Hasher,
+    /// Version and checksum of the last line on an epoch that was cut short.
+    short_epoch: Option<(usize, u32)>,
 }
 
 impl Lines {
@@ -69,6 +78,8 @@ impl Lines {
             batches_crc32: hex(batches),
             epochs: self.epochs,
             epochs_crc32: hex(self.epoch_lines.clone().finalize()),
+            short_epoch_crc32: (self.short_epoch.filter(|(short, _)| *short == version))
+                .map(|(_, crc32)| hex(crc32)),
         })
     }
 }
@@ -81,6 +92,8 @@ pub struct MetricsCoverage {
     before: Vec<u32>,
     /// Checksums of the first lines on epochs: of none, of one, and so on.
     epochs: Vec<u32>,
+    /// The version of each of these lines, and its own checksum.
+    epoch_lines: Vec<(usize, u32)>,
     end: ReadEnd,
 }
 
@@ -92,10 +105,12 @@ impl MetricsCoverage {
     pub fn read(path: &Path) -> Result<Self, ReportError> {
         let mut lines = Lines::default();
         let mut epochs = vec![lines.epoch_lines.clone().finalize()];
+        let mut epoch_lines = Vec::new();
         let read = keep_lines(path, |record, line| {
             lines.take(record, line);
-            if lines.epochs == epochs.len() {
+            if let Record::Epoch(epoch) = record {
                 epochs.push(lines.epoch_lines.clone().finalize());
+                epoch_lines.push((epoch.version, crc32fast::hash(line)));
             }
             false
         });
@@ -112,6 +127,7 @@ impl MetricsCoverage {
             path: path.to_owned(),
             before: lines.before.into(),
             epochs,
+            epoch_lines,
             end,
         })
     }
@@ -143,7 +159,18 @@ impl MetricsCoverage {
                 seal.epochs
             )));
         };
-        if hex(*found) != seal.batches_crc32 || hex(*epochs) != seal.epochs_crc32 {
+        let is_short_changed = seal.short_epoch_crc32.as_ref().is_some_and(|expected| {
+            // A run that has gone on has dropped the line: the next one is of a later version, of which the batches are there.
+            let next = self.epoch_lines.get(seal.epochs);
+            next.is_some_and(|(of, crc32)| {
+                let has_gone_on = *of > version && *of <= batches;
+                !has_gone_on && hex(*crc32) != *expected
+            })
+        });
+        if hex(*found) != seal.batches_crc32
+            || hex(*epochs) != seal.epochs_crc32
+            || is_short_changed
+        {
             return Err(ReportError::MetricsChanged {
                 path: self.path.clone(),
                 version,

@@ -32,6 +32,30 @@ impl NewFile {
         Ok(Self(path.to_owned()))
     }
 
+    /// As [`at_or_within`](Self::at_or_within), where a file of that name may be there: then this is one beside it, `trace-2.json` for
+    /// `trace.json`, with the first number from 2 on that is free.
+    ///
+    /// # Errors
+    /// [`ReportError::NoFolder`].
+    pub fn beside(path: &Path, made: Option<&Path>) -> Result<Self, ReportError> {
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        if !is_there(path) {
+            return Self::at_or_within(path, made);
+        }
+        let stem = path.file_stem().unwrap_or_default();
+        let numbered = (2_usize..).map(|number| {
+            let mut name = stem.to_owned();
+            name.push(format!("-{number}"));
+            if let Some(extension) = path.extension() {
+                name.push(".");
+                name.push(extension);
+            }
+            path.with_file_name(name)
+        });
+        let mut free = numbered.skip_while(|path| is_there(path));
+        Self::at_or_within(&free.next().unwrap_or_default(), made)
+    }
+
     /// The path.
     pub fn path(&self) -> &Path {
         &self.0
@@ -88,6 +112,22 @@ mod tests {
         insta::assert_snapshot!(message(NewFile::at(&nowhere).unwrap_err()), @"DIR/no/a.csv cannot be written: its folder is not there; create it, or name another file");
         assert!(NewFile::at(Path::new("")).is_err());
         assert!(NewFile::at(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_file_beside_another_has_a_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace.json");
+        let beside = || NewFile::beside(&path, None).unwrap();
+        for expected in ["trace.json", "trace-2.json", "trace-3.json"] {
+            let file = beside();
+            assert_eq!(file.path(), folder.path().join(expected));
+            file.write(b"x").unwrap();
+        }
+        let bare = folder.path().join("trace");
+        std::fs::write(&bare, "").unwrap();
+        let file = NewFile::beside(&bare, None).unwrap();
+        assert_eq!(file.path(), folder.path().join("trace-2"));
     }
 
     #[test]

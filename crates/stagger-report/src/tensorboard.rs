@@ -264,7 +264,11 @@ impl Sink for TensorBoard {
             }
         }
         if let Some(epoch) = self.tally.event(event) {
-            self.epoch(&epoch, epoch.version.saturating_sub(1));
+            // One that the end of the run cuts short is replaced if the run becomes longer: its step is the first of those.
+            let per_epoch = self.tally.plan().batches_per_epoch.max(1);
+            let is_short = !epoch.version.is_multiple_of(per_epoch);
+            let step = epoch.version.saturating_sub(usize::from(!is_short));
+            self.epoch(&epoch, step);
             is_due = true;
         }
         match is_due {

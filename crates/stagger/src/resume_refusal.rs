@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use stagger_data::shown_path;
+use stagger_data::{path_for_shell, shown_path};
 
 use crate::error::Source;
 use crate::refusal::Spelling;
@@ -44,6 +44,11 @@ pub enum ResumeRefusal {
     },
     /// The run keeps no snapshots.
     NoSnapshots {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// The run has ended, and its snapshots are gone.
+    SnapshotsGone {
         /// The run folder.
         run: PathBuf,
     },
@@ -115,11 +120,15 @@ impl ResumeRefusal {
         let instead = |run: &PathBuf| {
             format!(
                 "a resumed run has to be the run that it was; to change it, start a new one with {weights} {}",
-                shown_path(run)
+                path_for_shell(run)
             )
         };
-        let last_weights =
-            |run: &PathBuf| format!("with {weights} {} for its last weights", shown_path(run));
+        let last_weights = |run: &PathBuf| {
+            format!(
+                "with {weights} {} for its last weights",
+                path_for_shell(run)
+            )
+        };
         match self {
             Self::Output { output } => format!(
                 "{resume} continues in the folder of the run, and {} {} is another; leave it out",
@@ -146,6 +155,11 @@ impl ResumeRefusal {
             ),
             Self::NoSnapshots { run } => format!(
                 "{} keeps no snapshots to go on from; start a new run, {}",
+                shown_path(run),
+                last_weights(run)
+            ),
+            Self::SnapshotsGone { run } => format!(
+                "{} has been trained, and its snapshots are gone; to train on, start a new run, {}",
                 shown_path(run),
                 last_weights(run)
             ),

@@ -6,7 +6,7 @@ mod results;
 use std::ffi::OsString;
 
 use anyhow::{Context, Result, anyhow};
-use stagger::data::{shown_path, shown_text};
+use stagger::data::{path_for_shell, shown_path, shown_text};
 use stagger::job::Job;
 use stagger::report::compare::{Comparison, Plan, PlannedRun, RunState, error_file, read_run};
 
@@ -107,7 +107,7 @@ fn conclude(plan: Plan, folder: &SeriesFolder, end: End, lines: &mut Lines) -> R
         return Err(Failure::Run(anyhow!(
             "{failed} of {all} {runs} failed; {} says why, and the same command with --output {} tries them again",
             shown_path(&report),
-            shown_path(folder.path())
+            path_for_shell(folder.path())
         )));
     }
     Ok(())
@@ -187,10 +187,8 @@ fn run_all(
         folder.clear(&name)?;
         let mut arguments: Vec<OsString> = vec![
             "train".into(),
-            "--config".into(),
-            folder.config(&name).into(),
-            "--output".into(),
-            run.folder.clone().into(),
+            series::flag("--config", &folder.config(&name)),
+            series::flag("--output", &run.folder),
         ];
         arguments.extend(straggler(request, run.slowdown_percent));
         let job = ChildRun {

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use stagger::data::shown_text;
-use stagger::model::{CutError, quantity};
+use stagger::model::quantity;
 use stagger::report::Table;
-use stagger::{Candidate, DeviceChange, Planned, Planning};
+use stagger::{Candidate, DeviceChange, Planned, Planning, Refusal};
 
 use super::print;
 use crate::failure::Failure;
@@ -40,7 +40,7 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
     let planned = match (planning.run(), &change) {
         (Ok(planned), _) => Some(planned),
         // With more devices something may fit.
-        (Err(stagger::Error::Cut(CutError::Memory { .. })), Some(_)) => None,
+        (Err(stagger::Error::Refused(Refusal::NothingFits { .. })), Some(_)) => None,
         (Err(error), _) => return Err(error.into()),
     };
     let changed = change.map(|change| change.apply(&planning).run());

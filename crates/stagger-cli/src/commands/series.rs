@@ -134,6 +134,14 @@ pub fn command(words: &[OsString], output: Option<&Path>, folder: &Path) -> Stri
     quoted(&words)
 }
 
+/// A flag and its path in one word, so that no path looks like a flag.
+pub fn flag(name: &str, path: &Path) -> OsString {
+    let mut word = OsString::from(name);
+    word.push("=");
+    word.push(path);
+    word
+}
+
 /// As a shell takes it.
 pub fn quoted(words: &[OsString]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+@".contains(c);

@@ -7,7 +7,7 @@ mod results;
 use std::ffi::OsString;
 
 use anyhow::{Context, Result, anyhow};
-use stagger::data::{shown_path, shown_text};
+use stagger::data::{path_for_shell, shown_path, shown_text};
 use stagger::report::compare::{RunState, error_file, read_run};
 
 use super::series::{self, ChildRun, End, Interrupts, SeriesFolder, command};
@@ -55,7 +55,7 @@ pub fn run(arguments: &SweepArgs, words: &[OsString]) -> Result<(), Failure> {
             failed => Err(Failure::Run(anyhow!(
                 "{failed} of {} runs failed, as the lines above say; the same command with --output {} tries them again",
                 points.len(),
-                shown_path(folder.path())
+                path_for_shell(folder.path())
             ))),
         }
     });
@@ -112,10 +112,8 @@ fn run_all(
             let job = ChildRun {
                 arguments: vec![
                     "train".into(),
-                    "--config".into(),
-                    folder.config(&name).into(),
-                    "--output".into(),
-                    run.clone().into(),
+                    series::flag("--config", &folder.config(&name)),
+                    series::flag("--output", &run),
                 ],
                 folder: run.clone(),
                 lock: folder.lock()?,

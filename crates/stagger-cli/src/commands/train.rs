@@ -87,7 +87,11 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
     };
     // The run makes its folder itself.
     let made = options.output.as_deref();
-    let trace = (arguments.trace.as_deref()).map(|file| NewFile::at_or_within(file, made));
+    let trace = (arguments.trace.as_deref()).map(|file| match arguments.resume {
+        // The same command goes on with a run that it has traced before.
+        Some(_) => NewFile::beside(file, made),
+        None => NewFile::at_or_within(file, made),
+    });
     let trace = trace.transpose().map_err(stagger::Error::from)?;
     let tensorboard = arguments.tensorboard;
     if let Some(folder) = &tensorboard {

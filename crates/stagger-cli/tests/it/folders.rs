@@ -110,6 +110,14 @@ fn what_chooses_nothing_is_tested_on_at_the_end() {
     let plain = bench.stagger("eval --run run");
     assert_eq!(val.stdout.lines().last(), plain.stdout.lines().last());
 
+    // A process that is killed in the test leaves none: the next one makes it.
+    fs::remove_file(bench.path("run/test.json")).unwrap();
+    let again = bench.stagger("train --resume run");
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert_eq!(fs::read_to_string(bench.path("run/test.json")).ok(), Some(text));
+    let done = bench.stagger("train --resume run");
+    assert!(done.stdout.contains("nothing is left to do"), "{}", done.stdout);
+
     // A run that is cut short, or evaluates nothing, tests nothing; a damaged picture is told of when the weights are safe.
     let none = bench.stagger(&format!("{run} --evaluate false --output none"));
     assert_eq!(none.status, 0, "{}", none.stderr);

@@ -45,6 +45,7 @@ mod real_data;
 mod recipes;
 mod refusals;
 mod report;
+mod restarts;
 mod resume;
 mod rollbacks;
 mod runs;

@@ -473,7 +473,17 @@ fn a_plan_has_the_links_between_its_devices() {
         let cut = plan["cut"].as_array().unwrap().iter().map(Value::to_string);
         let (stages, cut) = (cut.len().to_string(), cut.collect::<Vec<_>>().join(","));
         let schedule = plan["schedule"].as_str().unwrap();
-        let words = ["simulate", schedule, "--profile", profile, "--json", "--stages", &stages, "--balance", &cut];
+        let words = [
+            "simulate",
+            schedule,
+            "--profile",
+            profile,
+            "--json",
+            "--stages",
+            &stages,
+            "--balance",
+            &cut,
+        ];
         let words: Vec<&str> = words.into_iter().chain(flags.split_whitespace()).collect();
         let output = bench.stagger_words(&words);
         assert_eq!(output.status, 0, "{}", output.stderr);
@@ -486,7 +496,10 @@ fn a_plan_has_the_links_between_its_devices() {
         let mut count = 0;
         for plan in of_three {
             let (promised, found) = (rate(plan), simulated("p.json", plan, flags));
-            assert!((promised / found - 1.0).abs() < 0.05, "{flags}: {found} and {plan}");
+            assert!(
+                (promised / found - 1.0).abs() < 0.05,
+                "{flags}: {found} and {plan}"
+            );
             count += 1;
         }
         assert!(count > 0, "{flags}: {found}");

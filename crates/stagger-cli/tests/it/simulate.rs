@@ -226,7 +226,9 @@ fn the_least_staleness_is_found() {
     }
     let never = bench.stagger("simulate dsp --stages 2 --keep-busy 99% --transfer 80ms");
     assert!(
-        never.stdout.starts_with("no staleness of up to 256 batches per hop keeps a stage busy for "),
+        never
+            .stdout
+            .starts_with("no staleness of up to 256 batches per hop keeps a stage busy for "),
         "{}",
         never.stdout
     );

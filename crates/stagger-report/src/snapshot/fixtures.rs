@@ -43,6 +43,7 @@ pub fn manifest(version: usize) -> Manifest {
             batches_crc32: "89abcdef".to_owned(),
             epochs: 2,
             epochs_crc32: "fedcba98".to_owned(),
+            short_epoch_crc32: None,
         }),
         files: vec![file(0), file(1)],
     }

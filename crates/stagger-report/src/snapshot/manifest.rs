@@ -87,6 +87,10 @@ pub struct MetricsSeal {
     pub epochs: usize,
     /// CRC-32 of these lines.
     pub epochs_crc32: String,
+    /// CRC-32 of the line on an epoch that the end of the run cuts short at the version, where it is there. A longer run drops it, and
+    /// writes another once the epoch is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_epoch_crc32: Option<String>,
 }
 
 /// A file beside the manifest.

@@ -96,7 +96,8 @@ impl TraceFile {
         acted.sort_by_key(|acted| (acted.started_at, acted.stage));
         let bytes = bytes(&acted, self.stages)
             .map_err(|source| ReportError::io("write", self.file.path(), source))?;
-        self.file.write(&bytes)
+        // What has come to be there since stays, and so does the run.
+        NewFile::beside(self.file.path(), None)?.write(&bytes)
     }
 }
 

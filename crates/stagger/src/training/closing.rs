@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stagger_data::{quoted_for_shell, shown_path};
+use stagger_data::{path_for_shell, shown_path};
 use stagger_model::quantity;
 use stagger_report::RunSummary;
 use stagger_runtime::EarlyEnd;
@@ -73,7 +73,7 @@ pub fn lines(job: &Job, run: &Run) -> Vec<String> {
     if let Some(folder) = run.folder.as_ref().filter(|_| job.snapshots.is_some()) {
         lines.extend(snapshots(job, folder, run));
         if run.interrupted {
-            let path = shown(folder);
+            let path = path_for_shell(folder);
             lines.push(format!("resume with: stagger train --resume {path}"));
         }
     }
@@ -119,7 +119,7 @@ fn limited(job: &Job, run: &Run) -> Option<String> {
     let Some(folder) = run.folder.as_deref().filter(|_| goes_on) else {
         return Some(ended);
     };
-    let path = shown(folder);
+    let path = path_for_shell(folder);
     let is_perfect = run.best.is_some_and(|(_, top1)| top1 >= 100.0);
     if is_perfect && run.ended_by == Some(EarlyEnd::Target) && job.snapshots.is_some() {
         return Some(format!(
@@ -151,7 +151,7 @@ pub fn finished(job: &Job, folder: &Path, version: usize, met: Option<EarlyEnd>)
             "{}: finished at version {version}; nothing is left to do; to train on, start a new run from its last weights with: stagger train \
              --resume-weights {}",
             shown_path(folder),
-            shown(folder)
+            path_for_shell(folder)
         );
     }
     let (limit, value) = match (met, options.target, options.patience, options.max_batches) {
@@ -164,16 +164,6 @@ pub fn finished(job: &Job, folder: &Path, version: usize, met: Option<EarlyEnd>)
         "{}: finished at version {version}; nothing is left to do; to train on, resume it with {limit} above {value}",
         shown_path(folder)
     )
-}
-
-/// A path as a shell takes it.
-fn shown(path: &Path) -> String {
-    let text = shown_path(path);
-    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@".contains(c);
-    match text.chars().all(plain) {
-        true => text,
-        false => quoted_for_shell(path.as_os_str()),
-    }
 }
 
 /// What the snapshots of a run cost it.

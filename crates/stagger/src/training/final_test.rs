@@ -4,9 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use stagger_data::Split;
+use serde_json::Value;
+use stagger_data::{Split, foreign};
 use stagger_engine::StageState;
-use stagger_report::{BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, TEST_FILE, read_weights_inside};
+use stagger_report::{
+    BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, TEST_FILE, read_weights_inside,
+};
 use stagger_runtime::Event;
 
 use super::session::{Session, Stretch};
@@ -67,6 +70,22 @@ impl fmt::Display for TestScores {
     }
 }
 
+/// Whether a run that ends at a version is tested then.
+pub fn is_due(job: &Job, version: usize) -> bool {
+    job.split.final_test.is_some() && job.options.evaluate != Some(false) && version > 0
+}
+
+/// Whether the folder has the test of the weights of a version: a process that is killed in it leaves none.
+pub fn is_there(folder: &RunFolder, version: usize) -> bool {
+    /// Far more than the file has.
+    const MOST_BYTES: u64 = 1 << 20;
+    let bytes = foreign::read_inside(&folder.file(TEST_FILE), MOST_BYTES);
+    let found = bytes
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    found.is_some_and(|found| found["last"]["version"].as_u64() == Some(version as u64))
+}
+
 impl Session<'_, '_> {
     /// Tests the weights of a run that has come to its end, and writes the result to its folder. Gives nothing where there are no
     /// images for that, where nothing is to be evaluated, and for a run that was cut short.
@@ -74,8 +93,7 @@ impl Session<'_, '_> {
         let (Some(images), Ok(outcome)) = (&self.job.split.final_test, &stretch.ended) else {
             return Ok(None);
         };
-        let is_due = self.job.options.evaluate != Some(false) && outcome.version > 0;
-        if !is_due || outcome.interrupted || stretch.finished.is_err() {
+        if !is_due(self.job, outcome.version) || outcome.interrupted || stretch.finished.is_err() {
             return Ok(None);
         }
         let job = Job {

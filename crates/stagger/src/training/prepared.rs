@@ -20,7 +20,7 @@ use super::resume::{self, Place};
 use super::rollback;
 use super::run::Run;
 use super::session::{Session, StartPoint};
-use super::{Outputs, Training, closing, labels, snapshots};
+use super::{Outputs, Training, closing, final_test, labels, snapshots};
 use crate::balance;
 use crate::error::Error;
 use crate::job::Job;
@@ -65,6 +65,7 @@ impl<'a> Prepared<'a> {
         let leader = several.map(|world| Leader::new(world, outputs.interrupt.clone()));
         given.check(&options)?;
         refuse_unused_transport(&options, leader.as_ref().map_or(1, Leader::ranks))?;
+        refuse_unkept_snapshots(&options)?;
         let place = match &resume {
             None => None,
             Some(resume) => Place::find(resume, options.output.as_deref())?,
@@ -171,7 +172,10 @@ impl<'a> Prepared<'a> {
         let is_at_end = self.from.version() >= self.job.horizon.batches || self.met().is_some();
         // One that was killed on its last steps takes them now, as does one whose last snapshot is damaged.
         let ended_at = resume::ended_well_at(&folder.file(METRICS_FILE));
-        (is_at_end && ended_at == Some(self.from.version())).then(|| folder.path())
+        let is_over = is_at_end && ended_at == Some(self.from.version());
+        let is_tested = !final_test::is_due(&self.job, self.from.version())
+            || final_test::is_there(folder, self.from.version());
+        (is_over && is_tested).then(|| folder.path())
     }
 
     /// Which goal a resumed run has reached already.
@@ -189,8 +193,18 @@ impl<'a> Prepared<'a> {
     pub fn run(mut self) -> Result<Run, Error> {
         let console = self.outputs.console.is_some();
         if let Some(path) = self.finished().map(Path::to_owned) {
-            // The last snapshot may be of a moment before the last evaluation.
-            self.from.progress.best = resume::best_of(&path.join(METRICS_FILE))?;
+            // The last snapshot may be of a moment before the last evaluation, and the evaluation at a former end inside an epoch has no
+            // line any more.
+            let in_metrics = resume::best_of(&path.join(METRICS_FILE))?;
+            let better = |one: (usize, f64), other: (usize, f64)| match one.1 >= other.1 {
+                true => one,
+                false => other,
+            };
+            let best = &mut self.from.progress.best;
+            *best = match (*best, in_metrics) {
+                (Some(one), Some(other)) => Some(better(one, other)),
+                (one, other) => one.or(other),
+            };
             let version = self.from.version();
             let journal = Journal::open(None, &self.job, None, console)?;
             if let (Folder::Reopened(folder), None) = (&self.folder, self.job.emulated()) {
@@ -370,6 +384,19 @@ fn refuse_unused_transport(options: &TrainingOptions, ranks: usize) -> Result<()
             }
             .into())
         }
+        _ => Ok(()),
+    }
+}
+
+/// Snapshots that are asked for and not kept. A resumed run may have been asked for one of the two where it was before.
+fn refuse_unkept_snapshots(options: &TrainingOptions) -> Result<(), Refusal> {
+    match (options.keep_snapshots, &options.snapshot_every) {
+        (Some(0), Some(_)) => Err(Refusal::Unused {
+            option: "snapshot_every",
+            beside: "keep_snapshots",
+            found: "0".to_owned(),
+            expected: "1 or more",
+        }),
         _ => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
@@ -60,7 +61,11 @@ impl Place {
             Resume::From(path) => path,
         };
         check_path("resume", path)?;
-        if let Some(output) = output.filter(|output| *output != path) {
+        let is_same = |output: &Path| {
+            let whole = |path: &Path| fs::canonicalize(path).ok();
+            output == path || whole(output).is_some_and(|output| whole(path) == Some(output))
+        };
+        if let Some(output) = output.filter(|output| !is_same(output)) {
             let output = output.to_owned();
             return Err(ResumeRefusal::Output { output }.into());
         }
@@ -105,10 +110,24 @@ fn locate(output: Option<&Path>) -> Result<Option<PathBuf>, Error> {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
         Err(_) => Vec::new(),
     };
-    // Their names begin with the time.
-    runs.sort();
-    let unfinished = |run: &PathBuf| run.join(CONFIG_FILE).is_file() && !is_finished(run);
+    // Those of the same time by their names, which begin with it.
+    runs.sort_by_cached_key(|run| (written_at(run), run.clone()));
+    let unfinished = |run: &PathBuf| {
+        run.join(CONFIG_FILE).is_file() && keeps_snapshots(run) && !is_finished(run)
+    };
     Ok(runs.into_iter().rev().find(unfinished))
+}
+
+/// When a run has last written its metrics, or before the first of them its config.
+fn written_at(run: &Path) -> Option<SystemTime> {
+    let written = |name: &str| fs::metadata(run.join(name)).and_then(|found| found.modified());
+    (written(METRICS_FILE).or_else(|_| written(CONFIG_FILE))).ok()
+}
+
+/// Whether a run can be resumed at all. One whose config cannot be read says so when it is.
+fn keeps_snapshots(run: &Path) -> bool {
+    let config = config_file::read_of_run(&run.join(CONFIG_FILE));
+    config.map_or(true, |config| config.keep_snapshots != Some(0))
 }
 
 /// Removes the partial files that a process left which was killed before its config was written. A process that is
@@ -234,6 +253,11 @@ pub fn reopen(
             let run = run.clone();
             return Err(ResumeRefusal::Damaged { run, notes }.into());
         }
+        None if !starts_again
+            && ended_well_at(&run.join(METRICS_FILE)).is_some_and(|at| at > 0) =>
+        {
+            return Err(ResumeRefusal::SnapshotsGone { run: run.clone() }.into());
+        }
         None => {
             check_options(&job, &stored, &stored, 0, run)?;
             notes.push("there is no snapshot yet: starting again at version 0".to_owned());
@@ -243,6 +267,14 @@ pub fn reopen(
             found.options = found.options.or_as_it_ran();
             check_same(&job, &found, &stored, run)?;
             data_check::check(&job, &found, run, accept_changed_data, &mut notes)?;
+            // A longer run that goes back behind its former end comes to it again.
+            let drained_at = &mut found.from.progress.drained_at;
+            drained_at.extend(snapshots::later_drains(
+                run,
+                found.from.snapshot.as_deref(),
+            )?);
+            drained_at.sort_unstable();
+            drained_at.dedup();
             found.from.progress.drained_at = extension::drains(&job, &found.from, &found.options);
             let (version, batches) = (found.from.version(), job.horizon.batches);
             notes.push(format!("resumed at version {version} of {batches}"));

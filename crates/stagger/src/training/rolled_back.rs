@@ -65,7 +65,7 @@ impl RolledBack {
             let found: Self = serde_json::from_slice(&bytes)?;
             let own = options(job).map_err(std::io::Error::other)?;
             if found.options_crc32.as_ref().is_some_and(|crc| *crc != own) {
-                let what = "it is of a run with other options";
+                let what = "it is of a run with other options, or of the time before the learning rates of this one were changed";
                 return Err(std::io::Error::other(what));
             }
             Ok(found)

@@ -171,6 +171,30 @@ pub fn is_snapshot(path: &Path) -> bool {
     foreign::is_there(&path.join(MANIFEST_FILE))
 }
 
+/// Versions behind a snapshot at which the pipeline of the run has drained, as later snapshots say whose manifests are whole.
+pub fn later_drains(run: &Path, from: Option<&Snapshot>) -> Result<Vec<usize>, Error> {
+    let version = from.map_or(0, |from| from.version);
+    let mut store = SnapshotStore::of_run(run);
+    let mut drains = Vec::new();
+    for (_, path) in store
+        .versions()?
+        .into_iter()
+        .filter(|(later, _)| *later > version)
+    {
+        let Ok(manifest) = store.manifest(&path) else {
+            continue;
+        };
+        let progress: Result<RunProgress, _> = serde_json::from_value(manifest.progress);
+        drains.extend(
+            progress
+                .map(|progress| progress.drained_at)
+                .unwrap_or_default(),
+        );
+    }
+    drains.retain(|drain| *drain > version);
+    Ok(drains)
+}
+
 /// The newest whole snapshot of a run that `is_meant`, of those whose metrics are there and that no rollback has given up, with a line
 /// for each newer one that does not serve.
 pub fn latest_that(
@@ -383,11 +407,27 @@ pub fn weights(
         notes.extend(skipped.iter().map(note));
         found
     };
+    let last: PathBuf = path.join(LAST_WEIGHTS_FILE);
     if let Some((manifest, snapshot)) = found {
+        // A run that was resumed without snapshots has gone on behind its last one.
+        let later = read_weights_inside(&last).ok().filter(|last| {
+            let version = last
+                .metadata
+                .get("version")
+                .and_then(|version| version.parse().ok());
+            version.is_some_and(|version: usize| version > snapshot.version) && !is_snapshot(path)
+        });
+        if let Some(later) = later {
+            notes.push(format!(
+                "{} is later than the newest snapshot, of version {}: its weights are taken, without the state of an optimizer",
+                shown_path(&last),
+                snapshot.version
+            ));
+            return Ok(with_class_names(later));
+        }
         let names = Some(manifest.class_names).filter(|names| !names.is_empty());
         return Ok((whole(snapshot), names));
     }
-    let last: PathBuf = path.join(LAST_WEIGHTS_FILE);
     if !foreign::is_there(&last) {
         return Err(Refusal::NoResumeWeights {
             option,

@@ -96,6 +96,7 @@ impl Request {
         }
         series::settle_paths(&mut values)?;
         let stages = values.stages;
+        let keep_snapshots = values.snapshot_every.is_none().then_some(0);
         let train = TrainingOptions {
             schedule: None,
             seed: None,
@@ -106,7 +107,7 @@ impl Request {
                     // Backpropagation is one of the methods, or of no interest.
                     calibration_batches: Some(0),
                     // A run that was interrupted starts again.
-                    keep_snapshots: Some(0),
+                    keep_snapshots,
                     ..TrainingOptions::default()
                 })
                 .or_defaults()

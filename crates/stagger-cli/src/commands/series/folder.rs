@@ -24,6 +24,29 @@ pub struct SeriesFolder {
     lock: File,
 }
 
+/// Removes the partial files that a process left which was killed before its request was written. One that is alive keeps them.
+fn discard_beginnings(path: &Path, request: &str) -> Result<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let _locked = RunFolder::reopen(path)?;
+    let entries =
+        fs::read_dir(path).with_context(|| format!("could not read {}", shown_path(path)))?;
+    let left: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let of_request = format!(".{request}.partial");
+    let is_beginning = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| *name == *of_request)
+            || RunFolder::is_partial_file(path)
+    };
+    if left.iter().all(is_beginning) {
+        for path in left {
+            fs::remove_file(&path)
+                .with_context(|| format!("could not remove {}", shown_path(&path)))?;
+        }
+    }
+    Ok(())
+}
+
 impl SeriesFolder {
     /// Makes the folder for a request, or takes up one that holds the same request.
     ///
@@ -37,7 +60,10 @@ impl SeriesFolder {
             }
             _ => {
                 let folder = match path {
-                    Some(path) => RunFolder::create(path)?,
+                    Some(path) => {
+                        discard_beginnings(path, R::FILE)?;
+                        RunFolder::create(path)?
+                    }
                     None => {
                         RunFolder::create_named(Path::new(DEFAULT_BASE), name, SystemTime::now())?
                     }

@@ -147,7 +147,8 @@ impl Request {
         // Each run is one of several, and is run again from its start where it was interrupted.
         let ours = TrainingOptions {
             calibration_batches: Some(0),
-            keep_snapshots: Some(0),
+            // But for those that are asked for.
+            keep_snapshots: values.snapshot_every.is_none().then_some(0),
             ..TrainingOptions::default()
         };
         Ok(Self {
