@@ -114,9 +114,16 @@ fn what_chooses_nothing_is_tested_on_at_the_end() {
     fs::remove_file(bench.path("run/test.json")).unwrap();
     let again = bench.stagger("train --resume run");
     assert_eq!(again.status, 0, "{}", again.stderr);
-    assert_eq!(fs::read_to_string(bench.path("run/test.json")).ok(), Some(text));
+    assert_eq!(
+        fs::read_to_string(bench.path("run/test.json")).ok(),
+        Some(text)
+    );
     let done = bench.stagger("train --resume run");
-    assert!(done.stdout.contains("nothing is left to do"), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("nothing is left to do"),
+        "{}",
+        done.stdout
+    );
 
     // A run that is cut short, or evaluates nothing, tests nothing; a damaged picture is told of when the weights are safe.
     let none = bench.stagger(&format!("{run} --evaluate false --output none"));

@@ -489,7 +489,7 @@ fn a_plan_has_the_links_between_its_devices() {
         assert_eq!(output.status, 0, "{}", output.stderr);
         rate(&serde_json::from_str(&output.stdout).unwrap())
     };
-    for flags in ["", "--latency 1us", "--bandwidth 1000"] {
+    for flags in ["", "--latency 1us"] {
         let found = planned(&bench, flags);
         let plans = found["plans"].as_array().unwrap().iter();
         let of_three = plans.filter(|plan| plan["cut"].as_array().unwrap().len() == 3);

@@ -222,6 +222,13 @@ fn a_run_that_has_no_snapshot_yet_starts_again() {
     let (bench, _) = finished();
     let (weights, losses) = (bench.weights("run"), bench.losses("run"));
     fs::remove_dir_all(bench.path("run/snapshots")).unwrap();
+    let metrics = fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
+    let lines = metrics.split_inclusive('\n');
+    let unended: String = lines
+        .filter(|line| !line.contains(r#""kind":"end""#))
+        .collect();
+    assert_ne!(unended, metrics);
+    fs::write(bench.path("run/metrics.jsonl"), unended).unwrap();
     assert_refused(
         &bench.stagger("train --resume run --lr 0.02"),
         "--lr was 0.01 and is 0.02 now; ",
