@@ -144,6 +144,31 @@ fn a_longer_run_may_go_back_behind_its_former_end() {
     assert_eq!(numbers(&bench, "run")[..before.len()], before);
 }
 
+/// What is in flight drains at a former end, and so it does when the run comes there again from an earlier snapshot.
+#[test]
+fn a_longer_run_that_goes_back_drains_at_its_former_end_again() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let run =
+        format!("train {data} {CONSTANT} --schedule dsp --stages 3 --epochs 4 --keep-snapshots 30");
+    bench.stagger(&format!("{run} --output run"));
+    succeeds(
+        &bench.stagger("train --resume run --epochs 6"),
+        "done at version 18",
+    );
+    let before = numbers(&bench, "run");
+    // In the one that is left, as much is in flight as if the run had been planned longer.
+    for version in [9, 12, 15, 18] {
+        let stage = format!("run/snapshots/v{version:08}/stage-0.safetensors");
+        fs::write(bench.path(&stage), "damaged").unwrap();
+    }
+    succeeds(
+        &bench.stagger("train --resume run"),
+        "resumed at version 6 of 18",
+    );
+    assert_eq!(numbers(&bench, "run"), before);
+}
+
 #[test]
 fn a_limit_of_batches_may_rise() {
     let bench = Bench::new();
