@@ -260,7 +260,7 @@ fn notes(time: SummaryTime<'_>, costs: &BlockCosts, times: &[f64], batch_size: u
     let by_cut = replicas as f64 * alone / busiest;
     let shared = match replicas {
         1 => String::new(),
-        replicas => format!(", by {replicas} replicas"),
+        replicas => format!(", which {replicas} replicas share"),
     };
     let so = match by_cut > time.most_speedup {
         true => "; with the waits of this method that gives at most",

@@ -327,6 +327,7 @@ impl fmt::Display for Time {
 /// What stands in JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
+#[serde(expecting = "a time is a number of seconds, a list of these, or a text such as 10ms")]
 enum Written {
     Constant(f64),
     Samples(Vec<f64>),

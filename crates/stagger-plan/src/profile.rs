@@ -214,6 +214,7 @@ impl Profile {
     pub fn from_json(text: &str) -> Result<Self, ProfileError> {
         // A file of another version may have other fields: its version is read first.
         #[derive(Deserialize)]
+        #[serde(expecting = "an object with a format")]
         struct Head {
             format: u32,
         }

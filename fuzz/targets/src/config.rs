@@ -63,6 +63,8 @@ fn describe(model: &Model) {
         let time = SummaryTime {
             costs: &CostModel::default(),
             of: "engine cpu",
+            most_speedup: 1.0,
+            replicas: 1,
         };
         summary(model, &cut, &vec![stage; stages], 8, time).unwrap();
     }

@@ -35,11 +35,12 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
         &estimate.costs,
     )?;
     let stages = summary_inputs(&schedule);
+    let replicas = schedule.replicas().unwrap_or(1);
     let time = SummaryTime {
         costs: &estimate.costs,
         of: &estimate.computes,
-        most_speedup: ideal_speedup(&schedule),
-        replicas: schedule.replicas().unwrap_or(1),
+        most_speedup: ideal_speedup(&schedule) * replicas as f64,
+        replicas,
     };
     print(&summary(&model, &cut, &stages, arguments.batch_size, time)?)?;
     Ok(())

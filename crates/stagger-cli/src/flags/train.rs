@@ -17,8 +17,8 @@ pub struct TrainArgs {
     /// Read values from a TOML file; its keys are the names of these flags, which override it
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub config: Option<PathBuf>,
-    /// Resume a run: its folder, or one of its snapshots; auto takes the folder of --output, or else the newest
-    /// unfinished run, and starts a new one when there is none
+    /// Resume a run: its folder, or one of its snapshots; auto takes the folder of --output, or else the
+    /// unfinished run that was written last, and starts a new one when there is none
     #[arg(long, value_name = "RUN", help_heading = "Snapshots")]
     pub resume: Option<PathBuf>,
     /// Resume with images that have changed since, such as repaired files, where there are as many as before
@@ -27,8 +27,8 @@ pub struct TrainArgs {
     /// Time every kind of kernel, and print it at the end
     #[arg(long, help_heading = "Output")]
     pub profile_ops: bool,
-    /// Write what every stage does when in the first 1000 batches (fewer, with many micro-batches) to this file, which must not exist;
-    /// `stagger report --trace` draws it, and ui.perfetto.dev and chrome://tracing show it
+    /// Write what every stage does when in the first 1000 batches (fewer, with many micro-batches) to this file, which must not exist (a
+    /// resumed run writes beside it); `stagger report --trace` draws it, and ui.perfetto.dev and chrome://tracing show it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub trace: Option<PathBuf>,
     /// Write scalars and histograms for TensorBoard into this folder; what event files there have from the first step of this run on is replaced, as after

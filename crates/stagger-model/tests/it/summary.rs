@@ -91,3 +91,30 @@ fn a_cut_that_does_not_fit_is_refused() {
         "{message}"
     );
 }
+
+/// Replicas share a batch, and a method that waits gives no more than it does with equal stages.
+#[test]
+fn what_a_cut_gives_depends_on_the_method() {
+    let model = Model::by_name("resnet8", [3, 32, 32], 10).unwrap();
+    let cut = Balance::Auto.cut(&model, &[false, false], None).unwrap();
+    let with = |most_speedup, replicas| {
+        let time = SummaryTime {
+            most_speedup,
+            replicas,
+            ..time()
+        };
+        summary(&model, &cut, &[LAST, LAST], 128, time).unwrap()
+    };
+    let waits = with(1.0, 1);
+    let said = "; with the waits of this method that gives at most 1.00x the images/s of one stage";
+    assert!(waits.contains(said), "{waits}");
+    let shared = with(4.0, 2);
+    assert!(
+        shared.contains("of the time, which 2 replicas share, so that this cut gives at most 3."),
+        "{shared}"
+    );
+    assert!(
+        shared.contains("memory: batch size 64 for each replica, f32"),
+        "{shared}"
+    );
+}

@@ -167,9 +167,10 @@ fn a_long_run_has_means_of_more_and_more_batches() {
 
 #[test]
 fn an_epoch_that_the_end_cuts_short_is_told_once() {
-    for (interrupted, expected) in [(false, 1), (true, 0)] {
+    // A goal has ended the second, or its plan the third.
+    for (planned, interrupted, expected) in [(8, true, 0), (8, false, 1), (6, false, 1)] {
         let folder = tempfile::tempdir().unwrap();
-        let mut board = sink(folder.path(), 8);
+        let mut board = sink(folder.path(), planned);
         board.event(&Event::Started { stages: 1 }).unwrap();
         for batch in 0..6 {
             board.event(&trained(batch, 1.0)).unwrap();

@@ -199,11 +199,15 @@ fn throughput(job: &Job, run: &RunSummary, baseline: Option<&RunSummary>) -> Str
     match baseline.filter(|baseline| baseline.images_per_second > 0.0) {
         None => own,
         Some(baseline) => format!(
-            "{own}, bp on {} {:.0} images/s: {:.2} times (the ideal is {:.2} times; the \
+            "{own}, bp on {} {:.0} images/s: {:.2} times (the ideal{} is {:.2} times; the \
              calibration is short, so this is rough)",
             same_stages(job),
             baseline.images_per_second,
             rate / baseline.images_per_second,
+            match job.emulated() {
+                Some(_) => ", where messages take no time,",
+                None => "",
+            },
             Facts::of(&job.schedule).ideal_speedup,
         ),
     }
