@@ -132,7 +132,8 @@ impl Pipeline {
     /// What a profile says of the stages of a schedule that are cut like this, for micro-batches of `samples`. A stage that keeps
     /// its graph builds it in the forward pass, which takes what a recompute takes.
     ///
-    /// Stages that were measured whole with this cut take what they took then; others take the sum of their blocks. Passes and
+    /// Stages that were measured whole with this cut take what they took then; others take the sum of their blocks, by
+    /// [`Profile::calibrated`]. Passes and
     /// transfers of other numbers of samples take time in proportion.
     ///
     /// # Errors
@@ -172,8 +173,9 @@ impl Pipeline {
         if expected != found {
             return Err(PipelineError::Blocks { expected, found });
         }
+        let calibrated = profile.clone().calibrated();
         let whole = Whole {
-            profile,
+            profile: &calibrated,
             recomputes: schedule.recomputes(),
             replicas,
             cut,

@@ -250,7 +250,12 @@ impl EpochTally {
                     stage.epoch += 1;
                 }
             }
-            if epoch.trained.samples > 0 {
+            // A go that has trained on nothing has nothing to say of the epoch that it went on with.
+            let resumed = self.resumed.as_ref().filter(|from| {
+                from.ended.is_none() && self.plan.epoch_of(from.version) == self.first_pending
+            });
+            let before = resumed.map_or(0, |from| from.trained.batches);
+            if epoch.trained.batches > before {
                 summaries.push(self.sum_up());
             } else {
                 self.pending.pop_front();

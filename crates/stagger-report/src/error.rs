@@ -31,6 +31,15 @@ pub enum ReportError {
         /// The file.
         path: PathBuf,
     },
+    /// A file is to have the name of one that a run writes itself.
+    #[error(
+        "{} is the name of what the run itself writes there; choose another",
+        shown_path(path)
+    )]
+    OwnName {
+        /// The path.
+        path: PathBuf,
+    },
     /// A file shall be written into a folder that is not there.
     #[error(
         "{} cannot be written: its folder is not there; create it, or name another file",

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::atomic_file::write_atomic;
 use crate::error::ReportError;
+use crate::run_folder::RunFolder;
 
 /// The path of a file that is not there yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ impl NewFile {
             });
         }
         check_folder_of(path, made)?;
+        refuse_own_name(path, made)?;
         Ok(Self(path.to_owned()))
     }
 
@@ -39,7 +41,7 @@ impl NewFile {
     /// [`ReportError::NoFolder`].
     pub fn beside(path: &Path, made: Option<&Path>) -> Result<Self, ReportError> {
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        if !is_there(path) {
+        if !is_there(path) || path.is_dir() {
             return Self::at_or_within(path, made);
         }
         let stem = path.file_stem().unwrap_or_default();
@@ -87,6 +89,18 @@ pub(crate) fn check_folder_of(path: &Path, made: Option<&Path>) -> Result<(), Re
     }
 }
 
+/// Refuses the name of what a run writes into its folder itself.
+pub(crate) fn refuse_own_name(path: &Path, run: Option<&Path>) -> Result<(), ReportError> {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let is_within = run.is_some_and(|run| without_dots(run).eq(without_dots(parent)));
+    match is_within && RunFolder::is_own_name(path) {
+        true => Err(ReportError::OwnName {
+            path: path.to_owned(),
+        }),
+        false => Ok(()),
+    }
+}
+
 /// The parts of a path but for `.`.
 fn without_dots(path: &Path) -> impl Iterator<Item = Component<'_>> {
     path.components().filter(|part| *part != Component::CurDir)
@@ -124,6 +138,10 @@ mod tests {
             assert_eq!(file.path(), folder.path().join(expected));
             file.write(b"x").unwrap();
         }
+        assert!(NewFile::beside(folder.path(), None).is_err());
+        let own = folder.path().join("metrics.jsonl");
+        assert!(NewFile::beside(&own, Some(folder.path())).is_err());
+        assert!(NewFile::at_or_within(&own, None).is_ok());
         let bare = folder.path().join("trace");
         std::fs::write(&bare, "").unwrap();
         let file = NewFile::beside(&bare, None).unwrap();

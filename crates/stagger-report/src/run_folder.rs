@@ -227,6 +227,12 @@ impl RunFolder {
         partial.any(|partial| path.file_name() == partial.file_name())
     }
 
+    /// Whether a path ends with the name of something that a run writes into its folder itself.
+    pub(crate) fn is_own_name(path: &Path) -> bool {
+        let mut names = ALL_FILES.iter().chain([&SNAPSHOTS_FOLDER]);
+        names.any(|name| path.file_name().is_some_and(|found| found == *name))
+    }
+
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.path

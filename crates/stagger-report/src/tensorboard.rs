@@ -16,7 +16,7 @@ use self::histogram::Histogram;
 use crate::disk_watch;
 use crate::epoch::EpochTally;
 use crate::error::ReportError;
-use crate::new_file::check_folder_of;
+use crate::new_file::{check_folder_of, refuse_own_name};
 use crate::sink::Sink;
 use crate::summary::EpochSummary;
 
@@ -86,6 +86,7 @@ impl TensorBoard {
                 what: "a file already",
             });
         }
+        refuse_own_name(folder, run)?;
         check_folder_of(folder, run)
     }
 

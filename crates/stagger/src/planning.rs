@@ -129,7 +129,7 @@ impl Planning {
     pub fn run(&self) -> Result<Planned, Error> {
         let profile = read_profile(&self.profile).map_err(DurationsError::from)?;
         let model = of_profile(&profile)?;
-        let profile = self.with_devices(profile)?;
+        let profile = self.with_devices(profile.calibrated())?;
         let batch_size = self.batch_size.unwrap_or(profile.samples);
         check_batch_size(batch_size)?;
         let search = Search {

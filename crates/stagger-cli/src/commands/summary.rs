@@ -23,7 +23,6 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
         input_shape(&arguments.input)?,
         arguments.classes,
     )?;
-    check_shares(&model, &schedule, arguments.batch_size).map_err(stagger::Error::from)?;
     let estimate = arguments.compute.estimate_for();
     let estimate = estimate.estimate(schedule.stages());
     let estimate = estimate.map_err(stagger::Error::from)?;
@@ -34,6 +33,7 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
         arguments.batch_size,
         &estimate.costs,
     )?;
+    check_shares(&model, &schedule, arguments.batch_size).map_err(stagger::Error::from)?;
     let stages = summary_inputs(&schedule);
     let replicas = schedule.replicas().unwrap_or(1);
     let time = SummaryTime {

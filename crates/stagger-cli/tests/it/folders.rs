@@ -125,6 +125,24 @@ fn what_chooses_nothing_is_tested_on_at_the_end() {
         done.stdout
     );
 
+    // One that has reached a goal trains no further for that.
+    let goal = format!(
+        "train {RUN} --epochs 30 --max-batches 60 --patience 1 --data-dir d --schedule dsp --stages 2 --output goal"
+    );
+    let ended = bench.stagger(&goal);
+    assert!(ended.stdout.contains("--patience"), "{}", ended.stdout);
+    let read = |name: &str| fs::read(bench.path("goal").join(name)).unwrap();
+    let (weights, test) = (read("last.safetensors"), read("test.json"));
+    fs::remove_file(bench.path("goal/test.json")).unwrap();
+    let again = bench.stagger("train --resume goal");
+    assert!(
+        again.stdout.contains("test at the end, 3 images: "),
+        "{} {}",
+        again.stdout,
+        again.stderr
+    );
+    assert!(read("last.safetensors") == weights && read("test.json") == test);
+
     // A run that is cut short, or evaluates nothing, tests nothing; a damaged picture is told of when the weights are safe.
     let none = bench.stagger(&format!("{run} --evaluate false --output none"));
     assert_eq!(none.status, 0, "{}", none.stderr);

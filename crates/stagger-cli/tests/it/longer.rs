@@ -167,6 +167,19 @@ fn a_longer_run_that_goes_back_drains_at_its_former_end_again() {
         "resumed at version 6 of 18",
     );
     assert_eq!(numbers(&bench, "run"), before);
+    // Also where only the snapshot at that end knows of it.
+    for version in [15, 18] {
+        fs::remove_dir_all(bench.path(&format!("run/snapshots/v{version:08}"))).unwrap();
+    }
+    for version in [9, 12] {
+        let stage = format!("run/snapshots/v{version:08}/stage-0.safetensors");
+        fs::write(bench.path(&stage), "damaged").unwrap();
+    }
+    succeeds(
+        &bench.stagger("train --resume run"),
+        "resumed at version 6 of 18",
+    );
+    assert_eq!(numbers(&bench, "run"), before);
 }
 
 #[test]

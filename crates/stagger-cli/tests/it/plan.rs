@@ -530,6 +530,8 @@ fn a_plan_has_the_links_between_its_devices() {
 #[test]
 fn an_added_device_has_a_link_like_the_slowest() {
     let bench = behind_links();
+    let fewer = bench.stagger("plan --profile p.json --speeds 1,1");
+    assert_eq!(fewer.status, 0, "{}", fewer.stderr);
     let found = bench.stagger_words(&[
         "plan",
         "--profile",

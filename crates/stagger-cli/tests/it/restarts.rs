@@ -68,7 +68,7 @@ fn a_changed_line_of_a_short_epoch_is_noticed() {
 fn a_finished_run_keeps_the_best_weights_of_a_former_end() {
     let bench = Bench::new();
     let data = bench.tiny_data();
-    let shown = (1..=8).any(|seed| {
+    let shown = (1..=24).any(|seed| {
         let run = format!("run{seed}");
         let train = format!("train {data} {RUN} --epochs 12 --seed {seed}");
         succeeds(&bench.stagger(&format!("{train} --max-batches 17 --output {run}")));
@@ -139,13 +139,13 @@ fn weights_behind_the_last_snapshot_are_taken() {
 fn the_newest_unfinished_run_is_the_one_that_was_written_last() {
     let bench = Bench::new();
     let data = bench.tiny_data();
-    let train = format!("train {data} {RUN} --epochs 4");
+    let train = format!("train {data} {RUN} --epochs 20");
     let older = bench.stagger(&format!(
-        "{train} --max-batches 6 --output runs/z --max-seconds 0.0001"
+        "{train} --max-batches 60 --output runs/z --max-seconds 0.0001"
     ));
     succeeds(&older);
     let newer = bench.stagger(&format!(
-        "{train} --max-batches 6 --output runs/a --max-seconds 0.0001"
+        "{train} --max-batches 60 --output runs/a --max-seconds 0.0001"
     ));
     succeeds(&newer);
     // It cannot be resumed.
@@ -153,7 +153,16 @@ fn the_newest_unfinished_run_is_the_one_that_was_written_last() {
         "{train} --output runs/b --keep-snapshots 0 --max-seconds 0.0001"
     ));
     succeeds(&without);
-    let again = bench.stagger(&format!("{train} --max-batches 6 --resume auto"));
+    // Another process is at work in it.
+    let held = stagger::report::RunFolder::reopen(&bench.path("runs/a")).unwrap();
+    let other = bench.stagger(&format!("{train} --max-batches 60 --resume auto"));
+    assert!(
+        succeeds(&other).contains("run folder: runs/z"),
+        "{}",
+        other.stdout
+    );
+    drop(held);
+    let again = bench.stagger(&format!("{train} --max-batches 60 --resume auto"));
     assert!(
         succeeds(&again).contains("run folder: runs/a"),
         "{}",

@@ -302,7 +302,7 @@ fn the_last_snapshot_of_a_short_epoch_has_the_sums_of_all_stages() {
         assert_eq!(found.trained.batches, 6);
         assert_eq!(found.stages, progress[0].stages);
     }
-    // Resumed right there, the epoch has all of its time.
+    // Resumed right there, the epoch has all of its time. One that trains on nothing more has no summary of it.
     let longer = EpochPlan {
         batches: 10,
         ..run.tally().plan().clone()
@@ -312,6 +312,9 @@ fn the_last_snapshot_of_a_short_epoch_has_the_sums_of_all_stages() {
         snapshot_at: vec![],
         ..run
     };
+    let mut idle = EpochTally::resumed(longer.clone(), progress[1].clone());
+    idle.event(&Event::Started { stages: 3 });
+    assert_eq!(idle.flush(), []);
     let mut tally = EpochTally::resumed(longer, progress[1].clone());
     tally.event(&Event::Started { stages: 3 });
     let rest = whole.events().into_iter().filter(|event| match event {

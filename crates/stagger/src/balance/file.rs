@@ -170,7 +170,7 @@ fn refused(misfit: ProfileMisfit) -> Refusal {
     }
 }
 
-/// Reads a profile, with the times of its blocks brought to those of whole stages.
+/// Reads a profile.
 ///
 /// # Errors
 /// [`ProfileMisfit::Unread`], [`ProfileMisfit::Damaged`], [`ProfileMisfit::Unknown`].
@@ -195,7 +195,7 @@ pub(crate) fn read_profile(path: &Path) -> Result<Profile, ProfileMisfit> {
         return Err(unknown("engine", found, "cpu or torch"));
     }
     match profile.dtype.parse() {
-        Ok(Precision::F32 | Precision::Bf16) => Ok(profile.calibrated()),
+        Ok(Precision::F32 | Precision::Bf16) => Ok(profile),
         _ => Err(unknown("dtype", &profile.dtype, "f32 or bf16")),
     }
 }

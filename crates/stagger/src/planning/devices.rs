@@ -106,6 +106,9 @@ impl Planning {
     fn set_links(&self, profile: &mut Profile) {
         if profile.links.len() > 1 {
             let like = slowest(&profile.links).cloned();
+            // Fewer devices than were measured have the first links.
+            let measured = profile.devices.len() - self.added.len();
+            profile.links.truncate(measured.saturating_sub(1).max(1));
             let added = self.added.iter().filter_map(|_| like.clone());
             profile.links.extend(added.collect::<Vec<_>>());
         }
@@ -134,7 +137,7 @@ pub(super) fn links_between(
     all_devices: usize,
 ) -> Vec<LinkProfile> {
     if links.len() <= 1 || links.len() + 1 != all_devices {
-        return links.to_vec();
+        return links[..links.len().min(devices.len().saturating_sub(1).max(1))].to_vec();
     }
     let hops = devices.windows(2).filter_map(|ends| {
         let (first, last) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
@@ -187,6 +190,8 @@ mod tests {
         assert_eq!(between(&[2]), []);
         // One link counts for all.
         assert_eq!(links_between(&links[..1], &[1, 2], 4), [link(1.0)]);
+        assert_eq!(links_between(&links, &[0, 1], 2), [link(1.0)]);
+        assert_eq!(links_between(&[], &[0, 1], 2), []);
     }
 
     #[test]

@@ -13,6 +13,11 @@ use crate::resume_refusal::ResumeRefusal;
 /// What the images are for that are evaluated at the end only: others take their place without an effect on the run.
 const TEST: &str = "test on at the end";
 
+/// Whether these are the images that are evaluated at the end only.
+pub fn is_test(seal: &DataSeal) -> bool {
+    seal.part == TEST
+}
+
 /// The images of a run.
 pub fn seals(job: &Job) -> Result<Vec<DataSeal>, DataError> {
     let split = &job.split;

@@ -1,18 +1,22 @@
 //! What the weights of a run come to on images that have chosen nothing, once it has ended.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
-use stagger_data::{Split, foreign};
+use stagger_data::{Dataset, Split, foreign};
 use stagger_engine::StageState;
+use stagger_report::snapshot::SnapshotStore;
 use stagger_report::{
-    BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, TEST_FILE, read_weights_inside,
+    BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, TEST_FILE, read_weights_inside,
 };
 use stagger_runtime::Event;
 
-use super::session::{Session, Stretch};
+use super::data_check;
+use super::session::{Session, StartPoint, Stretch};
+use crate::config_file;
 use crate::error::Error;
 use crate::job::Job;
 
@@ -71,19 +75,33 @@ impl fmt::Display for TestScores {
 }
 
 /// Whether a run that ends at a version is tested then.
-pub fn is_due(job: &Job, version: usize) -> bool {
+fn is_due(job: &Job, version: usize) -> bool {
     job.split.final_test.is_some() && job.options.evaluate != Some(false) && version > 0
 }
 
 /// Whether the folder has the test of the weights of a version: a process that is killed in it leaves none.
-pub fn is_there(folder: &RunFolder, version: usize) -> bool {
+fn is_there(run: &Path, version: usize) -> bool {
     /// Far more than the file has.
     const MOST_BYTES: u64 = 1 << 20;
-    let bytes = foreign::read_inside(&folder.file(TEST_FILE), MOST_BYTES);
+    let bytes = foreign::read_inside(&run.join(TEST_FILE), MOST_BYTES);
     let found = bytes
         .ok()
         .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     found.is_some_and(|found| found["last"]["version"].as_u64() == Some(version as u64))
+}
+
+/// Whether a run that ended at a version was to be tested then and is not, as its newest manifest and its config say.
+pub fn lacks(run: &Path, version: usize) -> bool {
+    let mut store = SnapshotStore::of_run(run);
+    let newest = store
+        .versions()
+        .ok()
+        .and_then(|mut versions| versions.pop());
+    let manifest = newest.and_then(|(_, path)| store.manifest(&path).ok());
+    let has_images = manifest.is_some_and(|manifest| manifest.data.iter().any(data_check::is_test));
+    let config = config_file::read_of_run(&run.join(CONFIG_FILE));
+    let is_asked_for = config.is_ok_and(|config| config.evaluate != Some(false));
+    has_images && is_asked_for && !is_there(run, version)
 }
 
 impl Session<'_, '_> {
@@ -96,21 +114,48 @@ impl Session<'_, '_> {
         if !is_due(self.job, outcome.version) || outcome.interrupted || stretch.finished.is_err() {
             return Ok(None);
         }
+        let best = stretch.summary.best_test_top1.map(|(version, _)| version);
+        self.test_weights(images, outcome.version, best, stretch.last_weights.as_ref())
+    }
+
+    /// Tests the weights of a run that has ended and was to be tested, where its process ended before it was.
+    pub fn test_missing(&self, from: &StartPoint) -> Result<Option<FinalTest>, Error> {
+        let version = from.version();
+        let is_there = self
+            .folder
+            .is_some_and(|folder| is_there(folder.path(), version));
+        match &self.job.split.final_test {
+            Some(images) if is_due(self.job, version) && !is_there => {
+                let best = from.progress.best.map(|(version, _)| version);
+                self.test_weights(images, version, best, None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Tests the weights of the end, at a version, and the best ones; without a folder the former are given.
+    fn test_weights(
+        &self,
+        images: &Arc<dyn Dataset>,
+        version: usize,
+        best: Option<usize>,
+        last_weights: Option<&StageState>,
+    ) -> Result<Option<FinalTest>, Error> {
         let job = Job {
             split: Split {
-                test: std::sync::Arc::clone(images),
+                test: Arc::clone(images),
                 ..self.job.split.clone()
             },
             ..self.job.clone()
         };
         let last = match self.folder {
             Some(folder) => read_weights_inside(&folder.file(LAST_WEIGHTS_FILE))?.state,
-            None => stretch.last_weights.clone().ok_or(Error::NoWeights)?,
+            None => last_weights.cloned().ok_or(Error::NoWeights)?,
         };
-        let last = self.test(&job, &last, outcome.version)?;
-        let best = match (stretch.summary.best_test_top1, self.folder) {
-            (Some((version, _)), _) if version == last.version => Some(last),
-            (Some((version, _)), Some(folder)) => {
+        let last = self.test(&job, &last, version)?;
+        let best = match (best, self.folder) {
+            (Some(version), _) if version == last.version => Some(last),
+            (Some(version), Some(folder)) => {
                 let best = read_weights_inside(&folder.file(BEST_WEIGHTS_FILE))?.state;
                 Some(self.test(&job, &best, version)?)
             }

@@ -15,12 +15,13 @@ use stagger_schedule::Schedule;
 
 use super::calibration::{self, Calibration};
 use super::early_end::Goals;
+use super::final_test::FinalTest;
 use super::journal::Journal;
 use super::resume::{self, Place};
 use super::rollback;
 use super::run::Run;
 use super::session::{Session, StartPoint};
-use super::{Outputs, Training, closing, final_test, labels, snapshots};
+use super::{Outputs, Training, closing, labels, snapshots};
 use crate::balance;
 use crate::error::Error;
 use crate::job::Job;
@@ -172,10 +173,32 @@ impl<'a> Prepared<'a> {
         let is_at_end = self.from.version() >= self.job.horizon.batches || self.met().is_some();
         // One that was killed on its last steps takes them now, as does one whose last snapshot is damaged.
         let ended_at = resume::ended_well_at(&folder.file(METRICS_FILE));
-        let is_over = is_at_end && ended_at == Some(self.from.version());
-        let is_tested = !final_test::is_due(&self.job, self.from.version())
-            || final_test::is_there(folder, self.from.version());
-        (is_over && is_tested).then(|| folder.path())
+        (is_at_end && ended_at == Some(self.from.version())).then(|| folder.path())
+    }
+
+    /// The test of a finished run whose process ended before it was made.
+    fn test_missing(&self) -> Result<Option<FinalTest>, Error> {
+        let (Folder::Reopened(folder), None) = (&self.folder, self.job.emulated()) else {
+            return Ok(None);
+        };
+        let session = Session {
+            job: &self.job,
+            folder: Some(folder),
+            interrupt: &self.outputs.interrupt,
+            leader: self.leader.as_ref(),
+            states: None,
+            commit: self.outputs.commit.as_deref(),
+            console: RefCell::new(None),
+            profile_kernels: false,
+            tell_gradients: false,
+            own_sinks: Rc::default(),
+            on_stall: RefCell::new(None),
+        };
+        session.test_missing(&self.from).map_err(|source| {
+            let run = Some(folder.path().to_owned());
+            let source = Box::new(source);
+            Error::NotTested { run, source }.in_training()
+        })
     }
 
     /// Which goal a resumed run has reached already.
@@ -214,7 +237,11 @@ impl<'a> Prepared<'a> {
                 }
             }
             journal.print(&closing::finished(&self.job, &path, version, self.met()));
-            let finished = Run::finished(&path, &self.job, &self.from);
+            let mut finished = Run::finished(&path, &self.job, &self.from);
+            finished.final_test = self.test_missing()?;
+            if let Some(tested) = &finished.final_test {
+                journal.print(&tested.to_string());
+            }
             return Ok(finished.printed(&journal));
         }
         let (folder, is_new) = match std::mem::replace(&mut self.folder, Folder::None) {

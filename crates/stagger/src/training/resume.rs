@@ -9,7 +9,8 @@ use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
 use stagger_model::{Balance, Model};
 use stagger_report::{
-    CONFIG_FILE, DEFAULT_BASE, EndRecord, METRICS_FILE, Record, RunFolder, read_metrics,
+    CONFIG_FILE, DEFAULT_BASE, EndRecord, METRICS_FILE, Record, ReportError, RunFolder,
+    read_metrics,
 };
 use stagger_runtime::EarlyEnd;
 use stagger_schedule::Schedule;
@@ -18,6 +19,7 @@ use toml::{Table, Value};
 use super::Resume;
 use super::data_check;
 use super::extension::{self, Extension};
+use super::final_test;
 use super::rolled_back::RolledBack;
 use super::session::StartPoint;
 use super::snapshots::{self, Found};
@@ -113,9 +115,15 @@ fn locate(output: Option<&Path>) -> Result<Option<PathBuf>, Error> {
     // Those of the same time by their names, which begin with it.
     runs.sort_by_cached_key(|run| (written_at(run), run.clone()));
     let unfinished = |run: &PathBuf| {
-        run.join(CONFIG_FILE).is_file() && keeps_snapshots(run) && !is_finished(run)
+        let is_run = run.join(CONFIG_FILE).is_file();
+        is_run && keeps_snapshots(run) && !is_finished(run) && !is_in_use(run)
     };
     Ok(runs.into_iter().rev().find(unfinished))
+}
+
+/// Whether another process trains it.
+fn is_in_use(run: &Path) -> bool {
+    matches!(RunFolder::reopen(run), Err(ReportError::InUse { .. }))
 }
 
 /// When a run has last written its metrics, or before the first of them its config.
@@ -191,6 +199,9 @@ fn is_finished(run: &Path) -> bool {
         return false;
     };
     let has_met_a_goal = matches!(end.ended_by, Some(EarlyEnd::Target | EarlyEnd::Patience));
+    if final_test::lacks(run, end.version) {
+        return false;
+    }
     has_met_a_goal || snapshots::planned(run).is_none_or(|planned| end.version >= planned)
 }
 
@@ -253,9 +264,7 @@ pub fn reopen(
             let run = run.clone();
             return Err(ResumeRefusal::Damaged { run, notes }.into());
         }
-        None if !starts_again
-            && ended_well_at(&run.join(METRICS_FILE)).is_some_and(|at| at > 0) =>
-        {
+        None if ended_well_at(&run.join(METRICS_FILE)).is_some_and(|at| at > 0) => {
             return Err(ResumeRefusal::SnapshotsGone { run: run.clone() }.into());
         }
         None => {
@@ -267,14 +276,14 @@ pub fn reopen(
             found.options = found.options.or_as_it_ran();
             check_same(&job, &found, &stored, run)?;
             data_check::check(&job, &found, run, accept_changed_data, &mut notes)?;
-            // A longer run that goes back behind its former end comes to it again.
-            let drained_at = &mut found.from.progress.drained_at;
-            drained_at.extend(snapshots::later_drains(
-                run,
-                found.from.snapshot.as_deref(),
-            )?);
-            drained_at.sort_unstable();
-            drained_at.dedup();
+            // A longer run that goes back behind its former end comes to it again. The file of a rollback has its own list.
+            let version = found.from.version();
+            if rolled_back.as_ref().is_none_or(|last| !last.is_to(version)) {
+                let drained_at = &mut found.from.progress.drained_at;
+                drained_at.extend(snapshots::later_drains(run, version)?);
+                drained_at.sort_unstable();
+                drained_at.dedup();
+            }
             found.from.progress.drained_at = extension::drains(&job, &found.from, &found.options);
             let (version, batches) = (found.from.version(), job.horizon.batches);
             notes.push(format!("resumed at version {version} of {batches}"));

@@ -81,7 +81,11 @@ impl RolledBack {
     }
 
     pub fn is_to_the_start(&self) -> bool {
-        self.version == 0
+        self.is_to(0)
+    }
+
+    pub fn is_to(&self, version: usize) -> bool {
+        self.version == version
     }
 
     /// Refuses a snapshot that is of a time before the rollback, and behind it: a killed process had no time to remove it.

@@ -21,6 +21,7 @@ use stagger_report::{
 use stagger_runtime::snapshot::Snapshot;
 
 use super::data_check;
+use super::resume;
 use super::rolled_back::RolledBack;
 use super::session::{RunProgress, StartPoint};
 use crate::config_file;
@@ -172,8 +173,7 @@ pub fn is_snapshot(path: &Path) -> bool {
 }
 
 /// Versions behind a snapshot at which the pipeline of the run has drained, as later snapshots say whose manifests are whole.
-pub fn later_drains(run: &Path, from: Option<&Snapshot>) -> Result<Vec<usize>, Error> {
-    let version = from.map_or(0, |from| from.version);
+pub fn later_drains(run: &Path, version: usize) -> Result<Vec<usize>, Error> {
     let mut store = SnapshotStore::of_run(run);
     let mut drains = Vec::new();
     for (_, path) in store
@@ -190,6 +190,10 @@ pub fn later_drains(run: &Path, from: Option<&Snapshot>) -> Result<Vec<usize>, E
                 .map(|progress| progress.drained_at)
                 .unwrap_or_default(),
         );
+        // The end of the run, as it was planned then.
+        if manifest.version == manifest.batches {
+            drains.push(manifest.version);
+        }
     }
     drains.retain(|drain| *drain > version);
     Ok(drains)
@@ -415,7 +419,11 @@ pub fn weights(
                 .metadata
                 .get("version")
                 .and_then(|version| version.parse().ok());
-            version.is_some_and(|version: usize| version > snapshot.version) && !is_snapshot(path)
+            // Those of a continuation that was given up are of no run any more.
+            let is_its_end = version == resume::ended_well_at(&path.join(METRICS_FILE));
+            is_its_end
+                && version.is_some_and(|version| version > snapshot.version)
+                && !is_snapshot(path)
         });
         if let Some(later) = later {
             notes.push(format!(
