@@ -20,7 +20,7 @@ pub struct MetricsSeals(Rc<RefCell<Lines>>);
 
 impl MetricsSeals {
     /// Takes the next line of the file, with its line feed. Lines that no resumed run keeps, the last of a run, are left out.
-    /// Epochs have so many batches, but for one that the end of a run cuts short.
+    /// An epoch has `batches_per_epoch` batches, unless the end of the run cuts it short.
     pub(crate) fn take(&self, record: &Record, line: &[u8], batches_per_epoch: usize) {
         let mut lines = self.0.borrow_mut();
         match record {

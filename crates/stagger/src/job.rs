@@ -423,6 +423,23 @@ pub fn summary_inputs(schedule: &Schedule) -> Vec<StageSummaryInput> {
     Facts::of(schedule).stages.iter().map(input).collect()
 }
 
+/// Refuses snapshots that are asked for and not kept, as both are said together. A resumed run may have been asked for one of the two
+/// before.
+///
+/// # Errors
+/// [`Refusal::Unused`].
+pub fn check_snapshots(options: &TrainingOptions) -> Result<(), Refusal> {
+    match (options.keep_snapshots, &options.snapshot_every) {
+        (Some(0), Some(_)) => Err(Refusal::Unused {
+            option: "snapshot_every",
+            beside: "keep_snapshots",
+            found: "0".to_owned(),
+            expected: "1 or more",
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Makes sure that each share of a batch has a sample: of every micro-batch each replica's.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ pub mod folder;
 use std::ffi::OsString;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stagger::data::quoted_for_shell;
@@ -132,16 +132,6 @@ pub fn command(words: &[OsString], output: Option<&Path>, folder: &Path) -> Stri
         words.extend(["--output".into(), folder.into()]);
     }
     quoted(&words)
-}
-
-/// Refuses snapshots that are asked for and not kept.
-pub fn refuse_unkept_snapshots(values: &TrainingOptions) -> Result<()> {
-    match (values.keep_snapshots, &values.snapshot_every) {
-        (Some(0), Some(_)) => bail!(
-            "--snapshot-every does nothing with --keep-snapshots 0; leave it out, or use --keep-snapshots 1 or more"
-        ),
-        _ => Ok(()),
-    }
 }
 
 /// A flag and its path in one word, so that no path looks like a flag.

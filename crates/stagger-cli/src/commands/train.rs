@@ -88,7 +88,7 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
     // The run makes its folder itself.
     let made = options.output.as_deref();
     let trace = (arguments.trace.as_deref()).map(|file| match arguments.resume {
-        // The same command goes on with a run that it has traced before.
+        // A restart repeats the command, and must not fail on the trace of the first start.
         Some(_) => NewFile::beside(file, made),
         None => NewFile::at_or_within(file, made),
     });

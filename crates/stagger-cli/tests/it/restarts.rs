@@ -115,7 +115,7 @@ fn a_run_whose_snapshots_were_removed_is_not_trained_again() {
     )));
 }
 
-/// A run goes on without snapshots: its last weights are later than what is left of these.
+/// A run that is resumed without snapshots ends with weights that are later than its newest snapshot.
 #[test]
 fn weights_behind_the_last_snapshot_are_taken() {
     let bench = Bench::new();
@@ -228,9 +228,16 @@ fn commands_in_refusals_are_quoted_for_a_shell() {
         let said = format!("start a new one with --resume-weights {quoted}\n");
         assert!(refused(&refusal).ends_with(&said), "{}", refusal.stderr);
     }
-    let unkept = bench.stagger("train --keep-snapshots 0 --snapshot-every 10");
-    let said = "--snapshot-every does nothing with --keep-snapshots 0";
-    assert!(refused(&unkept).contains(said), "{}", unkept.stderr);
+    for command in [
+        "train",
+        "compare bp dsp --output series",
+        "sweep --over seed=1,2 --output series",
+    ] {
+        let unkept = bench.stagger(&format!("{command} --keep-snapshots 0 --snapshot-every 10"));
+        let said = "--snapshot-every does nothing with --keep-snapshots 0; ";
+        assert!(refused(&unkept).contains(said), "{}", unkept.stderr);
+        assert!(!bench.path("series").exists());
+    }
     // Another way to say the same folder.
     fs::rename(bench.path("a b"), bench.path("run")).unwrap();
     succeeds(&bench.stagger("train --resume run --output ./run"));

@@ -72,8 +72,8 @@ impl<'a> Extension<'a> {
         self.job.horizon.batches > self.planned
     }
 
-    /// Whether the run may be resumed with another value of the option, which may be one that it has gone on with already
-    /// (`is_its_own`): then it goes back behind its former end.
+    /// Whether the run may be resumed with another value of the option than the snapshot has. `is_its_own`: the run's folder has that
+    /// value already, so the run was made longer with it, and resumes from a snapshot before its former end.
     pub fn allows(&self, option: &str, is_its_own: bool) -> bool {
         let is_at_end = is_its_own || self.version > 0 && self.version >= self.planned;
         (LENGTH.contains(&option) && self.job.horizon.batches >= self.planned)

@@ -24,7 +24,7 @@ use super::session::{Session, StartPoint};
 use super::{Outputs, Training, closing, labels, snapshots};
 use crate::balance;
 use crate::error::Error;
-use crate::job::Job;
+use crate::job::{Job, check_snapshots};
 use crate::limits;
 use crate::options::TrainingOptions;
 use crate::ranks::{Leader, RanksError};
@@ -66,7 +66,7 @@ impl<'a> Prepared<'a> {
         let leader = several.map(|world| Leader::new(world, outputs.interrupt.clone()));
         given.check(&options)?;
         refuse_unused_transport(&options, leader.as_ref().map_or(1, Leader::ranks))?;
-        refuse_unkept_snapshots(&options)?;
+        check_snapshots(&options)?;
         let place = match &resume {
             None => None,
             Some(resume) => Place::find(resume, options.output.as_deref())?,
@@ -411,19 +411,6 @@ fn refuse_unused_transport(options: &TrainingOptions, ranks: usize) -> Result<()
             }
             .into())
         }
-        _ => Ok(()),
-    }
-}
-
-/// Snapshots that are asked for and not kept. A resumed run may have been asked for one of the two where it was before.
-fn refuse_unkept_snapshots(options: &TrainingOptions) -> Result<(), Refusal> {
-    match (options.keep_snapshots, &options.snapshot_every) {
-        (Some(0), Some(_)) => Err(Refusal::Unused {
-            option: "snapshot_every",
-            beside: "keep_snapshots",
-            found: "0".to_owned(),
-            expected: "1 or more",
-        }),
         _ => Ok(()),
     }
 }

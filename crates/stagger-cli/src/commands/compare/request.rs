@@ -94,7 +94,7 @@ impl Request {
                 "--patience is for `stagger train`; the runs of a comparison are equally long, so leave it out"
             );
         }
-        series::refuse_unkept_snapshots(&values)?;
+        stagger::job::check_snapshots(&values).map_err(stagger::Error::from)?;
         series::settle_paths(&mut values)?;
         let stages = values.stages;
         let keep_snapshots = values.snapshot_every.is_none().then_some(0);

@@ -142,7 +142,7 @@ impl Request {
             _ => {}
         }
         let mut values = series::with_config(said, arguments.config.as_deref())?;
-        series::refuse_unkept_snapshots(&values)?;
+        stagger::job::check_snapshots(&values).map_err(stagger::Error::from)?;
         series::settle_paths(&mut values)?;
         values.output = None;
         // Each run is one of several, and is run again from its start where it was interrupted.
