@@ -85,6 +85,9 @@ fn of_text(
 /// As [`read`]; when the checksum is another, and for a link that leads out of the folder.
 pub(crate) fn read_of_run(path: &Path) -> Result<TrainingOptions, ConfigError> {
     of_text(path, foreign::text_inside(path, MAX_CONFIG_BYTES), |text| {
+        if text.trim().is_empty() {
+            return Err("it is empty, and the config of a run is not: put back a copy of it".to_owned());
+        }
         checksum::check_lines(text)
             .map_err(|what| format!("{what}: it is damaged, or was changed by hand; remove that line if the change is meant"))
     })

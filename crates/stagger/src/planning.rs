@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use stagger_engine::Precision;
 use stagger_model::{Cut, Model};
-use stagger_plan::{DeviceProfile, Distribution};
+use stagger_plan::{DeviceProfile, Distribution, Profile};
 use stagger_schedule::Replicas;
 
 use crate::balance::read_profile;
@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::job::{CPU, TORCH};
 use crate::model_file::of_profile;
 use crate::refusal::Refusal;
+use candidate::Layout;
 pub use change::DeviceChange;
 use search::Search;
 
@@ -99,6 +100,8 @@ pub struct Planned {
     /// The one to take, by its place among the candidates: of those that are as fast as the fastest but for a hundredth, the one with
     /// the least staleness, then the fewest devices, the largest micro-batches, and the least memory.
     pub best: usize,
+    /// The devices and links of the one to take, in its order: `stagger simulate` and `--emulate` take it with that plan's stages and replicas.
+    pub best_profile: Profile,
     /// Images per second of backpropagation on the fastest device alone, whether it fits there or not.
     pub alone_images_per_second: f64,
     /// How many were simulated.
@@ -162,8 +165,13 @@ impl Planning {
                 one.memory_bytes,
             )
         });
+        let best = best.map_or(0, |(at, _)| at);
         Ok(Planned {
-            best: best.map_or(0, |(at, _)| at),
+            best_profile: search.profile_of(Layout {
+                devices: &candidates[best].devices,
+                replicas: &candidates[best].replicas,
+            }),
+            best,
             batch_size,
             devices: profile.devices.len(),
             engines: profile

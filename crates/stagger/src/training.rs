@@ -22,14 +22,15 @@ mod stall;
 mod told_gradients;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use stagger_data::Split;
 use stagger_engine::{LearningRate, Optimizer};
 use stagger_model::Model;
-use stagger_report::{DiskStall, EpochTally, Sink, Sinks};
+use stagger_report::trace::TraceFile;
+use stagger_report::{DiskStall, EpochTally, NewFile, ReportError, Sink, Sinks};
 use stagger_runtime::{EventError, Interrupt};
 use stagger_schedule::Schedule;
 use stagger_transport::World;
@@ -96,12 +97,28 @@ struct Outputs<'a> {
     is_silent: Arc<AtomicBool>,
     folder: bool,
     sinks: Sinks<'a>,
+    trace: Option<PathBuf>,
     interrupt: Interrupt,
     on_stall: Option<OnStall<'a>>,
     on_disk_stall: Option<OnDiskStall>,
     commit: Option<String>,
     profile_kernels: bool,
     tell_gradients: bool,
+}
+
+impl Outputs<'_> {
+    /// Has the trace written that was asked for. The folder `made` is one that the run makes later.
+    fn trace(&mut self, is_resumed: bool, made: Option<&Path>) -> Result<(), ReportError> {
+        let Some(path) = self.trace.take() else {
+            return Ok(());
+        };
+        let file = match is_resumed {
+            true => NewFile::beside(&path, made)?,
+            false => NewFile::at_or_within(&path, made)?,
+        };
+        self.sinks.push(TraceFile::new(file));
+        Ok(())
+    }
 }
 
 type OnDiskStall = Box<dyn FnOnce(DiskStall) + Send>;
@@ -277,6 +294,14 @@ impl<'a> Training<'a> {
     #[must_use]
     pub fn sink(mut self, sink: impl Sink + 'a) -> Self {
         self.outputs.sinks.push(sink);
+        self
+    }
+
+    /// Writes what every stage does when, in the first 1000 batches, to a new file: a [`TraceFile`]. A restart repeats its command, so
+    /// a resumed run writes beside a file of that name.
+    #[must_use]
+    pub fn trace(mut self, file: impl Into<PathBuf>) -> Self {
+        self.outputs.trace = Some(file.into());
         self
     }
 

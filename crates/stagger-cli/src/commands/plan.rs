@@ -1,12 +1,13 @@
 //! `stagger plan`.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
-use stagger::data::shown_text;
+use stagger::data::{path_for_shell, shown_text};
 use stagger::model::quantity;
-use stagger::report::Table;
+use stagger::report::{NewFile, Table};
 use stagger::{Candidate, DeviceChange, Planned, Planning, Refusal};
 
 use super::print;
@@ -35,6 +36,8 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
         batch_size: arguments.batch_size,
         seed: arguments.seed,
     };
+    let written = arguments.write_profile.as_deref().map(NewFile::at);
+    let written = written.transpose().map_err(stagger::Error::from)?;
     let change = arguments.what_if.as_deref().map(str::parse::<DeviceChange>);
     let change = change.transpose().map_err(stagger::Error::from)?;
     let planned = match (planning.run(), &change) {
@@ -45,6 +48,14 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
     };
     let changed = change.map(|change| change.apply(&planning).run());
     let changed = changed.transpose()?;
+    let told = match (&written, changed.as_ref().or(planned.as_ref())) {
+        (Some(file), Some(planned)) => {
+            let text = planned.best_profile.to_json()? + "\n";
+            file.write(text.as_bytes()).map_err(stagger::Error::from)?;
+            Some(simulate_command(planned, file.path()))
+        }
+        _ => None,
+    };
     if arguments.json {
         let mut object = match &planned {
             Some(planned) => object(planned, arguments.top),
@@ -52,6 +63,9 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
         };
         if let Some(changed) = &changed {
             object["what_if"] = self::object(changed, arguments.top);
+        }
+        if let Some(command) = told {
+            object["simulate_command"] = command.into();
         }
         print(&format!("{object}\n"))?;
         return Ok(());
@@ -69,6 +83,16 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
             let _ = write!(text, " instead of {before:.0}, {times:.2} times");
         }
         let _ = write!(text, "\n\n{}", table(changed, arguments.top));
+    }
+    if let Some(command) = told {
+        let without = match planning.stragglers.is_empty() {
+            true => "",
+            false => ", without its stragglers",
+        };
+        let _ = write!(
+            text,
+            "\nto simulate the marked plan{without}, with and without a change:\n  {command}\n"
+        );
     }
     print(&text)?;
     Ok(())
@@ -106,6 +130,21 @@ fn command(planned: &Planned, one: &Candidate) -> String {
     if (planned.model.input, planned.model.classes) != BUILT_IN_DATA {
         text.push_str(" --data-dir DIR");
     }
+    text
+}
+
+/// How to simulate the one to take, by its own profile.
+fn simulate_command(planned: &Planned, profile: &Path) -> String {
+    let one = best(planned);
+    let mut text = format!("stagger simulate '{}'", one.schedule);
+    if !one.schedule.starts_with("dp(") {
+        let _ = write!(text, " --stages {} --balance {}", one.stages, one.cut);
+        if one.replicas.any() {
+            let _ = write!(text, " --replicas {}", one.replicas);
+        }
+    }
+    let (samples, profile) = (planned.batch_size, path_for_shell(profile));
+    let _ = write!(text, " --batch-size {samples} --profile {profile}");
     text
 }
 

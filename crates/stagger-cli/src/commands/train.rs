@@ -10,8 +10,7 @@ use std::io;
 use std::process;
 
 use anyhow::{Error, anyhow};
-use stagger::report::trace::TraceFile;
-use stagger::report::{MetricsServer, NewFile, TensorBoard};
+use stagger::report::{MetricsServer, TensorBoard};
 use stagger::{Interrupt, Training, check_path, config_file};
 
 use crate::failure::Failure;
@@ -39,13 +38,21 @@ pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
 struct Shown {
     metrics: Option<MetricsServer>,
     screen: Option<RunScreen>,
+    /// The flags that ask for something to be shown or written while it trains.
+    flags: Vec<&'static str>,
 }
 
 /// Trains, on rank 0 where there are several.
-fn train(training: Training<'_>, Shown { metrics, screen }: Shown) -> Result<(), Failure> {
+fn train(training: Training<'_>, shown: Shown) -> Result<(), Failure> {
+    let Shown {
+        metrics,
+        screen,
+        flags,
+    } = shown;
     let interrupt = Interrupt::new();
     let prepared = training.interrupt(interrupt.clone()).prepare()?;
-    if let Some(metrics) = metrics.as_ref().filter(|_| prepared.finished().is_none()) {
+    let is_finished = prepared.finished().is_some();
+    if let Some(metrics) = metrics.as_ref().filter(|_| !is_finished) {
         served_metrics::announce(metrics, prepared.job());
     }
     // Only now: until here a signal ends the process at once.
@@ -58,6 +65,12 @@ fn train(training: Training<'_>, Shown { metrics, screen }: Shown) -> Result<(),
     }
     signals::quiet_panics_of_workers();
     let run = prepared.run()?;
+    if is_finished && !flags.is_empty() {
+        let flags = flags.join(", ");
+        terminal::say(&format!(
+            "nothing has been trained, so nothing came of {flags}"
+        ));
+    }
     let unprinted = run.unprinted.error();
     if run.interrupted {
         if let Some(error) = unprinted {
@@ -76,6 +89,7 @@ fn train(training: Training<'_>, Shown { metrics, screen }: Shown) -> Result<(),
 /// The run that is asked for, and where it is shown.
 fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure> {
     let screen = arguments.tui.then(RunScreen::new).transpose()?;
+    let flags = shown_by(&arguments);
     let said = arguments.flags.options();
     let output = said.output.clone();
     let mut options = match &arguments.config {
@@ -87,12 +101,6 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
     };
     // The run makes its folder itself.
     let made = options.output.as_deref();
-    let trace = (arguments.trace.as_deref()).map(|file| match arguments.resume {
-        // A restart repeats the command, and must not fail on the trace of the first start.
-        Some(_) => NewFile::beside(file, made),
-        None => NewFile::at_or_within(file, made),
-    });
-    let trace = trace.transpose().map_err(stagger::Error::from)?;
     let tensorboard = arguments.tensorboard;
     if let Some(folder) = &tensorboard {
         TensorBoard::check(folder, made).map_err(stagger::Error::from)?;
@@ -124,8 +132,8 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
         .accept_changed_data(arguments.accept_changed_data)
         .profile_kernels(arguments.profile_ops)
         .tell_gradients(tells_gradients);
-    if let Some(file) = trace {
-        training = training.sink(TraceFile::new(file));
+    if let Some(file) = arguments.trace {
+        training = training.trace(file);
     }
     if let Some(screen) = &screen {
         training = screen.on(training);
@@ -139,5 +147,23 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
         }
         None => training.options(options),
     };
-    Ok((training, Shown { metrics, screen }))
+    let shown = Shown {
+        metrics,
+        screen,
+        flags,
+    };
+    Ok((training, shown))
+}
+
+/// Which flags ask for something to be shown or written while a run trains, beside what every run writes.
+fn shown_by(arguments: &TrainArgs) -> Vec<&'static str> {
+    let all = [
+        ("--trace", arguments.trace.is_some()),
+        ("--tensorboard", arguments.tensorboard.is_some()),
+        ("--metrics-listen", arguments.metrics_listen.is_some()),
+        ("--tui", arguments.tui),
+        ("--profile-ops", arguments.profile_ops),
+    ];
+    let asked = all.into_iter().filter(|(_, is_asked)| *is_asked);
+    asked.map(|(flag, _)| flag).collect()
 }

@@ -42,6 +42,10 @@ pub struct PlanArgs {
     /// Plan for other devices too, and say what they would bring, such as '+1 device like 0'
     #[arg(long, value_name = "CHANGE")]
     pub what_if: Option<String>,
+    /// Write the devices and links of the marked plan (with --what-if, of the one for the changed devices) to a new file, for stagger
+    /// simulate --profile and --emulate
+    #[arg(long, value_name = "FILE")]
+    pub write_profile: Option<PathBuf>,
     /// How many plans to print
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub top: usize,

@@ -68,7 +68,8 @@ fn a_run_ends_at_its_target() {
     succeeds(
         &bench.stagger("train --resume runs/a"),
         &format!(
-            "runs/a: finished at version {end}; nothing is left to do; to train on, resume it with --target above {target}\n"
+            "runs/a: finished at version {end}, as it has met --target {target}; nothing is left to do; to train on, resume it with \
+             --target above {target}\n"
         ),
     );
     // What has reached it is finished: the next job begins a run of its own.
@@ -126,7 +127,7 @@ fn a_run_ends_when_its_accuracy_no_longer_rises() {
     assert!((marks[met].0..3000).contains(&end), "{all:?}, {end}");
     succeeds(
         &bench.stagger("train --resume run"),
-        "nothing is left to do; to train on, resume it with --patience above 3\n",
+        ", as --patience 3 has run out; nothing is left to do; to train on, resume it with --patience above 3\n",
     );
     succeeds(
         &bench.stagger("train --resume run --patience 900 --max-seconds 0.3"),

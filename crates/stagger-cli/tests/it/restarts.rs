@@ -242,3 +242,42 @@ fn commands_in_refusals_are_quoted_for_a_shell() {
     fs::rename(bench.path("a b"), bench.path("run")).unwrap();
     succeeds(&bench.stagger("train --resume run --output ./run"));
 }
+
+/// What a resumed run does not do, though it was asked to, is said.
+#[test]
+fn what_a_resumed_run_leaves_out_is_said() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    succeeds(&bench.stagger(&format!("train {data} {RUN} --epochs 2 --output run")));
+    let left_out = "the calibration is left out: a run is timed beside backpropagation where it starts";
+    let longer = bench.stagger("train --resume run --epochs 3 --calibration-batches 20");
+    assert!(succeeds(&longer).contains(left_out), "{}", longer.stdout);
+    // As the command of before has it.
+    let longer = bench.stagger("train --resume run --epochs 4 --calibration-batches 0");
+    assert!(!succeeds(&longer).contains(left_out), "{}", longer.stdout);
+    let finished = bench.stagger("train --resume run --trace trace.json --profile-ops");
+    assert!(
+        succeeds(&finished).contains("run: finished at version 12; nothing is left to do"),
+        "{}",
+        finished.stdout
+    );
+    let said = "nothing has been trained, so nothing came of --trace, --profile-ops\n";
+    assert_eq!(finished.stderr, said);
+    assert!(!bench.path("trace.json").exists());
+}
+
+/// A config that a full disk has left empty is no config of a run with all defaults.
+#[test]
+fn an_empty_config_is_told() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    succeeds(&bench.stagger(&format!("train {data} {RUN} --epochs 1 --output run")));
+    for text in ["", "\n"] {
+        fs::write(bench.path("run/config.toml"), text).unwrap();
+        for command in ["train --resume run", "eval run"] {
+            let output = bench.stagger(command);
+            let said = "run/config.toml: it is empty, and the config of a run is not";
+            assert!(refused(&output).contains(said), "{}", output.stderr);
+        }
+    }
+}

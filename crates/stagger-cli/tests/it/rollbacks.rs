@@ -383,3 +383,23 @@ fn a_rollback_behind_a_former_end_drains_the_pipeline_there_again() {
         resumed.stdout
     );
 }
+
+/// The file of the last rollback is that of the rates before. Where the run goes on at others from a snapshot behind the rollback,
+/// there is nothing in it to say.
+#[test]
+fn a_rollback_that_the_snapshot_knows_of_is_not_told_again() {
+    let bench = Bench::new();
+    let flags = learns_then_diverges(&bench.tiny_data(), 4);
+    let unbroken = bench.stagger(&format!("train {flags} --output run"));
+    assert!(!rolled_back(&unbroken.stdout).is_empty());
+    assert!(bench.path("run/rollback.json").is_file());
+    for longer in ["--epochs 8 --lr-schedule constant --lr 0.01", "--epochs 9"] {
+        let resumed = bench.stagger(&format!("train --resume run {longer}"));
+        assert_eq!(resumed.status, 0, "{}", resumed.stderr);
+        assert!(
+            !resumed.stdout.contains("is left out"),
+            "{}",
+            resumed.stdout
+        );
+    }
+}

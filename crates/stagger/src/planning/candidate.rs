@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stagger_model::{Cut, CutError, MemoryLimit};
 use stagger_plan::theory::rate_share;
-use stagger_plan::{Pipeline, Simulation, Times};
+use stagger_plan::{Pipeline, Profile, Simulation, Times};
 use stagger_runtime::{Replicas, Straggler};
 use stagger_schedule::{Convergence, Place, Schedule};
 
@@ -52,22 +52,33 @@ pub(super) struct Draft {
 }
 
 impl Search<'_> {
+    /// The profile of these devices and of the links between them, in their order.
+    pub fn profile_of(&self, layout: Layout<'_>) -> Profile {
+        let all = self.profile.devices.len();
+        let mut profile = self.profile.clone();
+        let devices = layout.devices.iter();
+        profile.devices = devices
+            .map(|&device| self.profile.devices[device].clone())
+            .collect();
+        profile.links = match layout.replicas.any() {
+            // Which link is between which replicas is not known.
+            true => slowest(&profile.links).into_iter().cloned().collect(),
+            false => links_between(&profile.links, layout.devices, all),
+        };
+        // Whole stages were measured on all devices, in the order of their numbers.
+        let are_alike = || (self.profile.devices.windows(2)).all(|pair| pair[0] == pair[1]);
+        if !layout.devices.iter().copied().eq(0..all) && !are_alike() {
+            profile.stages = None;
+        }
+        profile
+    }
+
     /// How a method is cut on these devices, and what its stages take.
     ///
     /// # Errors
     /// [`CutError::Memory`] where no cut fits; when the profile is one of something else.
     pub fn draft(&self, schedule: &Schedule, layout: Layout<'_>) -> Result<Draft, Error> {
-        let mut profile = self.profile.clone();
-        profile.devices = (layout.devices.iter())
-            .map(|&device| self.profile.devices[device].clone())
-            .collect();
-        if layout.replicas.any() {
-            // Which link is between which replicas is not known.
-            profile.links = slowest(&profile.links).into_iter().cloned().collect();
-        } else {
-            let all = self.profile.devices.len();
-            profile.links = links_between(&profile.links, layout.devices, all);
-        }
+        let profile = self.profile_of(layout);
         let run = ToCut {
             model: self.model,
             schedule,

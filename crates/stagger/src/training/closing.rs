@@ -148,7 +148,7 @@ pub fn finished(job: &Job, folder: &Path, version: usize, met: Option<EarlyEnd>)
     let options = &job.options;
     if met == Some(EarlyEnd::Target) && options.target == Some(100.0) {
         return format!(
-            "{}: finished at version {version}; nothing is left to do; to train on, start a new run from its last weights with: stagger train \
+            "{}: finished at version {version}, as it has met --target 100; nothing is left to do; to train on, start a new run from its last weights with: stagger train \
              --resume-weights {}",
             shown_path(folder),
             path_for_shell(folder)
@@ -160,8 +160,14 @@ pub fn finished(job: &Job, folder: &Path, version: usize, met: Option<EarlyEnd>)
         (.., Some(batches)) if batches < all_epochs(job) => ("--max-batches", batches.to_string()),
         _ => ("--epochs", options.epochs.unwrap_or_default().to_string()),
     };
+    // Whoever asked for more epochs reads why there are none.
+    let why = match met {
+        Some(EarlyEnd::Target) => format!(", as it has met {limit} {value}"),
+        Some(EarlyEnd::Patience) => format!(", as {limit} {value} has run out"),
+        _ => String::new(),
+    };
     format!(
-        "{}: finished at version {version}; nothing is left to do; to train on, resume it with {limit} above {value}",
+        "{}: finished at version {version}{why}; nothing is left to do; to train on, resume it with {limit} above {value}",
         shown_path(folder)
     )
 }

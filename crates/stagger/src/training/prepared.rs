@@ -59,11 +59,12 @@ impl<'a> Prepared<'a> {
             resume,
             accept_changed_data,
             world,
-            outputs,
+            mut outputs,
         } = training;
         // From here on the other ranks are let go, whatever happens.
         let several = world.filter(|world| world.size() > 1);
         let leader = several.map(|world| Leader::new(world, outputs.interrupt.clone()));
+        outputs.trace(resume.is_some(), options.output.as_deref())?;
         given.check(&options)?;
         refuse_unused_transport(&options, leader.as_ref().map_or(1, Leader::ranks))?;
         check_snapshots(&options)?;

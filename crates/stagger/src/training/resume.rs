@@ -236,6 +236,7 @@ pub fn reopen(
     }
     let output = stored.output.clone();
     let mut said = said;
+    let said_calibration = said.calibration_batches.filter(|batches| *batches > 0);
     // The run has been cut by it, and the stored balance is what came of it.
     said.balance
         .take_if(|said| matches!(said.parse(), Ok(Balance::Profile | Balance::File(_))));
@@ -246,7 +247,10 @@ pub fn reopen(
     };
     let mut job = Job::new(options, given)?;
     let mut notes = Vec::new();
-    let rolled_back = RolledBack::read(run, &job, &mut notes);
+    let (rolled_back, not_gone_by) = match RolledBack::read(run, &job) {
+        Ok(found) => (found, None),
+        Err(left_out) => (None, Some(left_out)),
+    };
     let (found, left_out) = match &place.snapshot {
         Some(path) => (Some(snapshots::load(path, run)?), Vec::new()),
         None => snapshots::latest_that(run, |_| true, rolled_back.as_ref())?,
@@ -301,6 +305,13 @@ pub fn reopen(
     };
     if let Some(rolled_back) = rolled_back {
         rolled_back.apply(&mut from);
+    }
+    notes.extend(not_gone_by.and_then(|left_out| left_out.note(&from)));
+    if said_calibration.is_some_and(|said| Some(said) != stored.calibration_batches) {
+        notes.push(
+            "the calibration is left out: a run is timed beside backpropagation where it starts, not where it is resumed"
+                .to_owned(),
+        );
     }
     job.horizon.drain_at.clone_from(&from.progress.drained_at);
     Ok(Reopened {

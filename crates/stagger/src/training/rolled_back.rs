@@ -1,5 +1,6 @@
 //! The file that says where a run has gone back to: a process that is killed right after that goes on from there, too.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -33,6 +34,21 @@ pub struct RolledBack {
     options_crc32: Option<String>,
 }
 
+/// A file that is not gone by.
+pub struct LeftOut {
+    line: String,
+    /// How often its run had gone back, where it is whole and of another run, or of this one at other rates.
+    rollbacks: Option<usize>,
+}
+
+impl LeftOut {
+    /// The line on it. Where the run goes on from a snapshot that knows of as many rollbacks, the file has nothing to say.
+    pub fn note(self, from: &StartPoint) -> Option<String> {
+        let knows = |rollbacks| from.progress.rollbacks >= rollbacks;
+        (!self.rollbacks.is_some_and(knows)).then_some(self.line)
+    }
+}
+
 impl RolledBack {
     pub fn to(back: &StartPoint, job: &Job) -> Result<Self, Error> {
         let progress = &back.progress;
@@ -53,9 +69,13 @@ impl RolledBack {
     }
 
     /// The last rollback of the job in a folder. A file that is damaged, or that of another run, costs nothing but time: the run
-    /// diverges once more, and goes back to the same version. A line says so.
-    pub fn read(run: &Path, job: &Job, notes: &mut Vec<String>) -> Option<Self> {
+    /// diverges once more, and goes back to the same version.
+    pub fn read(run: &Path, job: &Job) -> Result<Option<Self>, LeftOut> {
         let path = run.join(ROLLBACK_FILE);
+        let left_out = |rollbacks, why: &dyn fmt::Display| LeftOut {
+            line: format!("{} is left out: {why}", shown_path(&path)),
+            rollbacks,
+        };
         let read = || {
             let bytes = foreign::read_inside(&path, MOST_BYTES)?;
             if !checksum::check_json(&bytes).map_err(std::io::Error::other)? {
@@ -63,20 +83,16 @@ impl RolledBack {
                 return Err(std::io::Error::other(what));
             }
             let found: Self = serde_json::from_slice(&bytes)?;
-            let own = options(job).map_err(std::io::Error::other)?;
-            if found.options_crc32.as_ref().is_some_and(|crc| *crc != own) {
-                let what = "it is of a run with other options, or of the time before the learning rates of this one were changed";
-                return Err(std::io::Error::other(what));
-            }
-            Ok(found)
+            Ok((found, options(job).map_err(std::io::Error::other)?))
         };
         match read() {
-            Ok(found) => Some(found),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => {
-                notes.push(format!("{} is left out: {error}", shown_path(&path)));
-                None
+            Ok((found, own)) if found.options_crc32.as_ref().is_some_and(|crc| *crc != own) => {
+                let why = "it is of a run with other options, or of the time before the learning rates of this one were changed";
+                Err(left_out(Some(found.rollbacks), &why))
             }
+            Ok((found, _)) => Ok(Some(found)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(left_out(None, &error)),
         }
     }
 
@@ -116,9 +132,8 @@ impl RolledBack {
 
     /// Removes the file of a run that starts before the version to which it had gone back: it comes to the rollback again.
     pub fn forget_later(folder: &RunFolder, from: &StartPoint, job: &Job) -> Result<(), Error> {
-        let last = Self::read(folder.path(), job, &mut Vec::new());
-        let is_later = |last: &Self| last.rollbacks > from.progress.rollbacks;
-        if last.as_ref().is_some_and(is_later) {
+        let last = Self::read(folder.path(), job).ok().flatten();
+        if last.is_some_and(|last| last.rollbacks > from.progress.rollbacks) {
             folder.remove(ROLLBACK_FILE)?;
         }
         Ok(())

@@ -81,6 +81,67 @@ fn a_plan_has_the_links_between_its_devices() {
     assert!((rate(one) / alone - 1.0).abs() < 0.02, "{one} and {alone}");
 }
 
+/// The profile of the marked plan has its devices and links alone: simulated with it, the plan takes what was promised.
+#[test]
+fn a_plan_is_simulated_by_its_own_profile() {
+    let slow_first = || {
+        with_profile(|profile| {
+            let mut devices = vec![profile["devices"][0].clone(); 3];
+            for pass in ["forward", "recompute", "backward"] {
+                for time in devices[0][pass].as_array_mut().unwrap() {
+                    *time = json!(time.as_f64().unwrap() * 50.0);
+                }
+            }
+            profile["devices"] = devices.into();
+            profile["links"] = json!([
+                {"latency": "1ms", "per_megabyte": 0.0},
+                {"latency": "3ms", "per_megabyte": "2ms"},
+            ]);
+        })
+    };
+    let of_whole_stages = || {
+        with_profile(|profile| {
+            let stage = |seconds: f64| {
+                json!({"forward": seconds, "recompute": seconds, "backward": 2.0 * seconds, "update": 0.0})
+            };
+            profile["stages"] = json!({"cut": [3, 2], "times": [stage(0.009), stage(0.0135)]});
+        })
+    };
+    let like_0 = "+1 device like 0";
+    let of_changed = ["--what-if", like_0];
+    let cases: [(Bench, &[&str]); 7] = [
+        (behind_links(), &[]),
+        (slow_first(), &[]),
+        (slow_first(), &["--bandwidth", "12.5"]),
+        (of_whole_stages(), &[]),
+        (of_whole_stages(), &["--speeds", "1,0.5,1,1", "--batch-size", "32"]),
+        (with_profile(|_| ()), &["--speeds", "1,1,1,1"]),
+        (with_profile(|_| ()), &of_changed),
+    ];
+    for (number, (bench, flags)) in cases.iter().enumerate() {
+        let plan = ["plan", "--profile", "p.json", "--write-profile", "its own.json", "--json"];
+        let output = bench.stagger_words(&[&plan[..], *flags].concat());
+        assert_eq!(output.status, 0, "{number}: {}", output.stderr);
+        let found: Value = serde_json::from_str(&output.stdout).unwrap();
+        let best = &found.get("what_if").unwrap_or(&found)["best"];
+        let command = found["simulate_command"].as_str().unwrap();
+        let words = command.strip_prefix("stagger ").unwrap();
+        let words = words.strip_suffix(" --profile 'its own.json'").unwrap();
+        let words = words.split(' ').map(|word| word.trim_matches('\''));
+        let words: Vec<&str> = (words.chain(["--profile", "its own.json", "--json"])).collect();
+        let simulated = bench.stagger_words(&words);
+        assert_eq!(simulated.status, 0, "{number}: {}", simulated.stderr);
+        let simulated = rate(&serde_json::from_str(&simulated.stdout).unwrap());
+        assert!(
+            (rate(best) / simulated - 1.0).abs() < 0.01,
+            "{number}: {simulated} and {best}"
+        );
+    }
+    let again = cases[0].0.stagger_words(&["plan", "--profile", "p.json", "--write-profile", "p.json"]);
+    assert_eq!((again.status, again.stdout.as_str()), (2, ""));
+    assert!(again.stderr.contains("p.json"), "{}", again.stderr);
+}
+
 #[test]
 fn an_added_device_has_a_link_like_the_slowest() {
     let bench = behind_links();
