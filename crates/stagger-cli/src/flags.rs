@@ -134,7 +134,7 @@ pub enum Command {
         allow_negative_numbers = true,
         mut_arg("schedule", |schedule| schedule.hide(true)),
         mut_arg("seed", |seed| seed.hide(true)),
-        mut_arg("calibration_batches", |batches| batches.hide(true)),
+        mut_arg("calibration_batches", |batches| batches.help(compare::CALIBRATION)),
         mut_arg("target", |target| target.help(compare::TARGET).help_heading("Comparison")),
         mut_arg("patience", |patience| patience.hide(true)),
         mut_arg("output", |output| output.help(compare::OUTPUT))
@@ -145,7 +145,7 @@ pub enum Command {
         after_help = sweep::EXAMPLES,
         args_override_self = true,
         allow_negative_numbers = true,
-        mut_arg("calibration_batches", |batches| batches.hide(true)),
+        mut_arg("calibration_batches", |batches| batches.help(compare::CALIBRATION)),
         mut_arg("output", |output| output.help(sweep::OUTPUT))
     )]
     Sweep(SweepArgs),

@@ -27,26 +27,26 @@ pub enum Distribution {
     Samples(Vec<f64>),
     /// Uniform between two times: `uniform(8ms,12ms)`.
     Uniform {
-        /// The shortest.
+        /// The shortest, in seconds.
         low: f64,
-        /// The longest.
+        /// The longest, in seconds.
         high: f64,
     },
     /// Exponential: `exponential(10ms)`.
     Exponential {
-        /// Its mean.
+        /// Its mean, in seconds.
         mean: f64,
     },
     /// The logarithm is normal: `lognormal(10ms,0.3)`. Computations on a shared machine look like this.
     LogNormal {
-        /// Its mean.
+        /// Its mean, in seconds.
         mean: f64,
         /// Standard deviation over mean.
         variation: f64,
     },
     /// A heavy tail, as delays on the internet have: `pareto(50ms,2.5)`. P(X > x) falls with x to the power of −shape.
     Pareto {
-        /// The shortest.
+        /// The shortest, in seconds.
         low: f64,
         /// Above 1, so that there is a mean.
         shape: f64,

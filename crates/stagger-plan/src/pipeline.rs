@@ -31,9 +31,9 @@ pub struct Pipeline {
 pub struct HopTimes {
     /// How long an activation of a micro-batch occupies the link, in seconds.
     pub activation: Distribution,
-    /// How long a gradient does.
+    /// How long a gradient does, in seconds.
     pub gradient: Distribution,
-    /// From then to its arrival. What the receiver has taken is known to the sender as much later.
+    /// Seconds from the end of sending to the arrival; the acknowledgement takes as long.
     pub latency: Distribution,
 }
 
@@ -52,7 +52,7 @@ impl HopTimes {
 pub struct RingTimes {
     /// How long a message occupies the link, in seconds.
     pub occupies: Distribution,
-    /// From then to its arrival.
+    /// Seconds from the end of sending to the arrival.
     pub latency: Distribution,
 }
 
@@ -241,8 +241,8 @@ impl Pipeline {
             .for_each(|of| latency.clone_into(of));
     }
 
-    /// Has every activation and every gradient occupy a link this long that carries whole micro-batches, of `samples`; a link to
-    /// or from a replica is occupied in proportion to the rows that it carries.
+    /// Sets for how many seconds an activation or a gradient of a whole micro-batch of `samples` samples occupies a link. A link to or
+    /// from a replica is occupied in proportion to the rows that it carries; without `samples` these are equal shares.
     pub fn set_transfers(&mut self, transfer: &Distribution, samples: Option<usize>) {
         let stages = 0..self.replicas.stages() - 1;
         let shares = stages.flat_map(|stage| shares_of_links(&self.replicas, stage, samples));

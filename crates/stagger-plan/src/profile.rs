@@ -67,7 +67,7 @@ pub struct DeviceProfile {
     /// The engine that computed: `cpu`, `torch`; `None` where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
-    /// Forward pass of each block, without a graph.
+    /// Forward pass of each block of [`Profile::blocks`], without a graph, in seconds from the input up. So are the others.
     pub forward: Vec<Distribution>,
     /// Forward pass that builds the graph.
     pub recompute: Vec<Distribution>,
@@ -230,7 +230,7 @@ impl Profile {
     /// As JSON for people to read.
     ///
     /// # Errors
-    /// Never for a checked profile: all its numbers are finite.
+    /// When a number is not finite, which [`Profile::from_json`] refuses.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self)
     }
@@ -291,7 +291,8 @@ impl Profile {
         Ok(())
     }
 
-    /// What the blocks take on each device, for a cut of a run whose batches are `micro_batches` of so many samples.
+    /// What the blocks take on each device, in seconds for a micro-batch of `samples` samples, for a cut of a run whose batches are
+    /// `micro_batches` of them.
     #[must_use]
     pub fn block_costs(&self, samples: usize, micro_batches: usize) -> Vec<BlockCosts> {
         let scale = samples as f64 / self.samples.max(1) as f64;

@@ -84,7 +84,7 @@ impl Simulation<'_> {
         self.run_with(&Pauses::default(), on_step)
     }
 
-    /// The same with evaluations and snapshots. What a place takes for them is work of its.
+    /// The same with evaluations and snapshots, whose time counts as work of the place.
     ///
     /// # Errors
     /// [`SimulationError`].

@@ -14,13 +14,12 @@ const GROUPS: usize = 32;
 /// What the least staleness is searched for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LeastStaleness {
-    /// The stage with the most work has to have it to do for this share of the time, 0 to 1, in the long run: as much as its own
-    /// work allows is 1.
+    /// The share of the time, 0 to 1, for which the stage with the most work has to be busy in the long run.
     pub share: f64,
-    /// Batches of each simulated run, and batches before those that are not counted. Random times need many: over 2,000 batches a share
+    /// Batches of each simulated run that are counted. Random times need many: over 2,000 batches a share
     /// of 98 % may look like 99 %. Many stages get fewer, 2,000 at the least, as every stage costs as much as the others.
     pub batches: usize,
-    /// See `batches`.
+    /// Batches before those that are counted.
     pub warmup: usize,
     /// The largest difference in staleness of two neighbours that is tried.
     pub most_per_hop: usize,
@@ -74,8 +73,8 @@ impl LeastStaleness {
     /// Replicas wait for each other before every update, so that none of them may ever be busy for that share of the time. Where
     /// there are any, the rate has to be that share of what the most staleness that is tried reaches.
     ///
-    /// Queues bound how far stages drift apart, so more in flight is never slower; that the least for all hops in turn is the least
-    /// of all combinations is not claimed.
+    /// Queues bound how far stages drift apart, so more in flight is never slower. The search is greedy, hop by hop: another
+    /// combination may have less staleness.
     ///
     /// # Errors
     /// [`StalenessError`], when the stages are more than a schedule may have.

@@ -199,7 +199,7 @@ impl Times {
         }
     }
 
-    /// How long a message occupies a link between stages, and from then to its arrival. Links are numbered stage by stage, in the
+    /// For how many nanoseconds a message occupies a link between stages, and how many it takes from then to its arrival. Links are numbered stage by stage, in the
     /// order of [`Replicas::pairs`]: without replicas, link k is above stage k.
     ///
     /// # Panics
@@ -217,7 +217,7 @@ impl Times {
         (occupies, latency)
     }
 
-    /// How long a message occupies the link from a replica to the next one of its stage, and from then to its arrival: message
+    /// The same, in nanoseconds, of the link from a replica to the next one of its stage: message
     /// `step`, from 0, of those that sum up the gradients of version `version`.
     ///
     /// # Panics

@@ -19,7 +19,7 @@ impl NewFile {
         Self::at_or_within(path, None)
     }
 
-    /// As [`at`](Self::at), where the work itself may make one folder, and the file may be in it.
+    /// As [`at`](Self::at), where the file may be in `made`, a folder that is made later.
     ///
     /// # Errors
     /// As [`at`](Self::at).
@@ -34,7 +34,7 @@ impl NewFile {
         Ok(Self(path.to_owned()))
     }
 
-    /// As [`at_or_within`](Self::at_or_within), where a file of that name may be there: then this is one beside it, `trace-2.json` for
+    /// As [`at_or_within`](Self::at_or_within). Where a file of that name is there already, this is one beside it: `trace-2.json` for
     /// `trace.json`, with the first number from 2 on that is free.
     ///
     /// # Errors

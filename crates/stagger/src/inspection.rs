@@ -38,14 +38,14 @@ pub struct ClassCounts {
     pub test: usize,
 }
 
-/// Height and width in pixels, of pictures in the order of their number of pixels.
+/// Height and width, by number of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceSizes {
-    /// Of the first.
+    /// Of the picture with the fewest.
     pub smallest: [usize; 2],
-    /// Of the one in the middle; of two, the larger.
+    /// Of the one in the middle; of two, the larger one.
     pub median: [usize; 2],
-    /// Of the last.
+    /// Of the picture with the most.
     pub largest: [usize; 2],
 }
 

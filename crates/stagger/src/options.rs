@@ -26,8 +26,8 @@ macro_rules! options {
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
             /// The values said here, and for the rest those of `other`. Where one of `engine` and `engines` is said here, neither
-            /// of the other's counts, as both say the same thing; and where no stage is on engine `cpu` then, how that makes its sums
-            /// does not count either.
+            /// of the other's counts, as both say the same thing; and where no stage is on engine `cpu` then, the other's `winograd` does
+            /// not count either.
             #[must_use]
             pub fn or(self, mut other: Self) -> Self {
                 if self.engine.is_some() || self.engines.is_some() {
@@ -58,9 +58,9 @@ options! {
     image_size: usize,
     /// What is seen through transparent parts of an image folder's pictures, as six hexadecimal digits; white without it.
     background: String,
-    /// Mean of the images' pixels by channel, scaled to 0…1, that is subtracted from them. Default: that of the training images.
+    /// Mean of the images' pixels, scaled to 0…1, that is subtracted from them: one for each channel. Default: that of the training images.
     mean: Vec<f64>,
-    /// Standard deviation by which they are divided then. Default: that of the training images.
+    /// Standard deviation by which they are divided then: one for each channel. Default: that of the training images.
     std: Vec<f64>,
     /// Share of an image folder's images that is set aside for evaluation, of each class and by the seed, where no folder `val`
     /// holds images for that: above 0 and below 1.
@@ -73,10 +73,10 @@ options! {
     cache_bytes: u64,
     /// How training images are varied: random crops and flips, or as is usual for ImageNet. Default: [`Augment::CropAndFlip`].
     augment: Augment,
-    /// How far the colours of training images are changed: factors of brightness, contrast and saturation differ from 1 by so much at
+    /// How far the colours of training images are changed, as four numbers B, C, S, H: factors of brightness, contrast and saturation differ from 1 by so much at
     /// most, and the hue turns by so much of the circle, at most 0.5.
     color_jitter: Vec<f64>,
-    /// RandAugment of the training images: how many operations, and their magnitude from 0 to 30.
+    /// RandAugment of the training images, as two numbers: how many operations, and their magnitude from 0 to 30.
     rand_augment: Vec<usize>,
     /// The probability with which a part of a training image is erased. Default: 0.
     random_erasing: f64,

@@ -39,7 +39,7 @@ pub struct Planning {
     pub speeds: Vec<f64>,
     /// Devices beside those, each like one of them in everything, by its number.
     pub added: Vec<usize>,
-    /// Memory of each of the other devices in bytes, or one number for all; empty for as much as the profile says, or without limit.
+    /// Memory in bytes of each device but those of `added`, or one number for all; empty for what the profile says, if anything.
     pub memory: Vec<u64>,
     /// From the end of sending to arrival, for all links, instead of what the profile says.
     pub latency: Option<Distribution>,
@@ -70,7 +70,7 @@ pub struct Candidate {
     pub images_per_second: f64,
     /// In how many micro-batches a batch travels.
     pub micro_batches: usize,
-    /// The largest staleness of a stage, in batches.
+    /// The largest staleness of a stage, in updates.
     pub staleness: usize,
     /// The largest learning rate that docs/theory.md allows SGD, as a share of the `1/L` that it allows without staleness, for `S = L`
     /// ([`rate_share`](stagger_plan::theory::rate_share)). `None` for a method that its theorems leave out.
@@ -108,8 +108,8 @@ pub struct Planned {
     pub simulated: usize,
     /// Methods that fit no devices.
     pub too_large: Vec<String>,
-    /// Methods, or numbers of replicas with all their methods, that were not simulated: those of different numbers of replicas that
-    /// cannot be as fast as others by the times of their stages, and those beside the most promising ones.
+    /// How many methods and layouts were skipped, because the times of their stages alone make them slower than others, or because they
+    /// are not among the most promising layouts.
     pub left_out: usize,
 }
 

@@ -272,7 +272,7 @@ impl<'a> Training<'a> {
     }
 
     /// The same with a display of one's own, such as a progress bar: `hook` is called when training starts, and after each
-    /// rollback. It may add sinks, and gives where the lines in between go.
+    /// rollback. It may add sinks, and returns the writer for the lines in between.
     #[must_use]
     pub fn console_with(
         mut self,

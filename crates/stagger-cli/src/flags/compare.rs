@@ -25,6 +25,8 @@ so the baselines run at their best.";
 pub const OUTPUT: &str = "Folder of the comparison; must not exist, or hold the same one [default: \
                                  runs/TIME-compare-MODEL-DATASET]";
 
+pub const CALIBRATION: &str = "Batches of backpropagation on the same stages, timed before each run for comparison [default: 0]";
+
 pub const TARGET: &str = "Show the time to this test accuracy";
 
 /// Flags of `stagger compare`.

@@ -33,7 +33,7 @@ pub struct StageSimulated {
     pub receive_share: f64,
     /// Share of the time in which it waited for room for what it had sent.
     pub send_share: f64,
-    /// Share of the time from its coming to a sum of gradients until it had that of all replicas.
+    /// Share of the time, 0 to 1, in which it waited for the sum of all replicas' gradients.
     pub sum_share: f64,
     /// Updates between forward and backward of a batch, in the mean.
     pub staleness_mean: f64,
@@ -173,16 +173,16 @@ impl Simulated {
         rates.reduce(f64::min).unwrap_or_default()
     }
 
-    /// The share of the time in which a stage works, or its replicas sum up their gradients, of the stage that does so most. At 1
-    /// the run is as fast as that stage alone.
+    /// The largest share of the time, 0 to 1, that any stage works or sums up gradients with its replicas. At 1 the run is as fast as
+    /// that stage alone.
     #[must_use]
     pub fn busiest_share(&self) -> f64 {
         let shares = self.stages.iter().map(|of| of.busy_share + of.sum_share);
         shares.fold(0.0, f64::max)
     }
 
-    /// The share of the time in which the stage with the most work for a batch has it to do, at the rate that lasts: with
-    /// [`busiest_share`](Self::busiest_share) a stage may look busy while it uses up what others were ahead.
+    /// The same of the stage with the most work for a batch, at the [rate that lasts](Self::lasting_batches_per_second). For short runs, in
+    /// which a stage looks busy while it works off what others had made ahead of it.
     #[must_use]
     pub fn lasting_busiest_share(&self) -> f64 {
         let seconds = |of: &StageSimulated| match of.updates_per_second > 0.0 {

@@ -13,7 +13,7 @@ pub enum Keep {
         newest: usize,
         /// Versions that it takes snapshots of by plan, in ascending order.
         planned: Vec<usize>,
-        /// By how many batches its stages' forward passes are ahead of their updates at most.
+        /// The most batches that a stage has forwarded and not yet made its update with.
         lead: usize,
     },
 }

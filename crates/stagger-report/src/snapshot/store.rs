@@ -52,7 +52,7 @@ pub struct Scored {
 pub struct Latest {
     /// The newest complete snapshot.
     pub found: Option<(Manifest, Snapshot)>,
-    /// Newer ones, which are damaged or do not serve.
+    /// Newer ones that were passed over, each with its error.
     pub skipped: Vec<Skipped>,
 }
 

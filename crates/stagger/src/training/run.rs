@@ -36,7 +36,7 @@ pub struct Run {
     pub last_epoch: Option<EpochSummary>,
     /// Version and top-1 test accuracy, in percent, of the best evaluation.
     pub best: Option<(usize, f64)>,
-    /// What came of the images that have chosen nothing, where there are some beside those that choose the best weights.
+    /// Scores on the test split, where there is one beside the images that choose the best weights.
     pub final_test: Option<FinalTest>,
     /// Throughput, and where the time of each stage went, since the run was resumed or rolled back.
     pub speed: RunSummary,
@@ -46,7 +46,7 @@ pub struct Run {
     pub snapshots: Vec<SnapshotCost>,
     /// The most memory that the process had since training began, where the system says it.
     pub peak_resident_bytes: Option<u64>,
-    /// Why lines of it could not be printed, where they could not; a reader that has gone away is no reason.
+    /// The first error in writing lines to the standard output; a reader that has gone away is none.
     pub unprinted: Unprinted,
     /// Time per kind of kernel of each stage, where it was asked for.
     pub profiles: Vec<(usize, Profile)>,
