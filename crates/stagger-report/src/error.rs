@@ -40,6 +40,12 @@ pub enum ReportError {
         /// The path.
         path: PathBuf,
     },
+    /// The path of a file ends with a slash or a dot.
+    #[error("{} ends as the path of a folder does; name a file", shown_path(path))]
+    FolderName {
+        /// The path.
+        path: PathBuf,
+    },
     /// A file shall be written into a folder that is not there.
     #[error(
         "{} cannot be written: its folder is not there; create it, or name another file",

@@ -1,20 +1,22 @@
 //! Files that a command is asked to write, and that must not replace anything.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::atomic_file::write_atomic;
 use crate::error::ReportError;
-use crate::run_folder::RunFolder;
+use crate::new_place::{check_folder_of, is_same_place, refuse_own_name, try_file};
 
 /// The path of a file that is not there yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFile(PathBuf);
 
 impl NewFile {
-    /// Checks, before the work whose result the file shall hold, that nothing is at its path and that its folder is there.
+    /// Checks, before the work whose result the file shall hold, that nothing is at its path, that its folder is there and that a file
+    /// can be made in it.
     ///
     /// # Errors
-    /// [`ReportError::Exists`], [`ReportError::NoFolder`].
+    /// [`ReportError::Exists`], [`ReportError::NoFolder`]; [`ReportError::FolderName`] for a path that ends as that of a folder;
+    /// [`ReportError::OwnName`] for one that a run writes itself; [`ReportError::Io`].
     pub fn at(path: &Path) -> Result<Self, ReportError> {
         Self::at_or_within(path, None)
     }
@@ -29,8 +31,19 @@ impl NewFile {
                 path: path.to_owned(),
             });
         }
+        if path.components().as_path().as_os_str() != path.as_os_str() {
+            return Err(ReportError::FolderName {
+                path: path.to_owned(),
+            });
+        }
         check_folder_of(path, made)?;
         refuse_own_name(path, made)?;
+        if made.is_some_and(|made| is_same_place(made, path)) {
+            return Err(ReportError::OwnName {
+                path: path.to_owned(),
+            });
+        }
+        try_file(path)?;
         Ok(Self(path.to_owned()))
     }
 
@@ -73,39 +86,6 @@ impl NewFile {
     }
 }
 
-/// Checks that a path can be made: that the folder it is in is there, or is `made` later.
-pub(crate) fn check_folder_of(path: &Path, made: Option<&Path>) -> Result<(), ReportError> {
-    let folder = match path.parent() {
-        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-        folder => folder.unwrap_or(Path::new("")),
-    };
-    let is_made = made.is_some_and(|made| without_dots(made).eq(without_dots(folder)));
-    let is_there = folder.is_dir() || is_made && folder.symlink_metadata().is_err();
-    match is_there && path.file_name().is_some() {
-        true => Ok(()),
-        false => Err(ReportError::NoFolder {
-            path: path.to_owned(),
-        }),
-    }
-}
-
-/// Refuses the name of what a run writes into its folder itself.
-pub(crate) fn refuse_own_name(path: &Path, run: Option<&Path>) -> Result<(), ReportError> {
-    let parent = path.parent().unwrap_or(Path::new(""));
-    let is_within = run.is_some_and(|run| without_dots(run).eq(without_dots(parent)));
-    match is_within && RunFolder::is_own_name(path) {
-        true => Err(ReportError::OwnName {
-            path: path.to_owned(),
-        }),
-        false => Ok(()),
-    }
-}
-
-/// The parts of a path but for `.`.
-fn without_dots(path: &Path) -> impl Iterator<Item = Component<'_>> {
-    path.components().filter(|part| *part != Component::CurDir)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +106,8 @@ mod tests {
         insta::assert_snapshot!(message(NewFile::at(&nowhere).unwrap_err()), @"DIR/no/a.csv cannot be written: its folder is not there; create it, or name another file");
         assert!(NewFile::at(Path::new("")).is_err());
         assert!(NewFile::at(folder.path()).is_err());
+        let as_folder = folder.path().join("b/");
+        insta::assert_snapshot!(message(NewFile::at(&as_folder).unwrap_err()), @"DIR/b/ ends as the path of a folder does; name a file");
     }
 
     #[test]
@@ -142,6 +124,12 @@ mod tests {
         let own = folder.path().join("metrics.jsonl");
         assert!(NewFile::beside(&own, Some(folder.path())).is_err());
         assert!(NewFile::at_or_within(&own, None).is_ok());
+        // In the folder of a run that is there, whatever is said of it.
+        std::fs::write(folder.path().join("config.toml"), "").unwrap();
+        for name in ["metrics.jsonl", "average.safetensors", "snapshots"] {
+            assert!(NewFile::at(&folder.path().join(name)).is_err(), "{name}");
+        }
+        std::fs::remove_file(folder.path().join("config.toml")).unwrap();
         let bare = folder.path().join("trace");
         std::fs::write(&bare, "").unwrap();
         let file = NewFile::beside(&bare, None).unwrap();
@@ -156,6 +144,7 @@ mod tests {
         assert!(NewFile::at(&path).is_err());
         assert!(NewFile::at_or_within(&path, Some(folder.path())).is_err());
         assert!(NewFile::at_or_within(&made.join("in/trace.json"), Some(&made)).is_err());
+        assert!(NewFile::at_or_within(&made, Some(&made)).is_err());
         let file = NewFile::at_or_within(&path, Some(&made)).unwrap();
         assert!(file.write(b"early").is_err());
         std::fs::create_dir(&made).unwrap();

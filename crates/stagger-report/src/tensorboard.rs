@@ -16,7 +16,7 @@ use self::histogram::Histogram;
 use crate::disk_watch;
 use crate::epoch::EpochTally;
 use crate::error::ReportError;
-use crate::new_file::{check_folder_of, refuse_own_name};
+use crate::new_place::{check_folder_of, is_same_place, refuse_own_name, try_file, try_folder};
 use crate::sink::Sink;
 use crate::summary::EpochSummary;
 
@@ -75,10 +75,12 @@ impl TensorBoard {
     /// the run may have to make.
     ///
     /// # Errors
-    /// [`ReportError::Occupied`] when it is a file, [`ReportError::NoFolder`] when the folder that it would be in is missing.
+    /// [`ReportError::Occupied`] when it is a file, [`ReportError::NoFolder`] when the folder that it would be in is missing,
+    /// [`ReportError::OwnName`] for what a run writes itself, and [`ReportError::Io`] when nothing can be made there.
     pub fn check(folder: &Path, run: Option<&Path>) -> Result<(), ReportError> {
+        refuse_own_name(folder, run)?;
         if folder.is_dir() {
-            return Ok(());
+            return try_file(&folder.join("events"));
         }
         if folder.symlink_metadata().is_ok() {
             return Err(ReportError::Occupied {
@@ -86,8 +88,12 @@ impl TensorBoard {
                 what: "a file already",
             });
         }
-        refuse_own_name(folder, run)?;
-        check_folder_of(folder, run)
+        check_folder_of(folder, run)?;
+        // The run makes its folder itself.
+        match run.is_some_and(|run| is_same_place(run, folder)) {
+            true => Ok(()),
+            false => try_folder(folder),
+        }
     }
 
     /// Creates the file. It replaces everything from the step on at which the run starts.

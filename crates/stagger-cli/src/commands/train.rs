@@ -10,7 +10,7 @@ use std::io;
 use std::process;
 
 use anyhow::{Error, anyhow};
-use stagger::report::{MetricsServer, TensorBoard};
+use stagger::report::{MetricsServer, TensorBoard, is_same_place};
 use stagger::{Interrupt, Training, check_path, config_file};
 
 use crate::failure::Failure;
@@ -104,6 +104,10 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
     let tensorboard = arguments.tensorboard;
     if let Some(folder) = &tensorboard {
         TensorBoard::check(folder, made).map_err(stagger::Error::from)?;
+        if (arguments.trace.as_deref()).is_some_and(|file| is_same_place(file, folder)) {
+            let sentence = "--trace and --tensorboard name one place; give the trace a file of its own";
+            return Err(anyhow!(sentence).into());
+        }
     }
     let tells_gradients = tensorboard.is_some();
     let metrics = arguments.metrics_listen.as_deref();

@@ -35,6 +35,13 @@ fn version(output: &Output) -> usize {
     said.expect("its end").parse().expect("a version")
 }
 
+/// The version at which a run is done.
+fn version_reached(output: &Output) -> usize {
+    let said = output.stdout.split("\ndone at version ").nth(1);
+    let said = said.and_then(|rest| rest.split(' ').next());
+    said.expect("its end").parse().expect("a version")
+}
+
 #[test]
 fn a_run_ends_at_its_target() {
     let bench = Bench::new();
@@ -69,7 +76,8 @@ fn a_run_ends_at_its_target() {
         &bench.stagger("train --resume runs/a"),
         &format!(
             "runs/a: finished at version {end}, as it has met --target {target}; nothing is left to do; to train on, resume it with \
-             --target above {target}\n"
+             --target above {}\n",
+            (10.0 * target).ceil() / 10.0
         ),
     );
     // What has reached it is finished: the next job begins a run of its own.
@@ -113,7 +121,7 @@ fn a_run_ends_when_its_accuracy_no_longer_rises() {
     succeeds(&output, "is still the best: the run ends\n");
     succeeds(
         &output,
-        "; go on with: stagger train --resume run --patience 6\n",
+        "; go on with: stagger train --resume run --patience ",
     );
     let end = version(&output);
     let all = evaluations(&bench, "run");
@@ -125,10 +133,20 @@ fn a_run_ends_when_its_accuracy_no_longer_rises() {
     };
     let met = (0..marks.len()).find(is_met).expect("three in a row");
     assert!((marks[met].0..3000).contains(&end), "{all:?}, {end}");
+    let finished = bench.stagger("train --resume run");
+    let said = ", as --patience 3 has run out; nothing is left to do; to train on, resume it with --patience above ";
+    succeeds(&finished, said);
+    // Evaluations that were made while the stages halted count, too.
+    let waited = finished.stdout.split(said).nth(1).unwrap().trim_end();
+    let waited: usize = waited.parse().unwrap();
+    assert!(waited >= 3, "{waited}");
     succeeds(
-        &bench.stagger("train --resume run"),
-        ", as --patience 3 has run out; nothing is left to do; to train on, resume it with --patience above 3\n",
+        &bench.stagger(&format!("train --resume run --patience {waited}")),
+        "nothing is left to do",
     );
+    let more = waited + 1;
+    let further = bench.stagger(&format!("train --resume run --patience {more} --max-batches 3000"));
+    assert!(version_reached(&further) > end, "{}", further.stdout);
     succeeds(
         &bench.stagger("train --resume run --patience 900 --max-seconds 0.3"),
         "the time limit of 0.3 s ended the run at version ",

@@ -9,6 +9,7 @@ use stagger_runtime::EarlyEnd;
 use stagger_schedule::Facts;
 
 use super::advice::advice;
+use super::early_end::evaluations_since;
 use super::run::Run;
 use crate::account;
 use crate::job::Job;
@@ -104,7 +105,9 @@ fn limited(job: &Job, run: &Run) -> Option<String> {
         }
         Some(EarlyEnd::Patience) => {
             let most = options.patience?;
-            let more = format!("--patience {}", most.saturating_mul(2));
+            let (best, _) = run.best.unwrap_or_default();
+            let waited = evaluations_since(best, run.version, &job.horizon.evaluate_at);
+            let more = format!("--patience {}", most.saturating_mul(2).max(waited + 1));
             (format!("--patience {most}"), batches, more)
         }
         None if batches < all => {
@@ -143,32 +146,47 @@ fn all_epochs(job: &Job) -> usize {
     epochs.saturating_mul(job.sampler.batches_per_epoch())
 }
 
-/// The line on a resumed run that has nothing left to do, which `met` may have ended.
-pub fn finished(job: &Job, folder: &Path, version: usize, met: Option<EarlyEnd>) -> String {
+/// The line on a resumed run that has nothing left to do: at `version`, with the best evaluation so far, and what `met` may have ended.
+pub fn finished(
+    job: &Job,
+    folder: &Path,
+    version: usize,
+    best: Option<(usize, f64)>,
+    met: Option<EarlyEnd>,
+) -> String {
     let options = &job.options;
-    if met == Some(EarlyEnd::Target) && options.target == Some(100.0) {
-        return format!(
-            "{}: finished at version {version}, as it has met --target 100; nothing is left to do; to train on, start a new run from its last weights with: stagger train \
-             --resume-weights {}",
-            shown_path(folder),
-            path_for_shell(folder)
-        );
-    }
-    let (limit, value) = match (met, options.target, options.patience, options.max_batches) {
-        (Some(EarlyEnd::Target), Some(target), ..) => ("--target", target.to_string()),
-        (Some(EarlyEnd::Patience), _, Some(most), _) => ("--patience", most.to_string()),
-        (.., Some(batches)) if batches < all_epochs(job) => ("--max-batches", batches.to_string()),
-        _ => ("--epochs", options.epochs.unwrap_or_default().to_string()),
+    let at = format!("{}: finished at version {version}", shown_path(folder));
+    let (at_best, top1) = best.unwrap_or_default();
+    let (why, more) = match (met, options.target, options.patience) {
+        (Some(EarlyEnd::Target), Some(target), _) if top1 >= 100.0 => {
+            let path = path_for_shell(folder);
+            return format!(
+                "{at}, as it has met --target {target}; nothing is left to do; to train on, start a new run from its last weights with: \
+                 stagger train --resume-weights {path}"
+            );
+        }
+        (Some(EarlyEnd::Target), Some(target), _) => {
+            // As lines of epochs show it, and not below.
+            let reached = (10.0 * top1).ceil() / 10.0;
+            let why = format!(", as it has met --target {target}");
+            (why, Some(format!("--target above {reached}")))
+        }
+        (Some(EarlyEnd::Patience), _, Some(most)) => {
+            let waited = evaluations_since(at_best, version, &job.horizon.evaluate_at);
+            let why = format!(", as --patience {most} has run out");
+            (why, Some(format!("--patience above {waited}")))
+        }
+        _ => (String::new(), None),
     };
-    // Whoever asked for more epochs reads why there are none.
-    let why = match met {
-        Some(EarlyEnd::Target) => format!(", as it has met {limit} {value}"),
-        Some(EarlyEnd::Patience) => format!(", as {limit} {value} has run out"),
-        _ => String::new(),
-    };
+    let batches = job.horizon.batches;
+    let longer = (version >= batches).then(|| match options.max_batches {
+        Some(most) if most < all_epochs(job) => format!("--max-batches above {most}"),
+        _ => format!("--epochs above {}", options.epochs.unwrap_or_default()),
+    });
+    let with: Vec<String> = longer.into_iter().chain(more).collect();
     format!(
-        "{}: finished at version {version}{why}; nothing is left to do; to train on, resume it with {limit} above {value}",
-        shown_path(folder)
+        "{at}{why}; nothing is left to do; to train on, resume it with {}",
+        with.join(" and ")
     )
 }
 

@@ -38,10 +38,15 @@ impl Goals {
         if self.target.is_some_and(|target| top1 >= target) {
             return Some(EarlyEnd::Target);
         }
-        let since = |mark: &&usize| at < **mark && **mark <= version;
-        let worse = evaluate_at.iter().filter(since).count();
-        (self.patience.is_some_and(|most| worse >= most)).then_some(EarlyEnd::Patience)
+        let waited = evaluations_since(at, version, evaluate_at);
+        (self.patience.is_some_and(|most| waited >= most)).then_some(EarlyEnd::Patience)
     }
+}
+
+/// Evaluations behind that of version `best`, up to `version`. While the stages halt there may be more of them than `--patience` waits for.
+pub fn evaluations_since(best: usize, version: usize, evaluate_at: &[usize]) -> usize {
+    let since = |mark: &&usize| best < **mark && **mark <= version;
+    evaluate_at.iter().filter(since).count()
 }
 
 /// Asks a run to end when it should.

@@ -237,7 +237,14 @@ impl<'a> Prepared<'a> {
                     journal.print(&note);
                 }
             }
-            journal.print(&closing::finished(&self.job, &path, version, self.met()));
+            let best = self.from.progress.best;
+            journal.print(&closing::finished(
+                &self.job,
+                &path,
+                version,
+                best,
+                self.met(),
+            ));
             let mut finished = Run::finished(&path, &self.job, &self.from);
             finished.final_test = self.test_missing()?;
             if let Some(tested) = &finished.final_test {
