@@ -28,11 +28,10 @@ pub fn format_epoch(summary: &EpochSummary) -> String {
     let learned = match summary.emulated {
         true => "emulated".to_owned(),
         false => format!(
-            "loss {} · train {:5.1} % · test {} · lr {}",
-            loss(summary.train_loss),
-            summary.train_top1,
+            "{} · test {}{}",
+            trained(summary),
             test_scores(summary),
-            learning_rate(summary.learning_rate),
+            rate(summary)
         ),
     };
     format!(
@@ -57,6 +56,26 @@ fn gaps(summary: &EpochSummary) -> String {
             .map_or(" –".to_owned(), |gap| format!(" {gap:.4}"))
     };
     format!(" · gap{}", stages.iter().map(gap).collect::<String>())
+}
+
+/// `loss  1.234 · train  50.0 %`, or dashes of the same width where every batch was left out.
+fn trained(summary: &EpochSummary) -> String {
+    match summary.has_learned() {
+        true => format!(
+            "loss {} · train {:5.1} %",
+            loss(summary.train_loss),
+            summary.train_top1
+        ),
+        false => format!("loss {:>6} · train {:>5}  ", "–", "–"),
+    }
+}
+
+/// ` · lr 0.1000`, that of the last batch.
+fn rate(summary: &EpochSummary) -> String {
+    match summary.has_learned() {
+        true => format!(" · lr {}", learning_rate(summary.learning_rate)),
+        false => format!(" · lr {:>6}", "–"),
+    }
 }
 
 /// Six characters, unless the loss has diverged.

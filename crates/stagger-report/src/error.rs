@@ -99,6 +99,15 @@ pub enum ReportError {
         #[source]
         source: io::Error,
     },
+    /// A file that a run writes is not at its path any more, or has lost what was in it.
+    #[error(
+        "{} was moved, replaced or cut short while the run wrote it; put it back, and resume the run",
+        shown_path(path)
+    )]
+    TakenAway {
+        /// The file.
+        path: PathBuf,
+    },
     /// The output for people failed.
     #[error(
         "could not write to the standard output: {source}{}",

@@ -1,6 +1,6 @@
 //! Writer of `metrics.jsonl`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,12 +26,33 @@ use crate::stage_tally::percent;
 trait MetricsOutput: Write + Send {
     /// Flushes written data to disk.
     fn sync(&self) -> io::Result<()>;
+
+    /// Whether the file at `path` is this one, and has at least so many bytes.
+    fn is_at(&self, path: &Path, bytes: u64) -> bool;
 }
 
 impl MetricsOutput for File {
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
+
+    fn is_at(&self, path: &Path, bytes: u64) -> bool {
+        let (Ok(own), Ok(there)) = (self.metadata(), path.symlink_metadata()) else {
+            return false;
+        };
+        is_same_file(&own, &there) && own.len() >= bytes
+    }
+}
+
+#[cfg(unix)]
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same_file(_: &Metadata, _: &Metadata) -> bool {
+    true
 }
 
 /// Longest time of training for which a line is kept from the file.
@@ -42,6 +63,8 @@ const FLUSHED_EVERY: Duration = Duration::from_secs(1);
 pub struct MetricsFile {
     out: BufWriter<Box<dyn MetricsOutput>>,
     path: PathBuf,
+    /// Bytes of the lines so far.
+    bytes: u64,
     tally: EpochTally,
     stages: usize,
     /// Version of the last stage's parameters.
@@ -139,6 +162,7 @@ impl MetricsFile {
         let file = foreign::append(path).map_err(|source| ReportError::io("open", path, source))?;
         let mut metrics = Self::onto(Box::new(file), path, tally);
         metrics.seals = seals;
+        metrics.bytes = kept.len() as u64;
         Ok(metrics)
     }
 
@@ -152,6 +176,7 @@ impl MetricsFile {
             seals: MetricsSeals::default(),
             out: BufWriter::with_capacity(1 << 16, out),
             path: path.to_owned(),
+            bytes: 0,
             version: tally.start_version(),
             snapshots: SnapshotParts::evaluated_at(&tally.plan().evaluate_at)
                 .resumed_at(tally.start_version()),
@@ -185,6 +210,7 @@ impl MetricsFile {
         line.push(b'\n');
         disk_watch::during("write", &self.path, || self.out.write_all(&line))
             .map_err(|source| ReportError::io("write", &self.path, source))?;
+        self.bytes += line.len() as u64;
         self.seals
             .take(record, &line, self.tally.plan().batches_per_epoch);
         Ok(())
@@ -193,7 +219,18 @@ impl MetricsFile {
     fn sync(&mut self) -> Result<(), ReportError> {
         self.flush()?;
         let synced = disk_watch::during("flush", &self.path, || self.out.get_ref().sync());
-        synced.map_err(|source| ReportError::io("write", &self.path, source))
+        synced.map_err(|source| ReportError::io("write", &self.path, source))?;
+        self.check()
+    }
+
+    /// No snapshot can be resumed whose lines are gone, so the run ends where another program has taken them.
+    fn check(&self) -> Result<(), ReportError> {
+        match self.out.get_ref().is_at(&self.path, self.bytes) {
+            true => Ok(()),
+            false => Err(ReportError::TakenAway {
+                path: self.path.clone(),
+            }),
+        }
     }
 
     /// Flushes what another program would otherwise wait for.
@@ -300,7 +337,8 @@ impl Sink for MetricsFile {
                 error: Some(error.to_string()),
             },
         }))?;
-        self.flush()
+        self.flush()?;
+        self.check()
     }
 }
 

@@ -101,7 +101,14 @@ mod tests {
         let at = |path: &str| folder.path().join(path);
         fs::create_dir(at("a")).unwrap();
         std::os::unix::fs::symlink(at("a"), at("link")).unwrap();
-        for same in ["a/new", "./a/./new", "a/../a/new", "link/new", "a/new/in/..", "a/b/../new"] {
+        for same in [
+            "a/new",
+            "./a/./new",
+            "a/../a/new",
+            "link/new",
+            "a/new/in/..",
+            "a/b/../new",
+        ] {
             assert!(is_same_place(&at("a/new"), &at(same)), "{same}");
         }
         for other in ["a", "new", "a/new/in", "a/../new"] {

@@ -221,6 +221,23 @@ impl RunFolder {
         warnings
     }
 
+    /// Removes what a process has left that was killed while it wrote one of the run's files.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] when one cannot be removed.
+    pub fn remove_partial_files(&self) -> Result<(), ReportError> {
+        for name in ALL_FILES {
+            let partial = partial_path(&self.file(name));
+            match fs::remove_file(&partial) {
+                Err(source) if source.kind() != ErrorKind::NotFound => {
+                    return Err(ReportError::io("remove", &partial, source));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a file has the name under which a run writes one of its files until it is complete.
     pub fn is_partial_file(path: &Path) -> bool {
         let mut partial = ALL_FILES.iter().map(|name| partial_path(Path::new(name)));

@@ -82,7 +82,7 @@ pub struct EpochSummary {
     pub version: usize,
     /// Batches trained in this epoch.
     pub batches: usize,
-    /// Mean training loss over the samples.
+    /// Mean training loss over the samples; it and the next three are 0 where nothing was [learned](EpochSummary::has_learned).
     pub train_loss: f64,
     /// Training samples whose label had the highest score, in percent.
     pub train_top1: f64,
@@ -114,6 +114,14 @@ pub struct EpochSummary {
     /// Whether the stages slept instead of computing: losses and accuracies are then none. JSON: only where it is so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emulated: bool,
+}
+
+impl EpochSummary {
+    /// Whether it has losses and accuracies: not in an emulated run, nor where every batch was left out, as its loss was not finite.
+    #[must_use]
+    pub fn has_learned(&self) -> bool {
+        self.batches > 0 && !self.emulated
+    }
 }
 
 /// A whole run, to compare throughputs. Times leave out evaluations, snapshots and the batches that are not counted at the

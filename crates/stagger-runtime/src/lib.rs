@@ -45,3 +45,4 @@ pub use plan::{EarlyEnd, OnNonFinite, Outcome, Plan};
 pub use stage_optimizer::stage_optimizer;
 pub use stagger_schedule::{Place, Replicas, ReplicasError};
 pub use straggler::{Straggler, StragglerError};
+pub use worker::passes::MOST_SKIPPED_IN_A_ROW;

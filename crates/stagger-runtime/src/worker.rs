@@ -6,7 +6,7 @@ mod evaluate;
 mod hops;
 mod kept;
 mod micro_batch;
-mod passes;
+pub mod passes;
 mod resume;
 mod ring;
 mod siblings;

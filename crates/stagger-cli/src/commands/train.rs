@@ -105,7 +105,8 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
     if let Some(folder) = &tensorboard {
         TensorBoard::check(folder, made).map_err(stagger::Error::from)?;
         if (arguments.trace.as_deref()).is_some_and(|file| is_same_place(file, folder)) {
-            let sentence = "--trace and --tensorboard name one place; give the trace a file of its own";
+            let sentence =
+                "--trace and --tensorboard name one place; give the trace a file of its own";
             return Err(anyhow!(sentence).into());
         }
     }

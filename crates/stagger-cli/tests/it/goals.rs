@@ -145,7 +145,9 @@ fn a_run_ends_when_its_accuracy_no_longer_rises() {
         "nothing is left to do",
     );
     let more = waited + 1;
-    let further = bench.stagger(&format!("train --resume run --patience {more} --max-batches 3000"));
+    let further = bench.stagger(&format!(
+        "train --resume run --patience {more} --max-batches 3000"
+    ));
     assert!(version_reached(&further) > end, "{}", further.stdout);
     succeeds(
         &bench.stagger("train --resume run --patience 900 --max-seconds 0.3"),

@@ -249,7 +249,8 @@ fn what_a_resumed_run_leaves_out_is_said() {
     let bench = Bench::new();
     let data = bench.tiny_data();
     succeeds(&bench.stagger(&format!("train {data} {RUN} --epochs 2 --output run")));
-    let left_out = "the calibration is left out: a run is timed beside backpropagation where it starts";
+    let left_out =
+        "the calibration is left out: a run is timed beside backpropagation where it starts";
     let longer = bench.stagger("train --resume run --epochs 3 --calibration-batches 20");
     assert!(succeeds(&longer).contains(left_out), "{}", longer.stdout);
     // As the command of before has it.
@@ -280,4 +281,69 @@ fn an_empty_config_is_told() {
             assert!(refused(&output).contains(said), "{}", output.stderr);
         }
     }
+}
+
+/// What a process has left that was killed while it wrote goes with the next start, also where nothing is left to do.
+#[test]
+fn beginnings_are_removed_from_a_finished_run() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    succeeds(&bench.stagger(&format!("train {data} {RUN} --epochs 2 --output run")));
+    let left = [
+        "run/.last.safetensors.partial",
+        "run/snapshots/.v00000006.manifest.partial",
+        "run/snapshots/.v00000009.partial",
+    ];
+    for path in &left[..2] {
+        fs::write(bench.path(path), "{").unwrap();
+    }
+    fs::create_dir(bench.path(left[2])).unwrap();
+    fs::write(bench.path("run/mine.partial"), "mine").unwrap();
+    succeeds(&bench.stagger("train --resume run"));
+    for path in left {
+        assert!(!bench.path(path).exists(), "{path}");
+    }
+    assert!(bench.path("run/mine.partial").exists());
+}
+
+/// A run in the way of the newest one is told, and not passed over, when its config is no file.
+#[test]
+fn the_newest_run_is_not_passed_over_for_what_it_lacks() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    for run in ["older", "newer"] {
+        let train =
+            format!("train {data} {RUN} --epochs 4 --max-seconds 0.001 --output runs/{run}");
+        fs::create_dir_all(bench.path("runs")).unwrap();
+        succeeds(&bench.stagger(&train));
+    }
+    let config = bench.path("runs/newer/config.toml");
+    fs::remove_file(&config).unwrap();
+    let without = bench.stagger("train --resume auto");
+    assert!(
+        refused(&without).contains("runs/newer"),
+        "{}",
+        without.stderr
+    );
+    std::os::unix::fs::symlink("nowhere", &config).unwrap();
+    let dangling = bench.stagger("train --resume auto");
+    assert!(
+        refused(&dangling).contains("runs/newer"),
+        "{}",
+        dangling.stderr
+    );
+}
+
+/// A rate above all numbers would be no number in the metrics.
+#[test]
+fn rates_are_finite() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let rates = "--lr 1e200 --lr-schedule step --lr-steps 0 --lr-gamma 1e200 --warmup-batches 0";
+    let output = bench.stagger(&format!("train {data} --output run {rates}"));
+    assert!(
+        refused(&output).starts_with("error: --lr-gamma "),
+        "{}",
+        output.stderr
+    );
 }

@@ -53,6 +53,10 @@ impl MetricsOutput for Filling {
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }
+
+    fn is_at(&self, _: &Path, _: u64) -> bool {
+        true
+    }
 }
 
 /// A disk that counts how often it was flushed.
@@ -73,6 +77,10 @@ impl MetricsOutput for Flushed {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+
+    fn is_at(&self, _: &Path, _: u64) -> bool {
+        true
+    }
 }
 
 #[test]
@@ -90,6 +98,42 @@ fn the_metrics_are_on_disk_when_a_snapshot_is_complete() {
         };
         metrics.event(&part).unwrap();
         assert_eq!(count.load(Ordering::Relaxed), expected);
+    }
+}
+
+/// No snapshot is taken whose lines another program has taken away.
+#[test]
+fn a_file_that_is_taken_away_ends_the_run() {
+    let taken: [(&str, fn(&Path)); 3] = [
+        ("moved", |path| {
+            std::fs::rename(path, path.with_extension("old")).unwrap()
+        }),
+        ("replaced", |path| {
+            let bytes = std::fs::read(path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }),
+        ("cut short", |path| std::fs::write(path, "").unwrap()),
+    ];
+    for (how, take) in taken {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut metrics = MetricsFile::create(&path, tally(), Map::new()).unwrap();
+        metrics.event(&Event::Started { stages: 1 }).unwrap();
+        let snapshot = |version| Event::Snapshot {
+            stage: 0,
+            version,
+            snapshot: Arc::default(),
+        };
+        metrics.event(&snapshot(1)).unwrap();
+        // A new file may get the number of the old one that was removed.
+        let _held = std::fs::File::open(&path).unwrap();
+        take(&path);
+        let error = metrics.event(&snapshot(2)).unwrap_err().to_string();
+        assert!(
+            error.contains("metrics.jsonl was moved, replaced or cut short"),
+            "{how}: {error}"
+        );
     }
 }
 

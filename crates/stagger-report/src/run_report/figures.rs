@@ -25,7 +25,7 @@ pub(super) fn common(runs: &[ReportedRun]) -> Result<Vec<Figure>, ChartError> {
     );
     let accuracies = learning().flat_map(|run| {
         let test = |epoch: &EpochSummary| epoch.test_top1;
-        let train = |epoch: &EpochSummary| Some(epoch.train_top1);
+        let train = |epoch: &EpochSummary| epoch.has_learned().then_some(epoch.train_top1);
         let average = |epoch: &EpochSummary| epoch.average_top1;
         let name = |what: &str| match runs.len() {
             1 => what.to_owned(),

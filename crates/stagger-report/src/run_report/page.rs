@@ -230,6 +230,10 @@ fn epoch_table(run: &ReportedRun) -> (Table, Option<String>) {
         true => "–".to_owned(),
         false => text,
     };
+    let trained = |epoch: &EpochSummary, text: String| match epoch.has_learned() {
+        true => text,
+        false => "–".to_owned(),
+    };
     let joined = |epoch: &EpochSummary, value: fn(&StageSummary) -> String| {
         let values: Vec<String> = epoch.stages.iter().map(value).collect();
         values.join(" ")
@@ -237,12 +241,12 @@ fn epoch_table(run: &ReportedRun) -> (Table, Option<String>) {
     let row = |epoch: &EpochSummary| {
         vec![
             epoch.epoch.to_string(),
-            learned(format!("{:.4}", epoch.train_loss)),
-            learned(format!("{:.2} %", epoch.train_top1)),
+            trained(epoch, format!("{:.4}", epoch.train_loss)),
+            trained(epoch, format!("{:.2} %", epoch.train_top1)),
             epoch
                 .test_top1
                 .map_or("–".to_owned(), |top1| learned(format!("{top1:.2} %"))),
-            learned(format!("{:.3e}", epoch.learning_rate)),
+            trained(epoch, format!("{:.3e}", epoch.learning_rate)),
             format!("{:.0}", epoch.images_per_second),
             joined(epoch, |stage| format!("{:.0} %", 100.0 * stage.busy_share)),
             format!("{:.0} %", 100.0 * epoch.bubble_share),

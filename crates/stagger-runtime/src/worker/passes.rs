@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::plan::OnNonFinite;
 
 /// The number of batches in a row that may be skipped.
-const SKIPPED_IN_A_ROW: usize = 10;
+pub const MOST_SKIPPED_IN_A_ROW: usize = 10;
 
 impl<S: Stage> Worker<S> {
     pub(super) fn forward(&mut self, unit: Unit, times: &mut Times) -> Result<Done, Fault> {
@@ -189,8 +189,8 @@ impl<S: Stage> Worker<S> {
             }
         })?;
         let is_finite = loss.value.is_finite();
-        let goes_on =
-            self.on_non_finite == OnNonFinite::Skip && self.skipped_in_a_row < SKIPPED_IN_A_ROW;
+        let goes_on = self.on_non_finite == OnNonFinite::Skip
+            && self.skipped_in_a_row < MOST_SKIPPED_IN_A_ROW;
         if !is_finite && !goes_on {
             return Err(Fault::NonFiniteLoss { value: loss.value });
         }

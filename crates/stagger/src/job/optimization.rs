@@ -236,6 +236,14 @@ pub(crate) fn learning_rate(
             }
             let factor = values.lr_gamma.unwrap_or_default();
             positive("lr_gamma", factor, "a factor")?;
+            if !(base * factor.powf(steps.len() as f64)).is_finite() {
+                return Err(Refusal::Value {
+                    option: "lr_gamma",
+                    found: factor.to_string(),
+                    kind: "a factor by which the learning rate stays finite",
+                    expected: "a smaller one, such as 0.1",
+                });
+            }
             Decay::Step {
                 at: steps
                     .iter()

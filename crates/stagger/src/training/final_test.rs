@@ -10,7 +10,7 @@ use stagger_data::{Dataset, Split, foreign};
 use stagger_engine::StageState;
 use stagger_report::snapshot::SnapshotStore;
 use stagger_report::{
-    BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, TEST_FILE, read_weights_inside,
+    BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, TEST_FILE, checksum, read_weights_inside,
 };
 use stagger_runtime::Event;
 
@@ -84,8 +84,10 @@ fn is_there(run: &Path, version: usize) -> bool {
     /// Far more than the file has.
     const MOST_BYTES: u64 = 1 << 20;
     let bytes = foreign::read_inside(&run.join(TEST_FILE), MOST_BYTES);
+    let is_whole = |bytes: &Vec<u8>| checksum::check_json(bytes) == Ok(true);
     let found = bytes
         .ok()
+        .filter(is_whole)
         .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     found.is_some_and(|found| found["last"]["version"].as_u64() == Some(version as u64))
 }
@@ -172,14 +174,14 @@ impl Session<'_, '_> {
         };
         if let Some(folder) = self.folder {
             // A path that is no text has no form in JSON, and is left out.
-            let text = serde_json::to_string_pretty(&found).or_else(|_| {
-                serde_json::to_string_pretty(&FinalTest {
+            let object = serde_json::to_vec_pretty(&found).or_else(|_| {
+                serde_json::to_vec_pretty(&FinalTest {
                     folder: None,
                     ..found.clone()
                 })
             });
-            let text = text.unwrap_or_default() + "\n";
-            folder.write(TEST_FILE, text.as_bytes())?;
+            let object = object.map(checksum::seal_json);
+            folder.write(TEST_FILE, &object.unwrap_or_default())?;
         }
         Ok(Some(found))
     }

@@ -231,6 +231,9 @@ impl<'a> Prepared<'a> {
             };
             let version = self.from.version();
             let journal = Journal::open(None, &self.job, None, console)?;
+            if let Folder::Reopened(folder) = &self.folder {
+                snapshots::remove_beginnings(folder)?;
+            }
             if let (Folder::Reopened(folder), None) = (&self.folder, self.job.emulated()) {
                 let metadata = labels::metadata(&self.job);
                 for note in snapshots::mend_last(folder, &metadata, &self.from)? {

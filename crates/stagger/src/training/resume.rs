@@ -115,8 +115,12 @@ fn locate(output: Option<&Path>) -> Result<Option<PathBuf>, Error> {
     // Those of the same time by their names, which begin with it.
     runs.sort_by_cached_key(|run| (written_at(run), run.clone()));
     let unfinished = |run: &PathBuf| {
-        let is_run = run.join(CONFIG_FILE).is_file();
-        is_run && keeps_snapshots(run) && !is_finished(run) && !is_in_use(run)
+        // Whatever stands there in the place of a file is told when the run is opened.
+        let has = |name| foreign::is_there(&run.join(name));
+        (has(CONFIG_FILE) || has(METRICS_FILE))
+            && keeps_snapshots(run)
+            && !is_finished(run)
+            && !is_in_use(run)
     };
     Ok(runs.into_iter().rev().find(unfinished))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stagger_report::RunFolder;
-use stagger_runtime::{Fault, Outcome, RunError};
+use stagger_runtime::{Fault, MOST_SKIPPED_IN_A_ROW, Outcome, RunError};
 
 use super::early_end::Ending;
 use super::journal::Journal;
@@ -49,8 +49,29 @@ pub fn run(
                 from = back(session, &from, version, &mut taken_anew, journal)
                     .map_err(Error::in_training)?;
             }
-            _ => return Ok(stretch),
+            (diverged, _) => {
+                let limit = diverged.and_then(|_| limit(job.on_nan));
+                if let (Some(limit), Some(_)) = (limit, session.folder) {
+                    journal.say(&limit).map_err(Error::in_training)?;
+                }
+                return Ok(stretch);
+            }
         }
+    }
+}
+
+/// Why a run that goes on through losses that are not finite ends at one.
+fn limit(on_nan: OnNan) -> Option<String> {
+    let at_most = |count: usize, what: &str| {
+        format!("the run ends here: {count} {what} is the most that --on-nan allows")
+    };
+    match on_nan {
+        OnNan::Stop => None,
+        OnNan::Skip => Some(at_most(
+            MOST_SKIPPED_IN_A_ROW,
+            "batches in a row without a finite loss",
+        )),
+        OnNan::Rollback => Some(at_most(ROLLBACKS, "times back to a snapshot")),
     }
 }
 

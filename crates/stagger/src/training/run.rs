@@ -159,9 +159,9 @@ impl Run {
         }
     }
 
-    /// Mean training loss of the last epoch; `None` of an emulated run, which computes none.
+    /// Mean training loss of the last epoch; `None` of an emulated run, which computes none, and where every batch was left out.
     pub fn loss(&self) -> Option<f64> {
-        let computed = self.last_epoch.as_ref().filter(|epoch| !epoch.emulated);
+        let computed = self.last_epoch.as_ref().filter(|epoch| epoch.has_learned());
         computed.map(|epoch| epoch.train_loss)
     }
 

@@ -216,7 +216,7 @@ pub fn latest_that(
         rolled_back.map_or(Ok(()), |last| last.check(manifest))
     })?;
     let found = found.map(|found| Found::of(found, run)).transpose()?;
-    let mut notes: Vec<String> = skipped.iter().map(note).collect();
+    let mut notes = left_out(&skipped);
     for path in store.in_the_way()? {
         if skipped.iter().all(|skipped| skipped.path != path) {
             notes.push(ReportError::InTheWay { path }.to_string());
@@ -225,8 +225,29 @@ pub fn latest_that(
     Ok((found, notes))
 }
 
-fn note(skipped: &Skipped) -> String {
-    format!("{} is left out: {}", shown_path(&skipped.path), skipped.why)
+/// A line for each snapshot that does not serve, the newest first; those with one cause share theirs.
+fn left_out(skipped: &[Skipped]) -> Vec<String> {
+    let whys = skipped
+        .iter()
+        .map(|skipped| (skipped, skipped.why.to_string()));
+    let whys: Vec<(&Skipped, String)> = whys.collect();
+    let alike = whys.chunk_by(|(_, one), (_, other)| one == other);
+    let line = |group: &[(&Skipped, String)]| {
+        let (newest, why) = group.first()?;
+        let path = shown_path(&newest.path);
+        Some(match group.len() {
+            1 => format!("{path} is left out: {why}"),
+            2 => format!("{path} and the one before are left out: {why}"),
+            more => format!("{path} and {} before it are left out: {why}", more - 1),
+        })
+    };
+    alike.filter_map(line).collect()
+}
+
+/// Removes what a process has left that was killed while it wrote: of a run that has nothing left to do, no other process does.
+pub fn remove_beginnings(folder: &RunFolder) -> Result<(), Error> {
+    SnapshotStore::of_run(folder.path()).clean(usize::MAX)?;
+    Ok(folder.remove_partial_files()?)
 }
 
 /// Makes sure that `best.safetensors` is whole, and that of the best evaluation so far: a run that goes on from an earlier snapshot may
@@ -408,7 +429,7 @@ pub fn weights(
     } else {
         let latest = SnapshotStore::of_run(path).latest();
         let Latest { found, skipped } = latest.map_err(unread)?;
-        notes.extend(skipped.iter().map(note));
+        notes.extend(left_out(&skipped));
         found
     };
     let last: PathBuf = path.join(LAST_WEIGHTS_FILE);

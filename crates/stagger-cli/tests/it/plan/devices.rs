@@ -101,9 +101,7 @@ fn a_plan_is_simulated_by_its_own_profile() {
     };
     let of_whole_stages = || {
         with_profile(|profile| {
-            let stage = |seconds: f64| {
-                json!({"forward": seconds, "recompute": seconds, "backward": 2.0 * seconds, "update": 0.0})
-            };
+            let stage = |seconds: f64| json!({"forward": seconds, "recompute": seconds, "backward": 2.0 * seconds, "update": 0.0});
             profile["stages"] = json!({"cut": [3, 2], "times": [stage(0.009), stage(0.0135)]});
         })
     };
@@ -114,12 +112,22 @@ fn a_plan_is_simulated_by_its_own_profile() {
         (slow_first(), &[]),
         (slow_first(), &["--bandwidth", "12.5"]),
         (of_whole_stages(), &[]),
-        (of_whole_stages(), &["--speeds", "1,0.5,1,1", "--batch-size", "32"]),
+        (
+            of_whole_stages(),
+            &["--speeds", "1,0.5,1,1", "--batch-size", "32"],
+        ),
         (with_profile(|_| ()), &["--speeds", "1,1,1,1"]),
         (with_profile(|_| ()), &of_changed),
     ];
     for (number, (bench, flags)) in cases.iter().enumerate() {
-        let plan = ["plan", "--profile", "p.json", "--write-profile", "its own.json", "--json"];
+        let plan = [
+            "plan",
+            "--profile",
+            "p.json",
+            "--write-profile",
+            "its own.json",
+            "--json",
+        ];
         let output = bench.stagger_words(&[&plan[..], *flags].concat());
         assert_eq!(output.status, 0, "{number}: {}", output.stderr);
         let found: Value = serde_json::from_str(&output.stdout).unwrap();
@@ -137,7 +145,10 @@ fn a_plan_is_simulated_by_its_own_profile() {
             "{number}: {simulated} and {best}"
         );
     }
-    let again = cases[0].0.stagger_words(&["plan", "--profile", "p.json", "--write-profile", "p.json"]);
+    let again =
+        cases[0]
+            .0
+            .stagger_words(&["plan", "--profile", "p.json", "--write-profile", "p.json"]);
     assert_eq!((again.status, again.stdout.as_str()), (2, ""));
     assert!(again.stderr.contains("p.json"), "{}", again.stderr);
 }
