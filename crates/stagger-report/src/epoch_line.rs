@@ -211,12 +211,22 @@ mod tests {
             learning_rate: 0.0,
             ..summary()
         };
-        let lines = [first, summary(), unevaluated, perfect].map(|epoch| format_epoch(&epoch));
+        let left_out = EpochSummary {
+            batches: 0,
+            train_loss: 0.0,
+            train_top1: 0.0,
+            learning_rate: 0.0,
+            images_per_second: 0.0,
+            ..summary()
+        };
+        let lines = [first, summary(), unevaluated, perfect, left_out];
+        let lines = lines.map(|epoch| format_epoch(&epoch));
         insta::assert_snapshot!(lines.join("\n"), @r"
         epoch  1/12 · loss  2.300 · train  10.0 % · test  93.2 % (top-5  99.7 %) · lr 0.1000 ·    512 images/s · busy  50 % 100 % · bubble  25 % · staleness 1.5 0
         epoch  2/12 · loss  0.412 · train  86.1 % · test  93.2 % (top-5  99.7 %) · lr 0.0854 ·    512 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0
         epoch 11/12 · loss  0.412 · train  86.1 % · test     –                   · lr 4.3e-5 ·  10234 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0
         epoch 12/12 · loss  0.000 · train 100.0 % · test 100.0 % (top-5 100.0 %) · lr 0.0000 ·    512 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0
+        epoch  2/12 · loss      – · train     –   · test  93.2 % (top-5  99.7 %) · lr      – ·      0 images/s · busy  98 %  96 % · bubble   3 % · staleness 2 0
     ");
         let widths = lines.map(|line| line.split(" · staleness").next().unwrap().chars().count());
         assert!(widths.iter().all(|&width| width == widths[0]), "{widths:?}");

@@ -231,7 +231,7 @@ fn epoch_table(run: &ReportedRun) -> (Table, Option<String>) {
         false => text,
     };
     let trained = |epoch: &EpochSummary, text: String| match epoch.has_learned() {
-        true => text,
+        true => learned(text),
         false => "–".to_owned(),
     };
     let joined = |epoch: &EpochSummary, value: fn(&StageSummary) -> String| {
