@@ -57,10 +57,7 @@ impl fmt::Display for Axis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = |end: f64| shown(&Value::Float(end));
         let values = match &self.values {
-            Values::List(choices) => {
-                let values = choices.iter().map(|choice| words::written(&choice.said));
-                values.collect::<Vec<_>>().join(",")
-            }
+            Values::List(choices) => words::joined(&self.option, choices),
             &Values::Uniform(low, high) => format!("uniform({},{})", end(low), end(high)),
             &Values::Log(low, high) => format!("log({},{})", end(low), end(high)),
         };
@@ -276,7 +273,9 @@ mod tests {
         let of = |text: &str| read(&format!("straggler={text}"))[0].straggler.clone();
         assert_eq!(of(&format!("\"{straggler}\"")), texts(&[straggler]));
         assert_eq!(of("stage=1"), texts(&["stage=1"]));
-        let balances = read("balance=\"2,3\",'3,2',5,auto");
+        let several = read("snapshot-every=\"5\",'10'");
+        assert_eq!(several[1].snapshot_every, texts(&["10"]));
+        let balances = read("balance=\"2,3\",'3,2','5',auto");
         let found = balances.iter().map(|one| one.balance.as_deref().unwrap());
         assert!(found.eq(["2,3", "3,2", "5", "auto"]));
         assert_eq!(read("lr-steps=\"1,2\"")[0].lr_steps, Some(vec![1, 2]));
@@ -286,6 +285,10 @@ mod tests {
         );
         assert_eq!(read("lr=.5,1")[0].lr, Some(0.5));
         assert_eq!(refused("lr=.5,0.5"), "--over lr names 0.5 twice");
+        assert_eq!(
+            refused("balance='5',\"5\""),
+            "--over balance names \"5\" twice"
+        );
     }
 
     #[test]

@@ -61,20 +61,12 @@ pub fn choices(option: &str, text: &str) -> Result<Vec<Choice>> {
 
 /// A value that may have commas in it is told from several only by what is around it.
 fn refuse_ambiguous(option: &str, parts: &[&str]) -> Result<()> {
-    let is_bare = |part: &&str| !part.starts_with(['[', '"', '\'']);
-    let is_count = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let may_belong =
-        |part: &&str| is_bare(part) && (has_lists(option) || option == "balance" && is_count(part));
-    if parts.len() < 2 || !parts.iter().any(|part| may_belong(&part)) {
+    if !is_ambiguous(option, parts) {
         return Ok(());
     }
-    let quoted = |part: &&str| match is_bare(part) {
-        true => format!("\"{part}\""),
-        false => (*part).to_owned(),
-    };
-    let several = parts.iter().map(quoted).collect::<Vec<_>>().join(",");
-    let whole = parts.join(",");
-    if !parts.iter().all(|part| is_bare(&part)) {
+    let several = parts.iter().map(|part| quoted(part)).collect::<Vec<_>>();
+    let (whole, several) = (parts.join(","), several.join(","));
+    if !parts.iter().all(|part| is_bare(part)) {
         bail!(
             "--over {option}={whole}: commas may be part of such values; put each into quotes, as in --over '{option}={several}'"
         );
@@ -84,6 +76,30 @@ fn refuse_ambiguous(option: &str, parts: &[&str]) -> Result<()> {
          or --over '{option}={several}' for {}",
         parts.len()
     )
+}
+
+/// Whether commas between these may be part of a value. Once one is in quotes or brackets, so are all that could be misread.
+fn is_ambiguous(option: &str, parts: &[&str]) -> bool {
+    let is_count = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut bare = parts.iter().filter(|part| is_bare(part));
+    let may_belong = match option {
+        "balance" => bare.any(|part| is_count(part)),
+        _ => bare.next().is_some() && has_lists(option),
+    };
+    parts.len() > 1 && may_belong
+}
+
+/// Without brackets or quotes around it.
+fn is_bare(part: &str) -> bool {
+    !part.starts_with(['[', '"', '\''])
+}
+
+/// The same in quotes, if it has none.
+fn quoted(part: &str) -> String {
+    match is_bare(part) {
+        true => Value::String(part.to_owned()).to_string(),
+        false => part.to_owned(),
+    }
 }
 
 /// Whether the values of an option are lists.
@@ -99,7 +115,9 @@ fn has_lists(option: &str) -> bool {
 fn read(option: &str, text: &str) -> Result<Choice> {
     let said = value(text);
     choice(option, said.clone()).or_else(|error| {
-        let of_flag = by_flag(option, said.as_str().unwrap_or(text));
+        let text = said.as_str().unwrap_or(text);
+        let of_flag = by_flag(option, text);
+        let said = Value::String(text.to_owned());
         let settled = of_flag.and_then(|options| settled(option, said, options).ok());
         settled.ok_or(error)
     })
@@ -155,12 +173,18 @@ fn value(text: &str) -> Value {
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// A value so that it is read as the same again.
-pub fn written(value: &Value) -> String {
-    match value {
-        Value::String(text) if list(text).len() > 1 => value.to_string(),
-        other => shown(other),
+/// Values so that they are read as the same again.
+pub fn joined(option: &str, choices: &[Choice]) -> String {
+    let written = |choice: &Choice| match &choice.said {
+        Value::String(text) if list(text).len() > 1 => choice.said.to_string(),
+        said => shown(said),
+    };
+    let mut parts: Vec<String> = choices.iter().map(written).collect();
+    let bare: Vec<&str> = parts.iter().map(String::as_str).collect();
+    if is_ambiguous(option, &bare) {
+        parts = bare.into_iter().map(quoted).collect();
     }
+    parts.join(",")
 }
 
 /// A value as people write it.
