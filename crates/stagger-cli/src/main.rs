@@ -7,6 +7,7 @@ mod commands;
 mod failure;
 mod flags;
 mod launcher;
+mod parent;
 #[cfg(feature = "torch")]
 mod process;
 #[cfg_attr(not(feature = "tui"), path = "screen/without_tui.rs")]
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
     let is_run = |word: &OsString| ["train", "compare", "sweep"].iter().any(|run| word == run);
     if words.get(1).is_some_and(is_run) {
         signals::end_at_once();
+        if parent::end_with() {
+            return ExitCode::from(130);
+        }
     } else {
         signals::tell_of_processor_time();
     }

@@ -1,5 +1,7 @@
 //! The folder of a run's results.
 
+mod contents;
+
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

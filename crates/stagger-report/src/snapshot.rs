@@ -29,6 +29,8 @@ pub(crate) use parts::{Complete, Evaluation, Known, SnapshotParts};
 
 pub use keep::Keep;
 pub use manifest::{DataSeal, FileEntry, Manifest, MetricsSeal, SNAPSHOT_FORMAT};
+pub(crate) use stage_file::is_stage_file_name;
 pub use stage_file::{decode_stage, encode_stage, stage_file_name};
+pub(crate) use store::is_snapshot_name;
 pub use store::{Latest, MANIFEST_FILE, SNAPSHOTS_FOLDER, Scored, Skipped, SnapshotStore};
 pub use writer::{SnapshotPlan, SnapshotWriter, Written};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use stagger_data::foreign::{self, Unfit};
 use stagger_data::{shown_path, shown_text};
-use stagger_report::checksum;
+use stagger_report::{CONFIG_FILE, checksum};
 
 use crate::options::TrainingOptions;
 
@@ -76,6 +76,14 @@ fn of_text(
         path: path.to_owned(),
         sentence,
     })
+}
+
+/// Reads the config of the run in this folder, as far as it has not been damaged.
+///
+/// # Errors
+/// As [`read`]; when the file is empty or its checksum is another, and for a link that leads out of the folder.
+pub fn of_run(folder: &Path) -> Result<TrainingOptions, ConfigError> {
+    read_of_run(&folder.join(CONFIG_FILE))
 }
 
 /// Reads the config of a run from its folder, whose last line is its checksum. Without that line, which older runs do not have

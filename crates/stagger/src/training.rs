@@ -37,7 +37,7 @@ use stagger_transport::World;
 
 use crate::choice::Choice;
 use crate::error::Error;
-use crate::job::{Given, Job};
+use crate::job::{Given, Job, check_snapshots};
 use crate::options::TrainingOptions;
 use crate::ranks;
 
@@ -359,14 +359,18 @@ impl<'a> Training<'a> {
         Prepared::new(self)
     }
 
-    /// The same without resuming: what the options mean.
+    /// The same without resuming: what the options mean. Memory and threads, which may be free by the time that it runs, are not looked
+    /// at.
     ///
     /// # Errors
-    /// As [`Training::prepare`].
+    /// As [`Training::prepare`], also on the weights to start from.
     pub fn check(self) -> Result<Job, Error> {
         self.given.check(&self.options)?;
+        prepared::refuse_unused_transport(&self.options, 1)?;
+        check_snapshots(&self.options)?;
         let job = Job::new(self.options, &self.given)?;
         crate::stages::check(&job, 0..job.replicas.places())?;
+        initial_states(&job, &mut Vec::new())?;
         Ok(job)
     }
 

@@ -6,6 +6,7 @@ mod results;
 use std::ffi::OsString;
 
 use anyhow::{Context, Result, anyhow};
+use stagger::TrainingOptions;
 use stagger::data::{path_for_shell, shown_path, shown_text};
 use stagger::job::Job;
 use stagger::report::compare::{Comparison, Plan, PlannedRun, RunState, error_file, read_run};
@@ -42,7 +43,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         .map(|line| format!("data: {}\n", shown_text(line)))
         .collect();
     // The runs load the data themselves.
-    drop(jobs);
+    let means: Vec<TrainingOptions> = jobs.into_iter().map(|job| job.options).collect();
 
     let output = arguments.flags.options().output;
     let output = output.as_deref();
@@ -61,6 +62,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         target_top1: target,
         runs: planned(&request, &folder).map_err(Failure::Run)?,
     };
+    check_kept(&plan, &request, &means, &folder)?;
     // The runs go on when it cannot be said how.
     let mut lines = Lines::default();
     lines.print(&format!(
@@ -83,6 +85,31 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         }
         (ended, None) => ended,
     }
+}
+
+/// Makes sure that what is kept of the runs is what was asked for: `means` has the options of each method's runs as they have them.
+fn check_kept(
+    plan: &Plan,
+    request: &Request,
+    means: &[TrainingOptions],
+    folder: &SeriesFolder,
+) -> Result<()> {
+    let methods: Vec<_> = request.methods.iter().zip(means).collect();
+    for run in &plan.runs {
+        let Some((_, means)) = methods.iter().find(|(method, _)| **method == run.method) else {
+            continue;
+        };
+        let slowed = request.straggler(run.slowdown_percent);
+        let means = TrainingOptions {
+            seed: Some(run.seed),
+            straggler: slowed.map(|spec| vec![spec]).or(means.straggler.clone()),
+            ..(*means).clone()
+        };
+        let said = request.values(&run.method, run.seed);
+        let name = run.folder.file_name().unwrap_or_default();
+        folder.check_run(&name.to_string_lossy(), &said, &means)?;
+    }
+    Ok(())
 }
 
 /// Writes the report on what has been run, and says how it went.

@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod folder;
+mod kept;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use stagger::data::quoted_for_shell;
+use stagger::data::{quoted_for_shell, shown_text};
 use stagger::model::Balance;
 use stagger::report::compare::RunResult;
 use stagger::{TrainingOptions, config_file};
@@ -30,14 +31,20 @@ pub trait Request: Serialize + DeserializeOwned {
     /// # Errors
     /// When it cannot be written as TOML.
     fn difference(&self, other: &Self) -> Result<Option<String>> {
-        let table = |request: &Self| {
-            toml::Table::try_from(request).context("the request cannot be written as TOML")
-        };
         Ok(difference(&table(self)?, &table(other)?))
     }
 }
 
-fn difference(here: &toml::Table, there: &toml::Table) -> Option<String> {
+/// As TOML has it.
+///
+/// # Errors
+/// When it has no form there.
+pub fn table(what: &impl Serialize) -> Result<toml::Table> {
+    toml::Table::try_from(what).context("the request cannot be written as TOML")
+}
+
+/// The first value that differs, in words.
+pub fn difference(here: &toml::Table, there: &toml::Table) -> Option<String> {
     let keys = here.keys().chain(there.keys());
     for key in keys {
         let pair = (here.get(key), there.get(key));
@@ -46,14 +53,23 @@ fn difference(here: &toml::Table, there: &toml::Table) -> Option<String> {
                 return Some(found);
             }
         } else if pair.0 != pair.1 {
-            let words = |value: Option<&toml::Value>| {
-                value.map_or("not set".to_owned(), toml::Value::to_string)
-            };
-            let (here, there) = (words(pair.0), words(pair.1));
-            return Some(format!("`{key}` is {there} there and {here} here"));
+            return Some(differing(key, pair.0, pair.1));
         }
     }
     None
+}
+
+/// How a value differs. The text of a model file is not quoted as a whole.
+fn differing(key: &str, here: Option<&toml::Value>, there: Option<&toml::Value>) -> String {
+    const MOST_CHARACTERS: usize = 200;
+    let words = |value: Option<&toml::Value>| {
+        value.map_or("not set".to_owned(), |value| shown_text(&value.to_string()))
+    };
+    let (here, there) = (words(here), words(there));
+    match here.len().max(there.len()) <= MOST_CHARACTERS {
+        true => format!("`{key}` is {there} there and {here} here"),
+        false => format!("`{key}` is another one there than here"),
+    }
 }
 
 /// Adds the values of a config file to those of the flags.

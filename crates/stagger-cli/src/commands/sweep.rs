@@ -21,7 +21,7 @@ use results::Outcome;
 pub fn run(arguments: &SweepArgs, words: &[OsString]) -> Result<(), Failure> {
     let request = Request::new(arguments)?;
     let points = request.points()?;
-    request.check(&points)?;
+    let means = request.check(&points)?;
     let output = arguments.flags.options().output;
     let output = output.as_deref();
     if output.is_some_and(|path| path.as_os_str().is_empty()) {
@@ -29,6 +29,10 @@ pub fn run(arguments: &SweepArgs, words: &[OsString]) -> Result<(), Failure> {
     }
     let mut interrupts = Interrupts::listen()?;
     let folder = SeriesFolder::open(output, "sweep", &request)?;
+    for ((at, point), means) in points.iter().enumerate().zip(&means) {
+        let name = run_name(at, points.len());
+        folder.check_run(&name, &point.values(&request.train)?, means)?;
+    }
     let mut lines = Lines::default();
     lines.print(&format!(
         "{} runs in {}\n",
@@ -73,6 +77,12 @@ pub fn run(arguments: &SweepArgs, words: &[OsString]) -> Result<(), Failure> {
     }
 }
 
+/// Its number, in as many digits as the last one has.
+fn run_name(at: usize, runs: usize) -> String {
+    let digits = runs.to_string().len();
+    format!("{:0digits$}", at + 1)
+}
+
 /// Runs what has not come to its end yet, and gives what came of all that was tried.
 fn run_all(
     request: &Request,
@@ -93,7 +103,7 @@ fn run_all(
             points.len(),
             shown_text(&point.to_string())
         ));
-        let name = format!("{:0digits$}", at + 1);
+        let name = run_name(at, points.len());
         let run = folder.run(&name);
         let values = point.values(&request.train)?;
         let emulated = values.emulate.clone();

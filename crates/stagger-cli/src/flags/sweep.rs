@@ -21,7 +21,8 @@ pub const OUTPUT: &str =
 /// Flags of `stagger sweep`.
 #[derive(Debug, Args)]
 pub struct SweepArgs {
-    /// An option of stagger train with its values, separated by commas: lr=0.03,0.1. Of several options every combination is run.
+    /// An option of stagger train with its values, separated by commas: lr=0.03,0.1; a value with commas in quotes: balance="2,3". Of
+    /// several options every combination is run.
     /// With --draw also a range: uniform(0.1,0.9), or log(1e-4,1), whose logarithms are drawn uniformly
     #[arg(long, value_name = "OPTION=VALUES", required = true, action = ArgAction::Append, help_heading = "Sweep")]
     pub over: Vec<String>,

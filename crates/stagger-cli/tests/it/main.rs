@@ -49,6 +49,7 @@ mod restarts;
 mod resume;
 mod rollbacks;
 mod runs;
+mod series;
 mod signals;
 mod simulate;
 mod transforms;

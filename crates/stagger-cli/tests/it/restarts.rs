@@ -275,7 +275,7 @@ fn an_empty_config_is_told() {
     succeeds(&bench.stagger(&format!("train {data} {RUN} --epochs 1 --output run")));
     for text in ["", "\n"] {
         fs::write(bench.path("run/config.toml"), text).unwrap();
-        for command in ["train --resume run", "eval run"] {
+        for command in ["train --resume run", "eval --run run"] {
             let output = bench.stagger(command);
             let said = "run/config.toml: it is empty, and the config of a run is not";
             assert!(refused(&output).contains(said), "{}", output.stderr);

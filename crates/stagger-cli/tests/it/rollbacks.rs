@@ -159,7 +159,7 @@ fn a_rollback_is_on_disk_before_the_run_goes_on() {
     let resumed =
         bench.stagger("train --resume killed --on-nan rollback --epochs 8 --max-batches 24");
     assert_eq!(resumed.status, 0, "{} {}", resumed.stdout, resumed.stderr);
-    let left_out = format!("is left out: the run has gone back to version {version} since");
+    let left_out = format!("left out: the run has gone back to version {version} since");
     assert!(resumed.stdout.contains(&left_out), "{}", resumed.stdout);
     assert!(
         rolled_back(&resumed.stdout).is_empty(),

@@ -231,3 +231,42 @@ fn opening_names_what_is_missing() {
         folder.path()
     );
 }
+
+/// What a run leaves is all its own, and the first thing that is not is named.
+#[test]
+fn what_no_run_writes_is_found() {
+    let base = tempfile::tempdir().unwrap();
+    let run = base.path().join("run");
+    let foreign = || RunFolder::foreign_entry(&run).unwrap();
+    assert_eq!(foreign(), None, "nothing is there");
+    fs::write(&run, "a file").unwrap();
+    assert_eq!(foreign().as_deref(), Some(&*run));
+    fs::remove_file(&run).unwrap();
+    for folder in ["v00000010", ".v00000020.partial"] {
+        let snapshot = run.join("snapshots").join(folder);
+        fs::create_dir_all(&snapshot).unwrap();
+        for file in ["manifest.json", "stage-12.safetensors"] {
+            fs::write(snapshot.join(file), "").unwrap();
+        }
+    }
+    for name in ALL_FILES {
+        fs::write(run.join(name), "").unwrap();
+        fs::write(partial_path(&run.join(name)), "").unwrap();
+    }
+    fs::write(run.join("snapshots/.v00000010.manifest.partial"), "").unwrap();
+    assert_eq!(foreign(), None);
+    for name in [
+        "snapshots/v00000010/notes",
+        "snapshots/mine",
+        "hi",
+        "config.toml.orig",
+    ] {
+        let path = run.join(name);
+        fs::write(&path, "").unwrap();
+        assert_eq!(foreign().as_ref(), Some(&path));
+        fs::remove_file(&path).unwrap();
+    }
+    fs::remove_file(run.join(TEST_FILE)).unwrap();
+    fs::create_dir(run.join(TEST_FILE)).unwrap();
+    assert_eq!(foreign(), Some(run.join(TEST_FILE)), "a folder");
+}

@@ -5,6 +5,7 @@
 //! metadata, under `pipeline`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use stagger_engine::{HostTensor, StageState};
@@ -28,6 +29,13 @@ fn replica_prefix(number: usize) -> String {
 /// `stage-0.safetensors`.
 pub fn stage_file_name(stage: usize) -> String {
     format!("stage-{stage}.safetensors")
+}
+
+/// Whether a path ends with such a name.
+pub(crate) fn is_stage_file_name(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let stage = name.and_then(|name| name.strip_prefix("stage-")?.strip_suffix(".safetensors"));
+    stage.is_some_and(|stage| stage.parse::<usize>().is_ok())
 }
 
 /// The numbers of [`PipelineState`], and the number of tensors of each entry.

@@ -20,6 +20,7 @@ use crate::error::ReportError;
 use crate::passing_error::is_passing;
 use crate::weights_file::MAX_WEIGHTS_BYTES;
 
+pub(crate) use names::is_snapshot_name;
 use names::{PARTIAL, is_leftover, name, name_of, version_of};
 
 /// Name of the folder inside a run folder.

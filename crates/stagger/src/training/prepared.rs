@@ -403,7 +403,10 @@ pub(crate) fn set_stages(options: &mut TrainingOptions, ranks: usize) {
 
 /// Options of links that the run does not have, as they are said. A resumed run may have been asked for them where it was
 /// before.
-fn refuse_unused_transport(options: &TrainingOptions, ranks: usize) -> Result<(), Error> {
+pub(super) fn refuse_unused_transport(
+    options: &TrainingOptions,
+    ranks: usize,
+) -> Result<(), Error> {
     match options.transport.as_deref() {
         Some(found) if ranks > 1 => Err(RanksError::Transport {
             found: found.to_owned(),

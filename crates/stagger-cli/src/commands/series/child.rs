@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use stagger::data::{foreign, shown_path};
 use stagger::report::compare::error_file;
 
-use crate::signals;
+use crate::{parent, signals};
 
 /// Interval at which the process and the interrupts are polled.
 const POLL: Duration = Duration::from_millis(20);
@@ -51,6 +51,7 @@ pub fn run(job: ChildRun, interrupts: &mut Interrupts) -> Result<End> {
         .stdout(Stdio::null())
         .stderr(stderr);
     apart(&mut command);
+    parent::bind(&mut command);
     let mut child = command.spawn().context("could not start a run")?;
     // The child has its own handles of the lock and the error file by now.
     drop(command);

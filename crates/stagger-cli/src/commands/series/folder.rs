@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
+use stagger::TrainingOptions;
 use stagger::data::{foreign, shown_path};
-use stagger::report::compare::error_file;
+use stagger::report::compare::{RunState, error_file, read_run};
 use stagger::report::{DEFAULT_BASE, RunFolder, write_atomic};
 
-use super::Request;
+use super::{Request, kept};
 
 /// Far more than any request has.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
@@ -114,12 +115,49 @@ impl SeriesFolder {
         Ok(path)
     }
 
+    /// Makes sure that in the place of a run there is nothing but what it has left, or a finished run with the options that were `said`:
+    /// `means` has them in the form that a run gives them.
+    ///
+    /// # Errors
+    /// One sentence on what else is there.
+    pub fn check_run(
+        &self,
+        name: &str,
+        said: &TrainingOptions,
+        means: &TrainingOptions,
+    ) -> Result<()> {
+        let folder = self.run(name);
+        match read_run(&folder) {
+            RunState::Done(_) => kept::check(&folder, said, means),
+            RunState::Failed(_) | RunState::Missing => self.refuse_foreign(name),
+        }
+    }
+
+    /// Refuses to remove what no run has written.
+    fn refuse_foreign(&self, name: &str) -> Result<()> {
+        let folder = self.run(name);
+        let said = error_file(&folder);
+        let is_folder = |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        match RunFolder::foreign_entry(&folder)?.or(Some(said).filter(is_folder)) {
+            None => Ok(()),
+            Some(found) => bail!(
+                "{} is of no run, and would be lost when the {} makes its run {name}; move it away, or choose another --output",
+                shown_path(&found),
+                self.noun
+            ),
+        }
+    }
+
     /// Removes what an unfinished run has left.
+    ///
+    /// # Errors
+    /// When something else is with it, and when it cannot be removed.
     #[expect(
         clippy::disallowed_methods,
-        reason = "a folder of this series; links, also in its place, are removed and not followed"
+        reason = "a folder of this series with nothing in it but what a run writes; links are not followed"
     )]
     pub fn clear(&self, name: &str) -> Result<()> {
+        self.refuse_foreign(name)?;
         let folder = self.run(name);
         for (path, removed) in [
             (folder.clone(), fs::remove_dir_all(&folder)),

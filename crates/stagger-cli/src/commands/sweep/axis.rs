@@ -1,11 +1,16 @@
 //! An option with the values that it is to have: `lr=0.03,0.1`, `lr=log(1e-3,1)`.
 
+mod words;
+
+use std::fmt;
+
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use stagger::{TrainingOptions, config_file};
 use toml::{Table, Value};
 
 use crate::commands::series;
+pub use words::shown;
 
 /// An option and its values.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -47,6 +52,48 @@ impl Choice {
     }
 }
 
+/// As it is said to `--over`.
+impl fmt::Display for Axis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |end: f64| shown(&Value::Float(end));
+        let values = match &self.values {
+            Values::List(choices) => words::joined(&self.option, choices),
+            &Values::Uniform(low, high) => format!("uniform({},{})", end(low), end(high)),
+            &Values::Log(low, high) => format!("log({},{})", end(low), end(high)),
+        };
+        write!(f, "{}={values}", self.option)
+    }
+}
+
+/// How `there` has other values than `here`, in the words of the command line.
+pub fn difference(here: &[Axis], there: &[Axis]) -> Option<String> {
+    const MOST_CHARACTERS: usize = 300;
+    let words = |axes: &[Axis]| {
+        let flags = axes.iter().map(|axis| format!("--over {axis}"));
+        flags.collect::<Vec<_>>().join(" ")
+    };
+    let mut options = here.iter().zip(there);
+    let has_same_options =
+        here.len() == there.len() && options.all(|(here, there)| here.option == there.option);
+    let mut pairs = here.iter().zip(there).filter(|(here, there)| here != there);
+    let (option, here, there) = match pairs.next() {
+        None if has_same_options => return None,
+        Some((here, there)) if has_same_options => {
+            (&*here.option, here.to_string(), format!("--over {there}"))
+        }
+        _ => ("", words(here), words(there)),
+    };
+    let is_same_text = !option.is_empty() && there.ends_with(&*format!("--over {here}"));
+    Some(match here.len().max(there.len()) {
+        _ if is_same_text => format!(
+            "--over {option} means something else there: one of its files has changed, or is of another folder"
+        ),
+        ..=MOST_CHARACTERS => format!("{there} there and {here} here"),
+        _ if option.is_empty() => "it is over other options".to_owned(),
+        _ => format!("--over {option} has other values there than here"),
+    })
+}
+
 /// Whole numbers up to here are told apart by the numbers that are drawn.
 const LARGEST_WHOLE: f64 = (1_u64 << 53) as f64;
 
@@ -72,13 +119,9 @@ impl Axis {
             "seconds" => "max-seconds".to_owned(),
             _ => option,
         };
-        let values = match range(values) {
+        let values = match words::range(values) {
             Some(range) => range.map_err(|what| anyhow::anyhow!("--over {option}: {what}"))?,
-            None => {
-                let values = list(values).into_iter().map(value);
-                let choices = values.map(|value| choice(&option, value));
-                Values::List(choices.collect::<Result<_>>()?)
-            }
+            None => Values::List(words::choices(&option, values)?),
         };
         let axis = Self { option, values };
         axis.check()?;
@@ -89,9 +132,6 @@ impl Axis {
         let option = &self.option;
         match &self.values {
             Values::List(choices) => {
-                if choices.is_empty() {
-                    bail!("--over {option}= names no values; write it as in --over lr=0.03,0.1");
-                }
                 for (at, choice) in choices.iter().enumerate() {
                     if choices[..at].iter().any(|other| other.said == choice.said) {
                         bail!("--over {option} names {} twice", choice.said);
@@ -159,9 +199,19 @@ impl Axis {
 /// The option with a value, settled.
 fn choice(option: &str, said: Value) -> Result<Choice> {
     let table = Table::from_iter([(option.to_owned(), said.clone())]);
-    let mut options = options_of(&table)?;
+    settled(option, said, options_of(&table)?)
+}
+
+/// The same of a value that has been read.
+fn settled(option: &str, said: Value, mut options: TrainingOptions) -> Result<Choice> {
     series::settle_paths(&mut options).with_context(|| format!("--over {option}"))?;
     let means = Table::try_from(&options).context("the value cannot be written as TOML")?;
+    // A number has many spellings, such as `.5`.
+    let is_number = |value: &&Value| matches!(value, Value::Integer(_) | Value::Float(_));
+    let said = match (&said, means.get(option).filter(is_number)) {
+        (Value::String(_), Some(number)) => number.clone(),
+        _ => said,
+    };
     Ok(Choice { said, means })
 }
 
@@ -173,65 +223,6 @@ fn options_of(table: &Table) -> Result<TrainingOptions> {
         let option = table.keys().next().map_or("", String::as_str);
         anyhow::anyhow!("--over {option}: {what}")
     })
-}
-
-/// `uniform(A,B)` and `log(A,B)`.
-fn range(text: &str) -> Option<Result<Values, String>> {
-    let (name, rest) = text.trim().split_once('(')?;
-    if !matches!(name, "uniform" | "log") {
-        return None;
-    }
-    let ends = rest.strip_suffix(')').and_then(|ends| ends.split_once(','));
-    let number = |text: &str| {
-        text.trim()
-            .parse()
-            .ok()
-            .filter(|number: &f64| number.is_finite())
-    };
-    let ends = ends.and_then(|(low, high)| Some((number(low)?, number(high)?)));
-    Some(match (name, ends) {
-        (_, Some((low, high))) if !(high - low).is_finite() => {
-            Err(format!("{text} is too wide a range"))
-        }
-        (_, Some((low, high))) if low >= high => Err(format!(
-            "{text} goes from the larger number to the smaller; turn them round"
-        )),
-        ("log", Some((low, _))) if low <= 0.0 => Err(format!(
-            "{text} begins at a number without a logarithm; begin above 0"
-        )),
-        ("log", Some((low, high))) => Ok(Values::Log(low, high)),
-        (_, Some((low, high))) => Ok(Values::Uniform(low, high)),
-        (_, None) => Err(format!("{text} is no range; write it as in {name}(0.01,1)")),
-    })
-}
-
-/// Splits a text at its commas, but not within parentheses and brackets.
-fn list(text: &str) -> Vec<&str> {
-    let (mut depth, mut begin) = (0_usize, 0);
-    let mut parts = Vec::new();
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' | '[' => depth += 1,
-            ')' | ']' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(text[begin..at].trim());
-                begin = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(text[begin..].trim());
-    parts.retain(|part| !part.is_empty());
-    parts
-}
-
-/// As a config file has it; what is no number and the like is a text.
-fn value(text: &str) -> Value {
-    let table = format!("value = {text}").parse::<Table>();
-    let parsed = table.ok().and_then(|mut table| table.remove("value"));
-    parsed
-        .filter(|value| !matches!(value, Value::Datetime(_) | Value::Table(_)))
-        .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -260,6 +251,65 @@ mod tests {
         assert_eq!(options.weight_decay, Some(0.0));
     }
 
+    /// What the flag of `train` takes is a value, whatever its kind would be in a config file.
+    #[test]
+    fn values_are_those_of_the_flags() {
+        let read = |text: &str| {
+            let axis = Axis::parse(text).unwrap();
+            let Values::List(choices) = &axis.values else {
+                panic!("{axis:?}")
+            };
+            let options = choices.iter().map(|choice| choice.options().unwrap());
+            let written = axis.to_string();
+            assert_eq!(Axis::parse(&written).unwrap(), axis, "{written}");
+            options.collect::<Vec<_>>()
+        };
+        let texts = |texts: &[&str]| Some(texts.iter().map(|&text| text.to_owned()).collect());
+        assert_eq!(read("snapshot-every=5")[0].snapshot_every, texts(&["5"]));
+        let both = &read("snapshot-every='5,10min',[\"7\"]");
+        assert_eq!(both[0].snapshot_every, texts(&["5", "10min"]));
+        assert_eq!(both[1].snapshot_every, texts(&["7"]));
+        let straggler = "stage=1,probability=0.5,slowdown=100%";
+        let of = |text: &str| read(&format!("straggler={text}"))[0].straggler.clone();
+        assert_eq!(of(&format!("\"{straggler}\"")), texts(&[straggler]));
+        assert_eq!(of("stage=1"), texts(&["stage=1"]));
+        let several = read("snapshot-every=\"5\",'10'");
+        assert_eq!(several[1].snapshot_every, texts(&["10"]));
+        let balances = read("balance=\"2,3\",'3,2','5',auto");
+        let found = balances.iter().map(|one| one.balance.as_deref().unwrap());
+        assert!(found.eq(["2,3", "3,2", "5", "auto"]));
+        assert_eq!(read("lr-steps=\"1,2\"")[0].lr_steps, Some(vec![1, 2]));
+        assert_eq!(
+            read("background=123456")[0].background.as_deref(),
+            Some("123456")
+        );
+        assert_eq!(read("lr=.5,1")[0].lr, Some(0.5));
+        assert_eq!(refused("lr=.5,0.5"), "--over lr names 0.5 twice");
+        assert_eq!(
+            refused("balance='5',\"5\""),
+            "--over balance names \"5\" twice"
+        );
+    }
+
+    #[test]
+    fn a_difference_is_told_in_the_words_of_the_command_line() {
+        let axes = |texts: &[&str]| {
+            let axes = texts.iter().map(|text| Axis::parse(text).unwrap());
+            axes.collect::<Vec<_>>()
+        };
+        let told = |here: &[&str], there: &[&str]| difference(&axes(here), &axes(there));
+        let both = ["lr=0.1,1e-5", "balance=\"2,3\",auto"];
+        assert_eq!(told(&both, &both), None);
+        assert_eq!(
+            told(&["lr=0.1,0.02"], &["lr=0.1,0.01"]).unwrap(),
+            "--over lr=0.1,0.01 there and lr=0.1,0.02 here"
+        );
+        assert_eq!(
+            told(&both, &["lr=log(1e-5,1)"]).unwrap(),
+            "--over lr=log(1e-5,1) there and --over lr=0.1,1e-5 --over balance=\"2,3\",auto here"
+        );
+    }
+
     #[test]
     fn ranges_have_readable_numbers() {
         let axis = Axis::parse("lr=log(1e-3,1)").unwrap();
@@ -282,6 +332,34 @@ mod tests {
     #[test]
     fn what_is_no_axis_is_told() {
         for (text, expected) in [
+            (
+                "lr=0.1,,0.2",
+                "--over lr=0.1,,0.2 has a comma without a value beside it; write it as in --over lr=0.03,0.1",
+            ),
+            (
+                "lr=0.1,",
+                "--over lr=0.1, has a comma without a value beside it; write it as in --over lr=0.03,0.1",
+            ),
+            (
+                "lr=uniform(0.1,0.1)",
+                "--over lr: uniform(0.1,0.1) begins where it ends; name the one value, as in 0.1",
+            ),
+            (
+                "balance=2,3",
+                "--over balance=2,3 may be one value or several, as commas may be part of it; write --over 'balance=\"2,3\"' for one, or --over 'balance=\"2\",\"3\"' for 2",
+            ),
+            (
+                "straggler=stage=1,probability=0.5",
+                "--over straggler=stage=1,probability=0.5 may be one value or several, as commas may be part of it; write --over 'straggler=\"stage=1,probability=0.5\"' for one, or --over 'straggler=\"stage=1\",\"probability=0.5\"' for 2",
+            ),
+            (
+                "replicas=[1,2],2",
+                "--over replicas=[1,2],2: commas may be part of such values; put each into quotes, as in --over 'replicas=[1,2],\"2\"'",
+            ),
+            (
+                "resume=auto",
+                "--over resume: unknown field `resume`; the keys are the long flags of `stagger train`, without their dashes",
+            ),
             (
                 "lr",
                 "--over lr names no values; write it as in --over lr=0.03,0.1",

@@ -8,9 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use stagger::{Training, TrainingOptions};
-use toml::Value;
 
-use super::axis::{Axis, Choice};
+use super::axis::{self, Axis, Choice, shown};
 use crate::commands::series;
 use crate::flags::SweepArgs;
 
@@ -63,6 +62,17 @@ pub struct Request {
 impl series::Request for Request {
     const FILE: &str = "sweep.toml";
     const NOUN: &str = "sweep";
+
+    fn difference(&self, other: &Self) -> Result<Option<String>> {
+        let of_values = axis::difference(&self.over, &other.over);
+        let rest = || {
+            Ok(series::difference(
+                &series::table(self)?,
+                &series::table(other)?,
+            ))
+        };
+        of_values.map_or_else(rest, |found| Ok(Some(found)))
+    }
 }
 
 /// One value for each option.
@@ -89,18 +99,6 @@ impl fmt::Display for Point {
         let parts = self.0.iter();
         let parts = parts.map(|(option, choice)| format!("{option} {}", shown(&choice.said)));
         f.write_str(&parts.collect::<Vec<_>>().join(", "))
-    }
-}
-
-/// A value as people write it.
-pub fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Float(number) if number.abs() >= 1e5 || (number.abs() < 1e-3 && *number != 0.0) => {
-            format!("{number:e}")
-        }
-        Value::Float(number) => number.to_string(),
-        other => other.to_string(),
     }
 }
 
@@ -145,11 +143,13 @@ impl Request {
         stagger::job::check_snapshots(&values).map_err(stagger::Error::from)?;
         series::settle_paths(&mut values)?;
         values.output = None;
+        let takes_snapshots = values.snapshot_every.is_some()
+            || over.iter().any(|axis| axis.option == "snapshot-every");
         // Each run is one of several, and is run again from its start where it was interrupted.
         let ours = TrainingOptions {
             calibration_batches: Some(0),
             // But for those that are asked for.
-            keep_snapshots: values.snapshot_every.is_none().then_some(0),
+            keep_snapshots: (!takes_snapshots).then_some(0),
             ..TrainingOptions::default()
         };
         Ok(Self {
@@ -223,22 +223,48 @@ impl Request {
         )
     }
 
-    /// Builds the job of every combination, so that whatever is wrong is told before the first run.
+    /// Builds the job of every combination, so that whatever is wrong is told before the first run. Gives the options of each as its run
+    /// has them.
     ///
     /// # Errors
     /// One sentence on the first that is wrong.
-    pub fn check(&self, points: &[Point]) -> Result<()> {
+    pub fn check(&self, points: &[Point]) -> Result<Vec<TrainingOptions>> {
         let mut over = self.over.iter();
         let same_data = over.all(|axis| BESIDE_DATA.contains(&axis.option.as_str()));
         let mut split = None;
+        let mut fitting = Vec::new();
+        let mut all = Vec::with_capacity(points.len());
         for point in points {
-            let mut training = Training::new().options(point.values(&self.train)?);
+            let mut values = point.values(&self.train)?;
+            let (weights, pretrained) = (values.resume_weights.clone(), values.pretrained.clone());
+            let has_weights = weights.is_some() || pretrained.is_some();
+            let fit = has_weights.then(|| deciding_fit(&values)).transpose()?;
+            // Weights are large, and fit this network as they have fitted the same one before.
+            if fit.as_ref().is_some_and(|fit| fitting.contains(fit)) {
+                (values.resume_weights, values.pretrained) = (None, None);
+            }
+            let mut training = Training::new().options(values);
             if let Some(split) = split.clone().filter(|_| same_data) {
                 training = training.dataset(split);
             }
-            let job = training.check().with_context(|| format!("with {point}"))?;
+            let mut job = training.check().with_context(|| format!("with {point}"))?;
+            (job.options.resume_weights, job.options.pretrained) = (weights, pretrained);
             split.get_or_insert(job.split);
+            all.push(job.options);
+            if let Some(fit) = fit.filter(|fit| !fitting.contains(fit)) {
+                fitting.push(fit);
+            }
         }
-        Ok(())
+        Ok(all)
     }
+}
+
+/// The options that decide whether weights fit: those of the network, of the images and of the weights.
+fn deciding_fit(values: &TrainingOptions) -> Result<toml::Table> {
+    let mut table = series::table(values)?;
+    table.retain(|option, _| {
+        ["model", "schedule", "stages", "optimizer"].contains(&option)
+            || !(option == "seed" || BESIDE_DATA.contains(&option))
+    });
+    Ok(table)
 }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use stagger::report::Table;
 use stagger::report::compare::{RunResult, RunState};
 
-use super::request::{Point, Request, shown};
+use super::axis::shown;
+use super::request::{Point, Request};
 use crate::commands::series::SeriesFolder;
 
 /// A combination, and what came of its run.

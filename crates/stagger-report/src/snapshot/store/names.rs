@@ -24,6 +24,11 @@ pub(super) fn version_of(path: &Path) -> Option<usize> {
     digits.parse().ok().filter(|_| is_number)
 }
 
+/// Whether a path ends with a name that the store gives: of a snapshot, or of what is left of one.
+pub(crate) fn is_snapshot_name(path: &Path) -> bool {
+    version_of(path).is_some() || is_leftover(&name_of(path))
+}
+
 /// Whether a name is one that the store gives to what is not complete, or on its way out.
 pub(super) fn is_leftover(name: &str) -> bool {
     let inner = name
