@@ -18,6 +18,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What went wrong after the work of a right request, such as writing its result to a full disk.
+    pub fn of_run(error: impl Into<Error>) -> Self {
+        Failure::Run(error.into())
+    }
+
     /// What to tell the user, as one sentence.
     pub fn sentence(&self) -> Option<String> {
         match self {

@@ -73,7 +73,7 @@ impl FollowedFolder {
         self.seen.fault = look.fault.as_ref().map(|(line, what)| {
             format!(
                 "{METRICS_FILE} is read up to line {line}, which is no record: {}",
-                shown_text(what)
+                shown_text(what.strip_prefix("no record: ").unwrap_or(what))
             )
         });
         self.seen.rollback = rollback(&self.path.join(ROLLBACK_FILE));

@@ -224,7 +224,9 @@ impl RunSeen {
     /// Images per second, over the last batches.
     pub(crate) fn images_per_second(&self) -> Option<f64> {
         let took: f64 = self.recent.iter().map(|(took, _)| took.as_secs_f64()).sum();
-        let samples: usize = self.recent.iter().map(|(_, samples)| samples).sum();
+        let samples = self.recent.iter().map(|(_, samples)| *samples);
+        // A file may say any number.
+        let samples = samples.fold(0, usize::saturating_add);
         (took > 0.0).then(|| samples as f64 / took)
     }
 
@@ -245,7 +247,7 @@ impl RunSeen {
             return None;
         }
         let all = self.batches.div_ceil(per_epoch).max(1);
-        Some(((self.version / per_epoch + 1).min(all), all))
+        Some(((self.version / per_epoch).saturating_add(1).min(all), all))
     }
 
     /// Share of the run that is trained, 0 to 1.

@@ -31,8 +31,10 @@ pub enum CutError {
     },
     /// There are more stages than blocks.
     #[error(
-        "model `{model}` has {blocks} blocks, too few for {stages} stages of at least one block each; \
-         use at most {blocks} stages or a deeper model"
+        "model `{model}` has {}, too few for {} of at least one block each; use at most {} or a deeper model",
+        counted(*blocks, "block"),
+        counted(*stages, "stage"),
+        counted(*blocks, "stage")
     )]
     TooManyStages {
         /// The model.
@@ -50,8 +52,9 @@ pub enum CutError {
     },
     /// An explicit balance is for another number of stages.
     #[error(
-        "the balance `{balance}` is for {found} stages but there are {expected}; \
-         give one number of blocks for each stage"
+        "the balance `{balance}` is for {} but there {} {expected}; give one number of blocks for each stage",
+        counted(*found, "stage"),
+        are(*expected)
     )]
     StageCount {
         /// The balance.
@@ -73,8 +76,8 @@ pub enum CutError {
     },
     /// An explicit balance is for another number of blocks.
     #[error(
-        "the balance `{balance}` deals out {found} blocks but model `{model}` has {expected}; \
-         change it so that the numbers add up to {expected}"
+        "the balance `{balance}` deals out {} but model `{model}` has {expected}; change it so that the numbers add up to {expected}",
+        counted(*found, "block")
     )]
     BlockCount {
         /// The balance.
@@ -123,6 +126,21 @@ pub enum CutError {
     /// The model is not sound.
     #[error(transparent)]
     Model(#[from] ModelError),
+}
+
+/// `1 block`, `2 blocks`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+fn are(count: usize) -> &'static str {
+    match count {
+        1 => "is",
+        _ => "are",
+    }
 }
 
 /// `stage 0 has 1.5 GiB, stage 2 has 16 GiB`.

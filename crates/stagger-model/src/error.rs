@@ -1,5 +1,6 @@
 //! What can be wrong with a model as a whole.
 
+use crate::cut_error::counted;
 use crate::shape::ShapeError;
 
 /// Why a model cannot be built or is not sound.
@@ -119,7 +120,7 @@ pub enum ModelError {
         found: Vec<usize>,
     },
     /// A block is asked for that the model does not have.
-    #[error("model `{model}` has {blocks} blocks, so there is no block {found}")]
+    #[error("model `{model}` has {}, so there is no block {found}", counted(*blocks, "block"))]
     BlockIndex {
         /// The model.
         model: String,

@@ -134,7 +134,10 @@ impl Layer {
                 momentum,
                 ..
             } => {
-                self.within("epsilon", *epsilon, *epsilon > 0.0, "a number above 0")?;
+                // With more, what is normalised is next to nothing.
+                let sensible = *epsilon > 0.0 && *epsilon <= 1.0;
+                let expected = "a number above 0 and at most 1";
+                self.within("epsilon", *epsilon, sensible, expected)?;
                 let share = (0.0..=1.0).contains(momentum);
                 self.within("momentum", *momentum, share, "a number from 0 to 1")?;
                 Ok(self.image(input, Some(*channels))?.to_vec())

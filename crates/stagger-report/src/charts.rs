@@ -29,6 +29,10 @@ const FONT_SIZE: u32 = 15;
 /// Approximate width of a character of that size: there is no font to measure with.
 const CHARACTER: u32 = 7;
 const LINE_HEIGHT: u32 = 18;
+/// Beyond it numbers are drawn at the edge: a file may say any number, and the span of an axis has to be one, too.
+const FARTHEST: f64 = 1e300;
+/// Least span of an axis as a share of its numbers: ticks that are closer are not told apart, and looking for them does not end.
+const LEAST_SPAN: f64 = 1e-9;
 
 /// An error of drawing a chart.
 pub type ChartError = DrawingAreaErrorKind<std::io::Error>;
@@ -65,16 +69,16 @@ pub fn lines(
     lines: &[Line],
 ) -> Result<Option<String>, ChartError> {
     let points = || {
-        lines
+        let all = lines
             .iter()
-            .flat_map(|line| line.each.iter().chain([&line.mean]).flatten())
+            .flat_map(|line| line.each.iter().chain([&line.mean]));
+        all.flat_map(|points| drawn(points))
     };
-    let points = || points().filter(|(x, y)| x.is_finite() && y.is_finite());
     if lines.iter().all(|line| line.mean.len() < 2) {
         return Ok(None);
     }
-    let xs = span(points().map(|(x, _)| *x), true);
-    let ys = span(points().map(|(_, y)| *y), from_zero);
+    let xs = span(points().map(|(x, _)| x), true);
+    let ys = span(points().map(|(_, y)| y), from_zero);
     let legend_height = legend_rows(lines.iter().map(|line| line.name.as_str())) * LINE_HEIGHT;
     let height = 300 + legend_height;
     let mut svg = String::new();
@@ -99,24 +103,27 @@ pub fn lines(
             .y_desc(y)
             .draw()?;
         for (at, line) in lines.iter().enumerate() {
-            let finite = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-                let finite = points
-                    .iter()
-                    .filter(|(x, y)| x.is_finite() && y.is_finite());
-                finite.copied().collect()
-            };
             if line.each.len() > 1 {
                 for seed in &line.each {
                     let thin = color(at).mix(0.35).stroke_width(1);
-                    chart.draw_series(LineSeries::new(finite(seed), thin))?;
+                    chart.draw_series(LineSeries::new(drawn(seed), thin))?;
                 }
             }
             let thick = color(at).stroke_width(2);
-            chart.draw_series(LineSeries::new(finite(&line.mean), thick))?;
+            chart.draw_series(LineSeries::new(drawn(&line.mean), thick))?;
         }
         root.present()?;
     }
     Ok(Some(themed(&svg)))
+}
+
+/// The points that have a place in a chart.
+fn drawn(points: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
+    let near = |number: f64| number.clamp(-FARTHEST, FARTHEST);
+    let finite = points
+        .iter()
+        .filter(|(x, y)| x.is_finite() && y.is_finite());
+    finite.map(move |(x, y)| (near(*x), near(*y)))
 }
 
 /// One group of horizontal bars.
@@ -137,8 +144,9 @@ pub fn bars(
     groups: &[Bars],
 ) -> Result<Option<String>, ChartError> {
     let values = || groups.iter().flat_map(|group| group.values.iter().copied());
-    let largest = most.unwrap_or_else(|| values().fold(0.0, f64::max));
-    if values().next().is_none() || largest.is_nan() || largest <= 0.0 {
+    let finite = || values().filter(|value| value.is_finite());
+    let largest = most.unwrap_or_else(|| finite().fold(0.0, f64::max));
+    if values().next().is_none() || !largest.is_finite() || largest <= 0.0 {
         return Ok(None);
     }
     let names = || series.iter().map(String::as_str);
@@ -165,7 +173,7 @@ pub fn bars(
             let block = group.values.len() as i32 * (thickness as i32 + 2);
             root.draw(&text(&group.name, (left - 8, y + block / 2), HPos::Right))?;
             for (at, value) in group.values.iter().enumerate() {
-                let length = (room * value.clamp(0.0, largest) / largest).round() as i32;
+                let length = (room * (value.clamp(0.0, largest) / largest)).round() as i32;
                 let corners = |length: i32| [(left, y), (left + length, y + thickness as i32)];
                 root.draw(&Rectangle::new(
                     corners(room as i32),
@@ -185,14 +193,16 @@ pub fn bars(
 
 /// A number of an axis without digits that say nothing.
 fn plain(number: f64) -> String {
-    let text = match number.abs() {
-        small if small > 0.0 && small < 1e-3 => return format!("{number:e}"),
-        _ => format!("{number:.6}"),
-    };
-    let short = text.trim_end_matches('0').trim_end_matches('.');
-    match short {
+    let short = |text: &str| text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    let size = number.abs();
+    if size > 0.0 && !(1e-3..1e9).contains(&size) {
+        let text = format!("{number:.6e}");
+        let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{power}", short(digits));
+    }
+    match short(&format!("{number:.6}")).as_str() {
         "-0" => "0".to_owned(),
-        _ => short.to_owned(),
+        short => short.to_owned(),
     }
 }
 
@@ -246,7 +256,7 @@ fn draw_legend<'a>(
     Ok(())
 }
 
-/// From the smallest number (or from 0) to the largest, with some room above.
+/// From the smallest number (or from 0) to the largest, with some room above. Never empty and never infinite.
 fn span(numbers: impl Iterator<Item = f64>, from_zero: bool) -> Range<f64> {
     let (least, most) = numbers.fold(
         (f64::INFINITY, f64::NEG_INFINITY),
@@ -256,10 +266,10 @@ fn span(numbers: impl Iterator<Item = f64>, from_zero: bool) -> Range<f64> {
         return 0.0..1.0;
     }
     let least = if from_zero { least.min(0.0) } else { least };
-    let room = if most > least {
-        (most - least) * 0.04
-    } else {
-        1.0
+    let least_span = LEAST_SPAN * least.abs().max(most.abs());
+    let room = match most - least {
+        0.0 => least_span.max(1.0),
+        found => (found * 0.04).max(least_span),
     };
     let below = if from_zero { 0.0 } else { room };
     (least - below)..(most + room)
@@ -309,6 +319,8 @@ mod tests {
             (0.30000000000000004, "0.3"),
             (100_000.0, "100000"),
             (2e-4, "2e-4"),
+            (1.2000000000000002e300, "1.2e300"),
+            (-1e300, "-1e300"),
         ] {
             assert_eq!(plain(number), expected);
         }
@@ -332,6 +344,51 @@ mod tests {
         assert!(lines("x", "y", true, &[broken]).unwrap().is_some());
         assert_eq!(span([].into_iter(), true), 0.0..1.0);
         assert_eq!(span([5.0].into_iter(), false), 4.0..6.0);
+    }
+
+    /// Ticks of an axis without an end, or of one too narrow for them, were looked for without an end.
+    #[test]
+    fn any_numbers_have_axes() {
+        let beside = f64::from_bits(1e17_f64.to_bits() + 1);
+        for (least, most) in [
+            (-1e308, 1e308),
+            (f64::MIN, f64::MAX),
+            (1e308, f64::MAX),
+            (1e17, beside),
+            (1e17, 1e17),
+            (-1e-320, 1e-320),
+            (0.0, f64::MIN_POSITIVE),
+        ] {
+            for from_zero in [false, true] {
+                let span = span(
+                    drawn(&[(least, most), (most, least)]).map(|point| point.0),
+                    from_zero,
+                );
+                let wide = span.end - span.start;
+                assert!(
+                    wide > 0.0 && wide.is_finite(),
+                    "{least} to {most}: {span:?}"
+                );
+                let both = line(&[(least, most), (most, least)]);
+                let chart = lines("x", "y", from_zero, &[both]).unwrap().unwrap();
+                assert!(chart.len() < 20_000, "{chart}");
+            }
+        }
+    }
+
+    #[test]
+    fn bars_of_any_numbers_are_drawn() {
+        let group = |values: &[f64]| Bars {
+            name: "dsp".into(),
+            values: values.to_vec(),
+        };
+        for most in [None, Some(100.0)] {
+            let values = [f64::MAX, f64::INFINITY, f64::NAN, -1e308, 1.0];
+            let chart = bars(&[], most, |_| String::new(), &[group(&values)]);
+            assert_eq!(chart.unwrap().unwrap().matches("<rect").count(), 10);
+        }
+        let none = bars(&[], None, |_| String::new(), &[group(&[f64::INFINITY])]);
+        assert_eq!(none.unwrap(), None);
     }
 
     #[test]

@@ -197,11 +197,12 @@ impl EpochTally {
             } => {
                 if let Some(epoch) = self.pending(self.plan.epoch_of(batch)) {
                     let sums = &mut epoch.trained;
-                    sums.batches += 1;
-                    sums.samples += samples;
+                    // They may go on from a snapshot that says any number.
+                    sums.batches = sums.batches.saturating_add(1);
+                    sums.samples = sums.samples.saturating_add(samples);
                     sums.loss_sum += f64::from(loss) * samples as f64;
-                    sums.correct_top1 += correct_top1;
-                    sums.correct_top5 += correct_top5;
+                    sums.correct_top1 = sums.correct_top1.saturating_add(correct_top1);
+                    sums.correct_top5 = sums.correct_top5.saturating_add(correct_top5);
                     sums.learning_rate = learning_rate;
                 }
             }

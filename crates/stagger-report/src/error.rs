@@ -89,7 +89,11 @@ pub enum ReportError {
         most: usize,
     },
     /// The operating system refused.
-    #[error("could not {doing} {}: {source}{}", shown_path(path), advice(source))]
+    #[error(
+        "could not {doing} {}: {source}{}",
+        shown_path(path),
+        advice(doing, source)
+    )]
     Io {
         /// What was attempted, as a verb: `write`.
         doing: &'static str,
@@ -289,10 +293,15 @@ impl ReportError {
 }
 
 /// What the user can do about it, if known.
-fn advice(error: &io::Error) -> &'static str {
+fn advice(doing: &str, error: &io::Error) -> &'static str {
+    let reads = doing.starts_with("read") || doing == "open the run folder";
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WriteZero => {
             "; free some space, or choose another disk with --output"
+        }
+        ErrorKind::PermissionDenied if reads => "; make it readable",
+        ErrorKind::NotFound if doing.starts_with("write") => {
+            "; its folder is gone: a run whose folder was renamed is resumed under its new name"
         }
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
             "; make it writable, or choose another place with --output"
@@ -349,6 +358,30 @@ mod tests {
         let missing = io::Error::from(ErrorKind::NotFound);
         let error = ReportError::io("read", Path::new("a"), missing);
         assert_eq!(error.to_string(), "could not read a: entity not found");
+        let kind = ErrorKind::PermissionDenied;
+        for (doing, expected) in [
+            (
+                "read",
+                "could not read a: permission denied; make it readable",
+            ),
+            (
+                "open the run folder",
+                "could not open the run folder a: permission denied; make it readable",
+            ),
+            (
+                "write",
+                "could not write a: permission denied; make it writable, or choose another place with --output",
+            ),
+        ] {
+            let error = ReportError::io(doing, Path::new("a"), io::Error::from(kind));
+            assert_eq!(error.to_string(), expected);
+        }
+        let gone = io::Error::from(ErrorKind::NotFound);
+        let error = ReportError::io("write", Path::new("a/b"), gone);
+        assert_eq!(
+            error.to_string(),
+            "could not write a/b: entity not found; its folder is gone: a run whose folder was renamed is resumed under its new name"
+        );
     }
 
     #[cfg(unix)]

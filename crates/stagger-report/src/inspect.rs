@@ -10,7 +10,7 @@ use stagger_runtime::snapshot::{PipelineState, Sent, StageSnapshot};
 use crate::epoch_line::format_epoch;
 use crate::error::ReportError;
 use crate::metrics::Record;
-use crate::metrics_reader::read_unfinished;
+use crate::metrics_reader::each_record;
 use crate::run_folder::{CONFIG_FILE, METRICS_FILE};
 use crate::snapshot::{MANIFEST_FILE, Manifest, SnapshotStore};
 use crate::weights_file::Weights;
@@ -52,8 +52,11 @@ fn of_run(path: &Path) -> Result<String, ReportError> {
         let _ = writeln!(text, "  {}", shown_text(line));
     }
     let metrics = path.join(METRICS_FILE);
-    if foreign::is_there(&metrics) {
-        text.push_str(&of_metrics(&read_unfinished(&metrics)?));
+    match foreign::is_there(&metrics) {
+        true => text.push_str(&of_metrics(&metrics)?),
+        false => {
+            let _ = writeln!(text, "{METRICS_FILE} is not there");
+        }
     }
     let mut store = SnapshotStore::of_run(path);
     let versions = store.versions()?;
@@ -68,12 +71,14 @@ fn of_run(path: &Path) -> Result<String, ReportError> {
     Ok(text)
 }
 
-fn of_metrics(records: &[Record]) -> String {
+fn of_metrics(path: &Path) -> Result<String, ReportError> {
+    let mut records = Vec::new();
+    let end = each_record(path, |record| records.push(record))?;
     let batches = records
         .iter()
         .filter(|record| matches!(record, Record::Batch(_)));
     let mut text = format!("{METRICS_FILE}: {} batches\n", batches.count());
-    for record in records {
+    for record in &records {
         match record {
             Record::Epoch(epoch) => {
                 let _ = writeln!(text, "  {}", format_epoch(epoch));
@@ -89,7 +94,10 @@ fn of_metrics(records: &[Record]) -> String {
             _ => {}
         }
     }
-    text
+    if let Some(sentence) = end.sentence() {
+        let _ = writeln!(text, "{sentence}");
+    }
+    Ok(text)
 }
 
 fn of_manifest(manifest: &Manifest) -> String {

@@ -4,14 +4,19 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use stagger_data::foreign::{self, ForeignFile};
+use stagger_data::shown_text;
 
 use crate::error::ReportError;
 use crate::metrics::{METRICS_FORMAT, Record};
+use crate::run_folder::METRICS_FILE;
 
 /// Longest line that is read; a record of a hundred stages is far shorter.
 pub(crate) const MAX_LINE_BYTES: u64 = 1 << 20;
 /// Largest file that is read: some twenty million batches.
 pub(crate) const MAX_BYTES: u64 = 1 << 32;
+
+/// How a sentence on a line begins that is no record at all.
+const NO_RECORD: &str = "no record: ";
 
 /// Reads all records of a metrics file. A run that is in progress, or that was killed, has no `end` record.
 ///
@@ -31,23 +36,6 @@ pub fn read_metrics_from(reader: impl BufRead, path: &Path) -> Result<Vec<Record
     read_lines(reader, path, |line, bytes| {
         records.push(read_line(bytes, line)?);
         Ok(())
-    })?;
-    Ok(records)
-}
-
-/// Reads the records up to the first line that is none, as the file of a run in progress or of a killed run may have one.
-///
-/// # Errors
-/// [`ReportError::Io`] when the file cannot be read.
-pub(crate) fn read_unfinished(path: &Path) -> Result<Vec<Record>, ReportError> {
-    let mut records = Vec::new();
-    read_lines(open(path)?, path, |line, bytes| {
-        records.push(read_line(bytes, line)?);
-        Ok(())
-    })
-    .or_else(|error| match error {
-        ReportError::Metrics { .. } => Ok(()),
-        error => Err(error),
     })?;
     Ok(records)
 }
@@ -72,6 +60,19 @@ pub(crate) struct ReadEnd {
     pub line: usize,
     /// What is wrong with that line; `None` at the end of the file.
     pub fault: Option<String>,
+}
+
+impl ReadEnd {
+    /// Which line ended the reading, and why; `None` where all was read.
+    pub fn sentence(&self) -> Option<String> {
+        let what = self.fault.as_ref()?;
+        // A line that is none says so itself.
+        let why = shown_text(what.strip_prefix(NO_RECORD).unwrap_or(what));
+        let line = self.line;
+        Some(format!(
+            "{METRICS_FILE} is read up to line {line}, which is no record: {why}; the rest is not read"
+        ))
+    }
 }
 
 /// The lines of a metrics file whose records are wanted, byte for byte, up to the first line that is no record: the process
@@ -153,7 +154,7 @@ pub(crate) fn read_line(bytes: &[u8], line: usize) -> Result<Record, String> {
             _ => "the line is cut short; the run was killed while it was written".to_owned(),
         });
     };
-    let record = serde_json::from_slice(text).map_err(|error| format!("no record: {error}"))?;
+    let record = serde_json::from_slice(text).map_err(|error| format!("{NO_RECORD}{error}"))?;
     match &record {
         Record::Run(_) if line > 1 => Err("a second run record; expected only one".to_owned()),
         Record::Run(run) if run.format_version != METRICS_FORMAT => Err(format!(

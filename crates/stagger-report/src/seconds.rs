@@ -5,6 +5,9 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 
+/// Longer than any run: some thirty thousand years. Sums of what a file says stay far from where a [`Duration`] ends.
+const MOST_SECONDS: f64 = 1e12;
+
 pub(crate) fn serialize<S: Serializer>(
     duration: &Duration,
     serializer: S,
@@ -15,5 +18,11 @@ pub(crate) fn serialize<S: Serializer>(
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Duration, D::Error> {
-    Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(D::Error::custom)
+    let seconds = f64::deserialize(deserializer)?;
+    if seconds > MOST_SECONDS {
+        return Err(D::Error::custom(format!(
+            "{seconds:e} seconds; expected at most {MOST_SECONDS:e}"
+        )));
+    }
+    Duration::try_from_secs_f64(seconds).map_err(D::Error::custom)
 }

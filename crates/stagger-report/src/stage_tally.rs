@@ -6,6 +6,7 @@ use stagger_runtime::Acted;
 use stagger_schedule::Action;
 
 use crate::progress::StageProgress;
+use crate::saturating;
 use crate::summary::StageSummary;
 
 /// Running sums over the training actions of a stretch of the run, such as an epoch.
@@ -62,7 +63,9 @@ impl StageTally {
             if sums.staleness_counts.len() <= staleness {
                 sums.staleness_counts.resize(staleness + 1, 0);
             }
-            sums.staleness_counts[staleness] += 1;
+            // A run may go on from a snapshot that says any count.
+            let count = &mut sums.staleness_counts[staleness];
+            *count = count.saturating_add(1);
         }
     }
 
@@ -115,8 +118,9 @@ impl StageTally {
         let waited = sums.loader + sums.receive + sums.send;
         let wall = self.wall();
         let counted = sums.staleness_counts.iter().enumerate();
-        let staleness_sum: usize = counted.map(|(staleness, count)| staleness * count).sum();
-        let backwards = sums.staleness_counts.iter().sum::<usize>();
+        let staleness_sum =
+            saturating::sum(counted.map(|(staleness, count)| staleness.saturating_mul(*count)));
+        let backwards = saturating::sum(sums.staleness_counts.iter().copied());
         StageSummary {
             busy_share: ratio(busy.as_secs_f64(), wall.as_secs_f64()),
             forward: sums.forward,

@@ -153,9 +153,9 @@ impl TensorBoard {
     ) {
         let means = &mut self.means;
         means.last_batch = batch;
-        means.samples += samples;
+        means.samples = means.samples.saturating_add(samples);
         means.loss += f64::from(loss) * samples as f64;
-        means.correct += correct;
+        means.correct = means.correct.saturating_add(correct);
         means.learning_rate = learning_rate;
         // At the same batches whether the run is resumed or not.
         if (batch + 1).is_multiple_of(group(batch)) {

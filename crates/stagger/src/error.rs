@@ -118,6 +118,20 @@ pub enum Error {
         /// The missing file.
         file: &'static str,
     },
+    /// The weights of a run's best version are not in its folder any more.
+    #[error(
+        "{} has no {file} any more: the run has been evaluated, and the file is gone; {}",
+        shown_path(run),
+        anew(*snapshot)
+    )]
+    BestWeightsGone {
+        /// The run folder.
+        run: PathBuf,
+        /// The missing file.
+        file: &'static str,
+        /// The version of its newest snapshot, from which a resumed run writes the file anew.
+        snapshot: Option<usize>,
+    },
     /// A run has no running mean of its weights.
     #[error(
         "{} has no {file}: the run keeps no running mean of its weights (ema), or has no snapshot yet",
@@ -177,6 +191,9 @@ pub enum Error {
     /// A result cannot be written.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// The result of work that is done cannot be written.
+    #[error(transparent)]
+    NotWritten(ReportError),
     /// A stage failed, or another part of the run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -205,6 +222,16 @@ pub enum Error {
     /// What went wrong after training had begun. What has been written stays.
     #[error(transparent)]
     Training(Box<Error>),
+}
+
+fn anew(snapshot: Option<usize>) -> String {
+    match snapshot {
+        Some(version) => {
+            format!("resume the run, which writes it anew from the snapshot of version {version}")
+        }
+        None => "take it from a copy of the run, as there is no snapshot to write it anew from"
+            .to_owned(),
+    }
 }
 
 fn test_again(run: Option<&PathBuf>) -> String {
@@ -238,7 +265,11 @@ impl Error {
     /// Whether the request is wrong, and nothing has been computed.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Training(_) | Self::Run(_) | Self::Calibration(_) | Self::Hop { .. } => false,
+            Self::Training(_)
+            | Self::Run(_)
+            | Self::NotWritten(_)
+            | Self::Calibration(_)
+            | Self::Hop { .. } => false,
             Self::Theory(error) => error.is_refusal(),
             _ => true,
         }
@@ -272,6 +303,9 @@ impl Error {
             Self::Theory(error) => error.sentence(spelling),
             Self::NoBestWeights { .. } if spelling == Spelling::Flags => {
                 format!("{self}; use --weights last")
+            }
+            Self::BestWeightsGone { .. } if spelling == Spelling::Flags => {
+                format!("{self}, or use --weights last")
             }
             Self::Training(error) => error.unescaped(spelling),
             other => other.to_string(),

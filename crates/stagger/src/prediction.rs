@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use stagger_data::image_folder::{Pictures, open_pictures};
-use stagger_data::{Inventory, TrainedOn};
+use stagger_data::{Inventory, LeftOut, LeftOutReason, TrainedOn};
 use stagger_engine::{HostTensor, StageState};
 use stagger_report::{CONFIG_FILE, DATA_FILE, Prediction, ReportError, RunFolder, Weights};
 use stagger_runtime::Interrupt;
@@ -128,6 +128,13 @@ impl PreparedPrediction {
             notes.push(format!("left out: {words}"));
         }
         notes
+    }
+
+    /// How many files and folders in the folders could not be read, and may be or hold pictures: what is left out of them is not known.
+    pub fn unreadable(&self) -> usize {
+        let of = |left_out: &&LeftOut| left_out.reason == LeftOutReason::Unreadable;
+        let found = self.pictures.left_out().iter().filter(of);
+        found.map(|left_out| left_out.count).sum()
     }
 
     /// How many pictures there are, and may yet turn out to be damaged.

@@ -1,12 +1,13 @@
 //! Which weights of a run are looked at, and how they come into its stages.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
+use stagger_report::snapshot::SnapshotStore;
 use stagger_report::{
-    AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights,
-    read_weights_inside,
+    AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, Record, RunFolder,
+    read_metrics, read_weights, read_weights_inside,
 };
 
 use crate::error::Error;
@@ -38,6 +39,19 @@ pub(crate) struct InStages {
     pub states: Vec<StageState>,
 }
 
+/// Whether the metrics have an evaluation. Those that cannot be read have none.
+fn has_evaluated(folder: &RunFolder) -> bool {
+    let is_evaluation =
+        |record: &Record| matches!(record, Record::Epoch(epoch) if epoch.test_top1.is_some());
+    let records = read_metrics(&folder.file(METRICS_FILE));
+    records.is_ok_and(|records| records.iter().any(is_evaluation))
+}
+
+fn newest_snapshot(run: &Path) -> Option<usize> {
+    let versions = SnapshotStore::of_run(run).versions().ok()?;
+    versions.into_iter().map(|(version, _)| version).max()
+}
+
 impl RunWeights {
     /// Reads them. What does not fit is told before anything runs.
     pub(crate) fn read(&self, folder: &RunFolder, job: &Job) -> Result<InStages, Error> {
@@ -48,9 +62,14 @@ impl RunWeights {
             Self::File(path) => path.clone(),
         };
         if *self == Self::Best && !foreign::is_there(&path) {
-            return Err(Error::NoBestWeights {
-                run: folder.path().to_owned(),
-                file: BEST_WEIGHTS_FILE,
+            let (run, file) = (folder.path().to_owned(), BEST_WEIGHTS_FILE);
+            return Err(match has_evaluated(folder) {
+                true => Error::BestWeightsGone {
+                    snapshot: newest_snapshot(&run),
+                    run,
+                    file,
+                },
+                false => Error::NoBestWeights { run, file },
             });
         }
         if *self == Self::Average && !foreign::is_there(&path) {

@@ -10,8 +10,8 @@ use stagger_engine::StageState;
 use stagger_model::{Model, ModelError};
 use stagger_report::snapshot::{MANIFEST_FILE, Manifest, SnapshotStore};
 use stagger_report::{
-    BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, Weights, read_weights, read_weights_inside,
-    write_weights,
+    BEST_WEIGHTS_FILE, CONFIG_FILE, LAST_WEIGHTS_FILE, NewFile, Weights, read_weights,
+    read_weights_inside, write_weights,
 };
 
 use crate::error::Error;
@@ -147,7 +147,8 @@ impl WeightsCopy {
             metadata.entry("model".to_owned()).or_insert(model);
         }
         let tensors = state.tensors.len() + state.counters.len();
-        write_weights(&self.to, &Weights { metadata, state })?;
+        let written = write_weights(&self.to, &Weights { metadata, state });
+        written.map_err(Error::NotWritten)?;
         Ok(CopiedWeights {
             from,
             notes,
@@ -155,15 +156,15 @@ impl WeightsCopy {
         })
     }
 
-    fn check_target(&self) -> Result<(), WeightsCopyError> {
+    fn check_target(&self) -> Result<(), Error> {
         let path = self.to.clone();
         let extension = path.extension().and_then(|extension| extension.to_str());
         if matches!(extension, Some("pth" | "pt" | "bin" | "ckpt")) {
-            return Err(WeightsCopyError::Format { path });
+            return Err(WeightsCopyError::Format { path }.into());
         }
         match path.symlink_metadata() {
-            Ok(_) => Err(WeightsCopyError::Exists { path }),
-            Err(_) => Ok(()),
+            Ok(_) => Err(WeightsCopyError::Exists { path }.into()),
+            Err(_) => Ok(NewFile::at(&path).map(drop)?),
         }
     }
 

@@ -27,7 +27,7 @@ pub fn wrong_images(run: &Path, most: usize) -> Result<WrongImages, Error> {
     let of =
         |weights: RunWeights| PreparedEvaluation::of_run(run, &weights, TrainingOptions::default());
     let prepared = match of(RunWeights::Best) {
-        Err(Error::NoBestWeights { .. }) => of(RunWeights::Last),
+        Err(Error::NoBestWeights { .. } | Error::BestWeightsGone { .. }) => of(RunWeights::Last),
         best => best,
     }?;
     let test = Arc::clone(&prepared.job().split.test);

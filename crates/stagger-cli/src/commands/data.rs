@@ -27,7 +27,8 @@ fn inspect(arguments: &InspectDataArgs) -> Result<(), Failure> {
     let found = inspect_data(&arguments.folder, arguments.options())?;
     // What is wrong with it is told before anything is printed.
     if let Some((format, file)) = &sheet {
-        file.write(&format.draw(&found, arguments.samples)?)?;
+        let drawn = format.draw(&found, arguments.samples)?;
+        file.write(&drawn).map_err(Failure::of_run)?;
     }
     match arguments.json {
         true => print(&shown_json(&format!("{:#}\n", found.to_json())))?,

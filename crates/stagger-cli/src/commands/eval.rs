@@ -50,7 +50,7 @@ pub fn run(arguments: EvalArgs) -> Result<(), Failure> {
     }
     if let Some((format, file)) = output {
         let text = confusion.in_format(format).map_err(|what| anyhow!(what))?;
-        file.write(text.as_bytes())?;
+        file.write(text.as_bytes()).map_err(Failure::of_run)?;
         print(&format!("confusion matrix: {}\n", shown_path(file.path())))?;
     }
     Ok(())

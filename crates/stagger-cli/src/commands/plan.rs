@@ -51,7 +51,7 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
     let told = match (&written, changed.as_ref().or(planned.as_ref())) {
         (Some(file), Some(planned)) => {
             let text = planned.best_profile.to_json()? + "\n";
-            file.write(text.as_bytes()).map_err(stagger::Error::from)?;
+            file.write(text.as_bytes()).map_err(Failure::of_run)?;
             Some(simulate_command(planned, file.path()))
         }
         _ => None,

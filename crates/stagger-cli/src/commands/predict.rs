@@ -66,19 +66,34 @@ pub fn run(arguments: PredictArgs) -> Result<(), Failure> {
         Err(Error::Report(ReportError::Output { source })) if is_gone(&source) => return Ok(()),
         result => result?,
     }
+    // What may be a picture among them is not known.
+    let unread = prepared.unreadable();
     let all = prepared.pictures();
     if predicted == 0 {
         return Err(anyhow!("{}", none_of(all)).into());
     }
     if let (Some(file), Some(logits)) = (logits_file, logits) {
         let bytes = logits.to_safetensors().map_err(|what| anyhow!(what))?;
-        file.write(&bytes)?;
+        file.write(&bytes).map_err(Failure::of_run)?;
     }
-    match failed {
-        0 => Ok(()),
-        _ => Err(Failure::Run(anyhow!(
-            "{failed} of {all} pictures could not be predicted; the others were"
-        ))),
+    match told(failed, all, unread) {
+        None => Ok(()),
+        Some(told) => Err(Failure::Run(anyhow!(told))),
+    }
+}
+
+/// What has not been predicted, where there is something.
+fn told(failed: usize, all: usize, unread: usize) -> Option<String> {
+    let pictures = format!("{failed} of {all} pictures could not be predicted; the others were");
+    let folders = match unread {
+        1 => "1 file or folder could not be read".to_owned(),
+        _ => format!("{unread} files or folders could not be read"),
+    };
+    match (failed, unread) {
+        (0, 0) => None,
+        (_, 0) => Some(pictures),
+        (0, _) => Some(format!("{folders}; the pictures elsewhere were predicted")),
+        _ => Some(format!("{pictures}, and {folders}")),
     }
 }
 

@@ -40,7 +40,7 @@ fn measure(arguments: &ProfileArgs, world: Option<World>) -> Result<(), Failure>
     let measured = profiling.run(world)?;
     let json = measured.profile.to_json()? + "\n";
     if let Some(file) = &file {
-        file.write(json.as_bytes())?;
+        file.write(json.as_bytes()).map_err(Failure::of_run)?;
     }
     if arguments.json {
         measured.notes.iter().for_each(|note| say(note));

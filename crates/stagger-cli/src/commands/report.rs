@@ -6,11 +6,12 @@ use anyhow::anyhow;
 use stagger::data::shown_path;
 use stagger::report::NewFile;
 use stagger::report::run_report::{ReportedRun, TRACE_FILE, WrongImages, to_html};
-use stagger::{Spelling, check_path, wrong_images};
+use stagger::{MOST_WRONG_IMAGES, Spelling, check_path, wrong_images};
 
 use super::print;
 use crate::failure::Failure;
 use crate::flags::ReportArgs;
+use crate::terminal;
 
 /// Writes a page of runs.
 pub fn run(arguments: &ReportArgs) -> Result<(), Failure> {
@@ -27,6 +28,13 @@ pub fn run(arguments: &ReportArgs) -> Result<(), Failure> {
         )
         .into());
     }
+    if arguments.mistakes > MOST_WRONG_IMAGES {
+        return Err(anyhow!(
+            "--mistakes is {}; give at most {MOST_WRONG_IMAGES}, which is what a page shows of a run",
+            arguments.mistakes
+        )
+        .into());
+    }
     let page = NewFile::at(&arguments.output)?;
     let runs: Result<Vec<ReportedRun>, _> = arguments
         .runs
@@ -34,6 +42,9 @@ pub fn run(arguments: &ReportArgs) -> Result<(), Failure> {
         .map(|run| ReportedRun::read(run))
         .collect();
     let mut runs = with_traces(runs?, arguments)?;
+    for fault in runs.iter().flat_map(ReportedRun::faults) {
+        terminal::say(fault);
+    }
     if arguments.mistakes > 0 {
         let paths = arguments.runs.iter();
         let with_images = |(run, path): (ReportedRun, &PathBuf)| {
@@ -41,7 +52,8 @@ pub fn run(arguments: &ReportArgs) -> Result<(), Failure> {
         };
         runs = runs.into_iter().zip(paths).map(with_images).collect();
     }
-    page.write(to_html(&runs)?.as_bytes())?;
+    let written = page.write(to_html(&runs)?.as_bytes());
+    written.map_err(Failure::of_run)?;
     print(&format!("{}\n", shown_path(page.path())))?;
     Ok(())
 }
@@ -64,7 +76,14 @@ fn with_traces(
         )
         .into());
     }
-    Ok(runs)
+    let is_drawn = |run: &ReportedRun| run.has_trace() && run.trace_refusal().is_none();
+    let mut refusals = runs.iter().filter_map(ReportedRun::trace_refusal);
+    match refusals.next() {
+        Some(refusal) if batches.is_some() && !runs.iter().any(is_drawn) => {
+            Err(anyhow!("--trace-batches: {refusal}").into())
+        }
+        _ => Ok(runs),
+    }
 }
 
 /// What else is on the page does not need the data.

@@ -124,7 +124,8 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
         }
     })?;
     if let Some(file) = &trace {
-        file.write(&traced_steps(&mut steps, &prepared.replicas)?)?;
+        let traced = traced_steps(&mut steps, &prepared.replicas)?;
+        file.write(&traced).map_err(Failure::of_run)?;
     }
     let exact = prepared.exact_batches_per_second()?;
     if arguments.json {

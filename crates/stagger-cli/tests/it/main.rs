@@ -41,6 +41,7 @@ mod predict;
 mod profile;
 mod python;
 mod read_only;
+mod readers;
 mod real_data;
 mod recipes;
 mod refusals;

@@ -166,6 +166,39 @@ fn pictures_that_cannot_be_read_are_named_and_the_others_predicted() {
         "error: empty holds no images"
     );
 
+    #[cfg(unix)]
+    {
+        fs::create_dir(bench.path("mixed")).unwrap();
+        fs::copy(bench.path("d/val/骨/0.png"), bench.path("mixed/0.png")).unwrap();
+        fs::write(bench.path("mixed/1.png"), "damaged").unwrap();
+        std::os::unix::fs::symlink("nowhere", bench.path("mixed/2.png")).unwrap();
+        let mixed = bench.stagger("predict --run run mixed --top 1");
+        assert_eq!(mixed.status, 1, "{}", mixed.stderr);
+        assert_eq!(mixed.stdout.lines().count(), 1, "{}", mixed.stdout);
+        let lines: Vec<&str> = mixed.stderr.lines().collect();
+        assert_eq!(lines.len(), 3, "{}", mixed.stderr);
+        assert!(
+            lines[1].starts_with("cannot read mixed/2.png: "),
+            "{}",
+            lines[1]
+        );
+        assert_eq!(
+            lines[2],
+            "error: 2 of 3 pictures could not be predicted; the others were"
+        );
+        // What it is is not known.
+        let _socket = std::os::unix::net::UnixListener::bind(bench.path("mixed/socket")).unwrap();
+        fs::remove_file(bench.path("mixed/1.png")).unwrap();
+        fs::remove_file(bench.path("mixed/2.png")).unwrap();
+        let other = bench.stagger("predict --run run mixed --top 1");
+        assert_eq!(other.status, 1, "{}", other.stderr);
+        assert_eq!(
+            other.stderr,
+            "left out: 1 unreadable file or folder (mixed/socket)\n\
+             error: 1 file or folder could not be read; the pictures elsewhere were predicted\n"
+        );
+    }
+
     // What lies beside pictures is told, and not on the output.
     fs::write(bench.path("d/val/骨/x.webm"), "film").unwrap();
     let beside = bench.stagger("predict --run run d/val --csv");

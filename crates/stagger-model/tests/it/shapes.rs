@@ -149,13 +149,18 @@ fn settings_out_of_range_are_refused() {
             )
         );
     }
-    let epsilon = Layer::BatchNorm2d {
+    let norm = |epsilon: f64| Layer::BatchNorm2d {
         name: "bn".into(),
         channels: 1,
-        epsilon: 0.0,
+        epsilon,
         momentum: 0.1,
     };
-    assert!(error(epsilon, &[1, 4, 4]).contains("epsilon = 0; expected a number above 0"));
+    for epsilon in [0.0, -1.0, 1.5, 1e300, f64::INFINITY, f64::NAN] {
+        let error = error(norm(epsilon), &[1, 4, 4]);
+        let expected = format!("epsilon = {epsilon}; expected a number above 0 and at most 1");
+        assert!(error.contains(&expected), "{error}");
+    }
+    assert!(norm(1.0).output_shape(&[1, 4, 4]).is_ok());
 }
 
 #[test]

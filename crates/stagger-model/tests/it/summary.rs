@@ -87,7 +87,7 @@ fn a_cut_that_does_not_fit_is_refused() {
         .unwrap_err()
         .to_string();
     assert!(
-        message.starts_with("the balance `7,4` is for 2 stages but there are 1"),
+        message.starts_with("the balance `7,4` is for 2 stages but there is 1"),
         "{message}"
     );
 }

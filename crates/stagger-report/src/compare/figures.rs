@@ -5,6 +5,7 @@ use super::progress::Trained;
 use super::run::RunResult;
 use super::table::mebibytes;
 use crate::charts::{Bars, ChartError, Figure, Line, bars, lines};
+use crate::staleness_bars::staleness_bars;
 
 /// Most points of a line of losses; neighbouring batches are averaged to get there.
 const POINTS: usize = 150;
@@ -193,24 +194,8 @@ fn memory(results: &[MethodResult]) -> Vec<Bars> {
 }
 
 fn histogram(result: &MethodResult) -> Vec<Bars> {
-    let longest = result
-        .staleness
-        .iter()
-        .map(|stage| stage.counts.len())
-        .max();
-    let bars = |staleness: usize| Bars {
-        name: staleness.to_string(),
-        values: result
-            .staleness
-            .iter()
-            .map(|stage| {
-                let all: usize = stage.counts.iter().sum();
-                let count = stage.counts.get(staleness).copied().unwrap_or(0);
-                100.0 * count as f64 / all.max(1) as f64
-            })
-            .collect(),
-    };
-    (0..longest.unwrap_or(0)).map(bars).collect()
+    let counts = result.staleness.iter().map(|stage| stage.counts.as_slice());
+    staleness_bars(&counts.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

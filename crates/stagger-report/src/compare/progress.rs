@@ -109,15 +109,15 @@ fn warmup(records: &[Record]) -> usize {
     let epochs = records.iter().filter_map(epoch);
     let stages = epochs.flat_map(|epoch| &epoch.stages);
     let staleness = stages.map(|stage| stage.staleness_max).max().unwrap_or(0);
-    WARMUP_BATCHES.max(staleness + 1)
+    WARMUP_BATCHES.max(staleness.saturating_add(1))
 }
 
 fn rate(batches: &[&BatchRecord], steps: &[Step], warmup: usize) -> Option<f64> {
     let skip = warmup.min(batches.len() / 2);
-    let (mut samples, mut seconds) = (0, 0.0);
+    let (mut samples, mut seconds) = (0_usize, 0.0);
     for (record, step) in batches.iter().zip(steps).skip(skip) {
         if step.measured {
-            samples += record.samples;
+            samples = samples.saturating_add(record.samples);
             seconds += step.seconds;
         }
     }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::saturating;
+
 /// Staleness of one stage: updates between the forward and the backward of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct StageStaleness {
@@ -17,11 +19,6 @@ impl StageStaleness {
     /// Adds the maximum and the counts of another epoch or run. The mean is left to the caller, who knows how to weight it.
     pub(crate) fn add(&mut self, max: usize, counts: &[usize]) {
         self.max = self.max.max(max);
-        if self.counts.len() < counts.len() {
-            self.counts.resize(counts.len(), 0);
-        }
-        for (sum, count) in self.counts.iter_mut().zip(counts) {
-            *sum += count;
-        }
+        saturating::add_each(&mut self.counts, counts);
     }
 }

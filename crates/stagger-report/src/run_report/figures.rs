@@ -2,7 +2,9 @@
 
 use super::reported_run::ReportedRun;
 use super::thinned::POINTS;
-use crate::charts::{Bars, ChartError, Figure, Line, bars, lines};
+use crate::charts::{ChartError, Figure, Line, bars, lines};
+use crate::saturating;
+use crate::staleness_bars::staleness_bars;
 use crate::summary::{EpochSummary, StageSummary};
 
 /// Charts in which all runs are.
@@ -125,22 +127,8 @@ pub(super) fn of_stages(run: &ReportedRun) -> Result<Vec<Figure>, ChartError> {
         ),
     );
     let counts = staleness_counts(&run.epochs, stages);
-    let most = counts.iter().map(Vec::len).max().unwrap_or(0);
-    let share = |counts: &Vec<usize>, staleness: usize| {
-        let all: usize = counts.iter().sum();
-        let count = counts.get(staleness).copied().unwrap_or(0);
-        100.0 * count as f64 / all.max(1) as f64
-    };
-    let groups: Vec<Bars> = (0..most)
-        .map(|staleness| Bars {
-            name: staleness.to_string(),
-            values: counts
-                .iter()
-                .map(|counts| share(counts, staleness))
-                .collect(),
-        })
-        .filter(|group| group.values.iter().any(|value| *value > 0.0))
-        .collect();
+    let counts: Vec<&[usize]> = counts.iter().map(Vec::as_slice).collect();
+    let groups = staleness_bars(&counts);
     let names: Vec<String> = (0..stages).map(|stage| format!("stage {stage}")).collect();
     add(
         "Staleness of each stage",
@@ -200,12 +188,7 @@ fn staleness_counts(epochs: &[EpochSummary], stages: usize) -> Vec<Vec<usize>> {
     let mut counts = vec![Vec::new(); stages];
     for epoch in epochs {
         for (sums, stage) in counts.iter_mut().zip(&epoch.stages) {
-            if sums.len() < stage.staleness_counts.len() {
-                sums.resize(stage.staleness_counts.len(), 0);
-            }
-            for (sum, count) in sums.iter_mut().zip(&stage.staleness_counts) {
-                *sum += count;
-            }
+            saturating::add_each(sums, &stage.staleness_counts);
         }
     }
     counts

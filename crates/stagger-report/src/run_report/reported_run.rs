@@ -1,9 +1,10 @@
 //! What a run folder says of its run.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::Value;
-use stagger_data::{foreign, shown_text};
+use stagger_data::{foreign, shown_path, shown_text};
 
 use super::thinned::Thinned;
 use super::timeline::Traced;
@@ -26,6 +27,8 @@ pub struct ReportedRun {
     /// What it trains, on what, and how: names and values.
     pub(super) facts: Vec<(String, String)>,
     pub(super) environment: Option<Environment>,
+    /// What of its folder cannot be read, a sentence for each.
+    pub(super) faults: Vec<String>,
     pub(super) losses: Thinned,
     pub(super) rates: Thinned,
     pub(super) batches: usize,
@@ -91,15 +94,28 @@ impl ReportedRun {
             Some(end) => ended(&end),
             None => unended(last_at),
         };
-        if let Some(what) = read.fault {
-            run.state = format!(
-                "{}. {METRICS_FILE} is read up to line {}, which is no record: {}",
-                run.state,
-                read.line,
-                shown_text(&what)
-            );
+        if let Some(sentence) = read.sentence() {
+            run.state = format!("{}. {sentence}", run.state);
+            let folder = shown_path(path);
+            run.faults.push(format!("{folder}: {sentence}"));
+        }
+        match environment(&path.join(ENVIRONMENT_FILE)) {
+            Ok(found) => run.environment = found,
+            Err(error) => {
+                let why = shown_text(&error.to_string());
+                run.faults
+                    .push(format!("the page lacks host and build: {why}"));
+                run.facts
+                    .push(("host and build".to_owned(), format!("unknown: {why}")));
+            }
         }
         Ok(run)
+    }
+
+    /// What of its folder is not on the page as it cannot be read, a sentence for each.
+    #[must_use]
+    pub fn faults(&self) -> &[String] {
+        &self.faults
     }
 
     fn named(path: &Path) -> Self {
@@ -111,7 +127,8 @@ impl ReportedRun {
         Self {
             name: shown_text(&name),
             facts: Vec::new(),
-            environment: environment(&path.join(ENVIRONMENT_FILE)),
+            environment: None,
+            faults: Vec::new(),
             losses: Thinned::default(),
             rates: Thinned::default(),
             batches: 0,
@@ -126,10 +143,16 @@ impl ReportedRun {
     }
 }
 
-/// The environment, where there is one that can be read: a run trains without.
-fn environment(path: &Path) -> Option<Environment> {
-    let text = foreign::text_inside(path, MAX_ENVIRONMENT_BYTES).ok()?;
-    serde_json::from_str(&text).ok()
+/// The environment, where there is one: a run trains without.
+fn environment(path: &Path) -> Result<Option<Environment>, ReportError> {
+    let text = match foreign::text_inside(path, MAX_ENVIRONMENT_BYTES) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ReportError::io("read", path, source)),
+    };
+    let read =
+        serde_json::from_str(&text).map_err(|error| ReportError::io("read", path, error.into()));
+    read.map(Some)
 }
 
 fn ended(end: &EndRecord) -> String {

@@ -188,6 +188,45 @@ fn a_long_run_has_a_small_page() {
     assert!(page.contains("One epoch in 3 of the longest run is drawn."));
 }
 
+/// Each of these is a record as far as JSON goes: a page of it hung, ended in a panic, or had hundreds of megabytes.
+#[test]
+fn numbers_out_of_all_bounds_make_a_page_all_the_same() {
+    let whole = metrics(30, "");
+    let half = usize::MAX / 2 + 1;
+    let many = vec!["1"; 200_000].join(",");
+    for (from, to) in [
+        (
+            r#""epoch":1,"loss":2,"top1":50.0,"top5":90.0,"lr":0.1"#,
+            r#""epoch":1,"loss":2,"top1":50.0,"top5":90.0,"lr":-1e308"#.to_owned(),
+        ),
+        (
+            r#""staleness_counts":[10]"#,
+            format!(r#""staleness_counts":[{half}]"#),
+        ),
+        (
+            r#""staleness_counts":[10]"#,
+            format!(r#""staleness_counts":[{many}]"#),
+        ),
+        (
+            r#""staleness_max":2"#,
+            format!(r#""staleness_max":{}"#, usize::MAX),
+        ),
+        (
+            r#""forward_seconds":2.0"#,
+            r#""forward_seconds":1e19"#.to_owned(),
+        ),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let page = page(
+            &whole
+                .replace(from, &to)
+                .replacen(r#""lr":0.1"#, r#""lr":1e308"#, 1),
+        );
+        assert!(page.contains("Training loss"), "{from}");
+        assert!(page.len() < 1 << 20, "{from}: {} bytes", page.len());
+    }
+}
+
 #[test]
 fn no_name_becomes_a_tag() {
     let tags = "<\u{202e}script>x('a')<img src='y'>&lt;\u{1b}[31m";

@@ -61,17 +61,19 @@ impl ReportedRun {
         Ok(self)
     }
 
-    /// The run with the timeline of the file `trace.json` in its folder, if there is one. Where that is no trace of this run, the page
-    /// says why. `path` is the folder of the run.
+    /// The run with the timeline of the file `trace.json` in its folder, if there is one. Where that is no trace of this run, or has
+    /// none of these batches, the page and [`faults`](Self::faults) say why. `path` is the folder of the run.
     #[must_use]
     pub fn with_trace_found(mut self, path: &Path, batches: Option<RangeInclusive<u32>>) -> Self {
         let file = path.join(TRACE_FILE);
         if stagger_data::foreign::is_there(&file) {
             let part = self.fitting_part(&file, batches.as_ref(), read_trace_inside);
+            let part = part.map_err(|error| error.to_string());
+            self.faults.extend(part.as_ref().err().cloned());
             self.trace = Some(Traced {
                 source: shown_path(&file),
                 batches,
-                part: part.map_err(|error| error.to_string()),
+                part,
             });
         }
         self
@@ -81,6 +83,12 @@ impl ReportedRun {
     #[must_use]
     pub fn has_trace(&self) -> bool {
         self.trace.is_some()
+    }
+
+    /// Why there is no timeline, where a trace has been found and cannot be drawn.
+    #[must_use]
+    pub fn trace_refusal(&self) -> Option<&str> {
+        self.trace.as_ref()?.part.as_ref().err().map(String::as_str)
     }
 
     fn fitting_part(

@@ -435,7 +435,11 @@ impl Refusal {
                 path,
                 source,
             } => {
-                format!("{} {}: {source}", name(option), shown_path(path))
+                let (option, path, source) = (name(option), shown_path(path), source.to_string());
+                match source.contains(&path) {
+                    true => format!("{option}: {source}"),
+                    false => format!("{option} {path}: {source}"),
+                }
             }
             Self::NoResumeWeights { option, path } => format!(
                 "{}: {} is neither a run folder, nor a snapshot, nor a weights file",

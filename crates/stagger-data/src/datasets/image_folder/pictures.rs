@@ -256,18 +256,29 @@ mod tests {
             .unwrap();
         fs::write(at("d/notes.txt"), "no picture").unwrap();
         fs::write(at("d/damaged.jpg"), "no picture either").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("nowhere", at("d/gone.jpg")).unwrap();
         let names = [at("d/deep/b.png"), at("d")];
         let pictures = open_pictures(&names, None, &trained_on(1)).unwrap();
-        let expected = ["d/deep/b.png", "d/a.png", "d/damaged.jpg", "d/deep/b.png"].map(at);
+        let mut expected = vec!["d/deep/b.png", "d/a.png", "d/damaged.jpg", "d/deep/b.png"];
+        if cfg!(unix) {
+            expected.insert(3, "d/gone.jpg");
+        }
+        let expected: Vec<PathBuf> = expected.into_iter().map(at).collect();
         assert_eq!(pictures.paths(), expected);
         assert_eq!(pictures.left_out().len(), 1);
         let mut pixels = [1; 4];
-        for (index, tone) in [(0, 7), (1, 9), (2, 0), (3, 7)] {
+        for (index, tone) in [(0, 7), (1, 9), (2, 0), (expected.len() - 1, 7)] {
             pictures.image(index, &mut pixels).unwrap();
             assert_eq!(pixels, [tone; 4]);
         }
         let failure = pictures.take_failure(2).unwrap().to_string();
         assert!(failure.contains("damaged.jpg does not decode"), "{failure}");
+        if cfg!(unix) {
+            pictures.image(3, &mut pixels).unwrap();
+            let failure = pictures.take_failure(3).unwrap().to_string();
+            assert!(failure.contains("gone.jpg"), "{failure}");
+        }
         assert!(pictures.take_failure(2).is_none() && pictures.take_failure(1).is_none());
         pictures.split().validate().unwrap();
     }

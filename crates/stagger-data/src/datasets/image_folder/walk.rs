@@ -101,6 +101,7 @@ pub(super) fn read(split: &Path, tally: &mut Tally) -> Result<SplitFolder, DataE
     let mut walk = Walk {
         classes: Vec::new(),
         candidates: Vec::new(),
+        keeps_unreadable: false,
         tally,
     };
     for (name, path, kind) in entries(split).map_err(DataError::io(split))? {
@@ -129,7 +130,8 @@ pub(super) fn read(split: &Path, tally: &mut Tally) -> Result<SplitFolder, DataE
     Ok(walk.sorted_out(split))
 }
 
-/// The images in a folder at any depth, in the order of those of a class.
+/// The images in a folder at any depth, in the order of those of a class. Files that are called pictures and cannot be read are among
+/// them.
 ///
 /// # Errors
 /// [`DataError::Io`] if the folder itself cannot be read.
@@ -139,6 +141,7 @@ pub(super) fn read_whole(folder: &Path, tally: &mut Tally) -> Result<Vec<Image>,
     let mut walk = Walk {
         classes: Vec::new(),
         candidates: Vec::new(),
+        keeps_unreadable: true,
         tally,
     };
     let name = folder.file_name().unwrap_or_default().to_owned();
@@ -150,6 +153,8 @@ pub(super) fn read_whole(folder: &Path, tally: &mut Tally) -> Result<Vec<Image>,
 struct Walk<'a> {
     classes: Vec<Class>,
     candidates: Vec<Candidate>,
+    /// Whether a file that is called a picture and cannot be read is one, so that reading it says why.
+    keeps_unreadable: bool,
     tally: &'a mut Tally,
 }
 
@@ -180,6 +185,11 @@ impl Walk<'_> {
                 }
                 match entry(&path, kind, &came_through) {
                     Entry::File => files.push(path),
+                    Entry::LeftOut(LeftOutReason::DanglingLink | LeftOutReason::Unreadable)
+                        if self.keeps_unreadable && is_called_a_picture(&path) =>
+                    {
+                        files.push(path);
+                    }
                     Entry::LeftOut(reason) => self.left_out(reason, path, label),
                     Entry::Folder(target) => {
                         let mut came_through = came_through.clone();
@@ -256,6 +266,15 @@ impl Walk<'_> {
                         path,
                         name_bytes,
                         size_bytes,
+                    });
+                }
+                (Some(class), Content::Unreadable)
+                    if self.keeps_unreadable && is_called_a_picture(&path) =>
+                {
+                    self.classes[class].images.push(Image {
+                        path,
+                        name_bytes,
+                        size_bytes: 0,
                     });
                 }
                 (Some(class), Content::Other) => {
