@@ -104,7 +104,8 @@ fn the_metrics_are_on_disk_when_a_snapshot_is_complete() {
 /// No snapshot is taken whose lines another program has taken away.
 #[test]
 fn a_file_that_is_taken_away_ends_the_run() {
-    let taken: [(&str, fn(&Path)); 3] = [
+    type Take = fn(&Path);
+    let taken: [(&str, Take); 3] = [
         ("moved", |path| {
             std::fs::rename(path, path.with_extension("old")).unwrap()
         }),
