@@ -36,6 +36,7 @@ mod model_files;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod output;
+mod places;
 mod plan;
 mod predict;
 mod profile;
