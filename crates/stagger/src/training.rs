@@ -10,6 +10,7 @@ mod final_test;
 mod journal;
 mod labels;
 mod last_weights;
+mod place;
 mod prepared;
 mod resume;
 mod rollback;
@@ -19,6 +20,7 @@ mod session;
 mod snapshots;
 pub(crate) use snapshots::with_class_names;
 mod stall;
+mod start_states;
 mod told_gradients;
 
 use std::io::{self, Write};
@@ -44,9 +46,9 @@ use crate::ranks;
 pub use final_test::{FinalTest, TestScores};
 pub use prepared::Prepared;
 pub(crate) use prepared::set_stages;
-pub(crate) use resume::initial_states;
 pub use run::{Run, SnapshotCost};
 pub use stall::Stalled;
+pub(crate) use start_states::initial_states;
 
 /// A training run: one thread per stage, in this process or in several.
 ///

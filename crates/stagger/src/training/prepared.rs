@@ -17,11 +17,12 @@ use super::calibration::{self, Calibration};
 use super::early_end::Goals;
 use super::final_test::FinalTest;
 use super::journal::Journal;
-use super::resume::{self, Place};
+use super::place::{self, Place};
+use super::resume;
 use super::rollback;
 use super::run::Run;
 use super::session::{Session, StartPoint};
-use super::{Outputs, Training, closing, labels, snapshots};
+use super::{Outputs, Training, closing, labels, snapshots, start_states};
 use crate::balance;
 use crate::error::Error;
 use crate::job::{Job, check_snapshots};
@@ -137,7 +138,7 @@ impl<'a> Prepared<'a> {
             prepared.notes.extend(measured);
         }
         if prepared.finished().is_none() && prepared.from.snapshot.is_none() {
-            prepared.states = resume::initial_states(&prepared.job, &mut prepared.notes)?;
+            prepared.states = start_states::initial_states(&prepared.job, &mut prepared.notes)?;
         }
         if let (Some(leader), None) = (&prepared.leader, prepared.finished()) {
             let commit = prepared.outputs.commit.as_deref();
@@ -173,7 +174,7 @@ impl<'a> Prepared<'a> {
         };
         let is_at_end = self.from.version() >= self.job.horizon.batches || self.met().is_some();
         // One that was killed on its last steps takes them now, as does one whose last snapshot is damaged.
-        let ended_at = resume::ended_well_at(&folder.file(METRICS_FILE));
+        let ended_at = place::ended_well_at(&folder.file(METRICS_FILE));
         (is_at_end && ended_at == Some(self.from.version())).then(|| folder.path())
     }
 
@@ -219,7 +220,7 @@ impl<'a> Prepared<'a> {
         if let Some(path) = self.finished().map(Path::to_owned) {
             // The last snapshot may be of a moment before the last evaluation, and the evaluation at a former end inside an epoch has no
             // line any more.
-            let in_metrics = resume::best_of(&path.join(METRICS_FILE))?;
+            let in_metrics = place::best_of(&path.join(METRICS_FILE))?;
             let better = |one: (usize, f64), other: (usize, f64)| match one.1 >= other.1 {
                 true => one,
                 false => other,

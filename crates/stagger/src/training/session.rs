@@ -23,7 +23,7 @@ use super::journal::Journal;
 use super::last_weights::LastWeights;
 use super::run::SnapshotCost;
 use super::stall::{Ended, Stalled};
-use super::{ConsoleHook, OnStall, labels, resume, snapshots, told_gradients};
+use super::{ConsoleHook, OnStall, labels, snapshots, start_states, told_gradients};
 use crate::error::Error;
 use crate::evaluation;
 use crate::job::{Job, OnNan};
@@ -160,7 +160,7 @@ impl<'s> Session<'_, 's> {
         }));
         // A run that has gone back to its start, and had begun at a snapshot.
         let again = match (&from.snapshot, self.states) {
-            (None, None) => resume::initial_states(job, &mut Vec::new())?,
+            (None, None) => start_states::initial_states(job, &mut Vec::new())?,
             _ => None,
         };
         let states = again.as_deref().or(self.states);

@@ -21,7 +21,7 @@ use stagger_report::{
 use stagger_runtime::snapshot::Snapshot;
 
 use super::data_check;
-use super::resume;
+use super::place;
 use super::rolled_back::RolledBack;
 use super::session::{RunProgress, StartPoint};
 use crate::config_file;
@@ -441,7 +441,7 @@ pub fn weights(
                 .get("version")
                 .and_then(|version| version.parse().ok());
             // Those of a continuation that was given up are of no run any more.
-            let is_its_end = version == resume::ended_well_at(&path.join(METRICS_FILE));
+            let is_its_end = version == place::ended_well_at(&path.join(METRICS_FILE));
             is_its_end
                 && version.is_some_and(|version| version > snapshot.version)
                 && !is_snapshot(path)
