@@ -10,6 +10,7 @@ mod final_test;
 mod journal;
 mod labels;
 mod last_weights;
+mod mended_weights;
 mod place;
 mod prepared;
 mod resume;

@@ -22,7 +22,7 @@ use super::resume;
 use super::rollback;
 use super::run::Run;
 use super::session::{Session, StartPoint};
-use super::{Outputs, Training, closing, labels, snapshots, start_states};
+use super::{Outputs, Training, closing, labels, mended_weights, snapshots, start_states};
 use crate::balance;
 use crate::error::Error;
 use crate::job::{Job, check_snapshots};
@@ -237,7 +237,7 @@ impl<'a> Prepared<'a> {
             }
             if let (Folder::Reopened(folder), None) = (&self.folder, self.job.emulated()) {
                 let metadata = labels::metadata(&self.job);
-                for note in snapshots::mend_last(folder, &metadata, &self.from)? {
+                for note in mended_weights::mend_last(folder, &metadata, &self.from)? {
                     journal.print(&note);
                 }
             }
@@ -325,7 +325,7 @@ impl<'a> Prepared<'a> {
         }
         if let (Some(folder), Some(_)) = (folder, &self.from.snapshot) {
             let best = self.from.progress.best;
-            let note = snapshots::check_best(folder, &labels::metadata(job), best)?;
+            let note = mended_weights::check_best(folder, &labels::metadata(job), best)?;
             note.map_or(Ok(()), |note| journal.say(&note))?;
         }
         let interrupt = self.outputs.interrupt;

@@ -8,6 +8,7 @@ use stagger_runtime::{Fault, MOST_SKIPPED_IN_A_ROW, Outcome, RunError};
 use super::early_end::Ending;
 use super::journal::Journal;
 use super::labels;
+use super::mended_weights;
 use super::rolled_back::RolledBack;
 use super::session::{Session, StartPoint, Stretch};
 use super::snapshots;
@@ -135,7 +136,7 @@ fn back(
     RolledBack::to(&back, session.job)?.write(folder)?;
     // A better version that is given up with the rollback does not count.
     let metadata = labels::metadata(session.job);
-    snapshots::restore_best(folder, &metadata, back.progress.best)?;
+    mended_weights::restore_best(folder, &metadata, back.progress.best)?;
     let (version, factor) = (back.version(), back.progress.learning_rate_factor);
     journal.say(&format!(
         "rolled back to version {version}; learning rates are {factor} of the config's from there on"
@@ -168,7 +169,7 @@ fn before_it(
     back.progress.drained_at = from.progress.drained_at.clone();
     RolledBack::forget_later(folder, &back, session.job)?;
     let metadata = labels::metadata(session.job);
-    snapshots::restore_best(folder, &metadata, back.progress.best)?;
+    mended_weights::restore_best(folder, &metadata, back.progress.best)?;
     let version = back.version();
     journal.say(&format!(
         "there is no whole snapshot of version {missing} to go back to: it is taken anew, from version {version} on"
