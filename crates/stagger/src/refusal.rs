@@ -15,6 +15,7 @@ use crate::error::Source;
 pub(crate) use emulated::refuse_emulated;
 pub use literal_path::check_path;
 pub use spelling::Spelling;
+pub(crate) use spelling::said_number;
 
 /// Why a run is refused before it begins. `option` is the field of [`TrainingOptions`](crate::TrainingOptions) at fault.
 #[derive(Debug, thiserror::Error)]

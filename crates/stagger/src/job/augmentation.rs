@@ -5,7 +5,7 @@ use stagger_data::{Augmentation, ColorJitter, Framing, Mixing, RandAugment, Spli
 use super::Given;
 use crate::error::Error;
 use crate::options::{Augment, TrainingOptions};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, said_number};
 
 /// Operations of RandAugment on one image, at most.
 const MOST_OPERATIONS: usize = 100;
@@ -48,7 +48,7 @@ fn alpha(option: &'static str, said: Option<f64>) -> Result<Option<f64>, Refusal
     match said {
         Some(alpha) if !(alpha > 0.0 && alpha <= Mixing::MOST) => Err(Refusal::Value {
             option,
-            found: alpha.to_string(),
+            found: said_number(alpha),
             kind: "an α of a beta distribution",
             expected: "a number above 0 and up to 10, such as 0.2",
         }),
@@ -150,7 +150,7 @@ fn erasing(options: &TrainingOptions) -> Result<f32, Refusal> {
         Some(probability) if (0.0..=1.0).contains(&probability) => Ok(probability as f32),
         Some(found) => Err(Refusal::Value {
             option: "random_erasing",
-            found: found.to_string(),
+            found: said_number(found),
             kind: "a probability",
             expected: "a number from 0 to 1, such as 0.1",
         }),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stagger_schedule::Horizon;
 
 use crate::options::TrainingOptions;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, said_number};
 
 /// Far above any real run; the marks of every epoch are kept in memory.
 const MAX_EPOCHS: usize = 1_000_000;
@@ -15,7 +15,7 @@ pub(super) fn time_limit(seconds: f64) -> Result<Duration, Refusal> {
         Ok(limit) if !limit.is_zero() => Ok(limit),
         _ => Err(Refusal::Value {
             option: "max_seconds",
-            found: seconds.to_string(),
+            found: said_number(seconds),
             kind: "a duration",
             expected: "a number above 0, such as 60",
         }),
@@ -44,7 +44,7 @@ pub(super) fn check_goals(options: &TrainingOptions) -> Result<(), Refusal> {
     match options.target {
         Some(target) if !(target > 0.0 && target <= 100.0) => Err(Refusal::Value {
             option: "target",
-            found: target.to_string(),
+            found: said_number(target),
             kind: "an accuracy",
             expected: "percent above 0 and up to 100, such as 84",
         }),
@@ -58,7 +58,7 @@ pub(super) fn stall_timeout(options: &TrainingOptions) -> Result<Option<Duration
         Ok(timeout) => Ok((!timeout.is_zero()).then_some(timeout)),
         Err(_) => Err(Refusal::Value {
             option: "stall_timeout",
-            found: seconds.to_string(),
+            found: said_number(seconds),
             kind: "a duration",
             expected: "a number of seconds, or 0 for none",
         }),

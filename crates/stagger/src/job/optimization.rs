@@ -5,7 +5,7 @@ use stagger_model::Model;
 
 use crate::error::Error;
 use crate::options::TrainingOptions;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, said_number};
 
 /// A value that nothing looks at is a misunderstanding.
 pub(super) fn refuse_unused(values: &TrainingOptions) -> Result<(), Refusal> {
@@ -129,7 +129,7 @@ pub(super) fn average(values: &TrainingOptions) -> Result<Option<f64>, Refusal> 
     match values.ema {
         Some(keep) if !(keep > 0.0 && keep < 1.0) => Err(Refusal::Value {
             option: "ema",
-            found: keep.to_string(),
+            found: said_number(keep),
             kind: "a share",
             expected: "a number above 0 and below 1, such as 0.999",
         }),
@@ -170,7 +170,7 @@ pub(crate) fn learning_rate(
     if !(0.0..=base).contains(&last) {
         return Err(Refusal::Value {
             option: "lr_last",
-            found: last.to_string(),
+            found: said_number(last),
             kind: "a learning rate",
             expected: "a number from 0 to that of --lr",
         });
@@ -239,7 +239,7 @@ pub(crate) fn learning_rate(
             if !(base * factor.powf(steps.len() as f64)).is_finite() {
                 return Err(Refusal::Value {
                     option: "lr_gamma",
-                    found: factor.to_string(),
+                    found: said_number(factor),
                     kind: "a factor by which the learning rate stays finite",
                     expected: "a smaller one, such as 0.1",
                 });
@@ -277,7 +277,7 @@ fn positive(option: &'static str, value: f64, kind: &'static str) -> Result<(), 
     }
     Err(Refusal::Value {
         option,
-        found: value.to_string(),
+        found: said_number(value),
         kind,
         expected: "a number above 0, such as 0.1",
     })

@@ -4,7 +4,7 @@ use stagger_plan::{DeviceProfile, Distribution, LinkProfile, Profile};
 
 use super::Planning;
 use crate::error::Error;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, said_number};
 
 /// Devices that a plan is made for at most: the methods on all of them are tried within minutes.
 const MOST_DEVICES: usize = 64;
@@ -56,10 +56,7 @@ impl Planning {
         {
             return Err(Refusal::Value {
                 option: "speeds",
-                found: match speed.abs() {
-                    size if size > 1e9 || (size > 0.0 && size < 1e-9) => format!("{speed:e}"),
-                    _ => speed.to_string(),
-                },
+                found: said_number(*speed),
                 kind: "a speed",
                 expected: "a number from 1e-6 to 1e6, such as 0.5 for a device that takes twice as long",
             }

@@ -10,6 +10,14 @@ pub enum Spelling {
     Flags,
 }
 
+/// A number as people write it: with an exponent where it would have many zeros.
+pub(crate) fn said_number(number: f64) -> String {
+    match number.abs() {
+        size if size > 1e9 || (size > 0.0 && size < 1e-9) => format!("{number:e}"),
+        _ => number.to_string(),
+    }
+}
+
 impl Spelling {
     /// The name of an option that is given in snake case.
     pub fn name(self, option: &str) -> String {
