@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use stagger_data::{foreign, shown_text};
-use stagger_report::{Look, METRICS_FILE, MetricsFollower, ROLLBACK_FILE, ReportError};
+use stagger_report::{
+    Look, METRICS_FILE, MetricsFollower, ROLLBACK_FILE, ReportError, not_read_further,
+};
 
 use crate::seen::{Rollback, RunSeen};
 
@@ -70,12 +72,8 @@ impl FollowedFolder {
         look.records
             .iter()
             .for_each(|record| self.seen.take(record));
-        self.seen.fault = look.fault.as_ref().map(|(line, what)| {
-            format!(
-                "{METRICS_FILE} is read up to line {line}, which is no record: {}",
-                shown_text(what.strip_prefix("no record: ").unwrap_or(what))
-            )
-        });
+        let fault = look.fault.as_ref();
+        self.seen.fault = fault.map(|(line, what)| not_read_further(*line, what));
         self.seen.rollback = rollback(&self.path.join(ROLLBACK_FILE));
         self.modified = look.modified;
         look.has_more

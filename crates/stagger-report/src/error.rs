@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use stagger_data::foreign::Unfit;
 use stagger_data::{shown_path, shown_sentence, shown_text};
 
+use crate::new_place::folder_of;
+
 /// Why a result could not be written or read back.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,7 +94,7 @@ pub enum ReportError {
     #[error(
         "could not {doing} {}: {source}{}",
         shown_path(path),
-        advice(doing, source)
+        advice(doing, path, source)
     )]
     Io {
         /// What was attempted, as a verb: `write`.
@@ -293,14 +295,14 @@ impl ReportError {
 }
 
 /// What the user can do about it, if known.
-fn advice(doing: &str, error: &io::Error) -> &'static str {
+fn advice(doing: &str, path: &Path, error: &io::Error) -> &'static str {
     let reads = doing.starts_with("read") || doing == "open the run folder";
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WriteZero => {
             "; free some space, or choose another disk with --output"
         }
         ErrorKind::PermissionDenied if reads => "; make it readable",
-        ErrorKind::NotFound if doing.starts_with("write") => {
+        ErrorKind::NotFound if doing.starts_with("write") && !folder_of(path).is_dir() => {
             "; its folder is gone: a run whose folder was renamed is resumed under its new name"
         }
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {

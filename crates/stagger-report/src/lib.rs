@@ -99,7 +99,7 @@ pub use memory::{peak_resident_bytes, reset_peak_resident, resident_bytes};
 pub use metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 pub use metrics_file::MetricsFile;
 pub use metrics_follower::{Look, MetricsFollower};
-pub use metrics_reader::{read_metrics, read_metrics_from};
+pub use metrics_reader::{not_read_further, read_metrics, read_metrics_from};
 pub use metrics_seal::{MetricsCoverage, MetricsSeals};
 pub use new_file::NewFile;
 pub use new_place::is_same_place;

@@ -18,6 +18,7 @@ use crate::memory::peak_resident_bytes;
 use crate::metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 use crate::metrics_reader;
 use crate::metrics_seal::MetricsSeals;
+use crate::passing_error::once_more;
 use crate::sink::Sink;
 use crate::snapshot::SnapshotParts;
 use crate::stage_tally::percent;
@@ -28,7 +29,7 @@ trait MetricsOutput: Write + Send {
     fn sync(&self) -> io::Result<()>;
 
     /// Whether the file at `path` is this one, and has at least so many bytes.
-    fn is_at(&self, path: &Path, bytes: u64) -> bool;
+    fn is_at(&self, path: &Path, bytes: u64) -> io::Result<bool>;
 }
 
 impl MetricsOutput for File {
@@ -36,11 +37,12 @@ impl MetricsOutput for File {
         self.sync_data()
     }
 
-    fn is_at(&self, path: &Path, bytes: u64) -> bool {
-        let (Ok(own), Ok(there)) = (self.metadata(), path.symlink_metadata()) else {
-            return false;
-        };
-        is_same_file(&own, &there) && own.len() >= bytes
+    fn is_at(&self, path: &Path, bytes: u64) -> io::Result<bool> {
+        let own = self.metadata()?;
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            there => Ok(is_same_file(&own, &there?) && own.len() >= bytes),
+        }
     }
 }
 
@@ -225,7 +227,13 @@ impl MetricsFile {
 
     /// No snapshot can be resumed whose lines are gone, so the run ends where another program has taken them.
     fn check(&self) -> Result<(), ReportError> {
-        match self.out.get_ref().is_at(&self.path, self.bytes) {
+        let mut is_there = false;
+        let looked = once_more(|| {
+            is_there = self.out.get_ref().is_at(&self.path, self.bytes)?;
+            Ok(())
+        });
+        looked.map_err(|source| ReportError::io("read", &self.path, source))?;
+        match is_there {
             true => Ok(()),
             false => Err(ReportError::TakenAway {
                 path: self.path.clone(),

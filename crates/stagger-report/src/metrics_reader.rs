@@ -65,14 +65,18 @@ pub(crate) struct ReadEnd {
 impl ReadEnd {
     /// Which line ended the reading, and why; `None` where all was read.
     pub fn sentence(&self) -> Option<String> {
-        let what = self.fault.as_ref()?;
-        // A line that is none says so itself.
-        let why = shown_text(what.strip_prefix(NO_RECORD).unwrap_or(what));
-        let line = self.line;
-        Some(format!(
-            "{METRICS_FILE} is read up to line {line}, which is no record: {why}; the rest is not read"
-        ))
+        Some(not_read_further(self.line, self.fault.as_ref()?))
     }
+}
+
+/// The sentence on a line of `metrics.jsonl` at which reading has ended, as it is no record for this reason.
+#[must_use]
+pub fn not_read_further(line: usize, what: &str) -> String {
+    // Such a line says so itself.
+    let why = shown_text(what.strip_prefix(NO_RECORD).unwrap_or(what));
+    format!(
+        "{METRICS_FILE} is read up to line {line}, which is no record: {why}; the rest is not read"
+    )
 }
 
 /// The lines of a metrics file whose records are wanted, byte for byte, up to the first line that is no record: the process

@@ -126,10 +126,14 @@ mod tests {
         assert!(NewFile::at_or_within(&own, None).is_ok());
         // In the folder of a run that is there, whatever is said of it.
         std::fs::write(folder.path().join("config.toml"), "").unwrap();
+        assert!(NewFile::at(&folder.path().join("average.safetensors")).is_ok());
+        std::fs::write(folder.path().join("metrics.jsonl"), "").unwrap();
         for name in ["metrics.jsonl", "average.safetensors", "snapshots"] {
             assert!(NewFile::at(&folder.path().join(name)).is_err(), "{name}");
         }
-        std::fs::remove_file(folder.path().join("config.toml")).unwrap();
+        for name in ["config.toml", "metrics.jsonl"] {
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
         let bare = folder.path().join("trace");
         std::fs::write(&bare, "").unwrap();
         let file = NewFile::beside(&bare, None).unwrap();

@@ -1,13 +1,14 @@
 //! Where a command may put something new: checked before the work whose result goes there.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf, absolute};
 
 use stagger_data::foreign;
 
 use crate::atomic_file::partial_path;
 use crate::error::ReportError;
-use crate::run_folder::{CONFIG_FILE, RunFolder};
+use crate::run_folder::{CONFIG_FILE, METRICS_FILE, RunFolder};
 
 /// Whether two paths lead to one place, which need not be there yet.
 #[must_use]
@@ -35,7 +36,7 @@ fn resolved(path: &Path) -> PathBuf {
 }
 
 /// The folder that a path is in.
-fn folder_of(path: &Path) -> &Path {
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
         folder => folder.unwrap_or(Path::new("")),
@@ -59,7 +60,9 @@ pub fn check_folder_of(path: &Path, made: Option<&Path>) -> Result<(), ReportErr
 pub fn refuse_own_name(path: &Path, made: Option<&Path>) -> Result<(), ReportError> {
     let folder = folder_of(path);
     let is_of_run = || {
-        made.is_some_and(|made| is_same_place(made, folder)) || folder.join(CONFIG_FILE).is_file()
+        let has = |name| folder.join(name).is_file();
+        made.is_some_and(|made| is_same_place(made, folder))
+            || has(CONFIG_FILE) && has(METRICS_FILE)
     };
     match RunFolder::is_own_name(path) && is_of_run() {
         true => Err(ReportError::OwnName {
@@ -76,9 +79,8 @@ pub fn try_file(path: &Path) -> Result<(), ReportError> {
         return Ok(());
     }
     let partial = partial_path(path);
-    foreign::create_anew(&partial)
-        .and_then(|_| fs::remove_file(&partial))
-        .map_err(|source| ReportError::io("write", path, source))
+    let tried = foreign::create_anew(&partial).and_then(|_| fs::remove_file(&partial));
+    unless_in_turn(tried).map_err(|source| ReportError::io("write", path, source))
 }
 
 /// The same of a folder.
@@ -86,15 +88,23 @@ pub fn try_folder(path: &Path) -> Result<(), ReportError> {
     if !folder_of(path).is_dir() {
         return Ok(());
     }
-    fs::create_dir(path)
-        .and_then(|()| fs::remove_dir(path))
-        .map_err(|source| ReportError::io("create the folder", path, source))
+    let tried = fs::create_dir(path).and_then(|()| fs::remove_dir(path));
+    unless_in_turn(tried).map_err(|source| ReportError::io("create the folder", path, source))
+}
+
+/// Another process that tries the same place at the same time, or makes it, shows that it can be made.
+fn unless_in_turn(tried: io::Result<()>) -> io::Result<()> {
+    match tried.as_ref().map_err(io::Error::kind) {
+        Err(ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty) => Ok(()),
+        _ => tried,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     #[test]
     fn one_place_has_many_paths() {
         let folder = tempfile::tempdir().unwrap();
@@ -124,7 +134,9 @@ mod tests {
         let long = folder.path().join("x".repeat(250));
         assert!(try_file(&long).is_err() && try_folder(&long).is_ok());
         assert!(try_folder(&folder.path().join("x".repeat(256))).is_err());
-        assert!(try_file(Path::new("/proc/trace.json")).is_err());
+        if cfg!(target_os = "linux") {
+            assert!(try_file(Path::new("/proc/trace.json")).is_err());
+        }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

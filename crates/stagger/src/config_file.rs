@@ -24,6 +24,15 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
+    /// A run has lost it.
+    #[error(
+        "{} is gone, and without it the run cannot be read: put back a copy of it, or move the folder of the run elsewhere",
+        shown_path(path)
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is too large to be a config.
     #[error(
         "the config file {} has {found} bytes, more than the {MAX_CONFIG_BYTES} that any config needs; is it the right file?",
@@ -92,7 +101,15 @@ pub fn of_run(folder: &Path) -> Result<TrainingOptions, ConfigError> {
 /// # Errors
 /// As [`read`]; when the checksum is another, and for a link that leads out of the folder.
 pub(crate) fn read_of_run(path: &Path) -> Result<TrainingOptions, ConfigError> {
-    of_text(path, foreign::text_inside(path, MAX_CONFIG_BYTES), |text| {
+    let text = foreign::text_inside(path, MAX_CONFIG_BYTES);
+    if let Err(error) = &text
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        return Err(ConfigError::Gone {
+            path: path.to_owned(),
+        });
+    }
+    of_text(path, text, |text| {
         if text.trim().is_empty() {
             return Err("it is empty, and the config of a run is not: put back a copy of it".to_owned());
         }

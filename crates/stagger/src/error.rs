@@ -129,7 +129,7 @@ pub enum Error {
         run: PathBuf,
         /// The missing file.
         file: &'static str,
-        /// The version of its newest snapshot, from which a resumed run writes the file anew.
+        /// That version, where there is a snapshot of it, from which a resumed run writes the file anew.
         snapshot: Option<usize>,
     },
     /// A run has no running mean of its weights.
@@ -229,7 +229,7 @@ fn anew(snapshot: Option<usize>) -> String {
         Some(version) => {
             format!("resume the run, which writes it anew from the snapshot of version {version}")
         }
-        None => "take it from a copy of the run, as there is no snapshot to write it anew from"
+        None => "take it from a copy of the run, as there is no snapshot of its version to write it anew from"
             .to_owned(),
     }
 }

@@ -6,14 +6,14 @@ use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
 use stagger_report::snapshot::SnapshotStore;
 use stagger_report::{
-    AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, Record, RunFolder,
-    read_metrics, read_weights, read_weights_inside,
+    AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, RunFolder,
+    read_weights, read_weights_inside,
 };
 
 use crate::error::Error;
 use crate::job::Job;
 use crate::stages;
-use crate::training::with_class_names;
+use crate::training::{best_of, with_class_names};
 use crate::weights_fit::{self, Classes};
 
 /// Which weights of a run.
@@ -39,17 +39,10 @@ pub(crate) struct InStages {
     pub states: Vec<StageState>,
 }
 
-/// Whether the metrics have an evaluation. Those that cannot be read have none.
-fn has_evaluated(folder: &RunFolder) -> bool {
-    let is_evaluation =
-        |record: &Record| matches!(record, Record::Epoch(epoch) if epoch.test_top1.is_some());
-    let records = read_metrics(&folder.file(METRICS_FILE));
-    records.is_ok_and(|records| records.iter().any(is_evaluation))
-}
-
-fn newest_snapshot(run: &Path) -> Option<usize> {
-    let versions = SnapshotStore::of_run(run).versions().ok()?;
-    versions.into_iter().map(|(version, _)| version).max()
+/// Whether there is a snapshot of a version.
+fn has_snapshot(run: &Path, version: usize) -> bool {
+    let versions = SnapshotStore::of_run(run).versions();
+    versions.is_ok_and(|versions| versions.iter().any(|(found, _)| *found == version))
 }
 
 impl RunWeights {
@@ -63,13 +56,15 @@ impl RunWeights {
         };
         if *self == Self::Best && !foreign::is_there(&path) {
             let (run, file) = (folder.path().to_owned(), BEST_WEIGHTS_FILE);
-            return Err(match has_evaluated(folder) {
-                true => Error::BestWeightsGone {
-                    snapshot: newest_snapshot(&run),
+            // Metrics that cannot be read have no evaluation.
+            let best = best_of(&folder.file(METRICS_FILE)).ok().flatten();
+            return Err(match best {
+                Some((version, _)) => Error::BestWeightsGone {
+                    snapshot: Some(version).filter(|version| has_snapshot(&run, *version)),
                     run,
                     file,
                 },
-                false => Error::NoBestWeights { run, file },
+                None => Error::NoBestWeights { run, file },
             });
         }
         if *self == Self::Average && !foreign::is_there(&path) {

@@ -91,7 +91,7 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
         };
         let _ = write!(
             text,
-            "\nto simulate the marked plan{without}, with and without a change:\n  {command}\n"
+            "\nto simulate the marked plan{without} (--latency, --straggler and the like change it):\n  {command}\n"
         );
     }
     print(&text)?;

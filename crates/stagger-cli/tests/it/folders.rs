@@ -114,10 +114,29 @@ fn what_chooses_nothing_is_tested_on_at_the_end() {
     fs::remove_file(bench.path("run/test.json")).unwrap();
     let again = bench.stagger("train --resume run");
     assert_eq!(again.status, 0, "{}", again.stderr);
-    assert_eq!(
-        fs::read_to_string(bench.path("run/test.json")).ok(),
-        Some(text)
+    let there = || fs::read_to_string(bench.path("run/test.json")).unwrap();
+    assert_eq!(there(), text);
+    // Nor is one left that is damaged, in which no figure is what it was.
+    for damaged in ["", &text.replace("\"samples\": 3", "\"samples\": 4")] {
+        assert!(*damaged != text);
+        fs::write(bench.path("run/test.json"), damaged).unwrap();
+        assert_eq!(bench.stagger("train --resume run").status, 0);
+        assert_eq!(there(), text);
+    }
+    // Earlier builds wrote no checksum: such a run is finished, and the next one begins anew.
+    let mut unsealed = found.clone();
+    unsealed.as_object_mut().unwrap().remove("crc32").unwrap();
+    fs::write(bench.path("run/test.json"), unsealed.to_string()).unwrap();
+    fs::create_dir(bench.path("runs")).unwrap();
+    fs::rename(bench.path("run"), bench.path("runs/earlier")).unwrap();
+    let auto = bench.stagger(&format!("{run} --resume auto"));
+    assert!(
+        auto.stdout.contains("done at version 4"),
+        "{} {}",
+        auto.stdout,
+        auto.stderr
     );
+    fs::rename(bench.path("runs/earlier"), bench.path("run")).unwrap();
     let done = bench.stagger("train --resume run");
     assert!(
         done.stdout.contains("nothing is left to do"),

@@ -119,10 +119,10 @@ fn a_run_ends_when_its_accuracy_no_longer_rises() {
         "train {data} {RUN} --epochs 1000 --patience 3 --output run"
     ));
     succeeds(&output, "is still the best: the run ends\n");
-    succeeds(
-        &output,
-        "; go on with: stagger train --resume run --patience ",
-    );
+    let hint = "; go on with: stagger train --resume run --patience ";
+    succeeds(&output, hint);
+    let hinted = output.stdout.split(hint).nth(1).unwrap();
+    let hinted: usize = hinted.lines().next().unwrap().parse().unwrap();
     let end = version(&output);
     let all = evaluations(&bench, "run");
     let marks: Vec<_> = all.iter().filter(|(at, _)| at % 3 == 0).copied().collect();
@@ -144,6 +144,7 @@ fn a_run_ends_when_its_accuracy_no_longer_rises() {
         &bench.stagger(&format!("train --resume run --patience {waited}")),
         "nothing is left to do",
     );
+    assert!(hinted > waited && hinted >= 6, "{hinted} and {waited}");
     let more = waited + 1;
     let further = bench.stagger(&format!(
         "train --resume run --patience {more} --max-batches 3000"

@@ -122,7 +122,10 @@ fn a_longer_cosine_is_said() {
 fn a_longer_run_may_go_back_behind_its_former_end() {
     let bench = Bench::new();
     let data = bench.tiny_data();
-    let run = format!("train {data} {CONSTANT} --schedule bp --epochs 2 --keep-snapshots 30");
+    // With rollbacks, as no snapshot of such a run is left out.
+    let run = format!(
+        "train {data} {CONSTANT} --schedule bp --epochs 2 --keep-snapshots 30 --on-nan rollback"
+    );
     bench.stagger(&format!("{run} --output run"));
     let steps = "--lr-schedule step --lr-steps 3 --lr-gamma 0.5";
     succeeds(
@@ -150,7 +153,8 @@ fn a_longer_run_that_goes_back_drains_at_its_former_end_again() {
     let bench = Bench::new();
     let data = bench.tiny_data();
     let run =
-        format!("train {data} {CONSTANT} --schedule dsp --stages 3 --epochs 4 --keep-snapshots 30");
+        // With rollbacks, as no snapshot of such a run is left out, however slow the disk is.
+        format!("train {data} {CONSTANT} --schedule dsp --stages 3 --epochs 4 --keep-snapshots 30 --on-nan rollback");
     bench.stagger(&format!("{run} --output run"));
     succeeds(
         &bench.stagger("train --resume run --epochs 6"),

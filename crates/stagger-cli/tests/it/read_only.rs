@@ -107,12 +107,17 @@ fn a_file_system_that_turns_read_only_costs_no_work() {
         let faults = format!("change:{name}/:{calls}:0:EROFS");
         let failed = with_faults(&bench, &faults, &format!("{run} --output {name}"));
         ends_in_a_sentence(&failed, calls);
+        let snapshots = fs::read_dir(bench.path(&format!("{name}/snapshots")));
+        let names = snapshots.into_iter().flatten().flatten();
+        let mut names = names.map(|entry| entry.file_name().into_encoded_bytes());
+        let has_snapshot = names.any(|name| name.starts_with(b"v"));
         let resumed = bench.stagger(&format!("{run} --resume auto --output {name}"));
         assert_eq!(resumed.status, 0, "{calls}: {}", resumed.stderr);
-        // The first fails before any snapshot, and so may the second on a busy machine. All may have been trained when the last fails.
+        // The first fails before any snapshot. All may have been trained when the last fails.
         let kept = ["resumed at version ", "finished at version "];
         let is_kept = kept.iter().any(|words| resumed.stdout.contains(words));
-        assert!(is_kept || calls <= CALLS[1], "{calls}: {}", resumed.stdout);
+        assert!(is_kept || !has_snapshot, "{calls}: {}", resumed.stdout);
+        assert!(has_snapshot || calls <= CALLS[1], "{calls}");
         is_as_unbroken(&bench, &name, &faults);
     }
 }

@@ -112,9 +112,41 @@ fn best_weights_that_are_gone_are_not_weights_that_never_were() {
     assert_eq!(
         refused("run"),
         format!(
-            "{expected}take it from a copy of the run, as there is no snapshot to write it anew from, or use --weights last\n"
+            "{expected}take it from a copy of the run, as there is no snapshot of its version to write it anew from, or use --weights last\n"
         )
     );
+}
+
+/// The file is written anew from the snapshot of its own version, which may be gone while newer ones are there.
+#[test]
+fn best_weights_come_from_the_snapshot_of_their_version() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let is_shown = (1..=12).any(|seed| {
+        let run = format!("run{seed}");
+        let train = format!(
+            "train {data} --schedule bp --stages 2 --batch-size 8 --calibration-batches 0 --keep-snapshots 30 --on-nan rollback --epochs 5 \
+             --lr 0.2 --lr-schedule constant --warmup-batches 0 --seed {seed} --output {run}"
+        );
+        assert_eq!(bench.stagger(&train).status, 0);
+        let best = stagger::report::read_weights(&bench.path(&run).join("best.safetensors")).unwrap();
+        let version: usize = best.metadata["version"].parse().unwrap();
+        if version == 15 {
+            return false;
+        }
+        let gone = |expected: &str| {
+            fs::remove_file(bench.path(&format!("{run}/best.safetensors"))).unwrap();
+            let eval = bench.stagger(&format!("eval --run {run}"));
+            assert!(eval.stderr.contains(expected), "{}", eval.stderr);
+        };
+        gone(&format!("writes it anew from the snapshot of version {version}"));
+        assert_eq!(bench.stagger(&format!("train --resume {run}")).status, 0);
+        assert_eq!(bench.stagger(&format!("eval --run {run}")).status, 0);
+        fs::remove_dir_all(bench.path(&format!("{run}/snapshots/v{version:08}"))).unwrap();
+        gone("there is no snapshot of its version to write it anew from");
+        true
+    });
+    assert!(is_shown, "every run was best at its end");
 }
 
 /// The limit on the size of files stands for a disk that is full: a file can be made, and nothing written to it.

@@ -54,8 +54,8 @@ impl MetricsOutput for Filling {
         Ok(())
     }
 
-    fn is_at(&self, _: &Path, _: u64) -> bool {
-        true
+    fn is_at(&self, _: &Path, _: u64) -> io::Result<bool> {
+        Ok(true)
     }
 }
 
@@ -78,8 +78,8 @@ impl MetricsOutput for Flushed {
         Ok(())
     }
 
-    fn is_at(&self, _: &Path, _: u64) -> bool {
-        true
+    fn is_at(&self, _: &Path, _: u64) -> io::Result<bool> {
+        Ok(true)
     }
 }
 
@@ -136,6 +136,46 @@ fn a_file_that_is_taken_away_ends_the_run() {
             "{how}: {error}"
         );
     }
+}
+
+/// Says once that it cannot be looked at.
+struct Passing(AtomicUsize);
+
+impl Write for Passing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MetricsOutput for Passing {
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_at(&self, _: &Path, _: u64) -> io::Result<bool> {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(io::Error::from_raw_os_error(5)),
+            _ => Ok(true),
+        }
+    }
+}
+
+/// An error of the disk that passes takes nothing away.
+#[test]
+fn a_file_that_cannot_be_looked_at_once_is_there() {
+    let out = Box::new(Passing(AtomicUsize::new(0)));
+    let mut metrics = MetricsFile::new(out, Path::new("m"), tally(), Map::new()).unwrap();
+    metrics.event(&Event::Started { stages: 1 }).unwrap();
+    let part = Event::Snapshot {
+        stage: 0,
+        version: 1,
+        snapshot: Arc::default(),
+    };
+    metrics.event(&part).unwrap();
 }
 
 /// What others see of a run is a second old at most.

@@ -38,6 +38,9 @@ impl RunFolder {
 /// The same of the folder of a run's snapshots.
 fn foreign_snapshot(path: &Path) -> Result<Option<PathBuf>, ReportError> {
     for snapshot in entries(path)? {
+        if is_left_by_the_system(&snapshot) {
+            continue;
+        }
         if !is_snapshot_name(&snapshot) {
             return Ok(Some(snapshot));
         }
@@ -45,7 +48,8 @@ fn foreign_snapshot(path: &Path) -> Result<Option<PathBuf>, ReportError> {
             continue;
         }
         let is_foreign = |file: &PathBuf| {
-            is_folder(file) || !(file.ends_with(MANIFEST_FILE) || is_stage_file_name(file))
+            let is_own = file.ends_with(MANIFEST_FILE) || is_stage_file_name(file);
+            is_folder(file) || !(is_own || is_left_by_the_system(file))
         };
         if let Some(file) = entries(&snapshot)?.into_iter().find(is_foreign) {
             return Ok(Some(file));
@@ -54,8 +58,17 @@ fn foreign_snapshot(path: &Path) -> Result<Option<PathBuf>, ReportError> {
     Ok(None)
 }
 
+/// What file browsers and network file systems leave in any folder: no loss to the user.
+fn is_left_by_the_system(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    matches!(&*name, ".DS_Store" | "Thumbs.db" | "desktop.ini") || name.starts_with(".nfs")
+}
+
 /// By its name: whatever has taken the place of a file of a run is not one of somebody else.
 fn is_file_of_run(path: &Path) -> bool {
+    if is_left_by_the_system(path) {
+        return true;
+    }
     let mut names = ALL_FILES.iter().map(Path::new);
     names.any(|name| path.ends_with(name) || path.ends_with(partial_path(name)))
 }

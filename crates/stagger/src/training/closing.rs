@@ -167,9 +167,13 @@ pub fn finished(
         }
         (Some(EarlyEnd::Target), Some(target), _) => {
             // As lines of epochs show it, and not below.
-            let reached = (10.0 * top1).ceil() / 10.0;
+            let reached = (10.0 * top1 - 1e-9).ceil() / 10.0;
+            let more = match reached >= 100.0 {
+                true => "--target 100".to_owned(),
+                false => format!("--target above {reached}"),
+            };
             let why = format!(", as it has met --target {target}");
-            (why, Some(format!("--target above {reached}")))
+            (why, Some(more))
         }
         (Some(EarlyEnd::Patience), _, Some(most)) => {
             let waited = evaluations_since(at_best, version, &job.horizon.evaluate_at);

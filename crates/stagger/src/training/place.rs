@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use stagger_data::foreign;
+use stagger_report::snapshot::SNAPSHOTS_FOLDER;
 use stagger_report::{
     CONFIG_FILE, DEFAULT_BASE, EndRecord, METRICS_FILE, Record, ReportError, RunFolder,
     read_metrics,
@@ -94,10 +95,8 @@ fn locate(output: Option<&Path>) -> Result<Option<PathBuf>, Error> {
     let unfinished = |run: &PathBuf| {
         // Whatever stands there in the place of a file is told when the run is opened.
         let has = |name| foreign::is_there(&run.join(name));
-        (has(CONFIG_FILE) || has(METRICS_FILE))
-            && keeps_snapshots(run)
-            && !is_finished(run)
-            && !is_in_use(run)
+        let is_run = has(CONFIG_FILE) || has(METRICS_FILE) && has(SNAPSHOTS_FOLDER);
+        is_run && keeps_snapshots(run) && !is_finished(run) && !is_in_use(run)
     };
     Ok(runs.into_iter().rev().find(unfinished))
 }

@@ -63,16 +63,14 @@ pub fn run(
 
 /// Why a run that goes on through losses that are not finite ends at one.
 fn limit(on_nan: OnNan) -> Option<String> {
-    let at_most = |count: usize, what: &str| {
-        format!("the run ends here: {count} {what} is the most that --on-nan allows")
-    };
     match on_nan {
         OnNan::Stop => None,
-        OnNan::Skip => Some(at_most(
-            MOST_SKIPPED_IN_A_ROW,
-            "batches in a row without a finite loss",
+        OnNan::Skip => Some(format!(
+            "--on-nan skip ends the run: {MOST_SKIPPED_IN_A_ROW} batches in a row had no finite loss"
         )),
-        OnNan::Rollback => Some(at_most(ROLLBACKS, "times back to a snapshot")),
+        OnNan::Rollback => Some(format!(
+            "--on-nan rollback ends the run: it has gone back {ROLLBACKS} times"
+        )),
     }
 }
 

@@ -66,7 +66,9 @@ fn refuse_ambiguous(option: &str, parts: &[&str]) -> Result<()> {
     }
     let several = parts.iter().map(|part| quoted(part)).collect::<Vec<_>>();
     let (whole, several) = (parts.join(","), several.join(","));
-    if !parts.iter().all(|part| is_bare(part)) {
+    let is_one = parts.iter().all(|part| is_bare(part))
+        && (option != "balance" || parts.iter().all(|part| is_count(part)));
+    if !is_one {
         bail!(
             "--over {option}={whole}: commas may be part of such values; put each into quotes, as in --over '{option}={several}'"
         );
@@ -80,13 +82,18 @@ fn refuse_ambiguous(option: &str, parts: &[&str]) -> Result<()> {
 
 /// Whether commas between these may be part of a value. Once one is in quotes or brackets, so are all that could be misread.
 fn is_ambiguous(option: &str, parts: &[&str]) -> bool {
-    let is_count = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let mut bare = parts.iter().filter(|part| is_bare(part));
     let may_belong = match option {
-        "balance" => bare.any(|part| is_count(part)),
-        _ => bare.next().is_some() && has_lists(option),
+        "balance" => parts
+            .windows(2)
+            .any(|pair| is_count(pair[0]) && is_count(pair[1])),
+        _ => parts.iter().any(|part| is_bare(part)) && has_lists(option),
     };
     parts.len() > 1 && may_belong
+}
+
+/// Blocks of a stage, in `balance`.
+fn is_count(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Without brackets or quotes around it.
