@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use stagger_data::image_folder::{decode_image, image_size, open_pictures};
 use stagger_data::{
-    Augmentation, ColorChange, ColorJitter, DataError, Dataset, Framing, Images, Loader,
+    Augmentation, ColorChange, ColorJitter, DataError, Dataset, FileError, Framing, Images, Loader,
     LoaderOptions, Normalization, Operation, Picture, RandAugment, Region, Sampler, TrainedOn,
 };
 
@@ -90,11 +90,11 @@ impl Dataset for Pictures {
 }
 
 fn read(path: &Path) -> Result<Picture, DataError> {
-    let damaged = |reason: String| DataError::Decode {
+    let damaged = |reason: String| FileError::Decode {
         path: path.to_owned(),
         reason,
     };
-    let bytes = fs::read(path).map_err(|source| DataError::Io {
+    let bytes = fs::read(path).map_err(|source| FileError::Io {
         path: path.to_owned(),
         source,
     })?;

@@ -3,15 +3,15 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::error::DataError;
+use crate::file_error::FileError;
 use crate::foreign::{self, ForeignFile, Unfit};
 
 /// Opens a regular file (symbolic links are followed) to read it bit by bit, and tells its size in bytes.
 ///
 /// # Errors
-/// [`DataError::Io`] if it cannot be opened or is a folder, pipe or device.
-pub(crate) fn open(path: &Path) -> Result<(ForeignFile, u64), DataError> {
-    let file = foreign::open(path, u64::MAX).map_err(DataError::io(path))?;
+/// [`FileError::Io`] if it cannot be opened or is a folder, pipe or device.
+pub(crate) fn open(path: &Path) -> Result<(ForeignFile, u64), FileError> {
+    let file = foreign::open(path, u64::MAX).map_err(FileError::io(path))?;
     let size_bytes = file.size_bytes();
     Ok((file, size_bytes))
 }
@@ -19,19 +19,19 @@ pub(crate) fn open(path: &Path) -> Result<(ForeignFile, u64), DataError> {
 /// Reads a whole file of at most `limit_bytes`.
 ///
 /// # Errors
-/// [`DataError::Io`], or [`DataError::TooLarge`] if the file is larger.
-pub(crate) fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, DataError> {
+/// [`FileError::Io`], or [`FileError::TooLarge`] if the file is larger.
+pub(crate) fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, FileError> {
     foreign::read(path, limit_bytes).map_err(|error| {
         let unfit = error.get_ref().and_then(|inner| inner.downcast_ref());
         match unfit {
-            Some(&Unfit::TooLarge { found, limit }) => DataError::TooLarge {
+            Some(&Unfit::TooLarge { found, limit }) => FileError::TooLarge {
                 path: path.to_path_buf(),
                 what: "bytes",
                 found,
                 limit,
                 why: "are read of such a file",
             },
-            _ => DataError::io(path)(error),
+            _ => FileError::io(path)(error),
         }
     })
 }
@@ -53,11 +53,11 @@ pub(crate) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Resul
 /// The non-empty lines of a small text file, trimmed.
 ///
 /// # Errors
-/// [`DataError::Io`] if it cannot be read or is not UTF-8, [`DataError::TooLarge`] above 64 KiB.
-pub(crate) fn lines(path: &Path) -> Result<Vec<String>, DataError> {
+/// [`FileError::Io`] if it cannot be read or is not UTF-8, [`FileError::TooLarge`] above 64 KiB.
+pub(crate) fn lines(path: &Path) -> Result<Vec<String>, FileError> {
     let text = String::from_utf8(read(path, 1 << 16)?)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-        .map_err(DataError::io(path))?;
+        .map_err(FileError::io(path))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     Ok(lines.map(str::to_string).collect())
 }
@@ -77,15 +77,15 @@ mod tests {
         assert_eq!(read(&path, 8).unwrap().len(), 8);
         assert!(matches!(
             read(&path, 7),
-            Err(DataError::TooLarge {
+            Err(FileError::TooLarge {
                 found: 8,
                 limit: 7,
                 ..
             })
         ));
-        assert!(matches!(read(folder.path(), 7), Err(DataError::Io { .. })));
+        assert!(matches!(read(folder.path(), 7), Err(FileError::Io { .. })));
         fs::write(&path, [0xff]).unwrap();
-        assert!(matches!(lines(&path), Err(DataError::Io { .. })));
+        assert!(matches!(lines(&path), Err(FileError::Io { .. })));
     }
 
     #[cfg(unix)]

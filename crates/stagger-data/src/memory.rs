@@ -2,6 +2,7 @@
 
 use crate::dataset::{Dataset, check_image};
 use crate::error::DataError;
+use crate::file_error::FileError;
 use crate::fingerprint::Fingerprint;
 use crate::framing::Framing;
 
@@ -28,7 +29,7 @@ impl InMemory {
     /// # Errors
     /// [`DataError::Empty`] without labels or with a shape of no pixels,
     /// [`DataError::PixelCount`] if `pixels` has another length than the labels and the shape ask
-    /// for, [`DataError::LabelOutOfRange`] if a label has no class name.
+    /// for, [`FileError::LabelOutOfRange`] if a label has no class name.
     pub fn new(
         name: &str,
         class_names: impl IntoIterator<Item: Into<String>>,
@@ -61,12 +62,13 @@ impl InMemory {
             .position(|&label| usize::from(label) >= classes)
         {
             let label = usize::from(labels[record]);
-            return Err(DataError::LabelOutOfRange {
+            return Err(FileError::LabelOutOfRange {
                 path: name.into(),
                 record,
                 label,
                 classes,
-            });
+            }
+            .into());
         }
         let mut fingerprint = Fingerprint::default().bytes(name.as_bytes());
         for side in shape {
@@ -190,11 +192,11 @@ mod tests {
         let error = build(vec![0, 2], vec![0; 4]).unwrap_err();
         assert!(matches!(
             error,
-            DataError::LabelOutOfRange {
+            DataError::File(FileError::LabelOutOfRange {
                 record: 1,
                 label: 2,
                 ..
-            }
+            })
         ));
     }
 

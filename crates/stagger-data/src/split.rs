@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::augmentation::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::file_error::FileError;
 use crate::inventory::Inventory;
 use crate::normalization::Normalization;
 use crate::shown;
@@ -77,7 +78,7 @@ impl Split {
     /// a class, the augmentation is one of such images, and the normalisation has as many channels as they.
     ///
     /// # Errors
-    /// [`DataError::Empty`], [`DataError::TestShape`], [`DataError::TestClasses`], [`DataError::LabelOutOfRange`],
+    /// [`DataError::Empty`], [`DataError::TestShape`], [`DataError::TestClasses`], [`FileError::LabelOutOfRange`],
     /// [`DataError::AugmentedChannels`] or [`DataError::NormalizationChannels`], for the first of these that does not hold.
     pub fn validate(&self) -> Result<(), DataError> {
         let sets = || {
@@ -109,12 +110,13 @@ impl Split {
             let classes = set.classes();
             let mut labels = (0..set.len()).map(|index| set.label(index)).enumerate();
             if let Some((record, label)) = labels.find(|&(_, label)| label >= classes) {
-                return Err(DataError::LabelOutOfRange {
+                return Err(FileError::LabelOutOfRange {
                     path: set.name().into(),
                     record,
                     label,
                     classes,
-                });
+                }
+                .into());
             }
         }
         self.validate_augmentation()?;

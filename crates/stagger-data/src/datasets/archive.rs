@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::search;
 use crate::error::DataError;
+use crate::file_error::FileError;
 
 /// How names of archives end, in lower case.
 const TAR: &[&str] = &[
@@ -112,12 +113,13 @@ impl Archive {
             _ if then == above => format!("tar xf {archive} -C {folder}"),
             _ => format!("mkdir -p {folder} && tar xf {archive} -C {folder}"),
         };
-        DataError::Archive {
+        FileError::Archive {
             dataset,
             path: self.path.clone(),
             command,
             then,
         }
+        .into()
     }
 }
 

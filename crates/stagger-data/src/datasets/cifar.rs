@@ -15,6 +15,7 @@ use super::search;
 use crate::augmentation::Augmentation;
 use crate::error::DataError;
 use crate::file;
+use crate::file_error::FileError;
 use crate::memory::InMemory;
 use crate::normalization::Normalization;
 use crate::place::{OpenOptions, Place};
@@ -99,8 +100,8 @@ impl Layout {
     /// error the records before it are in `records`.
     ///
     /// # Errors
-    /// [`DataError::Truncated`] if it ends within a record, [`DataError::LabelOutOfRange`],
-    /// [`DataError::Empty`] if there is no record, [`DataError::Io`].
+    /// [`FileError::Truncated`] if it ends within a record, [`FileError::LabelOutOfRange`],
+    /// [`DataError::Empty`] if there is no record, [`FileError::Io`].
     pub fn read(
         self,
         mut reader: impl Read,
@@ -111,7 +112,7 @@ impl Layout {
         let label_bytes = self.label_bytes();
         let bytes = &mut bytes[..label_bytes + IMAGE_BYTES];
         for record in 0.. {
-            let found = file::read_up_to(&mut reader, bytes).map_err(DataError::io(path))?;
+            let found = file::read_up_to(&mut reader, bytes).map_err(FileError::io(path))?;
             match found {
                 0 if record == 0 => {
                     return Err(DataError::Empty {
@@ -120,12 +121,13 @@ impl Layout {
                 }
                 0 => break,
                 _ if found < bytes.len() => {
-                    return Err(DataError::Truncated {
+                    return Err(FileError::Truncated {
                         path: path.to_path_buf(),
                         record,
                         expected_bytes: bytes.len() as u64,
                         found_bytes: found as u64,
-                    });
+                    }
+                    .into());
                 }
                 _ => {}
             }
@@ -133,12 +135,13 @@ impl Layout {
             let classes = self.classes();
             if label >= classes {
                 let path = path.to_path_buf();
-                return Err(DataError::LabelOutOfRange {
+                return Err(FileError::LabelOutOfRange {
                     path,
                     record,
                     label,
                     classes,
-                });
+                }
+                .into());
             }
             records.labels.push(label as u16);
             records.pixels.extend_from_slice(&bytes[label_bytes..]);
@@ -195,11 +198,12 @@ impl Layout {
         };
         if names.len() != self.classes() {
             let (expected, found) = (self.classes(), names.len());
-            return Err(DataError::ClassNames {
+            return Err(FileError::ClassNames {
                 path,
                 expected,
                 found,
-            });
+            }
+            .into());
         }
         Ok(names)
     }

@@ -12,6 +12,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::error::DataError;
 use crate::file;
+use crate::file_error::FileError;
 use crate::foreign::ForeignFile;
 use crate::shown;
 
@@ -43,9 +44,9 @@ pub struct Images {
 /// `path` is for messages.
 ///
 /// # Errors
-/// [`DataError::BadMagic`], [`DataError::TruncatedHeader`], [`DataError::TooLarge`] if the header
-/// declares more than the file can hold, [`DataError::Truncated`], [`DataError::TrailingBytes`],
-/// [`DataError::CorruptGzip`], [`DataError::Empty`], [`DataError::Io`].
+/// [`FileError::BadMagic`], [`FileError::TruncatedHeader`], [`FileError::TooLarge`] if the header
+/// declares more than the file can hold, [`FileError::Truncated`], [`FileError::TrailingBytes`],
+/// [`FileError::CorruptGzip`], [`DataError::Empty`], [`FileError::Io`].
 pub fn read_images(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Images, DataError> {
     let mut file = Idx::new(reader, size_bytes, path)?;
     let magic = file.header_word(0, 16)?;
@@ -66,7 +67,7 @@ pub fn read_images(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Im
 /// Reads a file of labels, one byte each, or of rows of 32-bit numbers that begin with the label; otherwise as [`read_images`].
 ///
 /// # Errors
-/// As [`read_images`], and [`DataError::LabelOutOfRange`] for a number below 0 or above 65,535.
+/// As [`read_images`], and [`FileError::LabelOutOfRange`] for a number below 0 or above 65,535.
 pub fn read_labels(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Vec<u16>, DataError> {
     let mut file = Idx::new(reader, size_bytes, path)?;
     let magic = file.header_word(0, 8)?;
@@ -87,14 +88,14 @@ pub fn read_labels(reader: impl Read, size_bytes: u64, path: &Path) -> Result<Ve
     let rows = rows.chunks_exact(row_bytes as usize);
     let label = |(record, row): (usize, &[u8])| {
         let label = u32::from_be_bytes([row[0], row[1], row[2], row[3]]);
-        u16::try_from(label).map_err(|_| DataError::LabelOutOfRange {
+        u16::try_from(label).map_err(|_| FileError::LabelOutOfRange {
             path: path.to_path_buf(),
             record,
             label: label as usize,
             classes: MOST_LABEL + 1,
         })
     };
-    rows.enumerate().map(label).collect()
+    Ok(rows.enumerate().map(label).collect::<Result<_, _>>()?)
 }
 
 /// Opens a file for [`read_images`] or [`read_labels`].
@@ -128,9 +129,9 @@ struct Idx<'a, R: Read> {
 
 impl<'a, R: Read> Idx<'a, R> {
     /// Looks at the first two bytes: gzip's are 1f 8b, IDX's are 00 00. The name does not count.
-    fn new(mut reader: R, size_bytes: u64, path: &'a Path) -> Result<Self, DataError> {
+    fn new(mut reader: R, size_bytes: u64, path: &'a Path) -> Result<Self, FileError> {
         let mut start = vec![0; 2];
-        let found = file::read_up_to(&mut reader, &mut start).map_err(DataError::io(path))?;
+        let found = file::read_up_to(&mut reader, &mut start).map_err(FileError::io(path))?;
         start.truncate(found);
         let compressed = start == [0x1f, 0x8b];
         let whole = Cursor::new(start).chain(reader);
@@ -150,22 +151,22 @@ impl<'a, R: Read> Idx<'a, R> {
         })
     }
 
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, DataError> {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, FileError> {
         file::read_up_to(&mut self.source, buffer).map_err(|source| {
             let path = self.path.to_path_buf();
             match self.source {
-                Source::Gzip(_) => DataError::CorruptGzip { path, source },
-                Source::Plain(_) => DataError::Io { path, source },
+                Source::Gzip(_) => FileError::CorruptGzip { path, source },
+                Source::Plain(_) => FileError::Io { path, source },
             }
         })
     }
 
     /// The next number of a header of `header_bytes`, of which `read` bytes have been read.
-    fn header_word(&mut self, read: usize, header_bytes: usize) -> Result<u32, DataError> {
+    fn header_word(&mut self, read: usize, header_bytes: usize) -> Result<u32, FileError> {
         let mut bytes = [0; 4];
         let found = self.fill(&mut bytes)?;
         if found < 4 {
-            return Err(DataError::TruncatedHeader {
+            return Err(FileError::TruncatedHeader {
                 path: self.path.to_path_buf(),
                 expected_bytes: header_bytes,
                 found_bytes: read + found,
@@ -180,10 +181,10 @@ impl<'a, R: Read> Idx<'a, R> {
         &mut self,
         found: u32,
         expected: u32,
-    ) -> Result<[u32; D], DataError> {
+    ) -> Result<[u32; D], FileError> {
         if found != expected {
             let path = self.path.to_path_buf();
-            return Err(DataError::BadMagic {
+            return Err(FileError::BadMagic {
                 path,
                 expected,
                 found,
@@ -216,13 +217,14 @@ impl<'a, R: Read> Idx<'a, R> {
             Source::Gzip(_) => self.capacity_bytes,
         };
         if declared > bound {
-            return Err(DataError::TooLarge {
+            return Err(FileError::TooLarge {
                 path: path(),
                 what: "bytes of data",
                 found: declared,
                 limit: bound,
                 why: "a file of this size can hold",
-            });
+            }
+            .into());
         }
         let mut data = Vec::new();
         while (data.len() as u64) < declared {
@@ -234,21 +236,23 @@ impl<'a, R: Read> Idx<'a, R> {
             let found = self.fill(&mut data[start..])?;
             if start + found < data.len() {
                 let total = (start + found) as u64;
-                return Err(DataError::Truncated {
+                return Err(FileError::Truncated {
                     path: path(),
                     record: (total / record_bytes) as usize,
                     expected_bytes: record_bytes,
                     found_bytes: total % record_bytes,
-                });
+                }
+                .into());
             }
         }
         if self.fill(&mut [0])? > 0 {
             let (records, expected_bytes) = (count as usize, header_bytes + declared);
-            return Err(DataError::TrailingBytes {
+            return Err(FileError::TrailingBytes {
                 path: path(),
                 records,
                 expected_bytes,
-            });
+            }
+            .into());
         }
         data.shrink_to_fit();
         Ok(data)
@@ -332,7 +336,7 @@ mod tests {
         insta::assert_snapshot!(message(&[2], &[]), @"x is truncated: its header has 12 bytes, but only 8 are there; fetch the file again");
         assert!(matches!(
             labels(&idx(ROW_MAGIC, &[u32::MAX, u32::MAX], &[0; 9])),
-            Err(DataError::TooLarge { .. })
+            Err(DataError::File(FileError::TooLarge { .. }))
         ));
     }
 
@@ -344,25 +348,28 @@ mod tests {
         let found = read_labels(&mut read, bomb.len() as u64, Path::new("x"));
         assert!(matches!(
             found,
-            Err(DataError::TrailingBytes {
+            Err(DataError::File(FileError::TrailingBytes {
                 expected_bytes: 11,
                 ..
-            })
+            }))
         ));
     }
 
     #[test]
     fn headers_cannot_ask_for_memory() {
         let huge = idx(IMAGE_MAGIC, &[u32::MAX; 3], &[0; 9]);
-        assert!(matches!(images(&huge), Err(DataError::TooLarge { .. })));
+        assert!(matches!(
+            images(&huge),
+            Err(DataError::File(FileError::TooLarge { .. }))
+        ));
         let large = idx(IMAGE_MAGIC, &[1000, 1000, 1000], &[0; 9]);
         assert!(matches!(
             images(&large),
-            Err(DataError::Truncated { record: 0, .. })
+            Err(DataError::File(FileError::Truncated { record: 0, .. }))
         ));
         assert!(matches!(
             images(&gzip(&large)),
-            Err(DataError::TooLarge { .. })
+            Err(DataError::File(FileError::TooLarge { .. }))
         ));
     }
 
@@ -371,13 +378,16 @@ mod tests {
         let data: Vec<u8> = (0..4000u32).map(|i| ((i * i) >> 3) as u8).collect();
         let bytes = gzip(&idx(IMAGE_MAGIC, &[10, 20, 20], &data));
         let cut = &bytes[..bytes.len() / 2];
-        assert!(matches!(images(cut), Err(DataError::CorruptGzip { .. })));
+        assert!(matches!(
+            images(cut),
+            Err(DataError::File(FileError::CorruptGzip { .. }))
+        ));
         let mut flipped = bytes.clone();
         let checksum = flipped.len() - 6;
         flipped[checksum] ^= 1;
         assert!(matches!(
             images(&flipped),
-            Err(DataError::CorruptGzip { .. })
+            Err(DataError::File(FileError::CorruptGzip { .. }))
         ));
     }
 

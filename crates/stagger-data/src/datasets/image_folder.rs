@@ -32,6 +32,7 @@ use crate::augmentation::Augmentation;
 use crate::dataset::{Dataset, check_image};
 use crate::error::DataError;
 use crate::file;
+use crate::file_error::FileError;
 use crate::framing::Framing;
 use crate::memory::InMemory;
 use crate::normalization::Normalization;
@@ -161,7 +162,7 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
             return Err(DataError::NoImageSize);
         }
         None => common_size(&seen)
-            .map_err(|error| damaged(depth(file_bytes <= options.cache_bytes), error))?
+            .map_err(|error| damaged(depth(file_bytes <= options.cache_bytes), error.into()))?
             .unwrap_or([DEFAULT_SIDE; 2]),
     };
     let background = options.background.unwrap_or(Colour::WHITE);
@@ -210,7 +211,7 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
 }
 
 /// Height and width of all images, if they share one that is not too large to train on.
-fn common_size(items: &[&Item]) -> Result<Option<[usize; 2]>, DataError> {
+fn common_size(items: &[&Item]) -> Result<Option<[usize; 2]>, FileError> {
     let mut common = None;
     for item in items {
         let size = dimensions(&item.image.path)?;
@@ -221,12 +222,12 @@ fn common_size(items: &[&Item]) -> Result<Option<[usize; 2]>, DataError> {
     Ok(common)
 }
 
-fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
+fn dimensions(path: &Path) -> Result<[usize; 2], FileError> {
     let (file, size_bytes) = file::open(path)?;
     let mut head = Vec::new();
     file.take(HEAD_BYTES)
         .read_to_end(&mut head)
-        .map_err(DataError::io(path))?;
+        .map_err(FileError::io(path))?;
     let is_part = size_bytes > HEAD_BYTES;
     let found = match decode::dimensions(&head) {
         // A header may be long, for instance with a preview in it.
@@ -235,7 +236,7 @@ fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
         }
         found => found,
     };
-    found.map_err(|reason| DataError::decode(path, &reason))
+    found.map_err(|reason| FileError::decode(path, &reason))
 }
 
 /// Images that are decoded each time they are read.
@@ -274,7 +275,8 @@ impl Folder {
             .image
             .path;
         let bytes = file::read(path, FILE_LIMIT_BYTES)?;
-        decode::decode(&bytes, self.background).map_err(|reason| DataError::decode(path, &reason))
+        decode::decode(&bytes, self.background)
+            .map_err(|reason| FileError::decode(path, &reason).into())
     }
 
     /// In memory, or to be decoded image by image.
@@ -330,7 +332,7 @@ impl Dataset for Folder {
         check_image(index, self.len(), self.shape(), pixels)?;
         let Target { size, framing } = self.target;
         frame(self.decode(index)?, size, framing, pixels)
-            .map_err(|reason| DataError::decode(&self.items[index].image.path, &reason))
+            .map_err(|reason| FileError::decode(&self.items[index].image.path, &reason).into())
     }
 
     fn picture(&self, index: usize) -> Result<Option<Picture>, DataError> {
@@ -345,7 +347,7 @@ impl Dataset for Folder {
         let len = self.len();
         let item = self.items.get(index);
         let item = item.ok_or(DataError::IndexOutOfRange { index, len })?;
-        dimensions(&item.image.path)
+        Ok(dimensions(&item.image.path)?)
     }
 
     fn fingerprint(&self) -> u64 {

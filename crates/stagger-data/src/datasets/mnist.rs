@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::idx;
 use crate::augmentation::Augmentation;
 use crate::error::DataError;
+use crate::file_error::FileError;
 use crate::memory::InMemory;
 use crate::normalization::Normalization;
 use crate::place::{OpenOptions, Place};
@@ -208,28 +209,31 @@ impl Part {
         let [height, width] = images.size;
         let path = || images_path.to_path_buf();
         if height != width || height > MOST_SIDE {
-            return Err(DataError::NotSquare {
+            return Err(FileError::NotSquare {
                 path: path(),
                 found: images.size,
                 most: MOST_SIDE,
-            });
+            }
+            .into());
         }
         if let Some(side) = side.filter(|&side| side != height) {
-            return Err(DataError::WrongDimensions {
+            return Err(FileError::WrongDimensions {
                 path: path(),
                 expected: [side; 2],
                 found: images.size,
-            });
+            }
+            .into());
         }
         let (file, size_bytes) = idx::open(labels_path)?;
         let labels = idx::read_labels(file, size_bytes, labels_path)?;
         if images.count != labels.len() {
-            return Err(DataError::CountMismatch {
+            return Err(FileError::CountMismatch {
                 images_path: path(),
                 images: images.count,
                 labels_path: labels_path.to_path_buf(),
                 labels: labels.len(),
-            });
+            }
+            .into());
         }
         Ok(Self {
             side: height,
@@ -259,7 +263,7 @@ impl Part {
             let found = classes.binary_search(label);
             found
                 .map(|class| class as u16)
-                .map_err(|_| DataError::NewLabel {
+                .map_err(|_| FileError::NewLabel {
                     path: self.labels_path.clone(),
                     record,
                     label: *label,
@@ -268,7 +272,7 @@ impl Part {
                 })
         };
         let labels = self.labels.iter().enumerate().map(class);
-        let labels = labels.collect::<Result<Vec<u16>, DataError>>()?;
+        let labels = labels.collect::<Result<Vec<u16>, FileError>>()?;
         let shape = [1, self.side, self.side];
         InMemory::new(dataset, names.to_vec(), shape, labels, self.pixels)
     }

@@ -21,8 +21,10 @@ pub struct Recognised {
 /// Says which data set the folder of the options holds, by names of files and folders, and the beginning of some.
 ///
 /// # Errors
-/// [`DataError::SeveralDatasets`], [`DataError::Archive`], [`DataError::Unrecognised`]; and what is wrong with a folder of pictures that
+/// [`DataError::SeveralDatasets`], [`FileError::Archive`], [`DataError::Unrecognised`]; and what is wrong with a folder of pictures that
 /// is nothing else.
+///
+/// [`FileError::Archive`]: crate::FileError::Archive
 pub fn recognise(options: &OpenOptions) -> Result<Recognised, DataError> {
     let folder = options.data_dir.as_deref().unwrap_or(Path::new("."));
     let mut names = of_files(folder);

@@ -14,4 +14,6 @@ mod loader;
 mod mnist;
 mod real_data;
 mod shapes;
+mod splits;
+mod support;
 mod transforms;

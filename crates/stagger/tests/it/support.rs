@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use stagger::Interrupt;
-use stagger::data::{DataError, Dataset, InMemory, Split};
+use stagger::data::{DataError, Dataset, FileError, InMemory, Split};
 
 /// Images of the training set of [`noise`].
 const IMAGES: usize = 20;
@@ -70,10 +70,11 @@ impl Dataset for Broken {
 
     fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError> {
         if self.1.load(Ordering::SeqCst) {
-            return Err(DataError::Io {
+            return Err(FileError::Io {
                 path: "test".into(),
                 source: std::io::Error::other("it is broken"),
-            });
+            }
+            .into());
         }
         self.0.image(index, pixels)
     }

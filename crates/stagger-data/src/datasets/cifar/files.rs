@@ -151,7 +151,9 @@ const MOST_SHOWN: usize = 5;
 /// the same set in its other version beside it.
 ///
 /// # Errors
-/// [`DataError::MissingDataDir`], [`DataError::NotFound`], [`DataError::Archive`], [`DataError::SeveralSets`].
+/// [`DataError::MissingDataDir`], [`DataError::NotFound`], [`FileError::Archive`], [`DataError::SeveralSets`].
+///
+/// [`FileError::Archive`]: crate::FileError::Archive
 pub(super) fn find(
     layout: Layout,
     place: &Place,

@@ -9,22 +9,25 @@ use stagger_pickle::{Id, Pickle, PickleError, is_of_numpy};
 
 use super::{IMAGE_BYTES, Layout, Records};
 use crate::error::DataError;
+use crate::file_error::FileError;
 use crate::shown;
 
 impl Layout {
     /// Appends the images of a batch of the Python version; `path` is for messages.
     ///
     /// # Errors
-    /// [`DataError::Pickle`] for what is no such batch, [`DataError::LabelOutOfRange`], [`DataError::Empty`].
+    /// [`FileError::Pickle`] for what is no such batch, [`FileError::LabelOutOfRange`], [`DataError::Empty`].
     pub fn read_python(
         self,
         bytes: &[u8],
         path: &Path,
         records: &mut Records,
     ) -> Result<(), DataError> {
-        let wrong = |what: String| DataError::Pickle {
-            path: path.to_path_buf(),
-            what,
+        let wrong = |what: String| {
+            DataError::from(FileError::Pickle {
+                path: path.to_path_buf(),
+                what,
+            })
         };
         let of_pickle = |error: PickleError| wrong(error.to_string());
         let pickle = Pickle::read(bytes, is_of_numpy).map_err(of_pickle)?;
@@ -60,12 +63,13 @@ impl Layout {
             let class = usize::try_from(label);
             let class = class.map_err(|_| wrong(format!("record {record} has label {label}")))?;
             if class >= classes {
-                return Err(DataError::LabelOutOfRange {
+                return Err(FileError::LabelOutOfRange {
                     path: path.to_path_buf(),
                     record,
                     label: class,
                     classes,
-                });
+                }
+                .into());
             }
         }
         records
@@ -87,11 +91,13 @@ impl Layout {
     /// The names of the classes in a file of the Python version; `path` is for messages.
     ///
     /// # Errors
-    /// [`DataError::Pickle`].
+    /// [`FileError::Pickle`].
     pub fn read_python_names(self, bytes: &[u8], path: &Path) -> Result<Vec<String>, DataError> {
-        let wrong = |what: String| DataError::Pickle {
-            path: path.to_path_buf(),
-            what,
+        let wrong = |what: String| {
+            DataError::from(FileError::Pickle {
+                path: path.to_path_buf(),
+                what,
+            })
         };
         let pickle = Pickle::read(bytes, is_of_numpy).map_err(|error| wrong(error.to_string()))?;
         let names = entry(&pickle, self.names_key()).map_err(wrong)?;

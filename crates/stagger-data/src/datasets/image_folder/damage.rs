@@ -8,6 +8,7 @@ use super::walk::{Image, SplitFolder};
 use super::{FILE_LIMIT_BYTES, decode, dimensions};
 use crate::error::DataError;
 use crate::file;
+use crate::file_error::FileError;
 use crate::fingerprint::Fingerprint;
 use crate::inventory::LeftOutReason;
 use crate::parallel;
@@ -27,11 +28,14 @@ pub(super) enum Depth {
 
 /// The error of all images of `items` that cannot be used, where `first` is the one of the first that was found.
 pub(super) fn listed(items: &[&Item], depth: Depth, first: DataError) -> DataError {
-    let (DataError::Decode { path, .. }
-    | DataError::Io { path, .. }
-    | DataError::TooLarge { path, .. }) = &first
-    else {
+    let DataError::File(first) = first else {
         return first;
+    };
+    let (FileError::Decode { path, .. }
+    | FileError::Io { path, .. }
+    | FileError::TooLarge { path, .. }) = &first
+    else {
+        return first.into();
     };
     let found = parallel::map(items, |item| match item.image.path == *path {
         true => Some(reason(&first)),
@@ -42,23 +46,26 @@ pub(super) fn listed(items: &[&Item], depth: Depth, first: DataError) -> DataErr
         .filter_map(|(reason, item)| Some((item.image.path.clone(), reason?)))
         .collect();
     let count = named.len();
-    if count < 2 && !matches!(first, DataError::Decode { .. }) {
+    if count < 2 && !matches!(first, FileError::Decode { .. }) {
         // It has a sentence of its own.
-        return first;
+        return first.into();
     }
     named.truncate(MOST_NAMED);
-    DataError::BadImages {
+    FileError::BadImages {
         named,
         count,
         is_all: depth == Depth::Whole,
     }
+    .into()
 }
 
 /// Whether an error may be that of a damaged image.
 pub(super) fn is_of_image(error: &DataError) -> bool {
     matches!(
         error,
-        DataError::Decode { .. } | DataError::Io { .. } | DataError::TooLarge { .. }
+        DataError::File(
+            FileError::Decode { .. } | FileError::Io { .. } | FileError::TooLarge { .. }
+        )
     )
 }
 
@@ -105,27 +112,27 @@ fn leave_out(split: &mut SplitFolder, tally: &mut Tally, mut left_out: impl FnMu
 }
 
 /// What is wrong with an image.
-fn error(image: &Image, depth: Depth) -> Option<DataError> {
+fn error(image: &Image, depth: Depth) -> Option<FileError> {
     match depth {
         Depth::Header => dimensions(&image.path).err(),
         Depth::Whole => decodes(&image.path).err(),
     }
 }
 
-fn decodes(path: &Path) -> Result<(), DataError> {
+fn decodes(path: &Path) -> Result<(), FileError> {
     let bytes = file::read(path, FILE_LIMIT_BYTES)?;
     let decoded = decode::decode(&bytes, Colour::WHITE);
     decoded
         .map(drop)
-        .map_err(|reason| DataError::decode(path, &reason))
+        .map_err(|reason| FileError::decode(path, &reason))
 }
 
 /// What is wrong, without the name of the file where another sentence names it.
-fn reason(error: &DataError) -> String {
+fn reason(error: &FileError) -> String {
     match error {
-        DataError::Decode { reason, .. } => reason.clone(),
-        DataError::Io { source, .. } => format!("it cannot be read: {source}"),
-        DataError::TooLarge {
+        FileError::Decode { reason, .. } => reason.clone(),
+        FileError::Io { source, .. } => format!("it cannot be read: {source}"),
+        FileError::TooLarge {
             what,
             found,
             limit,

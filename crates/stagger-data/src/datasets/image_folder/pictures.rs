@@ -12,6 +12,7 @@ use crate::augmentation::Augmentation;
 use crate::dataset::{Dataset, check_image};
 use crate::error::DataError;
 use crate::file;
+use crate::file_error::FileError;
 use crate::fingerprint::Fingerprint;
 use crate::framing::Framing;
 use crate::inventory::{Inventory, LeftOut};
@@ -40,7 +41,7 @@ pub struct Pictures {
 /// the network takes one channel, it is their luminance (Rec. 709).
 ///
 /// # Errors
-/// [`DataError::Io`] for a path that is not there and a folder that cannot be read; [`DataError::Empty`] for a folder without
+/// [`FileError::Io`] for a path that is not there and a folder that cannot be read; [`DataError::Empty`] for a folder without
 /// pictures, and when no path is named.
 pub fn open_pictures(
     paths: &[PathBuf],
@@ -50,7 +51,7 @@ pub fn open_pictures(
     let mut tally = Tally::default();
     let mut found = Vec::new();
     for path in paths {
-        match fs::metadata(path).map_err(DataError::io(path))?.is_dir() {
+        match fs::metadata(path).map_err(FileError::io(path))?.is_dir() {
             false => found.push(path.clone()),
             true => found.extend(in_folder(path, &mut tally)?),
         }
@@ -124,17 +125,17 @@ impl Pictures {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, path: &Path, pixels: &mut [u8]) -> Result<(), DataError> {
+    fn read(&self, path: &Path, pixels: &mut [u8]) -> Result<(), FileError> {
         let [channels, height, width] = self.trained_on.shape;
         let bytes = file::read(path, FILE_LIMIT_BYTES)?;
         let picture =
-            decode::decode(&bytes, self.background).map_err(|reason| DataError::Decode {
+            decode::decode(&bytes, self.background).map_err(|reason| FileError::Decode {
                 path: path.to_path_buf(),
                 reason,
             })?;
         let frame = |pixels: &mut [u8]| {
             super::frame(picture, [height, width], self.trained_on.framing, pixels)
-                .map_err(|reason| DataError::decode(path, &reason))
+                .map_err(|reason| FileError::decode(path, &reason))
         };
         if channels == 3 {
             return frame(pixels);
@@ -190,7 +191,7 @@ impl Dataset for Pictures {
         check_image(index, self.len(), self.shape(), pixels)?;
         if let Err(error) = self.read(&self.paths[index], pixels) {
             pixels.fill(0);
-            self.failures().insert(index, error);
+            self.failures().insert(index, error.into());
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::tally::Tally;
 use super::val_split::set_aside;
 use super::walk::{self, Class, Image, SplitFolder};
 use crate::error::DataError;
+use crate::file_error::FileError;
 use crate::fingerprint::Fingerprint;
 use crate::framing::Framing;
 use crate::inventory::{Inventory, InventoryPart, LeftOutReason};
@@ -44,9 +45,9 @@ pub(super) struct Listing {
 /// as `walk` has them. What is left out is in the inventory.
 ///
 /// # Errors
-/// [`DataError::Io`]; [`DataError::Layout`] where a split has images and no class folders; [`DataError::MostLeftOut`] and
+/// [`FileError::Io`]; [`DataError::Layout`] where a split has images and no class folders; [`DataError::MostLeftOut`] and
 /// [`DataError::EmptyClass`], unless the options allow them; [`DataError::Empty`] without images to train or evaluate on;
-/// [`DataError::SameClass`], [`DataError::UnknownClass`]; [`DataError::TooLarge`] above 65,536 classes.
+/// [`DataError::SameClass`], [`DataError::UnknownClass`]; [`FileError::TooLarge`] above 65,536 classes.
 pub(super) fn scan(
     layout: &Layout,
     folder: &Path,
@@ -274,13 +275,14 @@ impl Classes {
             });
         }
         if folders.len() > MOST_CLASSES {
-            return Err(DataError::TooLarge {
+            return Err(FileError::TooLarge {
                 path: train.path,
                 what: "classes",
                 found: folders.len() as u64,
                 limit: MOST_CLASSES as u64,
                 why: "labels can tell apart",
-            });
+            }
+            .into());
         }
         let name = |class: &Class| class.name.to_string_lossy().into_owned();
         Ok(Self {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::decode;
 use super::tally::Tally;
-use crate::error::DataError;
 use crate::file;
+use crate::file_error::FileError;
 use crate::inventory::LeftOutReason;
 use crate::parallel;
 
@@ -95,16 +95,16 @@ enum Entry {
 /// folder that the link lies in. What is no image goes to the tally.
 ///
 /// # Errors
-/// [`DataError::Io`] if the folder itself cannot be read.
-pub(super) fn read(split: &Path, tally: &mut Tally) -> Result<SplitFolder, DataError> {
-    let real = fs::canonicalize(split).map_err(DataError::io(split))?;
+/// [`FileError::Io`] if the folder itself cannot be read.
+pub(super) fn read(split: &Path, tally: &mut Tally) -> Result<SplitFolder, FileError> {
+    let real = fs::canonicalize(split).map_err(FileError::io(split))?;
     let mut walk = Walk {
         classes: Vec::new(),
         candidates: Vec::new(),
         keeps_unreadable: false,
         tally,
     };
-    for (name, path, kind) in entries(split).map_err(DataError::io(split))? {
+    for (name, path, kind) in entries(split).map_err(FileError::io(split))? {
         if is_hidden(&name) {
             walk.hidden(path, None, kind);
             continue;
@@ -134,10 +134,10 @@ pub(super) fn read(split: &Path, tally: &mut Tally) -> Result<SplitFolder, DataE
 /// them.
 ///
 /// # Errors
-/// [`DataError::Io`] if the folder itself cannot be read.
-pub(super) fn read_whole(folder: &Path, tally: &mut Tally) -> Result<Vec<Image>, DataError> {
-    fs::read_dir(folder).map_err(DataError::io(folder))?;
-    let real = fs::canonicalize(folder).map_err(DataError::io(folder))?;
+/// [`FileError::Io`] if the folder itself cannot be read.
+pub(super) fn read_whole(folder: &Path, tally: &mut Tally) -> Result<Vec<Image>, FileError> {
+    fs::read_dir(folder).map_err(FileError::io(folder))?;
+    let real = fs::canonicalize(folder).map_err(FileError::io(folder))?;
     let mut walk = Walk {
         classes: Vec::new(),
         candidates: Vec::new(),
@@ -373,7 +373,7 @@ fn is_called_a_picture(path: &Path) -> bool {
 fn content(path: &Path) -> Content {
     let mut head = [0; decode::SIGNATURE_BYTES as usize];
     let read = file::open(path).and_then(|(mut file, size_bytes)| {
-        let found = file::read_up_to(&mut file, &mut head).map_err(DataError::io(path))?;
+        let found = file::read_up_to(&mut file, &mut head).map_err(FileError::io(path))?;
         Ok((found, size_bytes))
     });
     match read {
