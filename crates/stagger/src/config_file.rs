@@ -26,7 +26,7 @@ pub enum ConfigError {
     },
     /// A run has lost it.
     #[error(
-        "{} is gone, and without it the run cannot be read: put back a copy of it, or move the folder of the run elsewhere",
+        "{} is gone, and without it the run cannot be read; put back a copy of it, or move the folder of the run elsewhere",
         shown_path(path)
     )]
     Gone {

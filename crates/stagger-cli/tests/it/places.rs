@@ -37,7 +37,7 @@ fn a_new_run_is_refused_what_cannot_be_written() {
         ),
         (
             "--trace ./run/../run",
-            "is the name of what the run itself writes there",
+            "cannot be written: its folder is not there",
         ),
         (
             "--trace run/",

@@ -102,7 +102,7 @@ fn best_weights_that_are_gone_are_not_weights_that_never_were() {
     assert_eq!(
         refused("run"),
         format!(
-            "{expected}resume the run, which writes it anew from the snapshot of version 4, or use --weights last\n"
+            "{expected}resume the run, which writes it anew from the snapshot of version 3, or use --weights last\n"
         )
     );
     assert_eq!(bench.stagger("train --resume run").status, 0);

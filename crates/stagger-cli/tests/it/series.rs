@@ -154,7 +154,7 @@ fn a_kept_run_is_the_one_that_was_asked_for() {
         for (text, expected) in [
             (Some(&*damaged), "it is damaged"),
             (Some(""), "it is empty"),
-            (None, "cannot read the config file"),
+            (None, "config.toml is gone"),
         ] {
             match text {
                 Some(text) => fs::write(place.join("config.toml"), text).unwrap(),
