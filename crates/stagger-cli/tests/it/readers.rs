@@ -97,12 +97,14 @@ fn best_weights_that_are_gone_are_not_weights_that_never_were() {
         refused("untested"),
         "error: untested has no best.safetensors: the run ended before its first evaluation; use --weights last\n"
     );
+    let best = stagger::report::read_weights(&bench.path("run/best.safetensors")).unwrap();
+    let version = &best.metadata["version"];
     fs::remove_file(bench.path("run/best.safetensors")).unwrap();
     let expected = "error: run has no best.safetensors any more: the run has been evaluated, and the file is gone; ";
     assert_eq!(
         refused("run"),
         format!(
-            "{expected}resume the run, which writes it anew from the snapshot of version 3, or use --weights last\n"
+            "{expected}resume the run, which writes it anew from the snapshot of version {version}, or use --weights last\n"
         )
     );
     assert_eq!(bench.stagger("train --resume run").status, 0);
