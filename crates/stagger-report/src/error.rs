@@ -384,6 +384,8 @@ mod tests {
             error.to_string(),
             "could not write a/b: entity not found; its folder is gone: a run whose folder was renamed is resumed under its new name"
         );
+        let here = ReportError::io("write", Path::new("b"), ErrorKind::NotFound.into());
+        assert_eq!(here.to_string(), "could not write b: entity not found");
     }
 
     #[cfg(unix)]

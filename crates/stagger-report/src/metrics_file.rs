@@ -18,6 +18,7 @@ use crate::memory::peak_resident_bytes;
 use crate::metrics::{BatchRecord, EndRecord, METRICS_FORMAT, Record, RunRecord, SkippedRecord};
 use crate::metrics_reader;
 use crate::metrics_seal::MetricsSeals;
+use crate::new_place::folder_of;
 use crate::passing_error::once_more;
 use crate::sink::Sink;
 use crate::snapshot::SnapshotParts;
@@ -235,6 +236,11 @@ impl MetricsFile {
         looked.map_err(|source| ReportError::io("read", &self.path, source))?;
         match is_there {
             true => Ok(()),
+            // Its own advice is for a run whose folder was renamed.
+            false if !folder_of(&self.path).is_dir() => {
+                let gone = ErrorKind::NotFound.into();
+                Err(ReportError::io("write", &self.path, gone))
+            }
             false => Err(ReportError::TakenAway {
                 path: self.path.clone(),
             }),

@@ -8,7 +8,9 @@ use stagger_data::foreign;
 
 use crate::atomic_file::partial_path;
 use crate::error::ReportError;
-use crate::run_folder::{CONFIG_FILE, METRICS_FILE, RunFolder};
+use crate::run_folder::{
+    CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, LOG_FILE, METRICS_FILE, RunFolder,
+};
 
 /// Whether two paths lead to one place, which need not be there yet.
 #[must_use]
@@ -56,13 +58,16 @@ pub fn check_folder_of(path: &Path, made: Option<&Path>) -> Result<(), ReportErr
     }
 }
 
+/// One of these beside `config.toml` makes a folder that of a run: a config alone may be the user's own.
+const BESIDE_A_CONFIG: [&str; 4] = [METRICS_FILE, ENVIRONMENT_FILE, DATA_FILE, LOG_FILE];
+
 /// Refuses the name of what a run writes into its folder itself: into that of a run which is there, or the one that is `made` later.
 pub fn refuse_own_name(path: &Path, made: Option<&Path>) -> Result<(), ReportError> {
     let folder = folder_of(path);
     let is_of_run = || {
         let has = |name| folder.join(name).is_file();
         made.is_some_and(|made| is_same_place(made, folder))
-            || has(CONFIG_FILE) && has(METRICS_FILE)
+            || has(CONFIG_FILE) && BESIDE_A_CONFIG.into_iter().any(has)
     };
     match RunFolder::is_own_name(path) && is_of_run() {
         true => Err(ReportError::OwnName {
@@ -79,8 +84,14 @@ pub fn try_file(path: &Path) -> Result<(), ReportError> {
         return Ok(());
     }
     let partial = partial_path(path);
-    let tried = foreign::create_anew(&partial).and_then(|_| fs::remove_file(&partial));
-    unless_in_turn(tried).map_err(|source| ReportError::io("write", path, source))
+    let tried = foreign::create_anew(&partial).map(drop);
+    unless_in_turn(tried)
+        .and_then(|()| match fs::remove_file(&partial) {
+            // Another process that tries the same file has removed it.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        })
+        .map_err(|source| ReportError::io("write", path, source))
 }
 
 /// The same of a folder.
@@ -126,6 +137,15 @@ mod tests {
         }
         assert!(is_same_place(Path::new("new"), Path::new("./new")));
         assert!(is_same_place(Path::new("new"), &absolute("new").unwrap()));
+    }
+
+    #[test]
+    fn what_another_process_makes_can_be_made() {
+        for kind in [ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty] {
+            assert!(unless_in_turn(Err(kind.into())).is_ok(), "{kind}");
+        }
+        assert!(unless_in_turn(Ok(())).is_ok());
+        assert!(unless_in_turn(Err(ErrorKind::NotFound.into())).is_err());
     }
 
     #[test]

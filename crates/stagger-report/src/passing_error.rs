@@ -14,7 +14,7 @@ pub(crate) fn is_passing(error: &io::Error) -> bool {
         )
 }
 
-/// Does something that writes a file anew, and after an error that may pass does it once more.
+/// Does something that looks at a file or writes it anew, and after an error that may pass does it once more.
 pub(crate) fn once_more(mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     match attempt() {
         Err(error) if is_passing(&error) => attempt(),

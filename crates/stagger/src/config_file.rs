@@ -24,7 +24,7 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// A run has lost it.
+    /// The config is not in the folder of its run any more.
     #[error(
         "{} is gone, and without it the run cannot be read; put back a copy of it, or move the folder of the run elsewhere",
         shown_path(path)
@@ -90,7 +90,7 @@ fn of_text(
 /// Reads the config of the run in this folder, as far as it has not been damaged.
 ///
 /// # Errors
-/// As [`read`]; when the file is empty or its checksum is another, and for a link that leads out of the folder.
+/// As [`read`]; [`ConfigError::Gone`]; when the file is empty or its checksum is another, and for a link that leads out of the folder.
 pub fn of_run(folder: &Path) -> Result<TrainingOptions, ConfigError> {
     read_of_run(&folder.join(CONFIG_FILE))
 }
@@ -99,7 +99,7 @@ pub fn of_run(folder: &Path) -> Result<TrainingOptions, ConfigError> {
 /// either, it may have been changed by hand.
 ///
 /// # Errors
-/// As [`read`]; when the checksum is another, and for a link that leads out of the folder.
+/// As [`read`]; [`ConfigError::Gone`]; when it is empty or the checksum is another, and for a link that leads out of the folder.
 pub(crate) fn read_of_run(path: &Path) -> Result<TrainingOptions, ConfigError> {
     let text = foreign::text_inside(path, MAX_CONFIG_BYTES);
     if let Err(error) = &text

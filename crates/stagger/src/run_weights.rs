@@ -6,14 +6,14 @@ use stagger_data::{foreign, shown_path};
 use stagger_engine::StageState;
 use stagger_report::snapshot::SnapshotStore;
 use stagger_report::{
-    AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, METRICS_FILE, RunFolder,
-    read_weights, read_weights_inside,
+    AVERAGE_WEIGHTS_FILE, BEST_WEIGHTS_FILE, LAST_WEIGHTS_FILE, RunFolder, read_weights,
+    read_weights_inside,
 };
 
 use crate::error::Error;
 use crate::job::Job;
 use crate::stages;
-use crate::training::{best_of, with_class_names};
+use crate::training::{best_of_run, with_class_names};
 use crate::weights_fit::{self, Classes};
 
 /// Which weights of a run.
@@ -56,9 +56,7 @@ impl RunWeights {
         };
         if *self == Self::Best && !foreign::is_there(&path) {
             let (run, file) = (folder.path().to_owned(), BEST_WEIGHTS_FILE);
-            // Metrics that cannot be read have no evaluation.
-            let best = best_of(&folder.file(METRICS_FILE)).ok().flatten();
-            return Err(match best {
+            return Err(match best_of_run(&run) {
                 Some((version, _)) => Error::BestWeightsGone {
                     snapshot: Some(version).filter(|version| has_snapshot(&run, *version)),
                     run,

@@ -45,7 +45,7 @@ use crate::options::TrainingOptions;
 use crate::ranks;
 
 pub use final_test::{FinalTest, TestScores};
-pub(crate) use place::best_of;
+pub(crate) use place::best_of_run;
 pub use prepared::Prepared;
 pub(crate) use prepared::set_stages;
 pub use run::{Run, SnapshotCost};

@@ -156,6 +156,33 @@ fn a_run_ends_when_its_accuracy_no_longer_rises() {
     );
 }
 
+/// The command at the end of a run goes on, also where the last batch of a limit has met a goal.
+#[test]
+fn a_limit_and_a_goal_at_once_are_both_lifted() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let output = bench.stagger(&format!(
+        "train {data} {RUN} --epochs 30 --max-batches 3 --target 1 --output run"
+    ));
+    let hint =
+        "--max-batches 3 ended the run at version 3 of 90; go on with: stagger train --resume run ";
+    succeeds(&output, hint);
+    let flags = output
+        .stdout
+        .split(hint)
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
+    let met = evaluations(&bench, "run")
+        .iter()
+        .any(|(_, top1)| *top1 >= 1.0);
+    assert_eq!(flags.contains("--target 100"), met, "{flags}");
+    let further = bench.stagger(&format!("train --resume run {flags}"));
+    assert!(version_reached(&further) > 3, "{}", further.stdout);
+}
+
 #[test]
 fn goals_need_evaluations() {
     let bench = Bench::new();

@@ -88,7 +88,23 @@ fn a_finished_run_keeps_the_best_weights_of_a_former_end() {
             again.stdout
         );
         let weights = stagger::report::read_weights(&best).unwrap();
-        weights.metadata["version"] == "17"
+        if weights.metadata["version"] != "17" {
+            return false;
+        }
+        // Without the file, and with one of another version, the resume writes that one again, and says so.
+        fs::remove_file(&best).unwrap();
+        let eval = bench.stagger(&format!("eval --run {run}"));
+        let anew = "writes it anew from the snapshot of version 17";
+        assert!(refused(&eval).contains(anew), "{}", eval.stderr);
+        let resume = format!("train --resume {run}");
+        succeeds(&bench.stagger(&resume));
+        fs::copy(bench.path(&run).join("last.safetensors"), &best).unwrap();
+        let again = bench.stagger(&resume);
+        let said =
+            "best.safetensors is not that of version 17, the best: it makes way for that one\n";
+        assert!(succeeds(&again).contains(said), "{}", again.stdout);
+        assert!(fs::read(&best).is_ok_and(|after| after == before));
+        true
     });
     assert!(shown, "no run was best at its former end");
 }

@@ -138,6 +138,25 @@ fn a_file_that_is_taken_away_ends_the_run() {
     }
 }
 
+/// A run whose folder is renamed goes on under its new name.
+#[test]
+fn a_folder_that_is_renamed_is_told() {
+    let base = tempfile::tempdir().unwrap();
+    let folder = base.path().join("run");
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("metrics.jsonl");
+    let mut metrics = MetricsFile::create(&path, tally(), Map::new()).unwrap();
+    metrics.event(&Event::Started { stages: 1 }).unwrap();
+    std::fs::rename(&folder, base.path().join("renamed")).unwrap();
+    let part = Event::Snapshot {
+        stage: 0,
+        version: 1,
+        snapshot: Arc::default(),
+    };
+    let error = metrics.event(&part).unwrap_err().to_string();
+    assert!(error.contains("its folder is gone"), "{error}");
+}
+
 /// Says once that it cannot be looked at.
 struct Passing(AtomicUsize);
 

@@ -38,7 +38,7 @@ impl RunFolder {
 /// The same of the folder of a run's snapshots.
 fn foreign_snapshot(path: &Path) -> Result<Option<PathBuf>, ReportError> {
     for snapshot in entries(path)? {
-        if is_left_by_the_system(&snapshot) {
+        if is_left_by_the_system(&snapshot) && !is_folder(&snapshot) {
             continue;
         }
         if !is_snapshot_name(&snapshot) {

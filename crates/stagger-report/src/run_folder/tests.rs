@@ -255,6 +255,18 @@ fn what_no_run_writes_is_found() {
     }
     fs::write(run.join("snapshots/.v00000010.manifest.partial"), "").unwrap();
     assert_eq!(foreign(), None);
+    for left in [
+        ".DS_Store",
+        "snapshots/.nfs0001",
+        "snapshots/v00000010/Thumbs.db",
+    ] {
+        fs::write(run.join(left), "").unwrap();
+        assert_eq!(foreign(), None, "{left}");
+        fs::remove_file(run.join(left)).unwrap();
+        fs::create_dir(run.join(left)).unwrap();
+        assert_eq!(foreign(), Some(run.join(left)), "a folder");
+        fs::remove_dir(run.join(left)).unwrap();
+    }
     for name in [
         "snapshots/v00000010/notes",
         "snapshots/mine",

@@ -17,7 +17,7 @@ pub(super) fn time_limit(seconds: f64) -> Result<Duration, Refusal> {
             option: "max_seconds",
             found: said_number(seconds),
             kind: "a duration",
-            expected: "a number above 0, such as 60",
+            expected: "a number above 0 and below 1e19, such as 60",
         }),
     }
 }
@@ -60,7 +60,7 @@ pub(super) fn stall_timeout(options: &TrainingOptions) -> Result<Option<Duration
             option: "stall_timeout",
             found: said_number(seconds),
             kind: "a duration",
-            expected: "a number of seconds, or 0 for none",
+            expected: "a number of seconds below 1e19, or 0 for none",
         }),
     }
 }

@@ -9,7 +9,7 @@ use stagger_runtime::EarlyEnd;
 use stagger_schedule::Facts;
 
 use super::advice::advice;
-use super::early_end::evaluations_since;
+use super::early_end::{Goals, evaluations_since};
 use super::run::Run;
 use crate::account;
 use crate::job::Job;
@@ -101,18 +101,19 @@ fn limited(job: &Job, run: &Run) -> Option<String> {
         }
         Some(EarlyEnd::Target) => {
             let what = format!("--target {}", options.target?);
-            (what, batches, "--target 100".to_owned())
+            (what, batches, beyond(EarlyEnd::Target, job, run)?)
         }
         Some(EarlyEnd::Patience) => {
-            let most = options.patience?;
-            let (best, _) = run.best.unwrap_or_default();
-            let waited = evaluations_since(best, run.version, &job.horizon.evaluate_at);
-            let more = format!("--patience {}", most.saturating_mul(2).max(waited + 1));
-            (format!("--patience {most}"), batches, more)
+            let what = format!("--patience {}", options.patience?);
+            (what, batches, beyond(EarlyEnd::Patience, job, run)?)
         }
         None if batches < all => {
             let more = format!("--max-batches {}", all.min(batches.saturating_mul(2)));
-            (format!("--max-batches {batches}"), all, more)
+            // A goal that the last evaluation has met would end the longer run at once.
+            let met = Goals::of(options).met(run.best, run.version, &job.horizon.evaluate_at);
+            let goal = met.and_then(|met| beyond(met, job, run));
+            let more = [Some(more), goal].into_iter().flatten().collect::<Vec<_>>();
+            (format!("--max-batches {batches}"), all, more.join(" "))
         }
         None => return None,
     };
@@ -138,6 +139,21 @@ fn limited(job: &Job, run: &Run) -> Option<String> {
         ),
         (Some(_), _) => format!("{ended}; go on with: stagger train --resume {path} {more}"),
     })
+}
+
+/// The flag with which a run goes on that has met a goal.
+fn beyond(goal: EarlyEnd, job: &Job, run: &Run) -> Option<String> {
+    match goal {
+        EarlyEnd::Target => Some("--target 100".to_owned()),
+        EarlyEnd::Patience => {
+            let most = job.options.patience?;
+            let (best, _) = run.best.unwrap_or_default();
+            let waited = evaluations_since(best, run.version, &job.horizon.evaluate_at);
+            let more = most.saturating_mul(2).max(waited + 1);
+            Some(format!("--patience {more}"))
+        }
+        EarlyEnd::TimeLimit => None,
+    }
 }
 
 /// Batches of all epochs.

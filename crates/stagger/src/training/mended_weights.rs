@@ -56,6 +56,24 @@ pub fn check_best(
     }))
 }
 
+/// The line on a whole `best.safetensors` that is not of the best version, where there is none to come that would replace it.
+fn other_best(folder: &RunFolder, best: Option<(usize, f64)>) -> Option<String> {
+    let file = folder.file(BEST_WEIGHTS_FILE);
+    let found = read_weights_inside(&file).ok()?;
+    let version = best.map(|(version, _)| version.to_string());
+    let is_other = found.metadata.get("version") != version.as_ref();
+    is_other.then(|| match best {
+        Some((version, _)) => format!(
+            "{} is not that of version {version}, the best: it makes way for that one",
+            shown_path(&file)
+        ),
+        None => format!(
+            "{} is removed, as no version has been evaluated",
+            shown_path(&file)
+        ),
+    })
+}
+
 /// Makes sure that the weights files of a run at its end are whole and its own, and writes those anew that are not, from its last snapshot.
 /// Gives a line for each.
 pub fn mend_last(
@@ -95,7 +113,9 @@ pub fn mend_last(
             "{why}: it is written anew from the snapshot of version {version}"
         ));
     }
-    notes.extend(check_best(folder, metadata, from.progress.best)?);
+    let best = from.progress.best;
+    notes.extend(other_best(folder, best));
+    notes.extend(check_best(folder, metadata, best)?);
     Ok(notes)
 }
 

@@ -165,7 +165,21 @@ pub fn best_of(metrics: &Path) -> Result<Option<(usize, f64)>, Error> {
     Ok(best)
 }
 
-/// How it did.
+/// The same of a run, whose newest snapshot may know of an evaluation that has no line any more: that at a former end inside an epoch.
+pub fn best_of_run(run: &Path) -> Option<(usize, f64)> {
+    let in_metrics = best_of(&run.join(METRICS_FILE)).ok().flatten();
+    better_of(snapshots::best_known(run), in_metrics)
+}
+
+/// The better of two evaluations, the first where they are equal.
+pub fn better_of(one: Option<(usize, f64)>, other: Option<(usize, f64)>) -> Option<(usize, f64)> {
+    match (one, other) {
+        (Some(first), Some(second)) if second.1 > first.1 => Some(second),
+        (one, other) => one.or(other),
+    }
+}
+
+/// How the run that wrote these metrics ended, if it ended as it was asked to.
 fn end_of(metrics: &Path) -> Option<EndRecord> {
     match read_metrics(metrics).ok()?.pop() {
         Some(Record::End(end)) if !end.interrupted && end.error.is_none() => Some(end),

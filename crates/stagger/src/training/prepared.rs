@@ -221,15 +221,7 @@ impl<'a> Prepared<'a> {
             // The last snapshot may be of a moment before the last evaluation, and the evaluation at a former end inside an epoch has no
             // line any more.
             let in_metrics = place::best_of(&path.join(METRICS_FILE))?;
-            let better = |one: (usize, f64), other: (usize, f64)| match one.1 >= other.1 {
-                true => one,
-                false => other,
-            };
-            let best = &mut self.from.progress.best;
-            *best = match (*best, in_metrics) {
-                (Some(one), Some(other)) => Some(better(one, other)),
-                (one, other) => one.or(other),
-            };
+            self.from.progress.best = place::better_of(self.from.progress.best, in_metrics);
             let version = self.from.version();
             let journal = Journal::open(None, &self.job, None, console)?;
             if let Folder::Reopened(folder) = &self.folder {

@@ -126,6 +126,15 @@ pub fn planned(run: &Path) -> Option<usize> {
     Some(manifests.next()?.batches)
 }
 
+/// Version and top-1 test accuracy of the best evaluation that the newest snapshot knows of.
+pub fn best_known(run: &Path) -> Option<(usize, f64)> {
+    let mut store = SnapshotStore::of_run(run);
+    let (_, newest) = store.versions().ok()?.pop()?;
+    let manifest = store.manifest(&newest).ok()?;
+    let progress: RunProgress = serde_json::from_value(manifest.progress).ok()?;
+    progress.best
+}
+
 /// A snapshot that was found.
 pub struct Found {
     pub from: StartPoint,
