@@ -169,15 +169,28 @@ fn decoder(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder + '_, 
     let mut limits = Limits::default();
     limits.max_image_width = Some(MOST_SIDE as u32);
     limits.max_image_height = Some(MOST_SIDE as u32);
-    limits.max_alloc = Some(MOST_BYTES);
+    limits.max_alloc = Some(match format {
+        // A frame may be larger than the picture, and is decoded beside it.
+        ImageFormat::Gif => most_frame_bytes(bytes.len()),
+        _ => MOST_BYTES,
+    });
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
     reader.into_decoder().map_err(sentence)
 }
 
+/// Bytes of the largest frame, in RGBA, that a GIF file of this length can hold.
+fn most_frame_bytes(length: usize) -> u64 {
+    let pixels = length.saturating_mul(MOST_PIXELS_PER_BYTE);
+    (pixels.saturating_mul(4) as u64).min(MOST_BYTES)
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "it is mapped over results")]
 fn sentence(error: ImageError) -> String {
     match error {
+        ImageError::Limits(_) => {
+            "it asks for more memory than a picture of its length can need".to_owned()
+        }
         ImageError::Unsupported(error) => unread(&error),
         error => error.to_string(),
     }
@@ -347,6 +360,28 @@ mod tests {
         let format = Format::of(&bytes).unwrap();
         let error = check_length([4096, 4096], format, length).unwrap_err();
         assert_eq!(error, expected);
+    }
+
+    /// A frame may lie beside the picture, and be far larger than it.
+    #[test]
+    fn a_small_file_holds_no_large_frame() {
+        let picture = RgbImage::from_pixel(5, 4, Rgb([7; 3]));
+        let mut bytes = Vec::new();
+        DynamicImage::from(picture)
+            .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Gif)
+            .unwrap();
+        let frame = bytes
+            .windows(9)
+            .position(|at| at == [0x2c, 0, 0, 0, 0, 5, 0, 4, 0]);
+        let frame = frame.unwrap();
+        bytes[frame + 5..frame + 9].copy_from_slice(&[0, 8, 0, 8]);
+        assert_eq!(dimensions(&bytes).unwrap(), [4, 5]);
+        let refused = decode_white(&bytes).unwrap_err();
+        assert!(refused.starts_with("it asks for more memory"), "{refused}");
+        // One that such a file can hold is no reason.
+        bytes[frame + 5..frame + 9].copy_from_slice(&[100, 0, 100, 0]);
+        let refused = decode_white(&bytes).unwrap_err();
+        assert!(!refused.starts_with("it asks for more memory"), "{refused}");
     }
 
     #[test]
