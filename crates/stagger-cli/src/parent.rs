@@ -26,7 +26,7 @@ pub fn end_with() -> bool {
     };
     // A system that refuses leaves the run as it would be elsewhere.
     let _ = set_parent_process_death_signal(Some(Signal::TERM));
-    // It may have ended before this was said, and somebody else is the parent now.
+    // The parent may have ended before this call, and another process has taken its place.
     let found = getppid().map(Pid::as_raw_pid);
     parent.parse().ok() != found
 }

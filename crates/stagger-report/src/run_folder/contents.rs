@@ -10,8 +10,8 @@ use crate::error::ReportError;
 use crate::snapshot::{MANIFEST_FILE, SNAPSHOTS_FOLDER, is_snapshot_name, is_stage_file_name};
 
 impl RunFolder {
-    /// The first entry of a folder that no run writes there, so that nobody loses it with what a run has left. It is the path itself when
-    /// that is a file or a link; where there is nothing, there is none.
+    /// The first entry of a folder that no run writes: removing the folder would lose it. Gives the path itself where that is a file or a
+    /// link, and `None` where there is nothing.
     ///
     /// # Errors
     /// [`ReportError::Io`] when the folder cannot be read.
@@ -64,7 +64,7 @@ fn is_left_by_the_system(path: &Path) -> bool {
     matches!(&*name, ".DS_Store" | "Thumbs.db" | "desktop.ini") || name.starts_with(".nfs")
 }
 
-/// By its name: whatever has taken the place of a file of a run is not one of somebody else.
+/// By its name: whatever stands in the place of a file of a run counts as that file.
 fn is_file_of_run(path: &Path) -> bool {
     if is_left_by_the_system(path) {
         return true;
