@@ -1,5 +1,6 @@
 //! What every stage did when, as a file that Perfetto (ui.perfetto.dev) and Chrome's tracing page open.
 
+mod arrows;
 mod file;
 mod kind;
 mod reader;

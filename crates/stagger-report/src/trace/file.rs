@@ -6,6 +6,7 @@ use std::time::Duration;
 use stagger_runtime::{Acted, Event, Outcome, RunError};
 use stagger_schedule::Action;
 
+use super::arrows::{Arrows, Parts};
 use super::{ArrowEnd, Slice, TraceWriter, batch_or_version, kind};
 use crate::error::ReportError;
 use crate::new_file::NewFile;
@@ -121,28 +122,16 @@ impl Sink for TraceFile {
 fn bytes(acted: &[Acted], stages: usize) -> io::Result<Vec<u8>> {
     let tracks = (0..stages).map(|stage| format!("stage {stage}"));
     let mut writer = TraceWriter::new(Vec::new(), tracks)?;
-    // A stage that learns from gradients takes them then, and pulls back without one from above.
-    let mut learns = vec![false; stages];
+    let arrows = Arrows::of(acted, stages);
     for acted in acted {
-        if let Action::Learn { .. } = acted.action {
-            learns[acted.stage] = true;
-        }
-    }
-    for acted in acted {
-        add(&mut writer, acted, &learns)?;
+        add(&mut writer, acted, &arrows)?;
     }
     writer.end()
 }
 
-/// The parts of an action: waiting for its input, the work, waiting until its output has room. `learns` says of each stage whether
-/// it guesses gradients, and learns from those that come.
-fn add(writer: &mut TraceWriter<Vec<u8>>, acted: &Acted, learns: &[bool]) -> io::Result<()> {
+fn add(writer: &mut TraceWriter<Vec<u8>>, acted: &Acted, arrows: &Arrows) -> io::Result<()> {
     let track = acted.stage;
-    let below = track.checked_sub(1);
-    let above = (track + 1 < learns.len()).then_some(track);
-    let (starts_at, ends_at) = (acted.started_at, acted.ended_at);
-    let begins = (starts_at + acted.waits.loader + acted.waits.receive).min(ends_at);
-    let ends = ends_at.saturating_sub(acted.waits.send).max(begins);
+    let parts = Parts::of(acted);
     let name = acted.action.to_string();
     let wait = Slice {
         track,
@@ -152,8 +141,8 @@ fn add(writer: &mut TraceWriter<Vec<u8>>, acted: &Acted, learns: &[bool]) -> io:
             "wait"
         },
         kind: "wait",
-        starts_at,
-        ends_at: begins,
+        starts_at: acted.started_at,
+        ends_at: parts.begins,
         staleness: None,
     };
     writer.slice(&wait)?;
@@ -161,45 +150,32 @@ fn add(writer: &mut TraceWriter<Vec<u8>>, acted: &Acted, learns: &[bool]) -> io:
         track,
         name: &name,
         kind: kind(acted.action),
-        starts_at: begins,
-        ends_at: ends,
+        starts_at: parts.begins,
+        ends_at: parts.ends,
         staleness: acted.staleness,
     })?;
     writer.slice(&Slice {
         name: "wait for room",
-        starts_at: ends,
-        ends_at,
+        starts_at: parts.ends,
+        ends_at: acted.ended_at,
         ..wait
     })?;
-    let (kind, to, from) = match acted.action {
-        Action::Forward { .. } => ("activation", above, below),
-        Action::Backward { .. } => ("gradient", below, above.filter(|_| !learns[track])),
-        Action::Learn { .. } => ("gradient", None, above),
-        _ => return Ok(()),
+    let Some(kind) = Arrows::kind(acted.action) else {
+        return Ok(());
     };
-    // Hop h is between stages h and h + 1. What is learned from has the name of the pass that it comes from.
-    let sent_by = match acted.action {
-        Action::Learn { batch, micro } => Action::Backward { batch, micro },
-        action => action,
-    };
-    let id = |hop: usize| format!("{sent_by}/{hop}");
-    if let Some(hop) = from {
-        let (id, at) = (&id(hop), begins);
+    if let Some((sender, hop)) = arrows.taken_by(acted) {
         writer.arrow_to(&ArrowEnd {
             track,
-            at,
-            id,
+            at: parts.begins,
+            id: &format!("{sender}/{hop}"),
             kind,
         })?;
     }
-    if let Some(hop) = to {
-        // Within the work, and not in the wait behind it.
-        let at = ends.saturating_sub(Duration::from_nanos(1)).max(begins);
-        let id = &id(hop);
+    if let Some(message @ (sender, hop)) = arrows.sent_by(acted) {
         writer.arrow_from(&ArrowEnd {
             track,
-            at,
-            id,
+            at: arrows.left_at(message, parts),
+            id: &format!("{sender}/{hop}"),
             kind,
         })?;
     }
@@ -282,6 +258,28 @@ mod tests {
             arrows,
             expected.map(|(id, ends)| (id.to_owned(), ends)).into()
         );
+    }
+
+    /// Stage 0 is interrupted between sending and the end of its slice, and goes over the batch again later.
+    #[test]
+    fn nothing_is_received_before_it_was_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = NewFile::at(&folder.path().join("trace.json")).unwrap();
+        let mut trace = TraceFile::new(file.clone());
+        trace.event(&Event::Started { stages: 2 }).unwrap();
+        let forward = Action::Forward { batch: 7, micro: 0 };
+        for at in [0, 100] {
+            trace.event(&acted(0, forward, at, at + 20)).unwrap();
+            trace.event(&acted(1, forward, at + 12, at + 30)).unwrap();
+        }
+        trace.write().unwrap();
+        let events = events(&file).into_iter();
+        let ends: Vec<_> = events
+            .filter(|event| event["ph"] == "s" || event["ph"] == "f")
+            .map(|event| (event["ph"].clone(), event["ts"].as_f64().unwrap()))
+            .collect();
+        let expected = [("s", 12e3), ("f", 12e3), ("s", 112e3), ("f", 112e3)];
+        assert_eq!(ends, expected.map(|(phase, at)| (phase.into(), at)));
     }
 
     /// Stage 0 pulls batch 7 back before stage 1 has, and learns from the gradient that comes later.
