@@ -1,6 +1,7 @@
 //! The kernels against their definitions in `f64`, over random shapes and memory orders.
 
 mod convolution;
+mod threads;
 
 use proptest::prelude::*;
 use stagger_conformance::{DoublePrecision, Reference, ReferenceTensor, fixtures};

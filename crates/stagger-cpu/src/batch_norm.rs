@@ -3,7 +3,8 @@
 use stagger_engine::layered::{Normalization, NormalizationGrads, NormalizationTape, Normalized};
 
 use crate::CpuTensor;
-use crate::channels_last::{self as loops, Affine, Cut, Serial};
+use crate::channels_last::{self as loops, Affine, Cut};
+use crate::threads::Threads;
 
 /// As [`stagger_engine::layered::Kernels::normalize`].
 pub(crate) fn normalize(
@@ -14,7 +15,7 @@ pub(crate) fn normalize(
 ) -> Normalized<CpuTensor> {
     let input = input.into_channels_last();
     let [_, channels, ..] = input.sides();
-    let loops::Moments { mean, variance } = loops::moments(input.values(), channels, &Serial);
+    let loops::Moments { mean, variance } = loops::moments(input.values(), channels, &Threads);
     let output = wants_output.then(|| {
         let affine = affine(&mean, &variance, with);
         apply(input, &affine, addend, with.relu)
@@ -41,11 +42,11 @@ pub(crate) fn normalize_by(
 /// Normalises a channels-last tensor, in place if no other handle of it exists.
 fn apply(input: CpuTensor, affine: &Affine, addend: Option<CpuTensor>, relu: bool) -> CpuTensor {
     let Some(addend) = addend else {
-        return input.change(|values| loops::normalize(values, affine, relu, &Serial));
+        return input.change(|values| loops::normalize(values, affine, relu, &Threads));
     };
     let addend = addend.into_channels_last();
     let output = input.change_with(&addend, |terms| {
-        loops::normalize_add(terms, affine, relu, &Serial);
+        loops::normalize_add(terms, affine, relu, &Threads);
     });
     drop(addend);
     output
@@ -79,13 +80,13 @@ pub(crate) fn normalize_backward(
             let addend = addend.into_channels_last();
             let cut = Cut::Addend(addend.values());
             let grads = grad.values_mut();
-            let sums = loops::mask_gradient_sums(input.values(), cut, grads, &affine, &Serial);
+            let sums = loops::mask_gradient_sums(input.values(), cut, grads, &affine, &Threads);
             drop(addend);
             (sums, false)
         }
         None => {
             let (x, grads) = (input.values(), grad.values());
-            let sums = loops::gradient_sums(x, grads, &affine, with.relu, &Serial);
+            let sums = loops::gradient_sums(x, grads, &affine, with.relu, &Threads);
             (sums, with.relu)
         }
     };
@@ -93,11 +94,11 @@ pub(crate) fn normalize_backward(
     let addend_grad = added.then(|| grad.clone());
     let input_grad = if !grad.is_unique() && input.is_unique() {
         input.change_with(&grad, |both| {
-            loops::pull(both.swapped(), &affine, &line, relu, &Serial);
+            loops::pull(both.swapped(), &affine, &line, relu, &Threads);
         })
     } else {
         let pulled = grad.change_with(&input, |both| {
-            loops::pull(both, &affine, &line, relu, &Serial);
+            loops::pull(both, &affine, &line, relu, &Threads);
         });
         drop(input);
         pulled

@@ -2,7 +2,8 @@
 
 use crate::CpuTensor;
 use crate::buffers::take;
-use crate::channels_last::{Run, Serial, put_run, take_run};
+use crate::channels_last::{Run, put_run, take_run};
+use crate::threads::Threads;
 
 /// `[N, A, H, W]` and `[N, B, H, W]` to `[N, A + B, H, W]`.
 pub(crate) fn concat(a: CpuTensor, b: CpuTensor) -> CpuTensor {
@@ -13,7 +14,7 @@ pub(crate) fn concat(a: CpuTensor, b: CpuTensor) -> CpuTensor {
     let mut values = take(samples * height * width * pixel);
     for (part, first, len) in [(&a, 0, before), (&b, before, behind)] {
         let run = Run { pixel, first, len };
-        put_run(part.values(), run, &mut values, &Serial);
+        put_run(part.values(), run, &mut values, &Threads);
     }
     CpuTensor::channels_last(values, [samples, pixel, height, width])
 }
@@ -24,6 +25,6 @@ pub(crate) fn channel_run(tensor: CpuTensor, first: usize, len: usize) -> CpuTen
     let [samples, pixel, height, width] = tensor.sides();
     let mut values = take(samples * height * width * len);
     let run = Run { pixel, first, len };
-    take_run(tensor.values(), run, &mut values, &Serial);
+    take_run(tensor.values(), run, &mut values, &Threads);
     CpuTensor::channels_last(values, [samples, len, height, width])
 }

@@ -2,7 +2,8 @@
 
 use stagger_engine::layered::{Convolution, ProductGrads, ProductWants};
 
-use crate::channels_last::{Serial, channel_sums};
+use crate::channels_last::channel_sums;
+use crate::threads::Threads;
 use crate::{CpuTensor, correlate, correlate_weight, depthwise, grouped, input_grad};
 
 /// How the channels of a convolution are grouped.
@@ -68,7 +69,7 @@ pub(crate) fn backward(
         _ => grouped::input_grad(input_sides, weight, &output_grad, geometry),
     });
     let bias = wants.bias.then(|| {
-        let sums = channel_sums(output_grad.values(), sides[0], &Serial);
+        let sums = channel_sums(output_grad.values(), sides[0], &Threads);
         CpuTensor::row_major(sums, &[sides[0]])
     });
     ProductGrads {

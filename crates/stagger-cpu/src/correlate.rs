@@ -6,9 +6,10 @@ use stagger_engine::layered::Convolution;
 
 use crate::CpuTensor;
 use crate::buffers::take;
-use crate::channels_last::arch;
+use crate::channels_last::{arch, spread};
 use crate::microkernel::{Taps, lanes, pixels, vectors};
 use crate::padded::{Frame, Framed, Group};
+use crate::threads::{Threads, share};
 use crate::winograd::{self, Convolve};
 
 /// `[N, C, H, W]`, channels-last, with `[O, C, k, k]` to `[N, O, H', W']`.
@@ -35,7 +36,7 @@ pub(crate) fn forward(
     let (input, bias) = (input.values(), bias.as_ref().map(CpuTensor::values));
     let values = match winograd::tile(geometry, weight_sides, sides) {
         Some(tile) => winograd::convolve(
-            Convolve {
+            &Convolve {
                 input,
                 bias,
                 samples,
@@ -122,17 +123,40 @@ pub(crate) struct Correlation<'a, W> {
     pub weight_at: W,
 }
 
-impl<W: Fn(usize, usize, usize, usize) -> f32> Correlation<'_, W> {
-    /// Writes the pixels of the lattice into `output`, channels-last, and leaves the others.
-    pub(crate) fn write(self, output: &mut [f32]) {
-        arch().dispatch(Write {
-            correlation: self,
-            output,
+impl<W: Fn(usize, usize, usize, usize) -> f32 + Sync> Correlation<'_, W> {
+    /// Writes the pixels of the lattice into `output`, channels-last, and leaves the others. Threads take samples.
+    pub(crate) fn write(&self, output: &mut [f32]) {
+        let arch = arch();
+        let mut blocks = arch.dispatch(Blocks(self.outputs));
+        let weights = self.kernel.0 * self.kernel.1 * self.frame.channels * self.outputs;
+        let each = share(blocks.len(), weights);
+        spread(blocks.chunks_mut(each), &Threads, |blocks| {
+            blocks.iter_mut().for_each(|block| self.pack(block));
+        });
+
+        let Lattice { image, sides, .. } = self.lattice;
+        let image_len = self.frame.height * self.frame.width * self.frame.channels;
+        let output_len = image.0 * image.1 * self.outputs;
+        let each = share(self.samples, self.samples * sides.0 * sides.1 * weights);
+        let inputs = self.input.chunks((each * image_len).max(1));
+        let outputs = output.chunks_mut((each * output_len).max(1));
+        spread(inputs.zip(outputs), &Threads, |(input, output)| {
+            arch.dispatch(Write {
+                correlation: self,
+                blocks: &blocks,
+                input,
+                output,
+            });
         });
     }
 
-    /// The bias, then the weights, tap by tap, of output channels `first..first + width`; beyond the last channel zeros.
-    fn pack(&self, first: usize, width: usize, packed: &mut Vec<f32>) {
+    fn pack(&self, block: &mut Block) {
+        let Block {
+            first,
+            width,
+            ref mut packed,
+            ..
+        } = *block;
         let bias = self.bias.unwrap_or_default();
         let bias = bias
             .iter()
@@ -157,54 +181,85 @@ impl<W: Fn(usize, usize, usize, usize) -> f32> Correlation<'_, W> {
     }
 }
 
-struct Write<'a, 'o, W> {
-    correlation: Correlation<'a, W>,
-    output: &'o mut [f32],
+/// Output channels whose sums are in registers at a time.
+struct Block {
+    first: usize,
+    /// How many, in whole vectors; the last may have places beyond the last channel.
+    width: usize,
+    vectors: usize,
+    /// The bias, then the weights, tap by tap, of these channels; zeros beyond the last.
+    packed: Vec<f32>,
 }
 
-impl<W: Fn(usize, usize, usize, usize) -> f32> WithSimd for Write<'_, '_, W> {
+/// The blocks of so many output channels, nothing packed yet.
+struct Blocks(usize);
+
+impl WithSimd for Blocks {
+    type Output = Vec<Block>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<Block> {
+        let Self(outputs) = self;
+        let most = vectors::<S>() * lanes::<S>();
+        let firsts = (0..outputs).step_by(most);
+        firsts
+            .map(|first| {
+                let vectors = (outputs - first).div_ceil(lanes::<S>()).min(vectors::<S>());
+                Block {
+                    first,
+                    width: vectors * lanes::<S>(),
+                    vectors,
+                    packed: Vec::new(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Some samples of a correlation.
+struct Write<'a, W> {
+    correlation: &'a Correlation<'a, W>,
+    blocks: &'a [Block],
+    input: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl<W> WithSimd for Write<'_, W> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self {
             correlation: all,
+            blocks,
+            input,
             output,
         } = self;
         let Lattice { image, sides, .. } = all.lattice;
         let image_len = all.frame.height * all.frame.width * all.frame.channels;
         let output_len = image.0 * image.1 * all.outputs;
-        let mut blocks = Vec::new();
-        let mut first = 0;
-        while first < all.outputs {
-            let left = (all.outputs - first).div_ceil(lanes::<S>());
-            let taken = left.min(vectors::<S>());
-            let mut packed = Vec::new();
-            all.pack(first, taken * lanes::<S>(), &mut packed);
-            blocks.push((first, taken, packed));
-            first += taken * lanes::<S>();
-        }
+        let samples = output.len() / output_len.max(1);
         let taps = Taps {
             run: all.kernel.1 * all.frame.channels,
             pitch: all.frame.pitch(),
         };
-        let group = Group::new(all.frame, all.origin, all.stride, sides, all.samples);
+        let group = Group::new(all.frame, all.origin, all.stride, sides, samples);
         let places = all.lattice.starts(group.samples, all.outputs);
         let mut framed = Framed::new(all.frame, group.samples);
-        let images = all.input.chunks((group.samples * image_len).max(1));
+        let images = input.chunks((group.samples * image_len).max(1));
         for (input, output) in images.zip(output.chunks_mut((group.samples * output_len).max(1))) {
             let input = framed.set(input);
             let count = output.len() / output_len * group.pixels;
             let (starts, places) = (&group.starts[..count], &places[..count]);
-            for (first, taken, packed) in &blocks {
-                let (weights, _) = S::as_simd_f32s(packed);
+            for block in blocks {
+                let (weights, _) = S::as_simd_f32s(&block.packed);
                 let output = Output {
                     values: &mut *output,
                     places,
                     channels: all.outputs,
-                    first: *first,
+                    first: block.first,
                 };
-                match taken {
+                match block.vectors {
                     1 => output_pixels::<S, 1>(simd, input, starts, taps, weights, output),
                     _ => output_pixels::<S, 2>(simd, input, starts, taps, weights, output),
                 }

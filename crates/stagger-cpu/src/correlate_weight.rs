@@ -5,9 +5,10 @@ use pulp::{Simd, WithSimd};
 use stagger_engine::layered::Convolution;
 
 use crate::CpuTensor;
-use crate::channels_last::arch;
+use crate::channels_last::{arch, spread};
 use crate::microkernel::{lanes, taps, vectors};
 use crate::padded::{Frame, Framed, Group};
+use crate::threads::{Threads, share};
 use crate::winograd;
 
 /// Pixels that a block of sums takes before it is put back: enough to hide that, few enough for the first-level cache.
@@ -35,7 +36,7 @@ pub(crate) fn weight_grad(
             outputs,
         }
         .run(tile),
-        None => arch().dispatch(WeightGrad {
+        None => WeightGrad {
             input,
             output_grad,
             samples,
@@ -45,7 +46,8 @@ pub(crate) fn weight_grad(
             outputs,
             grad_height,
             grad_width,
-        }),
+        }
+        .run(),
     };
     let stride = sums.len() / (kernel * kernel * channels).max(1);
     let mut gradient = Vec::with_capacity(outputs * channels * kernel * kernel);
@@ -71,37 +73,86 @@ struct WeightGrad<'a> {
     grad_width: usize,
 }
 
-impl WithSimd for WeightGrad<'_> {
-    /// Sums by (kernel row, kernel column, input channel, output channel), output channels filled up to whole vectors.
-    type Output = Vec<f32>;
+impl WeightGrad<'_> {
+    /// Sums by (kernel row, kernel column, input channel, output channel), output channels filled up to whole vectors. Threads take
+    /// taps, and go through all pixels with them.
+    fn run(&self) -> Vec<f32> {
+        let arch = arch();
+        let filled = self.outputs.next_multiple_of(arch.dispatch(Lanes));
+        let run = self.kernel * self.frame.channels;
+        let mut sums = vec![0.0; self.kernel * run * filled];
+        let rows = sums.chunks_mut((run * filled).max(1)).enumerate();
+        let mut pieces: Vec<_> = rows
+            .flat_map(|(row, sums)| {
+                let taps = sums.chunks_mut(PIECE * filled);
+                let firsts = (row * self.frame.pitch()..).step_by(PIECE);
+                firsts.zip(taps).map(|(first, sums)| Piece { first, sums })
+            })
+            .collect();
+        let pixels = self.samples * self.grad_height * self.grad_width;
+        let each = share(pieces.len(), pixels * self.kernel * run * self.outputs);
+        spread(pieces.chunks_mut(each), &Threads, |pieces| {
+            arch.dispatch(Taps {
+                of: self,
+                filled,
+                pieces,
+            });
+        });
+        sums
+    }
+}
+
+/// Taps that one thread takes at least: a multiple of all that [`Band::taps`] takes at a time.
+const PIECE: usize = 24;
+
+/// The sums of some neighbouring taps of one row of the kernel.
+struct Piece<'a> {
+    /// Where the first of them lies, from where the taps of a pixel start.
+    first: usize,
+    /// Tap by tap, all output channels.
+    sums: &'a mut [f32],
+}
+
+/// Values per vector.
+struct Lanes;
+
+impl WithSimd for Lanes {
+    type Output = usize;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Self {
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        lanes::<S>()
+    }
+}
+
+struct Taps<'a, 'p> {
+    of: &'a WeightGrad<'a>,
+    /// Output channels, filled up to whole vectors.
+    filled: usize,
+    pieces: &'a mut [Piece<'p>],
+}
+
+impl WithSimd for Taps<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { of, filled, pieces } = self;
+        let WeightGrad {
             frame,
-            kernel,
             stride,
             outputs,
             grad_height,
             grad_width,
             ..
-        } = self;
-        let filled = outputs.next_multiple_of(lanes::<S>());
-        let run = kernel * frame.channels;
-        let mut sums = vec![0.0; kernel * run * filled];
-        let group = Group::new(
-            frame,
-            (0, 0),
-            stride,
-            (grad_height, grad_width),
-            self.samples,
-        );
+        } = *of;
+        let group = Group::new(frame, (0, 0), stride, (grad_height, grad_width), of.samples);
         let image_len = group.samples * frame.height * frame.width * frame.channels;
         let grad_len = group.samples * group.pixels * outputs;
         let mut framed = Framed::new(frame, group.samples);
         let mut fill = Fill::new(outputs, filled, group.samples * group.pixels);
-        let images = self.input.chunks(image_len.max(1));
-        for (input, grads) in images.zip(self.output_grad.chunks(grad_len.max(1))) {
+        let images = of.input.chunks(image_len.max(1));
+        for (input, grads) in images.zip(of.output_grad.chunks(grad_len.max(1))) {
             let starts = &group.starts[..grads.len() / outputs];
             let input = framed.set(input);
             let grads = fill.set(grads);
@@ -112,23 +163,21 @@ impl WithSimd for WeightGrad<'_> {
                     grads,
                     grad_step: filled,
                 };
-                for (row, sums) in sums.chunks_exact_mut(run * filled).enumerate() {
-                    let tap_row = row * frame.pitch();
+                for piece in pieces.iter_mut() {
                     let mut channel = 0;
                     while channel < filled {
                         let left = (filled - channel) / lanes::<S>();
                         if left.min(vectors::<S>()) >= 2 {
-                            band.tap_row::<S, 2>(simd, sums, tap_row, channel);
+                            band.taps::<S, 2>(simd, piece, channel);
                             channel += 2 * lanes::<S>();
                         } else {
-                            band.tap_row::<S, 1>(simd, sums, tap_row, channel);
+                            band.taps::<S, 1>(simd, piece, channel);
                             channel += lanes::<S>();
                         }
                     }
                 }
             }
         }
-        sums
     }
 }
 
@@ -141,34 +190,28 @@ struct Band<'a> {
 }
 
 impl Band<'_> {
-    /// All taps of one kernel row, `tap_row` values into the frame, for `V` vectors of output channels.
+    /// All taps of a piece, for `V` vectors of output channels.
     #[inline(always)]
-    fn tap_row<S: Simd, const V: usize>(
-        &self,
-        simd: S,
-        sums: &mut [f32],
-        tap_row: usize,
-        channel: usize,
-    ) {
-        let run = sums.len() / self.grad_step;
+    fn taps<S: Simd, const V: usize>(&self, simd: S, piece: &mut Piece<'_>, channel: usize) {
+        let run = piece.sums.len() / self.grad_step;
         let mut tap = 0;
         while tap < run {
             tap += match run - tap {
                 // Only where that many sums fit into registers.
                 24.. if V == 1 && S::REGISTER_COUNT >= 32 => {
-                    self.block::<S, 24, V>(simd, sums, tap_row, tap, channel);
+                    self.block::<S, 24, V>(simd, piece, tap, channel);
                     24
                 }
                 12.. if V == 2 => {
-                    self.block::<S, 12, V>(simd, sums, tap_row, tap, channel);
+                    self.block::<S, 12, V>(simd, piece, tap, channel);
                     12
                 }
                 8.. => {
-                    self.block::<S, 8, V>(simd, sums, tap_row, tap, channel);
+                    self.block::<S, 8, V>(simd, piece, tap, channel);
                     8
                 }
                 _ => {
-                    self.block::<S, 1, V>(simd, sums, tap_row, tap, channel);
+                    self.block::<S, 1, V>(simd, piece, tap, channel);
                     1
                 }
             };
@@ -179,11 +222,11 @@ impl Band<'_> {
     fn block<S: Simd, const J: usize, const V: usize>(
         &self,
         simd: S,
-        all: &mut [f32],
-        tap_row: usize,
+        piece: &mut Piece<'_>,
         tap: usize,
         channel: usize,
     ) {
+        let all = &mut *piece.sums;
         let width = V * lanes::<S>();
         let at = |index: usize| {
             let start = (tap + index) * self.grad_step + channel;
@@ -195,7 +238,7 @@ impl Band<'_> {
             sums.copy_from_slice(&vectors[..V]);
         }
         let grads = &self.grads[channel..];
-        let offset = tap_row + tap;
+        let offset = piece.first + tap;
         sums = taps(
             simd,
             sums,

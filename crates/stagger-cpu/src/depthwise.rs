@@ -3,21 +3,22 @@
 // The compiler keeps the sums in registers only if it unrolls these loops early, which it does not do for iterators.
 #![allow(clippy::needless_range_loop)]
 
+mod weight_grad;
+
 use pulp::{Simd, WithSimd, bytemuck};
 
 use stagger_engine::layered::Convolution;
 
 use crate::CpuTensor;
 use crate::buffers::take;
-use crate::channels_last::arch;
+use crate::channels_last::{arch, spread};
 use crate::correlate::Lattice;
 use crate::input_grad::parts;
 use crate::microkernel::lanes;
 use crate::padded::{Frame, Framed, Group};
+use crate::threads::{Threads, share};
 
-/// Pixels whose products are summed before they are added to the gradient of a weight: few enough for the first-level cache, and so that
-/// no sum gets long.
-const PIXELS: usize = 128;
+pub(crate) use weight_grad::weight_grad;
 
 /// `[N, C, H, W]`, channels-last, with `[C, 1, k, k]` to `[N, C, H', W']`.
 pub(crate) fn forward(
@@ -85,33 +86,6 @@ pub(crate) fn input_grad(
     CpuTensor::channels_last(values, input_sides)
 }
 
-/// The gradient of a weight of sides `weight`, `[C, 1, k, k]`; `input` and `output_grad` have to be channels-last.
-pub(crate) fn weight_grad(
-    input: &CpuTensor,
-    weight: [usize; 4],
-    output_grad: &CpuTensor,
-    geometry: Convolution,
-) -> CpuTensor {
-    let [samples, channels, height, width] = input.sides();
-    let [_, _, kernel, _] = weight;
-    let [_, _, grad_height, grad_width] = output_grad.sides();
-    let sums = arch().dispatch(WeightGrad {
-        input: input.values(),
-        output_grad: output_grad.values(),
-        samples,
-        frame: Frame::around(channels, height, width, geometry.padding),
-        kernel,
-        stride: geometry.stride,
-        sides: (grad_height, grad_width),
-    });
-    let taps = kernel * kernel;
-    let mut gradient = Vec::with_capacity(channels * taps);
-    for channel in 0..channels {
-        gradient.extend((0..taps).map(|tap| sums[tap * channels + channel]));
-    }
-    CpuTensor::row_major(gradient, &weight)
-}
-
 /// Where the taps of an output lie, in values from the first, row by row.
 fn offsets(frame: &Frame, (rows, columns): (usize, usize)) -> Vec<usize> {
     let row =
@@ -136,12 +110,27 @@ struct Depthwise<'a, W> {
     weight_at: W,
 }
 
-impl<W: Fn(usize, usize, usize) -> f32> Depthwise<'_, W> {
-    /// Writes the pixels of the lattice into `output`, channels-last, and leaves the others.
-    fn write(self, output: &mut [f32]) {
-        arch().dispatch(Write {
-            correlation: self,
-            output,
+impl<W: Fn(usize, usize, usize) -> f32 + Sync> Depthwise<'_, W> {
+    /// Writes the pixels of the lattice into `output`, channels-last, and leaves the others. Threads take samples.
+    fn write(&self, output: &mut [f32]) {
+        let (arch, weights) = (arch(), self.packed());
+        let Lattice { image, sides, .. } = self.lattice;
+        let channels = self.frame.channels;
+        let image_len = self.frame.height * self.frame.width * channels;
+        let output_len = image.0 * image.1 * channels;
+        let each = share(
+            self.samples,
+            self.samples * sides.0 * sides.1 * weights.len(),
+        );
+        let inputs = self.input.chunks((each * image_len).max(1));
+        let outputs = output.chunks_mut((each * output_len).max(1));
+        spread(inputs.zip(outputs), &Threads, |(input, output)| {
+            arch.dispatch(Write {
+                correlation: self,
+                weights: &weights,
+                input,
+                output,
+            });
         });
     }
 
@@ -158,36 +147,41 @@ impl<W: Fn(usize, usize, usize) -> f32> Depthwise<'_, W> {
     }
 }
 
-struct Write<'a, 'o, W> {
-    correlation: Depthwise<'a, W>,
-    output: &'o mut [f32],
+/// Some samples.
+struct Write<'a, W> {
+    correlation: &'a Depthwise<'a, W>,
+    weights: &'a [f32],
+    input: &'a [f32],
+    output: &'a mut [f32],
 }
 
-impl<W: Fn(usize, usize, usize) -> f32> WithSimd for Write<'_, '_, W> {
+impl<W> WithSimd for Write<'_, W> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self {
             correlation: all,
+            weights,
+            input,
             output,
         } = self;
         let Lattice { image, sides, .. } = all.lattice;
         let channels = all.frame.channels;
         let image_len = all.frame.height * all.frame.width * channels;
         let output_len = image.0 * image.1 * channels;
-        let weights = all.packed();
+        let samples = output.len() / output_len.max(1);
         let zeros = vec![0.0; channels];
         let pixels = Pixels {
             bias: all.bias.unwrap_or(&zeros),
-            weights: &weights,
+            weights,
             offsets: &offsets(&all.frame, all.kernel),
             channels,
         };
-        let group = Group::new(all.frame, all.origin, all.stride, sides, all.samples);
+        let group = Group::new(all.frame, all.origin, all.stride, sides, samples);
         let places = all.lattice.starts(group.samples, channels);
         let mut framed = Framed::new(all.frame, group.samples);
-        let images = all.input.chunks((group.samples * image_len).max(1));
+        let images = input.chunks((group.samples * image_len).max(1));
         for (input, output) in images.zip(output.chunks_mut((group.samples * output_len).max(1))) {
             let input = framed.set(input);
             let count = output.len() / output_len * group.pixels;
@@ -286,122 +280,5 @@ fn store<S: Simd, const WHOLE: bool>(simd: S, values: &mut [f32], vector: S::f32
         values.copy_from_slice(bytemuck::cast_slice(&[vector]));
     } else {
         simd.partial_store_f32s(values, vector);
-    }
-}
-
-struct WeightGrad<'a> {
-    input: &'a [f32],
-    output_grad: &'a [f32],
-    samples: usize,
-    frame: Frame,
-    kernel: usize,
-    stride: usize,
-    /// Rows and columns of the output.
-    sides: (usize, usize),
-}
-
-impl WithSimd for WeightGrad<'_> {
-    /// Sums by (kernel row, kernel column, channel).
-    type Output = Vec<f32>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Self { frame, kernel, .. } = self;
-        let channels = frame.channels;
-        let offsets = offsets(&frame, (kernel, kernel));
-        let mut sums = vec![0.0; offsets.len() * channels];
-        let group = Group::new(frame, (0, 0), self.stride, self.sides, self.samples);
-        let mut framed = Framed::new(frame, group.samples);
-        let image_len = group.samples * frame.height * frame.width * channels;
-        let grad_len = group.samples * group.pixels * channels;
-        let images = self.input.chunks(image_len.max(1));
-        for (input, grads) in images.zip(self.output_grad.chunks(grad_len.max(1))) {
-            let starts = &group.starts[..grads.len() / channels];
-            let input = framed.set(input);
-            for (starts, grads) in starts.chunks(PIXELS).zip(grads.chunks(PIXELS * channels)) {
-                let band = Band {
-                    input,
-                    starts,
-                    grads,
-                    channels,
-                };
-                band.add::<S>(simd, &offsets, &mut sums);
-            }
-        }
-        sums
-    }
-}
-
-/// Some output pixels: where their taps start in the input, and their gradients.
-struct Band<'a> {
-    input: &'a [f32],
-    starts: &'a [usize],
-    grads: &'a [f32],
-    channels: usize,
-}
-
-impl Band<'_> {
-    /// Adds to the sums of all taps.
-    #[inline(always)]
-    fn add<S: Simd>(&self, simd: S, offsets: &[usize], sums: &mut [f32]) {
-        let lanes = lanes::<S>();
-        let mut channel = 0;
-        while channel + lanes <= self.channels {
-            self.taps::<S, true>(simd, offsets, sums, channel);
-            channel += lanes;
-        }
-        if channel < self.channels {
-            self.taps::<S, false>(simd, offsets, sums, channel);
-        }
-    }
-
-    /// The vector of channels that starts at `channel`, a few taps at a time: as many as leave registers for the rest.
-    #[inline(always)]
-    fn taps<S: Simd, const WHOLE: bool>(
-        &self,
-        simd: S,
-        offsets: &[usize],
-        sums: &mut [f32],
-        channel: usize,
-    ) {
-        let (nines, rest) = offsets.as_chunks::<9>();
-        let (threes, ones) = rest.as_chunks::<3>();
-        let mut taps = sums.chunks_exact_mut(self.channels);
-        for offsets in nines {
-            self.block::<S, WHOLE, 9>(simd, offsets, &mut taps, channel);
-        }
-        for offsets in threes {
-            self.block::<S, WHOLE, 3>(simd, offsets, &mut taps, channel);
-        }
-        for &offset in ones {
-            self.block::<S, WHOLE, 1>(simd, &[offset], &mut taps, channel);
-        }
-    }
-
-    /// `sum[tap] += Σ_pixel input[tap of pixel] · grad[pixel]` for the next `J` taps, pixels in order.
-    #[inline(always)]
-    fn block<'s, S: Simd, const WHOLE: bool, const J: usize>(
-        &self,
-        simd: S,
-        offsets: &[usize; J],
-        taps: impl Iterator<Item = &'s mut [f32]>,
-        channel: usize,
-    ) {
-        let width = lanes::<S>().min(self.channels - channel);
-        let mut sums = [simd.splat_f32s(0.0); J];
-        let pixels = self.grads.chunks_exact(self.channels);
-        for (&start, grads) in self.starts.iter().zip(pixels) {
-            let grad = load::<S, WHOLE>(simd, &grads[channel..][..width]);
-            for tap in 0..J {
-                let values = &self.input[start + offsets[tap] + channel..][..width];
-                let value = load::<S, WHOLE>(simd, values);
-                sums[tap] = simd.mul_add_e_f32s(value, grad, sums[tap]);
-            }
-        }
-        for (total, sum) in taps.take(J).zip(sums) {
-            let total = &mut total[channel..][..width];
-            let before = load::<S, WHOLE>(simd, total);
-            store::<S, WHOLE>(simd, total, simd.add_f32s(before, sum));
-        }
     }
 }

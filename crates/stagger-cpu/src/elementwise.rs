@@ -1,13 +1,17 @@
 //! ReLU, sums, products and blends.
 
 use crate::CpuTensor;
-use crate::channels_last::{self as loops, Serial, Unary};
+use crate::channels_last::{self as loops, Unary, part_len, spread};
+use crate::threads::Threads;
+
+/// Values that one thread takes at least.
+const CHUNK: usize = 8192;
 
 /// `max(x, 0)`; NaN stays NaN.
 pub(crate) fn relu(input: CpuTensor) -> CpuTensor {
     input
         .into_channels_last()
-        .change(|values| loops::relu(values, &Serial))
+        .change(|values| loops::relu(values, &Threads))
 }
 
 /// The gradient where the output is above 0, or NaN; else 0.
@@ -15,7 +19,7 @@ pub(crate) fn relu_backward(output: CpuTensor, output_grad: CpuTensor) -> CpuTen
     let output = output.into_channels_last();
     let grad = output_grad.into_channels_last();
     let grad = grad.change_with(&output, |both| {
-        loops::relu_backward(both.swapped(), &Serial);
+        loops::relu_backward(both.swapped(), &Threads);
     });
     drop(output);
     grad
@@ -25,7 +29,7 @@ pub(crate) fn relu_backward(output: CpuTensor, output_grad: CpuTensor) -> CpuTen
 pub(crate) fn relu6(input: CpuTensor) -> CpuTensor {
     input
         .into_channels_last()
-        .change(|values| loops::relu6(values, &Serial))
+        .change(|values| loops::relu6(values, &Threads))
 }
 
 /// The gradient where the output is above 0 and below 6, or NaN; else 0.
@@ -33,7 +37,7 @@ pub(crate) fn relu6_backward(output: CpuTensor, output_grad: CpuTensor) -> CpuTe
     let output = output.into_channels_last();
     let grad = output_grad.into_channels_last();
     let grad = grad.change_with(&output, |both| {
-        loops::relu6_backward(both.swapped(), &Serial);
+        loops::relu6_backward(both.swapped(), &Threads);
     });
     drop(output);
     grad
@@ -44,7 +48,7 @@ pub(crate) fn sum(a: CpuTensor, b: CpuTensor, relu: bool) -> CpuTensor {
     let (a, b) = alike(a, b);
     // Addition commutes, so either of the two can take the sum.
     let (target, other) = if a.is_unique() { (a, b) } else { (b, a) };
-    let sum = target.change_with(&other, |terms| loops::sum(terms, relu, &Serial));
+    let sum = target.change_with(&other, |terms| loops::sum(terms, relu, &Threads));
     drop(other);
     sum
 }
@@ -53,16 +57,20 @@ pub(crate) fn sum(a: CpuTensor, b: CpuTensor, relu: bool) -> CpuTensor {
 pub(crate) fn blend(a: CpuTensor, keep: f64, b: CpuTensor, gain: f64) -> CpuTensor {
     let (a, b) = alike(a, b);
     a.change_with(&b, |terms| {
-        loops::blend(terms, keep as f32, gain as f32, &Serial);
+        loops::blend(terms, keep as f32, gain as f32, &Threads);
     })
 }
 
 /// `a·b`, element by element; shapes are the same.
 pub(crate) fn multiply(a: CpuTensor, b: CpuTensor) -> CpuTensor {
     let (mut a, b) = alike(a, b);
-    for (a, b) in a.values_mut().iter_mut().zip(b.values()) {
-        *a *= b;
-    }
+    let part = part_len(b.values().len(), CHUNK, &Threads);
+    let jobs = a.values_mut().chunks_mut(part).zip(b.values().chunks(part));
+    spread(jobs, &Threads, |(a, b)| {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a *= b;
+        }
+    });
     a
 }
 

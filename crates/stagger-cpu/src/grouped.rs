@@ -9,7 +9,8 @@ use std::ops::Range;
 use stagger_engine::layered::Convolution;
 
 use crate::buffers::take;
-use crate::channels_last::{Run, Serial, put_run, take_run};
+use crate::channels_last::{Run, put_run, take_run};
+use crate::threads::Threads;
 use crate::{CpuTensor, correlate, correlate_weight, input_grad as whole_input_grad};
 
 /// Channels that a bundle has at least on both sides: a vector of the widest instruction set, so that all machines bundle alike.
@@ -96,7 +97,7 @@ fn alone(geometry: Convolution) -> Convolution {
 fn taken(tensor: &CpuTensor, run: Run) -> CpuTensor {
     let [samples, _, height, width] = tensor.sides();
     let mut values = take(samples * height * width * run.len);
-    take_run(tensor.values(), run, &mut values, &Serial);
+    take_run(tensor.values(), run, &mut values, &Threads);
     CpuTensor::channels_last(values, [samples, run.len, height, width])
 }
 
@@ -121,7 +122,7 @@ pub(crate) fn forward(
         let [samples, _, height, width] = part.sides();
         let sides = [samples, outputs.pixel, height, width];
         let (values, _) = output.get_or_insert_with(|| (take(sides.iter().product()), sides));
-        put_run(part.values(), outputs, values, &Serial);
+        put_run(part.values(), outputs, values, &Threads);
     }
     let (values, sides) = output.unwrap_or_default();
     CpuTensor::channels_last(values, sides)
@@ -146,7 +147,7 @@ pub(crate) fn input_grad(
             &taken(output_grad, groups.outputs(&bundle)),
             alone(geometry),
         );
-        put_run(part.values(), inputs, &mut values, &Serial);
+        put_run(part.values(), inputs, &mut values, &Threads);
     }
     CpuTensor::channels_last(values, input_sides)
 }

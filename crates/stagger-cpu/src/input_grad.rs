@@ -40,7 +40,7 @@ pub(crate) fn input_grad(
             outputs: channels,
             weight_at: turned,
         };
-        return CpuTensor::channels_last(winograd::convolve(convolve, tile), input_sides);
+        return CpuTensor::channels_last(winograd::convolve(&convolve, tile), input_sides);
     }
     let mut values = take(input_sides.iter().product());
     if kernel < geometry.stride {

@@ -6,12 +6,13 @@ use stagger_engine::layered::{
 };
 use stagger_engine::{EngineError, HostTensor, Optimizer, Precision};
 
-use crate::channels_last::{Serial, average_pool, average_pool_backward};
+use crate::channels_last::{average_pool, average_pool_backward};
 use crate::fused_step::{Parameter, fused_step};
 use crate::tensor::images;
+use crate::threads::Threads;
 use crate::{
     Cpu, CpuDevice, CpuTensor, Maxima, batch_norm, buffers, concat, convolution, elementwise,
-    linear, max_pool, subsample, window_average,
+    linear, max_pool, subsample, threads, window_average,
 };
 
 type Result<T> = std::result::Result<T, EngineError>;
@@ -23,8 +24,9 @@ impl Kernels for Cpu {
 
     const ENGINE: &'static str = "cpu";
 
-    fn prepare(_: &CpuDevice, precision: Precision) -> Result<()> {
-        only_f32(precision)
+    fn prepare(device: &CpuDevice, precision: Precision) -> Result<()> {
+        only_f32(precision)?;
+        threads::set(device.threads)
     }
 
     fn settle() {
@@ -203,7 +205,7 @@ impl Kernels for Cpu {
         let input = input.into_channels_last();
         let [samples, channels, ..] = input.sides();
         let mut output = buffers::take(samples * channels);
-        average_pool(input.values(), images(input.sides()), &mut output, &Serial);
+        average_pool(input.values(), images(input.sides()), &mut output, &Threads);
         Ok(CpuTensor::channels_last(output, [samples, channels, 1, 1]))
     }
 
@@ -211,7 +213,7 @@ impl Kernels for Cpu {
         let output_grad = output_grad.into_channels_last();
         let mut input_grad = buffers::take(shape.iter().product());
         let grads = output_grad.values();
-        average_pool_backward(grads, images(shape), &mut input_grad, &Serial);
+        average_pool_backward(grads, images(shape), &mut input_grad, &Threads);
         Ok(CpuTensor::channels_last(input_grad, shape))
     }
 
@@ -266,7 +268,7 @@ impl Kernels for Cpu {
                 slots: each.slots.iter_mut().map(CpuTensor::values_mut).collect(),
                 shadow: None,
             };
-            fused_step(optimizer, parameter, number, learning_rate, &Serial);
+            fused_step(optimizer, parameter, number, learning_rate, &Threads);
         }
         Ok(())
     }

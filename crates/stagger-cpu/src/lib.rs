@@ -1,14 +1,16 @@
-//! Engine `cpu`: stages on the processor, in safe Rust, each on the thread that calls it.
+//! Engine `cpu`: stages on the processor, in safe Rust, each on the thread that calls it, and on helpers of that thread where
+//! [`CpuDevice`] says so.
 //!
 //! [`Cpu`] implements [`stagger_engine::layered::Kernels`] in `f32`. Tensors are `[N, C, H, W]` to the outside; the kernels write
 //! them channels-last in memory: a pixel's channels lie side by side, so that vector instructions run over channels whatever
 //! the image's size. [`pulp`] picks the widest instruction set at run time. Results depend on the values alone, never on
-//! memory order, on timing or on other threads.
+//! memory order, on timing or on the number of threads.
 //!
 //! | module | what is in it |
 //! | --- | --- |
 //! | [`channels_last`] | loops over plain slices of `f32` or `bf16`, with any number of threads; engine `torch` uses them too |
 //! | [`fused_step`] | an optimizer step in one pass over memory |
+//! | `threads` | what a stage's threads share out among themselves |
 //! | `tensor`, `buffers` | a shape, an order and a counted buffer; the memory that a thread uses again |
 //! | `convolution` | which of these makes a convolution: `correlate`, `correlate_weight` and `input_grad` (linear layers too), `depthwise`, `grouped` |
 
@@ -31,6 +33,7 @@ mod microkernel;
 mod padded;
 mod subsample;
 mod tensor;
+mod threads;
 mod window_average;
 mod winograd;
 
@@ -47,9 +50,19 @@ use stagger_engine::layered::LayeredStage;
 #[derive(Clone, Copy, Debug)]
 pub struct Cpu;
 
-/// Where engine `cpu` runs a stage: the processor, on the calling thread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CpuDevice;
+/// Where engine `cpu` runs a stage: the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuDevice {
+    /// Threads of the stage, the one that calls it included; 0 counts as 1. Their number has no influence on any result.
+    pub threads: usize,
+}
 
-/// A stage on the processor, on the calling thread.
+/// One thread, the one that calls the stage.
+impl Default for CpuDevice {
+    fn default() -> Self {
+        Self { threads: 1 }
+    }
+}
+
+/// A stage on the processor.
 pub type CpuStage = LayeredStage<Cpu>;

@@ -4,6 +4,8 @@ use stagger_engine::layered::Window;
 
 use crate::CpuTensor;
 use crate::buffers::take;
+use crate::channels_last::{Parallel, spread};
+use crate::threads::Threads;
 
 /// For each value of the output, in its order in memory, the pixel of its image that it came from.
 #[derive(Clone, Debug)]
@@ -20,10 +22,11 @@ pub(crate) fn max_pool(input: CpuTensor, window: Window) -> (CpuTensor, Maxima) 
     let mut maxima = vec![0; output.len()];
     let image = height * width * channels;
     if image > 0 && out_image > 0 {
-        let images = input.values().chunks_exact(image);
-        let outputs = output.chunks_exact_mut(out_image);
-        for ((input, output), maxima) in images.zip(outputs).zip(maxima.chunks_exact_mut(out_image))
-        {
+        let each = samples.div_ceil(Threads.parts()).max(1);
+        let outputs = output.chunks_mut(each * out_image);
+        let jobs = input.values().chunks(each * image).zip(outputs);
+        let jobs = jobs.zip(maxima.chunks_mut(each * out_image));
+        let one = |input: &[f32], output: &mut [f32], maxima: &mut [u32]| {
             let pixels = output.chunks_exact_mut(channels);
             for (pixel, (output, maxima)) in
                 pixels.zip(maxima.chunks_exact_mut(channels)).enumerate()
@@ -46,7 +49,15 @@ pub(crate) fn max_pool(input: CpuTensor, window: Window) -> (CpuTensor, Maxima) 
                     }
                 }
             }
-        }
+        };
+        spread(jobs, &Threads, |((inputs, outputs), maxima)| {
+            let images = inputs.chunks_exact(image);
+            let outputs = outputs.chunks_exact_mut(out_image);
+            let maxima = maxima.chunks_exact_mut(out_image);
+            for ((input, output), maxima) in images.zip(outputs).zip(maxima) {
+                one(input, output, maxima);
+            }
+        });
     }
     let output = CpuTensor::channels_last(output, [samples, channels, out_height, out_width]);
     (output, Maxima(maxima))
@@ -65,16 +76,22 @@ pub(crate) fn max_pool_backward(
     input_grad.fill(0.0);
     let out_image = maxima.0.len() / samples.max(1);
     if image > 0 && out_image > 0 {
-        let images = input_grad.chunks_exact_mut(image);
-        let outputs = output_grad.values().chunks_exact(out_image);
-        for ((image, grads), maxima) in images.zip(outputs).zip(maxima.0.chunks_exact(out_image)) {
-            let pixels = grads.chunks_exact(channels);
-            for (grads, places) in pixels.zip(maxima.chunks_exact(channels)) {
-                for (channel, (grad, &place)) in grads.iter().zip(places).enumerate() {
-                    image[place as usize * channels + channel] += grad;
+        let each = samples.div_ceil(Threads.parts()).max(1);
+        let images = input_grad.chunks_mut(each * image);
+        let jobs = images.zip(output_grad.values().chunks(each * out_image));
+        let jobs = jobs.zip(maxima.0.chunks(each * out_image));
+        spread(jobs, &Threads, |((images, grads), maxima)| {
+            let images = images.chunks_exact_mut(image);
+            let grads = grads.chunks_exact(out_image);
+            for ((image, grads), maxima) in images.zip(grads).zip(maxima.chunks_exact(out_image)) {
+                let pixels = grads.chunks_exact(channels);
+                for (grads, places) in pixels.zip(maxima.chunks_exact(channels)) {
+                    for (channel, (grad, &place)) in grads.iter().zip(places).enumerate() {
+                        image[place as usize * channels + channel] += grad;
+                    }
                 }
             }
-        }
+        });
     }
     drop(output_grad);
     CpuTensor::channels_last(input_grad, sides)

@@ -4,8 +4,9 @@ use stagger_engine::layered::Subsample;
 
 use crate::CpuTensor;
 use crate::buffers::take;
-use crate::channels_last::{self as loops, Serial};
+use crate::channels_last as loops;
 use crate::tensor::images;
+use crate::threads::Threads;
 
 /// `[N, C, H, W]` to `[N, C + 2·padding, H', W']`.
 pub(crate) fn subsample(input: CpuTensor, geometry: Subsample) -> CpuTensor {
@@ -13,7 +14,7 @@ pub(crate) fn subsample(input: CpuTensor, geometry: Subsample) -> CpuTensor {
     let (from, with) = (images(input.sides()), places(geometry));
     let to = with.output(from);
     let mut output = take(to.len());
-    loops::subsample(input.values(), from, with, &mut output, &Serial);
+    loops::subsample(input.values(), from, with, &mut output, &Threads);
     CpuTensor::channels_last(output, [to.samples, to.channels, to.height, to.width])
 }
 
@@ -27,7 +28,7 @@ pub(crate) fn subsample_backward(
     let to = images(shape);
     let mut input_grad = take(to.len());
     let grads = output_grad.values();
-    loops::subsample_backward(grads, to, places(geometry), &mut input_grad, &Serial);
+    loops::subsample_backward(grads, to, places(geometry), &mut input_grad, &Threads);
     drop(output_grad);
     CpuTensor::channels_last(input_grad, shape)
 }

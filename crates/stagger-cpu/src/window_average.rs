@@ -6,7 +6,9 @@ use stagger_engine::layered::Window;
 
 use crate::CpuTensor;
 use crate::buffers::take;
+use crate::channels_last::{Parallel, spread};
 use crate::max_pool::{covered, output_side};
+use crate::threads::Threads;
 
 /// `[N, C, H, W]` to `[N, C, H', W']`; the border counts as zeros.
 pub(crate) fn average_pool(input: CpuTensor, window: Window) -> CpuTensor {
@@ -17,10 +19,20 @@ pub(crate) fn average_pool(input: CpuTensor, window: Window) -> CpuTensor {
     let mut output = take(sides.iter().product());
     output.fill(0.0);
     let share = share(window);
-    each_pair(input.sides(), sides, window, |from, to| {
-        for (sum, value) in output[to].iter_mut().zip(&input.values()[from]) {
-            *sum += value * share;
-        }
+    let [_, _, height, width] = input.sides();
+    let (full, part) = (height * width * channels, sides[2] * sides[3] * channels);
+    by_samples(input.values(), full, &mut output, part, |input, output| {
+        each_pair(
+            input.len() / full,
+            [channels, height, width],
+            sides,
+            window,
+            |from, to| {
+                for (sum, value) in output[to].iter_mut().zip(&input[from]) {
+                    *sum += value * share;
+                }
+            },
+        );
     });
     CpuTensor::channels_last(output, sides)
 }
@@ -35,11 +47,28 @@ pub(crate) fn average_pool_backward(
     let mut input_grad = take(sides.iter().product());
     input_grad.fill(0.0);
     let share = share(window);
-    each_pair(sides, output_grad.sides(), window, |to, from| {
-        for (sum, grad) in input_grad[to].iter_mut().zip(&output_grad.values()[from]) {
-            *sum += grad * share;
-        }
-    });
+    let [_, channels, height, width] = sides;
+    let to = output_grad.sides();
+    let (full, part) = (height * width * channels, to[2] * to[3] * channels);
+    by_samples(
+        output_grad.values(),
+        part,
+        &mut input_grad,
+        full,
+        |grads, inputs| {
+            each_pair(
+                inputs.len() / full,
+                [channels, height, width],
+                to,
+                window,
+                |to, from| {
+                    for (sum, grad) in inputs[to].iter_mut().zip(&grads[from]) {
+                        *sum += grad * share;
+                    }
+                },
+            );
+        },
+    );
     CpuTensor::channels_last(input_grad, sides)
 }
 
@@ -47,9 +76,25 @@ fn share(window: Window) -> f32 {
     (1.0 / (window.kernel * window.kernel) as f64) as f32
 }
 
+/// Threads take samples, of `from_len` and `to_len` values.
+fn by_samples(
+    from: &[f32],
+    from_len: usize,
+    to: &mut [f32],
+    to_len: usize,
+    work: impl Fn(&[f32], &mut [f32]) + Sync,
+) {
+    let samples = to.len() / to_len.max(1);
+    let each = samples.div_ceil(Threads.parts()).max(1);
+    let jobs = from.chunks((each * from_len).max(1));
+    let jobs = jobs.zip(to.chunks_mut((each * to_len).max(1)));
+    spread(jobs, &Threads, |(from, to)| work(from, to));
+}
+
 /// Calls `pair` with the channels of each pixel of the input, and of each pixel of the output whose window covers it.
 fn each_pair(
-    [samples, channels, height, width]: [usize; 4],
+    samples: usize,
+    [channels, height, width]: [usize; 3],
     [_, _, out_height, out_width]: [usize; 4],
     window: Window,
     mut pair: impl FnMut(Range<usize>, Range<usize>),

@@ -340,7 +340,7 @@ fn main() -> Fallible<()> {
     let (versions, diverged) = train(&options, &model, &data)?;
     let stages = (0..STAGES).map(|k| {
         let spec = StageSpec::new(&model, k..k + 1, options.seed);
-        CpuStage::new(&spec, CpuDevice)
+        CpuStage::new(&spec, CpuDevice::default())
     });
     let mut meter = Meter {
         stages: stages.collect::<Result<_, _>>()?,
@@ -411,7 +411,7 @@ fn train(options: &Options, model: &Model, data: &Arc<Data>) -> Fallible<(Versio
             optimizer,
             ..StageSpec::new(model, place.stage..place.stage + 1, options.seed)
         };
-        CpuStage::new(&spec, CpuDevice)
+        CpuStage::new(&spec, CpuDevice::default())
     };
     let mut versions = Versions::new();
     let outcome = sequential::run(&plan, build, feeds, |event| {

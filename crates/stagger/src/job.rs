@@ -14,6 +14,7 @@ mod transport;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stagger_cpu::CpuDevice;
 use stagger_data::{Sampler, Split};
 use stagger_engine::{LearningRate, Optimizer, Precision};
 use stagger_model::{Balance, Cut, Model, StageSummaryInput};
@@ -237,7 +238,7 @@ impl Job {
         let (mut engine, precision) = match durations {
             Some(_) => {
                 emulation::refuse_unused(&options)?;
-                (EngineChoice::Cpu, Precision::F32)
+                (EngineChoice::Cpu(CpuDevice::default()), Precision::F32)
             }
             None => engine::choose(&mut options, &replicas)?,
         };

@@ -152,7 +152,8 @@ fn enough(what: &'static str, needed: u64, found: Option<AvailableMemory>) -> Re
     }
 }
 
-/// Threads besides that of the caller: of the stages, of loaders in training and in an evaluation, of snapshots.
+/// Threads besides that of the caller: of the stages, of what helps them compute, of loaders in training and in an evaluation, of
+/// snapshots.
 fn threads(job: &Job, places: &Range<usize>, writes: bool) -> usize {
     let workers = job.options.workers.unwrap_or(1).min(job.horizon.batches);
     let loaders = match job.horizon.evaluate_at.is_empty() {
@@ -160,7 +161,8 @@ fn threads(job: &Job, places: &Range<usize>, writes: bool) -> usize {
         false => workers.saturating_add(1),
     };
     let has_loaders = places.contains(&0);
-    places.len()
+    let of_stages = places.clone().map(|place| job.engine.at(place).threads());
+    of_stages.sum::<usize>()
         + if has_loaders { loaders } else { 0 }
         + usize::from(writes && job.snapshots.is_some())
 }

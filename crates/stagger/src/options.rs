@@ -111,7 +111,7 @@ options! {
     /// Device of each stage, or of each replica: stage 0 replica 0, stage 0 replica 1, stage 1 replica 0, and so on. Engine `cpu`
     /// has device `cpu`.
     devices: Vec<String>,
-    /// Compute threads of each stage on the CPU, engine `torch`. Default: 1.
+    /// Compute threads of each stage on the CPU. With engine `cpu` their number changes no result. Default: 1.
     threads_per_stage: usize,
     /// Let f32 products on GPUs round their factors to TF32. Default: false.
     tf32: bool,

@@ -140,9 +140,11 @@ pub enum Refusal {
         /// Its value.
         found: String,
     },
-    /// More epochs than any run needs.
-    Epochs {
-        /// The epochs.
+    /// More epochs, or threads, than any run needs.
+    AboveMost {
+        /// The option.
+        option: &'static str,
+        /// Its value.
         found: usize,
         /// The most there may be.
         most: usize,

@@ -103,7 +103,7 @@ pub fn run(
         interrupt,
     };
     match &job.engine {
-        EngineChoice::Cpu => run.over(cpu_stages(job, options), feeds, on_event),
+        EngineChoice::Cpu(device) => run.over(cpu_stages(job, options, *device), feeds, on_event),
         EngineChoice::Emulated(emulation) => {
             let emulated = emulation.under(&plan.schedule);
             let build = |place: Place, _| {
@@ -169,7 +169,9 @@ pub fn follow(
     feeds: Feeds,
 ) -> Result<(), RunError> {
     match &job.engine {
-        EngineChoice::Cpu => ranks::follow(ranks, plan, cpu_stages(job, options), feeds),
+        EngineChoice::Cpu(device) => {
+            ranks::follow(ranks, plan, cpu_stages(job, options, *device), feeds)
+        }
         // Rank 0 has refused it.
         EngineChoice::Emulated(_) => Err(RunError::Event(
             "emulated stages are those of one process".into(),
@@ -207,8 +209,10 @@ pub fn on_stages<V: OnStages>(job: &Job, visitor: V) -> V::Output {
     }
     let options = Options::default();
     match &job.engine {
-        EngineChoice::Cpu | EngineChoice::Emulated(_) => {
-            visitor.run(first(job, cpu_stages(job, options)))
+        EngineChoice::Cpu(device) => visitor.run(first(job, cpu_stages(job, options, *device))),
+        EngineChoice::Emulated(_) => {
+            let device = CpuDevice::default();
+            visitor.run(first(job, cpu_stages(job, options, device)))
         }
         #[cfg(feature = "torch")]
         EngineChoice::Torch(devices) => {
@@ -226,8 +230,8 @@ pub fn on_stages<V: OnStages>(job: &Job, visitor: V) -> V::Output {
 pub fn measure_blocks(job: &Job, place: usize, rounds: usize) -> Result<BlockTimes, EngineError> {
     let engine = job.engine.at(place);
     match engine {
-        PlaceEngine::Cpu => {
-            block_times::measure_with(job, engine, rounds, |spec| CpuStage::new(spec, CpuDevice))
+        PlaceEngine::Cpu(device) => {
+            block_times::measure_with(job, engine, rounds, |spec| CpuStage::new(spec, device))
         }
         #[cfg(feature = "torch")]
         PlaceEngine::Torch(device) => {
@@ -245,7 +249,10 @@ pub fn check_states(job: &Job, states: &[StageState]) -> Result<(), EngineError>
     (0..states.len()).try_for_each(|stage| {
         let optimizer = optimizer(job, stage);
         match job.engine.at(job.replicas.number(stage, 0)) {
-            PlaceEngine::Cpu => cpu_stage(job, options, stage, optimizer).map(drop),
+            PlaceEngine::Cpu(_) => {
+                let device = CpuDevice::default();
+                cpu_stage(job, options, device, stage, optimizer).map(drop)
+            }
             #[cfg(feature = "torch")]
             PlaceEngine::Torch(device) => {
                 let on_processor = TorchDevice {
@@ -263,8 +270,8 @@ trait Build<S>: Fn(Place, Optimizer) -> Result<S, EngineError> + Sync {}
 
 impl<S, B: Fn(Place, Optimizer) -> Result<S, EngineError> + Sync> Build<S> for B {}
 
-fn cpu_stages(job: &Job, options: Options<'_>) -> impl Build<CpuStage> {
-    move |place: Place, optimizer| cpu_stage(job, options, place.stage, optimizer)
+fn cpu_stages(job: &Job, options: Options<'_>, device: CpuDevice) -> impl Build<CpuStage> {
+    move |place: Place, optimizer| cpu_stage(job, options, device, place.stage, optimizer)
 }
 
 #[cfg(feature = "torch")]
@@ -288,7 +295,9 @@ fn mixed_stages(
     move |place: Place, optimizer| {
         let stage = place.stage;
         Ok(match engines[job.replicas.number(stage, place.replica)] {
-            PlaceEngine::Cpu => Either::A(cpu_stage(job, options, stage, optimizer)?),
+            PlaceEngine::Cpu(device) => {
+                Either::A(cpu_stage(job, options, device, stage, optimizer)?)
+            }
             PlaceEngine::Torch(device) => {
                 Either::B(torch_stage(job, options, device, stage, optimizer)?)
             }
@@ -299,6 +308,7 @@ fn mixed_stages(
 fn cpu_stage(
     job: &Job,
     options: Options<'_>,
+    device: CpuDevice,
     stage: usize,
     optimizer: Optimizer,
 ) -> Result<CpuStage, EngineError> {
@@ -306,7 +316,7 @@ fn cpu_stage(
         profiled: options.profile,
         ..spec(job, stage, optimizer)
     };
-    start(CpuStage::new(&spec, CpuDevice)?, options.states, stage)
+    start(CpuStage::new(&spec, device)?, options.states, stage)
 }
 
 #[cfg(feature = "torch")]

@@ -62,7 +62,7 @@ flags! {
         /// Device of each stage, such as cuda:0,cuda:1, or of each replica of each stage; engine cpu has device cpu
         #[arg(long, value_name = "LIST", value_delimiter = ',', action = ArgAction::Set)]
         devices: Vec<String>,
-        /// Compute threads of each stage on the CPU, engine torch [default: 1]
+        /// Compute threads of each stage on the CPU; with engine cpu their number changes no result [default: 1]
         #[arg(long, value_name = "N")]
         threads_per_stage: usize,
         /// Let f32 products on GPUs round their factors to TF32 [default: false]

@@ -35,7 +35,7 @@ fn what_does_not_suit_is_refused() {
         "train --stages 1 --schedule bp --engines cpu,cpu",
         "train --engines cpu,tpu",
         "train --engines cpu,cpu --device cpu",
-        "train --engines cpu,cpu --threads-per-stage 2",
+        "train --engines cpu,cpu --threads-per-stage 0",
         "train --engines cpu,cpu --dtype bf16",
         "train --devices cpu,cuda:0",
         "train --engines cpu,cpu --devices cuda:0,cpu",
@@ -116,4 +116,19 @@ fn train_bench_and_compare_take_an_engine_for_each_stage() {
         "{}",
         compared.stdout
     );
+}
+
+#[test]
+fn threads_change_no_bit_and_may_change_on_a_resume() {
+    let bench = Bench::new();
+    let data = bench.tiny_data();
+    let common = format!("{data} --schedule bp --epochs 2 --lr-schedule constant");
+    bench.train("alone", &format!("{common} --max-batches 6"));
+    let threads = "--threads-per-stage";
+    bench.train("shared", &format!("{common} --max-batches 3 {threads} 3"));
+    let resumed = bench.stagger(&format!(
+        "train --resume shared --max-batches 6 {threads} 2"
+    ));
+    assert_eq!(resumed.status, 0, "{}", resumed.stderr);
+    assert!(bench.weights("shared") == bench.weights("alone"));
 }

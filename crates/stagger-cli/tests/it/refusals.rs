@@ -133,9 +133,10 @@ fn flags() {
             "train --device cuda",
             "--device does nothing with --engine cpu",
         ),
+        ("train --threads-per-stage 0", "--threads-per-stage is 0"),
         (
-            "train --threads-per-stage 2",
-            "--threads-per-stage does nothing with --engine cpu",
+            "train --threads-per-stage 1025",
+            "--threads-per-stage 1025 is more than any run needs; give at most 1024",
         ),
         #[cfg(not(feature = "torch"))]
         (

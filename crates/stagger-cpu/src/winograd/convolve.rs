@@ -5,9 +5,10 @@ use pulp::{Simd, WithSimd};
 use super::tiling::{Input, Kernel, Layout, Output, Transform, scatter, transform};
 use super::{Grid, Tile, spaced};
 use crate::buffers::take;
-use crate::channels_last::arch;
+use crate::channels_last::{arch, spread};
 use crate::microkernel::{Taps, lanes, pixels, vectors};
 use crate::padded::{Frame, Framed};
+use crate::threads::{Threads, share};
 
 /// A 3×3 convolution of stride 1 over channels-last memory; channels and outputs as [`super::tile`] asks for.
 pub(crate) struct Convolve<'a, W> {
@@ -22,46 +23,128 @@ pub(crate) struct Convolve<'a, W> {
 }
 
 /// The output, channels-last.
-pub(crate) fn convolve<W: Fn(usize, usize, usize, usize) -> f32>(
-    convolve: Convolve<'_, W>,
+pub(crate) fn convolve<W: Fn(usize, usize, usize, usize) -> f32 + Sync>(
+    convolve: &Convolve<'_, W>,
     tile: Tile,
 ) -> Vec<f32> {
     match tile {
-        Tile::Two => arch().dispatch(Tiled::<_, 4, 2>(convolve)),
-        Tile::Four => arch().dispatch(Tiled::<_, 6, 4>(convolve)),
+        Tile::Two => convolve.run::<4, 2>(),
+        Tile::Four => convolve.run::<6, 4>(),
     }
 }
 
 /// Tiles whose products are in memory at a time.
 const TILES: usize = 32;
 
-struct Tiled<'a, W, const N: usize, const M: usize>(Convolve<'a, W>);
+impl<W: Fn(usize, usize, usize, usize) -> f32 + Sync> Convolve<'_, W> {
+    /// Rows and columns of an output.
+    fn sides(&self) -> (usize, usize) {
+        (self.frame.full_height - 2, self.frame.full_width - 2)
+    }
+
+    /// Threads take blocks of output channels for the kernels, and samples for the rest.
+    fn run<const N: usize, const M: usize>(&self) -> Vec<f32>
+    where
+        Input<N>: Transform<N, N>,
+        Kernel<N>: Transform<3, N>,
+        Output<N>: Transform<N, M>,
+    {
+        let arch = arch();
+        let (channels, outputs) = (self.frame.channels, self.outputs);
+        let mut kernels = arch.dispatch(Blocks(outputs));
+        let each = share(kernels.len(), N * N * channels * outputs);
+        spread(kernels.chunks_mut(each), &Threads, |blocks| {
+            arch.dispatch(Pack::<_, N> {
+                convolve: self,
+                blocks,
+            });
+        });
+
+        let (height, width) = self.sides();
+        let tiles = height.div_ceil(M) * width.div_ceil(M);
+        let each = share(
+            self.samples,
+            self.samples * tiles * N * N * channels * outputs,
+        );
+        let image_len = self.frame.height * self.frame.width * channels;
+        let output_len = height * width * outputs;
+        let mut output = take(self.samples * output_len);
+        let images = self.input.chunks((each * image_len).max(1));
+        let outputs = output.chunks_mut((each * output_len).max(1));
+        spread(images.zip(outputs), &Threads, |(input, output)| {
+            arch.dispatch(Tiled::<_, N, M> {
+                convolve: self,
+                kernels: &kernels,
+                input,
+                output,
+            });
+        });
+        output
+    }
+}
+
+/// Output channels whose sums are in registers at a time.
+struct Block {
+    first: usize,
+    vectors: usize,
+    /// `G·g·Gᵀ` of their kernels: for each position a vector of zeros as [`pixels`] wants it, then the values of each input channel.
+    packed: Vec<f32>,
+}
+
+/// The blocks of so many output channels, nothing packed yet.
+struct Blocks(usize);
+
+impl WithSimd for Blocks {
+    type Output = Vec<Block>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<Block> {
+        let Self(outputs) = self;
+        let firsts = (0..outputs).step_by(vectors::<S>() * lanes::<S>());
+        firsts
+            .map(|first| Block {
+                first,
+                vectors: ((outputs - first) / lanes::<S>()).min(vectors::<S>()),
+                packed: Vec::new(),
+            })
+            .collect()
+    }
+}
+
+/// Some samples.
+struct Tiled<'a, W, const N: usize, const M: usize> {
+    convolve: &'a Convolve<'a, W>,
+    kernels: &'a [Block],
+    input: &'a [f32],
+    output: &'a mut [f32],
+}
 
 impl<W, const N: usize, const M: usize> WithSimd for Tiled<'_, W, N, M>
 where
-    W: Fn(usize, usize, usize, usize) -> f32,
+    W: Fn(usize, usize, usize, usize) -> f32 + Sync,
     Input<N>: Transform<N, N>,
-    Kernel<N>: Transform<3, N>,
     Output<N>: Transform<N, M>,
 {
-    type Output = Vec<f32>;
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Self(convolve) = self;
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            convolve,
+            kernels,
+            input,
+            output,
+        } = self;
         let (channels, outputs) = (convolve.frame.channels, convolve.outputs);
-        let (height, width) = (
-            convolve.frame.full_height - 2,
-            convolve.frame.full_width - 2,
-        );
+        let (height, width) = convolve.sides();
+        let samples = output.len() / (height * width * outputs).max(1);
         let (rows, columns) = (height.div_ceil(M), width.div_ceil(M));
         let frame = Frame {
             full_height: rows * M + 2,
             full_width: columns * M + 2,
             ..convolve.frame
         };
-        let grid = Grid::new(&frame, (rows, columns), M, TILES, convolve.samples);
-        let kernels = convolve.kernels::<S, N>(simd);
+        let grid = Grid::new(&frame, (rows, columns), M, TILES, samples);
 
         let (spacing, products_spacing) = (spaced(TILES * channels), spaced(TILES * outputs));
         let mut tiles = vec![0.0; N * N * spacing];
@@ -69,9 +152,8 @@ where
         let tile_starts: Vec<usize> = (0..TILES).map(|tile| tile * channels).collect();
         let mut half = [[simd.splat_f32s(0.0); N]; M];
         let mut framed = Framed::new(frame, grid.samples);
-        let mut output = take(convolve.samples * height * width * outputs);
         let image_len = frame.height * frame.width * channels;
-        let images = convolve.input.chunks((grid.samples * image_len).max(1));
+        let images = input.chunks((grid.samples * image_len).max(1));
         let outputs_of = output.chunks_mut((grid.samples * height * width * outputs).max(1));
         for (images, output) in images.zip(outputs_of) {
             let input = framed.set(images);
@@ -89,11 +171,11 @@ where
                     let tiles = &tiles[position * spacing..][..spacing];
                     let products = &mut products[position * products_spacing..][..products_spacing];
                     let starts = &tile_starts[..starts.len()];
-                    let mut first = 0;
-                    for (taken, packed) in &kernels {
-                        let len = (1 + channels) * taken * lanes::<S>();
-                        let (weights, _) = S::as_simd_f32s(&packed[position * len..][..len]);
-                        match taken {
+                    for block in kernels {
+                        let first = block.first;
+                        let len = (1 + channels) * block.vectors * lanes::<S>();
+                        let (weights, _) = S::as_simd_f32s(&block.packed[position * len..][..len]);
+                        match block.vectors {
                             1 => product::<S, 1>(
                                 simd, tiles, starts, channels, weights, products, outputs, first,
                             ),
@@ -101,7 +183,6 @@ where
                                 simd, tiles, starts, channels, weights, products, outputs, first,
                             ),
                         }
-                        first += taken * lanes::<S>();
                     }
                 }
                 for tile in 0..starts.len() {
@@ -137,33 +218,37 @@ where
                 }
             }
         }
-        output
     }
 }
 
-impl<W: Fn(usize, usize, usize, usize) -> f32> Convolve<'_, W> {
-    /// `G·g·Gᵀ` of all kernels, in blocks of output channels: for each position a vector of zeros as [`pixels`] wants it, then the
-    /// values of each input channel.
+/// The kernels of some blocks.
+struct Pack<'a, W, const N: usize> {
+    convolve: &'a Convolve<'a, W>,
+    blocks: &'a mut [Block],
+}
+
+impl<W, const N: usize> WithSimd for Pack<'_, W, N>
+where
+    W: Fn(usize, usize, usize, usize) -> f32,
+    Kernel<N>: Transform<3, N>,
+{
+    type Output = ();
+
     #[inline(always)]
-    fn kernels<S: Simd, const N: usize>(&self, simd: S) -> Vec<(usize, Vec<f32>)>
-    where
-        Kernel<N>: Transform<3, N>,
-    {
-        let (channels, lanes) = (self.frame.channels, lanes::<S>());
-        let mut blocks = Vec::new();
-        let mut first = 0;
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { convolve, blocks } = self;
+        let (channels, lanes) = (convolve.frame.channels, lanes::<S>());
         let mut values = vec![0.0; 9 * lanes];
         let mut half = [[simd.splat_f32s(0.0); 3]; N];
-        while first < self.outputs {
-            let taken = ((self.outputs - first) / lanes).min(vectors::<S>());
-            let width = taken * lanes;
+        for block in blocks {
+            let width = block.vectors * lanes;
             let mut packed = vec![0.0; N * N * (1 + channels) * width];
             for channel in 0..channels {
-                for vector in 0..taken {
+                for vector in 0..block.vectors {
                     for (tap, values) in values.chunks_exact_mut(lanes).enumerate() {
                         for (lane, value) in values.iter_mut().enumerate() {
-                            let output = first + vector * lanes + lane;
-                            *value = (self.weight_at)(output, tap / 3, tap % 3, channel);
+                            let output = block.first + vector * lanes + lane;
+                            *value = (convolve.weight_at)(output, tap / 3, tap % 3, channel);
                         }
                     }
                     let at = Layout {
@@ -186,10 +271,8 @@ impl<W: Fn(usize, usize, usize, usize) -> f32> Convolve<'_, W> {
                     );
                 }
             }
-            blocks.push((taken, packed));
-            first += width;
+            block.packed = packed;
         }
-        blocks
     }
 }
 

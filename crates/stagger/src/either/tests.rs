@@ -68,7 +68,7 @@ fn cpu(job: &Job, place: Place, optimizer: Optimizer) -> Result<CpuStage, Engine
         clip_norm: job.options.clip_norm,
         ..StageSpec::new(&job.model, blocks, job.seed)
     };
-    CpuStage::new(&spec, CpuDevice)
+    CpuStage::new(&spec, CpuDevice::default())
 }
 
 /// Everything of a run that is a number.

@@ -72,7 +72,8 @@ pub(super) fn horizon(
     max_batches: Option<usize>,
 ) -> Result<Horizon, Refusal> {
     if epochs > MAX_EPOCHS {
-        return Err(Refusal::Epochs {
+        return Err(Refusal::AboveMost {
+            option: "epochs",
             found: epochs,
             most: MAX_EPOCHS,
         });

@@ -4,10 +4,12 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use stagger_cpu::CpuDevice;
 use stagger_emulate::Emulation;
 use stagger_engine::{EngineError, Precision};
 use stagger_runtime::Replicas;
 
+use crate::job::at_least_one;
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
@@ -30,8 +32,8 @@ pub(crate) const FORMER_CPU: &str = "burn";
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EngineChoice {
-    /// Pure Rust on the CPU.
-    Cpu,
+    /// Pure Rust on the CPU, so for all stages.
+    Cpu(CpuDevice),
     /// None: stages sleep as long as they would compute.
     Emulated(Arc<Emulation>),
     /// libtorch, with a device for each place: for each replica of each stage.
@@ -47,7 +49,7 @@ pub enum EngineChoice {
 #[non_exhaustive]
 pub enum PlaceEngine {
     /// Pure Rust on the CPU.
-    Cpu,
+    Cpu(CpuDevice),
     /// libtorch on this device.
     #[cfg(feature = "torch")]
     Torch(stagger_torch::TorchDevice),
@@ -65,9 +67,9 @@ impl EngineChoice {
     )]
     pub fn at(&self, place: usize) -> PlaceEngine {
         match self {
-            Self::Cpu => PlaceEngine::Cpu,
+            Self::Cpu(device) => PlaceEngine::Cpu(*device),
             // It sleeps on the processor.
-            Self::Emulated(_) => PlaceEngine::Cpu,
+            Self::Emulated(_) => PlaceEngine::Cpu(CpuDevice::default()),
             #[cfg(feature = "torch")]
             Self::Torch(devices) => PlaceEngine::Torch(devices[place]),
             #[cfg(feature = "torch")]
@@ -94,7 +96,7 @@ impl EngineChoice {
             }
         };
         match self {
-            Self::Cpu | Self::Emulated(_) => self.clone(),
+            Self::Cpu(_) | Self::Emulated(_) => self.clone(),
             #[cfg(feature = "torch")]
             Self::Torch(devices) => Self::Torch(
                 (0..devices.len())
@@ -129,7 +131,7 @@ impl PlaceEngine {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Cpu => CPU,
+            Self::Cpu(_) => CPU,
             #[cfg(feature = "torch")]
             Self::Torch(_) => TORCH,
         }
@@ -139,15 +141,26 @@ impl PlaceEngine {
     #[must_use]
     pub fn cuda(&self) -> Option<usize> {
         match self {
-            Self::Cpu => None,
+            Self::Cpu(_) => None,
             #[cfg(feature = "torch")]
             Self::Torch(device) => device.cuda,
         }
     }
 
+    /// Threads that compute, at least 1.
+    #[must_use]
+    pub(crate) fn threads(&self) -> usize {
+        match self {
+            Self::Cpu(device) => device.threads.max(1),
+            // libtorch's are there once for all stages, and start when they are needed.
+            #[cfg(feature = "torch")]
+            Self::Torch(_) => 1,
+        }
+    }
+
     fn check(&self) -> Result<(), EngineError> {
         match self {
-            Self::Cpu => Ok(()),
+            Self::Cpu(_) => Ok(()),
             #[cfg(feature = "torch")]
             Self::Torch(device) => device.check(),
         }
@@ -198,6 +211,7 @@ pub fn choose(
         return Ok((torch(values, &engines, replicas, precision)?, precision));
     }
     refuse_torch_options(values)?;
+    let threads = threads(values)?;
     if let Some(devices) = &values.devices {
         of_places(devices, &engines, replicas)?;
         values.devices = None;
@@ -208,7 +222,7 @@ pub fn choose(
             found: precision,
         });
     }
-    Ok((EngineChoice::Cpu, precision))
+    Ok((EngineChoice::Cpu(CpuDevice { threads }), precision))
 }
 
 /// Reads the engines of so many stages without replicas, and how they make their sums, and nothing else.
@@ -327,11 +341,26 @@ fn unreadable(option: &'static str, source: impl Into<crate::error::Source>) -> 
     }
 }
 
+/// Most threads of a stage: more than any processor has.
+const MOST_THREADS: usize = 1024;
+
+/// The threads of each stage.
+fn threads(values: &TrainingOptions) -> Result<usize, Refusal> {
+    let threads = at_least_one(values.threads_per_stage.or(Some(1)), "threads_per_stage")?;
+    if threads > MOST_THREADS {
+        return Err(Refusal::AboveMost {
+            option: "threads_per_stage",
+            found: threads,
+            most: MOST_THREADS,
+        });
+    }
+    Ok(threads)
+}
+
 /// Refuses options that only engine `torch` reads.
 fn refuse_torch_options(values: &TrainingOptions) -> Result<(), Refusal> {
     for (option, given) in [
         ("device", values.device.is_some()),
-        ("threads_per_stage", values.threads_per_stage.is_some()),
         ("tf32", values.tf32.is_some()),
         ("deterministic", values.deterministic.is_some()),
     ] {

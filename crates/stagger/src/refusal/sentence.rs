@@ -122,9 +122,13 @@ impl Refusal {
                 name(option),
                 name("output")
             ),
-            Self::Epochs { found, most } => format!(
+            Self::AboveMost {
+                option,
+                found,
+                most,
+            } => format!(
                 "{} {found} is more than any run needs; give at most {most}",
-                name("epochs")
+                name(option)
             ),
             Self::LrSteps => {
                 let steps = name("lr_steps");

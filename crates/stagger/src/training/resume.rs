@@ -15,7 +15,7 @@ use super::session::StartPoint;
 use super::snapshots::{self, Found};
 use crate::config_file::{self, ConfigError};
 use crate::error::Error;
-use crate::job::{CPU, FORMER_CPU, Given, Job};
+use crate::job::{CPU, EngineChoice, FORMER_CPU, Given, Job};
 use crate::model_file;
 use crate::options::TrainingOptions;
 use crate::resume_refusal::ResumeRefusal;
@@ -159,7 +159,7 @@ fn later_cosine(job: &Job, found: &Found) -> Option<String> {
 }
 
 /// Options that may change when a run is resumed: they move time, files and failures, not numbers.
-pub(super) const FREE: [&str; 16] = [
+const FREE: [&str; 16] = [
     "allow-left-out",
     "calibration-batches",
     "cache-bytes",
@@ -211,7 +211,7 @@ fn check_options(
     for key in keys {
         let (was, is) = (then.get(key), now.get(key));
         let is_its_own = stored.get(key) == is;
-        let is_free = FREE.contains(&key.as_str()) || extension.allows(key, is_its_own);
+        let is_free = is_free(key, job) || extension.allows(key, is_its_own);
         if was == is || is_free || is_same_schedule(key, was, job) {
             continue;
         }
@@ -241,6 +241,13 @@ fn check_options(
         .into());
     }
     Ok(())
+}
+
+/// Whether an option may change when a run is resumed. Engine `cpu` gives the same bits on any number of threads; libtorch does not
+/// promise that.
+pub(super) fn is_free(key: &str, job: &Job) -> bool {
+    let is_on_cpu = matches!(job.engine, EngineChoice::Cpu(_));
+    FREE.contains(&key) || key == "threads-per-stage" && is_on_cpu
 }
 
 /// Queue lengths may change.

@@ -145,8 +145,6 @@ fn options(job: &Job) -> Result<String, Error> {
     /// Those of its length may grow, its queues may change, and so may the words of its model file.
     const CHANGING: [&str; 4] = ["epochs", "max-batches", "network", "schedule"];
     let mut kept = resume::table(&job.options)?;
-    for option in resume::FREE.iter().chain(&CHANGING) {
-        kept.remove(*option);
-    }
+    kept.retain(|key, _| !resume::is_free(key, job) && !CHANGING.contains(&key));
     Ok(checksum::crc32(kept.to_string().as_bytes()))
 }

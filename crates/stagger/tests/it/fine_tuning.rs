@@ -35,7 +35,10 @@ fn frozen(stages: usize) -> TrainingOptions {
 fn initial() -> StageState {
     let model = Model::by_name("resnet8", [1, 8, 8], 3).unwrap();
     let spec = StageSpec::new(&model, 0..model.blocks.len(), 1);
-    CpuStage::new(&spec, CpuDevice).unwrap().export().unwrap()
+    CpuStage::new(&spec, CpuDevice::default())
+        .unwrap()
+        .export()
+        .unwrap()
 }
 
 fn is_of_blocks(name: &str, blocks: std::ops::Range<usize>) -> bool {
@@ -85,7 +88,8 @@ fn what_is_not_frozen_sees_features_of_an_evaluation() {
     let split = noise(0);
     let mut pixels = vec![0; 64];
     let model = Model::by_name("resnet8", [1, 8, 8], 3).unwrap();
-    let build = |blocks| CpuStage::new(&StageSpec::new(&model, blocks, 1), CpuDevice).unwrap();
+    let build =
+        |blocks| CpuStage::new(&StageSpec::new(&model, blocks, 1), CpuDevice::default()).unwrap();
     let (mut below, mut above) = (build(0..2), build(2..5));
     // One batch of all images, in the order in which they are; the order makes a difference of rounding.
     let (mean, std) = (split.normalization.mean[0], split.normalization.std[0]);
@@ -203,7 +207,7 @@ fn predictions_follow_the_rate_of_the_head() {
         head_rate_factor: 4.0,
         ..StageSpec::new(&model, 4..5, 1)
     };
-    let mut stage = CpuStage::new(&spec, CpuDevice).unwrap();
+    let mut stage = CpuStage::new(&spec, CpuDevice::default()).unwrap();
     let input = HostTensor::new(
         vec![2, 64, 2, 2],
         (0..512).map(|at| at as f32 / 100.0).collect(),

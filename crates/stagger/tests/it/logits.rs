@@ -34,7 +34,7 @@ fn of_given_weights_and_images() {
         let head = tensors.find(|tensor| tensor.shape.len() == 2).unwrap();
         let model = Model::by_name(name, [channels, height, width], head.shape[0]).unwrap();
         let spec = StageSpec::new(&model, 0..model.blocks.len(), 1);
-        let stage = CpuStage::new(&spec, CpuDevice).unwrap();
+        let stage = CpuStage::new(&spec, CpuDevice::default()).unwrap();
         write(&folder, "cpu", outputs(stage, &state, images));
         #[cfg(feature = "torch")]
         {

@@ -36,7 +36,8 @@ fn every_replica_may_have_a_device() {
         &[2],
     )
     .unwrap();
-    assert_eq!(found.engine.at(1), PlaceEngine::Cpu);
+    let cpu = PlaceEngine::Cpu(CpuDevice::default());
+    assert_eq!(found.engine.at(1), cpu);
     let devices: Vec<String> = (0..4)
         .map(|place| found.engine.at(place).to_string())
         .collect();
@@ -69,7 +70,7 @@ fn a_device_is_looked_for_at_its_place() {
 fn a_rank_alone_runs_the_stages_of_others_on_its_first_device() {
     let found = job(&["cpu", "torch", "cpu"], &["cpu", "cuda:99", "cpu"], &[1]).unwrap();
     let of_0 = found.engine.within(0..1);
-    assert!((0..3).all(|place| of_0.at(place) == PlaceEngine::Cpu));
+    assert!((0..3).all(|place| of_0.at(place) == PlaceEngine::Cpu(CpuDevice::default())));
     let of_both = found.engine.within(0..2);
     assert_eq!(of_both, found.engine);
 }

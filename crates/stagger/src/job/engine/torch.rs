@@ -1,11 +1,13 @@
 //! Stages on engine `torch`, all of them or some.
 
+use stagger_cpu::CpuDevice;
 use stagger_engine::Precision;
 use stagger_runtime::Replicas;
 use stagger_torch::TorchDevice;
 
-use super::{CPU, Engine, EngineChoice, PlaceEngine, device_option, of_places, unreadable};
-use crate::job::at_least_one;
+use super::{
+    CPU, Engine, EngineChoice, PlaceEngine, device_option, of_places, threads, unreadable,
+};
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
@@ -34,7 +36,7 @@ pub(super) fn torch(
             vec![device; replicas.places()]
         }
     };
-    let threads = at_least_one(values.threads_per_stage.or(Some(1)), "threads_per_stage")?;
+    let threads = threads(values)?;
     let read = |name: &str| -> Result<TorchDevice, Refusal> {
         let device: TorchDevice = name
             .parse()
@@ -47,7 +49,7 @@ pub(super) fn torch(
         })
     };
     let of_place = |(number, name): (usize, &&str)| match engine_of(number) {
-        Engine::Cpu => Ok(PlaceEngine::Cpu),
+        Engine::Cpu => Ok(PlaceEngine::Cpu(CpuDevice { threads })),
         Engine::Torch => Ok(PlaceEngine::Torch(read(name)?)),
     };
     let places = names.iter().enumerate().map(of_place);
@@ -59,7 +61,7 @@ pub(super) fn torch(
         return Err(Refusal::NoCuda);
     }
     let devices = places.iter().map(|place| match place {
-        PlaceEngine::Cpu => None,
+        PlaceEngine::Cpu(_) => None,
         PlaceEngine::Torch(device) => Some(*device),
     });
     Ok(match devices.collect() {
