@@ -149,6 +149,8 @@ pub enum Refusal {
         /// The most there may be.
         most: usize,
     },
+    /// The trace and the files for TensorBoard are to be written to one place.
+    OnePlace,
     /// No stage is left to train.
     FreezeStages {
         /// Stages to freeze.

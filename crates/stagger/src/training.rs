@@ -33,7 +33,7 @@ use stagger_data::Split;
 use stagger_engine::{LearningRate, Optimizer};
 use stagger_model::Model;
 use stagger_report::trace::TraceFile;
-use stagger_report::{DiskStall, EpochTally, NewFile, ReportError, Sink, Sinks};
+use stagger_report::{DiskStall, EpochTally, NewFile, Sink, Sinks, TensorBoard, is_same_place};
 use stagger_runtime::{EventError, Interrupt};
 use stagger_schedule::Schedule;
 use stagger_transport::World;
@@ -43,6 +43,7 @@ use crate::error::Error;
 use crate::job::{Given, Job, check_snapshots};
 use crate::options::TrainingOptions;
 use crate::ranks;
+use crate::refusal::Refusal;
 
 pub use final_test::{FinalTest, TestScores};
 pub(crate) use place::best_of_run;
@@ -102,6 +103,7 @@ struct Outputs<'a> {
     folder: bool,
     sinks: Sinks<'a>,
     trace: Option<PathBuf>,
+    tensorboard: Option<PathBuf>,
     interrupt: Interrupt,
     on_stall: Option<OnStall<'a>>,
     on_disk_stall: Option<OnDiskStall>,
@@ -111,8 +113,15 @@ struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    /// Has the trace written that was asked for. The folder `made` is one that the run makes later.
-    fn trace(&mut self, is_resumed: bool, made: Option<&Path>) -> Result<(), ReportError> {
+    /// Makes sure that the files that were asked for can be written, and has the trace written. The folder `made` is one that the run
+    /// makes later.
+    fn open_files(&mut self, is_resumed: bool, made: Option<&Path>) -> Result<(), Error> {
+        if let Some(folder) = &self.tensorboard {
+            TensorBoard::check(folder, made)?;
+            if (self.trace.as_deref()).is_some_and(|file| is_same_place(file, folder)) {
+                return Err(Refusal::OnePlace.into());
+            }
+        }
         let Some(path) = self.trace.take() else {
             return Ok(());
         };
@@ -307,6 +316,14 @@ impl<'a> Training<'a> {
     pub fn trace(mut self, file: impl Into<PathBuf>) -> Self {
         self.outputs.trace = Some(file.into());
         self
+    }
+
+    /// Writes scalars and histograms into a folder for TensorBoard: a [`TensorBoard`], which is told the gradients of the last batch of
+    /// every epoch.
+    #[must_use]
+    pub fn tensorboard(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.outputs.tensorboard = Some(folder.into());
+        self.tell_gradients(true)
     }
 
     /// Ends the run early, and cleanly, once it is requested.

@@ -10,7 +10,7 @@ use std::io;
 use std::process;
 
 use anyhow::{Error, anyhow};
-use stagger::report::{MetricsServer, TensorBoard, is_same_place};
+use stagger::report::MetricsServer;
 use stagger::{Interrupt, Training, check_path, config_file};
 
 use crate::failure::Failure;
@@ -99,18 +99,6 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
         }
         None => said,
     };
-    // The run makes its folder itself.
-    let made = options.output.as_deref();
-    let tensorboard = arguments.tensorboard;
-    if let Some(folder) = &tensorboard {
-        TensorBoard::check(folder, made).map_err(stagger::Error::from)?;
-        if (arguments.trace.as_deref()).is_some_and(|file| is_same_place(file, folder)) {
-            let sentence =
-                "--trace and --tensorboard name one place; give the trace a file of its own";
-            return Err(anyhow!(sentence).into());
-        }
-    }
-    let tells_gradients = tensorboard.is_some();
     let metrics = arguments.metrics_listen.as_deref();
     let metrics = metrics.map(MetricsServer::start).transpose();
     let metrics = metrics.map_err(stagger::Error::from)?;
@@ -119,9 +107,6 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
     let mut training = Training::new()
         .commit(option_env!("STAGGER_COMMIT"))
         .console_with(move |tally, sinks| {
-            if let Some(folder) = &tensorboard {
-                sinks.push(TensorBoard::new(folder, tally.clone()));
-            }
             if let Some(watch) = &watch {
                 sinks.push(watch.sink(tally.clone()));
             }
@@ -135,10 +120,12 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
         })
         .run_folder()
         .accept_changed_data(arguments.accept_changed_data)
-        .profile_kernels(arguments.profile_ops)
-        .tell_gradients(tells_gradients);
+        .profile_kernels(arguments.profile_ops);
     if let Some(file) = arguments.trace {
         training = training.trace(file);
+    }
+    if let Some(folder) = arguments.tensorboard {
+        training = training.tensorboard(folder);
     }
     if let Some(screen) = &screen {
         training = screen.on(training);

@@ -130,6 +130,11 @@ impl Refusal {
                 "{} {found} is more than any run needs; give at most {most}",
                 name(option)
             ),
+            Self::OnePlace => format!(
+                "{} and {} name one place; give the trace a file of its own",
+                name("trace"),
+                name("tensorboard")
+            ),
             Self::LrSteps => {
                 let steps = name("lr_steps");
                 format!("{steps} must rise; give for example {steps} 80,120")

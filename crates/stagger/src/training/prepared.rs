@@ -65,7 +65,7 @@ impl<'a> Prepared<'a> {
         // From here on the other ranks are let go, whatever happens.
         let several = world.filter(|world| world.size() > 1);
         let leader = several.map(|world| Leader::new(world, outputs.interrupt.clone()));
-        outputs.trace(resume.is_some(), options.output.as_deref())?;
+        outputs.open_files(resume.is_some(), options.output.as_deref())?;
         given.check(&options)?;
         refuse_unused_transport(&options, leader.as_ref().map_or(1, Leader::ranks))?;
         check_snapshots(&options)?;
@@ -193,6 +193,7 @@ impl<'a> Prepared<'a> {
             console: RefCell::new(None),
             profile_kernels: false,
             tell_gradients: false,
+            tensorboard: None,
             own_sinks: Rc::default(),
             on_stall: RefCell::new(None),
         };
@@ -347,6 +348,7 @@ impl<'a> Prepared<'a> {
             console: RefCell::new(self.outputs.console),
             profile_kernels: self.outputs.profile_kernels,
             tell_gradients: self.outputs.tell_gradients,
+            tensorboard: self.outputs.tensorboard.as_deref(),
             own_sinks: Rc::clone(&own_sinks),
             on_stall: RefCell::new(self.outputs.on_stall),
         };
