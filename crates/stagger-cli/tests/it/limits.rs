@@ -1,5 +1,7 @@
 //! Little memory, few threads and few files, as containers and login nodes have them: less is used, or it is said before training.
-#![cfg(target_os = "linux")]
+//!
+//! Not with libtorch: the loader maps gigabytes of it before there is a line of ours, and from where other users may not read.
+#![cfg(all(target_os = "linux", not(feature = "torch")))]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
