@@ -65,6 +65,9 @@ impl<'a> Prepared<'a> {
         // From here on the other ranks are let go, whatever happens.
         let several = world.filter(|world| world.size() > 1);
         let leader = several.map(|world| Leader::new(world, outputs.interrupt.clone()));
+        if let Some(leader) = &leader {
+            leader.compare(outputs.command_line.as_deref())?;
+        }
         outputs.trace(resume.is_some(), options.output.as_deref())?;
         given.check(&options)?;
         refuse_unused_transport(&options, leader.as_ref().map_or(1, Leader::ranks))?;
@@ -122,7 +125,13 @@ impl<'a> Prepared<'a> {
             return Err(Refusal::RanksNotEmulated { ranks }.into());
         }
         let places = match (&prepared.leader, prepared.finished()) {
-            (Some(leader), None) => leader.places(&prepared.job)?,
+            (Some(leader), None) => {
+                let places = leader.places(&prepared.job);
+                match &prepared.folder {
+                    Folder::Reopened(_) => places.map_err(RanksError::of_resumed)?,
+                    Folder::None | Folder::New => places?,
+                }
+            }
             (Some(_), Some(_)) => 0..0,
             (None, _) => 0..prepared.job.replicas.places(),
         };
@@ -401,9 +410,17 @@ pub(super) fn refuse_unused_transport(
     ranks: usize,
 ) -> Result<(), Error> {
     match options.transport.as_deref() {
-        Some(found) if ranks > 1 => Err(RanksError::Transport {
+        // It is what stages of one rank have between them.
+        Some("threads") if ranks > 1 => Ok(()),
+        Some(found @ "bytes") if ranks > 1 => Err(RanksError::Transport {
             found: found.to_owned(),
             ranks,
+        }
+        .into()),
+        Some(found) if ranks > 1 => Err(Refusal::Choice {
+            option: "transport",
+            found: found.to_owned(),
+            expected: "`threads`",
         }
         .into()),
         // An emulated run has a sentence of its own.
