@@ -23,6 +23,7 @@ pub(crate) use snapshots::with_class_names;
 mod stall;
 mod start_states;
 mod told_gradients;
+mod unused;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -379,7 +380,7 @@ impl<'a> Training<'a> {
     /// As [`Training::prepare`], also on the weights to start from.
     pub fn check(self) -> Result<Job, Error> {
         self.given.check(&self.options)?;
-        prepared::refuse_unused_transport(&self.options, 1)?;
+        unused::refuse_unused_transport(&self.options, 1)?;
         check_snapshots(&self.options)?;
         let job = Job::new(self.options, &self.given)?;
         crate::stages::check(&job, 0..job.replicas.places())?;

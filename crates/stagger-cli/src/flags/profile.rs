@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::pipeline::{EngineFlags, PipelineFlags};
+use super::rank_timeout::rank_timeout;
 use super::shape::RandomImageFlags;
-use super::train::rank_timeout;
 
 pub const EXAMPLES: &str = "\
 Examples:

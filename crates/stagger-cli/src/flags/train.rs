@@ -10,11 +10,12 @@ use stagger::{Augment, TrainingOptions};
 use super::amounts::trimmed;
 use super::options::flags;
 use super::pipeline::{EngineFlags, PipelineFlags};
+use super::rank_timeout::rank_timeout;
 
 /// Flags of `stagger train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// Read values from a TOML file; its keys are the names of these flags, which override it (but for --accept-changed-data, --config,
+    /// Read values from a TOML file, which flags override; its keys are the names of these flags (but for --accept-changed-data, --config,
     /// --metrics-listen, --profile-ops, --rank-timeout, --resume, --tensorboard, --trace, --tui)
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub config: Option<PathBuf>,
@@ -54,20 +55,6 @@ pub struct TrainArgs {
 /// Reads a word of `--augment`, and lists them all where it is none.
 pub(super) fn augment() -> impl TypedValueParser<Value = Augment> {
     PossibleValuesParser::new(Augment::WORDS).try_map(|word| word.parse::<Augment>())
-}
-
-/// The least that a rank may be silent, but for 0: ranks hear of each other once a second, and later where a host is busy.
-const LEAST_RANK_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Reads how long a rank may be silent.
-pub(super) fn rank_timeout(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok();
-    let read = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let limit = read.ok_or("a number of seconds is expected, or 0")?;
-    match limit.is_zero() || limit >= LEAST_RANK_TIMEOUT {
-        true => Ok(limit),
-        false => Err("ranks hear of each other once a second; give at least 3 seconds, or 0 to wait for ever".to_owned()),
-    }
 }
 
 /// A flag for each of [`TrainingOptions`].
