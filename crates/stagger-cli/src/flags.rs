@@ -12,6 +12,7 @@ pub mod pipeline;
 mod plan;
 mod predict;
 pub mod profile;
+mod rank_timeout;
 mod report;
 mod shape;
 mod simulate;

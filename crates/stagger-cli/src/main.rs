@@ -20,7 +20,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use stagger::ReportError;
 use stagger::data::shown_text;
 
@@ -46,9 +46,21 @@ fn main() -> ExitCode {
     run(words)
 }
 
+/// Reads the command line. A launcher may show its processes a terminal where its own output is a file, so what it starts writes no
+/// colours.
+fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
+    let colors = match launcher::launched() {
+        Some(_) => ColorChoice::Never,
+        None => ColorChoice::Auto,
+    };
+    let mut command = Cli::command().color(colors);
+    let matches = command.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
 /// Runs the command line. Exit status: 0 done, 1 a run failed, 2 the request is wrong, 130 interrupted.
 fn run(words: Vec<OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(&words) {
+    let cli = match parse(&words) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too, with status 0. A closed pipe is not an error.

@@ -30,6 +30,9 @@ pub const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 /// seven, as TCP waits longer and longer before it tries again.
 pub const RANK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The least that a rank may be silent: it tells of itself once a second, and later where its host is busy.
+pub const LEAST_RANK_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How long MPI has to end this process with the others.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -164,10 +167,11 @@ impl Mpi {
 
     /// From now on, rank 0 watches all other ranks, and these watch rank 0: where one is not heard of for `limit`, `on_lost` is called
     /// on the thread that calls MPI, and then all ranks are ended with status 1. That thread tells of its rank once a second whatever
-    /// the stages do, and what comes in pieces counts while it comes, so a limit of some seconds does for slow networks, too.
+    /// the stages do, and what comes in pieces counts while it comes, so a limit of some seconds does for slow networks, too. A limit below
+    /// [`LEAST_RANK_TIMEOUT`] is taken to be that.
     pub fn watch(&self, limit: Duration, on_lost: impl FnOnce(&Lost) + Send + 'static) {
         self.post.send(Command::Watch {
-            limit,
+            limit: limit.max(LEAST_RANK_TIMEOUT),
             on_lost: Box::new(on_lost),
         });
     }

@@ -120,7 +120,7 @@ impl Mailman {
             rank: usize::try_from(self.world.rank()).unwrap_or_default(),
             size: self.incoming.len(),
             host: own_host(),
-            library: library_version().unwrap_or_default(),
+            library: library_version().map_or(String::new(), |library| without_end(&library)),
         }
     }
 
@@ -322,8 +322,14 @@ impl Mailman {
     }
 }
 
+/// A text without the zero byte that C ends it with, which some MPIs count.
+fn without_end(text: &str) -> String {
+    text.trim_end_matches(char::from(0)).trim().to_owned()
+}
+
 fn own_host() -> String {
-    processor_name().unwrap_or_else(|_| "a host without a name".to_owned())
+    let name = processor_name().map(|name| without_end(&name));
+    name.unwrap_or_else(|_| "a host without a name".to_owned())
 }
 
 /// The host of every rank, which all ranks tell each other.
@@ -334,7 +340,7 @@ fn hosts(world: &SimpleCommunicator, ranks: usize) -> Vec<String> {
     world.all_gather_into(&own[..], &mut all[..]);
     let text = |name: &[u8]| {
         let name = String::from_utf8_lossy(name);
-        name.trim_end_matches(char::from(0)).to_owned()
+        without_end(&name)
     };
     all.chunks(HOST_BYTES).map(text).collect()
 }

@@ -11,6 +11,7 @@ use crate::profile::{DeviceProfile, LinkProfile, Profile, StageTimes};
 use crate::times::ring_steps;
 
 pub use error::PipelineError;
+pub(crate) use error::counted;
 
 /// Stages and replicas of stages with their durations, and what lies between them.
 #[derive(Clone, Debug, PartialEq)]

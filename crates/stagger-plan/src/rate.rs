@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use stagger_schedule::{Action, GradientSource, Horizon, Place, Schedule};
 
+use crate::pipeline::counted;
 use crate::times::{Direction, Times, ring_steps};
 use howard::{Edge, max_cycle_ratio};
 
@@ -20,7 +21,7 @@ const PERIODS: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateError {
     /// The times are those of another number of stages.
-    #[error("the schedule has {expected} stages, and the times are of {found}")]
+    #[error("the schedule has {}, and the times are of {found}", counted(*expected, "stages"))]
     Stages {
         /// Of the schedule.
         expected: usize,

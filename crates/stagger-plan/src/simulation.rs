@@ -20,6 +20,7 @@ use stagger_schedule::{
     Schedule,
 };
 
+use crate::pipeline::counted;
 use crate::times::{Direction, Times};
 use lane::{Lane, Transfer};
 use ring::Ring;
@@ -62,7 +63,7 @@ pub struct Simulation<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SimulationError {
     /// The times are those of another number of stages.
-    #[error("the schedule has {expected} stages, and the times are of {found}")]
+    #[error("the schedule has {}, and the times are of {found}", counted(*expected, "stages"))]
     Stages {
         /// Of the schedule.
         expected: usize,

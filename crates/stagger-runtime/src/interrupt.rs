@@ -49,7 +49,8 @@ impl Interrupt {
     }
 
     /// Whether a snapshot has been asked for since the last call.
-    pub(crate) fn take_snapshot_request(&self) -> bool {
+    #[must_use]
+    pub fn take_snapshot_request(&self) -> bool {
         self.snapshot.swap(false, Ordering::Relaxed)
     }
 }

@@ -152,12 +152,20 @@ impl Snapshot {
     }
 }
 
+/// `1 stage`, `2 stages`.
+fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
 /// Why a stage cannot resume from a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
     /// It is of another number of stages.
-    #[error("the snapshot is of {found} stages and the run has {expected}")]
+    #[error("the snapshot is of {} and the run has {expected}", counted(*found, "stage"))]
     Stages {
         /// Of the run.
         expected: usize,
@@ -177,7 +185,7 @@ pub enum ResumeError {
         found: usize,
     },
     /// It is of another number of replicas.
-    #[error("the snapshot has {found} replicas of stage {stage} and the run has {expected}")]
+    #[error("the snapshot has {} of stage {stage} and the run has {expected}", counted(*found, "replica"))]
     Replicas {
         /// The stage.
         stage: usize,

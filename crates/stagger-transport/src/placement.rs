@@ -11,7 +11,10 @@ pub struct Placement {
 
 /// Fewer stages than ranks: some would have nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{stages} stages cannot be shared out over {ranks} processes: each needs one at least")]
+#[error(
+    "{stages} {} cannot be shared out over {ranks} processes: each needs one at least",
+    if *stages == 1 { "stage" } else { "stages" }
+)]
 pub struct TooFewStages {
     /// Stages.
     pub stages: usize,

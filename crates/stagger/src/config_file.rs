@@ -12,6 +12,20 @@ use crate::options::TrainingOptions;
 /// Far above any real config; a wrong path to a large file is refused instead of read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
+/// Flags of `stagger train` that are no keys of a config file, in the order of the alphabet: they say where options are from, or how
+/// one process shows a run.
+pub const FLAGS_ONLY: [&str; 9] = [
+    "accept-changed-data",
+    "config",
+    "metrics-listen",
+    "profile-ops",
+    "rank-timeout",
+    "resume",
+    "tensorboard",
+    "trace",
+    "tui",
+];
+
 /// Why a config file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -172,12 +186,16 @@ fn sentence(message: &str, line: &str) -> String {
 
 /// A key that no option has.
 fn unknown(name: &str) -> String {
+    let flag = name.replace('_', "-");
+    if FLAGS_ONLY.contains(&flag.as_str()) {
+        return format!("unknown field `{name}`; --{flag} of `stagger train` is a flag only");
+    }
     let names = TrainingOptions::NAMES
         .iter()
         .map(|name| name.replace('_', "-"));
     let far = name.len().max(3) / 3;
     let near = names
-        .map(|known| (strsim::osa_distance(&known, &name.replace('_', "-")), known))
+        .map(|known| (strsim::osa_distance(&known, &flag), known))
         .min()
         .filter(|(distance, _)| *distance <= far);
     let hint = match near {
@@ -227,6 +245,11 @@ mod tests {
         assert!(
             unknown.starts_with("line 2: unknown field `batchsize`"),
             "{unknown}"
+        );
+        let flag = parse("rank-timeout = 5").unwrap_err();
+        assert_eq!(
+            flag,
+            "line 1: unknown field `rank-timeout`; --rank-timeout of `stagger train` is a flag only"
         );
         let kind = parse("\n\nepochs = \"many\"\n").unwrap_err();
         assert!(kind.starts_with("line 3: invalid type"), "{kind}");

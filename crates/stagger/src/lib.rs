@@ -80,7 +80,7 @@ pub use model_file::{NetworkError, named_model, take_network};
 pub use options::{Augment, TrainingOptions};
 pub use planning::{Candidate, DeviceChange, Planned, Planning};
 pub use prediction::{LogitsOf, PreparedPrediction, predict};
-pub use ranks::{RanksError, dismiss};
+pub use ranks::{CommandDifference, RanksError, dismiss};
 pub use refusal::{Refusal, Spelling, check_path};
 pub use resume_refusal::ResumeRefusal;
 pub use run_weights::RunWeights;

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::job::{Job, TransportChoice};
 use crate::limits;
 use crate::options::TrainingOptions;
-use crate::ranks::{self, Leader};
+use crate::ranks::{self, Leader, Origin};
 use crate::refusal::Refusal;
 use crate::stages;
 use crate::training::set_stages;
@@ -50,6 +50,9 @@ pub struct Profiling {
     pub warmup: usize,
     /// The commit of the program, which ranks of a run have to agree on.
     pub commit: Option<String>,
+    /// The words that this process was started with, without the program's name. Ranks that have others are refused; without this they
+    /// are not compared.
+    pub command_line: Option<Vec<String>>,
 }
 
 /// A finished measurement.
@@ -96,6 +99,9 @@ impl Profiling {
         let several = world.filter(|world| world.size() > 1);
         let leader = several.map(|world| Leader::new(world, Interrupt::new()));
         let leader = leader.as_ref();
+        if let Some(leader) = leader {
+            leader.compare(self.command_line.as_deref())?;
+        }
         let mut options = TrainingOptions {
             balance: Some(self.options.balance.clone().unwrap_or("profile".into())),
             ..self.options.clone()
@@ -194,7 +200,11 @@ impl Profiling {
     pub fn follow(&self, world: &World, interrupt: &Interrupt) -> Result<(), Error> {
         let batch_size = bench::batch_size(&self.options);
         let given = bench::given(self.shape, self.classes, batch_size);
-        ranks::follow(world, &given, self.commit.as_deref(), interrupt)
+        let origin = Origin {
+            commit: self.commit.as_deref(),
+            command_line: self.command_line.as_deref(),
+        };
+        ranks::follow(world, &given, origin, interrupt)
     }
 
     /// Trains on random images with all stages at the same time. Gives what their actions took, and the images per second.

@@ -2,8 +2,10 @@
 //!
 //! Rank 0 checks the request, owns terminal and run folder, and decides everything. The others are [followers](follow): they hold
 //! their part of the stages and train when rank 0 orders it, with options, schedule and starting point from the order. Before
-//! the first order all ranks compare program, data and model ([`Facts`]), so that what differs is a sentence and not a wrong number.
+//! the first order all ranks compare how they were started, and then program, data and model ([`Facts`]), so that what differs is a
+//! sentence, and neither a wrong number nor a flag without effect.
 
+mod command_line;
 mod error;
 mod follower;
 mod leader;
@@ -18,6 +20,7 @@ use stagger_transport::{Placement, Ranks, World};
 
 use crate::job::Job;
 
+pub use command_line::CommandDifference;
 pub use error::RanksError;
 pub(crate) use follower::follow;
 pub(crate) use leader::Leader;
@@ -25,6 +28,15 @@ pub use leader::dismiss;
 
 /// The control lane between stretches of training.
 const ORDERS: Address = Address::Control { stretch: 0 };
+
+/// Where the program of a rank comes from, and how it was started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    /// The commit that it was built from.
+    pub commit: Option<&'a str>,
+    /// The words of its command line.
+    pub command_line: Option<&'a [String]>,
+}
 
 /// What ranks of a run have to agree on, and where they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

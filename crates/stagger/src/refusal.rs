@@ -14,6 +14,7 @@ use stagger_runtime::{CorrectionError, ReplicasError};
 use crate::error::Source;
 pub(crate) use emulated::refuse_emulated;
 pub use literal_path::check_path;
+pub(crate) use sentence::counted;
 pub use spelling::Spelling;
 pub(crate) use spelling::said_number;
 

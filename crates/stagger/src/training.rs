@@ -23,6 +23,7 @@ pub(crate) use snapshots::with_class_names;
 mod stall;
 mod start_states;
 mod told_gradients;
+mod unused;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -108,6 +109,7 @@ struct Outputs<'a> {
     on_stall: Option<OnStall<'a>>,
     on_disk_stall: Option<OnDiskStall>,
     commit: Option<String>,
+    command_line: Option<Vec<String>>,
     profile_kernels: bool,
     tell_gradients: bool,
 }
@@ -357,6 +359,14 @@ impl<'a> Training<'a> {
         self
     }
 
+    /// The words that this process was started with, without the program's name: ranks of a [world](Training::world) that have others
+    /// than rank 0 are refused, as only rank 0 goes by its own. Without this they are not compared.
+    #[must_use]
+    pub fn command_line(mut self, words: Vec<String>) -> Self {
+        self.outputs.command_line = Some(words);
+        self
+    }
+
     /// Times every kind of kernel; the closing lines and [`Run::profiles`] have the times.
     #[must_use]
     pub fn profile_kernels(mut self, wanted: bool) -> Self {
@@ -387,7 +397,7 @@ impl<'a> Training<'a> {
     /// As [`Training::prepare`], also on the weights to start from.
     pub fn check(self) -> Result<Job, Error> {
         self.given.check(&self.options)?;
-        prepared::refuse_unused_transport(&self.options, 1)?;
+        unused::refuse_unused_transport(&self.options, 1)?;
         check_snapshots(&self.options)?;
         let job = Job::new(self.options, &self.given)?;
         crate::stages::check(&job, 0..job.replicas.places())?;
@@ -410,8 +420,11 @@ impl<'a> Training<'a> {
         } = self;
         match world {
             Some(world) if world.rank() > 0 => {
-                let commit = outputs.commit.as_deref();
-                ranks::follow(&world, &given, commit, &outputs.interrupt)
+                let origin = ranks::Origin {
+                    commit: outputs.commit.as_deref(),
+                    command_line: outputs.command_line.as_deref(),
+                };
+                ranks::follow(&world, &given, origin, &outputs.interrupt)
             }
             _ => Ok(()),
         }

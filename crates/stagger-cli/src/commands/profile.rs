@@ -14,13 +14,15 @@ use stagger::{TrainingOptions, check_path};
 use super::print;
 use crate::failure::Failure;
 use crate::flags::ProfileArgs;
+use crate::launcher;
 use crate::terminal::say;
 
 pub use ranks::run as run_ranks;
 
 /// Measures what blocks, stages and links take in this process.
 pub fn run(arguments: &ProfileArgs) -> Result<(), Failure> {
-    if arguments.rank_timeout.is_some() {
+    // A script may start any number of processes.
+    if arguments.rank_timeout.is_some() && launcher::launched().is_none() {
         let sentence = "--rank-timeout is for a measurement over several processes, which mpirun starts; leave it out";
         return Err(anyhow!(sentence).into());
     }
@@ -100,5 +102,6 @@ fn profiling(arguments: &ProfileArgs) -> Result<Profiling, Failure> {
         batches: arguments.batches,
         warmup: arguments.warmup,
         commit: option_env!("STAGGER_COMMIT").map(str::to_owned),
+        command_line: Some(launcher::command_line()),
     })
 }

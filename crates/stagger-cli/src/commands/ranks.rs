@@ -8,14 +8,19 @@ use stagger::transport::World;
 use stagger_mpi::{Killer, Lost, Mpi, RANK_TIMEOUT};
 
 use crate::failure::Failure;
-use crate::{launcher, terminal};
+use crate::launcher::{self, Launched};
+use crate::terminal;
 
-/// Connects this process with the others, and does the part of rank 0 or that of another rank.
+/// Connects this process with the others, and does the part of rank 0 or that of another rank. Where a rank is lost, `advice` says how
+/// to go on.
 pub fn run(
     rank_timeout: Option<Duration>,
+    advice: &'static str,
     lead: impl FnOnce(World, &Killer) -> Result<(), Failure>,
     follow: impl FnOnce(World) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    // Before MPI starts: it may set variables itself.
+    let launched = launcher::launched();
     let mpi = Mpi::start().context("several processes cannot be connected")?;
     let killer = mpi.killer();
     end_all_on_panic(&killer);
@@ -24,21 +29,18 @@ pub fn run(
     let is_leader = rank == 0;
     let rank_timeout = rank_timeout.unwrap_or(RANK_TIMEOUT);
     if !rank_timeout.is_zero() {
-        mpi.watch(rank_timeout, move |lost| say_lost(rank, lost));
+        mpi.watch(rank_timeout, move |lost| say_lost(rank, lost, advice));
     }
-    let (started, connected) = (launcher::processes(), world.size());
-    let result = if connected != started {
-        // Each would be a run of its own.
-        Err(anyhow!(
-            "the launcher has started {started} processes and MPI connects {connected}: stagger was built with another MPI ({}) than \
-             that of the launcher",
-            mpi.library().trim()
-        )
-        .into())
-    } else if is_leader {
-        lead(world, &killer)
-    } else {
-        follow(world)
+    let connected = world.size();
+    let result = match launched.filter(|launched| launched.processes != connected) {
+        // Each world would be a run of its own.
+        Some(launched) if is_leader => {
+            Err(anyhow!(mismatch(&launched, connected, mpi.library())).into())
+        }
+        // Rank 0 says it.
+        Some(_) => Ok(()),
+        None if is_leader => lead(world, &killer),
+        None => follow(world),
     };
     if !is_leader && let Err(failure) = &result {
         // Rank 0 waits for this one, and does not know.
@@ -51,8 +53,20 @@ pub fn run(
     result
 }
 
+/// What there is to say where MPI connects another number of processes than a launcher says.
+fn mismatch(launched: &Launched, connected: usize, library: &str) -> String {
+    let (variable, started) = (launched.variable, launched.processes);
+    // Some have a line for everything that they were built with.
+    let library = library.lines().next().unwrap_or_default().trim();
+    format!(
+        "{variable} says that {started} processes were started together, and MPI connects {connected}: either that variable is left over \
+         from another launcher, or stagger was built with another MPI ({library}) than that of its launcher; start it with the mpirun \
+         of that MPI, or with srun --mpi=pmix"
+    )
+}
+
 /// Says on this host which rank is lost, before all are ended.
-fn say_lost(rank: usize, lost: &Lost) {
+fn say_lost(rank: usize, lost: &Lost, advice: &str) {
     let speaker = match rank {
         0 => String::new(),
         rank => format!("rank {rank}: "),
@@ -60,7 +74,7 @@ fn say_lost(rank: usize, lost: &Lost) {
     let seconds = lost.silent.as_secs_f64();
     terminal::say(&format!(
         "error: {speaker}rank {} on host {} has not been heard of for {seconds} s: it is stopped, or its host or the network to it is \
-         gone; all ranks end, and --resume auto continues from the last snapshot",
+         gone; all ranks end{advice}",
         lost.rank,
         shown_text(&lost.host)
     ));

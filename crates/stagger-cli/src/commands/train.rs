@@ -16,13 +16,14 @@ use stagger::{Interrupt, Training, check_path, config_file};
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
 use crate::screen::RunScreen;
-use crate::{signals, terminal};
+use crate::{launcher, signals, terminal};
 
 pub use ranks::run as run_ranks;
 
 /// Trains.
 pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
-    if arguments.rank_timeout.is_some() {
+    // A script may start any number of processes.
+    if arguments.rank_timeout.is_some() && launcher::launched().is_none() {
         let sentence =
             "--rank-timeout is for a run over several processes, which mpirun starts; leave it out";
         return Err(anyhow!(sentence).into());
@@ -106,6 +107,7 @@ fn training(arguments: TrainArgs) -> Result<(Training<'static>, Shown), Failure>
     let shown = screen.clone();
     let mut training = Training::new()
         .commit(option_env!("STAGGER_COMMIT"))
+        .command_line(launcher::command_line())
         .console_with(move |tally, sinks| {
             if let Some(watch) = &watch {
                 sinks.push(watch.sink(tally.clone()));

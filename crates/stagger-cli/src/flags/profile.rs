@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::pipeline::{EngineFlags, PipelineFlags};
+use super::rank_timeout::rank_timeout;
 use super::shape::RandomImageFlags;
-use super::train::seconds;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -58,8 +58,8 @@ pub struct ProfileArgs {
         help_heading = "Measurement"
     )]
     pub warmup: usize,
-    /// Over several processes: end when a rank has not been heard of for so long; 0 waits for ever [default: 10]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Measurement")]
+    /// Over several processes: end when a rank has not been heard of for so long, at least 3; 0 waits for ever [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = rank_timeout, help_heading = "Measurement")]
     pub rank_timeout: Option<Duration>,
     /// The file to write, JSON; must not exist
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]

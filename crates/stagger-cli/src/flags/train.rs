@@ -10,11 +10,13 @@ use stagger::{Augment, TrainingOptions};
 use super::amounts::trimmed;
 use super::options::flags;
 use super::pipeline::{EngineFlags, PipelineFlags};
+use super::rank_timeout::rank_timeout;
 
 /// Flags of `stagger train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// Read values from a TOML file; its keys are the names of these flags, which override it
+    /// Read values from a TOML file, which flags override; its keys are the names of these flags (but for --accept-changed-data, --config,
+    /// --metrics-listen, --profile-ops, --rank-timeout, --resume, --tensorboard, --trace, --tui)
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub config: Option<PathBuf>,
     /// Resume a run: its folder, or one of its snapshots; auto takes the folder of --output, or else the
@@ -42,8 +44,8 @@ pub struct TrainArgs {
     /// Show the run on the terminal while it trains, as stagger watch shows it, with what each stage does now; its lines go to run.log
     #[arg(long, help_heading = "Output")]
     pub tui: bool,
-    /// Over several processes: end the run when a rank has not been heard of for so long; 0 waits for ever [default: 10]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Pipeline")]
+    /// Over several processes: end the run when a rank has not been heard of for so long, at least 3; 0 waits for ever [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = rank_timeout, help_heading = "Pipeline")]
     pub rank_timeout: Option<Duration>,
     /// The options.
     #[command(flatten)]
@@ -53,13 +55,6 @@ pub struct TrainArgs {
 /// Reads a word of `--augment`, and lists them all where it is none.
 pub(super) fn augment() -> impl TypedValueParser<Value = Augment> {
     PossibleValuesParser::new(Augment::WORDS).try_map(|word| word.parse::<Augment>())
-}
-
-/// Reads a number of seconds.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok();
-    let read = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    read.ok_or_else(|| "a number of seconds is expected, or 0".to_owned())
 }
 
 /// A flag for each of [`TrainingOptions`].
@@ -349,23 +344,34 @@ flags! {
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
+    use stagger::config_file::FLAGS_ONLY;
 
     use super::*;
     use crate::flags::{Cli, Command};
 
-    /// Flags that are no options: they say where options are from, or how a run is watched.
-    const OTHERS: [&str; 10] = [
-        "config",
-        "resume",
-        "accept_changed_data",
-        "profile_ops",
-        "rank_timeout",
-        "trace",
-        "tensorboard",
-        "metrics_listen",
-        "tui",
-        "help",
-    ];
+    /// Flags that are no options say where options are from, or how a run is watched.
+    fn is_no_option(name: &str) -> bool {
+        name == "help" || FLAGS_ONLY.contains(&name.replace('_', "-").as_str())
+    }
+
+    #[test]
+    fn the_help_of_config_names_the_flags_that_are_no_keys() {
+        let mut cli = Cli::command();
+        cli.build();
+        let train = cli.find_subcommand("train").unwrap();
+        let long = |name: &str| {
+            let mut flags = train.get_arguments();
+            flags.find(|flag| flag.get_long() == Some(name)).unwrap()
+        };
+        let help = long("config").get_help().unwrap().to_string();
+        let (_, named) = help.split_once("(but for ").unwrap();
+        let named = named.trim_end_matches(')').split(", ");
+        let named: Vec<&str> = named.map(|flag| flag.trim_start_matches('-')).collect();
+        assert_eq!(named, FLAGS_ONLY);
+        for name in FLAGS_ONLY {
+            long(name);
+        }
+    }
 
     #[test]
     fn every_option_has_a_flag_and_every_flag_an_option() {
@@ -377,9 +383,7 @@ mod tests {
             assert!(flag.get_help().is_some(), "{name}");
             Some(name)
         });
-        let flags: Vec<String> = flags
-            .filter(|name| !OTHERS.contains(&name.as_str()))
-            .collect();
+        let flags: Vec<String> = flags.filter(|name| !is_no_option(name)).collect();
         let mut expected = TrainingOptions::NAMES.to_vec();
         // What is in it has a file of its own, which `--model` names.
         expected.retain(|name| *name != "network");

@@ -2,6 +2,7 @@
 //! no process outlives a rank that is killed.
 
 mod disks;
+mod launchers;
 mod rollbacks;
 
 use std::fs;
@@ -161,6 +162,10 @@ fn what_is_wrong_is_said_once_and_ends_all_ranks() {
         (
             "train --transport bytes",
             "error: transport bytes connects stages of one process, and this run has 3 processes; leave it out",
+        ),
+        (
+            "train --transport tcp",
+            "error: --transport `tcp` is no choice; use `threads`",
         ),
         (
             "summary resnet8",
@@ -465,6 +470,8 @@ fn a_rank_that_hangs_is_named() {
     let said = hangs("--rank-timeout 3", 1);
     assert!(said.contains("error: rank 1 on host "), "{said}");
     assert!(said.contains(silent), "{said}");
+    let advice = "all ranks end; where the run has a snapshot, --resume auto goes on from it";
+    assert!(said.contains(advice), "{said}");
     // The others tell of rank 0, which cannot.
     let said = hangs("--rank-timeout 3", 0);
     let tells = |rank: usize| said.contains(&format!("error: rank {rank}: rank 0 on host "));

@@ -156,7 +156,7 @@ fn flags() {
         #[cfg(feature = "torch")]
         (
             "train --engine torch --devices cpu",
-            "--devices names 1 devices for 2 stages",
+            "--devices names 1 device for 2 stages",
         ),
         #[cfg(feature = "torch")]
         (

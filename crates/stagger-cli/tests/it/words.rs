@@ -95,6 +95,11 @@ fn numbers() {
             "--rank-timeout `soon`: a number of seconds is expected, or 0\n",
         ),
         (
+            "--rank-timeout",
+            "1",
+            "--rank-timeout `1`: ranks hear of each other once a second; give at least 3 seconds, or 0 to wait for ever\n",
+        ),
+        (
             "--evaluate",
             "nein",
             "--evaluate `nein` is no choice; use true or false\n",

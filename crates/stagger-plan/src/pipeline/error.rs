@@ -7,7 +7,7 @@ use stagger_schedule::Replicas;
 pub enum PipelineError {
     /// Devices or links do not fit the stages.
     #[error(
-        "the profile has {found} {what}; {} {expected}, or one that counts for all", of_stages(*stages)
+        "the profile has {}; {} {expected}, or one that counts for all", counted(*found, what), of_stages(*stages)
     )]
     Count {
         /// `devices` or `links`.
@@ -21,8 +21,10 @@ pub enum PipelineError {
     },
     /// Devices do not fit stages with replicas.
     #[error(
-        "the profile has {found} devices; {stages} stages with {places} replicas in all need {stages} or {places}, or one that \
-         counts for all"
+        "the profile has {}; {} with {places} replicas in all {} {stages} or {places}, or one that counts for all",
+        counted(*found, "devices"),
+        counted(*stages, "stages"),
+        if *stages == 1 { "needs" } else { "need" }
     )]
     Devices {
         /// How many it has.
@@ -33,7 +35,7 @@ pub enum PipelineError {
         places: usize,
     },
     /// The cut is one of another schedule.
-    #[error("the schedule has {expected} stages, and the cut {found}")]
+    #[error("the schedule has {}, and the cut {found}", counted(*expected, "stages"))]
     Stages {
         /// Of the schedule.
         expected: usize,
@@ -52,7 +54,7 @@ pub enum PipelineError {
         seconds: f64,
     },
     /// The cut is one of another model.
-    #[error("the profile has {found} blocks, and the stages are cut from {expected}")]
+    #[error("the profile has {}, and the stages are cut from {expected}", counted(*found, "blocks"))]
     Blocks {
         /// Of the cut.
         expected: usize,
@@ -86,5 +88,13 @@ fn of_stages(stages: usize) -> String {
     match stages {
         1 => "1 stage needs".to_owned(),
         stages => format!("{stages} stages need"),
+    }
+}
+
+/// `1 device`, `2 devices`: `nouns` is the plural.
+pub(crate) fn counted(count: usize, nouns: &str) -> String {
+    match count {
+        1 => format!("1 {}", nouns.trim_end_matches('s')),
+        _ => format!("{count} {nouns}"),
     }
 }

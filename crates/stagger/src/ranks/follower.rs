@@ -11,7 +11,7 @@ use stagger_runtime::Interrupt;
 use stagger_transport::World;
 
 use super::order::{Answer, Order, Stretch};
-use super::{Facts, ORDERS, RanksError};
+use super::{Facts, ORDERS, Origin, RanksError};
 use crate::block_times;
 use crate::config_file;
 use crate::error::Error;
@@ -21,14 +21,14 @@ use crate::profiling;
 use crate::refusal::Spelling;
 use crate::stages;
 
-/// How often a follower looks whether it has been asked to end.
+/// How often a follower looks whether it has been asked for something.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Follows rank 0 until it lets this rank go. `interrupt` is passed on to it.
 pub(crate) fn follow(
     world: &World,
     given: &Given,
-    commit: Option<&str>,
+    origin: Origin<'_>,
     interrupt: &Interrupt,
 ) -> Result<(), Error> {
     let (orders_in, orders) = channel();
@@ -47,7 +47,7 @@ pub(crate) fn follow(
             Order::Prepare { config } => {
                 let answer = match prepare(world, &config, given) {
                     Ok((prepared, places)) => {
-                        let facts = Facts::of(&prepared, commit, places);
+                        let facts = Facts::of(&prepared, origin.commit, places);
                         job = Some(prepared);
                         Answer::Prepared(facts)
                     }
@@ -88,6 +88,13 @@ pub(crate) fn follow(
                 let job = job.as_ref().ok_or(RanksError::Message { what })?;
                 train(world, job, &stretch)?;
             }
+            Order::Introduce => {
+                let answer = Answer::Introduced {
+                    host: super::own_host(),
+                    command_line: origin.command_line.map(<[String]>::to_vec),
+                };
+                world.post(0, super::write(&answer)?);
+            }
             Order::End => return Ok(()),
         }
     }
@@ -125,7 +132,7 @@ fn train(world: &World, job: &Job, stretch: &Stretch<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tells rank 0 when this process is asked to end.
+/// Tells rank 0 when this process is asked to end, or for a snapshot.
 struct InterruptWatch(Arc<AtomicBool>);
 
 impl InterruptWatch {
@@ -133,12 +140,17 @@ impl InterruptWatch {
         let is_over = Arc::new(AtomicBool::new(false));
         let (world, interrupt, over) = (world.clone(), interrupt.clone(), Arc::clone(&is_over));
         let watch = move || {
+            let tell = |what: &Answer| {
+                if let Ok(frame) = super::write(what) {
+                    world.post(0, frame);
+                }
+            };
             while !over.load(Ordering::Relaxed) {
+                if interrupt.take_snapshot_request() {
+                    tell(&Answer::Snapshot);
+                }
                 if interrupt.is_requested() {
-                    if let Ok(frame) = super::write(&Answer::Interrupted) {
-                        world.post(0, frame);
-                    }
-                    return;
+                    return tell(&Answer::Interrupted);
                 }
                 thread::sleep(LOOK);
             }

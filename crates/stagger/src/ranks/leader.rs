@@ -11,6 +11,7 @@ use stagger_runtime::{Interrupt, Plan, RunError};
 use stagger_transport::wire::Format;
 use stagger_transport::{Placement, Ranks, World};
 
+use super::command_line::CommandDifference;
 use super::order::{Answer, Order, Stretch};
 use super::{Facts, ORDERS, RanksError};
 use crate::block_times::{self, BlockTimes};
@@ -35,13 +36,14 @@ pub(crate) struct Leader {
 }
 
 impl Leader {
-    /// Leads the ranks of a world. A rank that is asked to end asks this run to.
+    /// Leads the ranks of a world. A rank that is asked to end, or for a snapshot, asks this run.
     pub fn new(world: World, interrupt: Interrupt) -> Self {
         let (answers_in, answers) = channel();
         let receive = move |from, frame: Vec<u8>| match super::read(&frame) {
             Ok(Answer::Interrupted) => {
                 interrupt.request();
             }
+            Ok(Answer::Snapshot) => interrupt.request_snapshot(),
             answer => {
                 // A receiver that is gone has ended the run.
                 let _ = answers_in.send((from, answer));
@@ -59,6 +61,28 @@ impl Leader {
     /// Number of processes.
     pub fn ranks(&self) -> usize {
         self.world.size()
+    }
+
+    /// Makes sure that every rank was started with this command line, as far as their programs have told them.
+    pub fn compare(&self, own: Option<&[String]>) -> Result<(), RanksError> {
+        self.tell_all(&Order::Introduce)?;
+        self.answers_of_all(|rank, answer| {
+            let Answer::Introduced {
+                host,
+                command_line: Some(other),
+            } = answer
+            else {
+                return Ok(());
+            };
+            match own.and_then(|own| CommandDifference::first(own, &other)) {
+                Some(differs) => Err(RanksError::CommandLine {
+                    rank,
+                    host,
+                    differs,
+                }),
+                None => Ok(()),
+            }
+        })
     }
 
     /// Has every rank prepare the job, and makes sure that all of them mean the same. Gives lines for people: which rank has
@@ -169,7 +193,7 @@ impl Leader {
     }
 
     /// The places of this rank.
-    pub fn places(&self, job: &Job) -> Result<Range<usize>, Error> {
+    pub fn places(&self, job: &Job) -> Result<Range<usize>, RanksError> {
         Ok(super::placement(job, self.world.size())?.stages_of(0))
     }
 
@@ -190,7 +214,7 @@ impl Leader {
                         sentence,
                     });
                 }
-                Answer::Interrupted => {}
+                Answer::Interrupted | Answer::Snapshot => {}
                 answer => {
                     take(rank, answer)?;
                     awaited.remove(&rank);

@@ -32,6 +32,8 @@ pub(super) enum Order<'a> {
         stretch: u32,
         rounds: usize,
     },
+    /// To say how this rank was started. To be answered, before anything else.
+    Introduce,
 }
 
 /// To rank 0.
@@ -50,6 +52,13 @@ pub(super) enum Answer {
     },
     /// What messages take on the hops whose lower end is here.
     MeasuredHops(Vec<RoundTrips>),
+    /// The command line of this rank, where its program has told it.
+    Introduced {
+        host: String,
+        command_line: Option<Vec<String>>,
+    },
+    /// This process has been asked for a snapshot.
+    Snapshot,
 }
 
 /// A stretch of training: what [`stages::run`] is given on rank 0.

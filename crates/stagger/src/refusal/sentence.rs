@@ -178,10 +178,10 @@ impl Refusal {
                 name("engines")
             ),
             Self::Engines { found, stages } => format!(
-                "{} names {found} {} for {stages} {}; name one per stage",
+                "{} names {} for {}; name one per stage",
                 name("engines"),
-                plural(*found, "engine"),
-                plural(*stages, "stage")
+                counted(*found, "engine"),
+                counted(*stages, "stage")
             ),
             Self::Renamed { found, expected } => format!(
                 "engine `{found}` is now `{expected}`; use {} {expected}",
@@ -219,16 +219,19 @@ impl Refusal {
                 stages,
                 places,
             } if stages == places => format!(
-                "{} names {found} devices for {stages} stages; name one per stage",
-                name("devices")
+                "{} names {} for {}; name one per stage",
+                name("devices"),
+                counted(*found, "device"),
+                counted(*stages, "stage")
             ),
             Self::Devices {
                 found,
                 stages,
                 places,
             } => format!(
-                "{} names {found} devices; name one per stage ({stages}) or one per replica of each stage ({places})",
-                name("devices")
+                "{} names {}; name one per stage ({stages}) or one per replica of each stage ({places})",
+                name("devices"),
+                counted(*found, "device")
             ),
             Self::StageDevice {
                 stage,
@@ -299,7 +302,8 @@ impl Refusal {
                 expected,
                 found,
             } => format!(
-                "schedule {schedule} has {expected} replicas, and {} asks for {found}; leave it out",
+                "schedule {schedule} has {}, and {} asks for {found}; leave it out",
+                counted(*expected, "replica"),
                 name("replicas")
             ),
             Self::SynthesizersWithReplicas { schedule } => format!(
@@ -307,8 +311,9 @@ impl Refusal {
                 name("replicas")
             ),
             Self::PlannedDevices { found, expected } => format!(
-                "the profile has {found} devices, and the plan is for {expected}; give at most {found} {}, or a profile of one device \
+                "the profile has {}, and the plan is for {expected}; give at most {found} {}, or a profile of one device \
                  that counts for all",
+                counted(*found, "device"),
                 name("speeds")
             ),
             Self::StragglingDevice { text, device, last } => format!(
@@ -326,8 +331,10 @@ impl Refusal {
                 name("batch_size")
             ),
             Self::PlannedMemory { found, devices } => format!(
-                "{} has {found} amounts for {devices} devices; give one for all, or one for each",
-                name("memory")
+                "{} has {} for {}; give one for all, or one for each",
+                name("memory"),
+                counted(*found, "amount"),
+                counted(*devices, "device")
             ),
             Self::DeviceChange { found } => format!(
                 "{} is `{}`; a right one is '+1 device like 0', for one more device as fast as device 0",
@@ -367,7 +374,8 @@ impl Refusal {
                 expected,
                 found,
             } => format!(
-                "schedule {schedule} has {expected} stages, and {} is {found}; leave that out",
+                "schedule {schedule} has {}, and {} is {found}; leave that out",
+                counted(*expected, "stage"),
                 name("stages")
             ),
             Self::ModelInput {
@@ -457,6 +465,11 @@ impl Refusal {
             ),
         }
     }
+}
+
+/// `1 stage`, `2 stages`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {}", plural(count, noun))
 }
 
 fn plural(count: usize, noun: &str) -> String {

@@ -22,6 +22,7 @@ use super::resume;
 use super::rollback;
 use super::run::Run;
 use super::session::{Session, StartPoint};
+use super::unused::{refuse_unused_transport, refuse_without_folder};
 use super::{Outputs, Training, closing, labels, mended_weights, snapshots, start_states};
 use crate::balance;
 use crate::error::Error;
@@ -65,6 +66,9 @@ impl<'a> Prepared<'a> {
         // From here on the other ranks are let go, whatever happens.
         let several = world.filter(|world| world.size() > 1);
         let leader = several.map(|world| Leader::new(world, outputs.interrupt.clone()));
+        if let Some(leader) = &leader {
+            leader.compare(outputs.command_line.as_deref())?;
+        }
         outputs.open_files(resume.is_some(), options.output.as_deref())?;
         given.check(&options)?;
         refuse_unused_transport(&options, leader.as_ref().map_or(1, Leader::ranks))?;
@@ -122,7 +126,13 @@ impl<'a> Prepared<'a> {
             return Err(Refusal::RanksNotEmulated { ranks }.into());
         }
         let places = match (&prepared.leader, prepared.finished()) {
-            (Some(leader), None) => leader.places(&prepared.job)?,
+            (Some(leader), None) => {
+                let places = leader.places(&prepared.job);
+                match &prepared.folder {
+                    Folder::Reopened(_) => places.map_err(RanksError::of_resumed)?,
+                    Folder::None | Folder::New => places?,
+                }
+            }
             (Some(_), Some(_)) => 0..0,
             (None, _) => 0..prepared.job.replicas.places(),
         };
@@ -394,49 +404,6 @@ pub(crate) fn set_stages(options: &mut TrainingOptions, ranks: usize) {
         Some([all]) => (ranks / (*all).max(1)).max(1),
         Some(each) => each.len(),
     });
-}
-
-/// Options of links that the run does not have, as they are said. A resumed run may have been asked for them where it was
-/// before.
-pub(super) fn refuse_unused_transport(
-    options: &TrainingOptions,
-    ranks: usize,
-) -> Result<(), Error> {
-    match options.transport.as_deref() {
-        Some(found) if ranks > 1 => Err(RanksError::Transport {
-            found: found.to_owned(),
-            ranks,
-        }
-        .into()),
-        // An emulated run has a sentence of its own.
-        None | Some("threads")
-            if ranks == 1 && options.wire_dtype.is_some() && options.emulate.is_none() =>
-        {
-            Err(Refusal::Unused {
-                option: "wire_dtype",
-                beside: "transport",
-                found: "threads".to_owned(),
-                expected: "bytes",
-            }
-            .into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Options that need a run folder, in a run without one.
-fn refuse_without_folder(options: &TrainingOptions) -> Result<(), Refusal> {
-    let rollback = options.on_nan.as_deref() == Some("rollback");
-    let snapshots = options.snapshot_every.as_ref();
-    for (option, found) in [
-        ("on_nan", rollback.then(|| "rollback".to_owned())),
-        ("snapshot_every", snapshots.map(|every| every.join(","))),
-    ] {
-        if let Some(found) = found {
-            return Err(Refusal::NeedsFolder { option, found });
-        }
-    }
-    Ok(())
 }
 
 fn create(job: &Job) -> Result<RunFolder, Error> {

@@ -22,6 +22,7 @@ fn profiling(schedule: &str) -> Profiling {
         batches: 3,
         warmup: 1,
         commit: None,
+        command_line: None,
     }
 }
 

@@ -19,11 +19,34 @@ pub fn noise(salt: usize) -> Split {
 /// A sink may see an event after all batches have been trained; stage 0 cannot train a batch before it has been read. A run
 /// that has some epochs more is therefore always interrupted before its end.
 pub fn interrupting(epochs: usize, interrupt: Interrupt) -> Split {
-    let train = Interrupting {
+    let first = epochs * IMAGES;
+    let hook = move |read| {
+        if read == first {
+            interrupt.request();
+        }
+    };
+    watched(hook)
+}
+
+/// [`noise`] without salt that asks for a snapshot at every fourth image of the second epoch, and goes on once the request has been taken.
+pub fn snapshotting(interrupt: Interrupt) -> Split {
+    let asked = interrupt.snapshot_flag();
+    let hook = move |read: usize| {
+        if (IMAGES..2 * IMAGES).contains(&read) && read % 4 == 0 {
+            interrupt.request_snapshot();
+            while asked.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        }
+    };
+    watched(hook)
+}
+
+fn watched(hook: impl Fn(usize) + Send + Sync + 'static) -> Split {
+    let train = Watched {
         images: images(IMAGES, 0),
         read: AtomicUsize::new(0),
-        at: epochs * IMAGES,
-        interrupt,
+        hook: Box::new(hook),
     };
     Split::new(train, images(10, 3)).unwrap()
 }
@@ -84,14 +107,14 @@ impl Dataset for Broken {
     }
 }
 
-struct Interrupting {
+struct Watched {
     images: InMemory,
     read: AtomicUsize,
-    at: usize,
-    interrupt: Interrupt,
+    /// Is told how many images have been read before each.
+    hook: Box<dyn Fn(usize) + Send + Sync>,
 }
 
-impl Dataset for Interrupting {
+impl Dataset for Watched {
     fn name(&self) -> &str {
         self.images.name()
     }
@@ -117,9 +140,7 @@ impl Dataset for Interrupting {
     }
 
     fn image(&self, index: usize, pixels: &mut [u8]) -> Result<(), DataError> {
-        if self.read.fetch_add(1, Ordering::SeqCst) == self.at {
-            self.interrupt.request();
-        }
+        (self.hook)(self.read.fetch_add(1, Ordering::SeqCst));
         self.images.image(index, pixels)
     }
 

@@ -6,12 +6,13 @@ use super::{measure, profiling};
 use crate::commands::ranks;
 use crate::failure::Failure;
 use crate::flags::ProfileArgs;
-use crate::signals;
+use crate::{launcher, signals};
 
 /// Measures with the other processes: rank 0 says what, and every rank measures its own stages.
 pub fn run(arguments: &ProfileArgs) -> Result<(), Failure> {
     ranks::run(
         arguments.rank_timeout,
+        "",
         |world, _| measure(arguments, Some(world)),
         |world| {
             signals::quiet_panics_of_workers();
@@ -19,7 +20,10 @@ pub fn run(arguments: &ProfileArgs) -> Result<(), Failure> {
             // these, rank 0 says, and lets this one go.
             match profiling(arguments) {
                 Ok(profiling) => profiling.follow(&world, &Interrupt::new())?,
-                Err(_) => Training::new().world(world).follow()?,
+                Err(_) => {
+                    let training = Training::new().command_line(launcher::command_line());
+                    training.world(world).follow()?;
+                }
             }
             Ok(())
         },

@@ -358,7 +358,7 @@ mod tests {
             ),
             (
                 "resume=auto",
-                "--over resume: unknown field `resume`; the keys are the long flags of `stagger train`, without their dashes",
+                "--over resume: unknown field `resume`; --resume of `stagger train` is a flag only",
             ),
             (
                 "lr",

@@ -8,12 +8,16 @@ use super::{stall, train, training};
 use crate::commands::ranks;
 use crate::failure::Failure;
 use crate::flags::TrainArgs;
-use crate::signals;
+use crate::{launcher, signals};
+
+/// A rank does not know whether rank 0 has a run folder, and a snapshot in it.
+const ADVICE: &str = "; where the run has a snapshot, --resume auto goes on from it";
 
 /// Trains with the other processes: rank 0 leads the run, the others follow it.
 pub fn run(arguments: TrainArgs) -> Result<(), Failure> {
     ranks::run(
         arguments.rank_timeout,
+        ADVICE,
         |world, killer| lead(arguments, world, killer),
         follow,
     )
@@ -42,13 +46,15 @@ fn lead(arguments: TrainArgs, world: World, killer: &Killer) -> Result<(), Failu
     }
 }
 
-/// Takes part in the run of rank 0, which says what it is: flags and config file of this process mean nothing.
+/// Takes part in the run of rank 0, which says what it is, and makes sure that this process was started in the same way. A config
+/// file is read there only.
 fn follow(world: World) -> Result<(), Failure> {
     let interrupt = Interrupt::new();
     signals::listen_for_interrupts(&interrupt)?;
     signals::quiet_panics_of_workers();
     let training = Training::new()
         .commit(option_env!("STAGGER_COMMIT"))
+        .command_line(launcher::command_line())
         .world(world)
         .interrupt(interrupt);
     Ok(training.follow()?)
