@@ -32,7 +32,7 @@ pub fn interrupting(epochs: usize, interrupt: Interrupt) -> Split {
 pub fn snapshotting(interrupt: Interrupt) -> Split {
     let asked = interrupt.snapshot_flag();
     let hook = move |read: usize| {
-        if (IMAGES..2 * IMAGES).contains(&read) && read % 4 == 0 {
+        if (IMAGES..2 * IMAGES).contains(&read) && read.is_multiple_of(4) {
             interrupt.request_snapshot();
             while asked.load(Ordering::SeqCst) {
                 std::thread::yield_now();
