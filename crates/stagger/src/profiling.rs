@@ -145,6 +145,7 @@ impl Profiling {
             Some(leader) => leader.prepare(&job, commit)?,
             None => Vec::new(),
         };
+        notes.extend(job.cut_misfit.take());
         let (samples, images_per_second) = self.run_whole(&job, leader)?;
         let links = links(&job, leader, &samples)?;
         let stages = match has_gpu(&job) {

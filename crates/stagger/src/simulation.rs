@@ -18,10 +18,10 @@ use crate::refusal::Refusal;
 /// What momentum keeps, in values per parameter.
 const MOMENTUM_SLOTS: usize = 1;
 
-/// Far more batches than there are between evaluations, or in one.
 /// Most evaluations, and most snapshots, of a simulation: each is listed in the memory of every stage.
 const MOST_PAUSES: usize = 1_000_000;
 
+/// Far more batches than there are between evaluations, or in one.
 const MOST_PAUSE_BATCHES: usize = 1_000_000_000;
 
 /// What to simulate.
@@ -164,7 +164,7 @@ impl Simulation {
                     replicas: Some(&replicas),
                     batch_size,
                     optimizer_slots: MOMENTUM_SLOTS,
-                    engine: None,
+                    computes: None,
                 };
                 let own = match &self.durations {
                     DurationsChoice::File(path) => path.as_path(),
@@ -179,7 +179,7 @@ impl Simulation {
                     }
                     Some(balance) => {
                         let estimate = self.estimate_for.estimate(schedule.stages())?;
-                        first_cut(&balance, &run, &estimate.costs)?.0
+                        first_cut(&balance, &run, &estimate.costs)?.cut
                     }
                 };
                 (Some(cut), Some(batch_size))
@@ -304,16 +304,11 @@ impl PreparedSimulation {
     /// # Errors
     /// When nothing takes any time; and when the schedule's programs do not fit together, which no parsed schedule's do.
     pub fn run(&self, on_step: impl FnMut(Step)) -> Result<Simulated, Error> {
-        let Simulation {
-            batches, warmup, ..
-        } = self.request;
-        // Rates leave out the end of a run, in which stages run empty. Batches are added for that part.
-        let drain = self.schedule.lead();
         let simulation = stagger_plan::Simulation {
             schedule: &self.schedule,
             times: &self.times,
-            batches: batches.saturating_add(warmup).saturating_add(drain),
-            warmup,
+            batches: self.batches_in_all(),
+            warmup: self.request.warmup,
         };
         let simulated = simulation.run_with(&self.pauses(), on_step)?;
         if simulated.wall_seconds <= 0.0 {
@@ -321,6 +316,17 @@ impl PreparedSimulation {
             return Err(DurationsError::NoTime { what }.into());
         }
         Ok(simulated)
+    }
+
+    /// Batches that are simulated: those of the warm-up, those that are counted, and, as rates leave out the end of a run, in which stages
+    /// run empty, as many more as stages are ahead.
+    #[must_use]
+    pub fn batches_in_all(&self) -> usize {
+        let Simulation {
+            batches, warmup, ..
+        } = self.request;
+        let drain = self.schedule.lead();
+        batches.saturating_add(warmup).saturating_add(drain)
     }
 
     /// What each place takes for evaluations and snapshots.

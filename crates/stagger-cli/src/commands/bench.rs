@@ -9,6 +9,7 @@ use stagger::bench::Bench;
 use super::print;
 use crate::failure::Failure;
 use crate::flags::BenchArgs;
+use crate::terminal::say;
 
 /// Trains on fixed random images, and says how fast.
 pub fn run(arguments: &BenchArgs) -> Result<(), Failure> {
@@ -40,6 +41,9 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Failure> {
         profile_kernels: arguments.profile_ops,
     }
     .run()?;
+    if let Some(misfit) = &measured.job.cut_misfit {
+        say(misfit);
+    }
     if arguments.json {
         print(&format!("{}\n", report::json(&measured)))?;
     } else {

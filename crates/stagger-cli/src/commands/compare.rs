@@ -42,6 +42,9 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
     let data: String = (data.iter())
         .map(|line| format!("data: {}\n", shown_text(line)))
         .collect();
+    let mut misfits: Vec<&String> = jobs.iter().flat_map(|job| &job.cut_misfit).collect();
+    misfits.dedup();
+    let misfits: String = misfits.iter().map(|line| format!("{line}\n")).collect();
     // The runs load the data themselves.
     let means: Vec<TrainingOptions> = jobs.into_iter().map(|job| job.options).collect();
 
@@ -66,7 +69,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
     // The runs go on when it cannot be said how.
     let mut lines = Lines::default();
     lines.print(&format!(
-        "{}\n{data}{} runs in {}\n",
+        "{}\n{data}{misfits}{} runs in {}\n",
         shown_text(&plan.title),
         plan.runs.len(),
         shown_path(folder.path())

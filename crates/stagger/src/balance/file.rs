@@ -13,7 +13,7 @@ use stagger_schedule::Schedule;
 
 use super::milliseconds;
 use crate::error::Error;
-use crate::job::{EngineChoice, is_engine, summary_inputs};
+use crate::job::{is_engine, summary_inputs};
 use crate::refusal::{Refusal, check_path};
 
 /// Far more than a profile of any model in the zoo with a thousand rounds has.
@@ -96,8 +96,27 @@ pub(crate) struct ToCut<'a> {
     pub batch_size: usize,
     /// Values per parameter that the optimizer keeps.
     pub optimizer_slots: usize,
-    /// What computes the run, and in which format; `None` where nothing does.
-    pub engine: Option<(&'a EngineChoice, Precision)>,
+    /// What computes the run; `None` where nothing does.
+    pub computes: Option<&'a Computes>,
+}
+
+/// What computes a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Computes {
+    /// The engine of each place.
+    pub engines: Vec<String>,
+    /// In which format, where that is said.
+    pub precision: Option<Precision>,
+}
+
+/// A cut that is made before anything is measured, and what is to be said of it.
+#[derive(Clone, Debug)]
+pub(crate) struct FirstCut {
+    pub cut: Cut,
+    /// A line for people on a cut by a file.
+    pub line: Option<String>,
+    /// Where that file is of something else than what computes the run: a line that says so alone.
+    pub misfit: Option<String>,
 }
 
 /// The cut of a model by a profile of it, for the stages of a schedule with momentum: stages go by their devices' times, and get no
@@ -117,13 +136,13 @@ pub fn cut_by_profile(
         replicas: None,
         batch_size,
         optimizer_slots: 1,
-        engine: None,
+        computes: None,
     };
-    Ok(by_file(path, &run)?.0)
+    Ok(by_file(path, &run)?.cut)
 }
 
-/// The cut of a run by the profile in a file, and a line on it for people.
-pub(super) fn by_file(path: &Path, run: &ToCut<'_>) -> Result<(Cut, String), Error> {
+/// The cut of a run by the profile in a file.
+pub(super) fn by_file(path: &Path, run: &ToCut<'_>) -> Result<FirstCut, Error> {
     check_path("balance", path)?;
     let profile = read_profile(path).map_err(refused)?;
     let (cut, times) = cut_of_profile(&profile, path, run)?;
@@ -132,15 +151,21 @@ pub(super) fn by_file(path: &Path, run: &ToCut<'_>) -> Result<(Cut, String), Err
         shown_path(path),
         milliseconds(&times)
     );
-    if let Some(other) = other_computation(&profile, run) {
-        let _ = write!(line, "; {other}: better measure a profile of that");
+    let other = other_computation(&profile, run)
+        .map(|other| format!("{other}: better measure a profile of that"));
+    if let Some(other) = &other {
+        let _ = write!(line, "; {other}");
     }
-    Ok((cut, line))
+    Ok(FirstCut {
+        cut,
+        line: Some(line),
+        misfit: other.map(|other| format!("balance {}: {other}", shown_path(path))),
+    })
 }
 
 /// Says what a profile was measured with where that is not what computes the run.
 fn other_computation(profile: &Profile, run: &ToCut<'_>) -> Option<String> {
-    let (engine, precision) = run.engine?;
+    let Computes { engines, precision } = run.computes?;
     let alone = Replicas::none(run.schedule.stages());
     let replicas = run.replicas.unwrap_or(&alone);
     let place = |device: usize| match profile.devices.len() {
@@ -151,15 +176,17 @@ fn other_computation(profile: &Profile, run: &ToCut<'_>) -> Option<String> {
     let devices = profile.devices.iter().enumerate();
     let other = devices.filter_map(|(device, of)| {
         let found = of.engine.as_deref()?;
-        let mut here = place(device).map(|place| engine.at(place).name());
+        let mut here = engines.get(place(device))?.iter();
         let here = here.find(|here| *here != found)?;
         Some(format!(
             "the profile is of engine {found}, and the run computes with engine {here}"
         ))
     });
-    let (found, here) = (&profile.dtype, precision.to_string());
-    let format = (*found != here)
-        .then(|| format!("the profile is of {found}, and the run computes in {here}"));
+    let format = precision.map(|here| here.to_string());
+    let format = format.filter(|here| *here != profile.dtype).map(|here| {
+        let found = &profile.dtype;
+        format!("the profile is of {found}, and the run computes in {here}")
+    });
     other.chain(format).next()
 }
 

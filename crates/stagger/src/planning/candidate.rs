@@ -85,7 +85,7 @@ impl Search<'_> {
             replicas: Some(layout.replicas),
             batch_size: self.batch_size,
             optimizer_slots: MOMENTUM_SLOTS,
-            engine: None,
+            computes: None,
         };
         let path: &Path = &self.planning.profile;
         check_profile(&profile, path, &run).map_err(DurationsError::from)?;
