@@ -12,7 +12,9 @@ use crate::ranks::Leader;
 
 pub(crate) use estimate::cost_model;
 pub use estimate::{Estimate, EstimateFor, UnmeasuredCut, cut_without_measuring};
-pub(crate) use file::{Computes, FirstCut, ToCut, check_profile, cut_of_profile, read_profile};
+pub(crate) use file::{
+    Computes, FirstCut, ToCut, check_profile, cut_of_profile, read_profile, unread_memory,
+};
 pub use file::{ProfileMisfit, cut_by_profile};
 
 /// Times that each block is measured for a run that is about to begin.

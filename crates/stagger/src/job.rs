@@ -23,7 +23,7 @@ use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 use stagger_transport::wire::Format;
 
 use crate::balance::{self, Computes, FirstCut};
-use crate::durations::check_batch_size;
+use crate::durations::{Durations, check_batch_size};
 use crate::error::Error;
 use crate::model_file;
 use crate::options::TrainingOptions;
@@ -61,6 +61,8 @@ pub struct Job {
     pub(crate) cut_note: Option<String>,
     /// A line for people where that file was measured with something else than what computes the run, which is a part of the other line.
     pub cut_misfit: Option<String>,
+    /// A line for people where the memory that an emulated profile allows its devices is not looked at.
+    pub unread_memory: Option<String>,
     /// Order of the training samples.
     pub sampler: Sampler,
     /// How many batches, and where to evaluate.
@@ -296,6 +298,12 @@ impl Job {
             options.balance = Some(cut.to_string());
         }
         let seed = options.seed.unwrap_or_default();
+        let unread_memory = match (&durations, &options.emulate) {
+            (Some(Durations::Profile(profile)), Some(path)) => {
+                balance::unread_memory(profile, path.as_ref(), &balance)
+            }
+            _ => None,
+        };
         if let Some(durations) = durations {
             let emulated = emulation::Emulated {
                 model: &model,
@@ -372,6 +380,7 @@ impl Job {
             cut,
             cut_note,
             cut_misfit,
+            unread_memory,
             sampler,
             horizon,
             time_limit,

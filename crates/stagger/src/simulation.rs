@@ -9,7 +9,9 @@ use stagger_plan::{
 use stagger_runtime::Straggler;
 use stagger_schedule::{Place, Replicas, Schedule};
 
-use crate::balance::{EstimateFor, ToCut, check_profile, cut_of_profile, first_cut, read_profile};
+use crate::balance::{
+    EstimateFor, ToCut, check_profile, cut_of_profile, first_cut, read_profile, unread_memory,
+};
 use crate::durations::{self, Durations, DurationsChoice, DurationsError, Stages};
 use crate::error::Error;
 use crate::job::{replicas, stragglers};
@@ -132,6 +134,8 @@ pub struct PreparedSimulation {
     pub pipeline: Pipeline,
     /// Samples per batch, where they are known.
     pub batch_size: Option<usize>,
+    /// A line for people where the memory that the profile allows its devices is not looked at.
+    pub unread_memory: Option<String>,
     times: Times,
     request: Simulation,
 }
@@ -153,7 +157,12 @@ impl Simulation {
         let stragglers = stragglers(&self.stragglers, schedule.stages())?;
         self.refuse_idle_engines()?;
         let durations = self.durations.read()?;
-        let model = durations.model()?;
+        let own = match &self.durations {
+            DurationsChoice::File(path) => path.as_path(),
+            DurationsChoice::Equal(_) => "".as_ref(),
+        };
+        let model = durations.model(own)?;
+        let mut memory_note = None;
         let (cut, batch_size) = match (&durations, &model) {
             (Durations::Profile(profile), Some(model)) => {
                 let batch_size = self.batch_size.unwrap_or(profile.samples);
@@ -166,12 +175,12 @@ impl Simulation {
                     optimizer_slots: MOMENTUM_SLOTS,
                     computes: None,
                 };
-                let own = match &self.durations {
-                    DurationsChoice::File(path) => path.as_path(),
-                    DurationsChoice::Equal(_) => "".as_ref(),
-                };
                 check_profile(profile, own, &run).map_err(DurationsError::from)?;
-                let cut = match self.balance.as_deref().map(str::parse).transpose()? {
+                let balance: Option<Balance> =
+                    self.balance.as_deref().map(str::parse).transpose()?;
+                let said = balance.as_ref().unwrap_or(&Balance::Profile);
+                memory_note = unread_memory(profile, own, said);
+                let cut = match balance {
                     None | Some(Balance::Profile) => cut_of_profile(profile, own, &run)?.0,
                     Some(Balance::File(other)) => {
                         let profile = read_profile(&other).map_err(DurationsError::from)?;
@@ -205,7 +214,11 @@ impl Simulation {
             replicas: &replicas,
             cut: cut.as_ref(),
         };
-        let mut pipeline = durations.pipeline(&stages, batch_size)?;
+        let mut pipeline = match (durations.pipeline(&stages, batch_size), &self.durations) {
+            (Ok(pipeline), _) => pipeline,
+            (Err(error), DurationsChoice::File(path)) => return Err(error.of_file(path).into()),
+            (Err(error), DurationsChoice::Equal(_)) => return Err(error.into()),
+        };
         if let Some(latency) = &self.latency {
             pipeline.set_latency(latency);
         }
@@ -229,6 +242,7 @@ impl Simulation {
             model: model.map(|model| model.name),
             pipeline,
             batch_size,
+            unread_memory: memory_note,
             times,
             request: self.clone(),
         })

@@ -41,9 +41,8 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Failure> {
         profile_kernels: arguments.profile_ops,
     }
     .run()?;
-    if let Some(misfit) = &measured.job.cut_misfit {
-        say(misfit);
-    }
+    let notes = [&measured.job.cut_misfit, &measured.job.unread_memory];
+    notes.into_iter().flatten().for_each(|note| say(note));
     if arguments.json {
         print(&format!("{}\n", report::json(&measured)))?;
     } else {

@@ -13,9 +13,11 @@ use stagger::{
     DurationsChoice, PreparedSimulation, SimulatedEvaluations, SimulatedSnapshots, Simulation,
 };
 
+use super::figures::{digits, images, shortened};
 use super::print;
 use crate::failure::Failure;
 use crate::flags::SimulateArgs;
+use crate::terminal::say;
 
 /// Batches of a simulation: of one stage they take seconds.
 const MOST_BATCHES: usize = 100_000_000;
@@ -116,6 +118,9 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     if let Some(file) = &trace {
         let traced = steps::traced(&mut steps, &prepared.replicas)?;
         file.write(&traced).map_err(Failure::of_run)?;
+    }
+    if let Some(note) = &prepared.unread_memory {
+        say(note);
     }
     let exact = prepared.exact_batches_per_second()?;
     if arguments.json {
@@ -219,16 +224,20 @@ fn table(
     let stages = simulated.stages.len();
     let mut text = format!(
         "simulated: {} on {stages} {}",
-        prepared.schedule,
+        shortened(&prepared.schedule.to_string()),
         if stages == 1 { "stage" } else { "stages" }
     );
     let has_replicas = prepared.replicas.any();
     if has_replicas {
-        let _ = write!(text, " with {} replicas", prepared.replicas);
+        let _ = write!(
+            text,
+            " with {} replicas",
+            shortened(&prepared.replicas.to_string())
+        );
     }
     match (&prepared.model, &prepared.cut) {
         (Some(model), Some(cut)) => {
-            let _ = write!(text, " · {model} (blocks {cut})");
+            let _ = write!(text, " · {model} (blocks {})", shortened(&cut.to_string()));
         }
         _ => {
             if let DurationsChoice::Equal(seconds) = request.durations {
@@ -271,7 +280,7 @@ fn table(
     let rate = simulated.batches_per_second;
     let _ = write!(text, "{} batches/s", digits(rate));
     if let Some(size) = prepared.batch_size {
-        let _ = write!(text, ", {:.0} images/s", rate * size as f64);
+        let _ = write!(text, ", {} images/s", images(rate * size as f64));
     }
     let lasting = simulated.lasting_batches_per_second();
     if lasting < 0.99 * rate {
@@ -347,18 +356,4 @@ fn without(request: &Simulation) -> String {
         [one] => format!(" without {one}"),
         [others @ .., last] => format!(" without {} and {last}", others.join(", ")),
     }
-}
-
-/// Four digits of a number.
-fn digits(number: f64) -> String {
-    if number != 0.0 && number.abs() < 0.01 {
-        return format!("{number:.3e}");
-    }
-    let decimals = match number.abs() {
-        n if n >= 1000.0 => 0,
-        n if n >= 100.0 => 1,
-        n if n >= 10.0 => 2,
-        _ => 3,
-    };
-    format!("{number:.decimals$}")
 }

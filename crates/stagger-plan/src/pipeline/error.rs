@@ -7,7 +7,7 @@ use stagger_schedule::Replicas;
 pub enum PipelineError {
     /// Devices or links do not fit the stages.
     #[error(
-        "the profile has {found} {what}; {} {expected}, or one that counts for all", of_stages(*stages)
+        "the profile has {found} {what}; {} {}", of_stages(*stages), or_one(*expected)
     )]
     Count {
         /// `devices` or `links`.
@@ -79,6 +79,13 @@ impl PipelineError {
                 stages,
             },
         }
+    }
+}
+
+fn or_one(expected: usize) -> String {
+    match expected {
+        1 => "1".to_owned(),
+        expected => format!("{expected}, or one that counts for all"),
     }
 }
 

@@ -13,7 +13,7 @@ use stagger_schedule::Schedule;
 
 use super::milliseconds;
 use crate::error::Error;
-use crate::job::{is_engine, summary_inputs};
+use crate::job::{CPU, is_engine, summary_inputs};
 use crate::refusal::{Refusal, check_path};
 
 /// Far more than a profile of any model in the zoo with a thousand rounds has.
@@ -61,6 +61,25 @@ pub enum ProfileMisfit {
         /// What there are.
         expected: &'static str,
     },
+    /// Its network is none, or does not fit its images or classes.
+    #[error("{}: {}", shown_path(path), shown_text(what))]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A device takes no time for any block.
+    #[error(
+        "{}: the blocks take no time on device {device}, and so there is nothing to cut by; give them times above 0, or give numbers of blocks",
+        shown_path(path)
+    )]
+    NoTime {
+        /// The file.
+        path: PathBuf,
+        /// The device.
+        device: usize,
+    },
     /// It is one of something else.
     #[error(
         "{} is a profile of {}, and the run trains {expected}; measure that with `stagger profile`",
@@ -75,13 +94,26 @@ pub enum ProfileMisfit {
         /// What the run is of.
         expected: String,
     },
-    /// It has neither one device nor one for each stage.
+    /// It has neither one device nor one for each stage, or its links do not fit these, or its times are too long.
     #[error("{}: {source}", shown_path(path))]
     Devices {
         /// The file.
         path: PathBuf,
         /// How many it has.
         source: PipelineError,
+    },
+    /// It has neither one link nor one for each pair of neighbouring devices.
+    #[error(
+        "{} has {found} links, and there are {devices} devices; give one link for all, or {}: one from each device to the next",
+        shown_path(path), devices.saturating_sub(1)
+    )]
+    Links {
+        /// The file.
+        path: PathBuf,
+        /// How many it has.
+        found: usize,
+        /// Devices.
+        devices: usize,
     },
 }
 
@@ -145,6 +177,14 @@ pub fn cut_by_profile(
 pub(super) fn by_file(path: &Path, run: &ToCut<'_>) -> Result<FirstCut, Error> {
     check_path("balance", path)?;
     let profile = read_profile(path).map_err(refused)?;
+    let idle = profile
+        .devices
+        .iter()
+        .position(|device| !device.has_times());
+    if let Some(device) = idle {
+        let path = path.to_owned();
+        return Err(refused(ProfileMisfit::NoTime { path, device }).into());
+    }
     let (cut, times) = cut_of_profile(&profile, path, run)?;
     let mut line = format!(
         "balance {}: blocks {cut}, expected to take {} ms per micro-batch",
@@ -190,6 +230,26 @@ fn other_computation(profile: &Profile, run: &ToCut<'_>) -> Option<String> {
     other.chain(format).next()
 }
 
+/// Says that what a profile allows its devices is not looked at, where the cut is by something else than that profile.
+pub(crate) fn unread_memory(profile: &Profile, path: &Path, balance: &Balance) -> Option<String> {
+    let says_some = profile
+        .devices
+        .iter()
+        .any(|device| device.memory_bytes.is_some());
+    let is_by_it = match balance {
+        Balance::Profile => true,
+        Balance::File(other) => std::path::absolute(other).ok() == std::path::absolute(path).ok(),
+        _ => false,
+    };
+    (says_some && !is_by_it).then(|| {
+        format!(
+            "{}: its memory_bytes are not looked at, as the cut is not by this profile; use balance {} for one that fits",
+            shown_path(path),
+            shown_path(path)
+        )
+    })
+}
+
 fn refused(misfit: ProfileMisfit) -> Refusal {
     Refusal::Unreadable {
         option: "balance",
@@ -221,7 +281,14 @@ pub(crate) fn read_profile(path: &Path) -> Result<Profile, ProfileMisfit> {
     if let Some(found) = engines.find(|name| !is_engine(name)) {
         return Err(unknown("engine", found, "cpu or torch"));
     }
+    let mut engines = profile.devices.iter().flat_map(|device| &device.engine);
     match profile.dtype.parse() {
+        // Engine `cpu` computes in f32 alone.
+        Ok(Precision::Bf16) if engines.any(|name| name == CPU) => Err(unknown(
+            "dtype",
+            &profile.dtype,
+            "f32, as a device of engine cpu computes in that alone",
+        )),
         Ok(Precision::F32 | Precision::Bf16) => Ok(profile),
         _ => Err(unknown("dtype", &profile.dtype, "f32 or bf16")),
     }
