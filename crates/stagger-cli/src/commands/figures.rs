@@ -52,11 +52,11 @@ pub fn shortened(text: &str) -> String {
     short
 }
 
-/// Numbers in their order, where three and more that follow each other are a range: `0–3,7`.
+/// Numbers in their order, where four and more that follow each other are a range: `0–3,7`.
 pub fn ranges(numbers: &[usize]) -> String {
     let runs = numbers.chunk_by(|one, next| one + 1 == *next);
     let said = runs.map(|run| match run {
-        [first, _, .., last] => format!("{first}–{last}"),
+        [first, _, _, .., last] => format!("{first}–{last}"),
         few => {
             let few: Vec<String> = few.iter().map(ToString::to_string).collect();
             few.join(",")
@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn numbers_that_follow_each_other_are_a_range() {
-        assert_eq!(ranges(&[0, 1]), "0,1");
+        assert_eq!(ranges(&[0, 1, 2]), "0,1,2");
         assert_eq!(ranges(&[0, 1, 2, 3, 7]), "0–3,7");
-        assert_eq!(ranges(&[3, 1, 2, 4, 5, 6]), "3,1,2,4–6");
+        assert_eq!(ranges(&[3, 1, 2, 4, 5, 6, 7]), "3,1,2,4–7");
         assert_eq!(ranges(&(0..64).collect::<Vec<_>>()), "0–63");
         assert_eq!(ranges(&[]), "");
     }

@@ -49,8 +49,8 @@ fn what_a_stage_is_ahead_is_no_speed() {
     }
     let counted = tally.summary();
     assert_eq!((counted.batches, counted.samples), (2, 20));
-    assert_eq!(counted.wall, Duration::from_millis(2 * 6));
-    assert_eq!(counted.images_per_second, 20.0 / 0.012);
+    assert_eq!(counted.wall, Duration::from_millis(2 * 5));
+    assert_eq!(counted.images_per_second, 20.0 / 0.010);
     assert_eq!(counted.stages[0].busy_share, 1.0);
     let backward = |tally: &RunSummary, stage: usize| tally.stages[stage].backward;
     let all = summary(&run, 0);
