@@ -47,7 +47,7 @@ pub fn check(batches: usize, is_traced: bool, run: &PreparedSimulation) -> Resul
     let sentence = match is_traced {
         true => format!(
             "--trace writes all {batches} batches, with those of the warm-up and those that stages are ahead, and at most {most} are \
-             traced on {extent}; give fewer --batches or --warmup"
+             traced on {extent}; give fewer --batches, a shorter --warmup, or fewer stages"
         ),
         false => format!("--grid is {batches}; at most {most} batches are drawn on {extent}"),
     };
