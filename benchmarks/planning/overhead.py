@@ -30,13 +30,14 @@ def measure(stagger, schedule, stages, step_ms, batches):
         stagger, "bench", "--json", "--profile-ops", "--model", "resnet398", "--emulate", f"equal:{step_ms}ms",
         "--schedule", schedule, "--stages", str(stages), "--batches", str(batches), "--warmup", str(warmup),
     ]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return found, batches + warmup
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def own_cost(found, stage, all_batches):
+def own_cost(found, stage):
     """Microseconds per action in which a stage neither slept as it should nor waited, and the number of its actions per batch."""
     kernels = next(p["kernels"] for p in found["profile"] if p["stage"] == stage)
+    # Kernels are those of all batches, with the warm-up and those that follow what is timed.
+    all_batches = next(kernel["calls"] for kernel in kernels if kernel["kernel"] == "emulated update")
     actions = sum(kernel["calls"] for kernel in kernels) / all_batches
     nominal = sum(kernel["seconds"] for kernel in kernels) / all_batches
     account = found["accounting"][stage]
@@ -47,12 +48,12 @@ def own_cost(found, stage, all_batches):
 
 def row(stagger, schedule, stages, step_ms, batches):
     load = os.getloadavg()[0]
-    found, all_batches = measure(stagger, schedule, stages, step_ms, batches)
+    found = measure(stagger, schedule, stages, step_ms, batches)
     rate = len(found["seconds"]) / sum(found["seconds"])
     share = rate * step_ms / 1e3
     ceiling = 0.75 * (stages - 1) + 1 if schedule == "dsp" else stages
     # The last stage runs all of its actions within the measured time, and so says exactly what each of them costs.
-    own, actions = own_cost(found, stages - 1, all_batches)
+    own, actions = own_cost(found, stages - 1)
     excess = 1e3 * (1e3 / rate - step_ms) / actions
     return [
         schedule, stages, found["batches"], step_ms, f"{rate:.3f}", f"{share:.4f}", f"{share * ceiling:.3f}", f"{ceiling:.2f}",

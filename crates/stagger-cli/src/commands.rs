@@ -5,6 +5,7 @@ pub mod compare;
 pub mod data;
 pub mod eval;
 pub mod explain;
+mod figures;
 pub mod inspect;
 pub mod plan;
 pub mod predict;

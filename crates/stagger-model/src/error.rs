@@ -57,6 +57,19 @@ pub enum ModelError {
         /// Channels, height, width.
         found: [usize; 3],
     },
+    /// The input has more values than are counted with.
+    #[error(
+        "model `{model}` expects an input of at most {most} values but gets {found:?} \
+         (channels, height, width); use smaller images"
+    )]
+    InputTooLarge {
+        /// The model.
+        model: String,
+        /// The most values, of all channels together.
+        most: usize,
+        /// Channels, height, width.
+        found: [usize; 3],
+    },
     /// The number of classes is 0.
     #[error("model `{model}` expects at least 1 class but gets 0")]
     NoClasses {

@@ -11,6 +11,27 @@ use crate::layer::Layer;
 use crate::parameter::{Buffer, Parameter};
 use crate::shape::ShapeError;
 
+/// Values of an image, far more than any that is trained on: with a batch of as many samples they can still be counted.
+const MOST_INPUT_VALUES: usize = u32::MAX as usize;
+
+/// Makes sure that an image for the model of this name has values, and no more than can be counted with.
+pub(crate) fn check_input(model: &str, found: [usize; 3]) -> Result<(), ModelError> {
+    let values = found.iter().try_fold(1, |size: usize, &side| {
+        size.checked_mul(side)
+            .filter(|size| *size <= MOST_INPUT_VALUES)
+    });
+    let model = model.to_owned();
+    match values {
+        _ if found.contains(&0) => Err(ModelError::EmptyInput { model, found }),
+        None => Err(ModelError::InputTooLarge {
+            model,
+            most: MOST_INPUT_VALUES,
+            found,
+        }),
+        Some(_) => Ok(()),
+    }
+}
+
 /// A network as data. Reading one from a file checks it as [`Model::new`] does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
@@ -96,12 +117,7 @@ impl Model {
     /// The [`ModelError`] of the first of these that does not hold.
     pub fn validate(&self) -> Result<(), ModelError> {
         let model = || self.name.clone();
-        if self.input.contains(&0) {
-            return Err(ModelError::EmptyInput {
-                model: model(),
-                found: self.input,
-            });
-        }
+        check_input(&self.name, self.input)?;
         if self.classes == 0 {
             return Err(ModelError::NoClasses { model: model() });
         }

@@ -13,7 +13,7 @@ mod wide_resnet;
 
 use crate::block::Block;
 use crate::error::ModelError;
-use crate::model::Model;
+use crate::model::{Model, check_input};
 
 pub use names::MODEL_NAMES;
 
@@ -155,16 +155,11 @@ impl Model {
     ///
     /// # Errors
     /// [`ModelError::Unknown`] for the name; [`ModelError::EmptyInput`],
-    /// [`ModelError::InputTooSmall`] or [`ModelError::NoClasses`] for the rest.
+    /// [`ModelError::InputTooLarge`], [`ModelError::InputTooSmall`] or [`ModelError::NoClasses`] for the rest.
     pub fn by_name(name: &str, input: [usize; 3], classes: usize) -> Result<Self, ModelError> {
         let network = names::network(name)?;
         let model = network.name();
-        if input.contains(&0) {
-            return Err(ModelError::EmptyInput {
-                model,
-                found: input,
-            });
-        }
+        check_input(&model, input)?;
         let halvings = network.halvings();
         let smallest = 1 << halvings;
         if input[1].min(input[2]) < smallest {
@@ -225,5 +220,18 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(message.contains("at least 1 class"), "{message}");
+    }
+
+    #[test]
+    fn images_of_more_values_than_can_be_counted_with_are_refused() {
+        let message = Model::by_name("resnet8", [3, 1 << 40, 1 << 40], 10)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            message,
+            "model `resnet8` expects an input of at most 4294967295 values but gets [3, 1099511627776, 1099511627776] \
+             (channels, height, width); use smaller images"
+        );
+        assert!(Model::by_name("resnet8", [3, 32_768, 32_768], 10).is_ok());
     }
 }

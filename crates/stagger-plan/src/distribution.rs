@@ -188,6 +188,12 @@ impl Distribution {
         }
     }
 
+    /// Whether a file can say it: what is longer than a day, and a sum, is none that can be read again.
+    #[must_use]
+    pub fn can_be_written(&self) -> bool {
+        self.clone().check("").is_ok()
+    }
+
     fn check(self, text: &str) -> Result<Self, DistributionError> {
         let fault = |problem: &str| DistributionError {
             text: text.to_owned(),

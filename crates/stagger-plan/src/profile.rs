@@ -186,6 +186,12 @@ pub enum ProfileError {
         /// What it says.
         found: f64,
     },
+    /// A measured stage is none.
+    #[error("its stages are cut so that stage {stage} has 0 blocks")]
+    EmptyStage {
+        /// The stage.
+        stage: usize,
+    },
     /// It is of no device.
     #[error("it has no devices")]
     NoDevices,
@@ -285,6 +291,9 @@ impl Profile {
                 .iter()
                 .fold(0_usize, |sum, &n| sum.saturating_add(n));
             lengths("blocks", blocks, "blocks in its cut".to_owned(), cut)?;
+            if let Some(stage) = stages.cut.iter().position(|&blocks| blocks == 0) {
+                return Err(ProfileError::EmptyStage { stage });
+            }
             let shares = stages.times.iter().filter_map(|times| times.weights_share);
             check_shares(&shares.collect::<Vec<_>>())?;
         }
@@ -304,6 +313,23 @@ impl Profile {
 }
 
 impl DeviceProfile {
+    /// Whether any block takes time for anything.
+    #[must_use]
+    pub fn has_times(&self) -> bool {
+        self.times().any(|time| time.mean() > 0.0)
+    }
+
+    /// Whether a file can say all times: none is longer than a day.
+    #[must_use]
+    pub fn can_be_written(&self) -> bool {
+        self.times().all(Distribution::can_be_written)
+    }
+
+    fn times(&self) -> impl Iterator<Item = &Distribution> {
+        let passes = [&self.forward, &self.recompute, &self.backward, &self.update];
+        passes.into_iter().flatten()
+    }
+
     /// What the blocks take on it, for a cut: passes take `scale` times as long as was measured, and an update is shared out over
     /// so many micro-batches. The middle of what was measured counts.
     #[must_use]

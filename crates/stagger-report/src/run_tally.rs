@@ -11,9 +11,15 @@ use crate::summary::{RunSummary, StageSummary};
 /// The first `skip` batches, which fill the pipeline and the caches, are not counted. Each stage's clock starts at the end
 /// of its update of the last of these batches and stops at the end of its last training action; evaluations and snapshots
 /// in between are left out.
+///
+/// Of a run that goes on after what counts ([`RunTally::within`]) each stage's clock stops at the end of its update of the last batch that
+/// does, and the slowest stage's is the wall time: the last stage, whose clock it is otherwise, may be faster for as long as the others
+/// were ahead of it, however long it takes them to do as much.
 #[derive(Clone, Debug)]
 pub struct RunTally {
     skip: usize,
+    /// Batches from there on do not count.
+    until: Option<usize>,
     stages: Vec<StageInRun>,
     batches: usize,
     samples: usize,
@@ -25,6 +31,8 @@ struct StageInRun {
     tally: StageTally,
     /// Whether it has updated with the last of the skipped batches.
     counts: bool,
+    /// Whether it has updated with the last batch that counts.
+    has_ended: bool,
 }
 
 impl RunTally {
@@ -32,10 +40,19 @@ impl RunTally {
     pub fn new(skip: usize) -> Self {
         Self {
             skip,
+            until: None,
             stages: Vec::new(),
             batches: 0,
             samples: 0,
             best_test_top1: None,
+        }
+    }
+
+    /// A tally of so many batches behind the first `skip`, of a run that goes on until no stage is ahead any more.
+    pub fn within(skip: usize, batches: usize) -> Self {
+        Self {
+            until: Some(skip.saturating_add(batches)),
+            ..Self::new(skip)
         }
     }
 
@@ -59,7 +76,8 @@ impl RunTally {
                 self.stages = vec![
                     StageInRun {
                         tally: StageTally::default(),
-                        counts
+                        counts,
+                        has_ended: false,
                     };
                     stages
                 ];
@@ -68,17 +86,22 @@ impl RunTally {
                 let Some(stage) = self.stages.get_mut(acted.stage) else {
                     return;
                 };
+                if stage.has_ended {
+                    return;
+                }
                 stage.tally.add(acted);
-                if acted.action
-                    == (Action::Update {
-                        version: self.skip.wrapping_sub(1),
-                    })
-                {
+                let Action::Update { version } = acted.action else {
+                    return;
+                };
+                if version == self.skip.wrapping_sub(1) {
                     stage.tally.cut();
                     stage.counts = true;
                 }
+                stage.has_ended = self.until.is_some_and(|until| version + 1 >= until);
             }
-            Event::Trained { batch, samples, .. } if batch >= self.skip => {
+            Event::Trained { batch, samples, .. }
+                if batch >= self.skip && self.until.is_none_or(|until| batch < until) =>
+            {
                 self.batches += 1;
                 self.samples += samples;
             }
@@ -105,7 +128,12 @@ impl RunTally {
             .iter()
             .map(|stage| of_stage(stage).unwrap_or_default())
             .collect();
-        let wall = tallies.last().map(StageTally::wall).unwrap_or_default();
+        let walls = tallies.iter().map(StageTally::wall);
+        let wall = match self.until {
+            Some(_) => walls.max(),
+            None => walls.last(),
+        };
+        let wall = wall.unwrap_or_default();
         let stages: Vec<StageSummary> = tallies.iter().map(StageTally::summary).collect();
         RunSummary {
             batches: self.batches,

@@ -11,14 +11,16 @@ use crate::job::Job;
 use crate::ranks::Leader;
 
 pub(crate) use estimate::cost_model;
-pub use estimate::{Estimate, EstimateFor, cut_without_measuring};
+pub use estimate::{Estimate, EstimateFor, UnmeasuredCut, cut_without_measuring};
+pub(crate) use file::{
+    Computes, FirstCut, ToCut, check_profile, cut_of_profile, read_profile, unread_memory,
+};
 pub use file::{ProfileMisfit, cut_by_profile};
-pub(crate) use file::{ToCut, check_profile, cut_of_profile, read_profile};
 
 /// Times that each block is measured for a run that is about to begin.
 const ROUNDS: usize = 3;
 
-/// The cut of a run that is being prepared, and a line for people where it is by a file. What is to be measured is measured when
+/// The cut of a run that is being prepared. What is to be measured is measured when
 /// everything else is known to be right; until then the cut is an estimate.
 ///
 /// # Errors
@@ -27,7 +29,7 @@ pub(crate) fn first_cut(
     balance: &Balance,
     run: &ToCut<'_>,
     estimate: &CostModel,
-) -> Result<(Cut, Option<String>), Error> {
+) -> Result<FirstCut, Error> {
     let estimated = BlockCosts::estimate(run.model, estimate).map_err(CutError::from)?;
     let work = |(stage, recompute)| StageWork {
         recompute,
@@ -37,13 +39,15 @@ pub(crate) fn first_cut(
     };
     let recomputes = run.schedule.recomputes().into_iter();
     let work: Vec<StageWork<'_>> = recomputes.enumerate().map(work).collect();
-    Ok(match balance {
-        Balance::File(path) => {
-            let (cut, line) = file::by_file(path, run)?;
-            (cut, Some(line))
-        }
-        Balance::Profile => (Balance::Auto.cut_for(run.model, &work)?, None),
-        said => (said.cut_for(run.model, &work)?, None),
+    let cut = match balance {
+        Balance::File(path) => return file::by_file(path, run),
+        Balance::Profile => Balance::Auto.cut_for(run.model, &work)?,
+        said => said.cut_for(run.model, &work)?,
+    };
+    Ok(FirstCut {
+        cut,
+        line: None,
+        misfit: None,
     })
 }
 
@@ -207,6 +211,47 @@ mod tests {
         let measured: Vec<BlockCosts> = [2.0, 3.0, 9.0, 5.0, 4.0].map(costs).to_vec();
         let found = of_stages(&job, &measured);
         assert_eq!(found, [&measured[1], &measured[2], &measured[3]]);
+    }
+
+    /// A run with the cut by a profile and a question for that cut both say that another engine was measured.
+    #[test]
+    fn a_profile_of_another_engine_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.json");
+        let names = ["stem", "layer1.0", "layer2.0", "layer3.0", "head"];
+        let blocks = names.map(|name| {
+            serde_json::json!({"name": name, "parameter_bytes": 1, "output_bytes": 1, "graph_bytes": 1})
+        });
+        let balance = path.to_str().unwrap().to_owned();
+        let told = |engine: Option<&str>, dtype: &str| {
+            let times = [0.01; 5];
+            let text = serde_json::json!({
+                "format": 1, "model": "resnet8", "input": [3, 32, 32], "classes": 10, "samples": 8, "dtype": dtype, "blocks": blocks,
+                "devices": [{"name": "d", "engine": engine, "forward": times, "recompute": times, "backward": times, "update": times}],
+            });
+            std::fs::write(&path, text.to_string()).unwrap();
+            let options = TrainingOptions {
+                model: Some("resnet8".to_owned()),
+                balance: Some(balance.clone()),
+                ..TrainingOptions::default()
+            };
+            let job = crate::bench::job(options, [3, 32, 32], 10).unwrap();
+            let estimate = EstimateFor::default().estimate(2).unwrap();
+            let balance = Balance::File(path.clone());
+            let cut = cut_without_measuring(&balance, &job.model, &job.schedule, 8, &estimate);
+            assert_eq!(cut.unwrap().misfit, job.cut_misfit);
+            job.cut_misfit
+        };
+        assert_eq!(told(Some("cpu"), "f32"), None);
+        assert_eq!(told(None, "f32"), None);
+        assert_eq!(
+            told(Some("torch"), "f32").unwrap(),
+            format!(
+                "balance {balance}: the profile is of engine torch, and the run computes with engine cpu: better measure a profile of that"
+            )
+        );
+        let of_format = "the profile is of bf16, and the run computes in f32";
+        assert!(told(None, "bf16").unwrap().contains(of_format));
     }
 
     /// Winograd's method makes blocks of many channels cheaper than those of few, so that a stage takes more of them.

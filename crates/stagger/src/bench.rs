@@ -1,4 +1,7 @@
 //! Measuring the speed of a pipeline on fixed random images.
+//!
+//! Lower stages may be ahead of the last one, which is then faster than they are until it has used that up. So rates are those of the
+//! slowest stage, and the run goes on until no stage is ahead: a stage that runs empty is faster, too.
 
 pub(crate) mod synthetic;
 
@@ -49,7 +52,7 @@ pub struct Measured {
     pub job: Job,
     /// Throughput, and where the time of each stage went.
     pub summary: RunSummary,
-    /// Between the ends of consecutive updates of the last stage, in seconds.
+    /// Between the ends of consecutive updates of the slowest stage, in seconds.
     pub seconds: Vec<f64>,
     /// The most memory that the process had.
     pub peak_resident_bytes: Option<u64>,
@@ -59,7 +62,7 @@ pub struct Measured {
     pub resident_bytes: Option<u64>,
     /// Of each stage, over all batches.
     pub profiles: Vec<(usize, Profile)>,
-    /// Batches run, warm-up included.
+    /// Batches run, with the warm-up and those that follow what is timed.
     pub batches: usize,
 }
 
@@ -69,7 +72,7 @@ impl Bench {
     /// # Errors
     /// As [`Training::run`](crate::Training::run).
     pub fn run(&self) -> Result<Measured, Error> {
-        let total = self.batches.saturating_add(self.warmup);
+        let counted = self.batches.saturating_add(self.warmup);
         let mut job = job(self.options.clone(), self.shape, self.classes)?;
         let places = 0..job.replicas.places();
         stages::check(&job, places.clone())?;
@@ -77,9 +80,10 @@ impl Bench {
         balance::resolve(&mut job, None, None)?;
 
         reset_peak_resident();
+        let total = counted.saturating_add(job.schedule.lead());
         let last = job.schedule.stages() - 1;
-        let mut tally = RunTally::new(self.warmup);
-        let mut update_ends = Vec::with_capacity(total);
+        let mut tally = RunTally::within(self.warmup, self.batches);
+        let mut update_ends = vec![Vec::new(); job.schedule.stages()];
         let mut profiles = Vec::new();
         let mut settled_bytes = None;
         stages::run(
@@ -99,12 +103,14 @@ impl Bench {
                 match event {
                     Event::Acted(Acted {
                         stage,
-                        action: Action::Update { .. },
+                        action: Action::Update { version },
                         ended_at,
                         ..
-                    }) if stage == last => {
-                        update_ends.push(ended_at);
-                        if update_ends.len() == SETTLED {
+                    }) => {
+                        if version < counted {
+                            update_ends[stage].push(ended_at);
+                        }
+                        if stage == last && version + 1 == SETTLED {
                             settled_bytes = resident_bytes();
                         }
                     }
@@ -116,7 +122,7 @@ impl Bench {
         )?;
         Ok(Measured {
             summary: tally.summary(),
-            seconds: intervals(&update_ends, self.warmup),
+            seconds: slowest(&update_ends, self.warmup),
             peak_resident_bytes: peak_resident_bytes(),
             settled_resident_bytes: settled_bytes,
             resident_bytes: resident_bytes(),
@@ -169,6 +175,14 @@ pub(crate) fn given(shape: [usize; 3], classes: usize, batch_size: usize) -> Giv
     }
 }
 
+/// Times between the ends of updates of the stage that takes longest for those that count; the last of equals.
+fn slowest(ends: &[Vec<Duration>], warmup: usize) -> Vec<f64> {
+    let of_stages = ends.iter().map(|ends| intervals(ends, warmup));
+    let seconds = |times: &[f64]| -> f64 { times.iter().sum() };
+    let slowest = of_stages.max_by(|a, b| seconds(a).total_cmp(&seconds(b)));
+    slowest.unwrap_or_default()
+}
+
 /// Times between consecutive ends, from the end of the last batch of the warm-up on.
 fn intervals(ends: &[Duration], warmup: usize) -> Vec<f64> {
     let from = warmup.saturating_sub(1).min(ends.len());
@@ -189,5 +203,12 @@ mod tests {
         assert_eq!(intervals(&ends, 1), [2.0, 1.0, 5.0]);
         assert_eq!(intervals(&ends, 3), [5.0]);
         assert!(intervals(&[], 3).is_empty());
+    }
+
+    #[test]
+    fn batches_take_what_the_slowest_stage_takes() {
+        let ends = |seconds: [u64; 3]| seconds.map(Duration::from_secs).to_vec();
+        let of_stages = [ends([5, 9, 13]), ends([1, 2, 3])];
+        assert_eq!(slowest(&of_stages, 1), [4.0, 4.0]);
     }
 }

@@ -1,6 +1,6 @@
 //! Where the durations of a run come from that is simulated or emulated: a profile, or a text.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use stagger_data::shown_text;
@@ -11,7 +11,6 @@ use stagger_plan::{
 use stagger_schedule::{Replicas, Schedule};
 
 use crate::balance::{ProfileMisfit, read_profile};
-use crate::error::Error;
 use crate::model_file::of_profile;
 use crate::refusal::Refusal;
 
@@ -120,15 +119,28 @@ impl DurationsChoice {
     }
 }
 
+impl DurationsError {
+    /// The same, with the name of the profile that does not fit the stages.
+    pub(crate) fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Pipeline(source) => {
+                let path = path.to_owned();
+                Self::Profile(ProfileMisfit::Devices { path, source })
+            }
+            other => other,
+        }
+    }
+}
+
 impl Durations {
-    /// The model that was measured.
+    /// The model that was measured, by the profile in this file.
     ///
     /// # Errors
     /// When this version knows no such model, or not with these images.
-    pub fn model(&self) -> Result<Option<Model>, Error> {
+    pub fn model(&self, path: &Path) -> Result<Option<Model>, DurationsError> {
         match self {
             Self::Equal(_) => Ok(None),
-            Self::Profile(profile) => of_profile(profile).map(Some),
+            Self::Profile(profile) => Ok(Some(of_profile(profile, path)?)),
         }
     }
 

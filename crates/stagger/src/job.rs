@@ -22,8 +22,8 @@ use stagger_runtime::{OnNonFinite, Replicas, Straggler, check_corrections};
 use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 use stagger_transport::wire::Format;
 
-use crate::balance;
-use crate::durations::check_batch_size;
+use crate::balance::{self, Computes, FirstCut};
+use crate::durations::{Durations, check_batch_size};
 use crate::error::Error;
 use crate::model_file;
 use crate::options::TrainingOptions;
@@ -59,6 +59,10 @@ pub struct Job {
     pub cut: Cut,
     /// A line for people on a cut by a file.
     pub(crate) cut_note: Option<String>,
+    /// A line for people where that file was measured with something else than what computes the run, which is a part of the other line.
+    pub cut_misfit: Option<String>,
+    /// A line for people where the memory that an emulated profile allows its devices is not looked at.
+    pub unread_memory: Option<String>,
     /// Order of the training samples.
     pub sampler: Sampler,
     /// How many batches, and where to evaluate.
@@ -270,21 +274,36 @@ impl Job {
         let model = model(&options, given, &split, &network)?;
         optimization::check_fine_tuning(&options, &model, schedule.stages())?;
         let sync_batch_norm = transport::sync_batch_norm(&mut options, &replicas, &model)?;
+        let computes = durations.is_none().then(|| Computes {
+            engines: (0..replicas.places())
+                .map(|place| engine.at(place).name().to_owned())
+                .collect(),
+            precision: Some(precision),
+        });
         let to_cut = balance::ToCut {
             model: &model,
             schedule: &schedule,
             replicas: Some(&replicas),
             batch_size,
             optimizer_slots: optimizer.slots().len() + usize::from(average.is_some()),
-            engine: durations.is_none().then_some((&engine, precision)),
+            computes: computes.as_ref(),
         };
-        let (cut, cut_note) =
-            balance::first_cut(&balance, &to_cut, &balance::cost_model(&options))?;
+        let FirstCut {
+            cut,
+            line: cut_note,
+            misfit: cut_misfit,
+        } = balance::first_cut(&balance, &to_cut, &balance::cost_model(&options))?;
         if cut_note.is_some() {
             // A resumed run takes the cut from its config and does not read the profile.
             options.balance = Some(cut.to_string());
         }
         let seed = options.seed.unwrap_or_default();
+        let unread_memory = match (&durations, &options.emulate) {
+            (Some(Durations::Profile(profile)), Some(path)) => {
+                balance::unread_memory(profile, path.as_ref(), &balance)
+            }
+            _ => None,
+        };
         if let Some(durations) = durations {
             let emulated = emulation::Emulated {
                 model: &model,
@@ -360,6 +379,8 @@ impl Job {
             sync_batch_norm,
             cut,
             cut_note,
+            cut_misfit,
+            unread_memory,
             sampler,
             horizon,
             time_limit,

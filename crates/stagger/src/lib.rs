@@ -70,7 +70,9 @@ mod weights_copy;
 mod weights_fit;
 mod wrong_images;
 
-pub use balance::{Estimate, EstimateFor, ProfileMisfit, cut_by_profile, cut_without_measuring};
+pub use balance::{
+    Estimate, EstimateFor, ProfileMisfit, UnmeasuredCut, cut_by_profile, cut_without_measuring,
+};
 pub use choice::Choice;
 pub use durations::{Durations, DurationsChoice, DurationsError};
 pub use error::{Error, Source};

@@ -10,6 +10,7 @@ use stagger_data::{foreign, shown_path, shown_text};
 use stagger_model::{Model, ModelFileError};
 use stagger_plan::Profile;
 
+use crate::balance::ProfileMisfit;
 use crate::error::Error;
 use crate::options::TrainingOptions;
 use crate::refusal::{Refusal, check_path};
@@ -138,19 +139,23 @@ pub fn named_model(model: &str, input: [usize; 3], classes: usize) -> Result<Mod
     Ok(Model::from_toml(&text, input, classes).map_err(misread(&place))?)
 }
 
-/// The network that a profile is of.
+/// The network that a profile in this file is of.
 ///
 /// # Errors
-/// As [`model`].
-pub(crate) fn of_profile(profile: &Profile) -> Result<Model, Error> {
+/// [`ProfileMisfit::Network`].
+pub(crate) fn of_profile(profile: &Profile, path: &Path) -> Result<Model, ProfileMisfit> {
     let Profile { input, classes, .. } = *profile;
-    match &profile.network {
-        Some(text) => {
-            let model = Model::from_toml(text, input, classes);
-            Ok(model.map_err(misread(&network_of(&profile.model)))?)
-        }
-        None => Ok(Model::by_name(&profile.model, input, classes)?),
-    }
+    let model = match &profile.network {
+        Some(text) => Model::from_toml(text, input, classes).map_err(|source| {
+            // The line is one of the text, not of the file.
+            format!("in its `network`, {source}")
+        }),
+        None => Model::by_name(&profile.model, input, classes).map_err(|error| error.to_string()),
+    };
+    model.map_err(|what| ProfileMisfit::Network {
+        path: path.to_owned(),
+        what,
+    })
 }
 
 /// Whether two texts are the same network for these images, whatever their comments and spaces are.

@@ -131,7 +131,7 @@ impl Planning {
     /// When the profile is wrong, or the devices or stragglers do not fit it; and when nothing fits into memory.
     pub fn run(&self) -> Result<Planned, Error> {
         let profile = read_profile(&self.profile).map_err(DurationsError::from)?;
-        let model = of_profile(&profile)?;
+        let model = of_profile(&profile, &self.profile).map_err(DurationsError::from)?;
         let profile = self.with_devices(profile.calibrated())?;
         let batch_size = self.batch_size.unwrap_or(profile.samples);
         check_batch_size(batch_size)?;

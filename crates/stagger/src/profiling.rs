@@ -151,6 +151,7 @@ impl Profiling {
             Some(leader) => leader.prepare(&job, commit)?,
             None => Vec::new(),
         };
+        notes.extend(job.cut_misfit.take());
         let (samples, images_per_second) = self.run_whole(&job, leader)?;
         let links = links(&job, leader, &samples)?;
         let stages = match has_gpu(&job) {
@@ -209,9 +210,11 @@ impl Profiling {
 
     /// Trains on random images with all stages at the same time. Gives what their actions took, and the images per second.
     fn run_whole(&self, job: &Job, leader: Option<&Leader>) -> Result<(StageSamples, f64), Error> {
-        let total = self.batches.saturating_add(self.warmup);
-        let mut samples = StageSamples::new(job.schedule.stages(), self.warmup);
-        let mut tally = RunTally::new(self.warmup);
+        let counted = self.warmup..self.batches.saturating_add(self.warmup);
+        // As for `stagger bench`: until no stage is ahead any more.
+        let total = counted.end.saturating_add(job.schedule.lead());
+        let mut samples = StageSamples::new(job.schedule.stages(), counted);
+        let mut tally = RunTally::within(self.warmup, self.batches);
         stages::run(
             job,
             &stages::plan(job, job.schedule.clone(), Horizon::of(total), 1.0),
@@ -350,7 +353,7 @@ mod tests {
         };
         let job = bench::job(options, [1, 8, 8], 10).unwrap();
         assert_eq!(micro_batch(&job), 8);
-        let mut samples = StageSamples::new(2, 0);
+        let mut samples = StageSamples::new(2, 0..1);
         let (batch, micro) = (0, 0);
         for stage in [0, 1] {
             for (action, seconds) in [

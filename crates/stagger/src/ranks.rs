@@ -67,10 +67,6 @@ impl Facts {
             );
             format!("{} {:016x}{content}", set.name(), set.fingerprint())
         };
-        let parameters = job.model.parameters(0..job.model.blocks.len());
-        let count = parameters
-            .iter()
-            .map(|parameter| parameter.shape.iter().product::<usize>());
         Self {
             host: host(&environment),
             program: match &environment.git_commit {
@@ -82,7 +78,7 @@ impl Facts {
             model: format!(
                 "{} of {} parameters in blocks {}",
                 job.model.name,
-                count.sum::<usize>(),
+                job.model.parameter_count(),
                 job.cut
             ),
             schedule: job.schedule.to_string(),

@@ -9,7 +9,9 @@ use stagger_plan::{
 use stagger_runtime::Straggler;
 use stagger_schedule::{Place, Replicas, Schedule};
 
-use crate::balance::{EstimateFor, ToCut, check_profile, cut_of_profile, first_cut, read_profile};
+use crate::balance::{
+    EstimateFor, ToCut, check_profile, cut_of_profile, first_cut, read_profile, unread_memory,
+};
 use crate::durations::{self, Durations, DurationsChoice, DurationsError, Stages};
 use crate::error::Error;
 use crate::job::{replicas, stragglers};
@@ -18,10 +20,10 @@ use crate::refusal::Refusal;
 /// What momentum keeps, in values per parameter.
 const MOMENTUM_SLOTS: usize = 1;
 
-/// Far more batches than there are between evaluations, or in one.
 /// Most evaluations, and most snapshots, of a simulation: each is listed in the memory of every stage.
 const MOST_PAUSES: usize = 1_000_000;
 
+/// Far more batches than there are between evaluations, or in one.
 const MOST_PAUSE_BATCHES: usize = 1_000_000_000;
 
 /// What to simulate.
@@ -132,6 +134,8 @@ pub struct PreparedSimulation {
     pub pipeline: Pipeline,
     /// Samples per batch, where they are known.
     pub batch_size: Option<usize>,
+    /// A line for people where the memory that the profile allows its devices is not looked at.
+    pub unread_memory: Option<String>,
     times: Times,
     request: Simulation,
 }
@@ -153,7 +157,12 @@ impl Simulation {
         let stragglers = stragglers(&self.stragglers, schedule.stages())?;
         self.refuse_idle_engines()?;
         let durations = self.durations.read()?;
-        let model = durations.model()?;
+        let own = match &self.durations {
+            DurationsChoice::File(path) => path.as_path(),
+            DurationsChoice::Equal(_) => "".as_ref(),
+        };
+        let model = durations.model(own)?;
+        let mut memory_note = None;
         let (cut, batch_size) = match (&durations, &model) {
             (Durations::Profile(profile), Some(model)) => {
                 let batch_size = self.batch_size.unwrap_or(profile.samples);
@@ -164,14 +173,14 @@ impl Simulation {
                     replicas: Some(&replicas),
                     batch_size,
                     optimizer_slots: MOMENTUM_SLOTS,
-                    engine: None,
-                };
-                let own = match &self.durations {
-                    DurationsChoice::File(path) => path.as_path(),
-                    DurationsChoice::Equal(_) => "".as_ref(),
+                    computes: None,
                 };
                 check_profile(profile, own, &run).map_err(DurationsError::from)?;
-                let cut = match self.balance.as_deref().map(str::parse).transpose()? {
+                let balance: Option<Balance> =
+                    self.balance.as_deref().map(str::parse).transpose()?;
+                let said = balance.as_ref().unwrap_or(&Balance::Profile);
+                memory_note = unread_memory(profile, own, said);
+                let cut = match balance {
                     None | Some(Balance::Profile) => cut_of_profile(profile, own, &run)?.0,
                     Some(Balance::File(other)) => {
                         let profile = read_profile(&other).map_err(DurationsError::from)?;
@@ -179,7 +188,7 @@ impl Simulation {
                     }
                     Some(balance) => {
                         let estimate = self.estimate_for.estimate(schedule.stages())?;
-                        first_cut(&balance, &run, &estimate.costs)?.0
+                        first_cut(&balance, &run, &estimate.costs)?.cut
                     }
                 };
                 (Some(cut), Some(batch_size))
@@ -205,7 +214,11 @@ impl Simulation {
             replicas: &replicas,
             cut: cut.as_ref(),
         };
-        let mut pipeline = durations.pipeline(&stages, batch_size)?;
+        let mut pipeline = match (durations.pipeline(&stages, batch_size), &self.durations) {
+            (Ok(pipeline), _) => pipeline,
+            (Err(error), DurationsChoice::File(path)) => return Err(error.of_file(path).into()),
+            (Err(error), DurationsChoice::Equal(_)) => return Err(error.into()),
+        };
         if let Some(latency) = &self.latency {
             pipeline.set_latency(latency);
         }
@@ -229,6 +242,7 @@ impl Simulation {
             model: model.map(|model| model.name),
             pipeline,
             batch_size,
+            unread_memory: memory_note,
             times,
             request: self.clone(),
         })
@@ -304,16 +318,11 @@ impl PreparedSimulation {
     /// # Errors
     /// When nothing takes any time; and when the schedule's programs do not fit together, which no parsed schedule's do.
     pub fn run(&self, on_step: impl FnMut(Step)) -> Result<Simulated, Error> {
-        let Simulation {
-            batches, warmup, ..
-        } = self.request;
-        // Rates leave out the end of a run, in which stages run empty. Batches are added for that part.
-        let drain = self.schedule.lead();
         let simulation = stagger_plan::Simulation {
             schedule: &self.schedule,
             times: &self.times,
-            batches: batches.saturating_add(warmup).saturating_add(drain),
-            warmup,
+            batches: self.batches_in_all(),
+            warmup: self.request.warmup,
         };
         let simulated = simulation.run_with(&self.pauses(), on_step)?;
         if simulated.wall_seconds <= 0.0 {
@@ -321,6 +330,17 @@ impl PreparedSimulation {
             return Err(DurationsError::NoTime { what }.into());
         }
         Ok(simulated)
+    }
+
+    /// Batches that are simulated: those of the warm-up, those that are counted, and, as rates leave out the end of a run, in which stages
+    /// run empty, as many more as stages are ahead.
+    #[must_use]
+    pub fn batches_in_all(&self) -> usize {
+        let Simulation {
+            batches, warmup, ..
+        } = self.request;
+        let drain = self.schedule.lead();
+        batches.saturating_add(warmup).saturating_add(drain)
     }
 
     /// What each place takes for evaluations and snapshots.

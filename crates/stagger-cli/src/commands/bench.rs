@@ -9,6 +9,7 @@ use stagger::bench::Bench;
 use super::print;
 use crate::failure::Failure;
 use crate::flags::BenchArgs;
+use crate::terminal::say;
 
 /// Trains on fixed random images, and says how fast.
 pub fn run(arguments: &BenchArgs) -> Result<(), Failure> {
@@ -40,6 +41,8 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Failure> {
         profile_kernels: arguments.profile_ops,
     }
     .run()?;
+    let notes = [&measured.job.cut_misfit, &measured.job.unread_memory];
+    notes.into_iter().flatten().for_each(|note| say(note));
     if arguments.json {
         print(&format!("{}\n", report::json(&measured)))?;
     } else {

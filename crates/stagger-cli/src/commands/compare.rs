@@ -3,6 +3,7 @@
 mod request;
 mod results;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use anyhow::{Context, Result, anyhow};
@@ -42,6 +43,9 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
     let data: String = (data.iter())
         .map(|line| format!("data: {}\n", shown_text(line)))
         .collect();
+    let notes = |job: &'_ Job| [job.cut_misfit.clone(), job.unread_memory.clone()];
+    let notes: BTreeSet<String> = jobs.iter().flat_map(notes).flatten().collect();
+    let notes: String = notes.iter().map(|line| format!("{line}\n")).collect();
     // The runs load the data themselves.
     let means: Vec<TrainingOptions> = jobs.into_iter().map(|job| job.options).collect();
 
@@ -66,7 +70,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
     // The runs go on when it cannot be said how.
     let mut lines = Lines::default();
     lines.print(&format!(
-        "{}\n{data}{} runs in {}\n",
+        "{}\n{data}{notes}{} runs in {}\n",
         shown_text(&plan.title),
         plan.runs.len(),
         shown_path(folder.path())

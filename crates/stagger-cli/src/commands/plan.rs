@@ -10,6 +10,7 @@ use stagger::model::quantity;
 use stagger::report::{NewFile, Table};
 use stagger::{Candidate, DeviceChange, Planned, Planning, Refusal};
 
+use super::figures::{images, ranges, shortened};
 use super::print;
 use crate::failure::Failure;
 use crate::flags::PlanArgs;
@@ -76,11 +77,16 @@ pub fn run(arguments: PlanArgs) -> Result<(), Failure> {
     };
     if let (Some(changed), Some(said)) = (&changed, &arguments.what_if) {
         let after = best(changed).images_per_second;
-        let _ = write!(text, "\nwhat if {}: {after:.0} images/s", shown_text(said));
+        let _ = write!(
+            text,
+            "\nwhat if {}: {} images/s",
+            shown_text(said),
+            images(after)
+        );
         if let Some(planned) = &planned {
             let before = best(planned).images_per_second;
             let times = after / before.max(f64::MIN_POSITIVE);
-            let _ = write!(text, " instead of {before:.0}, {times:.2} times");
+            let _ = write!(text, " instead of {}, {times:.2} times", images(before));
         }
         let _ = write!(text, "\n\n{}", table(changed, arguments.top));
     }
@@ -204,17 +210,16 @@ fn object(planned: &Planned, top: usize) -> Value {
 
 fn table(planned: &Planned, top: usize) -> String {
     let row = |(at, one): (usize, &Candidate)| {
-        let devices: Vec<String> = one.devices.iter().map(ToString::to_string).collect();
         vec![
             format!(
                 "{}{}",
                 if at == planned.best { "→ " } else { "  " },
-                one.schedule
+                shortened(&one.schedule)
             ),
-            one.replicas.to_string(),
-            devices.join(","),
-            one.cut.to_string(),
-            format!("{:.0}", one.images_per_second),
+            shortened(&one.replicas.to_string()),
+            ranges(&one.devices),
+            shortened(&one.cut.to_string()),
+            images(one.images_per_second),
             format!(
                 "{:.2}",
                 one.images_per_second / planned.alone_images_per_second
@@ -245,7 +250,7 @@ fn table(planned: &Planned, top: usize) -> String {
         rows: shown.iter().copied().map(row).collect(),
     };
     let mut text = format!(
-        "simulated: {}, batches of {}, {} {}; backpropagation on the fastest device alone: {:.0} images/s\n\n{table}",
+        "simulated: {}, batches of {}, {} {}; backpropagation on the fastest device alone: {} images/s\n\n{table}",
         planned.model.name,
         planned.batch_size,
         planned.simulated,
@@ -254,7 +259,7 @@ fn table(planned: &Planned, top: usize) -> String {
         } else {
             "plans"
         },
-        planned.alone_images_per_second
+        images(planned.alone_images_per_second)
     );
     if !planned.too_large.is_empty() {
         let named = &planned.too_large[..planned.too_large.len().min(MOST_TOO_LARGE)];
@@ -262,7 +267,7 @@ fn table(planned: &Planned, top: usize) -> String {
         let _ = writeln!(
             text,
             "\ntoo large for the memory: {}{}",
-            named.join("; "),
+            shortened(&named.join("; ")),
             match more {
                 0 => String::new(),
                 more => format!("; and {more} more"),

@@ -1,40 +1,31 @@
 //! `stagger simulate`.
 
+mod steps;
+
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 use stagger::data::shown_text;
-use stagger::plan::{Distribution, LeastStaleness, Simulated, StageSimulated, Step, grid};
+use stagger::plan::{Distribution, LeastStaleness, Simulated, StageSimulated};
 use stagger::report::{NewFile, Table, trace};
-use stagger::schedule::Replicas;
 use stagger::{
     DurationsChoice, PreparedSimulation, SimulatedEvaluations, SimulatedSnapshots, Simulation,
 };
 
+use super::figures::{digits, images, shortened};
 use super::print;
 use crate::failure::Failure;
 use crate::flags::SimulateArgs;
-
-/// Columns of a grid.
-const COLUMNS: usize = 100;
+use crate::terminal::say;
 
 /// Batches of a simulation: of one stage they take seconds.
 const MOST_BATCHES: usize = 100_000_000;
 
-/// Batches that are drawn or traced: more would fill a screen, or a disk.
-const MOST_TRACED: usize = 10_000;
-
 /// Simulates a schedule, and says what it would reach.
 pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     let durations: DurationsChoice = arguments.profile.parse().context("--profile")?;
-    if let Some(batches) = arguments.grid.filter(|&n| n == 0 || n > MOST_TRACED) {
-        return Err(anyhow!(
-            "--grid is {batches}; give a number of batches from 1 to {MOST_TRACED}"
-        )
-        .into());
-    }
+    arguments.grid.map_or(Ok(()), steps::check_grid)?;
     if arguments.grid.is_some() && arguments.json {
         let sentence =
             "--grid draws, and --json prints one object and nothing else; leave one of them out";
@@ -113,19 +104,23 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
             );
         }
     }
-    let traced = match (&trace, arguments.grid) {
-        (Some(_), _) => MOST_TRACED,
+    let kept = match (&trace, arguments.grid) {
         (None, batches) => batches.unwrap_or_default(),
+        (Some(_), _) => prepared.batches_in_all(),
     };
+    steps::check(kept, trace.is_some(), &prepared)?;
     let mut steps = Vec::new();
     let simulated = prepared.run(|step| {
-        if trace::batch_or_version(step.action) < traced {
+        if trace::batch_or_version(step.action) < kept {
             steps.push(step);
         }
     })?;
     if let Some(file) = &trace {
-        let traced = traced_steps(&mut steps, &prepared.replicas)?;
+        let traced = steps::traced(&mut steps, &prepared.replicas)?;
         file.write(&traced).map_err(Failure::of_run)?;
+    }
+    if let Some(note) = &prepared.unread_memory {
+        say(note);
     }
     let exact = prepared.exact_batches_per_second()?;
     if arguments.json {
@@ -139,7 +134,7 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     text += &table(&prepared, &simulated, exact, &simulation);
     if let Some(batches) = arguments.grid {
         text.push('\n');
-        text.push_str(&drawn(&steps, &prepared.replicas, batches));
+        text.push_str(&steps::drawn(&steps, &prepared.replicas, batches));
     }
     print(&text)?;
     Ok(())
@@ -179,33 +174,6 @@ fn share(text: &str) -> Result<f64, Failure> {
                 .into(),
         ),
     }
-}
-
-/// The steps of the first batches, until the last of these batches is through.
-fn drawn(steps: &[Step], replicas: &Replicas, batches: usize) -> String {
-    let of_drawn = steps
-        .iter()
-        .filter(|step| trace::batch_or_version(step.action) < batches);
-    let until = of_drawn.map(|step| step.ends_at).max().unwrap_or_default();
-    grid(steps, replicas, COLUMNS, until)
-}
-
-fn traced_steps(steps: &mut [Step], replicas: &Replicas) -> Result<Vec<u8>, Failure> {
-    steps.sort_by_key(|step| (step.starts_at, step.stage, step.replica));
-    let tracks = (0..replicas.places()).map(|place| replicas.place(place).to_string());
-    let mut writer = trace::TraceWriter::new(Vec::new(), tracks).context("the trace")?;
-    for step in steps.iter() {
-        let slice = trace::Slice {
-            track: replicas.number(step.stage, step.replica),
-            name: &step.action.to_string(),
-            kind: trace::kind(step.action),
-            starts_at: Duration::from_nanos(step.starts_at),
-            ends_at: Duration::from_nanos(step.ends_at),
-            staleness: step.staleness,
-        };
-        writer.slice(&slice).context("the trace")?;
-    }
-    Ok(writer.end().context("the trace")?)
 }
 
 fn object(
@@ -256,16 +224,20 @@ fn table(
     let stages = simulated.stages.len();
     let mut text = format!(
         "simulated: {} on {stages} {}",
-        prepared.schedule,
+        shortened(&prepared.schedule.to_string()),
         if stages == 1 { "stage" } else { "stages" }
     );
     let has_replicas = prepared.replicas.any();
     if has_replicas {
-        let _ = write!(text, " with {} replicas", prepared.replicas);
+        let _ = write!(
+            text,
+            " with {} replicas",
+            shortened(&prepared.replicas.to_string())
+        );
     }
     match (&prepared.model, &prepared.cut) {
         (Some(model), Some(cut)) => {
-            let _ = write!(text, " · {model} (blocks {cut})");
+            let _ = write!(text, " · {model} (blocks {})", shortened(&cut.to_string()));
         }
         _ => {
             if let DurationsChoice::Equal(seconds) = request.durations {
@@ -308,7 +280,7 @@ fn table(
     let rate = simulated.batches_per_second;
     let _ = write!(text, "{} batches/s", digits(rate));
     if let Some(size) = prepared.batch_size {
-        let _ = write!(text, ", {:.0} images/s", rate * size as f64);
+        let _ = write!(text, ", {} images/s", images(rate * size as f64));
     }
     let lasting = simulated.lasting_batches_per_second();
     if lasting < 0.99 * rate {
@@ -384,18 +356,4 @@ fn without(request: &Simulation) -> String {
         [one] => format!(" without {one}"),
         [others @ .., last] => format!(" without {} and {last}", others.join(", ")),
     }
-}
-
-/// Four digits of a number.
-fn digits(number: f64) -> String {
-    if number != 0.0 && number.abs() < 0.01 {
-        return format!("{number:.3e}");
-    }
-    let decimals = match number.abs() {
-        n if n >= 1000.0 => 0,
-        n if n >= 100.0 => 1,
-        n if n >= 10.0 => 2,
-        _ => 3,
-    };
-    format!("{number:.decimals$}")
 }

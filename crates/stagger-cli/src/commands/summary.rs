@@ -1,15 +1,15 @@
 //! `stagger summary`.
 
 use anyhow::Context;
-use stagger::cut_without_measuring;
 use stagger::job::{check_shares, summary_inputs};
 use stagger::model::{Balance, SummaryTime, summary};
-use stagger::named_model;
 use stagger::schedule::ideal_speedup;
+use stagger::{UnmeasuredCut, cut_without_measuring, named_model};
 
 use super::{explain, print};
 use crate::failure::Failure;
 use crate::flags::{SummaryArgs, input_shape};
+use crate::terminal::say;
 
 /// As many as `stagger train` has.
 const DEFAULT_STAGES: usize = 2;
@@ -26,13 +26,8 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
     let estimate = arguments.compute.estimate_for();
     let estimate = estimate.estimate(schedule.stages());
     let estimate = estimate.map_err(stagger::Error::from)?;
-    let cut = cut_without_measuring(
-        &balance,
-        &model,
-        &schedule,
-        arguments.batch_size,
-        &estimate.costs,
-    )?;
+    let UnmeasuredCut { cut, misfit } =
+        cut_without_measuring(&balance, &model, &schedule, arguments.batch_size, &estimate)?;
     check_shares(&model, &schedule, arguments.batch_size).map_err(stagger::Error::from)?;
     let stages = summary_inputs(&schedule);
     let replicas = schedule.replicas().unwrap_or(1);
@@ -42,6 +37,9 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
         most_speedup: ideal_speedup(&schedule) * replicas as f64,
         replicas,
     };
+    if let Some(misfit) = misfit {
+        say(&misfit);
+    }
     print(&summary(&model, &cut, &stages, arguments.batch_size, time)?)?;
     Ok(())
 }

@@ -21,7 +21,7 @@ use results::Outcome;
 pub fn run(arguments: &SweepArgs, words: &[OsString]) -> Result<(), Failure> {
     let request = Request::new(arguments)?;
     let points = request.points()?;
-    let means = request.check(&points)?;
+    let (means, notes) = request.check(&points)?;
     let output = arguments.flags.options().output;
     let output = output.as_deref();
     if output.is_some_and(|path| path.as_os_str().is_empty()) {
@@ -34,8 +34,9 @@ pub fn run(arguments: &SweepArgs, words: &[OsString]) -> Result<(), Failure> {
         folder.check_run(&name, &point.values(&request.train)?, means)?;
     }
     let mut lines = Lines::default();
+    let notes: String = notes.iter().map(|line| format!("{line}\n")).collect();
     lines.print(&format!(
-        "{} runs in {}\n",
+        "{notes}{} runs in {}\n",
         points.len(),
         shown_path(folder.path())
     ));

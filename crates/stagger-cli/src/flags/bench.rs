@@ -32,7 +32,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub engine: EngineFlags,
 
-    /// Batches to time
+    /// Batches to time, on the slowest stage; as many more follow as stages are ahead
     #[arg(
         long,
         value_name = "N",

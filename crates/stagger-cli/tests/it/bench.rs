@@ -102,13 +102,13 @@ fn the_account_adds_up_to_the_wall_of_each_stage() {
         };
         assert_eq!(profile.len(), 2);
         for stage in profile {
-            // Each of 208 batches goes back through every convolution of the stage once.
+            // Each of 208 batches, and of the two that stage 0 is ahead, goes back through every convolution of the stage once.
             let convolutions = calls(stage, "convolution backward");
             assert!(
-                convolutions > 0 && convolutions % 208 == 0,
+                convolutions > 0 && convolutions % 210 == 0,
                 "{convolutions}"
             );
-            assert_eq!(calls(stage, "optimizer step"), 208);
+            assert_eq!(calls(stage, "optimizer step"), 210);
         }
     }
 }

@@ -266,7 +266,7 @@ fn a_run_is_resumed_without_the_profile() {
     let train = bench.train("torch", "--balance ./p.json");
     let line = "ms per micro-batch; the profile is of engine torch, and the run computes with engine cpu: better measure a profile of that\n";
     assert!(train.stdout.contains(line), "{}", train.stdout);
-    others["devices"][0]["engine"] = json!("cpu");
+    others["devices"][0]["engine"] = json!(null);
     others["dtype"] = json!("bf16");
     write(&bench, &others);
     let train = bench.train("bf16", "--balance ./p.json");
@@ -372,6 +372,13 @@ fn what_is_no_profile_of_the_run_is_refused_in_one_sentence() {
         (
             whole
                 .to_string()
+                .replace("\"f32\"", "\"bf16\"")
+                .replace("\"by hand\"", "\"by hand\",\"engine\":\"cpu\""),
+            "its dtype is \"bf16\"; it has to be f32, as a device of engine cpu computes in that alone",
+        ),
+        (
+            whole
+                .to_string()
                 .replace("\"by hand\"", "\"by hand\",\"engine\":\"burn\""),
             "its engine is \"burn\"; it has to be cpu or torch",
         ),
@@ -443,7 +450,11 @@ fn what_is_no_profile_of_the_run_is_refused_in_one_sentence() {
             "is not a batch size; give at most 4294967295",
         ),
         ("--batch-size 100000000", "the run needs at least "),
-        ("--input 3x99999999x99999999", "the run needs at least "),
+        ("--input 3x30000x30000", "the run needs at least "),
+        (
+            "--input 3x99999999x99999999",
+            "expects an input of at most 4294967295 values",
+        ),
         (
             "--output missing/p.json",
             "missing/p.json cannot be written: its folder is not there",

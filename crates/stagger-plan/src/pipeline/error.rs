@@ -7,7 +7,7 @@ use stagger_schedule::Replicas;
 pub enum PipelineError {
     /// Devices or links do not fit the stages.
     #[error(
-        "the profile has {}; {} {expected}, or one that counts for all", counted(*found, what), of_stages(*stages)
+        "the profile has {}; {} {}", counted(*found, what), of_stages(*stages), or_one(*expected)
     )]
     Count {
         /// `devices` or `links`.
@@ -81,6 +81,13 @@ impl PipelineError {
                 stages,
             },
         }
+    }
+}
+
+fn or_one(expected: usize) -> String {
+    match expected {
+        1 => "1".to_owned(),
+        expected => format!("{expected}, or one that counts for all"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stagger_report::{RunSummary, RunTally};
+use stagger_runtime::{Acted, Event};
 
 use crate::stream::Run;
 
@@ -28,6 +29,32 @@ fn evaluations_and_skipped_batches_do_not_count() {
     assert_eq!(skipped.stages[0].busy_share, 1.0);
     assert_eq!(skipped.stages[1].busy_share, 5.0 / 6.0);
     assert!((skipped.bubble_share - 1.0 / 12.0).abs() < 1e-12);
+}
+
+/// Of the slowest stage, to its update of the last batch that counts: what it does for later ones is none of it.
+#[test]
+fn what_a_stage_is_ahead_is_no_speed() {
+    let run = Run::dsp();
+    let mut tally = RunTally::within(3, 2);
+    for event in run.events() {
+        // The last stage has had its batches twice as fast.
+        tally.event(&match event {
+            Event::Acted(acted) if acted.stage == 1 => Event::Acted(Acted {
+                started_at: acted.started_at / 2,
+                ended_at: acted.ended_at / 2,
+                ..acted
+            }),
+            other => other,
+        });
+    }
+    let counted = tally.summary();
+    assert_eq!((counted.batches, counted.samples), (2, 20));
+    assert_eq!(counted.wall, Duration::from_millis(2 * 5));
+    assert_eq!(counted.images_per_second, 20.0 / 0.010);
+    assert_eq!(counted.stages[0].busy_share, 1.0);
+    let backward = |tally: &RunSummary, stage: usize| tally.stages[stage].backward;
+    let all = summary(&run, 0);
+    assert_eq!(4 * backward(&counted, 0), backward(&all, 0));
 }
 
 #[test]

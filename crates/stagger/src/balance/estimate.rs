@@ -1,9 +1,10 @@
 //! What a cut goes by where nothing was measured: an estimate of what blocks take, which depends on how an engine makes its sums.
 
+use stagger_engine::Precision;
 use stagger_model::{Balance, CostModel, Cut, CutError, Model};
 use stagger_schedule::Schedule;
 
-use super::{ToCut, first_cut};
+use super::{Computes, FirstCut, ToCut, first_cut};
 use crate::durations::check_batch_size;
 use crate::error::Error;
 use crate::job::{self, CPU};
@@ -40,6 +41,17 @@ pub struct Estimate {
     pub costs: CostModel,
     /// What that is an estimate of, for people: `engine cpu`.
     pub computes: String,
+    /// The engine of each stage.
+    pub engines: Vec<String>,
+}
+
+/// A cut that nothing was measured for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnmeasuredCut {
+    /// The cut.
+    pub cut: Cut,
+    /// A line for people where it is by a profile of another engine than the one that is asked about.
+    pub misfit: Option<String>,
 }
 
 impl EstimateFor {
@@ -76,7 +88,15 @@ impl EstimateFor {
             }
             (None, engine) => format!("engine {}", engine.as_deref().unwrap_or(CPU)),
         };
-        Ok(Estimate { costs, computes })
+        let engines = match (options.engines, options.engine) {
+            (Some(engines), _) => engines,
+            (None, engine) => vec![engine.unwrap_or_else(|| CPU.to_owned()); stages],
+        };
+        Ok(Estimate {
+            costs,
+            computes,
+            engines,
+        })
     }
 }
 
@@ -100,8 +120,8 @@ pub fn cut_without_measuring(
     model: &Model,
     schedule: &Schedule,
     batch_size: usize,
-    estimate: &CostModel,
-) -> Result<Cut, Error> {
+    estimate: &Estimate,
+) -> Result<UnmeasuredCut, Error> {
     check_batch_size(batch_size)?;
     if *balance == Balance::Profile {
         return Err(CutError::NotMeasured {
@@ -109,13 +129,20 @@ pub fn cut_without_measuring(
         }
         .into());
     }
+    let engines = &estimate.engines;
+    let computes = Computes {
+        engines: engines.clone(),
+        // Engine `cpu` computes in f32 alone, and of others it is not said.
+        precision: (engines.iter().all(|engine| engine == CPU)).then_some(Precision::F32),
+    };
     let run = ToCut {
         model,
         schedule,
         replicas: None,
         batch_size,
         optimizer_slots: 1,
-        engine: None,
+        computes: Some(&computes),
     };
-    Ok(first_cut(balance, &run, estimate)?.0)
+    let FirstCut { cut, misfit, .. } = first_cut(balance, &run, &estimate.costs)?;
+    Ok(UnmeasuredCut { cut, misfit })
 }

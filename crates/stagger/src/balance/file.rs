@@ -13,7 +13,7 @@ use stagger_schedule::Schedule;
 
 use super::milliseconds;
 use crate::error::Error;
-use crate::job::{EngineChoice, is_engine, summary_inputs};
+use crate::job::{CPU, is_engine, summary_inputs};
 use crate::refusal::{Refusal, check_path};
 
 /// Far more than a profile of any model in the zoo with a thousand rounds has.
@@ -61,6 +61,25 @@ pub enum ProfileMisfit {
         /// What there are.
         expected: &'static str,
     },
+    /// Its network is none, or does not fit its images or classes.
+    #[error("{}: {}", shown_path(path), shown_text(what))]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A device takes no time for any block.
+    #[error(
+        "{}: the blocks take no time on device {device}, and so there is nothing to cut by; give them times above 0, or give numbers of blocks",
+        shown_path(path)
+    )]
+    NoTime {
+        /// The file.
+        path: PathBuf,
+        /// The device.
+        device: usize,
+    },
     /// It is one of something else.
     #[error(
         "{} is a profile of {}, and the run trains {expected}; measure that with `stagger profile`",
@@ -75,13 +94,26 @@ pub enum ProfileMisfit {
         /// What the run is of.
         expected: String,
     },
-    /// It has neither one device nor one for each stage.
+    /// It has neither one device nor one for each stage, or its links do not fit these, or its times are too long.
     #[error("{}: {source}", shown_path(path))]
     Devices {
         /// The file.
         path: PathBuf,
         /// How many it has.
         source: PipelineError,
+    },
+    /// It has neither one link nor one for each pair of neighbouring devices.
+    #[error(
+        "{} has {found} links, and there are {devices} devices; give one link for all, or {}: one from each device to the next",
+        shown_path(path), devices.saturating_sub(1)
+    )]
+    Links {
+        /// The file.
+        path: PathBuf,
+        /// How many it has.
+        found: usize,
+        /// Devices.
+        devices: usize,
     },
 }
 
@@ -96,8 +128,27 @@ pub(crate) struct ToCut<'a> {
     pub batch_size: usize,
     /// Values per parameter that the optimizer keeps.
     pub optimizer_slots: usize,
-    /// What computes the run, and in which format; `None` where nothing does.
-    pub engine: Option<(&'a EngineChoice, Precision)>,
+    /// What computes the run; `None` where nothing does.
+    pub computes: Option<&'a Computes>,
+}
+
+/// What computes a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Computes {
+    /// The engine of each place.
+    pub engines: Vec<String>,
+    /// In which format, where that is said.
+    pub precision: Option<Precision>,
+}
+
+/// A cut that is made before anything is measured, and what is to be said of it.
+#[derive(Clone, Debug)]
+pub(crate) struct FirstCut {
+    pub cut: Cut,
+    /// A line for people on a cut by a file.
+    pub line: Option<String>,
+    /// Where that file is of something else than what computes the run: a line that says so alone.
+    pub misfit: Option<String>,
 }
 
 /// The cut of a model by a profile of it, for the stages of a schedule with momentum: stages go by their devices' times, and get no
@@ -117,30 +168,44 @@ pub fn cut_by_profile(
         replicas: None,
         batch_size,
         optimizer_slots: 1,
-        engine: None,
+        computes: None,
     };
-    Ok(by_file(path, &run)?.0)
+    Ok(by_file(path, &run)?.cut)
 }
 
-/// The cut of a run by the profile in a file, and a line on it for people.
-pub(super) fn by_file(path: &Path, run: &ToCut<'_>) -> Result<(Cut, String), Error> {
+/// The cut of a run by the profile in a file.
+pub(super) fn by_file(path: &Path, run: &ToCut<'_>) -> Result<FirstCut, Error> {
     check_path("balance", path)?;
     let profile = read_profile(path).map_err(refused)?;
+    let idle = profile
+        .devices
+        .iter()
+        .position(|device| !device.has_times());
+    if let Some(device) = idle {
+        let path = path.to_owned();
+        return Err(refused(ProfileMisfit::NoTime { path, device }).into());
+    }
     let (cut, times) = cut_of_profile(&profile, path, run)?;
     let mut line = format!(
         "balance {}: blocks {cut}, expected to take {} ms per micro-batch",
         shown_path(path),
         milliseconds(&times)
     );
-    if let Some(other) = other_computation(&profile, run) {
-        let _ = write!(line, "; {other}: better measure a profile of that");
+    let other = other_computation(&profile, run)
+        .map(|other| format!("{other}: better measure a profile of that"));
+    if let Some(other) = &other {
+        let _ = write!(line, "; {other}");
     }
-    Ok((cut, line))
+    Ok(FirstCut {
+        cut,
+        line: Some(line),
+        misfit: other.map(|other| format!("balance {}: {other}", shown_path(path))),
+    })
 }
 
 /// Says what a profile was measured with where that is not what computes the run.
 fn other_computation(profile: &Profile, run: &ToCut<'_>) -> Option<String> {
-    let (engine, precision) = run.engine?;
+    let Computes { engines, precision } = run.computes?;
     let alone = Replicas::none(run.schedule.stages());
     let replicas = run.replicas.unwrap_or(&alone);
     let place = |device: usize| match profile.devices.len() {
@@ -151,16 +216,38 @@ fn other_computation(profile: &Profile, run: &ToCut<'_>) -> Option<String> {
     let devices = profile.devices.iter().enumerate();
     let other = devices.filter_map(|(device, of)| {
         let found = of.engine.as_deref()?;
-        let mut here = place(device).map(|place| engine.at(place).name());
+        let mut here = engines.get(place(device))?.iter();
         let here = here.find(|here| *here != found)?;
         Some(format!(
             "the profile is of engine {found}, and the run computes with engine {here}"
         ))
     });
-    let (found, here) = (&profile.dtype, precision.to_string());
-    let format = (*found != here)
-        .then(|| format!("the profile is of {found}, and the run computes in {here}"));
+    let format = precision.map(|here| here.to_string());
+    let format = format.filter(|here| *here != profile.dtype).map(|here| {
+        let found = &profile.dtype;
+        format!("the profile is of {found}, and the run computes in {here}")
+    });
     other.chain(format).next()
+}
+
+/// Says that what a profile allows its devices is not looked at, where the cut is by something else than that profile.
+pub(crate) fn unread_memory(profile: &Profile, path: &Path, balance: &Balance) -> Option<String> {
+    let says_some = profile
+        .devices
+        .iter()
+        .any(|device| device.memory_bytes.is_some());
+    let is_by_it = match balance {
+        Balance::Profile => true,
+        Balance::File(other) => std::path::absolute(other).ok() == std::path::absolute(path).ok(),
+        _ => false,
+    };
+    (says_some && !is_by_it).then(|| {
+        format!(
+            "{}: its memory_bytes are not looked at, as the cut is not by this profile; use balance {} for one that fits",
+            shown_path(path),
+            shown_path(path)
+        )
+    })
 }
 
 fn refused(misfit: ProfileMisfit) -> Refusal {
@@ -194,7 +281,14 @@ pub(crate) fn read_profile(path: &Path) -> Result<Profile, ProfileMisfit> {
     if let Some(found) = engines.find(|name| !is_engine(name)) {
         return Err(unknown("engine", found, "cpu or torch"));
     }
+    let mut engines = profile.devices.iter().flat_map(|device| &device.engine);
     match profile.dtype.parse() {
+        // Engine `cpu` computes in f32 alone.
+        Ok(Precision::Bf16) if engines.any(|name| name == CPU) => Err(unknown(
+            "dtype",
+            &profile.dtype,
+            "f32, as a device of engine cpu computes in that alone",
+        )),
         Ok(Precision::F32 | Precision::Bf16) => Ok(profile),
         _ => Err(unknown("dtype", &profile.dtype, "f32 or bf16")),
     }

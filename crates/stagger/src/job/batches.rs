@@ -103,7 +103,7 @@ fn sees_one_value(model: &Model) -> Result<bool, ModelError> {
 fn reaches_one_value(layers: &[Layer], mut input: Vec<usize>) -> bool {
     for layer in layers {
         let found = match layer {
-            Layer::BatchNorm2d { .. } => input[1..].iter().product::<usize>() == 1,
+            Layer::BatchNorm2d { .. } => input[1..].iter().all(|&side| side == 1),
             _ => {
                 let mut branches = layer.branches().into_iter().flatten();
                 branches.any(|branch| reaches_one_value(branch, input.clone()))

@@ -85,7 +85,7 @@ impl Search<'_> {
             replicas: Some(layout.replicas),
             batch_size: self.batch_size,
             optimizer_slots: MOMENTUM_SLOTS,
-            engine: None,
+            computes: None,
         };
         let path: &Path = &self.planning.profile;
         check_profile(&profile, path, &run).map_err(DurationsError::from)?;
@@ -94,7 +94,7 @@ impl Search<'_> {
         let samples = self.batch_size.div_ceil(micro_batches);
         let pipeline =
             Pipeline::of_replicas(&profile, schedule, layout.replicas, cut.stages(), samples)
-                .map_err(DurationsError::from)?;
+                .map_err(|source| DurationsError::from(source).of_file(path))?;
         let times = Times::new(&pipeline, micro_batches, self.planning.seed);
         Ok(Draft {
             cut,
@@ -140,6 +140,12 @@ impl Search<'_> {
             warmup,
         };
         let simulated = simulation.run(|_| {})?;
+        let batches_per_second = simulated.lasting_batches_per_second();
+        // It would stand behind all others.
+        if batches_per_second <= 0.0 {
+            let what = format!("{schedule} by this profile");
+            return Err(DurationsError::NoTime { what }.into());
+        }
         let policies = schedule.policies();
         let staleness = policies.iter().map(|policy| policy.staleness).max();
         let staleness = staleness.unwrap_or_default();
@@ -153,7 +159,7 @@ impl Search<'_> {
             micro_batches: schedule.micro_batches(),
             devices: layout.devices.to_vec(),
             cut,
-            images_per_second: simulated.lasting_batches_per_second() * self.batch_size as f64,
+            images_per_second: batches_per_second * self.batch_size as f64,
             staleness,
         })
     }

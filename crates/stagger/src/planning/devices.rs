@@ -3,6 +3,8 @@
 use stagger_plan::{DeviceProfile, Distribution, LinkProfile, Profile};
 
 use super::Planning;
+use crate::balance::ProfileMisfit;
+use crate::durations::DurationsError;
 use crate::error::Error;
 use crate::refusal::{Refusal, said_number};
 
@@ -29,14 +31,24 @@ impl Planning {
         };
         if wanted + self.added.len() > MOST_DEVICES {
             return Err(Refusal::Value {
-                option: match self.added.is_empty() {
-                    true => "speeds",
-                    false => "what_if",
+                option: match (self.added.is_empty(), self.speeds.is_empty()) {
+                    (false, _) => "what_if",
+                    (true, false) => "speeds",
+                    (true, true) => "profile",
                 },
                 found: format!("with {} devices in all", wanted + self.added.len()),
                 kind: "a number of devices that can be planned for",
                 expected: "at most 64",
             }
+            .into());
+        }
+        let links = profile.links.len();
+        if links > 1 && links + 1 < wanted {
+            return Err(DurationsError::from(ProfileMisfit::Links {
+                path: self.profile.clone(),
+                found: links,
+                devices: wanted,
+            })
             .into());
         }
         if let Some(&found) = self.added.iter().find(|like| **like >= wanted) {
@@ -89,12 +101,40 @@ impl Planning {
         let added = self.added.iter().map(|&like| devices[like].clone());
         devices.extend(added.collect::<Vec<_>>());
         profile.devices = devices;
+        self.check_times(&profile)?;
         // Whole stages were measured on other devices.
         if speeds.iter().any(|speed| *speed != 1.0) || (measured > 1 && !self.added.is_empty()) {
             profile.stages = None;
         }
         self.set_links(&mut profile);
+        let slow = |link: &LinkProfile| !link.per_megabyte.can_be_written();
+        if let Some(seconds) = self.per_megabyte.filter(|_| profile.links.iter().any(slow)) {
+            return Err(Refusal::Value {
+                option: "bandwidth",
+                found: said_number(1.0 / seconds),
+                kind: "a bandwidth",
+                expected: "one at which a megabyte takes at most a day, such as 1",
+            }
+            .into());
+        }
         Ok(profile)
+    }
+
+    /// Makes sure that the times of the devices are some that a profile can say.
+    fn check_times(&self, profile: &Profile) -> Result<(), Refusal> {
+        let slow = profile
+            .devices
+            .iter()
+            .position(|device| !device.can_be_written());
+        match slow.and_then(|device| self.speeds.get(device)) {
+            Some(&speed) => Err(Refusal::Value {
+                option: "speeds",
+                found: said_number(speed),
+                kind: "a speed for this profile",
+                expected: "one at which no block takes more than a day for anything",
+            }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -137,7 +137,7 @@ impl Search<'_> {
             replicas: Some(replicas),
             batch_size: self.batch_size,
             optimizer_slots: MOMENTUM_SLOTS,
-            engine: None,
+            computes: None,
         };
         let path: &Path = &self.planning.profile;
         let (_, seconds) = cut_of_profile(&profile, path, &run)?;

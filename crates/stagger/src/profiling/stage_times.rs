@@ -1,5 +1,6 @@
 //! What the actions of whole stages take in a run of all of them.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use stagger_plan::{Distribution, StageTimes};
@@ -8,8 +9,8 @@ use stagger_schedule::Action;
 
 /// The time that the actions of each stage computed, in seconds.
 pub(super) struct StageSamples {
-    /// Batches, and versions, that do not count.
-    warmup: usize,
+    /// Batches, and versions, that count.
+    counted: Range<usize>,
     stages: Vec<Samples>,
 }
 
@@ -27,9 +28,9 @@ struct Samples {
 }
 
 impl StageSamples {
-    pub fn new(stages: usize, warmup: usize) -> Self {
+    pub fn new(stages: usize, counted: Range<usize>) -> Self {
         Self {
-            warmup,
+            counted,
             stages: vec![Samples::default(); stages],
         }
     }
@@ -47,7 +48,7 @@ impl StageSamples {
             Action::Update { version } => (version, &mut stage.update),
             Action::Evaluate { .. } | Action::Snapshot { .. } => return,
         };
-        if batch < self.warmup {
+        if !self.counted.contains(&batch) {
             return;
         }
         times.push(computed(acted).as_secs_f64());
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_computed_after_the_warmup_counts() {
-        let mut samples = StageSamples::new(2, 1);
+        let mut samples = StageSamples::new(2, 1..usize::MAX);
         let (batch, micro) = (1, 0);
         for stage in [0, 1] {
             let forward = Action::Forward { batch, micro };
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn both_halves_of_a_backward_make_a_whole() {
-        let mut samples = StageSamples::new(1, 0);
+        let mut samples = StageSamples::new(1, 0..1);
         for micro in [0, 1] {
             samples.add(&acted(0, Action::Backward { batch: 0, micro }, 0, 12));
         }

@@ -17,8 +17,17 @@ const LEAST_GAIN: f64 = 1.03;
 
 /// A line on another cut, where the run's stages have taken so unequally long that one would be faster. Block times are the model's
 /// estimates, scaled to what their stage has taken; so the devices are taken to be as fast as each other.
+///
+/// There is none where that does not hold: a straggler slows down a stage, whatever blocks it has; and frozen stages, which only run
+/// forward, would freeze other blocks.
 pub fn advice(job: &Job, speed: &RunSummary) -> Option<String> {
-    if speed.batches < LEAST_BATCHES || job.replicas.any() || job.emulated().is_some() {
+    let has_frozen = job.options.freeze_stages.is_some_and(|stages| stages > 0);
+    if speed.batches < LEAST_BATCHES
+        || job.replicas.any()
+        || job.emulated().is_some()
+        || has_frozen
+        || !job.stragglers.is_empty()
+    {
         return None;
     }
     let recomputes = job.schedule.recomputes();
@@ -170,5 +179,28 @@ mod tests {
         assert_eq!(advice(&turns, &as_estimated(&turns, 100)), None);
         let short = job("dsp", "1,4");
         assert_eq!(advice(&short, &as_estimated(&short, 19)), None);
+    }
+
+    /// Another cut would freeze other blocks, and a straggler slows down a stage, whatever blocks it has.
+    #[test]
+    fn nothing_is_said_where_stages_do_not_take_what_blocks_do() {
+        let bad = job("dsp", "1,4");
+        let with = |options: TrainingOptions| {
+            let options = options.or(bad.options.clone());
+            let job = Training::new().options(options).check().unwrap();
+            advice(&job, &as_estimated(&job, 100))
+        };
+        assert_ne!(with(TrainingOptions::default()), None);
+        let frozen = |stages| TrainingOptions {
+            freeze_stages: Some(stages),
+            ..TrainingOptions::default()
+        };
+        assert_eq!(with(frozen(1)), None);
+        assert_ne!(with(frozen(0)), None);
+        let slowed = TrainingOptions {
+            straggler: Some(vec!["stage=1,slowdown=100%".into()]),
+            ..TrainingOptions::default()
+        };
+        assert_eq!(with(slowed), None);
     }
 }

@@ -148,6 +148,8 @@ impl<'a> Prepared<'a> {
             prepared.notes.extend(measured);
         }
         if prepared.finished().is_none() && prepared.from.snapshot.is_none() {
+            // A resumed run has its cut as numbers of blocks, by whatever they were made.
+            prepared.notes.extend(prepared.job.unread_memory.take());
             prepared.states = start_states::initial_states(&prepared.job, &mut prepared.notes)?;
         }
         if let (Some(leader), None) = (&prepared.leader, prepared.finished()) {

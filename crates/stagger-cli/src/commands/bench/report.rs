@@ -11,6 +11,8 @@ use stagger::engine::Profile;
 use stagger::model::quantity;
 use stagger::report::StageSummary;
 
+use crate::commands::figures::{images, shortened};
+
 /// One object with everything.
 pub fn json(measured: &Measured) -> Value {
     let Measured { job, summary, .. } = measured;
@@ -70,7 +72,7 @@ pub fn table(measured: &Measured) -> String {
         text,
         "{} · {} · {} {}{} (blocks {}) · {} · {} batches of {}",
         job.model.name,
-        job.schedule,
+        shortened(&job.schedule.to_string()),
         job.schedule.stages(),
         if job.schedule.stages() == 1 {
             "stage"
@@ -78,7 +80,7 @@ pub fn table(measured: &Measured) -> String {
             "stages"
         },
         job.with_replicas(),
-        job.cut,
+        shortened(&job.cut.to_string()),
         match job.emulated() {
             Some(said) => format!("emulated ({}: stages sleep)", shown_text(said)),
             None => format!("{} {}", job.engine_name(), job.precision),
@@ -94,8 +96,8 @@ pub fn table(measured: &Measured) -> String {
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
     let _ = writeln!(
         text,
-        "{:.0} images/s; median {:.1} ms per batch{}",
-        summary.images_per_second,
+        "{} images/s; median {:.1} ms per batch{}",
+        images(summary.images_per_second),
         1e3 * median,
         job.emulated().map_or("", |_| " (emulated)")
     );

@@ -6,6 +6,8 @@ use stagger::plan::{DeviceProfile, Distribution, LinkProfile, MeasuredStages};
 use stagger::profiling::{Forecast, Profiled};
 use stagger::schedule::Facts;
 
+use crate::commands::figures::images;
+
 /// Width of a column of times.
 const WIDTH: usize = 18;
 
@@ -31,9 +33,9 @@ pub fn tables(measured: &Profiled) -> String {
     }
     let _ = writeln!(
         text,
-        "{:.0} images/s with all stages at work\n\n\
+        "{} images/s with all stages at work\n\n\
          ms per micro-batch, of an update ms per batch: median, and half the distance of the quartiles",
-        measured.images_per_second
+        images(measured.images_per_second)
     );
     for device in &profile.devices {
         device_table(&mut text, measured, device);

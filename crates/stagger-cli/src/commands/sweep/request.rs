@@ -224,16 +224,17 @@ impl Request {
     }
 
     /// Builds the job of every combination, so that whatever is wrong is told before the first run. Gives the options of each as its run
-    /// has them.
+    /// has them, and lines for people.
     ///
     /// # Errors
     /// One sentence on the first that is wrong.
-    pub fn check(&self, points: &[Point]) -> Result<Vec<TrainingOptions>> {
+    pub fn check(&self, points: &[Point]) -> Result<(Vec<TrainingOptions>, Vec<String>)> {
         let mut over = self.over.iter();
         let same_data = over.all(|axis| BESIDE_DATA.contains(&axis.option.as_str()));
         let mut split = None;
         let mut fitting = Vec::new();
         let mut all = Vec::with_capacity(points.len());
+        let mut lines = Vec::new();
         for point in points {
             let mut values = point.values(&self.train)?;
             let (weights, pretrained) = (values.resume_weights.clone(), values.pretrained.clone());
@@ -249,13 +250,14 @@ impl Request {
             }
             let mut job = training.check().with_context(|| format!("with {point}"))?;
             (job.options.resume_weights, job.options.pretrained) = (weights, pretrained);
+            lines.extend(job.cut_misfit.take().filter(|line| !lines.contains(line)));
             split.get_or_insert(job.split);
             all.push(job.options);
             if let Some(fit) = fit.filter(|fit| !fitting.contains(fit)) {
                 fitting.push(fit);
             }
         }
-        Ok(all)
+        Ok((all, lines))
     }
 }
 
