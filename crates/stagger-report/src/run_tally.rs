@@ -128,10 +128,10 @@ impl RunTally {
             .iter()
             .map(|stage| of_stage(stage).unwrap_or_default())
             .collect();
-        let walls = tallies.iter().map(StageTally::wall);
+        let mut walls = tallies.iter().map(StageTally::wall);
         let wall = match self.until {
             Some(_) => walls.max(),
-            None => walls.last(),
+            None => walls.next_back(),
         };
         let wall = wall.unwrap_or_default();
         let stages: Vec<StageSummary> = tallies.iter().map(StageTally::summary).collect();
