@@ -40,7 +40,7 @@ fn refused(line: &str, expected: &[&str]) {
 #[test]
 fn too_little_memory_is_said_before_training() {
     refused(
-        "ulimit -v 70000; exec STAGGER",
+        "ulimit -v 78000; exec STAGGER",
         &[
             "error: the run needs at least ",
             " of memory, and the limit on the address space (ulimit -v) leaves ",

@@ -75,9 +75,9 @@ pub fn errors(output: &Output) -> String {
     lines.join("\n")
 }
 
-/// Files turn read-only after so many calls that change them. A whole run makes 300 to 350: a few more or less with what its
-/// writer finds to write at once.
-pub const CALLS: [usize; 6] = [30, 60, 100, 150, 200, 240];
+/// Files turn read-only after so many calls that change them. A whole run makes 200 to 350: the slower its writer, the more it finds
+/// to write at once.
+pub const CALLS: [usize; 6] = [30, 60, 90, 120, 150, 170];
 
 /// Ends of a run whose file system becomes read-only after so many calls: one sentence, and what was written before is kept.
 pub fn ends_in_a_sentence(failed: &Output, calls: usize) {

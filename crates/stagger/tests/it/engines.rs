@@ -94,13 +94,13 @@ fn devices_are_named_by_stage_or_by_replica() {
     };
     of(&["cpu"; 2]).unwrap();
     of(&["cpu"; 3]).unwrap();
-    for count in [1, 4] {
+    for (count, named) in [(1, "1 device"), (4, "4 devices")] {
         assert_eq!(
             of(&vec!["cpu"; count])
                 .expect_err("a wrong count")
                 .to_string(),
             format!(
-                "`devices` names {count} devices; name one per stage (2) or one per replica of each stage (3)"
+                "`devices` names {named}; name one per stage (2) or one per replica of each stage (3)"
             )
         );
     }
