@@ -1,7 +1,5 @@
 //! Images with zeros around them.
 
-use crate::channels_last::{Parallel, Serial, spread};
-
 /// Where an image lies in a larger one of zeros, channels-last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
@@ -78,15 +76,6 @@ impl Framed {
 
     /// Frames images; they are returned as they are when there is nothing to add.
     pub(crate) fn set<'a>(&'a mut self, images: &'a [f32]) -> &'a [f32] {
-        self.set_by(images, &Serial)
-    }
-
-    /// [`Framed::set`] by several threads.
-    pub(crate) fn set_by<'a>(
-        &'a mut self,
-        images: &'a [f32],
-        parallel: &dyn Parallel,
-    ) -> &'a [f32] {
         let Frame {
             channels,
             height,
@@ -98,24 +87,14 @@ impl Framed {
         if self.frame.is_trivial() || images.is_empty() {
             return images;
         }
-        let (pitch, full_len, len) = (
-            self.frame.pitch(),
-            self.frame.full_len(),
-            height * width * channels,
-        );
-        let each = (images.len() / len).div_ceil(parallel.parts()).max(1);
-        let jobs = images
-            .chunks(each * len)
-            .zip(self.values.chunks_mut(each * full_len));
-        spread(jobs, parallel, |(images, full)| {
-            let full = full.chunks_exact_mut(full_len);
-            for (image, full) in images.chunks_exact(len).zip(full) {
-                for (row, pixels) in image.chunks_exact(width * channels).enumerate() {
-                    let start = (top + row) * pitch + left * channels;
-                    full[start..start + pixels.len()].copy_from_slice(pixels);
-                }
+        let pitch = self.frame.pitch();
+        let full = self.values.chunks_exact_mut(self.frame.full_len());
+        for (image, full) in images.chunks_exact(height * width * channels).zip(full) {
+            for (row, pixels) in image.chunks_exact(width * channels).enumerate() {
+                let start = (top + row) * pitch + left * channels;
+                full[start..start + pixels.len()].copy_from_slice(pixels);
             }
-        });
+        }
         &self.values
     }
 }

@@ -4,10 +4,9 @@ use pulp::{Simd, WithSimd};
 
 use super::tiling::{Input, KernelGrad, Layout, OutputGrad, Transform, scatter, transform};
 use super::{Grid, Tile, spaced};
-use crate::channels_last::{arch, spread};
+use crate::channels_last::arch;
 use crate::microkernel::{lanes, taps, vectors};
 use crate::padded::{Frame, Framed};
-use crate::threads::{Threads, parts};
 
 /// The gradient of a 3×3 kernel of stride 1; channels and outputs as [`super::tile`] asks for.
 pub(crate) struct WeightGrad<'a> {
@@ -19,38 +18,41 @@ pub(crate) struct WeightGrad<'a> {
     pub outputs: usize,
 }
 
-/// Tiles that are transformed before their sums are made: enough to pay for loading the sums.
-const TILES: usize = 64;
-
-/// Products of channels and outputs below which threads transform several times as many tiles before they meet.
-const SHORT: usize = 8192;
-
 impl WeightGrad<'_> {
     /// Sums by (kernel row, kernel column, input channel, output channel).
     pub(crate) fn run(self, tile: Tile) -> Vec<f32> {
         match tile {
-            Tile::Two => self.sums::<4, 2>(),
-            Tile::Four => self.sums::<6, 4>(),
+            Tile::Two => arch().dispatch(Tiled::<4, 2>(self)),
+            Tile::Four => arch().dispatch(Tiled::<6, 4>(self)),
         }
     }
+}
 
-    /// Threads take tiles to transform them, and then positions to add their products up: each sum takes its tiles in order, however
-    /// many threads there are.
-    fn sums<const N: usize, const M: usize>(&self) -> Vec<f32>
-    where
-        Input<N>: Transform<N, N>,
-        OutputGrad<N>: Transform<M, N>,
-        KernelGrad<N>: Transform<N, 3>,
-    {
-        let arch = arch();
-        let (channels, outputs) = (self.frame.channels, self.outputs);
-        let (height, width) = (self.frame.full_height - 2, self.frame.full_width - 2);
+/// Tiles that are transformed before their sums are made: enough to pay for loading the sums.
+const TILES: usize = 64;
+
+struct Tiled<'a, const N: usize, const M: usize>(WeightGrad<'a>);
+
+impl<const N: usize, const M: usize> WithSimd for Tiled<'_, N, M>
+where
+    Input<N>: Transform<N, N>,
+    OutputGrad<N>: Transform<M, N>,
+    KernelGrad<N>: Transform<N, 3>,
+{
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        let Self(all) = self;
+        let (channels, outputs) = (all.frame.channels, all.outputs);
+        let (height, width) = (all.frame.full_height - 2, all.frame.full_width - 2);
         let (rows, columns) = (height.div_ceil(M), width.div_ceil(M));
         let frame = Frame {
             full_height: rows * M + 2,
             full_width: columns * M + 2,
-            ..self.frame
+            ..all.frame
         };
+        let grid = Grid::new(&frame, (rows, columns), M, TILES, all.samples);
         let grad_frame = Frame {
             channels: outputs,
             height,
@@ -60,159 +62,56 @@ impl WeightGrad<'_> {
             full_height: rows * M,
             full_width: columns * M,
         };
-        let matrix = channels * outputs;
-        let threads = parts(self.samples * rows * columns * N * N * matrix);
-        let each = match threads {
-            1 => 1,
-            _ => (SHORT / matrix.max(1)).clamp(1, 4),
-        };
-        let tiles = TILES * each * threads;
-        let grid = Grid::new(&frame, (rows, columns), M, tiles, self.samples);
-        let grad_grid = Grid::new(&grad_frame, (rows, columns), M, tiles, self.samples);
+        let grad_grid = Grid::new(&grad_frame, (rows, columns), M, TILES, all.samples);
 
-        let mut chunks = Vec::new();
-        chunks.resize_with(each * threads, || Chunk::new(N * N, channels, outputs));
-        let mut sums = vec![0.0; N * N * matrix];
+        let (spacing, grad_spacing) = (spaced(TILES * channels), spaced(TILES * outputs));
+        let mut tiles = vec![0.0; N * N * spacing];
+        let mut grad_tiles = vec![0.0; N * N * grad_spacing];
+        let mut sums = vec![0.0; N * N * channels * outputs];
+        let tile_starts: Vec<usize> = (0..TILES).map(|tile| tile * channels).collect();
         let (mut framed, mut framed_grads) = (
             Framed::new(frame, grid.samples),
             Framed::new(grad_frame, grid.samples),
         );
         let image_len = frame.height * frame.width * channels;
-        let images = self.input.chunks((grid.samples * image_len).max(1));
-        let grads = self
+        let images = all.input.chunks((grid.samples * image_len).max(1));
+        let grads = all
             .output_grad
             .chunks((grid.samples * height * width * outputs).max(1));
         for (images, grads) in images.zip(grads) {
+            let (input, grads) = (framed.set(images), framed_grads.set(grads));
             let count = images.len() / image_len * rows * columns;
-            let input = framed.set_by(images, &Threads);
-            let grads = framed_grads.set_by(grads, &Threads);
-            let starts = grid.starts[..count].chunks(tiles);
-            for (starts, grad_starts) in starts.zip(grad_grid.starts[..count].chunks(tiles)) {
-                let some = starts.chunks(TILES * each);
-                let some = some.zip(grad_starts.chunks(TILES * each));
-                let jobs = chunks.chunks_mut(each).zip(some);
-                spread(jobs, &Threads, |(chunks, (starts, grad_starts))| {
-                    arch.dispatch(Transformed::<N, M> {
-                        input: (input, starts, &frame),
-                        grads: (grads, grad_starts, &grad_frame),
-                        chunks,
-                    });
-                });
-                let filled = &chunks[..starts.len().div_ceil(TILES)];
-                let positions = (N * N).div_ceil(threads);
-                let jobs = sums.chunks_mut((positions * matrix).max(1)).enumerate();
-                spread(jobs, &Threads, |(index, sums)| {
-                    arch.dispatch(Add {
-                        chunks: filled,
-                        first: index * positions,
-                        channels,
+            let starts = grid.starts[..count].chunks(TILES);
+            for (starts, grad_starts) in starts.zip(grad_grid.starts[..count].chunks(TILES)) {
+                scatter::<S, Input<N>, N, N>(
+                    simd,
+                    input,
+                    starts,
+                    (frame.pitch(), channels),
+                    spacing,
+                    &mut tiles,
+                );
+                let pitch = grad_frame.pitch();
+                scatter::<S, OutputGrad<N>, M, N>(
+                    simd,
+                    grads,
+                    grad_starts,
+                    (pitch, outputs),
+                    grad_spacing,
+                    &mut grad_tiles,
+                );
+                for (position, sums) in sums.chunks_exact_mut(channels * outputs).enumerate() {
+                    let matrix = Matrix {
+                        tiles: &tiles[position * spacing..][..spacing],
+                        starts: &tile_starts[..starts.len()],
+                        grads: &grad_tiles[position * grad_spacing..][..grad_spacing],
                         outputs,
-                        sums,
-                    });
-                });
+                    };
+                    matrix.add(simd, sums, channels);
+                }
             }
         }
-        arch.dispatch(KernelGrads::<N> {
-            sums: &sums,
-            channels,
-            outputs,
-        })
-    }
-}
-
-/// Some tiles, transformed.
-struct Chunk {
-    /// Position by position, `spacing` values apart, a row of channels per tile.
-    tiles: Vec<f32>,
-    spacing: usize,
-    /// The same of the output's gradient.
-    grad_tiles: Vec<f32>,
-    grad_spacing: usize,
-    /// Where the rows of the tiles start.
-    starts: Vec<usize>,
-    /// How many tiles there are.
-    len: usize,
-}
-
-impl Chunk {
-    fn new(positions: usize, channels: usize, outputs: usize) -> Self {
-        let (spacing, grad_spacing) = (spaced(TILES * channels), spaced(TILES * outputs));
-        Self {
-            tiles: vec![0.0; positions * spacing],
-            spacing,
-            grad_tiles: vec![0.0; positions * grad_spacing],
-            grad_spacing,
-            starts: (0..TILES).map(|tile| tile * channels).collect(),
-            len: 0,
-        }
-    }
-}
-
-/// Framed memory, where tiles start in it, and how it lies.
-type Tiles<'a> = (&'a [f32], &'a [usize], &'a Frame);
-
-/// Fills chunks with the tiles that start there, in order.
-struct Transformed<'a, const N: usize, const M: usize> {
-    input: Tiles<'a>,
-    grads: Tiles<'a>,
-    chunks: &'a mut [Chunk],
-}
-
-impl<const N: usize, const M: usize> WithSimd for Transformed<'_, N, M>
-where
-    Input<N>: Transform<N, N>,
-    OutputGrad<N>: Transform<M, N>,
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            input: (input, starts, frame),
-            grads: (grads, grad_starts, grad_frame),
-            chunks,
-        } = self;
-        let starts = starts.chunks(TILES).zip(grad_starts.chunks(TILES));
-        for (chunk, (starts, grad_starts)) in chunks.iter_mut().zip(starts) {
-            chunk.len = starts.len();
-            let lines = (frame.pitch(), frame.channels);
-            let (spacing, tiles) = (chunk.spacing, &mut chunk.tiles);
-            scatter::<S, Input<N>, N, N>(simd, input, starts, lines, spacing, tiles);
-            let lines = (grad_frame.pitch(), grad_frame.channels);
-            let (spacing, tiles) = (chunk.grad_spacing, &mut chunk.grad_tiles);
-            scatter::<S, OutputGrad<N>, M, N>(simd, grads, grad_starts, lines, spacing, tiles);
-        }
-    }
-}
-
-/// Adds the products of chunks to the sums of some positions.
-struct Add<'a> {
-    chunks: &'a [Chunk],
-    /// The first position.
-    first: usize,
-    channels: usize,
-    outputs: usize,
-    /// Position by position, channels by outputs.
-    sums: &'a mut [f32],
-}
-
-impl WithSimd for Add<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let matrices = self.sums.chunks_exact_mut(self.channels * self.outputs);
-        for (position, sums) in (self.first..).zip(matrices) {
-            for chunk in self.chunks {
-                let matrix = Matrix {
-                    tiles: &chunk.tiles[position * chunk.spacing..][..chunk.spacing],
-                    starts: &chunk.starts[..chunk.len],
-                    grads: &chunk.grad_tiles[position * chunk.grad_spacing..][..chunk.grad_spacing],
-                    outputs: self.outputs,
-                };
-                matrix.add(simd, sums, self.channels);
-            }
-        }
+        kernel_grads::<S, N>(simd, &sums, channels, outputs)
     }
 }
 
@@ -276,47 +175,37 @@ impl Matrix<'_> {
 }
 
 /// `Gᵀ·m·G` of the sums by position, channel and output.
-struct KernelGrads<'a, const N: usize> {
-    sums: &'a [f32],
+#[inline(always)]
+fn kernel_grads<S: Simd, const N: usize>(
+    simd: S,
+    sums: &[f32],
     channels: usize,
     outputs: usize,
-}
-
-impl<const N: usize> WithSimd for KernelGrads<'_, N>
+) -> Vec<f32>
 where
     KernelGrad<N>: Transform<N, 3>,
 {
-    type Output = Vec<f32>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Self {
-            sums,
-            channels,
-            outputs,
-        } = self;
-        let matrix = channels * outputs;
-        let mut gradients = vec![0.0; 9 * matrix];
-        let mut half = [[simd.splat_f32s(0.0); N]; 3];
-        for start in (0..matrix).step_by(lanes::<S>()) {
-            let at = Layout {
-                start,
-                row: N * matrix,
-                column: matrix,
-            };
-            let put = Layout {
-                start,
-                row: 3 * matrix,
-                column: matrix,
-            };
-            transform::<S, KernelGrad<N>, N, 3>(
-                simd,
-                &mut half,
-                (sums, at),
-                (&mut gradients, put),
-                (3, 3),
-            );
-        }
-        gradients
+    let matrix = channels * outputs;
+    let mut gradients = vec![0.0; 9 * matrix];
+    let mut half = [[simd.splat_f32s(0.0); N]; 3];
+    for start in (0..matrix).step_by(lanes::<S>()) {
+        let at = Layout {
+            start,
+            row: N * matrix,
+            column: matrix,
+        };
+        let put = Layout {
+            start,
+            row: 3 * matrix,
+            column: matrix,
+        };
+        transform::<S, KernelGrad<N>, N, 3>(
+            simd,
+            &mut half,
+            (sums, at),
+            (&mut gradients, put),
+            (3, 3),
+        );
     }
+    gradients
 }
