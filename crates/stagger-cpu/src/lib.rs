@@ -64,5 +64,10 @@ impl Default for CpuDevice {
     }
 }
 
+/// Ends the helpers that stages gave the calling thread: where it has run some and goes on without them.
+pub fn release_threads() {
+    threads::release();
+}
+
 /// A stage on the processor.
 pub type CpuStage = LayeredStage<Cpu>;

@@ -4,8 +4,8 @@ use stagger_engine::layered::Window;
 
 use crate::CpuTensor;
 use crate::buffers::take;
-use crate::channels_last::{Parallel, spread};
-use crate::threads::Threads;
+use crate::channels_last::spread;
+use crate::threads::{Threads, share};
 
 /// For each value of the output, in its order in memory, the pixel of its image that it came from.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(crate) fn max_pool(input: CpuTensor, window: Window) -> (CpuTensor, Maxima) 
     let mut maxima = vec![0; output.len()];
     let image = height * width * channels;
     if image > 0 && out_image > 0 {
-        let each = samples.div_ceil(Threads.parts()).max(1);
+        let each = share(samples, output.len() * window.kernel * window.kernel);
         let outputs = output.chunks_mut(each * out_image);
         let jobs = input.values().chunks(each * image).zip(outputs);
         let jobs = jobs.zip(maxima.chunks_mut(each * out_image));
@@ -76,7 +76,7 @@ pub(crate) fn max_pool_backward(
     input_grad.fill(0.0);
     let out_image = maxima.0.len() / samples.max(1);
     if image > 0 && out_image > 0 {
-        let each = samples.div_ceil(Threads.parts()).max(1);
+        let each = share(samples, maxima.0.len());
         let images = input_grad.chunks_mut(each * image);
         let jobs = images.zip(output_grad.values().chunks(each * out_image));
         let jobs = jobs.zip(maxima.0.chunks(each * out_image));

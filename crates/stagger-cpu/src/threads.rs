@@ -43,6 +43,11 @@ pub(crate) fn set(threads: usize) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// Leaves the calling thread alone with its operations.
+pub(crate) fn release() {
+    HELPERS.set(None);
+}
+
 /// The threads of the calling thread's operations.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Threads;
@@ -116,7 +121,7 @@ mod tests {
             assert_eq!(on_a_stage(|| Threads.parts()), 1);
             set(2).unwrap();
             assert_eq!(Threads.parts(), 2);
-            set(1).unwrap();
+            release();
             assert_eq!(Threads.parts(), 1);
         });
     }

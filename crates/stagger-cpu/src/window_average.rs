@@ -6,9 +6,9 @@ use stagger_engine::layered::Window;
 
 use crate::CpuTensor;
 use crate::buffers::take;
-use crate::channels_last::{Parallel, spread};
+use crate::channels_last::spread;
 use crate::max_pool::{covered, output_side};
-use crate::threads::Threads;
+use crate::threads::{self, Threads};
 
 /// `[N, C, H, W]` to `[N, C, H', W']`; the border counts as zeros.
 pub(crate) fn average_pool(input: CpuTensor, window: Window) -> CpuTensor {
@@ -85,7 +85,7 @@ fn by_samples(
     work: impl Fn(&[f32], &mut [f32]) + Sync,
 ) {
     let samples = to.len() / to_len.max(1);
-    let each = samples.div_ceil(Threads.parts()).max(1);
+    let each = threads::share(samples, from.len().max(to.len()));
     let jobs = from.chunks((each * from_len).max(1));
     let jobs = jobs.zip(to.chunks_mut((each * to_len).max(1)));
     spread(jobs, &Threads, |(from, to)| work(from, to));

@@ -1,7 +1,7 @@
 //! Stages as layers over kernels: what every engine shares.
 //!
 //! There is no autodiff graph. Each layer calls its kernel forward, keeps what its own backward needs in a `Pullback`,
-//! and a stage's backward runs these in reverse. A pass therefore stays on its one thread, takes no global lock, keeps
+//! and a stage's backward runs these in reverse. A pass therefore stays on the thread of its stage, takes no global lock, keeps
 //! nothing that is not read, and computes nothing that is not asked for.
 //!
 //! [`Kernels`] is what an engine has to bring.

@@ -46,7 +46,7 @@ pub struct Distance {
 
 /// Consecutive layers with their parameters, gradients and optimizer state: what one device runs.
 ///
-/// All work happens on the calling thread (or its device stream). The same calls give the same bits, whatever else
+/// All work happens on the calling thread, on helpers that the engine gives it, or on its device stream. The same calls give the same bits, whatever else
 /// runs on the machine. A graph stays valid, with the numbers it was recorded with, when the stage updates.
 pub trait Stage {
     /// Tensors on the stage's device.

@@ -231,7 +231,11 @@ pub fn measure_blocks(job: &Job, place: usize, rounds: usize) -> Result<BlockTim
     let engine = job.engine.at(place);
     match engine {
         PlaceEngine::Cpu(device) => {
-            block_times::measure_with(job, engine, rounds, |spec| CpuStage::new(spec, device))
+            let measured =
+                block_times::measure_with(job, engine, rounds, |spec| CpuStage::new(spec, device));
+            // The stages of the run have threads of their own.
+            stagger_cpu::release_threads();
+            measured
         }
         #[cfg(feature = "torch")]
         PlaceEngine::Torch(device) => {

@@ -54,7 +54,7 @@ pub use run::{Run, SnapshotCost};
 pub use stall::Stalled;
 pub(crate) use start_states::initial_states;
 
-/// A training run: one thread per stage, in this process or in several.
+/// A training run: a thread per stage, with helpers where they are asked for, in this process or in several.
 ///
 /// Says what to train, on what, and how; everything else has a default. Model, data set, schedule and optimizer are
 /// names, as on the command line, or objects. [`Training::run`] checks that all of it fits together before it trains.

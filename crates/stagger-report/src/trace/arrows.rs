@@ -85,7 +85,7 @@ impl Arrows {
     }
 
     /// When a message left: within the work, and not in the wait behind it. A stage may be interrupted between sending and looking at
-    /// its clock, so that by its own account the message left after it was taken.
+    /// its clock, so that by the stage's clock the message left after it was taken.
     pub(super) fn left_at(&self, message: Message, within: Parts) -> Duration {
         let at = within.ends.saturating_sub(Duration::from_nanos(1));
         let times = self.taken.get(&message).map_or(&[][..], Vec::as_slice);

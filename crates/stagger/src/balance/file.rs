@@ -8,6 +8,7 @@ use stagger_data::{foreign, shown_path, shown_text};
 use stagger_engine::Precision;
 use stagger_model::{Balance, BlockCosts, Cut, MemoryLimit, Model, StageWork};
 use stagger_plan::{PipelineError, Profile, ProfileError};
+use stagger_report::is_same_place;
 use stagger_runtime::Replicas;
 use stagger_schedule::Schedule;
 
@@ -238,12 +239,12 @@ pub(crate) fn unread_memory(profile: &Profile, path: &Path, balance: &Balance) -
         .any(|device| device.memory_bytes.is_some());
     let is_by_it = match balance {
         Balance::Profile => true,
-        Balance::File(other) => std::path::absolute(other).ok() == std::path::absolute(path).ok(),
+        Balance::File(other) => is_same_place(other, path),
         _ => false,
     };
     (says_some && !is_by_it).then(|| {
         format!(
-            "{}: its memory_bytes are not looked at, as the cut is not by this profile; use balance {} for one that fits",
+            "{}: its memory_bytes are not looked at, as the cut is not by this profile; a cut with balance {} is one that fits",
             shown_path(path),
             shown_path(path)
         )

@@ -72,7 +72,7 @@ impl fmt::Display for CommandDifference {
                 write!(f, "was started without {expected}, which rank 0 has")
             }
             Self::TooMuch { found } => {
-                write!(f, "was started with {found}, which rank 0 has not")
+                write!(f, "was started with {found}, which rank 0 does not have")
             }
         }
     }
@@ -111,7 +111,7 @@ mod tests {
             ),
             (
                 "train --lr 0.1 --nesterov --output other",
-                Some("was started with --output, which rank 0 has not"),
+                Some("was started with --output, which rank 0 does not have"),
             ),
         ] {
             assert_eq!(of(line, there).as_deref(), expected, "{there}");

@@ -32,7 +32,7 @@ pub fn check(batches: usize, is_traced: bool, run: &PreparedSimulation) -> Resul
     let micro_batches = run.schedule.micro_batches();
     let places = run.replicas.places();
     let of_batch = places.saturating_mul(micro_batches).max(1);
-    let most = (MOST_KEPT / of_batch).clamp(1, MOST_BATCHES);
+    let most = (MOST_KEPT / of_batch).min(MOST_BATCHES);
     if batches <= most {
         return Ok(());
     }
@@ -46,7 +46,7 @@ pub fn check(batches: usize, is_traced: bool, run: &PreparedSimulation) -> Resul
     }
     let sentence = match is_traced {
         true => format!(
-            "--trace writes all {batches} batches, with those of the warm-up and those that stages are ahead, and at most {most} are \
+            "--trace writes all {batches} batches, including the warm-up and those by which stages are ahead, and at most {most} are \
              traced on {extent}; give fewer --batches, a shorter --warmup, or fewer stages"
         ),
         false => format!("--grid is {batches}; at most {most} batches are drawn on {extent}"),
