@@ -64,7 +64,7 @@ impl Default for CpuDevice {
     }
 }
 
-/// Ends the helpers that stages gave the calling thread: where it has run some and goes on without them.
+/// Ends the helper threads of the calling thread. Call it when the thread has finished with its stages and does other work.
 pub fn release_threads() {
     threads::release();
 }

@@ -48,7 +48,7 @@ impl RunTally {
         }
     }
 
-    /// A tally of so many batches behind the first `skip`, of a run that goes on until no stage is ahead any more.
+    /// Counts the `batches` that follow the first `skip`. The run may train more after them, which are not counted.
     pub fn within(skip: usize, batches: usize) -> Self {
         Self {
             until: Some(skip.saturating_add(batches)),

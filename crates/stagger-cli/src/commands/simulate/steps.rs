@@ -27,7 +27,7 @@ pub fn check_grid(batches: usize) -> Result<(), Failure> {
     Err(anyhow!("--grid is {batches}; give a number of batches from 1 to {MOST_BATCHES}").into())
 }
 
-/// Makes sure that the steps of so many batches can be kept for all stages.
+/// Refuses more batches than there is memory for, as every step of every stage is kept.
 pub fn check(batches: usize, is_traced: bool, run: &PreparedSimulation) -> Result<(), Failure> {
     let micro_batches = run.schedule.micro_batches();
     let places = run.replicas.places();
