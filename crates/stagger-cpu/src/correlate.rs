@@ -7,7 +7,7 @@ use stagger_engine::layered::Convolution;
 use crate::CpuTensor;
 use crate::buffers::take;
 use crate::channels_last::{arch, spread};
-use crate::microkernel::{Taps, lanes, pixels, vectors};
+use crate::microkernel::{Block, Taps, lanes, pixels};
 use crate::padded::{Frame, Framed, Group};
 use crate::threads::{Threads, share};
 use crate::winograd::{self, Convolve};
@@ -127,7 +127,7 @@ impl<W: Fn(usize, usize, usize, usize) -> f32 + Sync> Correlation<'_, W> {
     /// Writes the pixels of the lattice into `output`, channels-last, and leaves the others. Threads take samples.
     pub(crate) fn write(&self, output: &mut [f32]) {
         let arch = arch();
-        let mut blocks = arch.dispatch(Blocks(self.outputs));
+        let mut blocks = Block::all(self.outputs, arch);
         let weights = self.kernel.0 * self.kernel.1 * self.frame.channels * self.outputs;
         let each = share(blocks.len(), weights);
         spread(blocks.chunks_mut(each), &Threads, |blocks| {
@@ -178,41 +178,6 @@ impl<W: Fn(usize, usize, usize, usize) -> f32 + Sync> Correlation<'_, W> {
                 }
             }
         }
-    }
-}
-
-/// Output channels whose sums are in registers at a time.
-struct Block {
-    first: usize,
-    /// How many, in whole vectors; the last may have places beyond the last channel.
-    width: usize,
-    vectors: usize,
-    /// The bias, then the weights, tap by tap, of these channels; zeros beyond the last.
-    packed: Vec<f32>,
-}
-
-/// The blocks of so many output channels, nothing packed yet.
-struct Blocks(usize);
-
-impl WithSimd for Blocks {
-    type Output = Vec<Block>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Vec<Block> {
-        let Self(outputs) = self;
-        let most = vectors::<S>() * lanes::<S>();
-        let firsts = (0..outputs).step_by(most);
-        firsts
-            .map(|first| {
-                let vectors = (outputs - first).div_ceil(lanes::<S>()).min(vectors::<S>());
-                Block {
-                    first,
-                    width: vectors * lanes::<S>(),
-                    vectors,
-                    packed: Vec::new(),
-                }
-            })
-            .collect()
     }
 }
 

@@ -3,7 +3,7 @@
 // The compiler keeps the sums in registers only if it unrolls these loops early, which it does not do for iterators.
 #![allow(clippy::needless_range_loop)]
 
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
 /// How many vectors of output channels a block takes: as many as leave registers for the rest.
 pub(crate) fn vectors<S: Simd>() -> usize {
@@ -13,6 +13,48 @@ pub(crate) fn vectors<S: Simd>() -> usize {
 /// Values per vector.
 pub(crate) fn lanes<S: Simd>() -> usize {
     size_of::<S::f32s>() / size_of::<f32>()
+}
+
+/// Output channels whose sums are in registers at a time.
+pub(crate) struct Block {
+    pub first: usize,
+    /// How many, in whole vectors; the last may have places beyond the last channel.
+    pub width: usize,
+    pub vectors: usize,
+    /// Their weights, as the kernel reads them.
+    pub packed: Vec<f32>,
+}
+
+impl Block {
+    /// All output channels in blocks, with nothing packed yet.
+    pub(crate) fn all(outputs: usize, arch: Arch) -> Vec<Self> {
+        arch.dispatch(Blocks { outputs })
+    }
+}
+
+struct Blocks {
+    outputs: usize,
+}
+
+impl WithSimd for Blocks {
+    type Output = Vec<Block>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<Block> {
+        let firsts = (0..self.outputs).step_by(vectors::<S>() * lanes::<S>());
+        firsts
+            .map(|first| {
+                let left = (self.outputs - first).div_ceil(lanes::<S>());
+                let vectors = left.min(vectors::<S>());
+                Block {
+                    first,
+                    width: vectors * lanes::<S>(),
+                    vectors,
+                    packed: Vec::new(),
+                }
+            })
+            .collect()
+    }
 }
 
 /// How the taps of one output pixel lie in the framed input.

@@ -29,7 +29,7 @@ fn slept(found: &Value, stage: usize, action: &str) -> (u64, f64) {
     })
 }
 
-/// Batches that a measurement of so many runs in all: it goes on until no stage is ahead.
+/// Batches that a measurement trains in all: after those that count, it trains as many as stages are ahead.
 fn run_in_all(batches: u64, method: &str, stages: usize) -> u64 {
     let schedule = Schedule::parse(method, Some(stages)).unwrap();
     batches + schedule.lead() as u64

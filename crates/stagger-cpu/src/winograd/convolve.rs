@@ -6,7 +6,7 @@ use super::tiling::{Input, Kernel, Layout, Output, Transform, scatter, transform
 use super::{Grid, Tile, spaced};
 use crate::buffers::take;
 use crate::channels_last::{arch, spread};
-use crate::microkernel::{Taps, lanes, pixels, vectors};
+use crate::microkernel::{Block, Taps, lanes, pixels};
 use crate::padded::{Frame, Framed};
 use crate::threads::{Threads, share};
 
@@ -51,7 +51,7 @@ impl<W: Fn(usize, usize, usize, usize) -> f32 + Sync> Convolve<'_, W> {
     {
         let arch = arch();
         let (channels, outputs) = (self.frame.channels, self.outputs);
-        let mut kernels = arch.dispatch(Blocks(outputs));
+        let mut kernels = Block::all(outputs, arch);
         let each = share(kernels.len(), N * N * channels * outputs);
         spread(kernels.chunks_mut(each), &Threads, |blocks| {
             arch.dispatch(Pack::<_, N> {
@@ -80,34 +80,6 @@ impl<W: Fn(usize, usize, usize, usize) -> f32 + Sync> Convolve<'_, W> {
             });
         });
         output
-    }
-}
-
-/// Output channels whose sums are in registers at a time.
-struct Block {
-    first: usize,
-    vectors: usize,
-    /// `G·g·Gᵀ` of their kernels: for each position a vector of zeros as [`pixels`] wants it, then the values of each input channel.
-    packed: Vec<f32>,
-}
-
-/// The blocks of so many output channels, nothing packed yet.
-struct Blocks(usize);
-
-impl WithSimd for Blocks {
-    type Output = Vec<Block>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Vec<Block> {
-        let Self(outputs) = self;
-        let firsts = (0..outputs).step_by(vectors::<S>() * lanes::<S>());
-        firsts
-            .map(|first| Block {
-                first,
-                vectors: ((outputs - first) / lanes::<S>()).min(vectors::<S>()),
-                packed: Vec::new(),
-            })
-            .collect()
     }
 }
 
