@@ -49,15 +49,24 @@ pub(crate) fn weight_grad(
         }
         .run(),
     };
-    let stride = sums.len() / (kernel * kernel * channels).max(1);
-    let mut gradient = Vec::with_capacity(outputs * channels * kernel * kernel);
-    for output in 0..outputs {
-        for channel in 0..channels {
-            for tap in 0..kernel * kernel {
-                gradient.push(sums[(tap * channels + channel) * stride + output]);
+    let taps = kernel * kernel;
+    let mut gradient = vec![0.0; outputs * channels * taps];
+    let each = share(outputs, gradient.len());
+    let of_outputs = gradient.chunks_mut((each * channels * taps).max(1));
+    let stride = sums.len() / (channels * taps).max(1);
+    spread(
+        (0..).step_by(each).zip(of_outputs),
+        &Threads,
+        |(first, gradient)| {
+            for (output, gradient) in (first..).zip(gradient.chunks_mut(channels * taps)) {
+                for (channel, gradient) in gradient.chunks_mut(taps).enumerate() {
+                    for (tap, value) in gradient.iter_mut().enumerate() {
+                        *value = sums[(tap * channels + channel) * stride + output];
+                    }
+                }
             }
-        }
-    }
+        },
+    );
     CpuTensor::row_major(gradient, &[outputs, channels, kernel, kernel])
 }
 

@@ -137,6 +137,7 @@ where
                     starts,
                     (frame.pitch(), channels),
                     spacing,
+                    &(0..N),
                     &mut tiles,
                 );
                 for position in 0..N * N {
@@ -171,7 +172,7 @@ where
                             row: width * outputs,
                             column: outputs,
                         };
-                        let keep = (height - row * M, width - column * M);
+                        let keep = (0..height - row * M, width - column * M);
                         transform::<S, Output<N>, N, M>(
                             simd,
                             &mut half,
@@ -239,7 +240,7 @@ where
                         &mut half,
                         (&values, at),
                         (&mut packed, put),
-                        (N, N),
+                        (0..N, N),
                     );
                 }
             }

@@ -3,6 +3,8 @@
 // The compiler keeps tiles in registers only if it unrolls these loops early, which it does not do for iterators.
 #![allow(clippy::needless_range_loop)]
 
+use std::ops::Range;
+
 use pulp::Simd;
 
 use crate::microkernel::lanes;
@@ -205,7 +207,7 @@ pub(super) struct Layout {
     pub column: usize,
 }
 
-/// Transforms a tile along both sides: first every column, then every row. Of the result the first `keep` rows and columns are written.
+/// Transforms a tile along both sides: first every column, then every row. Of the result these rows and the first `columns` are written.
 /// `half` is room for what is between the two.
 #[inline(always)]
 pub(super) fn transform<S: Simd, T: Transform<FROM, TO>, const FROM: usize, const TO: usize>(
@@ -213,7 +215,7 @@ pub(super) fn transform<S: Simd, T: Transform<FROM, TO>, const FROM: usize, cons
     half: &mut [[S::f32s; FROM]; TO],
     (from, at): (&[f32], Layout),
     (to, put): (&mut [f32], Layout),
-    keep: (usize, usize),
+    (rows, columns): (Range<usize>, usize),
 ) {
     let lanes = lanes::<S>();
     let from = &from[at.start..][..(FROM - 1) * (at.row + at.column) + lanes];
@@ -228,13 +230,13 @@ pub(super) fn transform<S: Simd, T: Transform<FROM, TO>, const FROM: usize, cons
         }
     }
     for row in 0..TO {
-        if row >= keep.0 {
-            break;
+        if !rows.contains(&row) {
+            continue;
         }
         let line = T::along(simd, half[row]);
         let to = &mut to[put.start + row * put.row..];
         for column in 0..TO {
-            if column >= keep.1 {
+            if column >= columns {
                 break;
             }
             S::as_mut_simd_f32s(&mut to[column * put.column..][..lanes]).0[0] = line[column];
@@ -242,8 +244,8 @@ pub(super) fn transform<S: Simd, T: Transform<FROM, TO>, const FROM: usize, cons
     }
 }
 
-/// Transforms every channel of the tiles that start at `starts` of framed memory, whose rows are `pitch` values long, and writes
-/// position by position, `spacing` values apart, one row of `channels` values per tile.
+/// Transforms every channel of the tiles that start at `starts` of framed memory, whose rows are `pitch` values long, and writes these
+/// `rows` of positions, position by position, `spacing` values apart, one row of `channels` values per tile.
 #[inline(always)]
 pub(super) fn scatter<S: Simd, T: Transform<FROM, N>, const FROM: usize, const N: usize>(
     simd: S,
@@ -251,6 +253,7 @@ pub(super) fn scatter<S: Simd, T: Transform<FROM, N>, const FROM: usize, const N
     starts: &[usize],
     (pitch, channels): (usize, usize),
     spacing: usize,
+    rows: &Range<usize>,
     to: &mut [f32],
 ) {
     let mut half = [[simd.splat_f32s(0.0); FROM]; N];
@@ -267,7 +270,8 @@ pub(super) fn scatter<S: Simd, T: Transform<FROM, N>, const FROM: usize, const N
                 row: N * spacing,
                 column: spacing,
             };
-            transform::<S, T, FROM, N>(simd, &mut half, (framed, at), (to, put), (N, N));
+            let keep = (rows.clone(), N);
+            transform::<S, T, FROM, N>(simd, &mut half, (framed, at), (to, put), keep);
             channel += lanes::<S>();
         }
     }
