@@ -55,7 +55,7 @@ proptest! {
         (height, width) in (3..17_usize, 3..17_usize),
         (biased, winograd) in any::<(bool, bool)>(),
         arch in prop::sample::select(archs()),
-        many in 2..6_usize,
+        many in 2..9_usize,
     ) {
         FORCED.set(Some(arch));
         let geometry = Convolution { stride, padding, groups, winograd };
