@@ -12,10 +12,11 @@ use crate::support::{Bench, is_empty};
 const RUN: &str = "train --model resnet8 --stages 2 --schedule bp --batch-size 16 --calibration-batches 0 --max-batches 2 --evaluate false \
                    --output run";
 
-/// Runs this line of a shell, in which `STAGGER` stands for the binary and its arguments.
+/// Runs this line of a shell, in which `PROGRAM` stands for the binary, and `STAGGER` for it with the arguments of a run.
 fn limited(bench: &Bench, line: &str) -> (Option<i32>, String) {
     let binary = assert_cmd::cargo::cargo_bin("stagger");
-    let line = line.replace("STAGGER", &format!("{} {RUN}", binary.display()));
+    let line = (line.replace("STAGGER", &format!("PROGRAM {RUN}")))
+        .replace("PROGRAM", &binary.display().to_string());
     let output = Command::new("sh")
         .args(["-c", &line])
         .current_dir(&bench.folder)
@@ -59,6 +60,17 @@ fn too_little_memory_is_said_before_training() {
     );
     let (status, stderr) = limited(&Bench::new(), "ulimit -v 400000; exec STAGGER");
     assert_eq!(status, Some(0), "{stderr}");
+}
+
+#[test]
+fn too_many_probe_batches_are_refused_before_anything_is_computed() {
+    refused(
+        "ulimit -v 600000; exec PROGRAM theory -b 64 --probe-batches 1024",
+        &[
+            "error: the images of 1024 probe batches and the weights of the measured versions need at least ",
+            "use fewer --probe-batches or a smaller --batch-size",
+        ],
+    );
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The constants of the convergence theorems, measured.
 
 #[cfg(target_os = "linux")]
-use std::process::Command;
-
 use serde_json::Value;
 
 use crate::support::Bench;
@@ -221,31 +219,6 @@ fn no_version_is_past_the_end_of_the_run() {
     assert_eq!(output.status, 0, "{}", output.stderr);
     let line = "measured along 1 update, at 1 version, on 2 other batches (16 images)\n";
     assert!(output.stdout.contains(line), "{}", output.stdout);
-}
-
-/// Probe batches that do not fit into memory are refused before anything is computed.
-#[test]
-#[cfg(target_os = "linux")]
-fn too_many_probe_batches_are_refused() {
-    let bench = Bench::new();
-    let binary = assert_cmd::cargo::cargo_bin("stagger");
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg("ulimit -v 600000; exec \"$0\" theory -b 64 --probe-batches 1024")
-        .arg(&binary)
-        .current_dir(&bench.folder)
-        .output()
-        .expect("a shell");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(output.stdout.is_empty());
-    let begin = "error: the images of 1024 probe batches and the weights of the measured versions need at least ";
-    assert!(stderr.starts_with(begin), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(
-        stderr.contains("use fewer --probe-batches or a smaller --batch-size"),
-        "{stderr}"
-    );
 }
 
 /// A run that diverges says so, with the status of runs that fail.
