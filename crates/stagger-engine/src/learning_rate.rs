@@ -127,7 +127,88 @@ pub struct Warmup {
     pub first: f64,
 }
 
+/// A setting of a learning rate outside its range.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("the learning rate expects {setting} to be {expected} but it is {found}")]
+pub struct LearningRateError {
+    /// The setting, by the name of its field.
+    pub setting: &'static str,
+    /// The range.
+    pub expected: &'static str,
+    /// The value.
+    pub found: String,
+}
+
 impl LearningRate {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The [`LearningRateError`] of the first setting outside its range.
+    pub fn validate(&self) -> Result<(), LearningRateError> {
+        let error = |setting, expected, found| LearningRateError {
+            setting,
+            expected,
+            found,
+        };
+        let positive = |setting, found: f64| match found.is_finite() && found > 0.0 {
+            true => Ok(()),
+            false => Err(error(setting, "finite and above 0", found.to_string())),
+        };
+        let not_negative = |setting, found: f64| match found.is_finite() && found >= 0.0 {
+            true => Ok(()),
+            false => Err(error(setting, "finite and at least 0", found.to_string())),
+        };
+        let at_least_one = |setting, found: usize| match found {
+            0 => Err(error(setting, "at least 1", found.to_string())),
+            _ => Ok(()),
+        };
+        positive("base", self.base)?;
+        if !(0.0..=1.0).contains(&self.warmup.first) {
+            let found = self.warmup.first.to_string();
+            return Err(error("warmup.first", "between 0 and 1", found));
+        }
+        match &self.decay {
+            Decay::Constant => Ok(()),
+            Decay::Step { at, factor } => {
+                if !at.is_sorted_by(|one, next| one < next) {
+                    return Err(error("at", "rising", format!("{at:?}")));
+                }
+                positive("factor", *factor)
+            }
+            Decay::Cosine { batches, last, .. } => {
+                at_least_one("batches", *batches)?;
+                not_negative("last", *last)
+            }
+            Decay::Restarts {
+                period,
+                growth,
+                last,
+                ..
+            } => {
+                at_least_one("period", *period)?;
+                at_least_one("growth", *growth)?;
+                not_negative("last", *last)
+            }
+            Decay::Polynomial {
+                batches,
+                power,
+                last,
+                ..
+            } => {
+                at_least_one("batches", *batches)?;
+                positive("power", *power)?;
+                not_negative("last", *last)
+            }
+            Decay::OneCycle { rise, batches } => {
+                at_least_one("rise", *rise)?;
+                match batches >= rise {
+                    true => Ok(()),
+                    false => Err(error("batches", "at least `rise`", batches.to_string())),
+                }
+            }
+        }
+    }
+
     /// The same rate for every batch.
     pub fn constant(base: f64) -> Self {
         Self {

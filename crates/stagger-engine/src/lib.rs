@@ -22,7 +22,7 @@ mod tensor;
 
 pub use error::EngineError;
 pub use initial::initial_values;
-pub use learning_rate::{Decay, LearningRate, Warmup};
+pub use learning_rate::{Decay, LearningRate, LearningRateError, Warmup};
 pub use loss::{Loss, LossOnHost, MixedLabels, MseLoss, Score, cross_entropy, mixed_cross_entropy};
 pub use optimizer::{Optimizer, OptimizerError, StepOf, WeightDecay};
 pub use precision::{Precision, UnknownPrecision};

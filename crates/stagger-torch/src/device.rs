@@ -1,5 +1,6 @@
 //! Where a stage of engine `torch` runs, and what a thread has to set up for it.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Once;
@@ -17,7 +18,8 @@ pub struct TorchDevice {
     pub cuda: Option<usize>,
     /// Compute threads of the stage on the CPU, at least 1.
     pub threads: usize,
-    /// Whether CUDA operations must give the same bits every time, at some cost in speed.
+    /// Whether CUDA operations must give the same bits every time, at some cost in speed. The environment variable
+    /// `CUBLAS_WORKSPACE_CONFIG` then has to be `:4096:8` or `:16:8` when the program starts; program `stagger` sees to that itself.
     pub deterministic: bool,
     /// Whether `f32` products on CUDA devices may round their factors to TF32, which keeps 10 bits of them. Holds for the
     /// whole process, as `deterministic` does: the stage that was made last decides.
@@ -41,17 +43,21 @@ impl TorchDevice {
         self.cuda.map_or(Device::Cpu, Device::Cuda)
     }
 
-    /// Checks that the device is there.
+    /// Checks that the device is there, and can be deterministic where it is to be.
     ///
     /// # Errors
-    /// [`EngineError::Backend`] when it is not.
+    /// [`EngineError::Backend`] when it is not, or cannot.
     pub fn check(&self) -> Result<(), EngineError> {
         let Some(index) = self.cuda else {
             return Ok(());
         };
         let found = tch::Cuda::device_count();
         if usize::try_from(found).is_ok_and(|found| index < found) {
-            return Ok(());
+            let workspace = std::env::var_os("CUBLAS_WORKSPACE_CONFIG");
+            return match self.deterministic {
+                true => check_workspace(workspace.as_deref()),
+                false => Ok(()),
+            };
         }
         let built = tch::utils::has_cuda();
         let message = if found == 0 && !built {
@@ -114,6 +120,19 @@ impl FromStr for TorchDevice {
     }
 }
 
+/// libtorch lets cuBLAS compute deterministically with one of two settings alone, and says so in the middle of a pass. A library cannot
+/// write the environment of a program that may have threads; `stagger` itself does before it has any.
+fn check_workspace(set: Option<&OsStr>) -> Result<(), EngineError> {
+    match set.and_then(OsStr::to_str) {
+        Some(":4096:8" | ":16:8") => Ok(()),
+        _ => Err(EngineError::Backend {
+            message: "a deterministic run on CUDA needs the environment variable CUBLAS_WORKSPACE_CONFIG to be :4096:8 or :16:8; set it \
+                      before the program starts, or give up equal bits with deterministic = false"
+                .to_owned(),
+        }),
+    }
+}
+
 fn unknown(name: &str) -> EngineError {
     EngineError::Backend {
         message: format!("there is no device `{name}`; use cpu, cuda or cuda:N"),
@@ -123,6 +142,20 @@ fn unknown(name: &str) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cublas_needs_a_fixed_workspace() {
+        for fine in [":4096:8", ":16:8"] {
+            assert!(check_workspace(Some(fine.as_ref())).is_ok(), "{fine}");
+        }
+        for wrong in [None, Some(""), Some(":0:0")] {
+            let refused = check_workspace(wrong.map(OsStr::new));
+            assert!(
+                matches!(refused, Err(EngineError::Backend { .. })),
+                "{wrong:?}"
+            );
+        }
+    }
 
     #[test]
     fn names_are_read_back() {

@@ -21,9 +21,13 @@ use crate::limits;
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 use crate::stages;
+use crate::training::refuse_unused_transport;
 
 /// Batches after which memory has reached what a run needs.
 const SETTLED: usize = 100;
+
+/// More batches take longer than anyone waits.
+const MOST_BATCHES: usize = 1_000_000_000;
 
 /// Each class has a name, and a column in the last layer.
 const MOST_CLASSES: usize = 1_000_000;
@@ -72,7 +76,22 @@ impl Bench {
     /// # Errors
     /// As [`Training::run`](crate::Training::run).
     pub fn run(&self) -> Result<Measured, Error> {
-        let counted = self.batches.saturating_add(self.warmup);
+        if self.batches == 0 {
+            return Err(Refusal::Zero { option: "batches" }.into());
+        }
+        for (option, found) in [("batches", self.batches), ("warmup", self.warmup)] {
+            if found > MOST_BATCHES {
+                return Err(Refusal::Value {
+                    option,
+                    found: found.to_string(),
+                    kind: "a number of batches to measure",
+                    expected: "at most 1000000000",
+                }
+                .into());
+            }
+        }
+        refuse_unused_transport(&self.options, 1)?;
+        let counted = self.batches + self.warmup;
         let mut job = job(self.options.clone(), self.shape, self.classes)?;
         let places = 0..job.replicas.places();
         stages::check(&job, places.clone())?;
@@ -154,8 +173,13 @@ pub(crate) fn job(said: TrainingOptions, shape: [usize; 3], classes: usize) -> R
         warmup_batches: Some(0),
         ..TrainingOptions::default()
     };
+    let defaults = TrainingOptions {
+        // So small that random labels do not drive the loss to infinity.
+        lr: Some(0.01),
+        ..TrainingOptions::default()
+    };
     // Other defaults follow from what is said: stages from the schedule.
-    let options = fixed.or(said);
+    let options = fixed.or(said).or(defaults);
     let batch_size = batch_size(&options);
     Job::new(options, &given(shape, classes, batch_size))
 }

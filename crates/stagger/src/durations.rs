@@ -89,6 +89,29 @@ pub(crate) fn check_batch_size(found: usize) -> Result<(), Refusal> {
     }
 }
 
+/// Makes sure that a time is one that a text or a file could have said: those have been checked when they were read.
+///
+/// # Errors
+/// [`Refusal::Value`].
+pub(crate) fn check_time(
+    option: &'static str,
+    found: Option<&Distribution>,
+) -> Result<(), Refusal> {
+    match found {
+        None => Ok(()),
+        Some(Distribution::Sum(parts)) => parts
+            .iter()
+            .try_for_each(|part| check_time(option, Some(part))),
+        Some(time) if time.can_be_written() => Ok(()),
+        Some(time) => Err(Refusal::Value {
+            option,
+            found: format!("{time:?}"),
+            kind: "a time",
+            expected: "one between 0 s and a day",
+        }),
+    }
+}
+
 impl FromStr for DurationsChoice {
     type Err = DurationsError;
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use stagger_data::{DataError, shown_path, shown_sentence, shown_text};
-use stagger_engine::{EngineError, OptimizerError};
+use stagger_engine::{EngineError, LearningRateError, OptimizerError};
 use stagger_model::{CutError, ModelError};
 use stagger_plan::{RateError, SimulationError, StalenessError};
 use stagger_report::ReportError;
@@ -66,6 +66,9 @@ pub enum Error {
     /// A setting of the optimizer is outside its range.
     #[error(transparent)]
     Optimizer(#[from] OptimizerError),
+    /// A setting of the learning rate is outside its range.
+    #[error(transparent)]
+    LearningRate(#[from] LearningRateError),
     /// A stage cannot be built.
     #[error("stage {stage}: {source}")]
     Stage {

@@ -345,7 +345,7 @@ impl Job {
             horizon.snapshot_at.dedup();
         }
         let learning_rate = match &given.learning_rate {
-            Some(rate) => rate.clone(),
+            Some(rate) => rate.validate().map(|()| rate.clone())?,
             None => optimization::learning_rate(
                 &mut options,
                 epochs,
@@ -458,8 +458,20 @@ pub fn check_snapshots(options: &TrainingOptions) -> Result<(), Refusal> {
             found: "0".to_owned(),
             expected: "1 or more",
         }),
+        (Some(0), None) if options.on_nan.as_deref() == Some("rollback") => Err(Refusal::Unused {
+            option: "on_nan",
+            beside: "keep_snapshots",
+            found: "0".to_owned(),
+            expected: "1 or more",
+        }),
         _ => Ok(()),
     }
+}
+
+/// Whether something that is asked for needs snapshots.
+#[must_use]
+pub fn needs_snapshots(options: &TrainingOptions) -> bool {
+    options.snapshot_every.is_some() || options.on_nan.as_deref() == Some("rollback")
 }
 
 /// Makes sure that each share of a batch has a sample: of every micro-batch each replica's.

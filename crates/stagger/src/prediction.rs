@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::evaluation::evaluate_with;
 use crate::job::{FORMER_CPU, Given, Job, images};
 use crate::options::TrainingOptions;
-use crate::refusal::refuse_emulated;
+use crate::refusal::{Refusal, refuse_emulated};
 use crate::run_weights::{InStages, RunWeights};
 
 /// What a run's network says of pictures: for each, in their order, the `top` likeliest classes, or why it cannot be read. Paths
@@ -146,12 +146,15 @@ impl PreparedPrediction {
     /// classes and the logits of all, or why the picture cannot be read.
     ///
     /// # Errors
-    /// When the stages fail, and [`ReportError::Output`] with the error of `on_picture`, which ends the work.
+    /// When `top` is 0, when the stages fail, and [`ReportError::Output`] with the error of `on_picture`, which ends the work.
     pub fn run(
         &self,
         top: usize,
         mut on_picture: impl FnMut(Result<(Prediction, &[f32]), Error>) -> io::Result<()>,
     ) -> Result<(), Error> {
+        if top == 0 {
+            return Err(Refusal::Zero { option: "top" }.into());
+        }
         let names = &self.trained_on.class_names;
         let mut next = 0;
         let mut failure = None;

@@ -20,7 +20,7 @@ use crate::options::TrainingOptions;
 use crate::ranks::{self, Leader, Origin};
 use crate::refusal::Refusal;
 use crate::stages;
-use crate::training::set_stages;
+use crate::training::{refuse_unused_transport, set_stages};
 
 pub(crate) use hops::{RoundTrips, round_trips};
 use stage_times::StageSamples;
@@ -102,6 +102,11 @@ impl Profiling {
         if let Some(leader) = leader {
             leader.compare(self.command_line.as_deref())?;
         }
+        if self.options.emulate.is_some() {
+            return Err(Refusal::NothingToMeasure.into());
+        }
+        let ranks = leader.map_or(1, Leader::ranks);
+        refuse_unused_transport(&self.options, ranks)?;
         let mut options = TrainingOptions {
             balance: Some(self.options.balance.clone().unwrap_or("profile".into())),
             ..self.options.clone()

@@ -228,6 +228,13 @@ pub enum Refusal {
         /// Why it means nothing, as half a sentence.
         why: &'static str,
     },
+    /// Stages that sleep are to be measured.
+    NothingToMeasure,
+    /// The least staleness of a method that has none to find, in notation.
+    KeepBusy {
+        /// The schedule.
+        found: String,
+    },
     /// Emulated stages in several processes.
     RanksNotEmulated {
         /// Processes.

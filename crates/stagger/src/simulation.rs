@@ -12,7 +12,7 @@ use stagger_schedule::{Place, Replicas, Schedule};
 use crate::balance::{
     EstimateFor, ToCut, check_profile, cut_of_profile, first_cut, read_profile, unread_memory,
 };
-use crate::durations::{self, Durations, DurationsChoice, DurationsError, Stages};
+use crate::durations::{self, Durations, DurationsChoice, DurationsError, Stages, check_time};
 use crate::error::Error;
 use crate::job::{replicas, stragglers};
 use crate::refusal::Refusal;
@@ -22,6 +22,9 @@ const MOMENTUM_SLOTS: usize = 1;
 
 /// Most evaluations, and most snapshots, of a simulation: each is listed in the memory of every stage.
 const MOST_PAUSES: usize = 1_000_000;
+
+/// Batches of a simulation: of one stage they take seconds.
+const MOST_BATCHES: usize = 100_000_000;
 
 /// Far more batches than there are between evaluations, or in one.
 const MOST_PAUSE_BATCHES: usize = 1_000_000_000;
@@ -95,7 +98,8 @@ impl Default for Simulation {
             snapshots: None,
             batches: 1000,
             warmup: 100,
-            seed: 0,
+            // As `stagger simulate` has it.
+            seed: 1,
         }
     }
 }
@@ -148,9 +152,8 @@ impl Simulation {
     pub fn prepare(&self) -> Result<PreparedSimulation, Error> {
         let schedule = Schedule::parse(&self.schedule, self.stages)?;
         let replicas = replicas(self.replicas.as_deref(), &schedule)?;
-        if self.batches == 0 {
-            return Err(Refusal::Zero { option: "batches" }.into());
-        }
+        self.check_batches()?;
+        self.check_times()?;
         self.batch_size
             .map_or(Ok(()), durations::check_batch_size)?;
         self.check_pauses()?;
@@ -250,6 +253,41 @@ impl Simulation {
 }
 
 impl Simulation {
+    fn check_batches(&self) -> Result<(), Refusal> {
+        if self.batches == 0 {
+            return Err(Refusal::Zero { option: "batches" });
+        }
+        for (option, found) in [("batches", self.batches), ("warmup", self.warmup)] {
+            if found > MOST_BATCHES {
+                return Err(Refusal::Value {
+                    option,
+                    found: found.to_string(),
+                    kind: "a number of batches to simulate",
+                    expected: "at most 100000000",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Times that were read from a text have been checked there.
+    fn check_times(&self) -> Result<(), Refusal> {
+        let equal = match self.durations {
+            DurationsChoice::Equal(seconds) => Some(Distribution::Constant(seconds)),
+            DurationsChoice::File(_) => None,
+        };
+        let snapshot = self.snapshots.map(|of| Distribution::Constant(of.seconds));
+        for (option, time) in [
+            ("profile", equal.as_ref()),
+            ("latency", self.latency.as_ref()),
+            ("transfer", self.transfer.as_ref()),
+            ("snapshot_time", snapshot.as_ref()),
+        ] {
+            check_time(option, time)?;
+        }
+        Ok(())
+    }
+
     fn check_pauses(&self) -> Result<(), Refusal> {
         let evaluations = self.evaluations.as_ref();
         let snapshots = self.snapshots.as_ref();
@@ -366,8 +404,24 @@ impl PreparedSimulation {
     /// whether there is one. It splits its backward passes if the schedule does. Evaluations and snapshots are left out of the search.
     ///
     /// # Errors
-    /// When the stages cannot be simulated.
+    /// When the schedule is neither `dsp` nor `dsp + split`: others do other work for a batch, or have a staleness of their own. When the
+    /// share is not above 0 and below 1, and when the stages cannot be simulated.
     pub fn with_least_staleness(&self, share: f64) -> Result<(Self, bool), Error> {
+        let said = self.request.schedule.to_lowercase();
+        let words: String = said.split_whitespace().collect();
+        if !matches!(words.as_str(), "dsp" | "dsp+split") {
+            let found = self.request.schedule.clone();
+            return Err(Refusal::KeepBusy { found }.into());
+        }
+        if !(share > 0.0 && share < 1.0) {
+            return Err(Refusal::Value {
+                option: "keep_busy",
+                found: share.to_string(),
+                kind: "a share of the time",
+                expected: "one above 0 and below 1, such as 0.99",
+            }
+            .into());
+        }
         // Of at least as many batches as it takes to tell shares apart.
         let usual = LeastStaleness::default();
         let search = LeastStaleness {

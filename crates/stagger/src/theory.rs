@@ -26,7 +26,7 @@ use crate::limits;
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 use crate::stages;
-use crate::training::initial_states;
+use crate::training::{initial_states, refuse_unused_transport};
 
 pub use error::TheoryError;
 use meter::Probe;
@@ -121,6 +121,7 @@ impl Theory {
         self.check()?;
         // What the theorems leave out is said before any image is looked at.
         method::check(&self.options)?;
+        refuse_unused_transport(&self.options, 1)?;
         let mut job = Job::new(with_constant_rate(&self.options), given)?;
         let convergence = method::convergence(&job.schedule)?;
         let momentum = method::momentum(&job.optimizer)?;

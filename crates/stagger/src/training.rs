@@ -53,6 +53,7 @@ pub(crate) use prepared::set_stages;
 pub use run::{Run, SnapshotCost};
 pub use stall::Stalled;
 pub(crate) use start_states::initial_states;
+pub(crate) use unused::refuse_unused_transport;
 
 /// A training run: a thread per stage, with helpers where they are asked for, in this process or in several.
 ///
@@ -147,9 +148,11 @@ impl<'a> Training<'a> {
         Self::default()
     }
 
-    /// Sets these options; those that are `None` stay as they are.
+    /// Sets these options; those that are `None` stay as they are. A name replaces an object that was given before, as an object
+    /// replaces a name.
     #[must_use]
     pub fn options(mut self, options: TrainingOptions) -> Self {
+        self.given.replace_by(&options);
         self.options = options.or(self.options);
         self.outputs.folder |= self.options.output.is_some();
         self

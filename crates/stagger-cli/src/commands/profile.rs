@@ -85,15 +85,7 @@ fn profiling(arguments: &ProfileArgs) -> Result<Profiling, Failure> {
         }
     }
     let said = arguments.engine.options();
-    if said.emulate.is_some() {
-        let sentence = "--emulate: stages that sleep take what they are told, and there is nothing to measure; leave it out";
-        return Err(anyhow!(sentence).into());
-    }
-    let own = TrainingOptions {
-        // So small that random labels do not drive the loss to infinity.
-        lr: Some(0.01),
-        ..arguments.images.options()
-    };
+    let own = arguments.images.options();
     Ok(Profiling {
         options: own.or(arguments.pipeline.options()).or(said),
         shape,

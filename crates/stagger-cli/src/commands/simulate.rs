@@ -19,9 +19,6 @@ use crate::failure::Failure;
 use crate::flags::SimulateArgs;
 use crate::terminal::say;
 
-/// Batches of a simulation: of one stage they take seconds.
-const MOST_BATCHES: usize = 100_000_000;
-
 /// Simulates a schedule, and says what it would reach.
 pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     let durations: DurationsChoice = arguments.profile.parse().context("--profile")?;
@@ -30,16 +27,6 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
         let sentence =
             "--grid draws, and --json prints one object and nothing else; leave one of them out";
         return Err(anyhow!(sentence).into());
-    }
-    for (flag, batches) in [
-        ("--batches", arguments.batches),
-        ("--warmup", arguments.warmup),
-    ] {
-        if batches > MOST_BATCHES {
-            return Err(
-                anyhow!("{flag} is {batches}; at most {MOST_BATCHES} are simulated").into(),
-            );
-        }
     }
     let evaluations = both(
         ("--evaluate-every", arguments.evaluate_every),
@@ -60,7 +47,6 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
             return Err(anyhow!(sentence).into());
         }
     };
-    let schedule = arguments.schedule.clone();
     let trace = arguments.trace.as_deref().map(NewFile::at).transpose()?;
     let simulation = Simulation {
         schedule: arguments.schedule,
@@ -83,14 +69,6 @@ pub fn run(arguments: SimulateArgs) -> Result<(), Failure> {
     let mut note = String::new();
     if let Some(text) = &arguments.keep_busy {
         let share = share(text)?;
-        let words: String = schedule.to_lowercase().split_whitespace().collect();
-        if !matches!(words.as_str(), "dsp" | "dsp+split") {
-            return Err(anyhow!(
-                "--keep-busy finds the staleness of dsp and of dsp + split, and the schedule is {}; give dsp --stages K",
-                shown_text(&schedule)
-            )
-            .into());
-        }
         if simulation.evaluations.is_some() || simulation.snapshots.is_some() {
             let sentence = "--keep-busy looks for the staleness of training alone; leave out --evaluate-every and --snapshot-every";
             return Err(anyhow!(sentence).into());

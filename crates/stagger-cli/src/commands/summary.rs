@@ -1,7 +1,7 @@
 //! `stagger summary`.
 
 use anyhow::Context;
-use stagger::job::{check_shares, summary_inputs};
+use stagger::job::summary_inputs;
 use stagger::model::{Balance, SummaryTime, summary};
 use stagger::schedule::ideal_speedup;
 use stagger::{UnmeasuredCut, cut_without_measuring, named_model};
@@ -28,7 +28,6 @@ pub fn run(arguments: &SummaryArgs) -> Result<(), Failure> {
     let estimate = estimate.map_err(stagger::Error::from)?;
     let UnmeasuredCut { cut, misfit } =
         cut_without_measuring(&balance, &model, &schedule, arguments.batch_size, &estimate)?;
-    check_shares(&model, &schedule, arguments.batch_size).map_err(stagger::Error::from)?;
     let stages = summary_inputs(&schedule);
     let replicas = schedule.replicas().unwrap_or(1);
     let time = SummaryTime {

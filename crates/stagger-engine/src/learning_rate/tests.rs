@@ -238,3 +238,69 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<LearningRate>(&text).unwrap(), schedule);
     }
 }
+
+#[test]
+fn settings_outside_their_ranges_are_named() {
+    let rate = |base, decay, first| LearningRate {
+        base,
+        decay,
+        warmup: Warmup { batches: 1, first },
+    };
+    let cosine = |batches, last| Decay::Cosine {
+        from: 0,
+        batches,
+        last,
+    };
+    let polynomial = |batches, power, last| Decay::Polynomial {
+        from: 0,
+        batches,
+        power,
+        last,
+    };
+    let restarts = |period, growth, last| Decay::Restarts {
+        from: 0,
+        period,
+        growth,
+        last,
+    };
+    let step = |at: &[usize], factor| Decay::Step {
+        at: at.to_vec(),
+        factor,
+    };
+    let cycle = |rise, batches| Decay::OneCycle { rise, batches };
+    let found = |decay| rate(0.1, decay, 0.0).validate();
+    for fine in [
+        Decay::Constant,
+        cosine(1, 0.0),
+        polynomial(1, 2.0, 0.0),
+        restarts(1, 1, 0.0),
+        step(&[1, 2], 0.1),
+        cycle(1, 1),
+    ] {
+        assert_eq!(found(fine), Ok(()));
+    }
+    for base in [0.0, -0.1, f64::NAN, f64::INFINITY] {
+        let error = rate(base, Decay::Constant, 0.0).validate().unwrap_err();
+        assert_eq!((error.setting, error.found), ("base", base.to_string()));
+    }
+    for first in [-0.1, 1.5, f64::NAN] {
+        let error = rate(0.1, Decay::Constant, first).validate().unwrap_err();
+        assert_eq!(error.setting, "warmup.first");
+    }
+    for (decay, setting) in [
+        (cosine(0, 0.0), "batches"),
+        (cosine(1, -1.0), "last"),
+        (polynomial(0, 1.0, 0.0), "batches"),
+        (polynomial(1, 0.0, 0.0), "power"),
+        (polynomial(1, 1.0, f64::NAN), "last"),
+        (restarts(0, 1, 0.0), "period"),
+        (restarts(1, 0, 0.0), "growth"),
+        (restarts(1, 1, -1.0), "last"),
+        (step(&[2, 2], 0.1), "at"),
+        (step(&[1, 2], 0.0), "factor"),
+        (cycle(0, 4), "rise"),
+        (cycle(5, 4), "batches"),
+    ] {
+        assert_eq!(found(decay).unwrap_err().setting, setting);
+    }
+}

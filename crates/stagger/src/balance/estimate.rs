@@ -7,7 +7,7 @@ use stagger_schedule::Schedule;
 use super::{Computes, FirstCut, ToCut, first_cut};
 use crate::durations::check_batch_size;
 use crate::error::Error;
-use crate::job::{self, CPU};
+use crate::job::{self, CPU, check_shares};
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 
@@ -113,7 +113,7 @@ pub(crate) fn cost_model(options: &TrainingOptions) -> CostModel {
 /// The cut that a run with momentum takes of a model, without measuring anything.
 ///
 /// # Errors
-/// When the batch size is none, when the balance does not fit model or schedule, when the profile in its file is one of something else, and for
+/// When the batch size is none or leaves a share of it without a sample, when the balance does not fit model or schedule, when the profile in its file is one of something else, and for
 /// [`Balance::Profile`], which is measured.
 pub fn cut_without_measuring(
     balance: &Balance,
@@ -123,6 +123,7 @@ pub fn cut_without_measuring(
     estimate: &Estimate,
 ) -> Result<UnmeasuredCut, Error> {
     check_batch_size(batch_size)?;
+    check_shares(model, schedule, batch_size)?;
     if *balance == Balance::Profile {
         return Err(CutError::NotMeasured {
             balance: balance.to_string(),

@@ -13,8 +13,9 @@ use stagger_runtime::Replicas;
 use stagger_schedule::Schedule;
 
 use super::milliseconds;
+use crate::durations::check_batch_size;
 use crate::error::Error;
-use crate::job::{CPU, is_engine, summary_inputs};
+use crate::job::{CPU, check_shares, is_engine, summary_inputs};
 use crate::refusal::{Refusal, check_path};
 
 /// Far more than a profile of any model in the zoo with a thousand rounds has.
@@ -156,13 +157,16 @@ pub(crate) struct FirstCut {
 /// more blocks than fit the memory that the profile allows.
 ///
 /// # Errors
-/// When the file is no profile, or one of another model, input, or number of classes or devices; and when no cut fits.
+/// When the batch size is none or leaves a share of it without a sample; when the file is no profile, or one of another model, input, or
+/// number of classes or devices; and when no cut fits.
 pub fn cut_by_profile(
     path: &Path,
     model: &Model,
     schedule: &Schedule,
     batch_size: usize,
 ) -> Result<Cut, Error> {
+    check_batch_size(batch_size)?;
+    check_shares(model, schedule, batch_size)?;
     let run = ToCut {
         model,
         schedule,

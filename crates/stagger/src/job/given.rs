@@ -48,6 +48,15 @@ impl Given {
         Ok(())
     }
 
+    /// Leaves out the objects of which something else is said.
+    pub fn replace_by(&mut self, said: &TrainingOptions) {
+        self.model.take_if(|_| said.model.is_some());
+        self.split.take_if(|_| said.dataset.is_some());
+        self.schedule.take_if(|_| said.schedule.is_some());
+        self.optimizer.take_if(|_| said.optimizer.is_some());
+        self.learning_rate.take_if(|_| said.lr.is_some());
+    }
+
     /// Puts into the options what they can say of the objects.
     pub fn name_in(&self, options: &mut TrainingOptions) -> Result<(), Refusal> {
         if let Some(model) = &self.model {

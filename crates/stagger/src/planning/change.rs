@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use super::Planning;
+use super::devices::MOST_DEVICES;
 use crate::refusal::Refusal;
 
 /// The most devices that are added at once.
@@ -49,11 +50,13 @@ impl FromStr for DeviceChange {
 }
 
 impl DeviceChange {
-    /// The plan to make with them.
+    /// The plan to make with them. It refuses more devices than can be planned for.
     #[must_use]
     pub fn apply(&self, planning: &Planning) -> Planning {
         let mut changed = planning.clone();
-        changed.added.extend(vec![self.like; self.more]);
+        // As many as are refused in any case.
+        let more = self.more.min(MOST_DEVICES + 1);
+        changed.added.extend(vec![self.like; more]);
         changed
     }
 }

@@ -4,12 +4,12 @@ use stagger_plan::{DeviceProfile, Distribution, LinkProfile, Profile};
 
 use super::Planning;
 use crate::balance::ProfileMisfit;
-use crate::durations::DurationsError;
+use crate::durations::{DurationsError, check_time};
 use crate::error::Error;
 use crate::refusal::{Refusal, said_number};
 
 /// Devices that a plan is made for at most: the methods on all of them are tried within minutes.
-const MOST_DEVICES: usize = 64;
+pub(super) const MOST_DEVICES: usize = 64;
 
 /// The least speed in multiples of a measured one. The largest is one over that.
 const LEAST_SPEED: f64 = 1e-6;
@@ -106,6 +106,7 @@ impl Planning {
         if speeds.iter().any(|speed| *speed != 1.0) || (measured > 1 && !self.added.is_empty()) {
             profile.stages = None;
         }
+        check_time("latency", self.latency.as_ref())?;
         self.set_links(&mut profile);
         let slow = |link: &LinkProfile| !link.per_megabyte.can_be_written();
         if let Some(seconds) = self.per_megabyte.filter(|_| profile.links.iter().any(slow)) {

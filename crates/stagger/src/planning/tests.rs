@@ -356,3 +356,27 @@ fn memory_that_is_not_looked_at_is_told() {
     assert!(told(&read, Some("2,3")));
     assert!(!told(&read, None));
 }
+
+#[test]
+fn what_no_file_could_say_is_refused() {
+    for more in [65, usize::MAX] {
+        let sentence = refused(
+            |_| {},
+            |planning| *planning = crate::DeviceChange { more, like: 0 }.apply(planning),
+        );
+        assert!(
+            sentence.starts_with("--what-if with ") && sentence.ends_with("give at most 64"),
+            "{sentence}"
+        );
+    }
+    for seconds in [-1.0, f64::NAN, 1e6] {
+        let sentence = refused(
+            |_| {},
+            |planning| planning.latency = Some(stagger_plan::Distribution::Constant(seconds)),
+        );
+        assert!(
+            sentence.starts_with("--latency ") && sentence.ends_with("between 0 s and a day"),
+            "{sentence}"
+        );
+    }
+}

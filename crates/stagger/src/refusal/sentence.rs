@@ -192,6 +192,16 @@ impl Refusal {
                 name(option),
                 name("emulate")
             ),
+            Self::NothingToMeasure => format!(
+                "{}: stages that sleep take what they are told, and there is nothing to measure; leave it out",
+                name("emulate")
+            ),
+            Self::KeepBusy { found } => format!(
+                "{} finds the staleness of dsp and of dsp + split, and the schedule is {}; give dsp {} K",
+                name("keep_busy"),
+                shown_text(found),
+                name("stages")
+            ),
             Self::RanksNotEmulated { ranks } => format!(
                 "an emulated run is one process, and there are {ranks}; start it without mpirun"
             ),

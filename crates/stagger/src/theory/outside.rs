@@ -34,6 +34,19 @@ pub(super) fn outside(job: &Job) -> Vec<String> {
     if job.options.clip_norm.is_some() {
         lines.push("gradient clipping: the theorems hold where it never acts".to_owned());
     }
+    if job.options.freeze_stages.is_some_and(|stages| stages > 0) {
+        lines.push("stages that are not trained: the theorems are of the loss as a function of all parameters".to_owned());
+    }
+    if job
+        .options
+        .head_lr_factor
+        .is_some_and(|factor| factor != 1.0)
+    {
+        lines.push(
+            "a learning rate of its own for the head: the theorems have one for all parameters"
+                .to_owned(),
+        );
+    }
     if job.precision == Precision::Bf16 {
         lines.push("passes round to bf16, which is in no proof".to_owned());
     }

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 
 /// Options of links that the run does not have, as they are said. A resumed run may have been asked for them where it was
 /// before.
-pub(super) fn refuse_unused_transport(
+pub(crate) fn refuse_unused_transport(
     options: &TrainingOptions,
     ranks: usize,
 ) -> Result<(), Error> {

@@ -15,6 +15,7 @@ mod gradients;
 mod logits;
 mod profiling;
 mod ranks;
+mod refusals;
 mod replicas;
 mod support;
 mod sync_batch_norm;

@@ -97,7 +97,7 @@ impl Request {
         stagger::job::check_snapshots(&values).map_err(stagger::Error::from)?;
         series::settle_paths(&mut values)?;
         let stages = values.stages;
-        let keep_snapshots = values.snapshot_every.is_none().then_some(0);
+        let keep_snapshots = (!stagger::job::needs_snapshots(&values)).then_some(0);
         let train = TrainingOptions {
             schedule: None,
             seed: None,

@@ -143,7 +143,7 @@ impl Request {
         stagger::job::check_snapshots(&values).map_err(stagger::Error::from)?;
         series::settle_paths(&mut values)?;
         values.output = None;
-        let takes_snapshots = values.snapshot_every.is_some()
+        let takes_snapshots = stagger::job::needs_snapshots(&values)
             || over.iter().any(|axis| axis.option == "snapshot-every");
         // Each run is one of several, and is run again from its start where it was interrupted.
         let ours = TrainingOptions {
