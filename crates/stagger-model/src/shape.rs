@@ -125,6 +125,13 @@ impl Layer {
                     return Err(self.setting("groups", groups, expected));
                 }
                 let image = self.image(input, Some(*in_channels))?;
+                // More gives outputs that see nothing but zeros, and takes memory by the square.
+                let most = image[1].max(image[2]).max(*kernel);
+                if *padding > most {
+                    let expected =
+                        format!("at most {most}, as long as a side of its image or kernel");
+                    return Err(self.setting("padding", padding, expected));
+                }
                 let [height, width] = self.windows(image, *kernel, *stride, *padding)?;
                 Ok(vec![*out_channels, height, width])
             }

@@ -95,7 +95,7 @@ impl Bench {
         let mut job = job(self.options.clone(), self.shape, self.classes)?;
         let places = 0..job.replicas.places();
         stages::check(&job, places.clone())?;
-        limits::check(&job, places, false)?;
+        limits::check(&job, places, false, 0)?;
         balance::resolve(&mut job, None, None)?;
 
         reset_peak_resident();

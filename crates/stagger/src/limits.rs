@@ -24,14 +24,21 @@ const HEAP_BYTES: u64 = 4 << 20;
 /// Files that a run holds open at once: folder, metrics, log, weights, a snapshot.
 const FILES_OF_A_FOLDER: usize = 5;
 
-/// Makes sure that a run with these places in this process can have what it certainly needs.
+/// Makes sure that a run with these places in this process can have what it certainly needs, beside which `watches` threads watch it.
 ///
 /// # Errors
 /// [`Refusal::Memory`], [`Refusal::Threads`] or [`Refusal::Files`].
-pub fn check(job: &Job, places: Range<usize>, writes: bool) -> Result<(), Refusal> {
-    let needed = threads(job, &places, writes);
+pub fn check(job: &Job, places: Range<usize>, writes: bool, watches: usize) -> Result<(), Refusal> {
+    let needed = threads(job, &places, writes).saturating_add(watches);
+    let has_helpers = places
+        .clone()
+        .any(|place| job.engine.at(place).threads() > 1);
     memory(job, places, needed)?;
-    spawn(needed).map_err(|found| Refusal::Threads { needed, found })?;
+    spawn(needed).map_err(|found| Refusal::Threads {
+        needed,
+        found,
+        has_helpers,
+    })?;
     let files = files(job, writes);
     open(files).map_err(|found| Refusal::Files {
         needed: files,

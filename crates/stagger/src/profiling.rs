@@ -144,7 +144,7 @@ impl Profiling {
             None => 0..job.replicas.places(),
         };
         stages::check(&job, places.clone())?;
-        limits::check(&job, places, false)?;
+        limits::check(&job, places, false, 0)?;
 
         let commit = self.commit.as_deref();
         let measured = balance::measure(&job, leader, commit, self.rounds)?;

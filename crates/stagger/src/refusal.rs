@@ -60,6 +60,8 @@ pub enum Refusal {
         needed: usize,
         /// Threads that could be started.
         found: usize,
+        /// Whether stages have several threads.
+        has_helpers: bool,
     },
     /// The system lets this process open too few files.
     Files {

@@ -129,7 +129,7 @@ impl Theory {
         let steps = self.steps_of(&job)?;
         let places = 0..job.replicas.places();
         stages::check(&job, places.clone())?;
-        limits::check(&job, places, false)?;
+        limits::check(&job, places, false, 0)?;
         memory::check(&job, steps, self.probe_batches)?;
         let mut notes: Vec<String> = limits::cache_note(&job).into_iter().collect();
         notes.extend(balance::resolve(&mut job, None, None)?);

@@ -5,11 +5,11 @@ mod ranks;
 mod report;
 
 use anyhow::anyhow;
+use stagger::check_path;
 use stagger::data::shown_path;
 use stagger::profiling::Profiling;
 use stagger::report::NewFile;
 use stagger::transport::World;
-use stagger::{TrainingOptions, check_path};
 
 use super::print;
 use crate::failure::Failure;

@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
-use stagger::data::shown_text;
 use stagger::plan::{Distribution, LeastStaleness, Simulated, StageSimulated};
 use stagger::report::{NewFile, Table, trace};
 use stagger::{

@@ -130,6 +130,26 @@ fn settings_out_of_range_are_refused() {
     assert!(error(pool(0, 1, 0), &[1, 4, 4]).contains("kernel = 0; expected at least 1"));
     assert!(error(pool(2, 0, 0), &[1, 4, 4]).contains("stride = 0; expected at least 1"));
     assert!(error(pool(3, 1, 2), &[1, 4, 4]).contains("padding = 2; expected at most 1"));
+    let padded = |kernel, padding| Layer::Conv2d {
+        name: "c".into(),
+        in_channels: 1,
+        out_channels: 1,
+        kernel,
+        stride: 4000,
+        padding,
+        groups: 1,
+        bias: false,
+        zero_weight: false,
+    };
+    for (kernel, most) in [(3, 6), (7, 7)] {
+        assert!(padded(kernel, most).output_shape(&[1, 4, 6]).is_ok());
+        assert_eq!(
+            error(padded(kernel, 4000), &[1, 4, 6]),
+            format!(
+                "layer `c` has padding = 4000; expected at most {most}, as long as a side of its image or kernel"
+            )
+        );
+    }
     let odd = Layer::SubsamplePad {
         stride: 2,
         in_channels: 3,

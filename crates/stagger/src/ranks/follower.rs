@@ -113,7 +113,7 @@ fn prepare(world: &World, config: &str, given: &Given) -> Result<(Job, Range<usi
     let job = Job::new(options, given)?;
     let places = super::placement(&job, world.size())?.stages_of(world.rank());
     stages::check(&job, places.clone())?;
-    limits::check(&job, places.clone(), false)?;
+    limits::check(&job, places.clone(), false, 0)?;
     Ok((job, places))
 }
 

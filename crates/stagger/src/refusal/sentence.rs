@@ -63,11 +63,21 @@ impl Refusal {
                     _ => format!("{begin}, or use another data set"),
                 }
             }
-            Self::Threads { needed, found } => format!(
-                "the run needs {needed} threads besides the first (stages, loaders, snapshots), and this process may start {found}; raise the limit (ulimit -u, or that of the container), or use fewer {} or {}",
-                name("stages"),
-                name("workers")
-            ),
+            Self::Threads {
+                needed,
+                found,
+                has_helpers,
+            } => {
+                let of_stages = match has_helpers {
+                    true => format!("{}, {}", name("threads_per_stage"), name("stages")),
+                    false => name("stages"),
+                };
+                format!(
+                    "the run needs {needed} threads besides the first (stages, loaders, snapshots), and this process may start {found}; raise \
+                     the limit (ulimit -u or -v, or that of the container), or use fewer {of_stages} or {}",
+                    name("workers")
+                )
+            }
             Self::Files { needed, found } => format!(
                 "the run has up to {needed} files open at once, and this process may open {found} more; raise the limit (ulimit -n)"
             ),

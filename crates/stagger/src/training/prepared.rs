@@ -139,7 +139,8 @@ impl<'a> Prepared<'a> {
         stages::check(&prepared.job, places.clone())?;
         if prepared.finished().is_none() {
             let writes = !matches!(prepared.folder, Folder::None);
-            limits::check(&prepared.job, places, writes)?;
+            let watches = usize::from(writes && prepared.watches_disk());
+            limits::check(&prepared.job, places, writes, watches)?;
             prepared.notes.extend(limits::cache_note(&prepared.job));
         }
         if prepared.finished().is_none() {
@@ -159,6 +160,11 @@ impl<'a> Prepared<'a> {
                 .extend(leader.prepare(&prepared.job, commit)?);
         }
         Ok(prepared)
+    }
+
+    /// Whether a thread sees to it that the disk answers.
+    fn watches_disk(&self) -> bool {
+        self.outputs.on_disk_stall.is_some() && self.job.stall_timeout.is_some()
     }
 
     /// What the options mean.
