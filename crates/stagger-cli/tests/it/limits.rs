@@ -104,7 +104,7 @@ fn too_few_threads_are_said_before_training() {
     refused(
         &line,
         &[
-            "error: the run needs 5 threads besides the first (stages, loaders, snapshots), and this process may start ",
+            "error: the run needs 5 threads besides the first (stages, loaders, snapshots, the watch over the disk), and this process may start ",
             "; raise the limit (ulimit -u or -v, or that of the container), or use fewer --stages or --workers\n",
         ],
     );

@@ -252,3 +252,24 @@ fn a_run_over_bytes_is_the_run_over_threads_unless_they_are_halved() {
         );
     }
 }
+
+#[test]
+fn a_calibration_that_was_asked_for_is_not_left_out_in_silence() {
+    let bench = Bench::new();
+    let short = "train --dataset shapes --model resnet8 --schedule dsp --stages 2 --batch-size 8 --max-batches 3 --evaluate false";
+    let line = "no calibration: its first 8 batches are not timed, and the run has no more\n";
+    for (flags, is_said) in [
+        ("--calibration-batches 3", true),
+        ("--calibration-batches 0", false),
+        ("", false),
+    ] {
+        let output = bench.stagger(&format!("{short} {flags}"));
+        assert_eq!(output.status, 0, "{}", output.stderr);
+        assert_eq!(
+            output.stdout.contains(line),
+            is_said,
+            "{flags}: {}",
+            output.stdout
+        );
+    }
+}

@@ -73,7 +73,7 @@ impl Refusal {
                     false => name("stages"),
                 };
                 format!(
-                    "the run needs {needed} threads besides the first (stages, loaders, snapshots), and this process may start {found}; raise \
+                    "the run needs {needed} threads besides the first (stages, loaders, snapshots, the watch over the disk), and this process may start {found}; raise \
                      the limit (ulimit -u or -v, or that of the container), or use fewer {of_stages} or {}",
                     name("workers")
                 )

@@ -22,6 +22,15 @@ pub enum Calibration {
     Interrupted,
 }
 
+/// A line for people where the run is too short to have one.
+pub fn left_out(job: &Job) -> Option<String> {
+    (job.horizon.batches <= WARMUP_BATCHES).then(|| {
+        format!(
+            "no calibration: its first {WARMUP_BATCHES} batches are not timed, and the run has no more"
+        )
+    })
+}
+
 /// Trains throw-away stages with backpropagation and times them.
 pub fn run(
     job: &Job,

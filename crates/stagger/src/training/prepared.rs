@@ -81,6 +81,10 @@ impl<'a> Prepared<'a> {
             // It is timed to be shown.
             options.calibration_batches.get_or_insert(0);
         }
+        let calibrates = place.is_none()
+            && options
+                .calibration_batches
+                .is_some_and(|batches| batches > 0);
         let mut prepared = match place {
             Some(place) => {
                 let reopened = resume::reopen(
@@ -142,6 +146,8 @@ impl<'a> Prepared<'a> {
             let watches = usize::from(writes && prepared.watches_disk());
             limits::check(&prepared.job, places, writes, watches)?;
             prepared.notes.extend(limits::cache_note(&prepared.job));
+            let note = calibration::left_out(&prepared.job).filter(|_| calibrates);
+            prepared.notes.extend(note);
         }
         if prepared.finished().is_none() {
             let (leader, commit) = (prepared.leader.as_ref(), prepared.outputs.commit.as_deref());
