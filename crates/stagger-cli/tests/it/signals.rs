@@ -15,6 +15,22 @@ use crate::support::disk_faults;
 /// A learning rate that does not depend on the length of the run.
 const CONSTANT_RATE: &str = "--lr 0.01 --lr-schedule constant --warmup-batches 0";
 
+/// The program, with the usual answer to signals. Under `nohup`, and in the background of a script, tests run with some of them ignored,
+/// which the program would respect.
+fn stagger() -> Command {
+    const HUP_AND_INT: u64 = 0b11;
+    let binary = assert_cmd::cargo::cargo_bin("stagger");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = (status.lines()).find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    if ignored.unwrap_or_default() & HUP_AND_INT == 0 {
+        return Command::new(binary);
+    }
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT").arg(binary);
+    command
+}
+
 /// Starts a run that would take for ever, and interrupts it once a line that begins with `after` has
 /// been said and it is `ready`. Gives the exit status and the lines that followed.
 fn interrupted(
@@ -23,7 +39,7 @@ fn interrupted(
     after: &str,
     ready: impl Fn() -> bool,
 ) -> (Option<i32>, Vec<String>) {
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
+    let mut child = stagger()
         .args(arguments.split_whitespace())
         .current_dir(&bench.folder)
         .stdout(Stdio::piped())
@@ -229,7 +245,7 @@ fn a_signal_while_a_run_is_prepared_has_the_same_status() {
         let bench = Bench::new();
         // Stays behind the first line of `main`: its config is on a disk that does not answer.
         std::fs::write(bench.path("config.toml"), "seed = 1\n").unwrap();
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
+        let mut child = stagger()
             .args([command, "--config", "config.toml"])
             .current_dir(&bench.folder)
             .envs(disk_faults(&bench, "read:config.toml:0:0:hang"))
@@ -271,7 +287,7 @@ fn a_comparison_hears_the_same_signals() {
         let run = format!(
             "compare bp dsp {data} --batch-size 8 --epochs 100000 {CONSTANT_RATE} --output out"
         );
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin("stagger"))
+        let mut child = stagger()
             .args(run.split_whitespace())
             .current_dir(&bench.folder)
             .stdout(Stdio::null())
@@ -301,7 +317,7 @@ fn start(bench: &Bench, arguments: &str) -> std::process::Child {
     let flags = format!(
         "train --batch-size 8 --schedule dsp --stages 2 --epochs 100000 {CONSTANT_RATE} --evaluate false --calibration-batches 0"
     );
-    Command::new(assert_cmd::cargo::cargo_bin("stagger"))
+    stagger()
         .args(flags.split_whitespace())
         .args(arguments.split_whitespace())
         .current_dir(&bench.folder)
