@@ -25,6 +25,26 @@ fn finished() -> (Bench, String) {
     (bench, data)
 }
 
+/// What needs snapshots needs them in the rest of a run, too.
+#[test]
+fn snapshots_that_the_run_takes_cannot_be_given_up() {
+    let (bench, data) = finished();
+    let refused = bench.stagger("train --resume run --epochs 9 --keep-snapshots 0");
+    assert_eq!((refused.status, refused.stdout.as_str()), (2, ""));
+    let expected = "error: --snapshot-every does nothing with --keep-snapshots 0; leave it out, or use --keep-snapshots 1 or more\n";
+    assert_eq!(refused.stderr, expected);
+
+    let plain = "--stages 1 --schedule bp --batch-size 8 --epochs 1 --lr-schedule constant --calibration-batches 0";
+    let run = bench.stagger(&format!(
+        "train {data} {plain} --on-nan rollback --output other"
+    ));
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let refused = bench.stagger("train --resume other --epochs 2 --keep-snapshots 0");
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+    let expected = "error: --on-nan does nothing with --keep-snapshots 0; leave it out, or use --keep-snapshots 1 or more\n";
+    assert_eq!(refused.stderr, expected);
+}
+
 fn snapshot(bench: &Bench, version: usize) -> PathBuf {
     bench.path(&format!("run/snapshots/v{version:08}"))
 }

@@ -15,7 +15,7 @@ use super::session::StartPoint;
 use super::snapshots::{self, Found};
 use crate::config_file::{self, ConfigError};
 use crate::error::Error;
-use crate::job::{CPU, EngineChoice, FORMER_CPU, Given, Job};
+use crate::job::{CPU, EngineChoice, FORMER_CPU, Given, Job, check_snapshots};
 use crate::model_file;
 use crate::options::TrainingOptions;
 use crate::resume_refusal::ResumeRefusal;
@@ -65,10 +65,16 @@ pub fn reopen(
     said.balance
         .take_if(|said| matches!(said.parse(), Ok(Balance::Profile | Balance::File(_))));
     let still = extension::still_holds(&stored, &said);
+    let changes_snapshots =
+        said.keep_snapshots.is_some() || said.snapshot_every.is_some() || said.on_nan.is_some();
     let options = TrainingOptions {
         output,
         ..said.or(still)
     };
+    // What an earlier build allowed has a sentence of its own: there are no snapshots.
+    if changes_snapshots {
+        check_snapshots(&options)?;
+    }
     let mut job = Job::new(options, given)?;
     let mut notes = Vec::new();
     let (rolled_back, not_gone_by) = match RolledBack::read(run, &job) {
