@@ -127,7 +127,7 @@ fn check_workspace(set: Option<&OsStr>) -> Result<(), EngineError> {
         Some(":4096:8" | ":16:8") => Ok(()),
         _ => Err(EngineError::Backend {
             message: "a deterministic run on CUDA needs the environment variable CUBLAS_WORKSPACE_CONFIG to be :4096:8 or :16:8; set it \
-                      before the program starts, or give up equal bits with deterministic = false"
+                      before the program starts, or give up equal bits with --deterministic false (`deterministic`)"
                 .to_owned(),
         }),
     }

@@ -105,7 +105,11 @@ pub(crate) fn check_time(
         Some(time) if time.can_be_written() => Ok(()),
         Some(time) => Err(Refusal::Value {
             option,
-            found: format!("{time:?}"),
+            found: match time {
+                Distribution::Constant(seconds) => format!("{seconds} s"),
+                Distribution::Samples(times) => format!("of {} measured times", times.len()),
+                other => format!("{other:?}"),
+            },
             kind: "a time",
             expected: "one between 0 s and a day",
         }),

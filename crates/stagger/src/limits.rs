@@ -24,7 +24,8 @@ const HEAP_BYTES: u64 = 4 << 20;
 /// Files that a run holds open at once: folder, metrics, log, weights, a snapshot.
 const FILES_OF_A_FOLDER: usize = 5;
 
-/// Makes sure that a run with these places in this process can have what it certainly needs, beside which `watches` threads watch it.
+/// Makes sure that a run with these places in this process can have what it certainly needs. `watches` threads watch the run, in
+/// addition.
 ///
 /// # Errors
 /// [`Refusal::Memory`], [`Refusal::Threads`] or [`Refusal::Files`].

@@ -149,7 +149,7 @@ impl<'a> Training<'a> {
     }
 
     /// Sets these options; those that are `None` stay as they are. A name replaces an object that was given before, as an object
-    /// replaces a name.
+    /// replaces a name: where options have all names, as those of a config or of [`TrainingOptions::defaults`], give objects after them.
     #[must_use]
     pub fn options(mut self, options: TrainingOptions) -> Self {
         self.given.replace_by(&options);

@@ -43,6 +43,16 @@ fn snapshots_that_the_run_takes_cannot_be_given_up() {
     assert_eq!(refused.status, 2, "{}", refused.stderr);
     let expected = "error: --on-nan does nothing with --keep-snapshots 0; leave it out, or use --keep-snapshots 1 or more\n";
     assert_eq!(refused.stderr, expected);
+
+    // What it lacks is said, whatever is asked for.
+    let run = bench.stagger(&format!(
+        "train {data} {plain} --keep-snapshots 0 --output none"
+    ));
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let plainly = bench.stagger("train --resume none --epochs 2");
+    let refused = bench.stagger("train --resume none --epochs 2 --on-nan rollback");
+    assert_eq!((plainly.status, refused.status), (2, 2));
+    assert_eq!(refused.stderr, plainly.stderr);
 }
 
 fn snapshot(bench: &Bench, version: usize) -> PathBuf {

@@ -304,3 +304,13 @@ fn wrong_sweeps_are_refused_before_anything_is_run() {
     let none = bench.stagger("sweep");
     assert_eq!(none.status, 2, "{}", none.stdout);
 }
+
+/// A rollback needs snapshots, of which a sweep keeps none by itself.
+#[test]
+fn an_axis_of_rollbacks_keeps_snapshots() {
+    let bench = Bench::new();
+    let arguments = "--over on-nan=stop,rollback --stages 1 --schedule bp --evaluate false";
+    let output = sweep(&bench, arguments);
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    assert_eq!(lines(&output), ["on-nan stop", "on-nan rollback"]);
+}

@@ -1,6 +1,5 @@
 //! The constants of the convergence theorems, measured.
 
-#[cfg(target_os = "linux")]
 use serde_json::Value;
 
 use crate::support::Bench;

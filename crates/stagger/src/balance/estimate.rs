@@ -113,8 +113,8 @@ pub(crate) fn cost_model(options: &TrainingOptions) -> CostModel {
 /// The cut that a run with momentum takes of a model, without measuring anything.
 ///
 /// # Errors
-/// When the batch size is none or leaves a share of it without a sample, when the balance does not fit model or schedule, when the profile in its file is one of something else, and for
-/// [`Balance::Profile`], which is measured.
+/// When the batch size is none or leaves a share of it without a sample, when the balance does not fit model or schedule, when the profile
+/// in its file is one of something else, and for [`Balance::Profile`], which is measured.
 pub fn cut_without_measuring(
     balance: &Balance,
     model: &Model,

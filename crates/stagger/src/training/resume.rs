@@ -71,8 +71,8 @@ pub fn reopen(
         output,
         ..said.or(still)
     };
-    // What an earlier build allowed has a sentence of its own: there are no snapshots.
-    if changes_snapshots {
+    // A run without snapshots has a sentence of its own, whatever is said.
+    if changes_snapshots && stored.keep_snapshots != Some(0) {
         check_snapshots(&options)?;
     }
     let mut job = Job::new(options, given)?;

@@ -412,6 +412,14 @@ mod tests {
     }
 
     #[test]
+    fn runs_keep_snapshots_only_where_something_needs_them() {
+        let kept = |flags: &str| request(flags).unwrap().train.keep_snapshots;
+        assert_eq!(kept("bp"), Some(0));
+        assert_eq!(kept("bp --on-nan rollback"), Some(2));
+        assert_eq!(kept("bp --snapshot-every 5"), Some(2));
+    }
+
+    #[test]
     fn stages_are_slowed_down_in_one_way() {
         assert!(request("bp --straggler slowdown=50%").is_ok());
         for both in ["bp --slowdowns 0,50", "--preset stragglers"] {

@@ -144,7 +144,8 @@ impl Request {
         series::settle_paths(&mut values)?;
         values.output = None;
         let takes_snapshots = stagger::job::needs_snapshots(&values)
-            || over.iter().any(|axis| axis.option == "snapshot-every");
+            || (over.iter())
+                .any(|axis| ["snapshot-every", "on-nan"].contains(&axis.option.as_str()));
         // Each run is one of several, and is run again from its start where it was interrupted.
         let ours = TrainingOptions {
             calibration_batches: Some(0),
