@@ -67,6 +67,12 @@ pub struct DeviceProfile {
     /// The engine that computed: `cpu`, `torch`; `None` where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
+    /// Threads that a stage had, on a processor; `None` on a GPU, and where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Whether engine `cpu` made the sums of 3×3 convolutions by Winograd's method; `None` of other engines, and where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub winograd: Option<bool>,
     /// Forward pass of each block of [`Profile::blocks`], without a graph, in seconds from the input up. So are the others.
     pub forward: Vec<Distribution>,
     /// Forward pass that builds the graph.

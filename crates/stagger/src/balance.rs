@@ -1,5 +1,6 @@
 //! Cutting a model by what its blocks take where they will run: measured now (`balance = "profile"`), or read from a file.
 
+mod computes;
 mod estimate;
 mod file;
 
@@ -10,10 +11,11 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::ranks::Leader;
 
+pub(crate) use computes::{Computes, ComputesAt};
 pub(crate) use estimate::cost_model;
 pub use estimate::{Estimate, EstimateFor, UnmeasuredCut, cut_without_measuring};
 pub(crate) use file::{
-    Computes, FirstCut, ToCut, check_profile, cut_of_profile, read_profile, unread_memory,
+    FirstCut, ToCut, check_profile, cut_of_profile, read_profile, unread_memory,
 };
 pub use file::{ProfileMisfit, cut_by_profile};
 
@@ -223,12 +225,17 @@ mod tests {
             serde_json::json!({"name": name, "parameter_bytes": 1, "output_bytes": 1, "graph_bytes": 1})
         });
         let balance = path.to_str().unwrap().to_owned();
-        let told = |engine: Option<&str>, dtype: &str| {
+        let told_of = |device: serde_json::Value, dtype: &str| {
             let times = [0.01; 5];
-            let text = serde_json::json!({
+            let mut text = serde_json::json!({
                 "format": 1, "model": "resnet8", "input": [3, 32, 32], "classes": 10, "samples": 8, "dtype": dtype, "blocks": blocks,
-                "devices": [{"name": "d", "engine": engine, "forward": times, "recompute": times, "backward": times, "update": times}],
+                "devices": [{"name": "d", "forward": times, "recompute": times, "backward": times, "update": times}],
             });
+            let of_device = device.as_object().unwrap().clone();
+            text["devices"][0]
+                .as_object_mut()
+                .unwrap()
+                .extend(of_device);
             std::fs::write(&path, text.to_string()).unwrap();
             let options = TrainingOptions {
                 model: Some("resnet8".to_owned()),
@@ -242,6 +249,8 @@ mod tests {
             assert_eq!(cut.unwrap().misfit, job.cut_misfit);
             job.cut_misfit
         };
+        let told =
+            |engine: Option<&str>, dtype| told_of(serde_json::json!({"engine": engine}), dtype);
         assert_eq!(told(Some("cpu"), "f32"), None);
         assert_eq!(told(None, "f32"), None);
         assert_eq!(
@@ -252,6 +261,11 @@ mod tests {
         );
         let of_format = "the profile is of bf16, and the run computes in f32";
         assert!(told(None, "bf16").unwrap().contains(of_format));
+        let direct = serde_json::json!({"engine": "cpu", "winograd": false});
+        let of_sums = "the profile is of direct sums, and the run computes by Winograd's method";
+        assert!(told_of(direct, "f32").unwrap().contains(of_sums));
+        let same = serde_json::json!({"engine": "cpu", "threads": 1, "winograd": true});
+        assert_eq!(told_of(same, "f32"), None);
     }
 
     /// Winograd's method makes blocks of many channels cheaper than those of few, so that a stage takes more of them.

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::job::{Given, Job};
 use crate::limits;
 use crate::options::TrainingOptions;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, check_most};
 use crate::stages;
 use crate::training::refuse_unused_transport;
 
@@ -35,7 +35,8 @@ const MOST_CLASSES: usize = 1_000_000;
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Bench {
-    /// Model, schedule, engine and the like; data set, optimizer and learning-rate schedule are fixed.
+    /// Model, schedule, engine and the like. Data set, length, optimizer and learning-rate schedule are fixed: options of these are
+    /// refused, unless they have their default value.
     pub options: TrainingOptions,
     /// Channels, height and width of an image.
     pub shape: [usize; 3],
@@ -80,15 +81,8 @@ impl Bench {
             return Err(Refusal::Zero { option: "batches" }.into());
         }
         for (option, found) in [("batches", self.batches), ("warmup", self.warmup)] {
-            if found > MOST_BATCHES {
-                return Err(Refusal::Value {
-                    option,
-                    found: found.to_string(),
-                    kind: "a number of batches to measure",
-                    expected: "at most 1000000000",
-                }
-                .into());
-            }
+            let kind = "a number of batches to measure";
+            check_most(option, found, MOST_BATCHES, kind, "at most 1000000000")?;
         }
         refuse_unused_transport(&self.options, 1)?;
         let counted = self.batches + self.warmup;
@@ -157,15 +151,9 @@ impl Bench {
 /// # Errors
 /// As [`Job::new`], and when batches or classes are more than can be held.
 pub(crate) fn job(said: TrainingOptions, shape: [usize; 3], classes: usize) -> Result<Job, Error> {
-    if classes > MOST_CLASSES {
-        return Err(Refusal::Value {
-            option: "classes",
-            found: classes.to_string(),
-            kind: "a number of classes to measure with",
-            expected: "at most 1000000",
-        }
-        .into());
-    }
+    let kind = "a number of classes to measure with";
+    check_most("classes", classes, MOST_CLASSES, kind, "at most 1000000")?;
+    refuse_unmeasured(&said)?;
     let fixed = TrainingOptions {
         epochs: Some(1),
         optimizer: Some("momentum".into()),
@@ -182,6 +170,50 @@ pub(crate) fn job(said: TrainingOptions, shape: [usize; 3], classes: usize) -> R
     let options = fixed.or(said).or(defaults);
     let batch_size = batch_size(&options);
     Job::new(options, &given(shape, classes, batch_size))
+}
+
+/// Options that what is measured does not depend on.
+fn refuse_unmeasured(options: &TrainingOptions) -> Result<(), Refusal> {
+    let rest = TrainingOptions {
+        model: None,
+        network: None,
+        stages: None,
+        replicas: None,
+        sync_batch_norm: None,
+        schedule: None,
+        balance: None,
+        emulate: None,
+        engine: None,
+        engines: None,
+        dtype: None,
+        winograd: None,
+        device: None,
+        devices: None,
+        threads_per_stage: None,
+        tf32: None,
+        deterministic: None,
+        transport: None,
+        wire_dtype: None,
+        straggler: None,
+        gap_every: None,
+        batch_size: None,
+        lr: None,
+        momentum: None,
+        nesterov: None,
+        weight_decay: None,
+        weight_decay_on: None,
+        freeze_stages: None,
+        head_lr_factor: None,
+        ema: None,
+        label_smoothing: None,
+        clip_norm: None,
+        seed: None,
+        ..options.clone()
+    };
+    match rest.first_unlike(&TrainingOptions::defaults()) {
+        Some(option) => Err(Refusal::NotMeasured { option }),
+        None => Ok(()),
+    }
 }
 
 /// Samples of a batch.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use stagger_engine::{Activation, EngineError, HostTensor, Stage, StageSpec};
 use stagger_plan::{DeviceProfile, Distribution};
 
+use crate::balance::ComputesAt;
 use crate::error::Error;
 use crate::job::{Job, PlaceEngine};
 use crate::stages;
@@ -19,6 +20,10 @@ pub(crate) struct BlockTimes {
     pub device: String,
     /// The engine on it: `cpu`, `torch`.
     pub engine: String,
+    /// Threads that computed, on a processor.
+    pub threads: Option<usize>,
+    /// Whether engine `cpu` made its sums by Winograd's method.
+    pub winograd: Option<bool>,
     pub forward: Vec<Vec<f64>>,
     pub recompute: Vec<Vec<f64>>,
     pub backward: Vec<Vec<f64>>,
@@ -34,6 +39,8 @@ impl BlockTimes {
         DeviceProfile {
             name: self.device,
             engine: Some(self.engine),
+            threads: self.threads,
+            winograd: self.winograd,
             forward: all(self.forward),
             recompute: all(self.recompute),
             backward: all(self.backward),
@@ -159,9 +166,12 @@ pub(crate) fn measure_with<S: Stage>(
             }
         }
     }
+    let computes = ComputesAt::of(place, &job.options);
     let mut found = BlockTimes {
         device: place.to_string(),
-        engine: place.name().to_owned(),
+        engine: computes.engine,
+        threads: computes.threads,
+        winograd: computes.winograd,
         forward: Vec::new(),
         recompute: Vec::new(),
         backward: Vec::new(),

@@ -17,6 +17,7 @@ use crate::durations::DurationsError;
 use crate::ranks::RanksError;
 use crate::refusal::{Refusal, Spelling};
 use crate::resume_refusal::ResumeRefusal;
+use crate::series::ComparisonError;
 use crate::theory::TheoryError;
 use crate::weights_copy::WeightsCopyError;
 
@@ -222,6 +223,9 @@ pub enum Error {
     /// The constants of the theory are not measured.
     #[error(transparent)]
     Theory(#[from] TheoryError),
+    /// Methods cannot be compared.
+    #[error(transparent)]
+    Comparison(Box<ComparisonError>),
     /// What went wrong after training had begun. What has been written stays.
     #[error(transparent)]
     Training(Box<Error>),
@@ -256,6 +260,12 @@ impl From<DurationsError> for Error {
     }
 }
 
+impl From<ComparisonError> for Error {
+    fn from(error: ComparisonError) -> Self {
+        Self::Comparison(Box::new(error))
+    }
+}
+
 impl Error {
     /// The same, after training has begun.
     pub(crate) fn in_training(self) -> Self {
@@ -274,6 +284,7 @@ impl Error {
             | Self::Calibration(_)
             | Self::Hop { .. } => false,
             Self::Theory(error) => error.is_refusal(),
+            Self::Comparison(error) => error.is_refusal(),
             _ => true,
         }
     }
@@ -304,6 +315,7 @@ impl Error {
             Self::Refused(refusal) => refusal.sentence(spelling),
             Self::Resume(refusal) => refusal.sentence(spelling),
             Self::Theory(error) => error.sentence(spelling),
+            Self::Comparison(error) => error.sentence(spelling),
             Self::NoBestWeights { .. } if spelling == Spelling::Flags => {
                 format!("{self}; use --weights last")
             }

@@ -22,7 +22,7 @@ use stagger_runtime::{OnNonFinite, Replicas, Straggler, check_corrections};
 use stagger_schedule::{Facts, Horizon, Kept, Schedule, StageFacts};
 use stagger_transport::wire::Format;
 
-use crate::balance::{self, Computes, FirstCut};
+use crate::balance::{self, Computes, ComputesAt, FirstCut};
 use crate::durations::{Durations, check_batch_size};
 use crate::error::Error;
 use crate::model_file;
@@ -32,7 +32,7 @@ use crate::simulation;
 use ends::{check_goals, horizon, stall_timeout, time_limit};
 
 pub(crate) use batches::samples_of_share;
-pub(crate) use engine::{CPU, FORMER_CPU, TORCH, choose_engines, is_engine};
+pub(crate) use engine::{CPU, FORMER_CPU, MOST_THREADS, TORCH, choose_engines, is_engine};
 pub use engine::{EngineChoice, PlaceEngine};
 pub use failures::{OnNan, Rhythm};
 pub(crate) use given::Given;
@@ -275,8 +275,8 @@ impl Job {
         optimization::check_fine_tuning(&options, &model, schedule.stages())?;
         let sync_batch_norm = transport::sync_batch_norm(&mut options, &replicas, &model)?;
         let computes = durations.is_none().then(|| Computes {
-            engines: (0..replicas.places())
-                .map(|place| engine.at(place).name().to_owned())
+            places: (0..replicas.places())
+                .map(|place| ComputesAt::of(engine.at(place), &options))
                 .collect(),
             precision: Some(precision),
         });

@@ -62,6 +62,7 @@ mod ranks;
 mod refusal;
 mod resume_refusal;
 mod run_weights;
+pub mod series;
 mod simulation;
 mod stages;
 pub mod theory;

@@ -39,6 +39,14 @@ macro_rules! options {
                 }
                 Self { $($name: self.$name.or(other.$name)),* }
             }
+
+            /// The name of the first option that is said here, and has another value than in `usual`.
+            pub(crate) fn first_unlike(&self, usual: &Self) -> Option<&'static str> {
+                $(if self.$name.is_some() && self.$name != usual.$name {
+                    return Some(stringify!($name));
+                })*
+                None
+            }
         }
     };
 }

@@ -94,6 +94,10 @@ pub struct Planned {
     pub devices: usize,
     /// The engine on each of them: `cpu`, `torch`. Where the profile does not say, it is the first that computes in its format.
     pub engines: Vec<String>,
+    /// The threads that a stage had on each of them, where the profile says it.
+    pub threads: Vec<Option<usize>>,
+    /// Whether engine `cpu` made sums by Winograd's method on each of them, where the profile says it.
+    pub winograd: Vec<Option<bool>>,
     /// What fits and was simulated, the fastest first. Of a method with several numbers of micro-batches on the same stages it is the one with
     /// the fewest of those that are as fast as its fastest but for a hundredth.
     pub candidates: Vec<Candidate>,
@@ -178,6 +182,16 @@ impl Planning {
                 .devices
                 .iter()
                 .map(|device| engine(device, &profile.dtype))
+                .collect(),
+            threads: profile
+                .devices
+                .iter()
+                .map(|device| device.threads)
+                .collect(),
+            winograd: profile
+                .devices
+                .iter()
+                .map(|device| device.winograd)
                 .collect(),
             dtype: profile.dtype,
             is_from_file: profile.network.is_some(),

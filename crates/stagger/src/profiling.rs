@@ -18,7 +18,7 @@ use crate::job::{Job, TransportChoice};
 use crate::limits;
 use crate::options::TrainingOptions;
 use crate::ranks::{self, Leader, Origin};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, check_most};
 use crate::stages;
 use crate::training::{refuse_unused_transport, set_stages};
 
@@ -35,8 +35,8 @@ const MOST_BATCHES: usize = 100_000;
 /// What to measure. Nothing is written.
 #[derive(Clone, Debug)]
 pub struct Profiling {
-    /// Model, schedule, engine and the like; data set and learning-rate schedule are fixed. Without a balance, the stages that are
-    /// measured whole are cut by what the blocks have taken.
+    /// Model, schedule, engine and the like, as for [`Bench`](crate::bench::Bench); no stage can be emulated or slowed down. Without a
+    /// balance, the stages that are measured whole are cut by what the blocks have taken.
     pub options: TrainingOptions,
     /// Channels, height and width of an image.
     pub shape: [usize; 3],
@@ -105,6 +105,13 @@ impl Profiling {
         if self.options.emulate.is_some() {
             return Err(Refusal::NothingToMeasure.into());
         }
+        if self.options.straggler.is_some() {
+            // A profile would hold sleep among what stages take.
+            return Err(Refusal::NotMeasured {
+                option: "straggler",
+            }
+            .into());
+        }
         let ranks = leader.map_or(1, Leader::ranks);
         refuse_unused_transport(&self.options, ranks)?;
         let mut options = TrainingOptions {
@@ -128,15 +135,8 @@ impl Profiling {
             ("batches", self.batches, MOST_BATCHES, "at most 100000"),
             ("warmup", self.warmup, MOST_BATCHES, "at most 100000"),
         ] {
-            if found > most {
-                return Err(Refusal::Value {
-                    option,
-                    found: found.to_string(),
-                    kind: "a number that anything is measured in",
-                    expected,
-                }
-                .into());
-            }
+            let kind = "a number that anything is measured in";
+            check_most(option, found, most, kind, expected)?;
         }
         let mut job = bench::job(options, self.shape, self.classes)?;
         let places = match leader {

@@ -136,6 +136,8 @@ pub enum Refusal {
         /// The object: `optimizer`.
         by: &'static str,
     },
+    /// Changed data are accepted, and no run is resumed.
+    NothingResumed,
     /// An option that needs a run folder, in a run without one.
     NeedsFolder {
         /// The option.
@@ -229,6 +231,13 @@ pub enum Refusal {
         option: &'static str,
         /// Why it means nothing, as half a sentence.
         why: &'static str,
+    },
+    /// Each run of a series would have a cut of its own.
+    CutAnew,
+    /// An option that means nothing where speed is measured on random images.
+    NotMeasured {
+        /// The option.
+        option: &'static str,
     },
     /// Stages that sleep are to be measured.
     NothingToMeasure,
@@ -463,6 +472,25 @@ pub enum Refusal {
         /// Where they should be.
         path: PathBuf,
     },
+}
+
+/// Refuses a count above the `most` there may be, which `expected` says in words.
+pub(crate) fn check_most(
+    option: &'static str,
+    found: usize,
+    most: usize,
+    kind: &'static str,
+    expected: &'static str,
+) -> Result<(), Refusal> {
+    match found <= most {
+        true => Ok(()),
+        false => Err(Refusal::Value {
+            option,
+            found: found.to_string(),
+            kind,
+            expected,
+        }),
+    }
 }
 
 impl fmt::Display for Refusal {

@@ -15,7 +15,7 @@ use crate::balance::{
 use crate::durations::{self, Durations, DurationsChoice, DurationsError, Stages, check_time};
 use crate::error::Error;
 use crate::job::{replicas, stragglers};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, check_most};
 
 /// What momentum keeps, in values per parameter.
 const MOMENTUM_SLOTS: usize = 1;
@@ -258,14 +258,8 @@ impl Simulation {
             return Err(Refusal::Zero { option: "batches" });
         }
         for (option, found) in [("batches", self.batches), ("warmup", self.warmup)] {
-            if found > MOST_BATCHES {
-                return Err(Refusal::Value {
-                    option,
-                    found: found.to_string(),
-                    kind: "a number of batches to simulate",
-                    expected: "at most 100000000",
-                });
-            }
+            let kind = "a number of batches to simulate";
+            check_most(option, found, MOST_BATCHES, kind, "at most 100000000")?;
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::job::{Given, Job};
 use crate::limits;
 use crate::options::TrainingOptions;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, check_most};
 use crate::stages;
 use crate::training::{initial_states, refuse_unused_transport};
 
@@ -174,15 +174,7 @@ impl Theory {
                 "at most 1024, such as 6",
             ),
         ] {
-            if found > most {
-                return Err(Refusal::Value {
-                    option,
-                    found: found.to_string(),
-                    kind,
-                    expected,
-                }
-                .into());
-            }
+            check_most(option, found, most, kind, expected)?;
         }
         if self.probe_batches < 2 {
             let found = self.probe_batches;

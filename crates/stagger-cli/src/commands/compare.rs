@@ -11,13 +11,14 @@ use stagger::TrainingOptions;
 use stagger::data::{path_for_shell, shown_path, shown_text};
 use stagger::job::Job;
 use stagger::report::compare::{Comparison, Plan, PlannedRun, RunState, error_file, read_run};
+use stagger::series::ComparedMethods;
 
 use super::series::folder::run_name;
 use super::series::{self, ChildRun, End, Interrupts, SeriesFolder, command, quoted};
 use crate::failure::Failure;
 use crate::flags::CompareArgs;
 use crate::terminal::{self, Lines};
-use request::Request;
+use request::request;
 
 /// Compares methods. `words` is the command line, for the report.
 pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
@@ -25,7 +26,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
     if target.is_some_and(|target| !(0.0..=100.0).contains(&target)) {
         return Err(anyhow!("--target is not an accuracy; give a percentage from 0 to 100").into());
     }
-    let request = Request::new(arguments)?;
+    let request = request(arguments)?;
     let jobs = request.check()?;
     let label = jobs.first().map_or_else(String::new, |job| {
         format!("compare-{}-{}", job.model.name, job.split.train.name())
@@ -75,7 +76,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
         plan.runs.len(),
         shown_path(folder.path())
     ));
-    let end = run_all(&plan, &request, &folder, &mut interrupts, &mut lines);
+    let end = run_all(&plan, &folder, &mut interrupts, &mut lines);
     let ended = end
         .map_err(Failure::Run)
         .and_then(|end| conclude(plan, &folder, end, &mut lines));
@@ -94,23 +95,22 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
 /// Makes sure that what is kept of the runs is what was asked for: `means` has the options of each method's runs as they have them.
 fn check_kept(
     plan: &Plan,
-    request: &Request,
+    request: &ComparedMethods,
     means: &[TrainingOptions],
     folder: &SeriesFolder,
 ) -> Result<()> {
     let methods: Vec<_> = request.methods.iter().zip(means).collect();
-    for run in &plan.runs {
+    for (run, planned) in request.runs().iter().zip(&plan.runs) {
         let Some((_, means)) = methods.iter().find(|(method, _)| **method == run.method) else {
             continue;
         };
-        let slowed = request.straggler(run.slowdown_percent);
+        let said = request.options(run);
         let means = TrainingOptions {
-            seed: Some(run.seed),
-            straggler: slowed.map(|spec| vec![spec]).or(means.straggler.clone()),
+            seed: said.seed,
+            straggler: said.straggler.clone(),
             ..(*means).clone()
         };
-        let said = request.values(&run.method, run.seed);
-        let name = run.folder.file_name().unwrap_or_default();
+        let name = planned.folder.file_name().unwrap_or_default();
         folder.check_run(&name.to_string_lossy(), &said, &means)?;
     }
     Ok(())
@@ -130,6 +130,9 @@ fn conclude(plan: Plan, folder: &SeriesFolder, end: End, lines: &mut Lines) -> R
         ));
         return Err(Failure::Interrupted);
     }
+    for fault in comparison.faults() {
+        terminal::say(&fault);
+    }
     lines.print(&results::tables(&comparison));
     lines.print(&format!("report: {}\n", shown_path(&report)));
     if done < all {
@@ -145,50 +148,35 @@ fn conclude(plan: Plan, folder: &SeriesFolder, end: End, lines: &mut Lines) -> R
 }
 
 /// All runs, in the order in which they are made, with their config files written.
-fn planned(request: &Request, folder: &SeriesFolder) -> Result<Vec<PlannedRun>> {
-    let mut pairs: Vec<(f64, &String)> = Vec::new();
-    for slowdown in &request.slowdowns {
-        pairs.extend(request.methods.iter().map(|method| (*slowdown, method)));
-    }
+fn planned(request: &ComparedMethods, folder: &SeriesFolder) -> Result<Vec<PlannedRun>> {
     let mut names = Vec::new();
-    let mut runs = Vec::new();
-    for seed in &request.seeds {
-        for (slowdown_percent, method) in &pairs {
-            let name = run_name(method, *slowdown_percent, *seed, &names);
-            let config = toml::to_string(&request.values(method, *seed))
-                .context("the config cannot be written as TOML")?;
-            folder.write(&format!("configs/{name}.toml"), &config)?;
-            let mut repeat = vec![
-                OsString::from("stagger"),
-                "train".into(),
-                "--config".into(),
-                folder.config(&name).into(),
-            ];
-            repeat.extend(straggler(request, *slowdown_percent));
-            runs.push(PlannedRun {
-                method: (*method).clone(),
-                slowdown_percent: *slowdown_percent,
-                seed: *seed,
-                folder: folder.run(&name),
-                command: quoted(&repeat),
-            });
-            names.push(name);
-        }
-        // A machine that gets slower over time hits all alike.
-        pairs.reverse();
+    let mut planned = Vec::new();
+    for run in request.runs() {
+        let name = run_name(&run.method, run.slowdown_percent, run.seed, &names);
+        let config = toml::to_string(&request.options(&run))
+            .context("the config cannot be written as TOML")?;
+        folder.write(&format!("configs/{name}.toml"), &config)?;
+        let repeat = [
+            OsString::from("stagger"),
+            "train".into(),
+            "--config".into(),
+            folder.config(&name).into(),
+        ];
+        planned.push(PlannedRun {
+            method: run.method,
+            slowdown_percent: run.slowdown_percent,
+            seed: run.seed,
+            folder: folder.run(&name),
+            command: quoted(&repeat),
+        });
+        names.push(name);
     }
-    Ok(runs)
-}
-
-fn straggler(request: &Request, slowdown_percent: f64) -> Vec<OsString> {
-    let spec = request.straggler(slowdown_percent);
-    spec.map_or_else(Vec::new, |spec| vec!["--straggler".into(), spec.into()])
+    Ok(planned)
 }
 
 /// Runs what has not come to its end yet.
 fn run_all(
     plan: &Plan,
-    request: &Request,
     folder: &SeriesFolder,
     interrupts: &mut Interrupts,
     lines: &mut Lines,
@@ -216,14 +204,12 @@ fn run_all(
         }
         let name = run.folder.file_name().unwrap_or_default().to_string_lossy();
         folder.clear(&name)?;
-        let mut arguments: Vec<OsString> = vec![
-            "train".into(),
-            series::flag("--config", &folder.config(&name)),
-            series::flag("--output", &run.folder),
-        ];
-        arguments.extend(straggler(request, run.slowdown_percent));
         let job = ChildRun {
-            arguments,
+            arguments: vec![
+                "train".into(),
+                series::flag("--config", &folder.config(&name)),
+                series::flag("--output", &run.folder),
+            ],
             folder: run.folder.clone(),
             lock: folder.lock()?,
         };

@@ -125,6 +125,7 @@ fn command(planned: &Planned, one: &Candidate) -> String {
         }
     }
     text.push_str(&engines(planned, one));
+    text.push_str(&computation(planned, one));
     if planned.dtype != "f32" {
         let _ = write!(text, " --dtype {}", planned.dtype);
     }
@@ -168,6 +169,25 @@ fn engines(planned: &Planned, one: &Candidate) -> String {
         Some((&"cpu", _)) | None => String::new(),
         Some((first, _)) => format!(" --engine {first}"),
     }
+}
+
+/// The flags of what else the devices of a plan have computed with, where that is something else than the default. Stages have equally many
+/// threads.
+fn computation(planned: &Planned, one: &Candidate) -> String {
+    let devices = || one.devices.iter();
+    let threads = devices()
+        .filter_map(|&device| planned.threads[device])
+        .max();
+    let mut sums = devices().filter_map(|&device| planned.winograd[device]);
+    let mut text = String::new();
+    if let Some(threads) = threads.filter(|threads| *threads > 1) {
+        let _ = write!(text, " --threads-per-stage {threads}");
+    }
+    // Those of all stages are made in one way.
+    if sums.next() == Some(false) {
+        text.push_str(" --winograd false");
+    }
+    text
 }
 
 /// Copies of each stage.

@@ -115,11 +115,6 @@ pub fn settle_paths(values: &mut TrainingOptions) -> Result<()> {
             anyhow::anyhow!("--balance: the path of the current folder is not UTF-8")
         })?;
     }
-    if values.balance.as_deref().map(str::trim) == Some("profile") {
-        anyhow::bail!(
-            "--balance profile would cut the model anew for every run; write the cut that stagger train finds with it, such as 7,4"
-        );
-    }
     Ok(())
 }
 

@@ -326,6 +326,13 @@ fn a_comparison_does_not_hang() {
         assert_eq!(again.status, 0, "{file}: {}", again.stderr);
         assert!(path.is_file() && !before.is_empty());
     }
+    // A damaged one is a whole run, and is named.
+    fs::write(bench.path("c/runs/bp-seed1/environment.json"), "{").unwrap();
+    let again = run(&bench, &compare);
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert!(again.stdout.contains("(kept)"), "{}", again.stdout);
+    let named = "the report lacks host and build of a run: could not read c/runs/bp-seed1/environment.json: ";
+    assert!(again.stderr.starts_with(named), "{}", again.stderr);
     fs::rename(bench.path("c/runs"), bench.path("theirs")).unwrap();
     symlink("../theirs", bench.path("c/runs")).unwrap();
     fs::remove_file(bench.path("theirs/bp-seed1/metrics.jsonl")).unwrap();

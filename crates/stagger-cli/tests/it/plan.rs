@@ -171,6 +171,14 @@ fn numbers_of_micro_batches_are_tried() {
     let found = planned(&bf16, "");
     let command = found["best"]["command"].as_str().unwrap();
     assert!(command.contains("--engine torch --dtype bf16"), "{command}");
+    let direct = with_profile(|profile| {
+        profile["devices"][0]["threads"] = json!(2);
+        profile["devices"][0]["winograd"] = json!(false);
+    });
+    let found = planned(&direct, "");
+    let command = found["best"]["command"].as_str().unwrap();
+    let flags = " --threads-per-stage 2 --winograd false";
+    assert!(command.contains(flags), "{command}");
     let mixed = with_profile(|profile| {
         let device = &mut profile["devices"][0];
         device["engine"] = json!("cpu");

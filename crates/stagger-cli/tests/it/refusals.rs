@@ -251,9 +251,13 @@ fn flags() {
         ("compare bp --target 101", "--target is not an accuracy"),
         (
             "compare bp --patience 2",
-            "--patience is for `stagger train`; the runs of a comparison are equally long",
+            "--patience would end a run before the others",
         ),
         ("compare bp --epochs 0", "--epochs is 0"),
+        (
+            "compare bp --balance profile",
+            "error: --balance profile would cut the model anew for every run",
+        ),
         ("train --lr -0.1", "--lr -0.1 is not a learning rate"),
         ("train --lr=-0.1", "--lr -0.1 is not a learning rate"),
         ("train --lr NaN", "--lr NaN is not a learning rate"),

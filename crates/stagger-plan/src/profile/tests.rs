@@ -21,6 +21,8 @@ fn profile() -> Profile {
         blocks: vec![block("stem"), block("head")],
         devices: vec![DeviceProfile {
             engine: Some("cpu".to_owned()),
+            threads: Some(2),
+            winograd: Some(false),
             name: "cpu".to_owned(),
             forward: times(1.0),
             recompute: times(1.5),

@@ -1,6 +1,7 @@
 //! The results of a method, aggregated over its runs.
 
 use serde::Serialize;
+use stagger_data::shown_text;
 
 use super::run::{PlannedRun, RunResult, RunState, read_run};
 use super::staleness::StageStaleness;
@@ -94,6 +95,18 @@ pub struct MethodResult {
 }
 
 impl Comparison {
+    /// What of the runs is in no table and report, as it cannot be read: a sentence for each.
+    pub fn faults(&self) -> impl Iterator<Item = String> {
+        let results = self.states.iter().filter_map(RunState::result);
+        let faults = results.filter_map(|run| run.fault.as_deref());
+        faults.map(|why| {
+            format!(
+                "the report lacks host and build of a run: {}",
+                shown_text(why)
+            )
+        })
+    }
+
     /// Reads the folders of all runs of a plan.
     pub fn read(plan: Plan) -> Self {
         let states: Vec<RunState> = plan.runs.iter().map(|run| read_run(&run.folder)).collect();

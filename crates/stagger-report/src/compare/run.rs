@@ -74,6 +74,8 @@ pub struct RunResult {
     pub gaps: Vec<Option<f64>>,
     /// Its host and build, if its folder has them.
     pub environment: Option<Environment>,
+    /// Why the file on its host and build says nothing, where it is damaged.
+    pub fault: Option<String>,
     /// Duration of the whole run.
     pub wall_seconds: f64,
 }
@@ -130,12 +132,19 @@ pub fn read_run(folder: &Path) -> RunState {
         // It fell after its last record.
         Some(Record::End(_)) if told.is_some() => failed(String::new()),
         Some(Record::End(end)) => {
-            let environment = match read(&folder.join(ENVIRONMENT_FILE)) {
+            let path = folder.join(ENVIRONMENT_FILE);
+            let environment = match read(&path) {
                 Ok(environment) => environment,
                 Err(error) => return failed(error.to_string()),
             };
-            let environment = environment.and_then(|json| serde_json::from_slice(&json).ok());
-            RunState::Done(Box::new(result(&records, end, environment)))
+            let environment = environment.map(|json| serde_json::from_slice(&json));
+            let environment = environment.transpose();
+            let environment =
+                environment.map_err(|error| ReportError::io("read", &path, error.into()));
+            RunState::Done(Box::new(RunResult {
+                fault: environment.as_ref().err().map(ReportError::to_string),
+                ..result(&records, end, environment.unwrap_or_default())
+            }))
         }
         _ => failed("the run was killed before its end".to_owned()),
     }
@@ -174,6 +183,7 @@ fn result(records: &[Record], end: &EndRecord, environment: Option<Environment>)
         staleness: (0..stages).map(|stage| staleness(&epochs, stage)).collect(),
         gaps: (0..stages).map(|stage| gap(&epochs, stage)).collect(),
         environment,
+        fault: None,
         wall_seconds: end.wall.as_secs_f64(),
     }
 }

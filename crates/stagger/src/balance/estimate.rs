@@ -4,7 +4,7 @@ use stagger_engine::Precision;
 use stagger_model::{Balance, CostModel, Cut, CutError, Model};
 use stagger_schedule::Schedule;
 
-use super::{Computes, FirstCut, ToCut, first_cut};
+use super::{Computes, ComputesAt, FirstCut, ToCut, first_cut};
 use crate::durations::check_batch_size;
 use crate::error::Error;
 use crate::job::{self, CPU, check_shares};
@@ -43,6 +43,8 @@ pub struct Estimate {
     pub computes: String,
     /// The engine of each stage.
     pub engines: Vec<String>,
+    /// Whether engine `cpu` makes the sums of 3×3 convolutions by Winograd's method, where it has any stage.
+    pub winograd: Option<bool>,
 }
 
 /// A cut that nothing was measured for.
@@ -88,6 +90,7 @@ impl EstimateFor {
             }
             (None, engine) => format!("engine {}", engine.as_deref().unwrap_or(CPU)),
         };
+        let winograd = options.winograd;
         let engines = match (options.engines, options.engine) {
             (Some(engines), _) => engines,
             (None, engine) => vec![engine.unwrap_or_else(|| CPU.to_owned()); stages],
@@ -96,6 +99,7 @@ impl EstimateFor {
             costs,
             computes,
             engines,
+            winograd,
         })
     }
 }
@@ -131,8 +135,13 @@ pub fn cut_without_measuring(
         .into());
     }
     let engines = &estimate.engines;
+    let place = |engine: &String| ComputesAt {
+        engine: engine.clone(),
+        threads: None,
+        winograd: estimate.winograd.filter(|_| engine == CPU),
+    };
     let computes = Computes {
-        engines: engines.clone(),
+        places: engines.iter().map(place).collect(),
         // Engine `cpu` computes in f32 alone, and of others it is not said.
         precision: (engines.iter().all(|engine| engine == CPU)).then_some(Precision::F32),
     };

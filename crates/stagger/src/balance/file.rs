@@ -12,10 +12,11 @@ use stagger_report::is_same_place;
 use stagger_runtime::Replicas;
 use stagger_schedule::Schedule;
 
+use super::computes::{Computes, other_computation};
 use super::milliseconds;
 use crate::durations::check_batch_size;
 use crate::error::Error;
-use crate::job::{CPU, check_shares, is_engine, summary_inputs};
+use crate::job::{CPU, MOST_THREADS, check_shares, is_engine, summary_inputs};
 use crate::refusal::{Refusal, check_path};
 
 /// Far more than a profile of any model in the zoo with a thousand rounds has.
@@ -47,7 +48,7 @@ pub enum ProfileMisfit {
         /// What is wrong.
         source: ProfileError,
     },
-    /// It names an engine or a number format that there is not.
+    /// It names an engine, a number format, or a number of threads that there is not.
     #[error(
         "{}: its {what} is \"{}\"; it has to be {expected}",
         shown_path(path),
@@ -134,15 +135,6 @@ pub(crate) struct ToCut<'a> {
     pub computes: Option<&'a Computes>,
 }
 
-/// What computes a run.
-#[derive(Clone, Debug)]
-pub(crate) struct Computes {
-    /// The engine of each place.
-    pub engines: Vec<String>,
-    /// In which format, where that is said.
-    pub precision: Option<Precision>,
-}
-
 /// A cut that is made before anything is measured, and what is to be said of it.
 #[derive(Clone, Debug)]
 pub(crate) struct FirstCut {
@@ -208,33 +200,6 @@ pub(super) fn by_file(path: &Path, run: &ToCut<'_>) -> Result<FirstCut, Error> {
     })
 }
 
-/// Says what a profile was measured with where that is not what computes the run.
-fn other_computation(profile: &Profile, run: &ToCut<'_>) -> Option<String> {
-    let Computes { engines, precision } = run.computes?;
-    let alone = Replicas::none(run.schedule.stages());
-    let replicas = run.replicas.unwrap_or(&alone);
-    let place = |device: usize| match profile.devices.len() {
-        1 => 0..replicas.places(),
-        found if found == replicas.places() => device..device + 1,
-        _ => replicas.places_of(device..device + 1),
-    };
-    let devices = profile.devices.iter().enumerate();
-    let other = devices.filter_map(|(device, of)| {
-        let found = of.engine.as_deref()?;
-        let mut here = engines.get(place(device))?.iter();
-        let here = here.find(|here| *here != found)?;
-        Some(format!(
-            "the profile is of engine {found}, and the run computes with engine {here}"
-        ))
-    });
-    let format = precision.map(|here| here.to_string());
-    let format = format.filter(|here| *here != profile.dtype).map(|here| {
-        let found = &profile.dtype;
-        format!("the profile is of {found}, and the run computes in {here}")
-    });
-    other.chain(format).next()
-}
-
 /// Says that what a profile allows its devices is not looked at, where the cut is by something else than that profile.
 pub(crate) fn unread_memory(profile: &Profile, path: &Path, balance: &Balance) -> Option<String> {
     let says_some = profile
@@ -285,6 +250,11 @@ pub(crate) fn read_profile(path: &Path) -> Result<Profile, ProfileMisfit> {
     };
     if let Some(found) = engines.find(|name| !is_engine(name)) {
         return Err(unknown("engine", found, "cpu or torch"));
+    }
+    let mut threads = profile.devices.iter().filter_map(|device| device.threads);
+    if let Some(found) = threads.find(|threads| !(1..=MOST_THREADS).contains(threads)) {
+        let found = found.to_string();
+        return Err(unknown("number of threads", &found, "1 to 1024"));
     }
     let mut engines = profile.devices.iter().flat_map(|device| &device.engine);
     match profile.dtype.parse() {

@@ -342,7 +342,7 @@ fn unreadable(option: &'static str, source: impl Into<crate::error::Source>) -> 
 }
 
 /// Most threads of a stage: more than any processor has.
-const MOST_THREADS: usize = 1024;
+pub(crate) const MOST_THREADS: usize = 1024;
 
 /// The threads of each stage.
 fn threads(values: &TrainingOptions) -> Result<usize, Refusal> {

@@ -172,7 +172,7 @@ pub(crate) fn learning_rate(
             option: "lr_last",
             found: said_number(last),
             kind: "a learning rate",
-            expected: "a number from 0 to that of --lr",
+            expected: "a number from 0 to the peak learning rate",
         });
     }
     let is_one_cycle = values.lr_schedule.as_deref() == Some("one-cycle");

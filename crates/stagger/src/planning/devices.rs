@@ -89,6 +89,8 @@ impl Planning {
             DeviceProfile {
                 name: own.name.clone(),
                 engine: own.engine.clone(),
+                threads: own.threads,
+                winograd: own.winograd,
                 forward: scaled(&own.forward),
                 recompute: scaled(&own.recompute),
                 backward: scaled(&own.backward),

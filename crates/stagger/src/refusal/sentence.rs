@@ -127,6 +127,11 @@ impl Refusal {
                 "{} does nothing with an object as {by}, which has its own; leave it out",
                 name(option)
             ),
+            Self::NothingResumed => format!(
+                "{} is for a run that is resumed; name it with {}, or leave it out",
+                name("accept_changed_data"),
+                name("resume")
+            ),
             Self::NeedsFolder { option, found } => format!(
                 "{} {found} needs a run folder; name one with {}",
                 name(option),
@@ -201,6 +206,14 @@ impl Refusal {
                 "{} means nothing in an emulated run: {why}; leave it or {} out",
                 name(option),
                 name("emulate")
+            ),
+            Self::CutAnew => format!(
+                "{} profile would cut the model anew for every run; write the cut that a run finds with it, such as 7,4",
+                name("balance")
+            ),
+            Self::NotMeasured { option } => format!(
+                "{} is of no use in a measurement on random images; leave it out",
+                name(option)
             ),
             Self::NothingToMeasure => format!(
                 "{}: stages that sleep take what they are told, and there is nothing to measure; leave it out",

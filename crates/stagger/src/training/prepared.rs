@@ -73,6 +73,9 @@ impl<'a> Prepared<'a> {
         given.check(&options)?;
         refuse_unused_transport(&options, leader.as_ref().map_or(1, Leader::ranks))?;
         check_snapshots(&options)?;
+        if accept_changed_data && resume.is_none() {
+            return Err(Refusal::NothingResumed.into());
+        }
         let place = match &resume {
             None => None,
             Some(resume) => Place::find(resume, options.output.as_deref())?,

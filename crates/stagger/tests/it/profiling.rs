@@ -139,6 +139,26 @@ fn what_is_wrong_lets_all_ranks_go() {
     );
 }
 
+/// What computed is known to those who cut by the profile.
+#[test]
+fn a_profile_says_what_it_was_measured_with() {
+    let one = profiling("dsp");
+    let with_threads = Profiling {
+        options: TrainingOptions {
+            threads_per_stage: Some(2),
+            winograd: Some(false),
+            ..one.options.clone()
+        },
+        ..one
+    };
+    let measured = with_threads.run(None).unwrap();
+    let device = &measured.profile.devices[0];
+    assert_eq!(
+        (device.engine.as_deref(), device.threads, device.winograd),
+        (Some("cpu"), Some(2), Some(false))
+    );
+}
+
 /// What each method does is measured; a stage that learns from gradients does so, too.
 #[test]
 fn any_method_is_measured() {

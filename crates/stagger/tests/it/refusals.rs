@@ -148,6 +148,21 @@ fn measurements_of_nothing_are_refused() {
         command_line: None,
     };
     assert_eq!(sentence(profiling(narrow()).run(None)), expected);
+    let long = TrainingOptions {
+        epochs: Some(9),
+        ..options()
+    };
+    let expected = "`epochs` is of no use in a measurement on random images; leave it out";
+    assert_eq!(sentence(bench(1, 0, long.clone()).run()), expected);
+    assert_eq!(sentence(profiling(long).run(None)), expected);
+    let usual = TrainingOptions::defaults();
+    bench(1, 0, options().or(usual)).run().unwrap();
+    let slowed = TrainingOptions {
+        straggler: Some(vec!["slowdown=100%".to_owned()]),
+        ..options()
+    };
+    let said = sentence(profiling(slowed).run(None));
+    assert!(said.starts_with("`straggler` is of no use"), "{said}");
     let emulated = TrainingOptions {
         emulate: Some("equal:1ms".to_owned()),
         balance: Some("uniform".to_owned()),
@@ -224,4 +239,18 @@ fn a_rollback_needs_snapshots() {
             ..
         }))
     ));
+}
+
+#[test]
+fn only_a_resumed_run_has_data_that_may_have_changed() {
+    let said = sentence(
+        Training::new()
+            .accept_changed_data(true)
+            .prepare()
+            .map(drop),
+    );
+    assert_eq!(
+        said,
+        "`accept_changed_data` is for a run that is resumed; name it with `resume`, or leave it out"
+    );
 }

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
-use stagger::{Training, TrainingOptions};
+use stagger::TrainingOptions;
+use stagger::series::{SeriesCheck, usual_options};
 
 use super::axis::{self, Axis, Choice, shown};
 use crate::commands::series;
@@ -18,32 +19,6 @@ const MOST_RUNS: usize = 10_000;
 
 /// Draws for each combination, as some come up again.
 const MOST_DRAWS: usize = 100;
-
-/// Options on which the images do not depend, so that they are opened once to check all combinations.
-const BESIDE_DATA: [&str; 22] = [
-    "balance",
-    "batch-size",
-    "clip-norm",
-    "cutmix",
-    "ema",
-    "epochs",
-    "label-smoothing",
-    "lr",
-    "lr-gamma",
-    "lr-last",
-    "lr-power",
-    "lr-schedule",
-    "max-batches",
-    "mixup",
-    "model",
-    "momentum",
-    "nesterov",
-    "optimizer",
-    "schedule",
-    "stages",
-    "warmup-batches",
-    "weight-decay",
-];
 
 /// Everything that decides what is run: the content of `sweep.toml`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -140,24 +115,16 @@ impl Request {
             _ => {}
         }
         let mut values = series::with_config(said, arguments.config.as_deref())?;
-        stagger::job::check_snapshots(&values).map_err(stagger::Error::from)?;
         series::settle_paths(&mut values)?;
         values.output = None;
         let takes_snapshots = stagger::job::needs_snapshots(&values)
             || (over.iter())
                 .any(|axis| ["snapshot-every", "on-nan"].contains(&axis.option.as_str()));
-        // Each run is one of several, and is run again from its start where it was interrupted.
-        let ours = TrainingOptions {
-            calibration_batches: Some(0),
-            // But for those that are asked for.
-            keep_snapshots: (!takes_snapshots).then_some(0),
-            ..TrainingOptions::default()
-        };
         Ok(Self {
             draw: arguments.draw,
             draw_seed: arguments.draw.map(|_| arguments.draw_seed.unwrap_or(1)),
             over,
-            train: values.or(ours),
+            train: values.or(usual_options(takes_snapshots)),
         })
     }
 
@@ -230,44 +197,16 @@ impl Request {
     /// # Errors
     /// One sentence on the first that is wrong.
     pub fn check(&self, points: &[Point]) -> Result<(Vec<TrainingOptions>, Vec<String>)> {
-        let mut over = self.over.iter();
-        let same_data = over.all(|axis| BESIDE_DATA.contains(&axis.option.as_str()));
-        let mut split = None;
-        let mut fitting = Vec::new();
+        let mut series = SeriesCheck::default();
         let mut all = Vec::with_capacity(points.len());
         let mut lines = Vec::new();
         for point in points {
-            let mut values = point.values(&self.train)?;
-            let (weights, pretrained) = (values.resume_weights.clone(), values.pretrained.clone());
-            let has_weights = weights.is_some() || pretrained.is_some();
-            let fit = has_weights.then(|| deciding_fit(&values)).transpose()?;
-            // Weights are large, and fit this network as they have fitted the same one before.
-            if fit.as_ref().is_some_and(|fit| fitting.contains(fit)) {
-                (values.resume_weights, values.pretrained) = (None, None);
-            }
-            let mut training = Training::new().options(values);
-            if let Some(split) = split.clone().filter(|_| same_data) {
-                training = training.dataset(split);
-            }
-            let mut job = training.check().with_context(|| format!("with {point}"))?;
-            (job.options.resume_weights, job.options.pretrained) = (weights, pretrained);
+            let values = point.values(&self.train)?;
+            let checked = series.check(values);
+            let mut job = checked.with_context(|| format!("with {point}"))?;
             lines.extend(job.cut_misfit.take().filter(|line| !lines.contains(line)));
-            split.get_or_insert(job.split);
             all.push(job.options);
-            if let Some(fit) = fit.filter(|fit| !fitting.contains(fit)) {
-                fitting.push(fit);
-            }
         }
         Ok((all, lines))
     }
-}
-
-/// The options that decide whether weights fit: those of the network, of the images and of the weights.
-fn deciding_fit(values: &TrainingOptions) -> Result<toml::Table> {
-    let mut table = series::table(values)?;
-    table.retain(|option, _| {
-        ["model", "schedule", "stages", "optimizer"].contains(&option)
-            || !(option == "seed" || BESIDE_DATA.contains(&option))
-    });
-    Ok(table)
 }

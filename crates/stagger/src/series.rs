@@ -1,0 +1,153 @@
+//! Several runs, each of which is checked before the first one starts.
+
+mod comparison;
+mod error;
+
+use stagger_data::Split;
+
+use crate::error::Error;
+use crate::job::Job;
+use crate::options::TrainingOptions;
+use crate::refusal::Refusal;
+use crate::training::Training;
+
+pub use comparison::{ComparedMethods, ComparedRun};
+pub use error::ComparisonError;
+
+/// Options that a run has where it is one of several, unless they are said: it is not calibrated, and keeps snapshots only where
+/// it `takes_snapshots` for a reason of its own, as it is run again from its start where it was interrupted.
+#[must_use]
+pub fn usual_options(takes_snapshots: bool) -> TrainingOptions {
+    TrainingOptions {
+        calibration_batches: Some(0),
+        keep_snapshots: (!takes_snapshots).then_some(0),
+        ..TrainingOptions::default()
+    }
+}
+
+/// Checks runs one after another. Images are opened once for consecutive runs on the same ones, and weights to start from are read once
+/// for all runs that they fit alike.
+#[derive(Default)]
+pub struct SeriesCheck {
+    /// The images that were opened last, and the options that decide which they are.
+    opened: Option<(TrainingOptions, Split)>,
+    /// What decides whether weights fit, of runs that they have fitted.
+    fitting: Vec<TrainingOptions>,
+}
+
+impl SeriesCheck {
+    /// What the options of the next run mean.
+    ///
+    /// # Errors
+    /// As [`Training::check`], and where each run would be cut by a measurement of its own.
+    pub fn check(&mut self, mut options: TrainingOptions) -> Result<Job, Error> {
+        if options.balance.as_deref().map(str::trim) == Some("profile") {
+            return Err(Refusal::CutAnew.into());
+        }
+        let images = deciding_images(&options);
+        let (weights, pretrained) = (options.resume_weights.clone(), options.pretrained.clone());
+        let has_weights = weights.is_some() || pretrained.is_some();
+        let fit = has_weights.then(|| deciding_fit(&options));
+        if fit.as_ref().is_some_and(|fit| self.fitting.contains(fit)) {
+            (options.resume_weights, options.pretrained) = (None, None);
+        }
+        let mut training = Training::new().options(options);
+        let opened = self.opened.as_ref().filter(|(said, _)| *said == images);
+        let are_open = opened.is_some();
+        if let Some((_, split)) = opened {
+            training = training.dataset(split.clone());
+        }
+        let mut job = training.check()?;
+        (job.options.resume_weights, job.options.pretrained) = (weights, pretrained);
+        if !are_open {
+            self.opened = Some((images, job.split.clone()));
+        }
+        if let Some(fit) = fit.filter(|fit| !self.fitting.contains(fit)) {
+            self.fitting.push(fit);
+        }
+        Ok(job)
+    }
+}
+
+/// The options without those on which the images do not depend.
+fn deciding_images(options: &TrainingOptions) -> TrainingOptions {
+    TrainingOptions {
+        balance: None,
+        batch_size: None,
+        clip_norm: None,
+        cutmix: None,
+        ema: None,
+        epochs: None,
+        label_smoothing: None,
+        lr: None,
+        lr_gamma: None,
+        lr_last: None,
+        lr_power: None,
+        lr_schedule: None,
+        max_batches: None,
+        mixup: None,
+        model: None,
+        momentum: None,
+        nesterov: None,
+        optimizer: None,
+        schedule: None,
+        stages: None,
+        sync_batch_norm: None,
+        warmup_batches: None,
+        weight_decay: None,
+        ..options.clone()
+    }
+}
+
+/// The options that decide whether weights fit: those of the network, of the images and of the weights.
+fn deciding_fit(options: &TrainingOptions) -> TrainingOptions {
+    TrainingOptions {
+        model: options.model.clone(),
+        schedule: options.schedule.clone(),
+        stages: options.stages,
+        optimizer: options.optimizer.clone(),
+        seed: None,
+        ..deciding_images(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn options(batch_size: usize, color_jitter: f64) -> TrainingOptions {
+        TrainingOptions {
+            model: Some("resnet8".to_owned()),
+            batch_size: Some(batch_size),
+            color_jitter: Some(vec![color_jitter, 0.0, 0.0, 0.0]),
+            ..TrainingOptions::default()
+        }
+    }
+
+    #[test]
+    fn images_are_opened_anew_where_other_ones_are_asked_for() {
+        let mut series = SeriesCheck::default();
+        let mut images = |options| series.check(options).unwrap().split.train;
+        let first = images(options(8, 0.1));
+        assert!(Arc::ptr_eq(&first, &images(options(16, 0.1))));
+        assert!(!Arc::ptr_eq(&first, &images(options(8, 0.2))));
+    }
+
+    #[test]
+    fn runs_of_a_series_have_one_cut() {
+        let measured = TrainingOptions {
+            balance: Some(" profile".to_owned()),
+            ..options(8, 0.1)
+        };
+        let refused = SeriesCheck::default().check(measured);
+        assert!(matches!(refused, Err(Error::Refused(Refusal::CutAnew))));
+    }
+
+    #[test]
+    fn runs_that_take_snapshots_keep_them() {
+        assert_eq!(usual_options(false).keep_snapshots, Some(0));
+        assert_eq!(usual_options(true).keep_snapshots, None);
+    }
+}
