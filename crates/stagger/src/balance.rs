@@ -3,6 +3,7 @@
 mod computes;
 mod estimate;
 mod file;
+mod misfit;
 
 use stagger_model::{Balance, BlockCosts, CostModel, Cut, CutError, StageWork};
 
@@ -14,10 +15,11 @@ use crate::ranks::Leader;
 pub(crate) use computes::{Computes, ComputesAt};
 pub(crate) use estimate::cost_model;
 pub use estimate::{Estimate, EstimateFor, UnmeasuredCut, cut_without_measuring};
+pub use file::cut_by_profile;
 pub(crate) use file::{
     FirstCut, ToCut, check_profile, cut_of_profile, read_profile, unread_memory,
 };
-pub use file::{ProfileMisfit, cut_by_profile};
+pub use misfit::ProfileMisfit;
 
 /// Times that each block is measured for a run that is about to begin.
 const ROUNDS: usize = 3;
@@ -266,6 +268,64 @@ mod tests {
         assert!(told_of(direct, "f32").unwrap().contains(of_sums));
         let same = serde_json::json!({"engine": "cpu", "threads": 1, "winograd": true});
         assert_eq!(told_of(same, "f32"), None);
+    }
+
+    /// What no run has is no profile of one.
+    #[test]
+    fn profiles_of_what_no_run_computes_with_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.json");
+        let told = |dtype: &str, devices: &[serde_json::Value]| {
+            let devices: Vec<_> = (devices.iter())
+                .map(|device| {
+                    let mut whole = serde_json::json!({
+                        "name": "d", "forward": [1.0], "recompute": [1.0], "backward": [1.0], "update": [1.0],
+                    });
+                    let own = device.as_object().unwrap().clone();
+                    whole.as_object_mut().unwrap().extend(own);
+                    whole
+                })
+                .collect();
+            let text = serde_json::json!({
+                "format": 1, "model": "a", "input": [3, 8, 8], "classes": 10, "samples": 8, "dtype": dtype,
+                "blocks": [{"name": "b", "parameter_bytes": 1, "output_bytes": 1, "graph_bytes": 1}], "devices": devices,
+                "links": [],
+            });
+            std::fs::write(&path, text.to_string()).unwrap();
+            read_profile(&path)
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        let of = |engine: &str, threads: usize, winograd: Option<bool>| serde_json::json!({"engine": engine, "threads": threads, "winograd": winograd});
+        let both = [of("cpu", 2, Some(false)), of("torch", 2, None)];
+        assert_eq!(told("f32", &both), Ok(()));
+        let unknown = serde_json::json!({"winograd": true});
+        for (dtype, devices, expected) in [
+            (
+                "f32",
+                vec![of("cpu", 1, None), of("cpu", 1025, None)],
+                "device 1 has 1025 threads",
+            ),
+            (
+                "f32",
+                vec![of("torch", 1, Some(true))],
+                "device 0 has winograd",
+            ),
+            ("bf16", vec![unknown.clone()], "device 0 has winograd"),
+            (
+                "f32",
+                vec![of("cpu", 1, None), of("torch", 2, None)],
+                "different threads",
+            ),
+            (
+                "f32",
+                vec![of("cpu", 1, Some(false)), unknown],
+                "different winograd",
+            ),
+        ] {
+            let error = told(dtype, &devices).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     /// Winograd's method makes blocks of many channels cheaper than those of few, so that a stage takes more of them.

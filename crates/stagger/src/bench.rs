@@ -36,7 +36,7 @@ const MOST_CLASSES: usize = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Bench {
     /// Model, schedule, engine and the like. Data set, length, optimizer and learning-rate schedule are fixed: options of these are
-    /// refused, unless they have their default value.
+    /// refused, unless they have their default value or the one that is fixed.
     pub options: TrainingOptions,
     /// Channels, height and width of an image.
     pub shape: [usize; 3],
@@ -154,22 +154,26 @@ pub(crate) fn job(said: TrainingOptions, shape: [usize; 3], classes: usize) -> R
     let kind = "a number of classes to measure with";
     check_most("classes", classes, MOST_CLASSES, kind, "at most 1000000")?;
     refuse_unmeasured(&said)?;
-    let fixed = TrainingOptions {
-        epochs: Some(1),
-        optimizer: Some("momentum".into()),
-        lr_schedule: Some("constant".into()),
-        warmup_batches: Some(0),
-        ..TrainingOptions::default()
-    };
     let defaults = TrainingOptions {
         // So small that random labels do not drive the loss to infinity.
         lr: Some(0.01),
         ..TrainingOptions::default()
     };
     // Other defaults follow from what is said: stages from the schedule.
-    let options = fixed.or(said).or(defaults);
+    let options = fixed().or(said).or(defaults);
     let batch_size = batch_size(&options);
     Job::new(options, &given(shape, classes, batch_size))
+}
+
+/// What does not matter for speed.
+fn fixed() -> TrainingOptions {
+    TrainingOptions {
+        epochs: Some(1),
+        optimizer: Some("momentum".into()),
+        lr_schedule: Some("constant".into()),
+        warmup_batches: Some(0),
+        ..TrainingOptions::default()
+    }
 }
 
 /// Options that what is measured does not depend on.
@@ -210,7 +214,15 @@ fn refuse_unmeasured(options: &TrainingOptions) -> Result<(), Refusal> {
         seed: None,
         ..options.clone()
     };
-    match rest.first_unlike(&TrainingOptions::defaults()) {
+    // Asks for nothing: what a run has anyway, and what this one has.
+    let usual = [
+        TrainingOptions::defaults(),
+        TrainingOptions {
+            evaluate: Some(false),
+            ..fixed()
+        },
+    ];
+    match rest.first_unlike(&usual) {
         Some(option) => Err(Refusal::NotMeasured { option }),
         None => Ok(()),
     }

@@ -40,9 +40,9 @@ macro_rules! options {
                 Self { $($name: self.$name.or(other.$name)),* }
             }
 
-            /// The name of the first option that is said here, and has another value than in `usual`.
-            pub(crate) fn first_unlike(&self, usual: &Self) -> Option<&'static str> {
-                $(if self.$name.is_some() && self.$name != usual.$name {
+            /// The name of the first option that is said here, and has another value than in each of `usual`.
+            pub(crate) fn first_unlike(&self, usual: &[Self]) -> Option<&'static str> {
+                $(if self.$name.is_some() && usual.iter().all(|usual| self.$name != usual.$name) {
                     return Some(stringify!($name));
                 })*
                 None

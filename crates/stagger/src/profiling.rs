@@ -105,12 +105,9 @@ impl Profiling {
         if self.options.emulate.is_some() {
             return Err(Refusal::NothingToMeasure.into());
         }
-        if self.options.straggler.is_some() {
-            // A profile would hold sleep among what stages take.
-            return Err(Refusal::NotMeasured {
-                option: "straggler",
-            }
-            .into());
+        let stragglers = self.options.straggler.iter().flatten();
+        if stragglers.count() > 0 {
+            return Err(Refusal::PausesMeasured.into());
         }
         let ranks = leader.map_or(1, Leader::ranks);
         refuse_unused_transport(&self.options, ranks)?;

@@ -239,6 +239,8 @@ pub enum Refusal {
         /// The option.
         option: &'static str,
     },
+    /// Stages that are slowed down on purpose are to be measured.
+    PausesMeasured,
     /// Stages that sleep are to be measured.
     NothingToMeasure,
     /// The least staleness of a method that has none to find, in notation.

@@ -6,7 +6,7 @@ mod error;
 use stagger_data::Split;
 
 use crate::error::Error;
-use crate::job::Job;
+use crate::job::{Job, check_snapshots};
 use crate::options::TrainingOptions;
 use crate::refusal::Refusal;
 use crate::training::Training;
@@ -25,6 +25,18 @@ pub fn usual_options(takes_snapshots: bool) -> TrainingOptions {
     }
 }
 
+/// Refuses what no run of a series may have, before any image is opened: a cut by a measurement of its own, and snapshots that are asked for
+/// and not kept.
+///
+/// # Errors
+/// [`Refusal::CutAnew`], [`Refusal::Unused`].
+pub fn validate(options: &TrainingOptions) -> Result<(), Refusal> {
+    if options.balance.as_deref().map(str::trim) == Some("profile") {
+        return Err(Refusal::CutAnew);
+    }
+    check_snapshots(options)
+}
+
 /// Checks runs one after another. Images are opened once for consecutive runs on the same ones, and weights to start from are read once
 /// for all runs that they fit alike.
 #[derive(Default)]
@@ -39,17 +51,15 @@ impl SeriesCheck {
     /// What the options of the next run mean.
     ///
     /// # Errors
-    /// As [`Training::check`], and where each run would be cut by a measurement of its own.
+    /// As [`Training::check`] and [`validate`].
     pub fn check(&mut self, mut options: TrainingOptions) -> Result<Job, Error> {
-        if options.balance.as_deref().map(str::trim) == Some("profile") {
-            return Err(Refusal::CutAnew.into());
-        }
+        validate(&options)?;
         let images = deciding_images(&options);
-        let (weights, pretrained) = (options.resume_weights.clone(), options.pretrained.clone());
-        let has_weights = weights.is_some() || pretrained.is_some();
+        let has_weights = options.resume_weights.is_some() || options.pretrained.is_some();
         let fit = has_weights.then(|| deciding_fit(&options));
+        let mut left_out = (None, None);
         if fit.as_ref().is_some_and(|fit| self.fitting.contains(fit)) {
-            (options.resume_weights, options.pretrained) = (None, None);
+            left_out = (options.resume_weights.take(), options.pretrained.take());
         }
         let mut training = Training::new().options(options);
         let opened = self.opened.as_ref().filter(|(said, _)| *said == images);
@@ -58,7 +68,14 @@ impl SeriesCheck {
             training = training.dataset(split.clone());
         }
         let mut job = training.check()?;
-        (job.options.resume_weights, job.options.pretrained) = (weights, pretrained);
+        for (option, path) in [
+            (&mut job.options.resume_weights, left_out.0),
+            (&mut job.options.pretrained, left_out.1),
+        ] {
+            if let Some(path) = path {
+                *option = Some(std::path::absolute(&path).unwrap_or(path));
+            }
+        }
         if !are_open {
             self.opened = Some((images, job.split.clone()));
         }
@@ -75,7 +92,6 @@ fn deciding_images(options: &TrainingOptions) -> TrainingOptions {
         balance: None,
         batch_size: None,
         clip_norm: None,
-        cutmix: None,
         ema: None,
         epochs: None,
         label_smoothing: None,
@@ -85,8 +101,8 @@ fn deciding_images(options: &TrainingOptions) -> TrainingOptions {
         lr_power: None,
         lr_schedule: None,
         max_batches: None,
-        mixup: None,
         model: None,
+        network: None,
         momentum: None,
         nesterov: None,
         optimizer: None,
@@ -103,6 +119,7 @@ fn deciding_images(options: &TrainingOptions) -> TrainingOptions {
 fn deciding_fit(options: &TrainingOptions) -> TrainingOptions {
     TrainingOptions {
         model: options.model.clone(),
+        network: options.network.clone(),
         schedule: options.schedule.clone(),
         stages: options.stages,
         optimizer: options.optimizer.clone(),
@@ -133,6 +150,17 @@ mod tests {
         let first = images(options(8, 0.1));
         assert!(Arc::ptr_eq(&first, &images(options(16, 0.1))));
         assert!(!Arc::ptr_eq(&first, &images(options(8, 0.2))));
+        let (one, other) = (options(8, 0.1), options(16, 0.1));
+        let from_file = |options: TrainingOptions| TrainingOptions {
+            network: Some("a".to_owned()),
+            ..options
+        };
+        // The network decides what fits, and no image.
+        assert_eq!(
+            deciding_images(&one),
+            deciding_images(&from_file(other.clone()))
+        );
+        assert_ne!(deciding_fit(&one), deciding_fit(&from_file(other)));
     }
 
     #[test]

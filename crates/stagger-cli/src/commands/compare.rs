@@ -123,15 +123,15 @@ fn conclude(plan: Plan, folder: &SeriesFolder, end: End, lines: &mut Lines) -> R
     let done = comparison.states.iter().filter(done).count();
     let all = comparison.states.len();
     let report = results::write(&comparison, folder).map_err(Failure::Run)?;
+    for fault in comparison.faults() {
+        terminal::say(&fault);
+    }
     if end == End::Interrupted && done < all {
         lines.print(&format!(
             "interrupted: {done} of {all} runs are done; resume with\n  {}\n",
             comparison.plan.command
         ));
         return Err(Failure::Interrupted);
-    }
-    for fault in comparison.faults() {
-        terminal::say(&fault);
     }
     lines.print(&results::tables(&comparison));
     lines.print(&format!("report: {}\n", shown_path(&report)));

@@ -82,10 +82,10 @@ pub fn with_config(said: TrainingOptions, config: Option<&Path>) -> Result<Train
     Ok(said.or(config_file::read(path)?))
 }
 
-/// Makes paths mean the same from everywhere, and takes a model file's text.
+/// Makes paths mean the same from everywhere, and takes a model file's text; and refuses what no run of a series may have.
 ///
 /// # Errors
-/// When a path or a file is wrong.
+/// When a path or a file is wrong, and as [`validate`](stagger::series::validate).
 pub fn settle_paths(values: &mut TrainingOptions) -> Result<()> {
     stagger::take_network(values).map_err(stagger::Error::from)?;
     for (path, flag) in [
@@ -115,6 +115,7 @@ pub fn settle_paths(values: &mut TrainingOptions) -> Result<()> {
             anyhow::anyhow!("--balance: the path of the current folder is not UTF-8")
         })?;
     }
+    stagger::series::validate(values).map_err(stagger::Error::from)?;
     Ok(())
 }
 

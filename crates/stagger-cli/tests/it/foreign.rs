@@ -331,7 +331,7 @@ fn a_comparison_does_not_hang() {
     let again = run(&bench, &compare);
     assert_eq!(again.status, 0, "{}", again.stderr);
     assert!(again.stdout.contains("(kept)"), "{}", again.stdout);
-    let named = "the report lacks host and build of a run: could not read c/runs/bp-seed1/environment.json: ";
+    let named = "the report lacks host and build of a run, which is kept: could not read c/runs/bp-seed1/environment.json: ";
     assert!(again.stderr.starts_with(named), "{}", again.stderr);
     fs::rename(bench.path("c/runs"), bench.path("theirs")).unwrap();
     symlink("../theirs", bench.path("c/runs")).unwrap();

@@ -276,7 +276,7 @@ fn a_run_is_resumed_without_the_profile() {
     write(&bench, &others);
     let refused = bench.stagger("train --balance ./p.json");
     assert_eq!(refused.status, 2, "{}", refused.stdout);
-    let sentence = "p.json: its number of threads is \"0\"; it has to be 1 to 1024";
+    let sentence = "p.json: its device 0 has 0 threads; give 1 to 1024";
     assert!(refused.stderr.contains(sentence), "{}", refused.stderr);
     others["devices"][0]["threads"] = json!(null);
     others["devices"][0]["engine"] = json!(null);

@@ -286,7 +286,7 @@ fn wrong_sweeps_are_refused_before_anything_is_run() {
         ("--over lr=0.1,-1", "error: with lr -1: "),
         (
             "--over balance=profile,auto",
-            "error: with balance profile: --balance profile would cut the model anew",
+            "error: --over balance: --balance profile would cut the model anew",
         ),
         ("--over lr=\u{1b}[31m", "error: --over lr: "),
     ] {

@@ -62,6 +62,7 @@ pub fn to_html(comparison: &Comparison) -> Result<String, ReportError> {
             .environments
             .iter()
             .map(Environment::facts)
+            .chain(comparison.faults().map(|why| vec![("unknown", why)]))
             .collect(),
         tables,
         figures: figures(comparison).map_err(|error| encode(error.to_string()))?,

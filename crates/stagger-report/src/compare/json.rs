@@ -18,6 +18,7 @@ pub fn to_json(comparison: &Comparison) -> String {
         "baseline": plan.baseline,
         "target_top1": plan.target_top1,
         "environments": comparison.environments,
+        "faults": comparison.faults().collect::<Vec<_>>(),
         "results": comparison.results,
         "runs": runs,
     });

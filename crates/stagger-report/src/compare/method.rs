@@ -101,7 +101,7 @@ impl Comparison {
         let faults = results.filter_map(|run| run.fault.as_deref());
         faults.map(|why| {
             format!(
-                "the report lacks host and build of a run: {}",
+                "the report lacks host and build of a run, which is kept: {}",
                 shown_text(why)
             )
         })

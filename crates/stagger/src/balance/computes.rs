@@ -1,11 +1,14 @@
 //! What computes a run, beside what a profile was measured with.
 
+use std::path::PathBuf;
+
 use stagger_engine::Precision;
 use stagger_plan::{DeviceProfile, Profile};
 use stagger_runtime::Replicas;
 
 use super::file::ToCut;
-use crate::job::{CPU, PlaceEngine};
+use super::misfit::ProfileMisfit;
+use crate::job::{CPU, MOST_THREADS, PlaceEngine};
 use crate::options::TrainingOptions;
 use crate::refusal::counted;
 
@@ -97,4 +100,42 @@ pub(super) fn other_computation(profile: &Profile, run: &ToCut<'_>) -> Option<St
         format!("the profile is of {found}, and the run computes in {here}")
     });
     other.chain(format).next()
+}
+
+/// Stages of a run have equally many threads, and those of engine `cpu` make their sums in one way.
+///
+/// # Errors
+/// [`ProfileMisfit::Threads`], [`ProfileMisfit::Winograd`], [`ProfileMisfit::Differing`].
+pub(super) fn check_computation(profile: &Profile, path: PathBuf) -> Result<(), ProfileMisfit> {
+    let devices = || profile.devices.iter().enumerate();
+    let threads = || devices().filter_map(|(device, of)| Some((device, of.threads?)));
+    let is_none = |(_, threads): &(usize, usize)| !(1..=MOST_THREADS).contains(threads);
+    if let Some((device, found)) = threads().find(is_none) {
+        return Err(ProfileMisfit::Threads {
+            path,
+            device,
+            found,
+        });
+    }
+    let is_bf16 = profile.dtype == Precision::Bf16.to_string();
+    let no_cpu = |of: &DeviceProfile| match &of.engine {
+        Some(engine) => engine != CPU,
+        // Engine `cpu` computes in f32 alone.
+        None => is_bf16,
+    };
+    if let Some((device, _)) = devices().find(|(_, of)| of.winograd.is_some() && no_cpu(of)) {
+        return Err(ProfileMisfit::Winograd { path, device });
+    }
+    let mut counts = threads().map(|(_, threads)| threads);
+    let first = counts.next();
+    let differ = |field| ProfileMisfit::Differing { path, field };
+    if counts.any(|threads| Some(threads) != first) {
+        return Err(differ("threads"));
+    }
+    let mut sums = devices().filter_map(|(_, of)| of.winograd);
+    let first = sums.next();
+    match sums.any(|winograd| Some(winograd) != first) {
+        true => Err(differ("winograd")),
+        false => Ok(()),
+    }
 }

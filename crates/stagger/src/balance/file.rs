@@ -1,124 +1,26 @@
 //! The cut of a run by a profile that was measured before.
 
 use std::fmt::Write as _;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use stagger_data::{foreign, shown_path, shown_text};
+use stagger_data::{foreign, shown_path};
 use stagger_engine::Precision;
 use stagger_model::{Balance, BlockCosts, Cut, MemoryLimit, Model, StageWork};
-use stagger_plan::{PipelineError, Profile, ProfileError};
+use stagger_plan::{PipelineError, Profile};
 use stagger_report::is_same_place;
 use stagger_runtime::Replicas;
 use stagger_schedule::Schedule;
 
-use super::computes::{Computes, other_computation};
+use super::computes::{Computes, check_computation, other_computation};
 use super::milliseconds;
+use super::misfit::ProfileMisfit;
 use crate::durations::check_batch_size;
 use crate::error::Error;
-use crate::job::{CPU, MOST_THREADS, check_shares, is_engine, summary_inputs};
+use crate::job::{CPU, check_shares, is_engine, summary_inputs};
 use crate::refusal::{Refusal, check_path};
 
 /// Far more than a profile of any model in the zoo with a thousand rounds has.
 const MOST_BYTES: u64 = 1 << 26;
-
-/// Why a file says nothing about the cut of a run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProfileMisfit {
-    /// It cannot be read.
-    #[error(
-        "{} cannot be read: {source}; measure one with `stagger profile --output FILE`",
-        shown_path(path)
-    )]
-    Unread {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// It is no profile.
-    #[error(
-        "{}: {source}; measure one with `stagger profile --output FILE`",
-        shown_path(path)
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: ProfileError,
-    },
-    /// It names an engine, a number format, or a number of threads that there is not.
-    #[error(
-        "{}: its {what} is \"{}\"; it has to be {expected}",
-        shown_path(path),
-        shown_text(found)
-    )]
-    Unknown {
-        /// The file.
-        path: PathBuf,
-        /// What of it.
-        what: &'static str,
-        /// What it says.
-        found: String,
-        /// What there are.
-        expected: &'static str,
-    },
-    /// Its network is none, or does not fit its images or classes.
-    #[error("{}: {}", shown_path(path), shown_text(what))]
-    Network {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// A device takes no time for any block.
-    #[error(
-        "{}: the blocks take no time on device {device}, and so there is nothing to cut by; give them times above 0, or give numbers of blocks",
-        shown_path(path)
-    )]
-    NoTime {
-        /// The file.
-        path: PathBuf,
-        /// The device.
-        device: usize,
-    },
-    /// It is one of something else.
-    #[error(
-        "{} is a profile of {}, and the run trains {expected}; measure that with `stagger profile`",
-        shown_path(path),
-        shown_text(found)
-    )]
-    Other {
-        /// The file.
-        path: PathBuf,
-        /// What the profile is of.
-        found: String,
-        /// What the run is of.
-        expected: String,
-    },
-    /// It has neither one device nor one for each stage, or its links do not fit these, or its times are too long.
-    #[error("{}: {source}", shown_path(path))]
-    Devices {
-        /// The file.
-        path: PathBuf,
-        /// How many it has.
-        source: PipelineError,
-    },
-    /// It has neither one link nor one for each pair of neighbouring devices.
-    #[error(
-        "{} has {found} links, and there are {devices} devices; give one link for all, or {}: one from each device to the next",
-        shown_path(path), devices.saturating_sub(1)
-    )]
-    Links {
-        /// The file.
-        path: PathBuf,
-        /// How many it has.
-        found: usize,
-        /// Devices.
-        devices: usize,
-    },
-}
 
 /// What decides a cut by a profile.
 #[derive(Clone, Copy, Debug)]
@@ -251,11 +153,6 @@ pub(crate) fn read_profile(path: &Path) -> Result<Profile, ProfileMisfit> {
     if let Some(found) = engines.find(|name| !is_engine(name)) {
         return Err(unknown("engine", found, "cpu or torch"));
     }
-    let mut threads = profile.devices.iter().filter_map(|device| device.threads);
-    if let Some(found) = threads.find(|threads| !(1..=MOST_THREADS).contains(threads)) {
-        let found = found.to_string();
-        return Err(unknown("number of threads", &found, "1 to 1024"));
-    }
     let mut engines = profile.devices.iter().flat_map(|device| &device.engine);
     match profile.dtype.parse() {
         // Engine `cpu` computes in f32 alone.
@@ -264,7 +161,10 @@ pub(crate) fn read_profile(path: &Path) -> Result<Profile, ProfileMisfit> {
             &profile.dtype,
             "f32, as a device of engine cpu computes in that alone",
         )),
-        Ok(Precision::F32 | Precision::Bf16) => Ok(profile),
+        Ok(Precision::F32 | Precision::Bf16) => {
+            check_computation(&profile, path)?;
+            Ok(profile)
+        }
         _ => Err(unknown("dtype", &profile.dtype, "f32 or bf16")),
     }
 }

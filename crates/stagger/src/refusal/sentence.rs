@@ -215,6 +215,10 @@ impl Refusal {
                 "{} is of no use in a measurement on random images; leave it out",
                 name(option)
             ),
+            Self::PausesMeasured => format!(
+                "{} would put its pauses among the times of the profile; leave it out, and give it to what uses the profile",
+                name("straggler")
+            ),
             Self::NothingToMeasure => format!(
                 "{}: stages that sleep take what they are told, and there is nothing to measure; leave it out",
                 name("emulate")

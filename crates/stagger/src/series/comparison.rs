@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use stagger_schedule::Schedule;
 
-use super::{ComparisonError, SeriesCheck};
+use super::{ComparisonError, SeriesCheck, usual_options};
 use crate::error::Error;
-use crate::job::Job;
+use crate::job::{Job, needs_snapshots};
 use crate::options::TrainingOptions;
 
-/// Slows a stage down ten-thousandfold a hundred times over.
+/// A batch takes a hundred and one times as long then: the most that a [`Straggler`](stagger_runtime::Straggler) does.
 const LARGEST_SLOWDOWN_PERCENT: f64 = 10_000.0;
 
 /// Runs that compare methods: each method with each seed at each slow-down, and everything else alike.
@@ -93,7 +93,7 @@ impl ComparedMethods {
         runs
     }
 
-    /// The options of a run. Its batches are of the usual size, whatever a method makes of them: the budget is the same for all.
+    /// The options of a run, with the [usual ones](usual_options) of a series. Its batches are of the usual size, whatever a method makes of them: the budget is the same for all.
     #[must_use]
     pub fn options(&self, run: &ComparedRun) -> TrainingOptions {
         let stages = self.stages_of(&run.method);
@@ -112,6 +112,7 @@ impl ComparedMethods {
             },
             ..self.train.clone()
         }
+        .or(usual_options(needs_snapshots(&self.train)))
     }
 
     /// What slows the stages of a run down, in the notation of [`Straggler`](stagger_runtime::Straggler).
@@ -184,6 +185,9 @@ impl ComparedMethods {
                 return Err(ComparisonError::OfEachRun { option, field });
             }
         }
+        if self.train.output.is_some() {
+            return Err(ComparisonError::OneFolder);
+        }
         for (option, is_said) in [
             ("patience", self.train.patience.is_some()),
             ("target", self.train.target.is_some()),
@@ -196,8 +200,8 @@ impl ComparedMethods {
     }
 
     fn validate_slowdowns(&self) -> Result<(), ComparisonError> {
-        let is_none = |percent: &&f64| !(0.0..=LARGEST_SLOWDOWN_PERCENT).contains(*percent);
-        if let Some(&found) = self.slowdowns.iter().find(is_none) {
+        let is_outside = |percent: &&f64| !(0.0..=LARGEST_SLOWDOWN_PERCENT).contains(*percent);
+        if let Some(&found) = self.slowdowns.iter().find(is_outside) {
             return Err(ComparisonError::Slowdown { found });
         }
         if let Some(slowdown) = twice(&self.slowdowns) {
@@ -215,7 +219,8 @@ impl ComparedMethods {
             }
             _ => {}
         }
-        match slows && self.train.straggler.is_some() {
+        let says_some = |straggler: &Vec<String>| !straggler.is_empty();
+        match slows && self.train.straggler.as_ref().is_some_and(says_some) {
             true => Err(ComparisonError::SlowedTwice),
             false => Ok(()),
         }

@@ -52,6 +52,8 @@ pub enum ComparisonError {
         /// The field that names it for each run.
         field: &'static str,
     },
+    /// All runs are to be written into one folder.
+    OneFolder,
     /// An option would end a run before the others.
     EndsEarly {
         /// The option.
@@ -119,6 +121,10 @@ impl ComparisonError {
                 "{} is of a single run; name it for each run of the comparison with {}",
                 name(option),
                 name(field)
+            ),
+            Self::OneFolder => format!(
+                "{} is the folder of a single run; leave it out, and give each run of the comparison one of its own",
+                name("output")
             ),
             Self::EndsEarly { option } => format!(
                 "{} would end a run before the others, and the runs of a comparison are equally long; leave it out",

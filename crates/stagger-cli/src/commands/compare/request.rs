@@ -81,14 +81,16 @@ pub fn request(arguments: &CompareArgs) -> Result<ComparedMethods> {
     let slowdowns = slowdowns(arguments, preset);
     let slows = slowdowns.iter().any(|percent| *percent > 0.0);
     let usual_probability = slows.then_some(ComparedMethods::STRAGGLER_PROBABILITY);
-    let compared = ComparedMethods {
+    let mut compared = ComparedMethods {
         methods: methods(arguments, preset)?,
         seeds: seeds(arguments)?,
         straggler_probability: arguments.straggler_probability.or(usual_probability),
         slowdowns,
         train,
     };
+    // As they were typed, so that the first that is wrong is named.
     compared.validate().map_err(stagger::Error::from)?;
+    compared.slowdowns.sort_by(f64::total_cmp);
     Ok(compared)
 }
 
@@ -136,12 +138,10 @@ fn seeds(arguments: &CompareArgs) -> Result<Vec<u64>> {
     Ok(seeds)
 }
 
-/// In percent, least first.
+/// In percent.
 fn slowdowns(arguments: &CompareArgs, preset: Option<&Preset>) -> Vec<f64> {
     let of_preset = preset.map_or(&[0.0][..], |preset| preset.slowdowns);
-    let mut slowdowns = arguments.slowdowns.clone().unwrap_or(of_preset.to_vec());
-    slowdowns.sort_by(f64::total_cmp);
-    slowdowns
+    arguments.slowdowns.clone().unwrap_or(of_preset.to_vec())
 }
 
 /// The accuracy to which the report shows the time, which no run depends on.

@@ -137,6 +137,13 @@ fn what_makes_no_comparison_is_refused() {
         ),
         (
             with(TrainingOptions {
+                output: Some("runs/a".into()),
+                ..TrainingOptions::default()
+            }),
+            "`output` is the folder of a single run; leave it out, and give each run of the comparison one of its own",
+        ),
+        (
+            with(TrainingOptions {
                 patience: Some(2),
                 ..TrainingOptions::default()
             }),
