@@ -26,7 +26,7 @@ pub use html::to_html;
 pub use json::to_json;
 pub use method::{Comparison, FailedRun, MethodResult, Plan};
 pub use progress::{Progress, Trained};
-pub use run::{PlannedRun, RunResult, RunState, error_file, read_run};
+pub use run::{PlannedRun, RunResult, RunState, damage_of_finished, error_file, read_run};
 pub use staleness::StageStaleness;
 pub use statistics::Spread;
 pub(crate) use table::mebibytes;

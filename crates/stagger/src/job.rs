@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stagger_cpu::CpuDevice;
-use stagger_data::{Sampler, Split};
+use stagger_data::{Dataset, Sampler, Split};
 use stagger_engine::{LearningRate, Optimizer, Precision};
 use stagger_model::{Balance, Cut, Model, StageSummaryInput};
 use stagger_runtime::{OnNonFinite, Replicas, Straggler, check_corrections};
@@ -106,6 +106,13 @@ pub struct Job {
 }
 
 impl Job {
+    /// Fingerprints of the images to train on and to evaluate on, 16 hexadecimal digits each.
+    #[must_use]
+    pub fn fingerprints(&self) -> [String; 2] {
+        let digits = |set: &dyn Dataset| format!("{:016x}", set.fingerprint());
+        [digits(&*self.split.train), digits(&*self.split.test)]
+    }
+
     /// Label smoothing of the training loss.
     #[must_use]
     pub fn label_smoothing(&self) -> f64 {

@@ -6,9 +6,23 @@ mod defaults;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::job::CPU;
+use crate::refusal::Refusal;
 pub use augment::Augment;
+
+/// The first whole number in a value that is larger than TOML's.
+fn too_large(value: &impl Serialize) -> Option<String> {
+    let is_large = |number: &Value| number.is_u64() && !number.is_i64();
+    match serde_json::to_value(value).ok()? {
+        Value::Array(values) => values
+            .iter()
+            .find(|value| is_large(value))
+            .map(Value::to_string),
+        value => is_large(&value).then(|| value.to_string()),
+    }
+}
 
 /// Defines [`TrainingOptions`]: every field optional.
 macro_rules! options {
@@ -40,6 +54,22 @@ macro_rules! options {
                 Self { $($name: self.$name.or(other.$name)),* }
             }
 
+            /// Makes sure that a config can hold all numbers: what a run writes, it has to read again.
+            ///
+            /// # Errors
+            /// [`Refusal::Value`] of the first that is too large.
+            pub fn check_numbers(&self) -> Result<(), Refusal> {
+                $(if let Some(found) = self.$name.as_ref().and_then(too_large) {
+                    return Err(Refusal::Value {
+                        option: stringify!($name),
+                        found,
+                        kind: "a number that a config can hold",
+                        expected: "at most 9223372036854775807",
+                    });
+                })*
+                Ok(())
+            }
+
             /// The name of the first option that is said here, and has another value than in each of `usual`.
             pub(crate) fn first_unlike(&self, usual: &[Self]) -> Option<&'static str> {
                 $(if self.$name.is_some() && usual.iter().all(|usual| self.$name != usual.$name) {
@@ -62,7 +92,7 @@ options! {
     dataset: String,
     /// Folder of the data set's files; `shapes` needs none.
     data_dir: PathBuf,
-    /// Side in pixels to which an image folder's pictures are scaled. Default: theirs, if all agree.
+    /// Side in pixels to which an image folder's pictures are scaled. Default: theirs, if all agree, else 224.
     image_size: usize,
     /// What is seen through transparent parts of an image folder's pictures, as six hexadecimal digits; white without it.
     background: String,

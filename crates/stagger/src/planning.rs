@@ -106,7 +106,7 @@ pub struct Planned {
     pub best: usize,
     /// The devices and links of the one to take, in its order: `stagger simulate` and `--emulate` take it with that plan's stages and replicas.
     pub best_profile: Profile,
-    /// Images per second of backpropagation on the fastest device alone, whether it fits there or not.
+    /// Images per second of backpropagation on the fastest device alone, with what slows it down, whether it fits there or not.
     pub alone_images_per_second: f64,
     /// How many were simulated.
     pub simulated: usize,
@@ -146,7 +146,7 @@ impl Planning {
             batch_size,
         };
         let found = search.everything()?;
-        let alone = search.alone();
+        let alone = search.alone()?;
         let mut candidates = found.candidates;
         candidates.sort_by(|a, b| b.images_per_second.total_cmp(&a.images_per_second));
         let Some(fastest) = candidates.first().map(|first| first.images_per_second) else {

@@ -136,6 +136,16 @@ impl Profiling {
             check_most(option, found, most, kind, expected)?;
         }
         let mut job = bench::job(options, self.shape, self.classes)?;
+        if !job.batch_size.is_multiple_of(job.schedule.micro_batches()) {
+            // A profile has the times of one size.
+            return Err(Refusal::Value {
+                option: "batch_size",
+                found: job.batch_size.to_string(),
+                kind: "a number of samples that the micro-batches of the schedule share alike",
+                expected: "a multiple of their number",
+            }
+            .into());
+        }
         let places = match leader {
             Some(leader) => leader.places(&job)?,
             None => 0..job.replicas.places(),

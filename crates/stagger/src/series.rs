@@ -25,15 +25,16 @@ pub fn usual_options(takes_snapshots: bool) -> TrainingOptions {
     }
 }
 
-/// Refuses what no run of a series may have, before any image is opened: a cut by a measurement of its own, and snapshots that are asked for
-/// and not kept.
+/// Refuses what no run of a series may have, before any image is opened: a cut by a measurement of its own, snapshots that are asked for
+/// and not kept, and numbers that no config can hold.
 ///
 /// # Errors
-/// [`Refusal::CutAnew`], [`Refusal::Unused`].
+/// [`Refusal::CutAnew`], [`Refusal::Unused`], [`Refusal::Value`].
 pub fn validate(options: &TrainingOptions) -> Result<(), Refusal> {
     if options.balance.as_deref().map(str::trim) == Some("profile") {
         return Err(Refusal::CutAnew);
     }
+    options.check_numbers()?;
     check_snapshots(options)
 }
 

@@ -14,7 +14,7 @@ use stagger::report::compare::{Comparison, Plan, PlannedRun, RunState, error_fil
 use stagger::series::ComparedMethods;
 
 use super::series::folder::run_name;
-use super::series::{self, ChildRun, End, Interrupts, SeriesFolder, command, quoted};
+use super::series::{self, ChildRun, End, Interrupts, Means, SeriesFolder, command, quoted};
 use crate::failure::Failure;
 use crate::flags::CompareArgs;
 use crate::terminal::{self, Lines};
@@ -48,7 +48,7 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
     let notes: BTreeSet<String> = jobs.iter().flat_map(notes).flatten().collect();
     let notes: String = notes.iter().map(|line| format!("{line}\n")).collect();
     // The runs load the data themselves.
-    let means: Vec<TrainingOptions> = jobs.into_iter().map(|job| job.options).collect();
+    let means: Vec<Means> = jobs.into_iter().map(Means::from).collect();
 
     let output = arguments.flags.options().output;
     let output = output.as_deref();
@@ -96,24 +96,32 @@ pub fn run(arguments: &CompareArgs, words: &[OsString]) -> Result<(), Failure> {
 fn check_kept(
     plan: &Plan,
     request: &ComparedMethods,
-    means: &[TrainingOptions],
+    means: &[Means],
     folder: &SeriesFolder,
 ) -> Result<()> {
     let methods: Vec<_> = request.methods.iter().zip(means).collect();
+    let mut all = Vec::with_capacity(plan.runs.len());
+    let mut keeps_some = false;
     for (run, planned) in request.runs().iter().zip(&plan.runs) {
         let Some((_, means)) = methods.iter().find(|(method, _)| **method == run.method) else {
             continue;
         };
         let said = request.options(run);
-        let means = TrainingOptions {
-            seed: said.seed,
-            straggler: said.straggler.clone(),
-            ..(*means).clone()
+        // Which images are set aside for evaluation goes by the seed.
+        let are_same_images = run.seed == request.seeds[0] || said.val_split.is_none();
+        let means = Means {
+            options: TrainingOptions {
+                seed: said.seed,
+                straggler: said.straggler.clone(),
+                ..means.options.clone()
+            },
+            fingerprints: means.fingerprints.clone().filter(|_| are_same_images),
         };
         let name = planned.folder.file_name().unwrap_or_default();
-        folder.check_run(&name.to_string_lossy(), &said, &means)?;
+        keeps_some |= folder.check_run(&name.to_string_lossy(), &said, &means)?;
+        all.push(said);
     }
-    Ok(())
+    folder.check_inputs(&all, keeps_some)
 }
 
 /// Writes the report on what has been run, and says how it went.

@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod folder;
+mod inputs;
 mod kept;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stagger::data::{quoted_for_shell, shown_text};
+use stagger::job::Job;
 use stagger::model::Balance;
 use stagger::report::compare::RunResult;
 use stagger::{TrainingOptions, config_file};
@@ -32,6 +34,24 @@ pub trait Request: Serialize + DeserializeOwned {
     /// When it cannot be written as TOML.
     fn difference(&self, other: &Self) -> Result<Option<String>> {
         Ok(difference(&table(self)?, &table(other)?))
+    }
+}
+
+/// What a run is asked for, in the form that the run itself gives it.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// Its options.
+    pub options: TrainingOptions,
+    /// Of the images to train on and to evaluate on; `None` where that is not known before the run.
+    pub fingerprints: Option<[String; 2]>,
+}
+
+impl From<Job> for Means {
+    fn from(job: Job) -> Self {
+        Self {
+            fingerprints: Some(job.fingerprints()),
+            options: job.options,
+        }
     }
 }
 

@@ -29,10 +29,15 @@ pub fn run(arguments: &SweepArgs, words: &[OsString]) -> Result<(), Failure> {
     }
     let mut interrupts = Interrupts::listen()?;
     let folder = SeriesFolder::open(output, "sweep", &request)?;
+    let mut all = Vec::with_capacity(points.len());
+    let mut keeps_some = false;
     for ((at, point), means) in points.iter().enumerate().zip(&means) {
         let name = run_name(at, points.len());
-        folder.check_run(&name, &point.values(&request.train)?, means)?;
+        let values = point.values(&request.train)?;
+        keeps_some |= folder.check_run(&name, &values, means)?;
+        all.push(values);
     }
+    folder.check_inputs(&all, keeps_some)?;
     let mut lines = Lines::default();
     let notes: String = notes.iter().map(|line| format!("{line}\n")).collect();
     lines.print(&format!(
@@ -54,6 +59,7 @@ pub fn run(arguments: &SweepArgs, words: &[OsString]) -> Result<(), Failure> {
             return Err(Failure::Interrupted);
         }
         lines.print(&format!("\n{}", results::table(&request, &outcomes)));
+        lines.print(&results::emulated_notes(&outcomes));
         let failed = outcomes.iter().filter(|one| one.state.result().is_none());
         match failed.count() {
             0 => Ok(()),

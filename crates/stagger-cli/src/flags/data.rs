@@ -39,7 +39,7 @@ pub struct InspectDataArgs {
     /// Data set, if not what the folder looks like: cifar10, cifar100, mnist, fashion-mnist, image-folder
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// Side in pixels to which an image folder's pictures are brought [default: theirs, if all agree]
+    /// Side in pixels to which an image folder's pictures are brought [default: theirs, if all agree, else 224]
     #[arg(long, value_name = "PIXELS")]
     pub image_size: Option<usize>,
     /// Colour behind transparent parts of an image folder's pictures, such as 000000 [default: ffffff]

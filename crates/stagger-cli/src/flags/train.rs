@@ -108,7 +108,7 @@ flags! {
         /// Where the data set's files are (shapes needs none)
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
-        /// Side in pixels to which an image folder's pictures are brought [default: theirs, if all agree]
+        /// Side in pixels to which an image folder's pictures are brought [default: theirs, if all agree, else 224]
         #[arg(long, value_name = "PIXELS")]
         image_size: usize,
         /// Colour behind transparent parts of an image folder's pictures, such as 000000 [default: ffffff]

@@ -1,10 +1,18 @@
 //! Values that are no numbers: what was probably meant.
 
+/// Flags whose numbers are percents.
+const IN_PERCENT: [&str; 2] = ["--slowdowns", "--target"];
+
 /// What is wrong with the value of a flag, and what to write. `reason` is what its parser says.
 pub fn sentence(flag: &str, value: &str, reason: &str) -> String {
     let (kind, meant, example) = match reason {
         "invalid float literal" | "cannot parse float from empty string" => {
-            ("no number", number(value), "a number such as 0.1 or 1e-3")
+            let meant = match value.trim().strip_suffix('%') {
+                // Such a flag takes the number itself, which a share of 1 would be the hundredth of.
+                Some(percents) if IN_PERCENT.contains(&flag) => number(percents),
+                _ => number(value),
+            };
+            ("no number", meant, "a number such as 0.1 or 1e-3")
         }
         "invalid digit found in string"
         | "cannot parse integer from empty string"
@@ -174,5 +182,12 @@ mod tests {
             sentence("--seed", "-1", "invalid digit found in string"),
             "--seed `-1` is below 0; give a whole number such as 64"
         );
+        let percents = |flag| sentence(flag, "90%", "invalid float literal");
+        assert_eq!(
+            percents("--target"),
+            "--target `90%` is no number; write --target 90"
+        );
+        assert!(percents("--slowdowns").ends_with("write --slowdowns 90"));
+        assert!(percents("--val-split").ends_with("write --val-split 0.9"));
     }
 }

@@ -46,6 +46,21 @@ fn done(output: Output) -> String {
     output.stdout
 }
 
+/// Of pictures that have no size in common, training says which they get.
+#[test]
+fn the_size_of_mixed_pictures_is_told() {
+    let bench = folder();
+    let flags =
+        "--model resnet8 --stages 1 --schedule bp --batch-size 2 --max-batches 1 --evaluate false";
+    let text = done(bench.stagger(&format!("train --data-dir d {flags} --output r")));
+    let line = "data: the pictures differ in size, or are larger than 512x512, so each is brought to 224x224; another image size can be asked for\n";
+    assert!(text.contains(line), "{text}");
+    let text = done(bench.stagger(&format!(
+        "train --data-dir d --image-size 16 {flags} --output s"
+    )));
+    assert!(!text.contains("is brought to"), "{text}");
+}
+
 #[test]
 fn a_folder_is_told_as_training_sees_it() {
     let bench = folder();

@@ -191,6 +191,11 @@ fn numbers_of_micro_batches_are_tried() {
     let commands: Vec<_> = plans
         .map(|plan| plan["command"].as_str().unwrap())
         .collect();
+    // Replicas of a stage have one engine.
+    assert!(
+        commands.iter().all(|command| !command.contains("dp(2)")),
+        "{commands:?}"
+    );
     let pipelines = commands
         .iter()
         .filter(|command| command.contains("--stages 2"));
@@ -461,4 +466,35 @@ fn wrong_requests_are_one_sentence() {
         })
         .collect();
     insta::assert_snapshot!("plan_refusals", said.join("\n"));
+}
+
+/// A figure of one device is that of the device as it is, slowed down or not.
+#[test]
+fn one_device_is_once_as_fast_as_itself() {
+    let bench = with_profile(|_| ());
+    for flags in ["", "--straggler slowdown=50%"] {
+        let found = planned(&bench, flags);
+        let alone = found["alone_images_per_second"].as_f64().unwrap();
+        let of_one = rate(plan_of(&found, "bp"));
+        assert!(
+            (of_one / alone - 1.0).abs() < 0.01,
+            "{flags}: {of_one} and {alone}"
+        );
+    }
+}
+
+#[test]
+fn links_that_lead_nowhere_are_refused() {
+    let links = |count: usize| {
+        with_profile(|profile| {
+            let link = json!({"latency": 0.001, "per_megabyte": 0.0});
+            profile["links"] = json!(vec![link; count]);
+        })
+    };
+    let refused = links(3).stagger("plan --profile p.json");
+    assert_eq!((refused.status, refused.stdout.as_str()), (2, ""));
+    let expected = "p.json has 3 links, and there is 1 device; give one link for all\n";
+    assert!(refused.stderr.ends_with(expected), "{}", refused.stderr);
+    let as_many = links(2).stagger("plan --profile p.json --speeds 1,1,0.5");
+    assert_eq!(as_many.status, 0, "{}", as_many.stderr);
 }

@@ -250,6 +250,30 @@ fn flags() {
         ),
         ("compare bp --target 101", "--target is not an accuracy"),
         (
+            "compare --preset stragglers --target 50",
+            "--target is of no use where nothing is evaluated",
+        ),
+        (
+            "compare bp --target 90%",
+            "--target `90%` is no number; write --target 90",
+        ),
+        (
+            "train --seed 9223372036854775808",
+            "--seed 9223372036854775808 is not a number that a config can hold; give at most 9223372036854775807",
+        ),
+        (
+            "sweep --over lr=0.1,0.2 --cache-bytes 18446744073709551615",
+            "--cache-bytes 18446744073709551615 is not a number that a config can hold",
+        ),
+        (
+            "compare bp --keep-snapshots 18446744073709551615",
+            "--keep-snapshots 18446744073709551615 is not a number that a config can hold",
+        ),
+        (
+            "profile --schedule gpipe(3) -b 5",
+            "--batch-size 5 is not a number of samples that the micro-batches of the schedule share alike",
+        ),
+        (
             "compare bp --patience 2",
             "--patience would end a run before the others",
         ),

@@ -3,6 +3,9 @@
 
 use std::fs;
 
+use image::{GrayImage, Luma};
+use serde_json::json;
+
 use crate::support::{Bench, Output};
 
 const FLAGS: &str = "--batch-size 8 --max-batches 3 --evaluate false";
@@ -253,5 +256,115 @@ fn a_run_ends_with_its_series() {
             bench.path(run).join("snapshots").exists(),
             run.starts_with('s')
         );
+    }
+}
+
+/// Runs that are kept have gone by the same files as those that are still to be made.
+#[test]
+fn files_that_runs_read_do_not_change_within_a_series() {
+    let bench = Bench::new();
+    let write_profile = |seconds: f64| {
+        let names = ["stem", "layer1.0", "layer2.0", "layer3.0", "head"];
+        let blocks = names.map(
+            |name| json!({"name": name, "parameter_bytes": 1, "output_bytes": 1, "graph_bytes": 1}),
+        );
+        let times = [seconds; 5];
+        let profile = json!({
+            "format": 1, "model": "resnet8", "input": [3, 32, 32], "classes": 10, "samples": 8, "dtype": "f32", "blocks": blocks,
+            "devices": [{"name": "d", "forward": times, "recompute": times, "backward": times, "update": times}],
+            "links": [],
+        });
+        fs::write(bench.path("p.json"), profile.to_string()).unwrap();
+    };
+    for (command, runs) in [
+        ("compare bp dsp", ["c/runs/bp-seed1", "c/runs/dsp-seed1"]),
+        ("sweep --over schedule=bp,dsp", ["s/runs/1", "s/runs/2"]),
+    ] {
+        let output = &runs[0][..1];
+        let command = format!("{command} --emulate p.json {FLAGS} --output {output}");
+        write_profile(1e-4);
+        succeeds(&bench.stagger(&command));
+        fs::remove_dir_all(bench.path(runs[1])).unwrap();
+        write_profile(2e-4);
+        let output = bench.stagger(&command);
+        let sentence = refused(&output);
+        assert!(
+            sentence.contains("p.json has changed since the "),
+            "{sentence}"
+        );
+        assert!(!bench.path(runs[1]).exists());
+        write_profile(1e-4);
+        let again = bench.stagger(&command);
+        succeeds(&again);
+        assert_eq!(again.stdout.matches("(kept)").count(), 1);
+        // Nothing is left that would have gone by another file.
+        for run in runs {
+            fs::remove_dir_all(bench.path(run)).unwrap();
+        }
+        write_profile(2e-4);
+        succeeds(&bench.stagger(&command));
+    }
+}
+
+#[test]
+fn images_do_not_change_within_a_series() {
+    let bench = Bench::new();
+    for class in ["a", "b"] {
+        fs::create_dir_all(bench.path(&format!("d/{class}"))).unwrap();
+        for number in 0..8 {
+            let image = GrayImage::from_pixel(8, 8, Luma([number * 20]));
+            let path = bench.path(&format!("d/{class}/{number}.png"));
+            image.save(path).unwrap();
+        }
+    }
+    let data = "--data-dir d --val-split 0.25";
+    for (command, run) in [
+        ("compare bp dsp --seeds 1,2", "out/runs/dsp-seed2"),
+        ("sweep --over lr=0.1,0.2", "sweep/runs/2"),
+    ] {
+        let folder = run.split('/').next().unwrap();
+        let command = format!("{command} {data} {FLAGS} --output {folder}");
+        succeeds(&bench.stagger(&command));
+        succeeds(&bench.stagger(&command));
+        let picture = bench.path("d/a/3.png");
+        let bytes = fs::read(&picture).unwrap();
+        fs::remove_dir_all(bench.path(run)).unwrap();
+        fs::remove_file(&picture).unwrap();
+        let output = bench.stagger(&command);
+        let sentence = refused(&output);
+        assert!(
+            sentence.contains("has gone by other images to train on"),
+            "{sentence}"
+        );
+        fs::write(&picture, bytes).unwrap();
+        let again = bench.stagger(&command);
+        succeeds(&again);
+        assert!(again.stdout.contains("(kept)"), "{}", again.stdout);
+    }
+}
+
+/// What came of hours is not thrown away because a line of it is damaged.
+#[test]
+fn a_finished_run_with_damaged_metrics_is_not_made_again() {
+    for (command, run) in both() {
+        let bench = Bench::new();
+        succeeds(&bench.stagger(&command));
+        let metrics = bench.path(run).join("metrics.jsonl");
+        let whole = fs::read_to_string(&metrics).unwrap();
+        let mut lines: Vec<&str> = whole.lines().collect();
+        lines[1] = "garbage";
+        fs::write(&metrics, lines.join("\n") + "\n").unwrap();
+        let output = bench.stagger(&command);
+        let sentence = refused(&output);
+        assert!(
+            sentence.contains("metrics.jsonl") && sentence.contains("the run has come to its end"),
+            "{sentence}"
+        );
+        assert!(bench.path(run).join("last.safetensors").is_file());
+        // One that was killed has no last line.
+        fs::write(&metrics, lines[..2].join("\n") + "\n").unwrap();
+        let again = bench.stagger(&command);
+        succeeds(&again);
+        assert_eq!(again.stdout.matches("(kept)").count(), 1);
     }
 }

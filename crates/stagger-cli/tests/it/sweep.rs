@@ -210,6 +210,15 @@ fn emulated_runs_have_no_losses() {
         bench.stagger("sweep --over emulate=equal:1ms,equal:2ms --max-batches 6 --output out");
     assert_eq!(output.status, 0, "{}", output.stderr);
     assert_eq!(
+        output
+            .stdout
+            .matches(": stages slept for their durations")
+            .count(),
+        2,
+        "{}",
+        output.stdout
+    );
+    assert_eq!(
         output.stdout.matches("images/s (emulated)").count(),
         2,
         "{}",

@@ -150,6 +150,7 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
             Depth::Header
         }
     };
+    let mut notes = Vec::new();
     let size = match options.image_size {
         Some(side) if !(1..=MOST_SIDE).contains(&side) => {
             return Err(DataError::ImageSize {
@@ -163,7 +164,13 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
         }
         None => common_size(&seen)
             .map_err(|error| damaged(depth(file_bytes <= options.cache_bytes), error.into()))?
-            .unwrap_or([DEFAULT_SIDE; 2]),
+            .unwrap_or_else(|| {
+                notes.push(format!(
+                    "the pictures differ in size, or are larger than {MOST_NATIVE_SIDE}x{MOST_NATIVE_SIDE}, so each is brought to \
+                     {DEFAULT_SIDE}x{DEFAULT_SIDE}; another image size can be asked for"
+                ));
+                [DEFAULT_SIDE; 2]
+            }),
     };
     let background = options.background.unwrap_or(Colour::WHITE);
     let fits = |images: usize| (images * 3 * size[0] * size[1]) as u64 <= options.cache_bytes;
@@ -206,7 +213,7 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Split, DataError> {
         normalization,
         augmentation,
         inventory: Some(inventory),
-        notes: Vec::new(),
+        notes,
     })
 }
 

@@ -12,7 +12,7 @@ use super::staleness::StageStaleness;
 use crate::environment::Environment;
 use crate::error::ReportError;
 use crate::metrics::{EndRecord, Record};
-use crate::metrics_reader::read_metrics;
+use crate::metrics_reader::{self, read_line, read_metrics};
 use crate::run_folder::{ENVIRONMENT_FILE, METRICS_FILE};
 use crate::summary::EpochSummary;
 
@@ -62,6 +62,8 @@ pub struct RunResult {
     pub schedule: Option<String>,
     /// Copies of each stage: `1`, or `2,1` where stages differ.
     pub replicas: String,
+    /// Fingerprints of the images that it was trained on and evaluated on, where its metrics say them.
+    pub fingerprints: [Option<String>; 2],
     /// Its batches and evaluations.
     pub progress: Progress,
     /// Share of its training time in which each stage computed.
@@ -150,6 +152,20 @@ pub fn read_run(folder: &Path) -> RunState {
     }
 }
 
+/// What is wrong with the metrics of a run that has come to its end: a line among them, so that nothing can be told of it.
+pub fn damage_of_finished(folder: &Path) -> Option<ReportError> {
+    let metrics = folder.join(METRICS_FILE);
+    let Err(damage @ ReportError::Metrics { .. }) = read_metrics(&metrics) else {
+        return None;
+    };
+    let bytes = foreign::read_inside(&metrics, metrics_reader::MAX_BYTES).ok()?;
+    let last = bytes.split_inclusive(|byte| *byte == b'\n').next_back()?;
+    match read_line(last, 2) {
+        Ok(Record::End(end)) if end.error.is_none() && !end.interrupted => Some(damage),
+        _ => None,
+    }
+}
+
 /// A small file of a run, if it has it.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, ReportError> {
     match foreign::read_inside(path, MAX_BYTES) {
@@ -175,6 +191,8 @@ fn result(records: &[Record], end: &EndRecord, environment: Option<Environment>)
     RunResult {
         schedule: fact("schedule").map(str::to_owned),
         replicas: fact("replicas").unwrap_or("1").to_owned(),
+        fingerprints: ["data_fingerprint", "evaluation_fingerprint"]
+            .map(|name| fact(name).map(str::to_owned)),
         progress: Progress::of(records),
         busy_shares: (0..stages)
             .map(|stage| busy_share(settled, stage))

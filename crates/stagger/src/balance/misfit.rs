@@ -128,8 +128,16 @@ pub enum ProfileMisfit {
     },
     /// It has neither one link nor one for each pair of neighbouring devices.
     #[error(
-        "{} has {found} links, and there are {devices} devices; give one link for all, or {}: one from each device to the next",
-        shown_path(path), devices.saturating_sub(1)
+        "{} has {found} links, and there {}; give one link for all{}",
+        shown_path(path),
+        match devices {
+            1 => "is 1 device".to_owned(),
+            devices => format!("are {devices} devices"),
+        },
+        match devices {
+            1 | 2 => String::new(),
+            devices => format!(", or {}: one from each device to the next", devices - 1),
+        }
     )]
     Links {
         /// The file.

@@ -20,8 +20,9 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Checks the data set, and refuses options that an object fixes already.
+    /// Checks the data set, and refuses options that an object fixes already, and numbers that no config can hold.
     pub fn check(&self, said: &TrainingOptions) -> Result<(), Error> {
+        said.check_numbers()?;
         if let Some(split) = &self.split {
             split.validate()?;
         }

@@ -18,17 +18,20 @@ impl Planning {
     /// The profile with the devices and links that are asked for.
     pub(super) fn with_devices(&self, mut profile: Profile) -> Result<Profile, Error> {
         let measured = profile.devices.len();
+        let staged = (profile.stages.as_ref()).map_or(measured, |stages| stages.cut.len());
         let wanted = match self.speeds.len() {
             // Whole stages may have been measured on equal devices.
-            0 => {
-                (profile.stages.as_ref()).map_or(measured, |stages| stages.cut.len().max(measured))
-            }
+            0 => staged.max(measured),
             wanted => wanted,
         };
         let speeds = match self.speeds.is_empty() {
             true => vec![1.0; wanted],
             false => self.speeds.clone(),
         };
+        if ![1, staged].contains(&measured) {
+            // What whole stages took says nothing of a device then.
+            profile.stages = None;
+        }
         if wanted + self.added.len() > MOST_DEVICES {
             return Err(Refusal::Value {
                 option: match (self.added.is_empty(), self.speeds.is_empty()) {
@@ -43,7 +46,8 @@ impl Planning {
             .into());
         }
         let links = profile.links.len();
-        if links > 1 && links + 1 < wanted {
+        // Of what was measured, fewer devices may be planned for.
+        if links > 1 && ![wanted, measured, staged].contains(&(links + 1)) {
             return Err(DurationsError::from(ProfileMisfit::Links {
                 path: self.profile.clone(),
                 found: links,

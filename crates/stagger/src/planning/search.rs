@@ -10,7 +10,7 @@ use stagger_schedule::{MAX_REPLICAS, Schedule};
 use super::candidate::{Layout, is_too_large};
 use super::devices::{by_speed, fastest};
 use super::layouts::uneven;
-use super::{AS_GOOD, Candidate, Planning};
+use super::{AS_GOOD, Candidate, Planning, engine};
 use crate::balance::{ToCut, cut_of_profile};
 use crate::durations::DurationsError;
 use crate::error::Error;
@@ -186,6 +186,9 @@ impl Search<'_> {
         needed: Option<f64>,
         found: &mut Found,
     ) -> Result<(), Error> {
+        if !self.has_one_engine_per_stage(layout) {
+            return Ok(());
+        }
         let mut notations = self.methods(layout)?;
         if layout.stages() > 1 {
             notations.extend(self.stale(layout, needed)?);
@@ -308,11 +311,21 @@ impl Search<'_> {
         scale * passes + seconds(&device.update)
     }
 
-    /// Images per second of backpropagation on the fastest device, without stragglers.
-    pub fn alone(&self) -> f64 {
-        let seconds = (self.profile.devices.iter()).map(|device| self.batch_seconds(device));
-        let least = seconds.fold(f64::INFINITY, f64::min);
-        self.batch_size as f64 / least.max(f64::MIN_POSITIVE)
+    /// Images per second of backpropagation on the fastest device, with what slows it down in the mean.
+    pub fn alone(&self) -> Result<f64, Error> {
+        let least = self.seconds()?.into_iter().fold(f64::INFINITY, f64::min);
+        Ok(self.batch_size as f64 / least.max(f64::MIN_POSITIVE))
+    }
+
+    /// Whether each stage has replicas on one engine, as runs have them.
+    fn has_one_engine_per_stage(&self, layout: Layout<'_>) -> bool {
+        let engine = |device: &usize| engine(&self.profile.devices[*device], &self.profile.dtype);
+        (0..layout.stages()).all(|stage| {
+            let places = layout.replicas.places_of(stage..stage + 1);
+            let mut engines = layout.devices[places].iter().map(engine);
+            let first = engines.next();
+            engines.all(|engine| Some(engine) == first)
+        })
     }
 }
 

@@ -94,10 +94,9 @@ pub fn facts(job: &Job) -> Map<String, Value> {
     let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
     add("model", job.model.name.clone().into());
     add("dataset", job.split.train.name().into());
-    add(
-        "data_fingerprint",
-        format!("{:016x}", job.split.train.fingerprint()).into(),
-    );
+    let [trained, evaluated] = job.fingerprints();
+    add("data_fingerprint", trained.into());
+    add("evaluation_fingerprint", evaluated.into());
     add("schedule", job.schedule.to_string().into());
     add("stages", job.schedule.stages().into());
     if job.replicas.any() {

@@ -264,3 +264,32 @@ fn only_a_resumed_run_has_data_that_may_have_changed() {
         "`accept_changed_data` is for a run that is resumed; name it with `resume`, or leave it out"
     );
 }
+
+/// A run that could not be resumed for its config is refused before it begins.
+#[test]
+fn numbers_that_no_config_can_hold_are_refused() {
+    let large = TrainingOptions {
+        seed: Some(1 << 63),
+        ..options()
+    };
+    let said = sentence(Training::new().options(large.clone()).check());
+    let expected = "`seed` 9223372036854775808 is not a number that a config can hold; give at most 9223372036854775807";
+    assert_eq!(said, expected);
+    let prepared = Training::new().options(large).prepare().map(drop);
+    assert_eq!(sentence(prepared), expected);
+    let largest = TrainingOptions {
+        seed: Some(i64::MAX as u64),
+        ..options()
+    };
+    Training::new().options(largest).check().unwrap();
+    let steps = TrainingOptions {
+        lr_schedule: Some("step".to_owned()),
+        lr_steps: Some(vec![1, usize::MAX]),
+        ..options()
+    };
+    let said = sentence(Training::new().options(steps).check());
+    assert!(
+        said.starts_with("`lr_steps` 18446744073709551615"),
+        "{said}"
+    );
+}

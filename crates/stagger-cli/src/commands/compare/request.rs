@@ -66,6 +66,11 @@ pub fn request(arguments: &CompareArgs) -> Result<ComparedMethods> {
             "--target is of no use with --emulate: there are no accuracies to reach it; leave it out"
         );
     }
+    if values.target.is_some() && values.evaluate == Some(false) {
+        bail!(
+            "--target is of no use where nothing is evaluated (--evaluate false, --preset stragglers); leave it out, or add --evaluate"
+        );
+    }
     // Runs that ended there would not be equally long; the report says when each was there.
     values.target = None;
     series::settle_paths(&mut values)?;

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, anyhow, bail};
 use stagger::TrainingOptions;
 use stagger::data::{foreign, shown_path};
-use stagger::report::compare::{RunState, error_file, read_run};
+use stagger::report::compare::{RunState, damage_of_finished, error_file, read_run};
 use stagger::report::{DEFAULT_BASE, RunFolder, write_atomic};
 
-use super::{Request, kept};
+use super::{Means, Request, kept};
 
 /// Far more than any request has.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
@@ -20,7 +20,7 @@ const MAX_REQUEST_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct SeriesFolder {
     path: PathBuf,
-    noun: &'static str,
+    pub(super) noun: &'static str,
     /// Held by this process and by the run that is under way.
     lock: File,
 }
@@ -116,20 +116,27 @@ impl SeriesFolder {
     }
 
     /// Makes sure that in the place of a run there is nothing but what it has left, or a finished run with the options that were `said`:
-    /// `means` has them in the form that a run gives them.
+    /// `means` has them in the form that a run gives them. Says whether there is one, which is kept.
     ///
     /// # Errors
     /// One sentence on what else is there.
-    pub fn check_run(
-        &self,
-        name: &str,
-        said: &TrainingOptions,
-        means: &TrainingOptions,
-    ) -> Result<()> {
+    pub fn check_run(&self, name: &str, said: &TrainingOptions, means: &Means) -> Result<bool> {
         let folder = self.run(name);
         match read_run(&folder) {
-            RunState::Done(_) => kept::check(&folder, said, means),
-            RunState::Failed(_) | RunState::Missing => self.refuse_foreign(name),
+            RunState::Done(run) => {
+                kept::check(&folder, &run, said, means)?;
+                Ok(true)
+            }
+            RunState::Failed(_) | RunState::Missing => {
+                if let Some(damage) = damage_of_finished(&folder) {
+                    bail!(
+                        "{damage}; the run has come to its end, and would be made again: mend the file, or move {} away",
+                        shown_path(&folder)
+                    );
+                }
+                self.refuse_foreign(name)?;
+                Ok(false)
+            }
         }
     }
 

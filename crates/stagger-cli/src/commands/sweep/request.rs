@@ -11,7 +11,7 @@ use stagger::TrainingOptions;
 use stagger::series::{SeriesCheck, usual_options};
 
 use super::axis::{self, Axis, Choice, shown};
-use crate::commands::series;
+use crate::commands::series::{self, Means};
 use crate::flags::SweepArgs;
 
 /// More runs than a machine comes to in a year.
@@ -84,6 +84,7 @@ impl Request {
     /// One sentence on the first flag that makes no sense.
     pub fn new(arguments: &SweepArgs) -> Result<Self> {
         let said = arguments.flags.options();
+        said.check_numbers().map_err(stagger::Error::from)?;
         let over = arguments.over.iter().map(|text| Axis::parse(text));
         let over = over.collect::<Result<Vec<_>>>()?;
         let flags = toml::Table::try_from(&said).context("the flags cannot be written as TOML")?;
@@ -191,12 +192,11 @@ impl Request {
         )
     }
 
-    /// Builds the job of every combination, so that whatever is wrong is told before the first run. Gives the options of each as its run
-    /// has them, and lines for people.
+    /// Builds the job of every combination, so that whatever is wrong is told before the first run. Gives what each means, and lines for people.
     ///
     /// # Errors
     /// One sentence on the first that is wrong.
-    pub fn check(&self, points: &[Point]) -> Result<(Vec<TrainingOptions>, Vec<String>)> {
+    pub fn check(&self, points: &[Point]) -> Result<(Vec<Means>, Vec<String>)> {
         let mut series = SeriesCheck::default();
         let mut all = Vec::with_capacity(points.len());
         let mut lines = Vec::new();
@@ -205,7 +205,7 @@ impl Request {
             let checked = series.check(values);
             let mut job = checked.with_context(|| format!("with {point}"))?;
             lines.extend(job.cut_misfit.take().filter(|line| !lines.contains(line)));
-            all.push(job.options);
+            all.push(job.into());
         }
         Ok((all, lines))
     }

@@ -1,9 +1,12 @@
 //! What is told of a sweep.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use stagger::data::shown_text;
 use stagger::report::Table;
-use stagger::report::compare::{RunResult, RunState};
+use stagger::report::compare::{RunResult, RunState, emulated_note};
 
 use super::axis::shown;
 use super::request::{Point, Request};
@@ -89,6 +92,18 @@ pub fn table(request: &Request, outcomes: &[Outcome]) -> Table {
         headers,
         rows: ranked(outcomes).into_iter().map(row).collect(),
     }
+}
+
+/// A line for each way in which stages slept instead of computing.
+pub fn emulated_notes(outcomes: &[Outcome]) -> String {
+    let ways = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.emulated.as_deref());
+    let ways: BTreeSet<&str> = ways.collect();
+    let notes = ways
+        .into_iter()
+        .map(|said| emulated_note(&shown_text(said)));
+    notes.map(|note| format!("{note}\n")).collect()
 }
 
 /// Writes `sweep.json`, for programs: the best run first.
