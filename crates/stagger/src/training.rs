@@ -403,6 +403,7 @@ impl<'a> Training<'a> {
         unused::refuse_unused_transport(&self.options, 1)?;
         check_snapshots(&self.options)?;
         let job = Job::new(self.options, &self.given)?;
+        job.options.check_numbers()?;
         crate::stages::check(&job, 0..job.replicas.places())?;
         initial_states(&job, &mut Vec::new())?;
         Ok(job)

@@ -474,7 +474,7 @@ fn one_device_is_once_as_fast_as_itself() {
     let bench = with_profile(|_| ());
     for flags in ["", "--straggler slowdown=50%"] {
         let found = planned(&bench, flags);
-        let alone = found["alone_images_per_second"].as_f64().unwrap();
+        let alone = found["one_device_images_per_second"].as_f64().unwrap();
         let of_one = rate(plan_of(&found, "bp"));
         assert!(
             (of_one / alone - 1.0).abs() < 0.01,

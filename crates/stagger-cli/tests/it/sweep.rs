@@ -275,6 +275,10 @@ fn wrong_sweeps_are_refused_before_anything_is_run() {
             "error: --over lr is a range, of which all values cannot be run; say how many to draw, as in --draw 20\n",
         ),
         (
+            "--over lr=0.1,0.2 --draw 1000000000",
+            "error: 1000000000 runs are more than the 10000 of a sweep; draw fewer\n",
+        ),
+        (
             "--over lr=0.1,0.2 --draw 3",
             "error: --draw 3 is more than the 2 combinations that there are; leave --draw out to run all of them\n",
         ),

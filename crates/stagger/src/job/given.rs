@@ -20,9 +20,8 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Checks the data set, and refuses options that an object fixes already, and numbers that no config can hold.
+    /// Checks the data set, and refuses options that an object fixes already.
     pub fn check(&self, said: &TrainingOptions) -> Result<(), Error> {
-        said.check_numbers()?;
         if let Some(split) = &self.split {
             split.validate()?;
         }

@@ -90,6 +90,7 @@ impl<'a> Prepared<'a> {
                 .is_some_and(|batches| batches > 0);
         let mut prepared = match place {
             Some(place) => {
+                options.check_numbers()?;
                 let reopened = resume::reopen(
                     &place,
                     options,
@@ -114,8 +115,11 @@ impl<'a> Prepared<'a> {
                 if let (Some(leader), None) = (&leader, &given.schedule) {
                     set_stages(&mut options, leader.ranks());
                 }
+                let job = Job::new(options, &given)?;
+                // What is wrong with a number by itself is said first.
+                job.options.check_numbers()?;
                 Self {
-                    job: Job::new(options, &given)?,
+                    job,
                     from: StartPoint::default(),
                     notes: Vec::new(),
                     folder: match outputs.folder {

@@ -107,7 +107,12 @@ impl Axis {
             bail!("--over {text} names no values; write it as in --over lr=0.03,0.1");
         };
         let option = option.trim().trim_start_matches("--").replace('_', "-");
-        if ["output", "config"].contains(&option.as_str()) {
+        if option == "config" {
+            bail!(
+                "--over config: a sweep has one config file, by --config; name the options that differ instead"
+            );
+        }
+        if option == "output" {
             bail!("--over {option}: the runs of a sweep have folders of their own; leave it out");
         }
         if option == "network" {
@@ -384,6 +389,10 @@ mod tests {
             (
                 "output=a,b",
                 "--over output: the runs of a sweep have folders of their own; leave it out",
+            ),
+            (
+                "config=a",
+                "--over config: a sweep has one config file, by --config; name the options that differ instead",
             ),
             (
                 "lr=log(0,1)",

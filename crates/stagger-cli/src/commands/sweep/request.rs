@@ -140,9 +140,11 @@ impl Request {
         });
         let wanted = self.draw.or(all).unwrap_or_default();
         if wanted > MOST_RUNS {
-            bail!(
-                "{wanted} runs are more than the {MOST_RUNS} of a sweep; name fewer values, or draw some with --draw"
-            );
+            let instead = match self.draw {
+                Some(_) => "draw fewer",
+                None => "name fewer values, or draw some with --draw",
+            };
+            bail!("{wanted} runs are more than the {MOST_RUNS} of a sweep; {instead}");
         }
         match (self.draw, all) {
             (Some(draw), Some(all)) if draw > all => bail!(
